@@ -1,0 +1,1 @@
+"""cortex_trio: a supervised gateway to many LLM providers, embedded in your Trio program."""
