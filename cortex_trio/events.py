@@ -1,0 +1,285 @@
+"""What comes out: the events of a stream, usage, and the whole reply they fold into.
+
+Dialects make these from bytes, `ChatStream` hands them on as they came. `ReplyBuilder` is the one
+place that folds events into a `Reply`; streamed and whole answers go through it alike.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from .failures import Failure
+from .messages import Message, Part, Reasoning, Text, ToolCall
+
+
+class FinishReason(str, enum.Enum):
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+    REFUSAL = "refusal"
+    PAUSE = "pause"
+    OTHER = "other"
+
+
+@attrs.frozen
+class Usage:
+    """Snapshots, not deltas. None = not reported.
+
+    `input_tokens` includes cached ones and cache writes; `output_tokens` includes reasoning; `total_tokens`
+    is the sum where the wire omits it and both are known.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.total_tokens is None and self.input_tokens is not None and self.output_tokens is not None:
+            object.__setattr__(self, "total_tokens", self.input_tokens + self.output_tokens)
+
+
+@attrs.frozen
+class TextDelta:
+    text: str
+
+
+@attrs.frozen
+class ReasoningDelta:
+    text: str
+
+
+@attrs.frozen
+class ReasoningSeal:
+    """Closes the current block of reasoning with what must go back with it, unread, to its provider."""
+
+    signature: str | None = None
+    encrypted: str | None = None
+
+
+@attrs.frozen
+class ToolCallDelta:
+    """The first delta of a call carries id and name; the fragments of one index join to the whole arguments."""
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
+    signature: str | None = None  # Gemini's thought signature, on the first delta
+
+
+@attrs.frozen
+class CitationDelta:
+    start: int | None
+    end: int | None
+    text: str
+    sources: Sequence[str]
+
+
+@attrs.frozen
+class UsageUpdate:
+    usage: Usage
+
+
+@attrs.frozen
+class Finished:
+    """The last event of a whole answer: the terminal marker was seen and nothing follows."""
+
+    reason: FinishReason
+    raw_reason: str | None = None
+
+
+@attrs.frozen
+class Restarted:
+    """What was delivered so far is void: a whole new answer follows (on_interrupt="restart")."""
+
+    failure: Failure
+    worker: str
+
+
+@attrs.frozen
+class Continued:
+    """The next worker goes on at this many characters of text (on_interrupt="continue")."""
+
+    failure: Failure
+    worker: str
+    offset: int
+
+
+WireEvent = (
+    TextDelta
+    | ReasoningDelta
+    | ReasoningSeal
+    | ToolCallDelta
+    | CitationDelta
+    | UsageUpdate
+    | Finished
+    | Failure
+)
+"""What a decoder makes of bytes: content, then exactly one Finished or Failure, then nothing."""
+
+StreamEvent = (
+    TextDelta
+    | ReasoningDelta
+    | ReasoningSeal
+    | ToolCallDelta
+    | CitationDelta
+    | UsageUpdate
+    | Finished
+    | Restarted
+    | Continued
+)
+"""What the user sees: failures have become exceptions, or Restarted and Continued."""
+
+CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta)
+"""The events that commit a stream: after one of these was delivered, failover is no longer invisible."""
+
+
+@attrs.frozen
+class Attempt:
+    """One request to one worker, recorded once, when it is over."""
+
+    number: int
+    worker: str
+    provider: str
+    model: str
+    key: str | None  # masked
+    failure: Failure | None  # None: it served
+    duration: float
+    time_to_first_token: float | None
+    usage: Usage | None
+
+
+@attrs.frozen
+class Reply:
+    """A whole answer."""
+
+    message: Message
+    text: str
+    reasoning: str
+    tool_calls: Sequence[ToolCall]
+    usage: Usage
+    finish_reason: FinishReason
+    worker: str
+    provider: str
+    model: str
+    attempts: Sequence[Attempt]
+
+
+@attrs.define
+class _Block:
+    """One part of the answer while it grows; `key` tells which deltas belong to it."""
+
+    key: type[Text] | type[Reasoning] | int
+    pieces: list[str]
+    id: str | None = None
+    name: str | None = None
+    signature: str | None = None
+    encrypted: str | None = None
+
+
+class ReplyBuilder:
+    """Folds stream events into the assistant message, keeping the order in which parts appeared.
+
+    `origin` ("provider/model") is stamped on what may only go back to where it came from.
+    """
+
+    def __init__(self, origin: str | None = None) -> None:
+        self._origin = origin
+        self._blocks: list[_Block] = []
+        self._calls: dict[int, _Block] = {}
+        self.usage = Usage()
+        self.finish: Finished | None = None
+
+    def add(self, event: WireEvent | StreamEvent) -> None:
+        match event:
+            case TextDelta(text):
+                self._block(Text).pieces.append(text)
+            case ReasoningDelta(text):
+                self._block(Reasoning).pieces.append(text)
+            case ReasoningSeal(signature, encrypted):
+                self._seal(signature, encrypted)
+            case ToolCallDelta():
+                self._add_call(event)
+            case UsageUpdate(usage):
+                self.usage = usage
+            case Finished():
+                self.finish = event
+            case Restarted():
+                self._blocks.clear()
+                self._calls.clear()
+                self.usage = Usage()
+            case CitationDelta() | Continued() | Failure():
+                pass
+
+    def add_all(self, events: Iterable[WireEvent | StreamEvent]) -> None:
+        for event in events:
+            self.add(event)
+
+    def _block(self, kind: type[Text] | type[Reasoning]) -> _Block:
+        last = self._blocks[-1] if self._blocks else None
+        if last is None or last.key is not kind or last.signature or last.encrypted:
+            last = _Block(kind, [])
+            self._blocks.append(last)
+        return last
+
+    def _seal(self, signature: str | None, encrypted: str | None) -> None:
+        block = self._block(Reasoning)
+        block.signature, block.encrypted = signature, encrypted
+
+    def _add_call(self, delta: ToolCallDelta) -> None:
+        block = self._calls.get(delta.index)
+        if block is None:
+            block = _Block(delta.index, [], delta.id, delta.name, delta.signature)
+            self._calls[delta.index] = block
+            self._blocks.append(block)
+        block.pieces.append(delta.arguments)
+
+    @property
+    def text(self) -> str:
+        return "".join(piece for block in self._blocks if block.key is Text for piece in block.pieces)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(piece for block in self._blocks if block.key is Reasoning for piece in block.pieces)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self._parts() if isinstance(part, ToolCall))
+
+    def message(self) -> Message:
+        """The assistant message, ready to be sent back as history."""
+        return Message("assistant", self._parts())
+
+    def _parts(self) -> tuple[Part, ...]:
+        return tuple(self._part(block) for block in self._blocks)
+
+    def _part(self, block: _Block) -> Part:
+        joined = "".join(block.pieces)
+        if block.key is Text:
+            return Text(joined)
+        if block.key is Reasoning:
+            return Reasoning(joined, block.signature, block.encrypted, self._origin)
+        origin = self._origin if block.signature else None
+        return ToolCall(block.id or "", block.name or "", joined, block.signature, origin)
+
+    def reply(self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt]) -> Reply:
+        """The answer as folded so far; OTHER stands for a finish that never came."""
+        return Reply(
+            message=self.message(),
+            text=self.text,
+            reasoning=self.reasoning,
+            tool_calls=self.tool_calls,
+            usage=self.usage,
+            finish_reason=self.finish.reason if self.finish else FinishReason.OTHER,
+            worker=worker,
+            provider=provider,
+            model=model,
+            attempts=tuple(attempts),
+        )

@@ -1,0 +1,101 @@
+"""The exceptions this library raises on purpose.
+
+CortexError
+├── ConfigError            the configuration, before anything runs
+├── InvalidRequest         the caller's messages or options, before anything is sent
+├── NoWorkersAvailable     nobody may be asked
+├── ProviderError          one attempt failed for good
+│   └── StreamInterrupted  … after something was delivered
+└── AllWorkersFailed       several attempts failed (an ExceptionGroup of ProviderErrors)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from .kinds import Failure
+
+if TYPE_CHECKING:
+    from ..events import Attempt, Reply
+
+
+class CortexError(Exception):
+    """Base of everything this library raises on purpose."""
+
+
+class ConfigError(CortexError, ValueError):
+    """Says the path in the configuration ($.openai.timeout), what was found and what is allowed. Never a key's value."""
+
+
+class InvalidRequest(CortexError, ValueError):
+    """A message, a tool or an option that cannot be understood: says where and what is allowed. Nothing was sent."""
+
+
+class NoWorkersAvailable(CortexError):
+    """Nobody may be asked: says who exists and why each was skipped. Also for an unknown provider=, worker= or model=.
+
+    `retry_after` is the seconds until the first of them may be asked again; None if time alone changes nothing.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProviderError(CortexError):
+    """One attempt failed for good."""
+
+    def __init__(self, failure: Failure, worker: str, attempts: Sequence[Attempt] = ()) -> None:
+        super().__init__(f"{worker}: {failure}")
+        self.failure = failure
+        self.worker = worker
+        self.attempts = tuple(attempts)
+
+    @property
+    def retry_after(self) -> float | None:
+        return self.failure.retry_after
+
+
+class StreamInterrupted(ProviderError):
+    """The answer broke off after something was delivered. `partial` holds what was."""
+
+    def __init__(self, failure: Failure, worker: str, attempts: Sequence[Attempt], partial: Reply) -> None:
+        super().__init__(failure, worker, attempts)
+        self.partial = partial
+
+
+class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
+    """Several attempts failed; also catchable as CortexError.
+
+    `primary` is the most telling of the errors, `retry_after` the soonest reopening in seconds,
+    `attempts` the whole ledger in the order of asking.
+    """
+
+    primary: ProviderError
+    retry_after: float | None
+    attempts: Sequence[Attempt]
+
+    def __new__(
+        cls,
+        message: str,
+        errors: Sequence[ProviderError],
+        *,
+        primary: ProviderError,
+        retry_after: float | None = None,
+        attempts: Sequence[Attempt] = (),
+    ) -> Self:
+        group = super().__new__(cls, message, errors)
+        group.primary = primary
+        group.retry_after = retry_after
+        group.attempts = tuple(attempts)
+        return group
+
+    def __init__(self, message: str, errors: Sequence[ProviderError], **_: object) -> None:
+        super().__init__(message, errors)
+
+    def derive(self, errors: Sequence[ProviderError], /) -> AllWorkersFailed:  # type: ignore[override]
+        """Keep the facts when `except*` splits the group."""
+        return AllWorkersFailed(
+            self.message, errors, primary=self.primary, retry_after=self.retry_after, attempts=self.attempts
+        )

@@ -1,0 +1,308 @@
+"""What goes in: messages, their parts, tools, and the one request value every dialect encodes.
+
+Knows no provider and no wire. Callers may write a bare string, `Message` values, or mappings in
+OpenAI's shape; `messages_from` and `tools_from` turn all of them into the values below, or raise
+`InvalidRequest` naming the place (`messages[2].content[0].type`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import attrs
+
+from .failures import InvalidRequest
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@attrs.frozen
+class Text:
+    text: str
+
+
+@attrs.frozen
+class Image:
+    """An image by URL, or as bytes with a media type."""
+
+    url: str | None = None
+    data: bytes | None = attrs.field(default=None, repr=lambda data: f"<{len(data or b'')} bytes>")
+    media_type: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.url is None) == (self.data is None):
+            raise InvalidRequest("Image: exactly one of url= and data= is needed")
+        if self.data is not None and not self.media_type:
+            raise InvalidRequest('Image: data= needs media_type=, for example "image/png"')
+
+
+@attrs.frozen
+class Document:
+    """A text for grounded answers (Cohere `documents`; others: a titled text part)."""
+
+    text: str
+    title: str | None = None
+    id: str | None = None
+
+
+@attrs.frozen
+class Reasoning:
+    """Thinking. `signature` / `encrypted` go back only to the provider they came from.
+
+    `origin` is "provider/model" of the answer it was part of; None means the caller vouches for it.
+    """
+
+    text: str
+    signature: str | None = None
+    encrypted: str | None = None
+    origin: str | None = None
+
+
+@attrs.frozen
+class ToolCall:
+    """A call the model wants made. `signature` is Gemini's opaque thought signature, bound to `origin`."""
+
+    id: str
+    name: str
+    arguments: str  # raw JSON text, never re-serialised
+    signature: str | None = None
+    origin: str | None = None
+
+    def parsed(self) -> dict[str, Any]:
+        """Return the arguments as an object.
+
+        `""`, `"null"` and blanks mean `{}` (Groq and Cohere send them for tools without arguments);
+        anything that is not an object raises ValueError.
+        """
+        if self.arguments.strip() in ("", "null"):
+            return {}
+        value = json.loads(self.arguments)
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"arguments of tool call {self.name!r} are a JSON {type(value).__name__}, not an object"
+            )
+        return value
+
+
+@attrs.frozen
+class ToolResult:
+    tool_call_id: str
+    content: str | Sequence[Text | Image]
+    name: str | None = None
+    is_error: bool = False
+
+
+Part = Text | Image | Document | Reasoning | ToolCall | ToolResult
+
+
+@attrs.frozen
+class Message:
+    role: Role
+    content: str | Sequence[Part]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The content as parts: a bare string is one Text, an empty string is none."""
+        if isinstance(self.content, str):
+            return (Text(self.content),) if self.content else ()
+        return tuple(self.content)
+
+    @property
+    def text(self) -> str:
+        """All Text parts joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+def system(text: str) -> Message:
+    return Message("system", text)
+
+
+def user(*content: str | Part) -> Message:
+    return Message("user", _content(content))
+
+
+def assistant(*content: str | Part) -> Message:
+    return Message("assistant", _content(content))
+
+
+def _content(content: Sequence[str | Part]) -> str | tuple[Part, ...]:
+    if len(content) == 1 and isinstance(content[0], str):
+        return content[0]
+    return tuple(Text(part) if isinstance(part, str) else part for part in content)
+
+
+@attrs.frozen
+class Tool:
+    name: str
+    description: str
+    parameters: Mapping[str, Any]  # JSON Schema
+    strict: bool | None = None
+
+
+Messages = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
+"""A bare string is one user message; mappings in OpenAI's shape ({"role": …, "content": …}) are accepted everywhere."""
+
+
+@attrs.frozen(kw_only=True)
+class ChatRequest:
+    """One chat request, free of any provider. None means: the caller did not set it, so it is not sent."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] | None = None
+    tools: tuple[Tool, ...] | None = None
+    tool_choice: str | None = None  # "auto" | "none" | "required" | a tool's name
+    response_schema: Mapping[str, Any] | None = None
+    reasoning: str | int | None = None  # effort, or a token budget
+    documents: tuple[Document, ...] | None = None
+    extra_body: Mapping[str, Any] | None = None
+    stream: bool = True
+
+
+# ------------------------------------------------------------------ from what callers write
+
+
+def messages_from(messages: Messages) -> tuple[Message, ...]:
+    """Return `messages` as values; raises InvalidRequest naming the place that cannot be understood."""
+    if isinstance(messages, str):
+        return (Message("user", messages),)
+    if isinstance(messages, Message | Mapping):
+        messages = [messages]
+    elif not isinstance(messages, Sequence):
+        raise InvalidRequest(
+            f"messages: a str, a Message, a mapping or a sequence of them, not {_kind(messages)}"
+        )
+    if not messages:
+        raise InvalidRequest("messages: at least one message is needed")
+    return tuple(_message(item, f"messages[{index}]") for index, item in enumerate(messages))
+
+
+def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, ...] | None:
+    """Return tools as values; mappings may have OpenAI's `{"type": "function", "function": {…}}` shape or be flat."""
+    if tools is None:
+        return None
+    return tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(tools))
+
+
+def _tool(item: Tool | Mapping[str, Any], where: str) -> Tool:
+    if isinstance(item, Tool):
+        return item
+    if not isinstance(item, Mapping):
+        raise InvalidRequest(f"{where}: a Tool or a mapping, not {_kind(item)}")
+    function = item.get("function", item)
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest(f"{where}.name: a non-empty str is needed")
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    if not isinstance(parameters, Mapping):
+        raise InvalidRequest(f"{where}.parameters: a JSON Schema object, not {_kind(parameters)}")
+    return Tool(name, function.get("description") or "", parameters, function.get("strict"))
+
+
+def _message(item: Message | Mapping[str, Any], where: str) -> Message:
+    if isinstance(item, Message):
+        _require_role(item.role, where)
+        return item
+    if not isinstance(item, Mapping):
+        raise InvalidRequest(f"{where}: a Message or a mapping, not {_kind(item)}")
+    role = item.get("role")
+    if role == "developer":  # OpenAI's newer name for system
+        role = "system"
+    _require_role(role, where)
+    content = item.get("content")
+    if role == "tool":
+        return Message("tool", (_tool_result(item, where),))
+    calls = item.get("tool_calls") or ()
+    if isinstance(content, str) and not calls:
+        return Message(role, content)  # type: ignore[arg-type]  # _require_role checked it
+    parts = [*_parts(content, f"{where}.content")]
+    parts += [_tool_call(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(calls)]
+    return Message(role, tuple(parts))  # type: ignore[arg-type]
+
+
+def _require_role(role: object, where: str) -> None:
+    if role not in get_args(Role):
+        raise InvalidRequest(f"{where}.role: one of {', '.join(get_args(Role))}, not {role!r:.40}")
+
+
+def _parts(content: object, where: str) -> Sequence[Part]:
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (Text(content),) if content else ()
+    if not isinstance(content, Sequence):
+        raise InvalidRequest(f"{where}: a str or a sequence of parts, not {_kind(content)}")
+    return tuple(_part(item, f"{where}[{index}]") for index, item in enumerate(content))
+
+
+def _part(item: object, where: str) -> Part:
+    if isinstance(item, Part):
+        return item
+    if isinstance(item, str):
+        return Text(item)
+    if not isinstance(item, Mapping):
+        raise InvalidRequest(f"{where}: a part or a mapping, not {_kind(item)}")
+    match item:
+        case {"type": "text" | "input_text" | "output_text" | "refusal", "text": str(text)}:
+            return Text(text)
+        case {"type": "refusal", "refusal": str(text)}:
+            return Text(text)
+        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
+            return _image(url, where)
+        case {"type": "thinking", "thinking": str(text)}:
+            return Reasoning(text, signature=item.get("signature"))
+        case _:
+            raise InvalidRequest(
+                f'{where}.type: "text", "image_url" or "thinking" with its field, not {item.get("type")!r:.40}'
+            )
+
+
+def _image(url: str, where: str) -> Image:
+    if not url.startswith("data:"):
+        return Image(url=url)
+    head, _, payload = url[len("data:") :].partition(",")
+    media_type, _, encoding = head.partition(";")
+    if encoding != "base64" or not media_type:
+        raise InvalidRequest(f"{where}.image_url: a data URL must look like data:image/png;base64,…")
+    try:
+        return Image(data=base64.b64decode(payload, validate=True), media_type=media_type)
+    except binascii.Error:
+        raise InvalidRequest(f"{where}.image_url: the data URL is not valid base64") from None
+
+
+def _tool_call(item: object, where: str) -> ToolCall:
+    if isinstance(item, ToolCall):
+        return item
+    match item:
+        case {"id": str(id), "function": {"name": str(name), "arguments": str(arguments)}}:
+            return ToolCall(id, name, arguments)
+        case _:
+            raise InvalidRequest(f"{where}: needs id and function {{name, arguments}}, all strings")
+
+
+def _tool_result(item: Mapping[str, Any], where: str) -> ToolResult:
+    match item.get("content"):
+        case [ToolResult() as result]:
+            return result
+        case content:
+            call_id = item.get("tool_call_id")
+            if not isinstance(call_id, str) or not call_id:
+                raise InvalidRequest(f"{where}.tool_call_id: the id of the call this answers is needed")
+            parts = _parts(content, f"{where}.content")
+            if not all(isinstance(part, Text | Image) for part in parts):
+                raise InvalidRequest(f"{where}.content: a tool result holds text and images only")
+            return ToolResult(
+                call_id,
+                content if isinstance(content, str) else parts,  # type: ignore[arg-type]
+                name=item.get("name"),
+            )
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

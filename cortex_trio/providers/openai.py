@@ -1,0 +1,26 @@
+"""OpenAI: the chat completions dialect at its origin. Facts: OpenAI API reference, rate-limit guide."""
+
+from ..wire.chat_completions import ChatCompletions
+from ..wire.codec import HttpRequest
+from .provider import Provider
+
+OPENAI = Provider(
+    name="openai",
+    base_url="https://api.openai.com/v1",
+    dialect=ChatCompletions(embeddings=True),
+    priority=5,
+    timeout=30.0,
+    health=HttpRequest("GET", "/models"),
+    models=HttpRequest("GET", "/models"),
+    env=("OPENAI",),
+    default_models=("gpt-6.1-terra",),
+    context_windows={
+        "gpt-6": 1_050_000,
+        "gpt-5.4-mini": 400_000,
+        "gpt-5.4-nano": 400_000,
+        "gpt-5.": 1_050_000,
+        "gpt-5": 400_000,
+        "gpt-4.1": 1_000_000,
+        "gpt-4o": 128_000,
+    },
+)

@@ -1,0 +1,15 @@
+"""Any server that speaks chat completions (llama.cpp, vLLM, LM Studio, OpenRouter …): its base_url is all it needs."""
+
+from ..wire.chat_completions import ChatCompletions
+from ..wire.codec import HttpRequest
+from .provider import Provider
+
+OPENAI_COMPATIBLE = Provider(
+    name="openai_compatible",
+    base_url="",  # the worker's configuration must say where
+    dialect=ChatCompletions(max_tokens_field="max_tokens", embeddings=True),
+    priority=40,
+    needs_key=False,
+    health=HttpRequest("GET", "/models"),
+    models=HttpRequest("GET", "/models"),
+)

@@ -1,0 +1,130 @@
+"""The dialect seam: what every translation between our values and one wire format must offer.
+
+A dialect is pure. It encodes a request into an `HttpRequest`, and hands out a fresh `Decoder` for
+every answer. It knows no clock, no socket and no policy; it never raises on what a server sends:
+whatever comes, only `WireEvent`s come out. The conformance check in `wire.conformance` says the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import attrs
+
+from ..events import WireEvent
+from ..failures import Failure, FailureKind, InvalidRequest
+from ..messages import ChatRequest
+
+EVENT_LIMIT = 4 * 1024 * 1024
+"""Bytes of one SSE event or one NDJSON line. No provider comes near; past it memory is at stake, not content."""
+
+
+class Unsupported(InvalidRequest):
+    """The caller set something this dialect has no name for. Nothing is dropped in silence."""
+
+    def __init__(self, what: str, provider: str) -> None:
+        super().__init__(f"{provider} has no way to say {what}; leave it out, or pass it through extra_body")
+        self.what = what
+        self.provider = provider
+
+
+@attrs.frozen
+class HttpRequest:
+    """A request without address and credentials: `path` follows the worker's base_url."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    body: bytes | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+class Decoder(Protocol):
+    """Bytes of one answer to events; correct at every slicing of the bytes.
+
+    The events end with exactly one Finished or Failure; `done` is True from then on and later bytes are ignored.
+    A Finished is held back until the terminal marker (or, where that is missing, the end) was seen, so it
+    is always last, after the final UsageUpdate.
+    """
+
+    @property
+    def done(self) -> bool: ...
+
+    def feed(self, data: bytes) -> list[WireEvent]: ...
+
+    def finish(self) -> list[WireEvent]:
+        """The body ended: what is still due, ending in Finished or a Failure(TRUNCATED)."""
+        ...
+
+
+@attrs.frozen
+class Limits:
+    """What the rate-limit headers said: requests and tokens left, None where nothing was said."""
+
+    remaining_requests: int | None = None
+    remaining_tokens: int | None = None
+    reset_after: float | None = None  # seconds until the emptiest bucket is full again
+
+
+class Dialect(Protocol):
+    """One wire format. `provider` is the name used in errors and for the origin of replayed reasoning."""
+
+    @property
+    def name(self) -> str: ...
+
+    def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
+        """Raises Unsupported for an option this wire has no name for."""
+        ...
+
+    def decoder(self) -> Decoder:
+        """A decoder for a streamed answer."""
+        ...
+
+    def decode_reply(self, body: bytes) -> list[WireEvent]:
+        """A whole, not streamed answer as the events its stream would have had."""
+        ...
+
+    def encode_embed(
+        self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
+    ) -> HttpRequest:
+        """Raises Unsupported where there are no embeddings."""
+        ...
+
+    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+        """One vector for each text, in order. Raises ValueError if the body is not what was asked for."""
+        ...
+
+    def decode_models(self, body: bytes) -> Sequence[str]:
+        """Model ids of a list-models answer. Raises ValueError if the body is none."""
+        ...
+
+
+# ------------------------------------------------------------------ shared by the dialects
+
+
+def json_body(value: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
+    """A request body: compact, UTF-8, with the caller's `extra_body` laid over it, key by key."""
+    merged = {**value, **extra} if extra else value
+    return json.dumps(merged, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def json_post(
+    path: str, value: Mapping[str, Any], extra: Mapping[str, Any] | None = None, *, accept: str
+) -> HttpRequest:
+    return HttpRequest(
+        "POST", path, json_body(value, extra), {"content-type": "application/json", "accept": accept}
+    )
+
+
+def compact(arguments: object) -> str:
+    """Tool arguments that came as an object, as JSON text (dumped once, never parsed again)."""
+    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+
+
+def truncated(message: str = "the stream ended without its terminal marker") -> Failure:
+    return Failure(FailureKind.TRUNCATED, message, phase="stream")
+
+
+def malformed(message: str) -> Failure:
+    return Failure(FailureKind.PROTOCOL, message, phase="stream")
