@@ -144,7 +144,7 @@ class Tool:
 
 
 Messages = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
-"""A bare string is one user message; mappings in OpenAI's shape ({"role": …, "content": …}) are accepted everywhere."""
+"""A bare string is one user message; mappings in OpenAI's shape ({"role": …, "content": …}) are accepted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -173,8 +173,8 @@ def messages_from(messages: Messages) -> tuple[Message, ...]:
     if isinstance(messages, str):
         return (Message("user", messages),)
     if isinstance(messages, Message | Mapping):
-        messages = [messages]
-    elif not isinstance(messages, Sequence):
+        return (_message(messages, "messages"),)
+    if not isinstance(messages, Sequence):
         raise InvalidRequest(
             f"messages: a str, a Message, a mapping or a sequence of them, not {_kind(messages)}"
         )

@@ -18,10 +18,11 @@ from .errors import (
     StreamInterrupted,
 )
 from .kinds import Failure, FailureKind
-from .reactions import REACTIONS, Reaction, Rest
-from .retry_after import parse_duration, retry_after
+from .reactions import PRIMARY_ORDER, REACTIONS, NextKey, NextWorker, Reaction, Rest, SameWorker
+from .retry_after import empty_bucket_reset, parse_duration, retry_after
 
 __all__ = [
+    "PRIMARY_ORDER",
     "REACTIONS",
     "AllWorkersFailed",
     "ConfigError",
@@ -29,13 +30,17 @@ __all__ = [
     "Failure",
     "FailureKind",
     "InvalidRequest",
+    "NextKey",
+    "NextWorker",
     "NoWorkersAvailable",
     "ProviderError",
     "Reaction",
     "Rest",
+    "SameWorker",
     "StreamInterrupted",
     "classify",
     "classify_payload",
+    "empty_bucket_reset",
     "parse_duration",
     "retry_after",
     "scrub",

@@ -25,7 +25,10 @@ class CortexError(Exception):
 
 
 class ConfigError(CortexError, ValueError):
-    """Says the path in the configuration ($.openai.timeout), what was found and what is allowed. Never a key's value."""
+    """Says the path in the configuration ($.openai.timeout), what was found and what is allowed.
+
+    Never a key's value.
+    """
 
 
 class InvalidRequest(CortexError, ValueError):
