@@ -180,7 +180,8 @@ def messages_from(messages: Messages) -> tuple[Message, ...]:
         )
     if not messages:
         raise InvalidRequest("messages: at least one message is needed")
-    return tuple(_message(item, f"messages[{index}]") for index, item in enumerate(messages))
+    items: Sequence[Any] = messages
+    return tuple(_message(item, f"messages[{index}]") for index, item in enumerate(items))
 
 
 def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, ...] | None:

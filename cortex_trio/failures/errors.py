@@ -27,8 +27,21 @@ class CortexError(Exception):
 class ConfigError(CortexError, ValueError):
     """Says the path in the configuration ($.openai.timeout), what was found and what is allowed.
 
-    Never a key's value.
+    Never a key's value. `path` is where, `problem` the rest of the sentence.
     """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (self.path, self.problem)
+
+    def under(self, parent: str) -> ConfigError:
+        """The same error, seen from further up: `timeout` under `$.openai` is `$.openai.timeout`."""
+        dot = "." if self.path and not self.path.startswith("[") else ""
+        return ConfigError(f"{parent}{dot}{self.path}", self.problem)
 
 
 class InvalidRequest(CortexError, ValueError):

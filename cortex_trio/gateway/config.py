@@ -1,0 +1,334 @@
+"""What the gateway is told: values with their limits, and the two ways they come in.
+
+`WorkerConfig` and `Config` are plain values with seconds; `from_mapping` and `from_env` read the JSON
+object of CORTEX_PROVIDERS, whose times are in milliseconds. Whatever is wrong becomes one ConfigError that
+names the path and what is allowed. This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.gen import make_dict_structure_fn, override
+
+from ..failures import ConfigError
+from ..providers import PROVIDERS, Provider
+from .ollama_probe import ollama_models
+from .secrets import ApiKey, api_keys_from
+
+STRATEGIES = ("priority", "local_first", "round_robin", "least_used", "random", "fastest")
+KEY_STRATEGIES = ("round_robin", "least_used", "random")
+LONGEST = 86_400.0
+"""A day: no time-out or interval above it is meant seriously."""
+
+
+def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any, Any, Any], None]:
+    """An attrs validator: None, or a number in [low, high]."""
+
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        wanted = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
+        if value is None and field.default is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise ConfigError(field.name, f"{wanted} is allowed, not {type(value).__name__}")
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ConfigError(field.name, f"{wanted} is allowed, not {value!r}")
+
+    return check
+
+
+def _one_of(allowed: Sequence[str]) -> Callable[[Any, Any, Any], None]:
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        if value not in allowed:
+            raise ConfigError(field.name, f"one of {', '.join(allowed)} is allowed, not {value!r:.60}")
+
+    return check
+
+
+def _provider(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Provider) and value not in PROVIDERS:
+        raise ConfigError(field.name, f"one of {', '.join(PROVIDERS)} is allowed, not {value!r:.60}")
+
+
+def _strings(_: object, field: attrs.Attribute[Any], value: Sequence[object]) -> None:
+    for slot, item in enumerate(value):
+        if not isinstance(item, str) or not item.strip():
+            raise ConfigError(f"{field.name}[{slot}]", "a non-empty str is needed")
+
+
+def _tuple_of_models(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _base_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
+    if value is None:
+        return
+    allowed = "an address like https://host:port/path is allowed"
+    try:
+        parts = urlsplit(value)
+        ok = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except (ValueError, TypeError, AttributeError):
+        ok = False
+    if not ok:
+        raise ConfigError(field.name, f"{allowed}, not {value!r:.80}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError(field.name, f"{allowed}, without user, password, query or fragment")
+
+
+def _headers(_: object, field: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
+    for name, text in value.items():
+        legal = isinstance(name, str) and isinstance(text, str) and f"{name}{text}".isascii()
+        if not legal or not f"{name}{text}".isprintable() or not name:
+            raise ConfigError(f"{field.name}.{name!s:.40}", "printable ASCII names and values are allowed")
+
+
+@attrs.frozen(kw_only=True)
+class WorkerConfig:
+    """One worker: a provider, its keys, its models. None stands for the provider's own number.
+
+    `provider` is the name of a built-in provider, or a `Provider` value of your own. `timeout` is in seconds,
+    from sending the request to the first token. Raises ConfigError naming the field.
+    """
+
+    provider: str | Provider = attrs.field(validator=_provider)
+    api_keys: tuple[ApiKey, ...] = attrs.field(default=(), converter=api_keys_from)
+    models: Sequence[str] = attrs.field(default=(), converter=_tuple_of_models, validator=_strings)
+    priority: int | None = attrs.field(default=None, validator=_number(0, 1_000_000, whole=True))
+    timeout: float | None = attrs.field(default=None, validator=_number(0.001, LONGEST))
+    base_url: str | None = attrs.field(default=None, validator=_base_url)
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers, repr=lambda h: f"{[*h]}")
+    context_window: int | None = attrs.field(default=None, validator=_number(1, 10**9, whole=True))
+    max_concurrency: int | None = attrs.field(default=None, validator=_number(1, 10**6, whole=True))
+
+    def __attrs_post_init__(self) -> None:
+        kind = self.kind
+        if kind.needs_key and not self.api_keys:
+            raise ConfigError("api_keys", f"{kind.name} needs at least one key")
+        if not (self.base_url or kind.base_url):
+            raise ConfigError("base_url", f"{kind.name} has no address of its own: say where its server is")
+        if not (self.models or kind.default_models):
+            raise ConfigError("models", f"{kind.name} has no default model: name at least one")
+
+    @property
+    def kind(self) -> Provider:
+        """The provider itself."""
+        return self.provider if isinstance(self.provider, Provider) else PROVIDERS[self.provider]
+
+
+def _workers(value: Mapping[str, WorkerConfig]) -> Mapping[str, WorkerConfig]:
+    return dict(value)
+
+
+def _some_worker(_: object, field: attrs.Attribute[Any], value: Mapping[str, WorkerConfig]) -> None:
+    if not value:
+        raise ConfigError("$", f"no providers: {HOW_TO_START}")
+    for name in value:
+        _worker_name(name)
+
+
+def _worker_name(name: object) -> str:
+    if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 100:
+        raise ConfigError("$", f"a worker's name is 1 to 100 printable characters, not {name!r:.60}")
+    return name
+
+
+HOW_TO_START = (
+    "set CORTEX_PROVIDERS, or OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, GROQ_API_KEY, "
+    "COHERE_API_KEY or XAI_API_KEY, or start Ollama on this machine"
+)
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """The whole gateway. All times in seconds."""
+
+    workers: Mapping[str, WorkerConfig] = attrs.field(converter=_workers, validator=_some_worker)
+    strategy: str = attrs.field(default="priority", validator=_one_of(STRATEGIES))
+    key_strategy: str = attrs.field(default="round_robin", validator=_one_of(KEY_STRATEGIES))
+    health_check_interval: float = attrs.field(default=30.0, validator=_number(0, LONGEST))  # 0: none
+    health_check_timeout: float = attrs.field(default=5.0, validator=_number(0.001, LONGEST))
+    connect_timeout: float = attrs.field(default=5.0, validator=_number(0.001, LONGEST))
+    idle_timeout: float = attrs.field(default=30.0, validator=_number(0.001, LONGEST))
+    """Seconds of silence, not even a comment, after which a stream that has begun is stalled."""
+    content_timeout: float = attrs.field(default=120.0, validator=_number(0.001, LONGEST))
+    """Seconds without content, pings or not, after which it is stalled as well."""
+    total_timeout: float = attrs.field(default=600.0, validator=_number(0.001, LONGEST))
+    max_attempts: int = attrs.field(default=4, validator=_number(1, 32, whole=True))
+    rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, LONGEST))
+    """Seconds a key rests after a 429 without a hint; None: a ladder of 10, 30, 60, 120."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read CORTEX_PROVIDERS (JSON, times in ms), or the variables of each provider.
+
+        Without it: <PROVIDER>_API_KEYS (comma-separated) or _API_KEY, _MODEL, _BASE_URL, _TIMEOUT (ms), and an
+        Ollama that answers on its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms;
+        WORKER_POOL_STRATEGY names the strategy. Raises ConfigError.
+        """
+        environ = os.environ if environ is None else environ
+        return cls(workers=_workers_from_env(environ), **_options_from_env(environ))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Config:
+        """Read the object inside CORTEX_PROVIDERS (times in ms).
+
+        A key that is not a provider's name is a worker's name and needs "provider". Raises ConfigError.
+        """
+        return cls(workers=_workers_from(mapping))
+
+
+# ------------------------------------------------------------------ mappings, through cattrs
+
+
+def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, path: str) -> WorkerConfig:
+    """Return one worker's configuration; times in ms. Raises ConfigError with `path` in front."""
+    if isinstance(mapping, WorkerConfig):
+        return mapping
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(path, f"an object is needed, not {type(mapping).__name__}")
+    if "provider" not in mapping:
+        if name not in PROVIDERS:
+            raise ConfigError(
+                path, f'not a provider ({", ".join(PROVIDERS)}); a worker of another name needs "provider"'
+            )
+        mapping = {**mapping, "provider": name}
+    try:
+        return _CONVERTER.structure(mapping, WorkerConfig)
+    except ClassValidationError as error:
+        raise _first_problem(error, path) from None
+
+
+def _workers_from(mapping: Any) -> dict[str, WorkerConfig]:
+    if not isinstance(mapping, Mapping):
+        raise ConfigError("$", f"an object of providers is needed, not {type(mapping).__name__}")
+    return {
+        _worker_name(name): worker_config_from(name, value, f"$.{name}") for name, value in mapping.items()
+    }
+
+
+def _keep(value: Any, _: Any) -> Any:
+    return value  # the field's own converter and validator decide, and say it better
+
+
+def _milliseconds(value: Any, _: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError("timeout", f"milliseconds, as a number, are needed, not {type(value).__name__}")
+    if not 1 <= value <= LONGEST * 1000:
+        raise ConfigError(
+            "timeout", f"milliseconds from 1 to {LONGEST * 1000:.0f} are allowed, not {value!r}"
+        )
+    return value / 1000
+
+
+def _make_converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True)
+    fields: dict[str, Any] = {f.name: override(struct_hook=_keep) for f in attrs.fields(WorkerConfig)}
+    fields["timeout"] = override(struct_hook=_milliseconds)
+    hook = make_dict_structure_fn(WorkerConfig, converter, _cattrs_forbid_extra_keys=True, **fields)
+    converter.register_structure_hook(WorkerConfig, hook)
+    return converter
+
+
+_CONVERTER = _make_converter()
+
+
+def _first_problem(error: ClassValidationError | IterableValidationError, path: str) -> ConfigError:
+    """cattrs collects everything that is wrong; one clear sentence at a time is what a person can act on."""
+    first = error.exceptions[0]
+    if isinstance(first, ConfigError):
+        return first.under(path)
+    if isinstance(first, ForbiddenExtraKeysError):
+        allowed = ", ".join(field.name for field in attrs.fields(WorkerConfig))
+        return ConfigError(f"{path}.{min(first.extra_fields)}", f"unknown; allowed are {allowed}")
+    return ConfigError(path, transform_error(error, path=path)[0])
+
+
+# ------------------------------------------------------------------ the environment
+
+
+def _workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
+    text = environ.get("CORTEX_PROVIDERS", "").strip()
+    if text:
+        try:
+            mapping = json.loads(text)
+        except ValueError as error:
+            where = (
+                f"line {error.lineno}, column {error.colno}"
+                if isinstance(error, json.JSONDecodeError)
+                else ""
+            )
+            del text
+            raise ConfigError("CORTEX_PROVIDERS", f"not JSON ({where})") from None
+        return _workers_from(mapping)
+    found: dict[str, WorkerConfig] = {}
+    for provider in PROVIDERS.values():
+        settings = _settings(provider, environ)
+        if settings:
+            found[provider.name] = worker_config_from(provider.name, settings, f"$.{provider.name}")
+    return found
+
+
+def _settings(provider: Provider, environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the variables say of one provider; empty if it is not to be used."""
+
+    def variable(suffix: str) -> str:
+        values = (environ.get(f"{prefix}_{suffix}", "").strip() for prefix in provider.env)
+        return next(filter(None, values), "")
+
+    keys = [key for key in variable("API_KEYS").split(",") if key.strip()]
+    keys = keys or [key for key in [variable("API_KEY")] if key]
+    settings: dict[str, Any] = {"api_keys": keys} if keys else {}
+    if models := [model.strip() for model in variable("MODEL").split(",") if model.strip()]:
+        settings["models"] = models
+    if address := variable("BASE_URL") or _host(variable("HOST")):
+        settings["base_url"] = address
+    if provider.needs_key and not keys:
+        return {}
+    if provider.name == "ollama" and not models:
+        served = ollama_models(address or provider.base_url)
+        if served is None and not address:
+            return {}
+        settings["models"] = served or provider.default_models
+    if settings and (timeout := variable("TIMEOUT")):
+        settings["timeout"] = _env_number(timeout, f"{provider.env[0]}_TIMEOUT")
+    return settings
+
+
+def _host(host: str) -> str:
+    """OLLAMA_HOST may be `host`, `host:port` or a URL; 0.0.0.0 is what a server listens on, not an address."""
+    if not host:
+        return ""
+    address = host if "://" in host else f"http://{host}"
+    address = address.replace("//0.0.0.0", "//127.0.0.1").rstrip("/")
+    return address if ":" in address.split("://", 1)[1] else f"{address}:11434"
+
+
+def _options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for variable, option in (
+        ("HEALTH_CHECK_INTERVAL", "health_check_interval"),
+        ("HEALTH_CHECK_TIMEOUT", "health_check_timeout"),
+    ):
+        if text := environ.get(variable, "").strip():
+            options[option] = _env_number(text, variable) / 1000
+    if strategy := environ.get("WORKER_POOL_STRATEGY", "").strip():
+        options["strategy"] = strategy
+    return options
+
+
+def _env_number(text: str, variable: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise ConfigError(variable, f"milliseconds, as a number from 0, are needed, not {text!r:.40}")
+    return value

@@ -1,0 +1,264 @@
+"""Whose turn it is, and who is resting: the key ring, and the actor that is its only writer.
+
+`KeyRing` is pure: no clock, no I/O, no Trio. It is made before the supervision tree and handed in, so a
+KeyManager that crashed finds every rest, count and position where it left them. A caller writes what came
+of its lease on the lease itself and then tells the KeyManager; a telling that is lost with a dying actor is
+read off the lease by the next one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import attrs
+import trio
+
+from ..failures import REACTIONS, Failure, FailureKind, Rest
+from ..otp import GenServer
+from .secrets import ApiKey
+
+SWEEP_SECONDS = 300.0
+LADDER = (10.0, 30.0, 60.0, 120.0)
+"""Seconds a key rests after the n-th 429 in a row that named no time."""
+QUOTA_REST = (900.0, 3600.0)
+"""Seconds a key without credit rests: the first, doubling up to the second."""
+ANY_MODEL = ""
+
+
+@attrs.define
+class Rests:
+    """Until when (Trio time) a key is not to be used for a model, why, and who says so."""
+
+    until: float
+    kind: FailureKind
+    declared: bool  # by the provider; otherwise our suspicion, which may be overridden
+
+
+@attrs.define
+class KeyState:
+    """One key of one worker. Only the KeyRing writes."""
+
+    key: ApiKey
+    rests: dict[str, Rests] = attrs.field(factory=dict)  # by model, ANY_MODEL for all
+    strikes: int = 0  # 429s without a hint in a row, or quota failures in a row
+    usage_count: int = 0
+    success_count: int = 0
+    rate_limited_count: int = 0
+    last_used: float | None = None
+    in_use: int = 0
+
+    def rest(self, model: str, now: float) -> Rests | None:
+        """What keeps this key from serving `model` now: the longest of its rests."""
+        found = [r for name in (ANY_MODEL, model) if (r := self.rests.get(name)) and r.until > now]
+        return max(found, key=lambda rests: rests.until, default=None)
+
+
+@attrs.define(eq=False)
+class Lease:
+    """A key on loan for one attempt. The borrower writes `settled` once, when the attempt is over."""
+
+    worker: str
+    model: str
+    state: KeyState = attrs.field(repr=False)
+    settled: bool = False
+    failure: Failure | None = None  # None with settled: it served, or says nothing about the key
+
+    @property
+    def key(self) -> ApiKey:
+        return self.state.key
+
+
+@attrs.frozen
+class Blocked:
+    """No key to lend. `until` is Trio time; infinity means: not before the configuration changes."""
+
+    until: float
+    kind: FailureKind
+
+
+Choose = Callable[[Sequence[KeyState], int], KeyState]
+
+CHOOSE: Mapping[str, Choose] = {
+    "round_robin": lambda free, turn: free[turn % len(free)],
+    "least_used": lambda free, turn: min(free, key=lambda state: (state.in_use, state.usage_count)),
+    "random": lambda free, turn: random.choice(free),
+}
+
+
+class KeyRing:
+    """All keys of all workers. `now` is always a parameter; nothing here waits."""
+
+    def __init__(self, strategy: str = "round_robin", rate_limit_rest: float | None = None) -> None:
+        self._choose = CHOOSE[strategy]
+        self._rate_limit_rest = rate_limit_rest
+        self._keys: dict[str, list[KeyState]] = {}
+        self._turn: dict[str, int] = {}
+        self._leases: set[Lease] = set()
+
+    def set_keys(self, worker: str, keys: Iterable[ApiKey]) -> None:
+        """Give `worker` these keys. One that was there before keeps its state, its rests included."""
+        known = {state.key: state for state in self._keys.get(worker, ())}
+        self._keys[worker] = [known.get(key) or KeyState(key) for key in keys]
+
+    def remove(self, worker: str) -> None:
+        self._keys.pop(worker, None)
+        self._turn.pop(worker, None)
+
+    def lease(self, worker: str, model: str, now: float, avoid: frozenset[ApiKey] = frozenset()) -> Lease | Blocked:
+        """Lend a key of `worker` for `model`; `avoid` holds those this call has already tried.
+
+        If all are resting on suspicion alone, the one that is due first is lent all the same:
+        waiting on a guess helps nobody. What the provider itself declared is honoured.
+        """
+        states = [state for state in self._keys.get(worker, ()) if state.key not in avoid]
+        free = [state for state in states if state.rest(model, now) is None]
+        if free:
+            turn = self._turn[worker] = self._turn.get(worker, -1) + 1
+            state = self._in_turn(worker, free, turn)
+        elif suspected := [s for s in states if (rest := s.rest(model, now)) and not rest.declared]:
+            state = min(suspected, key=lambda s: _until(s, model, now))
+        else:
+            return self._blocked(worker, model, now)
+        state.usage_count += 1
+        state.in_use += 1
+        state.last_used = now
+        lease = Lease(worker, model, state)
+        self._leases.add(lease)
+        return lease
+
+    def _in_turn(self, worker: str, free: Sequence[KeyState], turn: int) -> KeyState:
+        """Round robin goes by the place in the whole ring, so that one resting key does not shift the others."""
+        if self._choose is not CHOOSE["round_robin"]:
+            return self._choose(free, turn)
+        ring = self._keys[worker]
+        while ring[turn % len(ring)] not in free:
+            turn = self._turn[worker] = turn + 1
+        return ring[turn % len(ring)]
+
+    def available(self, worker: str, model: str, now: float) -> Blocked | None:
+        """None if a key could be lent now; what stands in the way otherwise. A worker without keys needs none."""
+        states = self._keys.get(worker)
+        if not states:
+            return None
+        rests = [state.rest(model, now) for state in states]
+        if any(rest is None or not rest.declared for rest in rests):
+            return None
+        return self._blocked(worker, model, now)
+
+    def _blocked(self, worker: str, model: str, now: float) -> Blocked:
+        rests = [rest for state in self._keys.get(worker, ()) if (rest := state.rest(model, now))]
+        first = min(rests, key=lambda rest: rest.until, default=None)
+        return Blocked(first.until, first.kind) if first else Blocked(now, FailureKind.RATE_LIMIT)
+
+    def report(self, lease: Lease, now: float) -> None:
+        """Take back a settled lease and learn from it. A second report of the same lease changes nothing."""
+        if lease not in self._leases:
+            return
+        self._leases.discard(lease)
+        state = lease.state
+        state.in_use -= 1
+        if lease.failure is None:
+            state.success_count += 1
+            state.strikes = 0
+        else:
+            self._learn(state, lease.model, lease.failure, now)
+
+    def _learn(self, state: KeyState, model: str, failure: Failure, now: float) -> None:
+        declared = True
+        match REACTIONS[failure.kind].rest:
+            case Rest.KEY:
+                where, seconds = ANY_MODEL, math.inf
+            case Rest.KEY_MODEL_FOR_GOOD:
+                where, seconds = model, math.inf
+            case Rest.KEY_QUOTA:
+                doubled = min(QUOTA_REST[0] * 2.0**state.strikes, QUOTA_REST[1])
+                where, seconds = ANY_MODEL, failure.retry_after or doubled
+                state.strikes += 1
+            case Rest.KEY_MODEL:
+                state.rate_limited_count += 1
+                where, declared = model, failure.retry_after is not None
+                seconds = failure.retry_after if failure.retry_after is not None else self._guess(state)
+                state.strikes += not declared
+            case Rest.NOTHING | Rest.BREAKER | Rest.BREAKER_HALF | Rest.MODEL | Rest.PROVIDER:
+                return
+        known = state.rests.get(where)
+        if known is None or known.until < now + seconds:
+            state.rests[where] = Rests(now + seconds, failure.kind, declared)
+
+    def _guess(self, state: KeyState) -> float:
+        if self._rate_limit_rest is not None:
+            return self._rate_limit_rest
+        return LADDER[min(state.strikes, len(LADDER) - 1)]
+
+    def rest_key(self, lease: Lease, seconds: float, now: float) -> None:
+        """A header said this key's bucket is empty: let it rest for the model before it is refused."""
+        known = lease.state.rests.get(lease.model)
+        if known is None or known.until < now + seconds:
+            lease.state.rests[lease.model] = Rests(now + seconds, FailureKind.RATE_LIMIT, True)
+
+    def accept(self, worker: str, now: float) -> None:
+        """A free probe was let in: what rested for its credential is given another chance."""
+        for state in self._keys.get(worker, ()):
+            state.rests = {m: r for m, r in state.rests.items() if r.kind is not FailureKind.CREDENTIAL}
+
+    def sweep(self, now: float) -> None:
+        """Forget rests that are over, and settle leases whose report was lost with a dying KeyManager."""
+        for lease in [lease for lease in self._leases if lease.settled]:
+            self.report(lease, now)
+        for states in self._keys.values():
+            for state in states:
+                state.rests = {model: rest for model, rest in state.rests.items() if rest.until > now}
+
+    def states(self, worker: str) -> Sequence[KeyState]:
+        return tuple(self._keys.get(worker, ()))
+
+    @property
+    def leased(self) -> int:
+        """Keys on loan at the moment."""
+        return len(self._leases)
+
+
+def _until(state: KeyState, model: str, now: float) -> float:
+    rest = state.rest(model, now)
+    return rest.until if rest else now
+
+
+class KeyManager(GenServer):
+    """The only writer of the key ring. Lends keys, takes them back, sweeps every five minutes."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+
+    async def init(self) -> None:
+        self._ring.sweep(trio.current_time())
+        self.send_after(SWEEP_SECONDS, "sweep")
+
+    async def lease(self, worker: str, model: str, avoid: frozenset[ApiKey] = frozenset()) -> Lease | Blocked:
+        """Lend a key of `worker`, or say until when there is none."""
+        return self._ring.lease(worker, model, trio.current_time(), avoid)
+
+    async def report(self, lease: Lease) -> None:
+        """Take a settled lease back."""
+        self._ring.report(lease, trio.current_time())
+
+    async def rest_key(self, lease: Lease, seconds: float) -> None:
+        self._ring.rest_key(lease, seconds, trio.current_time())
+
+    async def accept(self, worker: str) -> None:
+        self._ring.accept(worker, trio.current_time())
+
+    async def set_keys(self, worker: str, keys: tuple[ApiKey, ...]) -> None:
+        self._ring.set_keys(worker, keys)
+
+    async def remove(self, worker: str) -> None:
+        self._ring.remove(worker)
+
+    async def sweep(self) -> None:
+        self._ring.sweep(trio.current_time())
+
+    async def handle_info(self, message: object) -> None:
+        if message == "sweep":
+            self._ring.sweep(trio.current_time())
+            self.send_after(SWEEP_SECONDS, "sweep")
