@@ -1,0 +1,54 @@
+"""The Anthropic Messages dialect: `POST /v1/messages`, server-sent events or one JSON message.
+
+`anthropic_messages_encode` says how a conversation becomes a body, `anthropic_messages_decode` how an answer
+becomes events. The key and the dated version header are the provider's. Source: Anthropic API reference, Messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from ..events import WireEvent
+from ..messages import ChatRequest
+from .anthropic_messages_decode import MessagesDecoder, decode_message
+from .anthropic_messages_encode import messages_body
+from .codec import HttpRequest, Unsupported, json_post
+from .payload import Malformed, as_list, as_object, as_text, load_object
+
+
+@attrs.frozen
+class AnthropicMessages:
+    """See `wire.codec.Dialect` for what each method promises."""
+
+    name: str = attrs.field(default="anthropic_messages", init=False)
+
+    def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
+        body = messages_body(request, provider, model)
+        accept = "text/event-stream" if request.stream else "application/json"
+        return json_post("/v1/messages", body, request.extra_body, accept=accept)
+
+    def decoder(self) -> MessagesDecoder:
+        return MessagesDecoder()
+
+    def decode_reply(self, body: bytes) -> list[WireEvent]:
+        return decode_message(body)
+
+    def encode_embed(
+        self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
+    ) -> HttpRequest:
+        raise Unsupported("embeddings", provider)
+
+    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+        raise ValueError("the Messages API has no embeddings")
+
+    def decode_models(self, body: bytes) -> Sequence[str]:
+        try:
+            listed = load_object(body)
+            if "data" not in listed:
+                raise Malformed('no "data" in it')
+            models = [as_object(model, "a model") for model in as_list(listed["data"], "data")]
+            return tuple(as_text(model.get("id"), "a model's id") for model in models)
+        except Malformed as error:
+            raise ValueError(f"not a list of models: {error}") from None

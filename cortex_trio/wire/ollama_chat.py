@@ -1,0 +1,71 @@
+"""The Ollama dialect: `POST /api/chat`, newline-delimited JSON or one object; `/api/embed`, `/api/tags`.
+
+`ollama_chat_encode` says how a conversation becomes a body, `ollama_chat_decode` how an answer becomes
+events. Source: docs/api.md and server/routes.go of the Ollama project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from ..events import WireEvent
+from ..messages import ChatRequest
+from .codec import HttpRequest, json_post
+from .ollama_chat_decode import ChatDecoder, decode_chat
+from .ollama_chat_encode import chat_body
+from .payload import Malformed, as_list, as_object, as_text, load_object
+
+
+@attrs.frozen
+class OllamaChat:
+    """See `wire.codec.Dialect` for what each method promises."""
+
+    name: str = attrs.field(default="ollama_chat", init=False)
+
+    def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
+        accept = "application/x-ndjson" if request.stream else "application/json"
+        return json_post("/api/chat", chat_body(request, provider, model), accept=accept)
+
+    def decoder(self) -> ChatDecoder:
+        return ChatDecoder()
+
+    def decode_reply(self, body: bytes) -> list[WireEvent]:
+        return decode_chat(body)
+
+    def encode_embed(
+        self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
+    ) -> HttpRequest:
+        body: dict[str, Any] = {"model": model, "input": list(texts)}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        return json_post("/api/embed", body, accept="application/json")
+
+    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+        try:
+            vectors = as_list(_field(body, "embeddings"), "embeddings")
+        except Malformed as error:
+            raise ValueError(f"not an answer with embeddings: {error}") from None
+        if not all(isinstance(vector, list) and all(map(_is_number, vector)) for vector in vectors):
+            raise ValueError("not an answer with embeddings: a vector is a list of numbers")
+        return vectors
+
+    def decode_models(self, body: bytes) -> Sequence[str]:
+        try:
+            models = [as_object(model, "a model") for model in as_list(_field(body, "models"), "models")]
+            return tuple(as_text(model.get("name"), "a model's name") for model in models)
+        except Malformed as error:
+            raise ValueError(f"not a list of models: {error}") from None
+
+
+def _field(body: bytes, name: str) -> object:
+    answer = load_object(body)
+    if name not in answer:
+        raise Malformed(f"no {name!r} in it")
+    return answer[name]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

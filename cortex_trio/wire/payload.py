@@ -1,0 +1,82 @@
+"""Reads JSON a server sent: every value is checked where it is used, so that no shape can raise a surprise.
+
+Knows no dialect. What is wrong is said by place and type; the text of an answer never enters a message.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from ..events import ReasoningDelta, TextDelta, WireEvent
+from .codec import compact
+
+
+class Malformed(Exception):
+    """Not the shape the wire promises. Decoders turn it into a Failure(PROTOCOL)."""
+
+
+def load_object(text: str | bytes) -> dict[str, Any]:
+    """The JSON object in `text`; raises Malformed for anything else."""
+    try:
+        value = json.loads(text, parse_constant=_no_json)
+    except RecursionError:
+        raise Malformed("JSON nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise Malformed(f"not JSON: {error.msg} at {error.pos} of {len(text)}") from None
+    except ValueError:  # bytes that are no UTF-8, integers of more than 4300 digits
+        raise Malformed("not JSON: neither text nor numbers of this world") from None
+    return as_object(value, "a JSON object")
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise Malformed(f"not JSON: {constant}")
+
+
+def as_object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Malformed(f"{what} was expected, not {_kind(value)}")
+    return value
+
+
+def as_list(value: object, what: str) -> list[Any]:
+    """A list; null and missing are the empty one (Go marshals an empty slice as null)."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Malformed(f"{what} is {_kind(value)}, not a list")
+    return value
+
+
+def as_text(value: object, what: str) -> str:
+    """A string; null and missing are the empty one."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Malformed(f"{what} is {_kind(value)}, not a string")
+    return value
+
+
+def as_count(value: object) -> int | None:
+    """A number of tokens, or None: usage that cannot be read is not reported, and no reason to fail an answer."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def text_events(kind: type[TextDelta] | type[ReasoningDelta], value: object, what: str) -> list[WireEvent]:
+    """The delta for a piece of text; none for an empty piece."""
+    text = as_text(value, what)
+    return [kind(text)] if text else []
+
+
+def arguments_text(value: object) -> str:
+    """Tool arguments that came whole, as JSON text. Servers that were wrapped send them as text already."""
+    if isinstance(value, str):
+        return value or "{}"
+    try:
+        return compact(value or {})
+    except RecursionError:
+        raise Malformed("tool arguments nested too deeply") from None
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"
