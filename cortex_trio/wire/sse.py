@@ -7,7 +7,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
@@ -46,11 +46,31 @@ class SseReader:
         self._id = ""
         self._retry: int | None = None
 
-    def feed(self, data: bytes) -> Iterator[SseEvent]:
+    def feed(self, data: bytes) -> Iterable[SseEvent]:
         """The events that `data` completes. Iterate at once and to the end: reading happens on the way.
 
         Raises TooLarge, after the events before it, when an event outgrows the limit: the stream is lost.
         """
+        if self._is_one_plain_event(data):
+            self._at_start = False
+            return (SseEvent("message", data[6:-2].decode("utf-8", "replace"), self._id, self._retry),)
+        return self._read(data)
+
+    def _is_one_plain_event(self, data: bytes) -> bool:
+        """Whether `data` is `data: …\\n\\n` and no more, between events: what most reads off the network are.
+
+        Not a second grammar: without this short cut the lines would say the same at twice the cost.
+        """
+        return (
+            data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and data.count(b"\n") == 2
+            and b"\r" not in data
+            and len(data) <= self._limit
+            and not (self._lines.pending or self._data or self._event or self._after_cr)
+        )
+
+    def _read(self, data: bytes) -> Iterator[SseEvent]:
         if self._after_cr or b"\r" in data:
             data = self._only_line_feeds(data)
         for line in self._lines.feed(data):
@@ -59,7 +79,7 @@ class SseReader:
             if self._at_start:
                 self._at_start = False
                 line = line.removeprefix(BOM)
-            if line.startswith(b"data: "):  # nearly every line there is
+            if line.startswith(b"data: "):
                 self._data.append(line[6:])
                 self._size += len(line) + 1
             elif line:
