@@ -1,0 +1,75 @@
+"""What the rules of OTP say, as pure functions: a child exited, what now? Nothing here runs, waits or logs.
+
+`child_exited` is the whole of supervision in one table; `supervision.py` only carries it out.
+Source of the rules: `supervisor.erl` (do_restart, restart, do_terminate).
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import TypeVar, assert_never
+
+from .child import BRUTAL_KILL, Restart, Strategy
+from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
+
+T = TypeVar("T")
+
+
+class Decision(enum.Enum):
+    FORGET = "drop the child and its spec"
+    KEEP = "leave the child stopped, remember its spec"
+    RESTART_ONE = "start the child again"
+    RESTART_ALL = "stop and start every child"
+    RESTART_REST = "stop and start the child and those started after it"
+
+
+def child_exited(reason: ExitReason, restart: Restart, strategy: Strategy) -> Decision:
+    """What to do about a child that exited by itself."""
+    match reason, restart, strategy:
+        case _, Restart.TEMPORARY, _:
+            return Decision.FORGET
+        case Normal() | Shutdown(), Restart.TRANSIENT, _:
+            return Decision.KEEP
+        case _, Restart.PERMANENT | Restart.TRANSIENT, Strategy.ONE_FOR_ONE:
+            return Decision.RESTART_ONE
+        case _, Restart.PERMANENT | Restart.TRANSIENT, Strategy.ONE_FOR_ALL:
+            return Decision.RESTART_ALL
+        case _, Restart.PERMANENT | Restart.TRANSIENT, Strategy.REST_FOR_ONE:
+            return Decision.RESTART_REST
+        case unreachable:
+            assert_never(unreachable)
+
+
+def child_stopped(restart: Restart) -> Decision:
+    """What to remember of a child that was stopped by its supervisor, or that chose not to run (Ignore)."""
+    return Decision.FORGET if restart is Restart.TEMPORARY else Decision.KEEP
+
+
+def affected(children: Sequence[T], child: T, decision: Decision) -> Sequence[T]:
+    """Those a restart is about, in start order. Which child triggered RESTART_ALL does not matter."""
+    match decision:
+        case Decision.RESTART_ONE:
+            return [child]
+        case Decision.RESTART_ALL:
+            return list(children)
+        case Decision.RESTART_REST:
+            return children[children.index(child) :]
+        case Decision.FORGET | Decision.KEEP:
+            return []
+
+
+def is_reported(reason: ExitReason, restart: Restart) -> bool:
+    """A permanent child should never have left; for the others leaving in order is no news."""
+    return is_abnormal(reason) or restart is Restart.PERMANENT
+
+
+def is_expected_stop(reason: ExitReason, restart: Restart, shutdown: float | None) -> bool:
+    """Whether a child that was asked to stop ended the way it was asked to."""
+    match reason:
+        case Shutdown(info=None):
+            return True
+        case Normal() | Shutdown():
+            return restart is not Restart.PERMANENT
+        case Killed():
+            return shutdown is BRUTAL_KILL
+        case Crashed():
+            return False

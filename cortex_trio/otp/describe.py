@@ -1,0 +1,46 @@
+"""The running tree as text, for people. Reads published state only: it asks nobody and waits for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .child import ChildInfo
+from .ref import Ref
+from .supervision import AbstractSupervisor
+
+
+def describe(root: Ref[Any]) -> str:
+    """Draw the tree under `root` as it is now; callable from any task.
+
+    shop             Supervisor          running
+    ├── till         Till                running, 2 restarts, 1 message waits
+    └── printers     DynamicSupervisor   running
+        └── laser    Printer             restarting
+    """
+    process = root.process
+    if process is None:
+        return f"{root.name}  not running"
+    top = (root.name, type(process.server).__name__, _status("running", 0, process.mailbox_length))
+    rows = [top, *_rows(root, "")]
+    width, kind = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(f"{name:<{width}}  {server:<{kind}}  {status}" for name, server, status in rows)
+
+
+def _rows(ref: Ref[Any], indent: str) -> Iterator[tuple[str, str, str]]:
+    server = ref.process.server if ref.process is not None else None
+    children: tuple[ChildInfo, ...] = server.children if isinstance(server, AbstractSupervisor) else ()
+    for position, child in enumerate(children, start=1):
+        branch, below = ("└── ", "    ") if position == len(children) else ("├── ", "│   ")
+        status = _status(child.state, child.restarts, child.mailbox_length)
+        yield indent + branch + child.id, child.server or "-", status
+        yield from _rows(child.ref, indent + below)
+
+
+def _status(state: str, restarts: int, waiting: int) -> str:
+    words = [state]
+    if restarts:
+        words.append(f"{restarts} restart{'s' if restarts > 1 else ''}")
+    if waiting:
+        words.append(f"{waiting} message{'s wait' if waiting > 1 else ' waits'}")
+    return ", ".join(words)

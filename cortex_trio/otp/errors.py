@@ -1,0 +1,118 @@
+"""What a caller can get, and what a server may raise to steer its own process.
+
+    ActorError                what Ref.call can raise by itself
+    ├── NoProcess             nobody is there; NOT delivered, safe to retry
+    ├── CallingSelf           waiting would never end
+    ├── MailboxFull           a bounded mailbox refused a cast; NOT delivered
+    ├── ActorExited           it went away before answering; `started` says whether it had begun
+    ├── StartFailed           a child's init did not finish
+    ├── MaxRestartsExceeded   a supervisor gave up
+    ├── AlreadyStarted, AlreadyPresent, Restarting, NotFound, MaxChildrenReached    answers of supervisors
+    └── AlreadyRegistered     answer of a unique registry
+
+    Stop, Ignore, Reject      raised *inside* a server: leave, do not run, refuse this one call
+
+Exceptions are built fresh for every reader and keep their cause: raising one instance to several
+callers would grow one traceback with the frames of all of them.
+"""
+
+from typing import Final
+
+from .reasons import ExitReason, Normal, error_of
+
+NORMAL: Final = Normal()
+NO_REPLY: Final = object()
+"""What `Stop.reply` holds when no reply was given: None is a perfectly good answer."""
+
+
+class ActorError(Exception):
+    """Base of everything `Ref.call` can raise by itself."""
+
+
+class NoProcess(ActorError):
+    """Nobody is behind this ref now. The message was NOT delivered: safe to retry."""
+
+
+class CallingSelf(ActorError):
+    """A server called itself, or a child called the supervisor that waits for it; waiting would never end."""
+
+
+class MailboxFull(ActorError):
+    """A cast met a full mailbox. NOT delivered."""
+
+
+class ActorExited(ActorError):
+    """The server exited before answering. `__cause__` is its exception, if it crashed.
+
+    `started` tells whether handling had begun: False means the request was dropped from the mailbox.
+    """
+
+    def __init__(self, name: str, reason: ExitReason, *, started: bool) -> None:
+        when = "while handling the call" if started else "before it came to the call"
+        super().__init__(f"{name!r} {reason} {when}")
+        self.reason = reason
+        self.started = started
+        self.__cause__ = error_of(reason)
+
+
+class StartFailed(ActorError):
+    """A child's init did not finish; `__cause__` says why. Everything started before it was stopped again."""
+
+    def __init__(self, child: str, reason: ExitReason) -> None:
+        super().__init__(f"child {child!r} {reason} before its init was done")
+        self.child = child
+        self.reason = reason
+        self.__cause__ = error_of(reason)
+
+
+class MaxRestartsExceeded(ActorError):
+    """A supervisor gave up. `__cause__` is an ExceptionGroup of the crashes inside the window."""
+
+    def __init__(self, supervisor: str, max_restarts: int, max_seconds: float) -> None:
+        super().__init__(f"{supervisor!r} gave up: more than {max_restarts} restarts in {max_seconds:g} s")
+        self.supervisor = supervisor
+
+
+class AlreadyStarted(ActorError):
+    """The child asked for is running (or its ref is behind a running process elsewhere)."""
+
+
+class AlreadyPresent(ActorError):
+    """start_child with the id of a child that is known but not running."""
+
+
+class Restarting(ActorError):
+    """restart_child or delete_child while the child is between failed restarts."""
+
+
+class NotFound(ActorError):
+    """No child of that id (or ref) here."""
+
+
+class AlreadyRegistered(ActorError):
+    """A unique registry's key is held by a live process."""
+
+
+class MaxChildrenReached(ActorError):
+    """A DynamicSupervisor is full; children between restarts count."""
+
+
+class Stop(Exception):
+    """Raise in a server to leave with `reason`. `reply`, if given, answers the current call after `terminate` ran."""
+
+    def __init__(self, reason: ExitReason = NORMAL, reply: object = NO_REPLY) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.reply = reply
+
+
+class Ignore(Exception):
+    """Raise in `init`: do not run, and do not treat it as a failure (OTP `ignore`)."""
+
+
+class Reject(Exception):
+    """Raise in a method: the caller gets `error`, the server carries on (OTP `{reply, {error, E}, S}`)."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error

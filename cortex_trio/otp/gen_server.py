@@ -1,0 +1,137 @@
+"""A server is a class: its state is `self`, its messages are its methods. Knows nothing of who supervises it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, final
+
+import outcome
+import trio
+
+from .errors import NO_REPLY, Ignore, Reject, Stop
+from .process import Call, Cast, Info, Message, Process
+from .reasons import Crashed, ExitReason, Normal, Shutdown
+from .ref import Deferred, Monitor
+from .reports import logger
+
+if TYPE_CHECKING:
+    from .ref import Ref
+
+
+class GenServer:
+    """A process that owns state and handles one message at a time. State is `self`; a restart builds a new one.
+
+    Any async method is a message: `await ref.call(Counter.increment, 2)`. Its return value is the answer; return
+    a `Deferred` to answer later. Raise `Reject(error)` to refuse one call, `Stop(reason)` to leave; any other
+    exception is a crash. A method that waits makes every other caller wait: put long work into a TaskSupervisor.
+    """
+
+    ref: Ref[Any]  # set before init
+    _process: Process[Any]  # set before init
+
+    async def init(self) -> None:
+        """Runs before the supervisor starts the next child. Fail here to make the start fail."""
+
+    async def handle_continue(self) -> None:
+        """Slow start-up work: runs after init returned to the supervisor and before the first message."""
+
+    async def handle_info(self, message: object) -> None:
+        """Timers, Down notices and anything sent with `Ref.info`. This default logs the message's type."""
+        logger.warning("%s ignored an unexpected %s", self.ref.name, type(message).__name__)
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Clean up. Runs on every exit except Killed, within the child's shutdown time. Not after a failed init."""
+
+    def send_after(self, seconds: float, message: object) -> Timer:
+        """Deliver `message` to handle_info later; dies with the process."""
+        return Timer(self._process, seconds, message)
+
+    def monitor(self, ref: Ref[Any]) -> Monitor:
+        """Like Ref.monitor, but the Down arrives at handle_info."""
+        return Monitor(ref, watcher=self._process)
+
+    async def _serve(self, process: Process[Any]) -> None:
+        """The life of a server inside its process; returns when the mailbox is closed and empty."""
+        if "_process" in self.__dict__:
+            raise RuntimeError(
+                f"{type(self).__name__} ran before: `start` must build a new server every time"
+            )
+        self._process = process
+        self.ref = process.ref
+        try:
+            await self.init()
+        except Ignore:
+            process.ignored = True
+            raise Stop(Normal()) from None
+        process.initialised = True
+        process.started.set()
+        await self._handle_messages(process)
+
+    async def _handle_messages(self, process: Process[Any]) -> None:
+        message: Message | None = None
+        try:
+            await self.handle_continue()
+            async for message in process.inbox:  # yields to other tasks once per message
+                await self._handle(message)
+                message = None  # an idle server must not keep the last request alive
+        except Stop as stop:
+            await self.terminate(stop.reason)
+            if isinstance(message, Call) and stop.reply is not NO_REPLY:
+                message.settle(outcome.Value(stop.reply))
+            raise
+        except Exception as error:
+            await self.terminate(Crashed(error))
+            raise
+        else:
+            await self.terminate(Shutdown())
+
+    async def _handle(self, message: Message) -> None:
+        match message:
+            case Call():
+                message.started = True
+                await self._answer(message)
+            case Cast():
+                self._process.casts_queued -= 1
+                with contextlib.suppress(Reject):  # nobody waits for the refusal
+                    await message.method(self, *message.args, **message.kwargs)
+            case Info():
+                if not message.withdrawn:
+                    await self.handle_info(message.content)
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            value = await call.method(self, *call.args, **call.kwargs)
+        except Reject as reject:
+            call.settle(outcome.Error(reject.error))
+        else:
+            if isinstance(value, Deferred):
+                value.answer(call)
+            else:
+                call.settle(outcome.Value(value))
+
+
+@final
+class Timer:
+    """A message on its way to `handle_info`."""
+
+    def __init__(self, process: Process[Any], seconds: float, message: object) -> None:
+        if not seconds >= 0:
+            raise ValueError(f"seconds must be >= 0, not {seconds!r}")
+        self._process = process
+        self._seconds = seconds
+        self._notice = Info(message)
+        self._scope = trio.CancelScope(shield=True)  # its process decides when it ends, nobody else
+        if process.reason is None:
+            process.possessions.add(self)
+            process.nursery.start_soon(self._run, name=f"timer of {process.ref.name}")
+
+    def cancel(self) -> None:
+        """The message will not be handled, even if it is in the mailbox already."""
+        self._notice.withdrawn = True
+        self._scope.cancel()
+
+    async def _run(self) -> None:
+        with self._scope:
+            await trio.sleep(self._seconds)
+            self._process.post(self._notice)
+        self._process.possessions.discard(self)

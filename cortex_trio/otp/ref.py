@@ -1,0 +1,234 @@
+"""How one speaks to a server: its address, its answers, its end. Knows nothing of supervisors.
+
+A `Ref` is made before anything runs, handed to whoever needs it, and outlives every restart; a process is
+one incarnation behind it (OTP: a registered name and a pid). Mailbox, pending calls and monitors belong to
+the process: a message sent between two incarnations is not kept for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, final, overload
+
+import attrs
+import outcome
+import trio
+
+from .errors import ActorExited, AlreadyStarted, CallingSelf, MailboxFull, NoProcess
+from .process import Call, Cast, Info, Message, Process
+from .reasons import ExitReason, Killed
+from .reports import logger
+
+if TYPE_CHECKING:
+    from .gen_server import GenServer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="GenServer")
+
+
+@final
+class Ref(Generic[S]):
+    """The stable address of a server: you may hold it before the process exists and after it restarted.
+
+    `name` is the id of the child it stands for. `process` is the current incarnation, None between two.
+    `dead_letters` counts casts and infos nobody was there to take.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"the name of a Ref must be a non-empty string, not {name!r}")
+        self.name = name
+        self.process: Process[S] | None = None
+        self.dead_letters = 0
+
+    def __repr__(self) -> str:
+        return f"<Ref {self.name!r} {'alive' if self.alive else 'without a process'}>"
+
+    @property
+    def alive(self) -> bool:
+        """A process is behind this ref: perhaps still in init, perhaps already stopping."""
+        return self.process is not None
+
+    @overload
+    async def call(
+        self,
+        method: Callable[Concatenate[S, P], Awaitable[Deferred[R]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R: ...
+    @overload
+    async def call(
+        self, method: Callable[Concatenate[S, P], Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    async def call(
+        self, method: Callable[..., Awaitable[object]], /, *args: object, **kwargs: object
+    ) -> object:
+        """Run `method` in the server, between its other messages, and return what it returns.
+
+        Never blocks on a full mailbox. No timeout argument: use `with trio.fail_after(5): await ref.call(...)`.
+        Cancelling the caller abandons the answer, not the work; a caller that is cancelled already sends nothing.
+        The caller's context variables do not travel with the call: put what the server must know in arguments.
+        Raises NoProcess, CallingSelf, ActorExited, or what the method passed to Reject.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        process, task = self.process, trio.lowlevel.current_task()
+        if process is None or process.closing:
+            raise NoProcess(f"nobody is behind {self.name!r}: the call was not delivered")
+        if process.waits_for(task):
+            raise CallingSelf(f"{self.name!r} cannot answer before this very task goes on")
+        call = Call(process, task, method, args, kwargs)
+        process.pending.add(call)
+        process.post(call)
+        return await trio.lowlevel.wait_task_rescheduled(call.abandon)
+
+    def cast(
+        self, method: Callable[Concatenate[S, P], Awaitable[None]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Queue a call and forget it. Never blocks. To a dead server: dropped and reported as a dead letter.
+
+        Raises MailboxFull when `Child.mailbox` casts wait already.
+        """
+        process = self.process
+        if process is not None and not process.closing:
+            if process.casts_queued >= process.cast_limit:
+                raise MailboxFull(
+                    f"{process.casts_queued} casts wait at {self.name!r}: this one was not delivered"
+                )
+            process.casts_queued += 1
+        self._post(Cast(method, args, kwargs))
+
+    def info(self, message: object) -> None:
+        """Queue a plain message for `handle_info`. Never blocks, never fails."""
+        self._post(Info(message))
+
+    def monitor(self) -> Monitor:
+        """Watch the current process: `down = await ref.monitor().down()`."""
+        return Monitor(self)
+
+    def kill(self) -> None:
+        """Cancel the current process, as a stranger would: it ends Killed, which is abnormal. No-op without one.
+
+        A supervisor that is killed still stops its children in order; nothing is left behind.
+        """
+        if self.process is not None:
+            self.process.kill()
+
+    def bind(self, process: Process[S]) -> None:
+        """For `Process`: stand for this incarnation. Raises AlreadyStarted: two servers cannot share an address."""
+        if self.process is not None:
+            raise AlreadyStarted(f"the ref {self.name!r} is already behind a running process")
+        self.process = process
+
+    def unbind(self, process: Process[S]) -> None:
+        """For `Process`: stand for nobody, unless someone else holds the address."""
+        if self.process is process:
+            self.process = None
+
+    def _post(self, message: Message) -> None:
+        if self.process is None or not self.process.post(message):
+            self.dead_letters += 1
+            logger.info("dead letter: %s to %s", type(message).__name__.lower(), self.name)
+
+
+@final
+class Deferred(Generic[R]):
+    """An answer given later. A method returns it instead of R, keeps it, and settles it once, from any task.
+
+    The caller still fails with ActorExited if the server exits first. The first answer wins, later ones
+    (and answers to callers that gave up) are dropped. One Deferred answers one call.
+    """
+
+    def __init__(self) -> None:
+        self._call: Call | None = None
+        self._result: outcome.Outcome[R] | None = None
+
+    def reply(self, value: R) -> None:
+        self._settle(outcome.Value(value))
+
+    def fail(self, error: Exception) -> None:
+        self._settle(outcome.Error(error))
+
+    async def reply_with(self, async_fn: Callable[..., Awaitable[R]], *args: object) -> None:
+        """Run async_fn and settle with its result or its Exception; hand this to a TaskSupervisor.
+
+        If it is cancelled, the caller gets ActorExited(Killed) rather than no answer at all.
+        """
+        try:
+            self.reply(await async_fn(*args))
+        except Exception as error:
+            self.fail(error)
+        finally:
+            self.fail(ActorExited(getattr(async_fn, "__qualname__", "task"), Killed(), started=True))
+
+    def answer(self, call: Call) -> None:
+        """For `GenServer`: the method returned this Deferred, so `call` is whom it answers."""
+        if self._call is not None:
+            raise RuntimeError("a Deferred answers one call: make a new one for each")
+        self._call = call
+        if self._result is not None:
+            call.settle(self._result)
+
+    def _settle(self, result: outcome.Outcome[R]) -> None:
+        if self._result is None:
+            self._result = result
+            if self._call is not None:
+                self._call.settle(result)
+
+
+@attrs.frozen
+class Down:
+    """What a monitor delivers, once. reason is None if there was no process to watch (OTP `noproc`)."""
+
+    ref: Ref[Any]
+    reason: ExitReason | None
+
+
+@final
+class Monitor:
+    """Hears of the end of one process, the one behind `ref` now; never of a later incarnation.
+
+    With a `watcher` the Down is posted to its mailbox, in order with its other messages, and the monitor ends
+    with the watcher. A monitor nobody holds any more is forgotten.
+    """
+
+    def __init__(self, ref: Ref[Any], watcher: Process[Any] | None = None) -> None:
+        self._ref = ref
+        self._watched = ref.process
+        self._watcher = watcher
+        self._notice: Info | None = None  # set once, with the Down inside
+        self._noticed = trio.Event()
+        if self._watched is None:
+            self._notify(None)
+        else:
+            self._watched.watchers.add(self)
+            if watcher is not None:
+                watcher.possessions.add(self)
+
+    async def down(self) -> Down:
+        """Wait for the end. Cancelling the wait leaves the monitor as it was."""
+        await self._noticed.wait()
+        assert self._notice is not None  # set before the event, in _notify
+        down = self._notice.content
+        assert isinstance(down, Down)
+        return down
+
+    def cancel(self) -> None:
+        """Nothing is delivered to `handle_info` from here on, even if the end came but was not handled yet."""
+        if self._watched is not None:
+            self._watched.watchers.discard(self)
+        if self._watcher is not None:
+            self._watcher.possessions.discard(self)
+        if self._notice is not None:
+            self._notice.withdrawn = True
+
+    def on_exit(self, process: Process[Any], reason: ExitReason) -> None:
+        self._notify(reason)
+
+    def _notify(self, reason: ExitReason | None) -> None:
+        self._notice = Info(Down(self._ref, reason))
+        self._noticed.set()
+        if self._watcher is not None:
+            self._watcher.possessions.discard(self)
+            self._watcher.post(self._notice)

@@ -1,0 +1,291 @@
+"""What every supervisor does: start children, hear of their ends, restart them within limits, stop them.
+
+A supervisor is a GenServer whose messages are the exits of its children, so requests, exits and retries take
+turns and need no locks. It decides with `decision.py` and acts here; who its children are and in what order
+they stop is left to `Supervisor` and `DynamicSupervisor`.
+
+Children run in the supervisor's nursery, but the nursery never sees them crash: `Process.run` reports ends
+instead of raising, and what must be raised is raised after the nursery is closed. So a supervisor three levels
+down gives up with one flat exception, not with a nest of groups.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from .child import BRUTAL_KILL, Child, ChildInfo, ChildState, Strategy
+from .decision import Decision, child_exited, child_stopped, is_expected_stop, is_reported
+from .errors import ActorError, MaxRestartsExceeded, StartFailed, Stop
+from .gen_server import GenServer, Timer
+from .intensity import RestartIntensity
+from .process import Info, Process
+from .reasons import ExitReason, Killed, Shutdown, error_of
+from .reports import Report, ReportKind, publish
+
+
+@attrs.define(eq=False)
+class Member:
+    """A child as its supervisor knows it."""
+
+    spec: Child[Any]
+    process: Process[Any] | None = None  # None: stopped, or between two starts
+    retry: Timer | None = None  # the start that is due, if one is; never together with a process
+    server_type: type[GenServer] | None = None  # of the last process
+    restarts: int = 0
+    attempt: int = 0  # restarts since it was last quiet for long enough: the n of Backoff
+    quiet_since: float = -math.inf
+
+    def next_delay(self, now: float) -> float:
+        """Seconds to wait before the next start."""
+        backoff = self.spec.backoff
+        if backoff is None:
+            return 0.0
+        if now - self.quiet_since >= backoff.reset_after:
+            self.attempt = 0
+        delay = backoff.delay(self.attempt, random.random())
+        self.attempt += 1
+        self.quiet_since = now + delay
+        return delay
+
+    def info(self) -> ChildInfo:
+        running = self.process is not None and self.process.reason is None
+        state = ChildState.RUNNING if running else ChildState.STOPPED
+        return ChildInfo(
+            id=self.spec.id,
+            state=ChildState.RESTARTING if self.retry is not None else state,
+            is_supervisor=self.server_type is not None and issubclass(self.server_type, AbstractSupervisor),
+            ref=self.spec.ref,
+            server="" if self.server_type is None else self.server_type.__name__,
+            restarts=self.restarts,
+            mailbox_length=0 if self.process is None else self.process.mailbox_length,
+        )
+
+
+@attrs.frozen(eq=False, repr=False)
+class ChildExited:
+    """To the supervisor itself: this process of this child has ended."""
+
+    member: Member
+    process: Process[Any]
+
+
+@attrs.frozen(eq=False, repr=False)
+class Retry:
+    """To the supervisor itself: start again what a failed start or a backoff left stopped.
+
+    A message, not a loop, so that stop requests and API calls get in between (OTP: `try_again_restart`).
+    """
+
+    member: Member
+    decision: Decision
+
+
+class AbstractSupervisor(GenServer):
+    """The part static and dynamic supervisors share."""
+
+    _nursery: trio.Nursery
+
+    def __init__(
+        self,
+        *,
+        strategy: Strategy,
+        max_restarts: int,
+        max_seconds: float,
+        report: Callable[[Report], None] | None,
+    ) -> None:
+        self._strategy = strategy
+        self._intensity = RestartIntensity(max_restarts, max_seconds)
+        # The last max_restarts + 1 are those inside the window when it gives up. Never more: an exception pins
+        # its frames, and frames pin what requests carried.
+        self._errors: deque[Exception] = deque(maxlen=max_restarts + 1)
+        self._observer = report
+
+    @property
+    def children(self) -> tuple[ChildInfo, ...]:
+        """The children as they are now, in start order. Plain reading, from any task."""
+        return tuple(member.info() for member in self._all())
+
+    async def which_children(self) -> list[ChildInfo]:
+        """`children`, in turn with the other requests: after a crash it waits for the restart."""
+        return list(self.children)
+
+    async def handle_info(self, message: object) -> None:
+        match message:
+            case ChildExited(member, process):
+                if member.process is process:  # else it was stopped, and seen to be dead, meanwhile
+                    await self._on_exit(member, process)
+            case Retry(member, decision):
+                member.retry = None
+                await self._start_affected(member, decision)
+            case _:
+                await super().handle_info(message)
+
+    # ---------------------------------------------------------------- what the two kinds differ in
+
+    @abstractmethod
+    def _all(self) -> Sequence[Member]:
+        """Every child, in start order."""
+
+    @abstractmethod
+    def _affected(self, member: Member, decision: Decision) -> Sequence[Member]:
+        """Those who are restarted when `member` is, in start order."""
+
+    @abstractmethod
+    def _settle(self, member: Member, decision: Decision) -> None:
+        """FORGET or KEEP a child that is not running and will not be restarted."""
+
+    @abstractmethod
+    async def _stop_all(self) -> None:
+        """Stop every child; the supervisor is about to leave."""
+
+    def _on_leave(self, member: Member) -> None:
+        """A child left by itself and is not restarted."""
+
+    # ---------------------------------------------------------------- life
+
+    async def _serve(self, process: Process[Any]) -> None:
+        failure: Exception | None = None
+        async with trio.open_nursery() as self._nursery:
+            try:
+                with process.work:  # a request to stop interrupts even a slow init of a child
+                    await super()._serve(process)
+            except Exception as error:
+                failure = error
+            finally:
+                # First the mailbox: a child that calls us from its terminate must fail at once, not wait for
+                # an answer from someone who waits for it.
+                process.close()
+                process.fail_pending(Shutdown())
+                with trio.move_on_after(math.inf, shield=True):  # the deadlines are the children's own
+                    await self._stop_all()
+        if failure is not None:
+            raise failure
+
+    async def _on_exit(self, member: Member, process: Process[Any]) -> None:
+        reason, restart = process.reason, member.spec.restart
+        assert reason is not None  # ChildExited is sent by its finish
+        member.process = None
+        if is_reported(reason, restart):
+            self._report(ReportKind.CHILD_TERMINATED, member, reason)
+        decision = child_exited(reason, restart, self._strategy)
+        if decision in (Decision.FORGET, Decision.KEEP):
+            self._settle(member, decision)
+            self._on_leave(member)
+            return
+        error = error_of(reason) or ActorError(f"{member.spec.id!r} {reason}")
+        delay = await self._prepare_restart(member, decision, error)
+        if delay > 0:
+            self._start_later(member, decision, delay)
+        else:
+            await self._start_affected(member, decision)
+
+    # ---------------------------------------------------------------- restart
+
+    async def _prepare_restart(self, member: Member, decision: Decision, error: Exception) -> float:
+        """Count one restart, stop those who share it, and return the seconds to wait. Raises Stop to give up."""
+        now = trio.current_time()
+        self._errors.append(error)
+        if not self._intensity.allow(now):
+            raise self._give_up(member)
+        delay = member.next_delay(now)
+        for other in reversed(self._affected(member, decision)):
+            if other is not member:
+                await self._stop(other)
+                self._settle(other, child_stopped(other.spec.restart))
+        return delay
+
+    async def _start_affected(self, trigger: Member, decision: Decision) -> None:
+        """Start all that do not run; a failure is one more restart, of the group beginning at who failed."""
+        for member in self._affected(trigger, decision):
+            if member.process is None:
+                try:
+                    await self._start(member)
+                except StartFailed as error:
+                    delay = await self._prepare_restart(member, decision, error)
+                    self._start_later(member, decision, delay)
+                    return
+                member.restarts += 1
+
+    def _start_later(self, member: Member, decision: Decision, delay: float) -> None:
+        member.retry = self.send_after(delay, Retry(member, decision))
+
+    def _give_up(self, member: Member) -> Stop:
+        limits = self._intensity
+        error = MaxRestartsExceeded(self.ref.name, limits.max_restarts, limits.max_seconds)
+        error.__cause__ = ExceptionGroup(f"restarts in the last {limits.max_seconds:g} s", list(self._errors))
+        self._report(ReportKind.MAX_RESTARTS, member, Shutdown(error))
+        return Stop(Shutdown(error))
+
+    # ---------------------------------------------------------------- one child
+
+    async def _start(self, member: Member) -> None:
+        """Start a child and wait for its init. Raises StartFailed; one that chose Ignore is left stopped."""
+        process = self._spawn(member)
+        # Not nursery.start: until started() the child would obey our caller's cancellation instead of us, and a
+        # shielded child whose start is cancelled blocks it for ever (python-trio/trio#2895).
+        await self._wait_for(process, process.started)
+        if process.server is not None:
+            member.server_type = type(process.server)
+        if process.initialised:
+            self._report(ReportKind.PROGRESS, member, None)
+            return
+        member.process = None
+        if process.ignored:
+            self._settle(member, child_stopped(member.spec.restart))
+            return
+        assert process.reason is not None  # it started neither way, so it has ended
+        self._report(ReportKind.START_ERROR, member, process.reason)
+        raise StartFailed(member.spec.id, process.reason)
+
+    @trio.lowlevel.enable_ki_protection
+    def _spawn(self, member: Member) -> Process[Any]:
+        def on_exit() -> None:
+            self._process.post(Info(ChildExited(member, process)))
+
+        spec = member.spec
+        process = Process(spec.ref, spec.start, self._nursery, on_exit=on_exit, mailbox=spec.mailbox)
+        member.process = process
+        self._nursery.start_soon(process.run, name=spec.id)
+        return process
+
+    async def _stop(self, member: Member) -> None:
+        """Stop a child, or cancel its pending restart: ask, wait for its grace, cancel, wait. Idempotent."""
+        if member.retry is not None:
+            member.retry.cancel()
+            member.retry = None
+        process, grace = member.process, member.spec.shutdown
+        if process is None:
+            return
+        if grace is not None:  # BRUTAL_KILL
+            process.request_stop()
+            with trio.move_on_after(grace):
+                await self._wait_for(process, process.exited)
+            if process.reason is None:
+                # Told now and not at its end: what shields itself from cancellation may take for ever.
+                self._report(ReportKind.SHUTDOWN_ERROR, member, Killed())
+                grace = BRUTAL_KILL
+        process.kill()
+        await self._wait_for(process, process.exited)
+        member.process = None
+        assert process.reason is not None  # it has exited
+        if not is_expected_stop(process.reason, member.spec.restart, grace):
+            self._report(ReportKind.SHUTDOWN_ERROR, member, process.reason)
+
+    async def _wait_for(self, process: Process[Any], event: trio.Event) -> None:
+        """Wait for a child; meanwhile a call from it to us would be a deadlock, and is refused (`Ref.call`)."""
+        self._process.awaited = process
+        try:
+            await event.wait()
+        finally:
+            self._process.awaited = None
+
+    def _report(self, kind: ReportKind, member: Member, reason: ExitReason | None) -> None:
+        publish(Report(kind, self.ref.name, member.spec.id, reason), self._observer)
