@@ -36,7 +36,7 @@ class Rests:
     declared: bool  # by the provider; otherwise our suspicion, which may be overridden
 
 
-@attrs.define
+@attrs.define(eq=False)
 class KeyState:
     """One key of one worker. Only the KeyRing writes."""
 
@@ -57,17 +57,21 @@ class KeyState:
 
 @attrs.define(eq=False)
 class Lease:
-    """A key on loan for one attempt. The borrower writes `settled` once, when the attempt is over."""
+    """A key on loan for one attempt: a slip the borrower makes, the KeyManager fills in, the borrower settles.
+
+    The borrower owns it from the start, so one that is cancelled while it waits for a key can settle a loan
+    it never heard of.
+    """
 
     worker: str
     model: str
-    state: KeyState = attrs.field(repr=False)
-    settled: bool = False
-    failure: Failure | None = None  # None with settled: it served, or says nothing about the key
+    state: KeyState | None = attrs.field(default=None, repr=False)  # None: nothing was lent (yet)
+    settled: bool = False  # written once, by the borrower
+    failure: Failure | None = None  # None with settled: it served, or nothing was learnt about the key
 
     @property
-    def key(self) -> ApiKey:
-        return self.state.key
+    def key(self) -> ApiKey | None:
+        return self.state.key if self.state else None
 
 
 @attrs.frozen
@@ -106,12 +110,15 @@ class KeyRing:
         self._keys.pop(worker, None)
         self._turn.pop(worker, None)
 
-    def lease(self, worker: str, model: str, now: float, avoid: frozenset[ApiKey] = frozenset()) -> Lease | Blocked:
-        """Lend a key of `worker` for `model`; `avoid` holds those this call has already tried.
+    def lend(self, lease: Lease, now: float, avoid: frozenset[ApiKey] = frozenset()) -> Blocked | None:
+        """Fill in `lease` with a key; `avoid` holds those this call has already tried.
 
         If all are resting on suspicion alone, the one that is due first is lent all the same:
         waiting on a guess helps nobody. What the provider itself declared is honoured.
         """
+        worker, model = lease.worker, lease.model
+        if lease.settled:
+            return None  # the borrower left before its turn came
         states = [state for state in self._keys.get(worker, ()) if state.key not in avoid]
         free = [state for state in states if state.rest(model, now) is None]
         if free:
@@ -124,9 +131,9 @@ class KeyRing:
         state.usage_count += 1
         state.in_use += 1
         state.last_used = now
-        lease = Lease(worker, model, state)
+        lease.state = state
         self._leases.add(lease)
-        return lease
+        return None
 
     def _in_turn(self, worker: str, free: Sequence[KeyState], turn: int) -> KeyState:
         """Round robin goes by the place in the whole ring, so that one resting key does not shift the others."""
@@ -154,10 +161,10 @@ class KeyRing:
 
     def report(self, lease: Lease, now: float) -> None:
         """Take back a settled lease and learn from it. A second report of the same lease changes nothing."""
-        if lease not in self._leases:
+        state = lease.state
+        if state is None or lease not in self._leases:
             return
         self._leases.discard(lease)
-        state = lease.state
         state.in_use -= 1
         if lease.failure is None:
             state.success_count += 1
@@ -194,8 +201,8 @@ class KeyRing:
 
     def rest_key(self, lease: Lease, seconds: float, now: float) -> None:
         """A header said this key's bucket is empty: let it rest for the model before it is refused."""
-        known = lease.state.rests.get(lease.model)
-        if known is None or known.until < now + seconds:
+        known = lease.state.rests.get(lease.model) if lease.state else None
+        if lease.state and (known is None or known.until < now + seconds):
             lease.state.rests[lease.model] = Rests(now + seconds, FailureKind.RATE_LIMIT, True)
 
     def accept(self, worker: str, now: float) -> None:
@@ -235,9 +242,9 @@ class KeyManager(GenServer):
         self._ring.sweep(trio.current_time())
         self.send_after(SWEEP_SECONDS, "sweep")
 
-    async def lease(self, worker: str, model: str, avoid: frozenset[ApiKey] = frozenset()) -> Lease | Blocked:
-        """Lend a key of `worker`, or say until when there is none."""
-        return self._ring.lease(worker, model, trio.current_time(), avoid)
+    async def lease(self, lease: Lease, avoid: frozenset[ApiKey] = frozenset()) -> Blocked | None:
+        """Fill in the caller's lease, or say until when there is no key."""
+        return self._ring.lend(lease, trio.current_time(), avoid)
 
     async def report(self, lease: Lease) -> None:
         """Take a settled lease back."""

@@ -1,0 +1,61 @@
+"""Who is here: the table of workers, and the actor that is its only writer.
+
+The table is made before the tree and handed in; a restarted WorkerRegistry adopts it, and workers register
+in their own `init`, so it is never empty while there are workers. Reading the table is plain attribute
+access: selection does it once per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import attrs
+
+from ..otp import AlreadyRegistered, GenServer, Reject
+from .worker import WorkerState
+
+
+@attrs.define(eq=False)
+class WorkerTable:
+    """All workers by name, in the order they came, and when they were last checked. Only WorkerRegistry writes."""
+
+    workers: dict[str, WorkerState] = attrs.field(factory=dict)
+    last_health_check: datetime | None = None
+
+    @classmethod
+    def of(cls, states: Iterable[WorkerState]) -> WorkerTable:
+        return cls({state.name: state for state in states})
+
+    def may_eject(self, candidate: WorkerState, now: float) -> bool:
+        """Never eject more than half the pool on passive evidence: a fault of ours looks like everybody's."""
+        ejected = sum(not s.breaker.admits(now) for s in self.workers.values() if s is not candidate)
+        return 2 * (ejected + 1) <= len(self.workers)
+
+
+class WorkerRegistry(GenServer):
+    """Names for workers. `register` is idempotent for the same worker and refuses another of the same name."""
+
+    def __init__(self, table: WorkerTable) -> None:
+        self._table = table
+
+    async def register(self, state: WorkerState) -> None:
+        known = self._table.workers.setdefault(state.name, state)
+        if known is not state:
+            raise Reject(AlreadyRegistered(f"the name {state.name!r} is taken"))
+
+    async def unregister(self, name: str) -> None:
+        self._table.workers.pop(name, None)
+
+    async def get(self, name: str) -> WorkerState | None:
+        return self._table.workers.get(name)
+
+    async def list_all(self) -> Sequence[WorkerState]:
+        return tuple(self._table.workers.values())
+
+    async def list_by_provider(self, provider: str) -> Sequence[WorkerState]:
+        return tuple(s for s in self._table.workers.values() if s.kind.name == provider)
+
+    async def health_checked(self) -> None:
+        """All workers were checked just now."""
+        self._table.last_health_check = datetime.now(UTC)

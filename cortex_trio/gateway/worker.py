@@ -1,0 +1,239 @@
+"""A worker: one provider with its keys and models, and the actor that decides who may ask it.
+
+`WorkerState` is made before the tree and outlives every crash of its actor; `Worker` is its only writer, and
+everyone else may read it. A caller brings a `Permit` of its own making, has it admitted, does the I/O
+itself, writes on the permit what came of it and tells the Worker. A telling that is lost with a dying actor
+is read off the permit by the next one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import attrs
+import trio
+
+from ..events import Usage
+from ..failures import REACTIONS, Failure, FailureKind, Rest
+from ..otp import GenServer, Ref
+from ..providers import Provider
+from .breaker import Breaker, Verdict
+from .config import WorkerConfig
+
+LATENCY_WEIGHT = 0.3
+"""Weight of the newest time to first token in the moving average."""
+
+
+@attrs.define(eq=False)
+class Permit:
+    """One attempt's right to ask a worker: a slip the caller makes, the Worker admits, the caller settles."""
+
+    worker: str
+    model: str
+    admitted: bool = False
+    trial: bool = False  # it is the one trial of a half-open breaker
+    settled: bool = False  # written once, by the caller
+    failure: Failure | None = None  # None with settled: it served
+    time_to_first_token: float | None = None
+    usage: Usage | None = None
+
+
+@attrs.frozen
+class Refusal:
+    """Why a worker may not be asked. `until` is Trio time; infinity means: time alone changes nothing."""
+
+    reason: str
+    kind: FailureKind | None = None
+    until: float = math.inf
+
+
+@attrs.frozen
+class Checked:
+    """What a free health request said, and when (Trio time)."""
+
+    status: str  # "available" | "unavailable" | "quota_exceeded" | "rate_limited"
+    kind: FailureKind | None
+    at: float
+
+
+@attrs.define(eq=False)
+class WorkerState:
+    """All there is to know of a worker. Only its actor writes; it is published by being readable."""
+
+    name: str
+    config: WorkerConfig
+    ref: Ref[Worker]
+    breaker: Breaker = attrs.field(factory=Breaker)
+    permits: set[Permit] = attrs.field(factory=set)
+    model_rests: dict[str, FailureKind] = attrs.field(factory=dict)
+    region_blocked: bool = False
+    draining: bool = False
+    idle: trio.Event = attrs.field(factory=trio.Event)  # set while draining and nothing is in flight
+    checked: Checked | None = None
+    last_served: float = -math.inf  # Trio time of the last answer that went well
+    last_failure: FailureKind | None = None
+    since: datetime = attrs.field(factory=lambda: datetime.now(UTC))  # of the current status
+    requests: int = 0
+    failures: int = 0
+    starts: int = 0
+    latency: float | None = None  # moving average of the time to first token, seconds
+
+    @property
+    def kind(self) -> Provider:
+        return self.config.kind
+
+    @property
+    def models(self) -> Sequence[str]:
+        return self.config.models or self.kind.default_models
+
+    @property
+    def priority(self) -> int:
+        return self.kind.priority if self.config.priority is None else self.config.priority
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to the first token."""
+        return self.kind.timeout if self.config.timeout is None else self.config.timeout
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.permits)
+
+    @property
+    def restarts(self) -> int:
+        return max(0, self.starts - 1)
+
+    def context_window(self, model: str) -> int | None:
+        """Tokens of `model`; None if nobody said. The longest matching prefix of the provider's table counts."""
+        if self.config.context_window is not None:
+            return self.config.context_window
+        known = self.kind.context_windows
+        prefix = max((p for p in known if model.startswith(p)), key=len, default=None)
+        return known[prefix] if prefix is not None else None
+
+    def refusal(self, model: str, now: float) -> Refusal | None:
+        """Why this worker would not admit a request for `model` now, or None. Sends and changes nothing."""
+        if self.draining:
+            return Refusal("is being removed")
+        if self.region_blocked:
+            return Refusal("does not serve this region", FailureKind.REGION)
+        if model in self.model_rests:
+            return Refusal(f"has no model {model!r}", self.model_rests[model])
+        limit = self.config.max_concurrency
+        if limit is not None and self.in_flight >= limit:
+            return Refusal(f"is busy with {limit} requests, its limit", until=now)
+        if not self.breaker.admits(now):
+            until = max(now, self.breaker.reopens_at)
+            return Refusal(f"is failing ({_said(self.last_failure)})", self.last_failure, until)
+        if self.checked and self.checked.status != "available" and self.checked.at >= self.last_served:
+            return Refusal(f"did not pass its health check ({_said(self.checked.kind)})", self.checked.kind)
+        return None
+
+
+def _said(kind: FailureKind | None) -> str:
+    return kind.value if kind else "no reason given"
+
+
+def verdict_of(failure: Failure | None) -> Verdict:
+    """What one finished request says about its worker, by the reaction table."""
+    if failure is None:
+        return Verdict.SERVED
+    match REACTIONS[failure.kind].rest:
+        case Rest.BREAKER:
+            return Verdict.FAILED
+        case Rest.BREAKER_HALF:
+            return Verdict.HALF_FAILED
+        case _:
+            # A refusal that proves the worker is alive closes nothing and opens nothing.
+            return Verdict.NOTHING
+
+
+class Worker(GenServer):
+    """Owns admission to one provider: breaker, concurrency limit, table of requests in flight, latency, drain."""
+
+    def __init__(
+        self,
+        state: WorkerState,
+        register: Callable[[WorkerState], None],
+        may_eject: Callable[[WorkerState], bool],
+    ) -> None:
+        self._state = state
+        self._register = register
+        self._may_eject = may_eject
+
+    async def init(self) -> None:
+        self._state.starts += 1
+        for permit in [permit for permit in self._state.permits if permit.settled]:
+            self._settle(permit)  # its telling was lost with the process before
+        self._register(self._state)
+
+    async def admit(self, permit: Permit) -> Refusal | None:
+        """Admit the caller's permit, or say why not. One the caller has given up already is left alone."""
+        state, now = self._state, trio.current_time()
+        if permit.settled:
+            return None
+        if refusal := state.refusal(permit.model, now):
+            return refusal
+        permit.trial = state.breaker.take(now)
+        permit.admitted = True
+        state.permits.add(permit)
+        state.requests += 1
+        return None
+
+    async def settle(self, permit: Permit) -> None:
+        """Learn what came of a permit. A second telling of the same one changes nothing."""
+        self._settle(permit)
+
+    async def checked(self, verdict: Checked) -> None:
+        """Take note of a health check; a good one lets an open breaker try again."""
+        state = self._state
+        if state.checked is None or state.checked.status != verdict.status:
+            state.since = datetime.now(UTC)
+        state.checked = verdict
+        if verdict.status == "available":
+            state.breaker.probe_succeeded()
+
+    async def drain(self) -> None:
+        """Admit nobody from now on; `WorkerState.idle` is set once the last request has ended."""
+        self._state.draining = True
+        self._drained()
+
+    def _settle(self, permit: Permit) -> None:
+        state, now = self._state, trio.current_time()
+        if permit not in state.permits:
+            return
+        state.permits.discard(permit)
+        failure = permit.failure
+        verdict = verdict_of(failure)
+        state.breaker.record(verdict, now, trial=permit.trial, may_open=self._may_eject(state))
+        if failure is None:
+            state.last_served = now
+            self._remember_latency(permit.time_to_first_token)
+        elif failure.kind is not FailureKind.CANCELLED:
+            state.failures += 1
+            self._rest(permit.model, failure, now)
+        self._drained()
+
+    def _rest(self, model: str, failure: Failure, now: float) -> None:
+        self._state.last_failure = failure.kind
+        match REACTIONS[failure.kind].rest:
+            case Rest.MODEL:
+                self._state.model_rests[model] = failure.kind
+            case Rest.PROVIDER:
+                self._state.region_blocked = True
+            case Rest.BREAKER if failure.retry_after is not None:
+                self._state.breaker.not_before(now + failure.retry_after)
+            case _:
+                pass  # keys rest in the key ring, the rest is the breaker's
+
+    def _remember_latency(self, seconds: float | None) -> None:
+        if seconds is None:
+            return
+        known = self._state.latency
+        self._state.latency = seconds if known is None else known + LATENCY_WEIGHT * (seconds - known)
+
+    def _drained(self) -> None:
+        if self._state.draining and not self._state.permits:
+            self._state.idle.set()
