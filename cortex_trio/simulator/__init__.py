@@ -1,0 +1,23 @@
+"""Simulated LLM providers that answer, stall, refuse, cut and garble, in every dialect.
+
+For tests of whatever is built on this gateway, and for its own: the providers speak byte-faithfully over loopback
+sockets or, in virtual time, over a network in memory.
+
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(status=503), Behaviour(text="Hello."))
+        async with open_cortex(sim.config(), http_transport=sim.transport) as cortex:
+            ...
+
+behaviour   what one request gets
+provider    one fake upstream: its script and what it was asked
+simulator   all of them, and the way in
+scene, perform, serve, network, pipe   how an answer becomes bytes that arrive, or do not
+speak       the providers' side of each dialect
+"""
+
+from .behaviour import Behaviour
+from .provider import SimulatedProvider
+from .simulator import Simulator, open_simulator
+from .speak.speaker import SimRequest
+
+__all__ = ["Behaviour", "SimRequest", "SimulatedProvider", "Simulator", "open_simulator"]

@@ -1,0 +1,112 @@
+"""A network in memory: from host names to simulated providers, for any client built on httpcore.
+
+The client's real HTTP code runs on it, in virtual time if the clock is virtual. Errors are mapped to
+httpcore's as its own backend for trio maps them.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+import trio
+
+from .pipe import PipeEnd, open_pipe
+from .provider import SimulatedProvider
+
+_READ_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class MemoryNetwork(httpcore.AsyncNetworkBackend):
+    """Connections to providers by host name; the port does not matter. Served inside `nursery`."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._hosts: dict[str, SimulatedProvider] = {}
+
+    def attach(self, host: str, provider: SimulatedProvider) -> None:
+        self._hosts[host] = provider
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        await trio.lowlevel.checkpoint()
+        provider = self._hosts.get(host)
+        if provider is None:
+            raise httpcore.ConnectError(f"no simulated provider at {host!r}")
+        behaviour = provider.next_connection()
+        try:
+            with trio.fail_after(_seconds(timeout)):
+                await trio.sleep(behaviour.connect_after)
+        except trio.TooSlowError:
+            raise httpcore.ConnectTimeout from None
+        if behaviour.refuse:
+            raise httpcore.ConnectError(f"connection to {host} refused")
+        client, server = open_pipe()
+        self._nursery.start_soon(provider.serve, server)
+        return _MemoryNetworkStream(client, (host, port))
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        raise httpcore.ConnectError("the simulator has no unix sockets")
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+
+class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
+    def __init__(self, end: PipeEnd, server: tuple[str, int]) -> None:
+        self._end = end
+        self._server = server
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            with trio.fail_after(_seconds(timeout)):
+                return await self._end.receive_some(max_bytes)
+        except trio.TooSlowError:
+            raise httpcore.ReadTimeout from None
+        except _READ_ERRORS as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            with trio.fail_after(_seconds(timeout)):
+                await self._end.send_all(buffer)
+        except trio.TooSlowError:
+            raise httpcore.WriteTimeout from None
+        except _READ_ERRORS as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        await self._end.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        raise httpcore.ConnectError("the simulator speaks no TLS: use its http:// URLs")
+
+    def get_extra_info(self, info: str) -> Any:
+        match info:
+            case "is_readable":
+                return self._end.is_readable
+            case "server_addr":
+                return self._server
+            case "client_addr":
+                return ("memory", 0)
+            case _:
+                return None
+
+
+def _seconds(timeout: float | None) -> float:
+    return float("inf") if timeout is None else timeout

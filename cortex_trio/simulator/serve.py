@@ -1,0 +1,191 @@
+"""One connection of a simulated provider: HTTP/1.1 by h11 over any trio stream, socket or memory alike.
+
+A client that goes away ends its connection and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import socket
+import struct
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import h11
+import trio
+
+from .perform import Ending, perform
+from .pipe import PipeEnd
+from .scene import Scene
+from .speak.speaker import SimRequest
+
+if TYPE_CHECKING:
+    from .provider import SimulatedProvider
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+_RECEIVE = 64 * 1024
+
+
+class Connection:
+    """Serves requests one after the other until either side has enough."""
+
+    def __init__(
+        self, provider: SimulatedProvider, stream: trio.abc.HalfCloseableStream, number: int
+    ) -> None:
+        self._provider = provider
+        self._stream = stream
+        self._number = number
+        self._http = h11.Connection(h11.SERVER)
+        self._begun = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client still holds it, as far as this end can tell."""
+        return not (isinstance(self._stream, PipeEnd) and self._stream.is_peer_gone)
+
+    async def serve(self) -> None:
+        try:
+            async with self._stream:
+                while await self._exchange():
+                    self._http.start_next_cycle()
+        except (*_GONE, h11.RemoteProtocolError):
+            pass  # the client went away or speaks no HTTP
+
+    async def reset(self) -> None:
+        """Close at once with an RST: what is not yet sent never will be."""
+        if isinstance(self._stream, PipeEnd):
+            self._stream.reset()
+        elif isinstance(self._stream, trio.SocketStream):
+            self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self._stream.aclose()
+
+    # ---- one request and its answer
+
+    async def _exchange(self) -> bool:
+        """Answer one request; True if the connection lives on."""
+        self._begun = False
+        request = await self._receive_request()
+        if request is None:
+            return False
+        scene = self._provider.scene(request)
+        with self._provider.answering():
+            ending = await self._play(scene)
+        match ending:
+            case Ending.RESET:
+                await self.reset()
+                return False
+            case Ending.CLOSE:
+                return False
+            case Ending.COMPLETE:
+                await self._send(h11.EndOfMessage())
+        if scene.behaviour.close_on_reuse:
+            await self._stream.receive_some(1)
+            return False
+        return not scene.behaviour.close_idle and self._http.our_state is h11.DONE is self._http.their_state
+
+    async def _play(self, scene: Scene) -> Ending:
+        """Perform, but no longer than the client is there: a stall must not outlive it."""
+        ending = Ending.CLOSE
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            with suppress(*_GONE):
+                ending = await perform(scene, self)
+            nursery.cancel_scope.cancel()
+        return ending
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        with suppress(*_GONE):
+            while data := await self._stream.receive_some(_RECEIVE):
+                self._http.receive_data(bytes(data))
+            if isinstance(self._stream, PipeEnd):  # only half closed? then it still wants its answer
+                await self._stream.wait_peer_gone()
+        scope.cancel()
+
+    # ---- reading
+
+    async def _receive_request(self) -> SimRequest | None:
+        head: h11.Request | None = None
+        body = bytearray()
+        while True:
+            match self._http.next_event():
+                case h11.NEED_DATA:
+                    self._http.receive_data(bytes(await self._stream.receive_some(_RECEIVE)))
+                case h11.Request() as head:
+                    pass
+                case h11.Data(data=data):
+                    body += data
+                case h11.EndOfMessage() if head is not None:
+                    return self._request(head, bytes(body))
+                case _:
+                    return None
+
+    def _request(self, head: h11.Request, body: bytes) -> SimRequest:
+        target = urlsplit(head.target.decode("ascii", "replace"))
+        headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+        query = dict(parse_qsl(target.query, keep_blank_values=True))
+        return SimRequest(
+            when=trio.current_time(),
+            method=head.method.decode(),
+            path=unquote(target.path),
+            query=query,
+            body=_parsed(body),
+            key=self._provider.speaker.key_of(headers, query),
+            headers=headers,
+            connection=self._number,
+            number=len(self._provider.requests) + 1,
+        )
+
+    # ---- writing: the Wire of a performance
+
+    async def begin(self, scene: Scene) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        headers = list(scene.headers.items())
+        if scene.length is None:
+            headers.append(("transfer-encoding", "chunked"))
+        else:
+            headers.append(("content-length", str(scene.length)))
+        await self._send(
+            h11.Response(status_code=scene.status, headers=headers, reason=_reason(scene.status))
+        )
+
+    async def write(self, data: bytes) -> None:
+        await self._send(h11.Data(data=data))
+
+    async def write_half(self, data: bytes) -> None:
+        framed = self._http.send(h11.Data(data=data)) or b""
+        await self._send_bytes(framed[: len(framed) - math.ceil(len(data) / 2) - len(b"\r\n")])
+
+    async def write_endless_headers(self, scene: Scene) -> None:
+        await self._send_bytes(f"HTTP/1.1 {scene.status} OK\r\n".encode())
+        for number in itertools.count():
+            await self._send_bytes(b"x-padding-%d: %s\r\n" % (number, b"x" * 1000))
+
+    async def _send(self, event: Any) -> None:
+        await self._send_bytes(self._http.send(event) or b"")
+
+    async def _send_bytes(self, data: bytes) -> None:
+        if data:
+            await self._stream.send_all(data)
+            self._provider.bytes_sent += len(data)
+
+
+def _parsed(body: bytes) -> Any:
+    if not body:
+        return None
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""

@@ -1,0 +1,115 @@
+"""The simulator as users meet it: `open_simulator()`, providers by name, and what to configure a gateway with."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import httpcore
+import httpx
+import trio
+
+from ..gateway.config import WorkerConfig
+from ..gateway.transport import PooledTransport
+from ..providers import PROVIDERS
+from .behaviour import Behaviour
+from .network import MemoryNetwork
+from .provider import SimulatedProvider, script_of
+from .speak import SPEAKERS
+from .speak.speaker import SimRequest
+
+
+class Simulator:
+    """A set of simulated providers, reachable in memory or over loopback sockets."""
+
+    def __init__(self, nursery: trio.Nursery, *, sockets: bool) -> None:
+        self._nursery = nursery
+        self._network = None if sockets else MemoryNetwork(nursery)
+        self._providers: dict[str, SimulatedProvider] = {}
+
+    def add(
+        self,
+        name: str,
+        *script: Behaviour | Callable[[SimRequest], Behaviour],
+        provider: str | None = None,
+        models: Sequence[str] | None = None,
+    ) -> SimulatedProvider:
+        """Start a provider; `provider` says whose dialect it speaks and defaults to `name`.
+
+        Raises ValueError for a name that is taken and a provider there is no dialect for.
+        """
+        kind = provider or name
+        if name in self._providers:
+            raise ValueError(f"there is a simulated provider {name!r} already")
+        if kind not in SPEAKERS:
+            raise ValueError(f"provider: one of {', '.join(SPEAKERS)}, not {kind!r}")
+        defaults = PROVIDERS[kind].default_models or ("simulated-model",)
+        made = SimulatedProvider(name, kind, SPEAKERS[kind], script_of(script), models or defaults)
+        made.url = self._open(made) + made.speaker.base_path
+        self._providers[name] = made
+        return made
+
+    def __getitem__(self, name: str) -> SimulatedProvider:
+        return self._providers[name]
+
+    @property
+    def providers(self) -> Mapping[str, SimulatedProvider]:
+        return self._providers
+
+    @property
+    def network(self) -> httpcore.AsyncNetworkBackend | None:
+        """The network in memory for clients built on httpcore; None where there are sockets."""
+        return self._network
+
+    def transport(self, worker: WorkerConfig) -> httpx.AsyncBaseTransport:
+        """What `open_cortex(http_transport=sim.transport)` needs to reach the providers."""
+        return PooledTransport(network_backend=self._network)
+
+    def config(self, **common: Any) -> dict[str, Any]:
+        """A worker for each provider, in the shape `Config.from_mapping` reads; `common` goes into each."""
+        return {name: {**_worker(provider), **common} for name, provider in self._providers.items()}
+
+    def _open(self, provider: SimulatedProvider) -> str:
+        if self._network is not None:
+            host = f"{_slug(provider.name)}-{len(self._providers) + 1}.sim"
+            self._network.attach(host, provider)
+            return f"http://{host}"
+        listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        port = listening.getsockname()[1]
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+        self._nursery.start_soon(partial(trio.serve_listeners, provider.serve_socket, [listener]))
+        return f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def open_simulator(*, sockets: bool = False) -> AsyncIterator[Simulator]:
+    """Run simulated providers until the block is left; then everything of theirs stops at once.
+
+    An exception out of the block comes out as it is, not in a group; one out of a script's function, in a group.
+    """
+    failed: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield Simulator(nursery, sockets=sockets)
+        except Exception as error:
+            failed = error
+        nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+
+
+def _worker(provider: SimulatedProvider) -> dict[str, Any]:
+    return {
+        "provider": provider.provider,
+        "api_keys": list(provider.api_keys),
+        "models": list(provider.models),
+        "base_url": provider.url,
+    }
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
