@@ -18,15 +18,28 @@ class Malformed(Exception):
 
 def load_object(text: str | bytes) -> dict[str, Any]:
     """The JSON object in `text`; raises Malformed for anything else."""
+    return as_object(load_json(text), "a JSON object")
+
+
+def load_json(text: str | bytes) -> object:
+    """The JSON value in `text`; raises Malformed if it is none."""
     try:
-        value = json.loads(text, parse_constant=_no_json)
+        return json.loads(text, parse_constant=_no_json)
     except RecursionError:
         raise Malformed("JSON nested too deeply") from None
     except json.JSONDecodeError as error:
         raise Malformed(f"not JSON: {error.msg} at {error.pos} of {len(text)}") from None
     except ValueError:  # bytes that are no UTF-8, integers of more than 4300 digits
         raise Malformed("not JSON: neither text nor numbers of this world") from None
-    return as_object(value, "a JSON object")
+
+
+def is_json(text: str | bytes) -> bool:
+    """Whether `text` is a whole JSON value: how an event that lost its end marker is told from one that was cut."""
+    try:
+        load_json(text)
+    except Malformed:
+        return False
+    return True
 
 
 def _no_json(constant: str) -> NoReturn:

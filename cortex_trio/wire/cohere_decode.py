@@ -1,0 +1,252 @@
+"""Reads Cohere's answers. One SSE event for each step, its name repeated as `type` in the data:
+
+    message-start
+    tool-plan-delta *                                       reasoning about the calls to come
+    (tool-call-start tool-call-delta* tool-call-end)*       no delta at all: a call without arguments
+    (content-start content-delta* content-end)*             of type text or thinking
+        (citation-start citation-end)*                      which source a stretch of the text rests on
+    message-end                                             finish reason and usage
+    [DONE]
+
+The answer is whole at message-end; a [DONE] or an end of the body without one means it was cut. An error
+inside a stream is a message-end that finishes with ERROR or TIMEOUT, or a bare error object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from ..events import (
+    CitationDelta,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageUpdate,
+    WireEvent,
+)
+from ..failures import Failure, FailureKind, classify_payload, scrub
+from .codec import malformed, truncated
+from .framing import TooLarge
+from .payload import Malformed, as_count, as_list, as_object, as_text, is_json, load_object, text_events
+from .sse import SseEvent, SseReader
+
+Json = Mapping[str, Any]
+
+FINISH_REASONS: Mapping[str, FinishReason] = {
+    "COMPLETE": FinishReason.STOP,
+    "STOP_SEQUENCE": FinishReason.STOP,
+    "MAX_TOKENS": FinishReason.LENGTH,
+    "TOOL_CALL": FinishReason.TOOL_CALLS,
+    "ERROR_TOXIC": FinishReason.CONTENT_FILTER,
+}
+"""All others are OTHER, but for the next two."""
+
+FAILED = {"ERROR", "TIMEOUT"}
+
+
+@attrs.define
+class CohereDecoder:
+    """The codec.Decoder of one streamed answer."""
+
+    done: bool = attrs.field(default=False, init=False)
+    _reader: SseReader = attrs.field(factory=SseReader, init=False)
+    _calls: _Calls = attrs.field(factory=lambda: _Calls(), init=False)
+
+    def feed(self, data: bytes) -> list[WireEvent]:
+        events: list[WireEvent] = []
+        try:
+            for event in () if self.done else self._reader.feed(data):
+                events += self._read(event)
+                if self.done:
+                    break
+        except TooLarge as error:
+            self.done = True
+            events.append(malformed(f"an event of {error}"))
+        return events
+
+    def finish(self) -> list[WireEvent]:
+        events: list[WireEvent] = []
+        for event in () if self.done else self._reader.feed(b"\n\n"):
+            if is_json(event.data):  # it lost only its blank line
+                events += self._read(event)
+        return events if self.done else [*events, self._cut()]
+
+    def _read(self, event: SseEvent) -> list[WireEvent]:
+        if event.data == "[DONE]":
+            return [self._cut()]
+        events: list[WireEvent] = []
+        try:
+            for told in self._step(event.event, load_object(event.data)):
+                events.append(told)  # noqa: PERF402 - what came before a malformed field still counts
+        except Malformed as error:
+            events.append(malformed(str(error)))
+        self.done = bool(events) and isinstance(events[-1], Finished | Failure)
+        return events
+
+    def _cut(self) -> Failure:
+        self.done = True
+        return truncated("the stream ended without a message-end")
+
+    def _step(self, name: str, data: Json) -> Iterator[WireEvent]:
+        kind = as_text(data.get("type"), "type") or name
+        match kind:
+            case "content-start" | "content-delta":
+                yield from _content(_delta(data, "content"))
+            case "tool-plan-delta":
+                yield from text_events(ReasoningDelta, _message(data).get("tool_plan"), "tool_plan")
+            case "tool-call-start":
+                yield self._calls.start(data.get("index"), _delta(data, "tool_calls"))
+            case "tool-call-delta":
+                yield from self._calls.add(data.get("index"), _delta(data, "tool_calls"))
+            case "tool-call-end":
+                yield from self._calls.end(data.get("index"))
+            case "citation-start":
+                yield _citation(_delta(data, "citations"))
+            case "message-end":
+                yield from _end(as_object(data.get("delta") or {}, "delta"))
+            case "error" | "message" if _is_error(data):  # "message": an event without any name
+                yield classify_payload(data)
+            case _:
+                pass  # message-start, the ends of blocks, debug, and what is yet to be invented
+
+
+def decode_whole(body: bytes) -> list[WireEvent]:
+    """The events of an answer that came in one piece, in the order of a stream."""
+    events: list[WireEvent] = []
+    try:
+        for told in _reply(load_object(body)):
+            events.append(told)  # noqa: PERF402 - as in a stream
+    except Malformed as error:
+        events.append(malformed(str(error)))
+    return events
+
+
+def _reply(reply: Json) -> Iterator[WireEvent]:
+    if _is_error(reply):
+        yield classify_payload(reply, phase="body")
+        return
+    message = as_object(reply.get("message") or {}, "message")
+    yield from text_events(ReasoningDelta, message.get("tool_plan"), "tool_plan")
+    for part in as_list(message.get("content"), "content"):
+        yield from _content(as_object(part, "a content part"))
+    for citation in as_list(message.get("citations"), "citations"):
+        yield _citation(as_object(citation, "a citation"))
+    calls = _Calls()
+    for index, call in enumerate(as_list(message.get("tool_calls"), "tool_calls")):
+        yield calls.start(index, as_object(call, "a tool call"))
+        yield from calls.end(index)
+    yield from _end(reply)
+
+
+def _is_error(body: Json) -> bool:
+    """Cohere's errors are bare: a text where an answer has its message."""
+    return bool(body.get("error")) or isinstance(body.get("message"), str)
+
+
+def _message(data: Json) -> Json:
+    return as_object(as_object(data.get("delta") or {}, "delta").get("message") or {}, "message")
+
+
+def _delta(data: Json, name: str) -> Json:
+    return as_object(_message(data).get(name) or {}, name)
+
+
+def _content(part: Json) -> Iterator[WireEvent]:
+    yield from text_events(ReasoningDelta, part.get("thinking"), "thinking")
+    yield from text_events(TextDelta, part.get("text"), "text")
+
+
+def _citation(citation: Json) -> CitationDelta:
+    """`start` and `end` count characters of the text; `sources` are the ids of documents or tool results."""
+    sources = [as_object(source, "a source") for source in as_list(citation.get("sources"), "sources")]
+    return CitationDelta(
+        as_count(citation.get("start")),
+        as_count(citation.get("end")),
+        as_text(citation.get("text"), "a citation's text"),
+        tuple(as_text(source["id"], "a source's id") for source in sources if source.get("id")),
+    )
+
+
+def _end(end: Json) -> Iterator[WireEvent]:
+    """`end` is the delta of a message-end or a whole reply: both carry finish_reason and usage."""
+    usage = _usage(as_object(end.get("usage") or {}, "usage"))
+    if usage != Usage():
+        yield UsageUpdate(usage)
+    raw = as_text(end.get("finish_reason"), "finish_reason")
+    if raw in FAILED or end.get("error"):
+        message = scrub(str(end.get("error") or f"the answer ended with {raw}"))
+        yield Failure(FailureKind.SERVER, message, code=raw or None, phase="stream")
+    elif raw:
+        yield Finished(FINISH_REASONS.get(raw, FinishReason.OTHER), raw)
+    else:
+        yield truncated("the answer ended without a finish_reason")
+
+
+def _usage(usage: Json) -> Usage:
+    """`tokens`, not `billed_units`: those leave out what Cohere itself puts around the prompt."""
+    tokens = as_object(usage.get("tokens") or {}, "tokens")
+    return Usage(
+        input_tokens=_tokens(tokens.get("input_tokens")),
+        output_tokens=_tokens(tokens.get("output_tokens")),
+        cached_input_tokens=_tokens(usage.get("cached_tokens")),
+        reasoning_tokens=_tokens(tokens.get("reasoning_tokens")),
+    )
+
+
+def _tokens(value: object) -> int | None:
+    """The reference calls these numbers doubles: 5.0 is 5."""
+    return as_count(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+@attrs.define
+class _Calls:
+    """Numbers the tool calls in order of appearance, and sees to it that each gets arguments.
+
+    A tool without parameters gets no delta at all in a stream, and "null" in a whole reply; no object
+    begins with null, so a first fragment of "null" is all there is.
+    """
+
+    _open: dict[int | None, int] = attrs.field(factory=dict, init=False)  # the wire's index → our number
+    _bare: set[int] = attrs.field(factory=set, init=False)  # open calls without arguments so far
+    _count: int = attrs.field(default=0, init=False)
+
+    def start(self, index: object, call: Json) -> ToolCallDelta:
+        number = self._open[as_count(index)] = self._count
+        self._count += 1
+        function = as_object(call.get("function") or {}, "function")
+        name = as_text(function.get("name"), "a function's name")
+        if not name:
+            raise Malformed("a tool call without a name")
+        arguments = _arguments(function)
+        if not arguments:
+            self._bare.add(number)
+        return ToolCallDelta(number, arguments, as_text(call.get("id"), "id") or f"call_{number}", name)
+
+    def add(self, index: object, call: Json) -> Iterator[ToolCallDelta]:
+        number = self._open.get(as_count(index))
+        if number is None:
+            raise Malformed("a tool-call-delta for no open call")
+        function = as_object(call.get("function") or {}, "function")
+        fragment = as_text(function.get("arguments"), "arguments")
+        if fragment and number in self._bare:
+            self._bare.discard(number)
+            fragment = _arguments(function)
+        if fragment:
+            yield ToolCallDelta(number, fragment)
+
+    def end(self, index: object) -> Iterator[ToolCallDelta]:
+        number = self._open.pop(as_count(index), None)
+        if number is not None and number in self._bare:
+            self._bare.discard(number)
+            yield ToolCallDelta(number, "{}")
+
+
+def _arguments(function: Json) -> str:
+    arguments = as_text(function.get("arguments"), "arguments")
+    return "{}" if arguments.strip() == "null" else arguments
