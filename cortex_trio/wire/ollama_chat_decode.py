@@ -95,7 +95,10 @@ def decode_chat(body: bytes) -> list[WireEvent]:
     """A whole answer, or the error that came in its place."""
     answer = _Answer("body")
     try:
-        events = answer.read(load_object(body))
+        whole = load_object(body)
+        if not whole.keys() & {"message", "error"}:
+            raise Malformed('no "message" in it')
+        events = answer.read(whole)
     except Malformed as error:
         return [malformed(str(error))]
     return events if answer.over else [*events, truncated("the answer does not say that it is done")]
