@@ -9,8 +9,8 @@ Let it crash, and let someone whose only job it is decide what to do about it. T
     gen_server    a server is a class, its messages are its methods
     child         how a child is specified, and how it is seen
     decision      the rules of OTP as pure functions; intensity: how many restarts are too many
-    supervision   what every supervisor does; supervisor: the static one; dynamic: children on demand
-    tasks         plain async functions as children
+    supervision   what every supervisor does
+    supervisor    the static one; dynamic: servers and tasks on demand
     registry      names for refs
     root          run: where a tree meets your nursery
     reports       typed events and log lines; describe: the running tree as text
@@ -23,27 +23,14 @@ Let it crash, and let someone whose only job it is decide what to do about it. T
 `docs/otp.md` is the way in, with every deliberate difference to OTP.
 """
 
+# isort: off
+# fmt: off
 from .child import BRUTAL_KILL, AutoShutdown, Backoff, Child, ChildInfo, ChildState, Restart, Strategy
 from .describe import describe
-from .dynamic import DynamicSupervisor
-from .errors import (
-    ActorError,
-    ActorExited,
-    AlreadyPresent,
-    AlreadyRegistered,
-    AlreadyStarted,
-    CallingSelf,
-    Ignore,
-    MailboxFull,
-    MaxChildrenReached,
-    MaxRestartsExceeded,
-    NoProcess,
-    NotFound,
-    Reject,
-    Restarting,
-    StartFailed,
-    Stop,
-)
+from .dynamic import DynamicSupervisor, TaskSupervisor
+from .errors import ActorError, ActorExited, AlreadyPresent, AlreadyRegistered, AlreadyStarted, CallingSelf, Ignore
+from .errors import MailboxFull, MaxChildrenReached, MaxRestartsExceeded, NoProcess, NotFound, Reject, Restarting
+from .errors import StartFailed, Stop
 from .gen_server import GenServer, Timer
 from .intensity import RestartIntensity
 from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
@@ -52,52 +39,12 @@ from .registry import Registry
 from .reports import Report, ReportKind
 from .root import run
 from .supervisor import Supervisor
-from .tasks import TaskSupervisor
 
 __all__ = [
-    "BRUTAL_KILL",
-    "ActorError",
-    "ActorExited",
-    "AlreadyPresent",
-    "AlreadyRegistered",
-    "AlreadyStarted",
-    "AutoShutdown",
-    "Backoff",
-    "CallingSelf",
-    "Child",
-    "ChildInfo",
-    "ChildState",
-    "Crashed",
-    "Deferred",
-    "Down",
-    "DynamicSupervisor",
-    "ExitReason",
-    "GenServer",
-    "Ignore",
-    "Killed",
-    "MailboxFull",
-    "MaxChildrenReached",
-    "MaxRestartsExceeded",
-    "Monitor",
-    "NoProcess",
-    "Normal",
-    "NotFound",
-    "Ref",
-    "Registry",
-    "Reject",
-    "Report",
-    "ReportKind",
-    "Restart",
-    "RestartIntensity",
-    "Restarting",
-    "Shutdown",
-    "StartFailed",
-    "Stop",
-    "Strategy",
-    "Supervisor",
-    "TaskSupervisor",
-    "Timer",
-    "describe",
-    "is_abnormal",
-    "run",
+    "BRUTAL_KILL", "ActorError", "ActorExited", "AlreadyPresent", "AlreadyRegistered", "AlreadyStarted",
+    "AutoShutdown", "Backoff", "CallingSelf", "Child", "ChildInfo", "ChildState", "Crashed", "Deferred", "Down",
+    "DynamicSupervisor", "ExitReason", "GenServer", "Ignore", "Killed", "MailboxFull", "MaxChildrenReached",
+    "MaxRestartsExceeded", "Monitor", "NoProcess", "Normal", "NotFound", "Ref", "Registry", "Reject", "Report",
+    "ReportKind", "Restart", "RestartIntensity", "Restarting", "Shutdown", "StartFailed", "Stop", "Strategy",
+    "Supervisor", "TaskSupervisor", "Timer", "describe", "is_abnormal", "run",
 ]

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
+from attrs.validators import ge, le
 
+from .errors import require
 from .ref import Ref
 
 if TYPE_CHECKING:
@@ -54,19 +56,11 @@ class Backoff:
     so with long delays the limit is rarely met: that is the point of them.
     """
 
-    first: float = 0.1
-    most: float = 30.0
-    factor: float = 2.0
-    jitter: float = 0.1
-    reset_after: float = 60.0
-
-    def __attrs_post_init__(self) -> None:
-        limits = {"first": 0, "most": 0, "factor": 1, "jitter": 0, "reset_after": 0}
-        for field, least in limits.items():
-            if not getattr(self, field) >= least:
-                raise ValueError(f"Backoff.{field} must be >= {least}, not {getattr(self, field)!r}")
-        if self.jitter > 1:
-            raise ValueError(f"Backoff.jitter must be <= 1, not {self.jitter!r}")
+    first: float = attrs.field(default=0.1, validator=ge(0))
+    most: float = attrs.field(default=30.0, validator=ge(0))
+    factor: float = attrs.field(default=2.0, validator=ge(1))
+    jitter: float = attrs.field(default=0.1, validator=[ge(0), le(1)])
+    reset_after: float = attrs.field(default=60.0, validator=ge(0))
 
     def delay(self, attempt: int, random: float) -> float:
         """Seconds to wait before restart number `attempt` (from 0); `random` in [0, 1) picks a place in the jitter."""
@@ -90,22 +84,15 @@ class Child(Generic[S]):
     backoff: Backoff | None = None  # None: restart at once, as OTP does
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.ref, Ref):
-            raise ValueError(f"child: ref must be a Ref, not {self.ref!r}")
-        allowed = {
-            "start": (callable(self.start), "a callable without arguments"),
-            "restart": (isinstance(self.restart, Restart), "a Restart"),
-            "shutdown": (self.shutdown is None or self.shutdown >= 0, "seconds >= 0, or BRUTAL_KILL"),
-            "mailbox": (self.mailbox >= 0, "a number of casts >= 0"),
-            "backoff": (isinstance(self.backoff, Backoff | None), "a Backoff or None"),
-            "significant": (
-                not (self.significant and self.restart is Restart.PERMANENT),
-                "False for a PERMANENT child, which never leaves by itself",
-            ),
-        }
-        for field, (valid, what) in allowed.items():
-            if not valid:
-                raise ValueError(f"child {self.id!r}: {field} must be {what}, not {getattr(self, field)!r}")
+        require(isinstance(self.ref, Ref), f"child: ref must be a Ref, not {self.ref!r}")
+        here = f"child {self.id!r}"
+        require(callable(self.start), f"{here}: start must be a callable, not {self.start!r}")
+        require(isinstance(self.restart, Restart), f"{here}: restart must be a Restart, not {self.restart!r}")
+        graceful = self.shutdown is None or self.shutdown >= 0
+        require(graceful, f"{here}: shutdown must be seconds >= 0 or BRUTAL_KILL, not {self.shutdown!r}")
+        require(self.mailbox >= 0, f"{here}: mailbox must be a number of casts >= 0, not {self.mailbox!r}")
+        leaves = self.restart is not Restart.PERMANENT or not self.significant
+        require(leaves, f"{here}: significant cannot go with PERMANENT, which never leaves by itself")
 
     @property
     def id(self) -> str:

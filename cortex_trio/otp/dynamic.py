@@ -1,18 +1,21 @@
-"""The dynamic supervisor: children come and go by request, in no order among them."""
+"""Children on demand: servers (`DynamicSupervisor`) and plain async functions (`TaskSupervisor`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
 
-from .child import Child, Strategy
+from .child import Child, Restart, Strategy
 from .decision import Decision
-from .errors import AlreadyStarted, MaxChildrenReached, NotFound, Reject, StartFailed
+from .errors import AlreadyStarted, MaxChildrenReached, NotFound, Reject, StartFailed, Stop, require
+from .gen_server import GenServer
+from .intensity import RestartIntensity
+from .reasons import Normal, Shutdown
 from .ref import Ref
-from .reports import Report
+from .reports import Observer
 from .supervision import AbstractSupervisor, Member
 
 
@@ -29,13 +32,10 @@ class DynamicSupervisor(AbstractSupervisor):
         max_children: float = math.inf,
         max_restarts: int = 3,
         max_seconds: float = 5.0,
-        report: Callable[[Report], None] | None = None,
+        report: Observer | None = None,
     ) -> None:
-        super().__init__(
-            strategy=Strategy.ONE_FOR_ONE, max_restarts=max_restarts, max_seconds=max_seconds, report=report
-        )
-        if not max_children >= 0:
-            raise ValueError(f"max_children must be >= 0, not {max_children!r}")
+        super().__init__(Strategy.ONE_FOR_ONE, RestartIntensity(max_restarts, max_seconds), report)
+        require(max_children >= 0, f"max_children must be >= 0, not {max_children!r}")
         self._max_children = max_children
         self._members: dict[Ref[Any], Member] = {}
 
@@ -77,3 +77,35 @@ class DynamicSupervisor(AbstractSupervisor):
         async with trio.open_nursery() as nursery:  # each with its own grace; a slow one delays nobody
             for member in self._members.values():
                 nursery.start_soon(self._stop, member)
+
+
+class TaskSupervisor(DynamicSupervisor):
+    """A DynamicSupervisor of plain async functions, TEMPORARY by default: crashes are reported and isolated.
+
+    From anywhere: `tasks.cast(TaskSupervisor.start_soon, fetch, url)`. To answer a call from a task, return a
+    Deferred and start its `reply_with`. Asked to stop, a task is cancelled and has 5 s to clean up.
+    """
+
+    async def start_soon(
+        self,
+        async_fn: Callable[..., Awaitable[object]],
+        *args: object,
+        name: str | None = None,
+        restart: Restart = Restart.TEMPORARY,
+    ) -> None:
+        """Run `await async_fn(*args)` as a child. Reject(MaxChildrenReached)."""
+        ref: Ref[_Task] = Ref(name or str(getattr(async_fn, "__qualname__", "task")))
+        await self.start_child(Child(ref=ref, start=lambda: _Task(async_fn, args), restart=restart))
+
+
+class _Task(GenServer):
+    """One run of an async function; it leaves when the function returns."""
+
+    def __init__(self, async_fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+        self._async_fn = async_fn
+        self._args = args
+
+    async def handle_continue(self) -> None:
+        with self._process.work as work:
+            await self._async_fn(*self._args)
+        raise Stop(Shutdown() if work.cancelled_caught else Normal())

@@ -16,6 +16,7 @@ Exceptions are built fresh for every reader and keep their cause: raising one in
 callers would grow one traceback with the frames of all of them.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from .reasons import ExitReason, Normal, error_of
@@ -23,6 +24,12 @@ from .reasons import ExitReason, Normal, error_of
 NORMAL: Final = Normal()
 NO_REPLY: Final = object()
 """What `Stop.reply` holds when no reply was given: None is a perfectly good answer."""
+
+
+def require(valid: bool, message: str) -> None:
+    """Refuse a bad argument, before anything runs, with the one sentence that says what is allowed."""
+    if not valid:
+        raise ValueError(message)
 
 
 class ActorError(Exception):
@@ -68,9 +75,12 @@ class StartFailed(ActorError):
 class MaxRestartsExceeded(ActorError):
     """A supervisor gave up. `__cause__` is an ExceptionGroup of the crashes inside the window."""
 
-    def __init__(self, supervisor: str, max_restarts: int, max_seconds: float) -> None:
+    def __init__(
+        self, supervisor: str, max_restarts: int, max_seconds: float, crashes: Iterable[Exception]
+    ) -> None:
         super().__init__(f"{supervisor!r} gave up: more than {max_restarts} restarts in {max_seconds:g} s")
         self.supervisor = supervisor
+        self.__cause__ = ExceptionGroup(f"restarts in the last {max_seconds:g} s", list(crashes))
 
 
 class AlreadyStarted(ActorError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, final
 
+import attrs
 import outcome
 import trio
 
-from .errors import NO_REPLY, Ignore, Reject, Stop
+from .errors import NO_REPLY, Ignore, Reject, Stop, require
 from .process import Call, Cast, Info, Message, Process
 from .reasons import Crashed, ExitReason, Normal, Shutdown
 from .ref import Deferred, Monitor
@@ -44,7 +44,13 @@ class GenServer:
 
     def send_after(self, seconds: float, message: object) -> Timer:
         """Deliver `message` to handle_info later; dies with the process."""
-        return Timer(self._process, seconds, message)
+        require(seconds >= 0, f"seconds must be >= 0, not {seconds!r}")
+        process = self._process
+        timer = Timer(process, seconds, Info(message), trio.CancelScope(shield=True))
+        if process.reason is None:  # else a stray task of a dead server asks: nothing to deliver to
+            process.possessions.add(timer)
+            process.nursery.start_soon(timer.run, name=f"timer of {process.ref.name}")
+        return timer
 
     def monitor(self, ref: Ref[Any]) -> Monitor:
         """Like Ref.monitor, but the Down arrives at handle_info."""
@@ -86,51 +92,41 @@ class GenServer:
             await self.terminate(Shutdown())
 
     async def _handle(self, message: Message) -> None:
-        match message:
-            case Call():
-                message.started = True
-                await self._answer(message)
-            case Cast():
-                self._process.casts_queued -= 1
-                with contextlib.suppress(Reject):  # nobody waits for the refusal
-                    await message.method(self, *message.args, **message.kwargs)
-            case Info():
-                if not message.withdrawn:
-                    await self.handle_info(message.content)
-
-    async def _answer(self, call: Call) -> None:
+        if isinstance(message, Info):
+            if not message.withdrawn:
+                await self.handle_info(message.content)
+            return
+        message.started = True
+        if isinstance(message, Cast):
+            self._process.casts_queued -= 1
         try:
-            value = await call.method(self, *call.args, **call.kwargs)
+            answer = await message.method(self, *message.args, **message.kwargs)
         except Reject as reject:
-            call.settle(outcome.Error(reject.error))
+            message.settle(outcome.Error(reject.error))
         else:
-            if isinstance(value, Deferred):
-                value.answer(call)
+            if isinstance(answer, Deferred):
+                answer.answer(message)
             else:
-                call.settle(outcome.Value(value))
+                message.settle(outcome.Value(answer))
 
 
 @final
+@attrs.define(eq=False, repr=False)
 class Timer:
     """A message on its way to `handle_info`."""
 
-    def __init__(self, process: Process[Any], seconds: float, message: object) -> None:
-        if not seconds >= 0:
-            raise ValueError(f"seconds must be >= 0, not {seconds!r}")
-        self._process = process
-        self._seconds = seconds
-        self._notice = Info(message)
-        self._scope = trio.CancelScope(shield=True)  # its process decides when it ends, nobody else
-        if process.reason is None:
-            process.possessions.add(self)
-            process.nursery.start_soon(self._run, name=f"timer of {process.ref.name}")
+    _process: Process[Any]
+    _seconds: float
+    _notice: Info
+    _scope: trio.CancelScope
 
     def cancel(self) -> None:
         """The message will not be handled, even if it is in the mailbox already."""
         self._notice.withdrawn = True
         self._scope.cancel()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """For `GenServer.send_after`."""
         with self._scope:
             await trio.sleep(self._seconds)
             self._process.post(self._notice)

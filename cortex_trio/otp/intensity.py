@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from .errors import require
+
 
 class RestartIntensity:
     """The sliding window: more than max_restarts in the last max_seconds (inclusive) is too many.
@@ -12,12 +14,10 @@ class RestartIntensity:
     """
 
     def __init__(self, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
-        if not isinstance(max_restarts, int) or max_restarts < 0:
-            raise ValueError(f"max_restarts must be an integer >= 0, not {max_restarts!r}")
-        if not max_seconds > 0:
-            raise ValueError(f"max_seconds must be > 0, not {max_seconds!r}")
-        self.max_restarts = max_restarts
-        self.max_seconds = max_seconds
+        whole = isinstance(max_restarts, int) and max_restarts >= 0
+        require(whole, f"max_restarts must be an integer >= 0, not {max_restarts!r}")
+        require(max_seconds > 0, f"max_seconds must be > 0, not {max_seconds!r}")
+        self.max_restarts, self.max_seconds = max_restarts, max_seconds
         self._times: deque[float] = deque()
 
     def allow(self, now: float) -> bool:

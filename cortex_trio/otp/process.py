@@ -18,12 +18,13 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+import attrs
 import outcome
 import trio
 
-from .errors import ActorExited, Stop
+from .errors import ActorExited, AlreadyStarted, Stop
 from .reasons import Crashed, ExitReason, Killed, Shutdown
 
 if TYPE_CHECKING:
@@ -33,22 +34,16 @@ if TYPE_CHECKING:
 S_co = TypeVar("S_co", bound="GenServer", covariant=True)
 
 
-@final
+@attrs.define(eq=False, repr=False)
 class Call:
-    """A request and the place its answer goes. The caller's task sleeps until `settle`."""
+    """A request, and the place its answer goes: the caller's task sleeps until `settle`."""
 
-    __slots__ = ("args", "kwargs", "method", "process", "started", "task")
-
-    def __init__(
-        self, process: Process[Any], task: trio.lowlevel.Task,
-        method: Callable[..., Awaitable[object]], args: tuple[object, ...], kwargs: dict[str, object],
-    ) -> None:  # fmt: skip
-        self.process = process
-        self.task: trio.lowlevel.Task | None = task  # None once answered, or once the caller gave up
-        self.method = method
-        self.args = args
-        self.kwargs = kwargs
-        self.started = False  # handling has begun: the request may have had effects
+    process: Process[Any]
+    task: trio.lowlevel.Task | None  # None for a cast, once answered, and once the caller gave up
+    method: Callable[..., Awaitable[object]]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    started: bool = False  # handling has begun: the request may have had effects
 
     @trio.lowlevel.enable_ki_protection
     def settle(self, result: outcome.Outcome[Any]) -> None:
@@ -65,38 +60,25 @@ class Call:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-@final
-class Cast:
+class Cast(Call):
     """A request nobody waits for."""
 
-    __slots__ = ("args", "kwargs", "method")
 
-    def __init__(
-        self, method: Callable[..., Awaitable[object]], args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> None:
-        self.method = method
-        self.args = args
-        self.kwargs = kwargs
-
-
-@final
+@attrs.define(eq=False, repr=False)
 class Info:
     """A plain message for `handle_info`; timers and monitors may take it back while it is queued."""
 
-    __slots__ = ("content", "withdrawn")
-
-    def __init__(self, content: object) -> None:
-        self.content = content
-        self.withdrawn = False
+    content: object
+    withdrawn: bool = False
 
 
-Message = Call | Cast | Info
+Message = Call | Info
 
 
 class Watcher(Protocol):
     """Wants to hear of the end of a process: a monitor, or a registry that forgets its names."""
 
-    def on_exit(self, process: Process[Any], reason: ExitReason) -> None: ...
+    def on_exit(self, process: Process[Any], /) -> None: ...
 
 
 class Possession(Protocol):
@@ -105,43 +87,35 @@ class Possession(Protocol):
     def cancel(self) -> None: ...
 
 
+@attrs.define(eq=False, repr=False)
 class Process(Generic[S_co]):
-    """Where a server runs, from its factory to its end.
+    """Where a server runs, from its factory to its end."""
 
-    `start` builds the server inside the new task, so a factory that fails is a start that failed.
-    `nursery` is the supervisor's; the timers of this process live there too. `on_exit` tells the supervisor.
-    """
+    ref: Ref[S_co]
+    _start: Callable[[], S_co]  # called inside the new task: a factory that fails is a start that failed
+    nursery: trio.Nursery  # the supervisor's; the timers of this process live there too
+    _on_exit: Callable[[], None] | None  # tells the supervisor; None once nobody is to be told
+    cast_limit: float = math.inf
+    casts_queued: int = 0
+    server: S_co | None = None  # None only until the factory returned
+    task: trio.lowlevel.Task | None = None  # None only until the first step
+    reason: ExitReason | None = None  # set once, by finish
+    initialised: bool = False  # init returned: from here on an exit is not a failed start
+    ignored: bool = False  # init raised Ignore
+    closing: bool = False  # takes no more messages
+    awaited: Process[Any] | None = None  # the child this supervisor waits for; see waits_for
+    started: trio.Event = attrs.field(factory=trio.Event)  # init is over, or will never be
+    exited: trio.Event = attrs.field(factory=trio.Event)
+    scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))  # cancelled by kill
+    work: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # cancelled by request_stop, see there
+    pending: set[Call] = attrs.field(factory=set)
+    possessions: set[Possession] = attrs.field(factory=set)
+    watchers: weakref.WeakSet[Watcher] = attrs.field(factory=weakref.WeakSet)
+    _mailbox: trio.MemorySendChannel[Message] = attrs.field(init=False)
+    inbox: trio.MemoryReceiveChannel[Message] = attrs.field(init=False)
 
-    def __init__(
-        self,
-        ref: Ref[S_co],
-        start: Callable[[], S_co],
-        nursery: trio.Nursery,
-        *,
-        on_exit: Callable[[], None],
-        mailbox: float = math.inf,
-    ) -> None:
-        self.ref = ref
-        self.nursery = nursery
-        self.server: S_co | None = None  # None only until the factory returned
-        self.task: trio.lowlevel.Task | None = None  # None only until the first step
-        self.reason: ExitReason | None = None  # set once, by finish
-        self.started = trio.Event()  # init is over, or will never be
-        self.exited = trio.Event()
-        self.initialised = False  # init returned: from here on an exit is not a failed start
-        self.ignored = False  # init raised Ignore
-        self.closing = False  # takes no more messages
-        self.scope = trio.CancelScope(shield=True)  # cancelled by kill
-        self.work = trio.CancelScope()  # cancelled by request_stop; entered by supervisors and tasks
-        self.awaited: Process[Any] | None = None  # the child this supervisor waits for; see Ref.call
-        self.pending: set[Call] = set()
-        self.possessions: set[Possession] = set()
-        self.watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
-        self.cast_limit = mailbox
-        self.casts_queued = 0
-        self._start = start
-        self._on_exit: Callable[[], None] | None = on_exit
-        self._letterbox, self.inbox = trio.open_memory_channel[Message](math.inf)
+    def __attrs_post_init__(self) -> None:
+        self._mailbox, self.inbox = trio.open_memory_channel[Message](math.inf)
 
     @property
     def mailbox_length(self) -> int:
@@ -160,13 +134,13 @@ class Process(Generic[S_co]):
     def post(self, message: Message) -> bool:
         """Queue a message; False (and no effect) when the process takes no more."""
         if not self.closing:
-            self._letterbox.send_nowait(message)
+            self._mailbox.send_nowait(message)
         return not self.closing
 
     def close(self) -> None:
         """Take no more messages; those already queued will still be handled."""
         self.closing = True
-        self._letterbox.close()
+        self._mailbox.close()
 
     def request_stop(self) -> None:
         """Ask for an orderly stop: what is queued is handled, then `terminate(Shutdown())` runs.
@@ -191,7 +165,9 @@ class Process(Generic[S_co]):
         reason: ExitReason = Killed()
         try:
             with self.scope:
-                self.ref.bind(self)
+                if self.ref.process is not None:
+                    raise AlreadyStarted(f"the ref {self.ref.name!r} is already behind a running process")
+                self.ref.process = self
                 self.server = self._start()
                 await self.server._serve(self)
                 reason = Shutdown()  # the loop ends by itself only after `close`
@@ -211,12 +187,13 @@ class Process(Generic[S_co]):
         self.reason = reason
         self.close()
         self.inbox.close()
-        self.ref.unbind(self)
+        if self.ref.process is self:
+            self.ref.process = None
         self.fail_pending(reason)
         for possession in list(self.possessions):
             possession.cancel()
         for watcher in list(self.watchers):
-            watcher.on_exit(self, reason)
+            watcher.on_exit(self)
         self.started.set()
         self.exited.set()
         if self._on_exit is not None:

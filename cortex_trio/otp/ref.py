@@ -14,8 +14,8 @@ import attrs
 import outcome
 import trio
 
-from .errors import ActorExited, AlreadyStarted, CallingSelf, MailboxFull, NoProcess
-from .process import Call, Cast, Info, Message, Process
+from .errors import ActorExited, CallingSelf, MailboxFull, NoProcess, require
+from .process import Call, Cast, Info, Process
 from .reasons import ExitReason, Killed
 from .reports import logger
 
@@ -36,8 +36,7 @@ class Ref(Generic[S]):
     """
 
     def __init__(self, name: str) -> None:
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"the name of a Ref must be a non-empty string, not {name!r}")
+        require(isinstance(name, str) and name != "", f"a Ref is named by a non-empty string, not {name!r}")
         self.name = name
         self.process: Process[S] | None = None
         self.dead_letters = 0
@@ -91,17 +90,20 @@ class Ref(Generic[S]):
         Raises MailboxFull when `Child.mailbox` casts wait already.
         """
         process = self.process
-        if process is not None and not process.closing:
-            if process.casts_queued >= process.cast_limit:
-                raise MailboxFull(
-                    f"{process.casts_queued} casts wait at {self.name!r}: this one was not delivered"
-                )
-            process.casts_queued += 1
-        self._post(Cast(method, args, kwargs))
+        if process is None or process.closing:
+            self._dead_letter("cast")
+            return
+        if process.casts_queued >= process.cast_limit:
+            raise MailboxFull(
+                f"{process.casts_queued} casts wait at {self.name!r}: this one was not delivered"
+            )
+        process.casts_queued += 1
+        process.post(Cast(process, None, method, args, kwargs))
 
     def info(self, message: object) -> None:
         """Queue a plain message for `handle_info`. Never blocks, never fails."""
-        self._post(Info(message))
+        if self.process is None or not self.process.post(Info(message)):
+            self._dead_letter("info")
 
     def monitor(self) -> Monitor:
         """Watch the current process: `down = await ref.monitor().down()`."""
@@ -115,21 +117,9 @@ class Ref(Generic[S]):
         if self.process is not None:
             self.process.kill()
 
-    def bind(self, process: Process[S]) -> None:
-        """For `Process`: stand for this incarnation. Raises AlreadyStarted: two servers cannot share an address."""
-        if self.process is not None:
-            raise AlreadyStarted(f"the ref {self.name!r} is already behind a running process")
-        self.process = process
-
-    def unbind(self, process: Process[S]) -> None:
-        """For `Process`: stand for nobody, unless someone else holds the address."""
-        if self.process is process:
-            self.process = None
-
-    def _post(self, message: Message) -> None:
-        if self.process is None or not self.process.post(message):
-            self.dead_letters += 1
-            logger.info("dead letter: %s to %s", type(message).__name__.lower(), self.name)
+    def _dead_letter(self, what: str) -> None:
+        self.dead_letters += 1
+        logger.info("dead letter: a %s to %s", what, self.name)
 
 
 @final
@@ -194,41 +184,34 @@ class Monitor:
     """
 
     def __init__(self, ref: Ref[Any], watcher: Process[Any] | None = None) -> None:
-        self._ref = ref
-        self._watched = ref.process
-        self._watcher = watcher
-        self._notice: Info | None = None  # set once, with the Down inside
-        self._noticed = trio.Event()
-        if self._watched is None:
-            self._notify(None)
-        else:
+        self._ref, self._watched, self._watcher = ref, ref.process, watcher
+        self._notice = Info(None)  # holds the Down as soon as it is known
+        self._known = trio.Event()
+        if watcher is not None:
+            watcher.possessions.add(self)
+        if self._watched is not None:
             self._watched.watchers.add(self)
-            if watcher is not None:
-                watcher.possessions.add(self)
+        else:
+            self.on_exit(None)
 
     async def down(self) -> Down:
         """Wait for the end. Cancelling the wait leaves the monitor as it was."""
-        await self._noticed.wait()
-        assert self._notice is not None  # set before the event, in _notify
-        down = self._notice.content
-        assert isinstance(down, Down)
-        return down
+        await self._known.wait()
+        assert isinstance(self._notice.content, Down)
+        return self._notice.content
 
     def cancel(self) -> None:
         """Nothing is delivered to `handle_info` from here on, even if the end came but was not handled yet."""
+        self._notice.withdrawn = True
         if self._watched is not None:
             self._watched.watchers.discard(self)
         if self._watcher is not None:
             self._watcher.possessions.discard(self)
-        if self._notice is not None:
-            self._notice.withdrawn = True
 
-    def on_exit(self, process: Process[Any], reason: ExitReason) -> None:
-        self._notify(reason)
-
-    def _notify(self, reason: ExitReason | None) -> None:
-        self._notice = Info(Down(self._ref, reason))
-        self._noticed.set()
+    def on_exit(self, process: Process[Any] | None, /) -> None:
+        """For `Process`: it has ended (or, with None, was not there)."""
+        self._notice.content = Down(self._ref, None if process is None else process.reason)
+        self._known.set()
         if self._watcher is not None:
             self._watcher.possessions.discard(self)
             self._watcher.post(self._notice)

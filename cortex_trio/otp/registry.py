@@ -9,7 +9,6 @@ import attrs
 from .errors import AlreadyRegistered, NoProcess
 from .gen_server import GenServer
 from .process import Process
-from .reasons import ExitReason
 from .ref import Ref
 
 K = TypeVar("K")
@@ -73,7 +72,7 @@ class Registry(Generic[K, S]):
         """The keys of the current process of `ref`, oldest first, with repeats."""
         return [] if ref.process is None else list(self._keys.get(ref.process, ()))
 
-    def on_exit(self, process: Process[Any], reason: ExitReason) -> None:
+    def on_exit(self, process: Process[Any], /) -> None:
         """For `Process`: forget all its keys."""
         for key in dict.fromkeys(self._keys.pop(process, ())):
             self._remove(key, process)

@@ -44,7 +44,10 @@ LINES = {
 }
 
 
-def publish(report: Report, observer: Callable[[Report], None] | None) -> None:
+Observer = Callable[[Report], None]
+
+
+def publish(report: Report, observer: Observer | None) -> None:
     """Log a report and hand it to the observer; what the observer raises is logged and goes no further."""
     if report.reason is None:
         logger.debug(LINES[report.kind], report.supervisor, report.child)

@@ -6,7 +6,7 @@ import trio
 
 from .errors import ActorExited
 from .process import Process
-from .reasons import ExitReason, Normal, Shutdown, error_of
+from .reasons import error_of, is_abnormal
 from .ref import Ref
 from .supervisor import Supervisor
 
@@ -26,22 +26,15 @@ async def run(
     """
     ref = Ref("root") if ref is None else ref
     async with trio.open_nursery() as nursery:
-        process = Process(ref, lambda: root, nursery, on_exit=lambda: None)
+        process = Process(ref, lambda: root, nursery, None)
         process.scope.shield = False  # the root, alone of all processes, obeys its surroundings
         nursery.start_soon(process.run, name=ref.name)
         await process.started.wait()
         if process.initialised:
             task_status.started(ref)
-    _raise_for(ref, process.reason)
-
-
-def _raise_for(ref: Ref[Supervisor], reason: ExitReason | None) -> None:
-    assert reason is not None  # its nursery is closed
-    error = error_of(reason)
+    assert process.reason is not None  # its nursery is closed
+    error = error_of(process.reason)
+    if error is None and is_abnormal(process.reason):
+        error = ActorExited(ref.name, process.reason, started=True)
     if error is not None:
         raise error
-    match reason:
-        case Normal() | Shutdown():
-            return
-        case _:
-            raise ActorExited(ref.name, reason, started=True)

@@ -15,7 +15,7 @@ import math
 import random
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -28,7 +28,7 @@ from .gen_server import GenServer, Timer
 from .intensity import RestartIntensity
 from .process import Info, Process
 from .reasons import ExitReason, Killed, Shutdown, error_of
-from .reports import Report, ReportKind, publish
+from .reports import Observer, Report, ReportKind, publish
 
 
 @attrs.define(eq=False)
@@ -38,7 +38,7 @@ class Member:
     spec: Child[Any]
     process: Process[Any] | None = None  # None: stopped, or between two starts
     retry: Timer | None = None  # the start that is due, if one is; never together with a process
-    server_type: type[GenServer] | None = None  # of the last process
+    server_type: type[GenServer] = GenServer  # of the last process; GenServer itself until there was one
     restarts: int = 0
     attempt: int = 0  # restarts since it was last quiet for long enough: the n of Backoff
     quiet_since: float = -math.inf
@@ -56,17 +56,15 @@ class Member:
         return delay
 
     def info(self) -> ChildInfo:
-        running = self.process is not None and self.process.reason is None
-        state = ChildState.RUNNING if running else ChildState.STOPPED
-        return ChildInfo(
-            id=self.spec.id,
-            state=ChildState.RESTARTING if self.retry is not None else state,
-            is_supervisor=self.server_type is not None and issubclass(self.server_type, AbstractSupervisor),
-            ref=self.spec.ref,
-            server="" if self.server_type is None else self.server_type.__name__,
-            restarts=self.restarts,
-            mailbox_length=0 if self.process is None else self.process.mailbox_length,
-        )
+        """What others may know of it."""
+        process, kind, state = self.process, self.server_type, ChildState.STOPPED
+        if self.retry is not None:
+            state = ChildState.RESTARTING
+        elif process is not None and process.reason is None:
+            state = ChildState.RUNNING
+        waiting = 0 if process is None else process.mailbox_length
+        nested = issubclass(kind, AbstractSupervisor)
+        return ChildInfo(self.spec.id, state, nested, self.spec.ref, kind.__name__, self.restarts, waiting)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -93,20 +91,11 @@ class AbstractSupervisor(GenServer):
 
     _nursery: trio.Nursery
 
-    def __init__(
-        self,
-        *,
-        strategy: Strategy,
-        max_restarts: int,
-        max_seconds: float,
-        report: Callable[[Report], None] | None,
-    ) -> None:
-        self._strategy = strategy
-        self._intensity = RestartIntensity(max_restarts, max_seconds)
+    def __init__(self, strategy: Strategy, intensity: RestartIntensity, observer: Observer | None) -> None:
+        self._strategy, self._intensity, self._observer = strategy, intensity, observer
         # The last max_restarts + 1 are those inside the window when it gives up. Never more: an exception pins
         # its frames, and frames pin what requests carried.
-        self._errors: deque[Exception] = deque(maxlen=max_restarts + 1)
-        self._observer = report
+        self._errors: deque[Exception] = deque(maxlen=intensity.max_restarts + 1)
 
     @property
     def children(self) -> tuple[ChildInfo, ...]:
@@ -118,6 +107,7 @@ class AbstractSupervisor(GenServer):
         return list(self.children)
 
     async def handle_info(self, message: object) -> None:
+        """Exits and retries; anything else is ignored, as in any GenServer."""
         match message:
             case ChildExited(member, process):
                 if member.process is process:  # else it was stopped, and seen to be dead, meanwhile
@@ -180,21 +170,22 @@ class AbstractSupervisor(GenServer):
             self._settle(member, decision)
             self._on_leave(member)
             return
-        error = error_of(reason) or ActorError(f"{member.spec.id!r} {reason}")
-        delay = await self._prepare_restart(member, decision, error)
+        delay = await self._prepare_restart(member, decision, reason)
         if delay > 0:
-            self._start_later(member, decision, delay)
+            member.retry = self.send_after(delay, Retry(member, decision))
         else:
             await self._start_affected(member, decision)
 
     # ---------------------------------------------------------------- restart
 
-    async def _prepare_restart(self, member: Member, decision: Decision, error: Exception) -> float:
+    async def _prepare_restart(self, member: Member, decision: Decision, reason: ExitReason) -> float:
         """Count one restart, stop those who share it, and return the seconds to wait. Raises Stop to give up."""
-        now = trio.current_time()
-        self._errors.append(error)
-        if not self._intensity.allow(now):
-            raise self._give_up(member)
+        now, limits = trio.current_time(), self._intensity
+        self._errors.append(error_of(reason) or ActorError(f"{member.spec.id!r} {reason}"))
+        if not limits.allow(now):
+            error = MaxRestartsExceeded(self.ref.name, limits.max_restarts, limits.max_seconds, self._errors)
+            self._report(ReportKind.MAX_RESTARTS, member, Shutdown(error))
+            raise Stop(Shutdown(error))
         delay = member.next_delay(now)
         for other in reversed(self._affected(member, decision)):
             if other is not member:
@@ -209,20 +200,10 @@ class AbstractSupervisor(GenServer):
                 try:
                     await self._start(member)
                 except StartFailed as error:
-                    delay = await self._prepare_restart(member, decision, error)
-                    self._start_later(member, decision, delay)
+                    delay = await self._prepare_restart(member, decision, error.reason)
+                    member.retry = self.send_after(delay, Retry(member, decision))
                     return
                 member.restarts += 1
-
-    def _start_later(self, member: Member, decision: Decision, delay: float) -> None:
-        member.retry = self.send_after(delay, Retry(member, decision))
-
-    def _give_up(self, member: Member) -> Stop:
-        limits = self._intensity
-        error = MaxRestartsExceeded(self.ref.name, limits.max_restarts, limits.max_seconds)
-        error.__cause__ = ExceptionGroup(f"restarts in the last {limits.max_seconds:g} s", list(self._errors))
-        self._report(ReportKind.MAX_RESTARTS, member, Shutdown(error))
-        return Stop(Shutdown(error))
 
     # ---------------------------------------------------------------- one child
 
@@ -251,8 +232,7 @@ class AbstractSupervisor(GenServer):
             self._process.post(Info(ChildExited(member, process)))
 
         spec = member.spec
-        process = Process(spec.ref, spec.start, self._nursery, on_exit=on_exit, mailbox=spec.mailbox)
-        member.process = process
+        member.process = process = Process(spec.ref, spec.start, self._nursery, on_exit, spec.mailbox)
         self._nursery.start_soon(process.run, name=spec.id)
         return process
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .child import AutoShutdown, Child, Strategy
 from .decision import Decision, affected, child_stopped
-from .errors import AlreadyPresent, AlreadyStarted, NotFound, Reject, Restarting, StartFailed, Stop
+from .errors import AlreadyPresent, AlreadyStarted, NotFound, Reject, Restarting, StartFailed, Stop, require
+from .intensity import RestartIntensity
 from .reasons import Shutdown
-from .reports import Report
+from .reports import Observer
 from .supervision import AbstractSupervisor, Member
 
 
@@ -33,28 +34,26 @@ class Supervisor(AbstractSupervisor):
         max_restarts: int = 3,
         max_seconds: float = 5.0,
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
-        report: Callable[[Report], None] | None = None,
+        report: Observer | None = None,
     ) -> None:
-        super().__init__(strategy=strategy, max_restarts=max_restarts, max_seconds=max_seconds, report=report)
-        if not isinstance(strategy, Strategy):
-            raise ValueError(f"strategy must be a Strategy, not {strategy!r}")
-        if not isinstance(auto_shutdown, AutoShutdown):
-            raise ValueError(f"auto_shutdown must be an AutoShutdown, not {auto_shutdown!r}")
+        super().__init__(strategy, RestartIntensity(max_restarts, max_seconds), report)
+        require(isinstance(strategy, Strategy), f"strategy must be a Strategy, not {strategy!r}")
+        known = isinstance(auto_shutdown, AutoShutdown)
+        require(known, f"auto_shutdown must be an AutoShutdown, not {auto_shutdown!r}")
         self._auto_shutdown = auto_shutdown
         self._members: list[Member] = []
         for child in children:
             self._check(child)
-            if self._find(child.id) is not None:
-                raise ValueError(
-                    f"children: the id {child.id!r} is used twice; ids come from the names of refs"
-                )
+            require(
+                self._find(child.id) is None,
+                f"children: two have the id {child.id!r} (the name of their ref)",
+            )
             self._members.append(Member(child))
 
     async def init(self) -> None:
         """Start the children in order; the first failure raises StartFailed and the rest is not tried."""
-        for member in self._members:
-            if member.spec.ref.alive:
-                raise ValueError(f"child {member.spec.id!r}: ref is already behind a running process")
+        for child in (member.spec for member in self._members):
+            require(not child.ref.alive, f"child {child.id!r}: ref is already behind a running process")
         for member in list(self._members):
             await self._start(member)
 
@@ -101,10 +100,9 @@ class Supervisor(AbstractSupervisor):
         self._members.remove(self._get_stopped(id))
 
     def _check(self, child: Child[Any]) -> None:
-        if not isinstance(child, Child):
-            raise ValueError(f"children must be Child values, not {child!r}")
-        if child.significant and self._auto_shutdown is AutoShutdown.NEVER:
-            raise ValueError(f"child {child.id!r}: significant means nothing while auto_shutdown is NEVER")
+        require(isinstance(child, Child), f"children must be Child values, not {child!r}")
+        matters = not child.significant or self._auto_shutdown is not AutoShutdown.NEVER
+        require(matters, f"child {child.id!r}: significant means nothing while auto_shutdown is NEVER")
 
     def _find(self, id: str) -> Member | None:
         return next((member for member in self._members if member.spec.id == id), None)
