@@ -8,8 +8,6 @@ https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import sys
 from array import array
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from ..messages import ChatRequest
 from .chat_completions_decode import ChatCompletionsDecoder, read_reply
 from .chat_completions_encode import chat_body
 from .codec import HttpRequest, Unsupported, json_post
+from .lists import listed, member, vectors
 
 SSE = "text/event-stream"
 JSON = "application/json"
@@ -75,45 +74,34 @@ class ChatCompletions:
         return json_post("/embeddings", body, accept=JSON)
 
     def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
-        items = _data(body, "embeddings")
-        try:
-            ordered = sorted(items, key=lambda item: item["index"])
-            if [item["index"] for item in ordered] != list(range(len(ordered))):
-                raise ValueError("embeddings: the indexes are not 0, 1, 2 …")
-            return [_vector(item["embedding"]) for item in ordered]
-        except (KeyError, TypeError):
-            raise ValueError("embeddings: an item without index and embedding") from None
+        items = listed(body, "data")
+        in_order = dict(_indexed(item) for item in items)
+        if in_order.keys() != set(range(len(items))):
+            raise ValueError("the indexes of the embeddings are not 0, 1, 2 …")
+        return [in_order[index] for index in range(len(items))]
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        models = _data(body, "models")
-        if not all(isinstance(model, dict) and isinstance(model.get("id"), str) for model in models):
-            raise ValueError("models: an item without an id")
-        return [model["id"] for model in models]
+        ids = [member(model, "id") for model in listed(body, "data")]
+        if not all(isinstance(model_id, str) for model_id in ids):
+            raise ValueError("a model whose id is no string")
+        return ids
 
 
-def _data(body: bytes, what: str) -> list[Any]:
-    """The `data` list that both lists come in."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{what}: the body is not JSON") from None
-    items = value.get("data") if isinstance(value, dict) else None
-    if not isinstance(items, list):
-        raise ValueError(f"{what}: the body has no list under data")
-    return items
+def _indexed(item: object) -> tuple[int, Sequence[float]]:
+    index = member(item, "index")
+    if not isinstance(index, int):
+        raise ValueError("the index of an embedding is no number")
+    return index, _vector(member(item, "embedding"))
 
 
-def _vector(embedding: object) -> list[float]:
+def _vector(embedding: object) -> Sequence[float]:
     """Numbers as they are, or base64 of little-endian 32-bit floats (encoding_format="base64")."""
-    if isinstance(embedding, str):
-        try:
-            raw = base64.b64decode(embedding, validate=True)
-            floats = array("f", raw)
-        except (binascii.Error, ValueError):
-            raise ValueError("embeddings: a vector is not base64 of 32-bit floats") from None
-        if sys.byteorder == "big":
-            floats.byteswap()
-        return floats.tolist()
-    if isinstance(embedding, list) and all(isinstance(number, int | float) for number in embedding):
-        return [float(number) for number in embedding]
-    raise ValueError("embeddings: a vector is neither a list of numbers nor base64")
+    if not isinstance(embedding, str):
+        return vectors([embedding])[0]
+    try:
+        floats = array("f", base64.b64decode(embedding, validate=True))
+    except ValueError:  # not base64, or not a multiple of four bytes
+        raise ValueError("an embedding is neither numbers nor base64 of 32-bit floats") from None
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return floats.tolist()

@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import CitationDelta, ReasoningDelta, TextDelta, ToolCallDelta, Usage, WireEvent
-from .codec import compact
-from .payload import as_count, as_list, as_object, as_text
+from .payload import arguments_text, as_count, as_list, as_object, as_text
 
 Json = dict[str, Any]
 
@@ -74,21 +73,20 @@ class DeltaReader:
     def _read_call(self, call: Json, events: list[WireEvent]) -> None:
         function = as_object(call.get("function") or {}, "function")
         arguments = function.get("arguments")
-        fragment = (
-            arguments if isinstance(arguments, str) else "" if arguments is None else compact(arguments)
-        )
+        if not isinstance(arguments, str):  # an object comes from servers that wrap another wire
+            arguments = "" if arguments is None else arguments_text(arguments)
         call_id, name = as_text(call.get("id"), "a call's id"), as_text(function.get("name"), "a call's name")
         index = call.get("index")
         at = self._find_call(index, call_id, name)
         if at is not None:
-            if fragment:
-                events.append(ToolCallDelta(at, fragment))
+            if arguments:
+                events.append(ToolCallDelta(at, arguments))
             return
         at = len(self._ids)
         self._ids.append(call_id or f"call_{at}")
         if isinstance(index, int):
             self._at[index] = at
-        events.append(ToolCallDelta(at, fragment, self._ids[at], name))
+        events.append(ToolCallDelta(at, arguments, self._ids[at], name))
 
     def _find_call(self, index: object, call_id: str, name: str) -> int | None:
         """Which call a delta goes on with; None: it opens a new one.
