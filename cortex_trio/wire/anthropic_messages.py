@@ -15,7 +15,7 @@ from ..messages import ChatRequest
 from .anthropic_messages_decode import MessagesDecoder, decode_message
 from .anthropic_messages_encode import messages_body
 from .codec import HttpRequest, Unsupported, json_post
-from .payload import Malformed, as_list, as_object, as_text, load_object
+from .lists import listed, member
 
 
 @attrs.frozen
@@ -44,11 +44,7 @@ class AnthropicMessages:
         raise ValueError("the Messages API has no embeddings")
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        try:
-            listed = load_object(body)
-            if "data" not in listed:
-                raise Malformed('no "data" in it')
-            models = [as_object(model, "a model") for model in as_list(listed["data"], "data")]
-            return tuple(as_text(model.get("id"), "a model's id") for model in models)
-        except Malformed as error:
-            raise ValueError(f"not a list of models: {error}") from None
+        ids = [member(model, "id") for model in listed(body, "data")]
+        if not all(isinstance(model_id, str) for model_id in ids):
+            raise ValueError("a model whose id is no string")
+        return tuple(ids)

@@ -14,9 +14,9 @@ import attrs
 from ..events import WireEvent
 from ..messages import ChatRequest
 from .codec import HttpRequest, json_post
+from .lists import listed, model_names, vectors
 from .ollama_chat_decode import ChatDecoder, decode_chat
 from .ollama_chat_encode import chat_body
-from .payload import Malformed, as_list, as_object, as_text, load_object
 
 
 @attrs.frozen
@@ -44,28 +44,7 @@ class OllamaChat:
         return json_post("/api/embed", body, accept="application/json")
 
     def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
-        try:
-            vectors = as_list(_field(body, "embeddings"), "embeddings")
-        except Malformed as error:
-            raise ValueError(f"not an answer with embeddings: {error}") from None
-        if not all(isinstance(vector, list) and all(map(_is_number, vector)) for vector in vectors):
-            raise ValueError("not an answer with embeddings: a vector is a list of numbers")
-        return vectors
+        return vectors(listed(body, "embeddings"))
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        try:
-            models = [as_object(model, "a model") for model in as_list(_field(body, "models"), "models")]
-            return tuple(as_text(model.get("name"), "a model's name") for model in models)
-        except Malformed as error:
-            raise ValueError(f"not a list of models: {error}") from None
-
-
-def _field(body: bytes, name: str) -> object:
-    answer = load_object(body)
-    if name not in answer:
-        raise Malformed(f"no {name!r} in it")
-    return answer[name]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        return model_names(listed(body, "models"))
