@@ -691,7 +691,7 @@ def test_a_body_that_is_no_message_is_a_failure(body: bytes, kind: FailureKind) 
 
 @pytest.mark.parametrize("body", [b"no", b"{}", b'{"data":5}', b'{"data":[5]}', b'{"data":[{"id":5}]}'])
 def test_a_body_that_lists_no_models_is_refused(body: bytes) -> None:
-    with pytest.raises(ValueError, match="no list at data|without 'id'|is no string"):
+    with pytest.raises(ValueError, match=r"no list at data|without 'id'|is no string"):
         DIALECT.decode_models(body)
 
 

@@ -385,13 +385,13 @@ def test_a_body_that_is_no_whole_answer_is_a_failure(body: bytes, kind: FailureK
     "body", [b"no", b"{}", b'{"embeddings":[5]}', b'{"embeddings":[["a"]]}', b'{"embeddings":[[]]}']
 )
 def test_a_body_without_embeddings_is_refused(body: bytes) -> None:
-    with pytest.raises(ValueError, match="no list at embeddings|list of numbers"):
+    with pytest.raises(ValueError, match=r"no list at embeddings|list of numbers"):
         DIALECT.decode_embed(body)
 
 
 @pytest.mark.parametrize("body", [b"no", b"{}", b'{"models":[5]}', b'{"models":[{"name":5}]}'])
 def test_a_body_that_lists_no_models_is_refused(body: bytes) -> None:
-    with pytest.raises(ValueError, match="no list at models|without 'name'|not a string"):
+    with pytest.raises(ValueError, match=r"no list at models|without 'name'|not a string"):
         DIALECT.decode_models(body)
 
 
