@@ -82,8 +82,7 @@ class CohereDecoder:
             return [self._cut()]
         events: list[WireEvent] = []
         try:
-            for told in self._step(event.event, load_object(event.data)):
-                events.append(told)  # noqa: PERF402 - what came before a malformed field still counts
+            events.extend(self._step(event.event, load_object(event.data)))
         except Malformed as error:
             events.append(malformed(str(error)))
         self.done = bool(events) and isinstance(events[-1], Finished | Failure)
@@ -120,15 +119,14 @@ def decode_whole(body: bytes) -> list[WireEvent]:
     """The events of an answer that came in one piece, in the order of a stream."""
     events: list[WireEvent] = []
     try:
-        for told in _reply(load_object(body)):
-            events.append(told)  # noqa: PERF402 - as in a stream
+        events.extend(_reply(load_object(body)))  # what it held before a malformed field still counts
     except Malformed as error:
         events.append(malformed(str(error)))
     return events
 
 
 def _reply(reply: Json) -> Iterator[WireEvent]:
-    if _is_error(reply):
+    if "finish_reason" not in reply and _is_error(reply):
         yield classify_payload(reply, phase="body")
         return
     message = as_object(reply.get("message") or {}, "message")
@@ -175,7 +173,7 @@ def _citation(citation: Json) -> CitationDelta:
 
 def _end(end: Json) -> Iterator[WireEvent]:
     """`end` is the delta of a message-end or a whole reply: both carry finish_reason and usage."""
-    usage = _usage(as_object(end.get("usage") or {}, "usage"))
+    usage = _usage(end.get("usage"))
     if usage != Usage():
         yield UsageUpdate(usage)
     raw = as_text(end.get("finish_reason"), "finish_reason")
@@ -188,15 +186,18 @@ def _end(end: Json) -> Iterator[WireEvent]:
         yield truncated("the answer ended without a finish_reason")
 
 
-def _usage(usage: Json) -> Usage:
+def _usage(usage: object) -> Usage:
     """`tokens`, not `billed_units`: those leave out what Cohere itself puts around the prompt."""
-    tokens = as_object(usage.get("tokens") or {}, "tokens")
-    return Usage(
-        input_tokens=_tokens(tokens.get("input_tokens")),
-        output_tokens=_tokens(tokens.get("output_tokens")),
-        cached_input_tokens=_tokens(usage.get("cached_tokens")),
-        reasoning_tokens=_tokens(tokens.get("reasoning_tokens")),
-    )
+    match usage:
+        case {"tokens": dict() as tokens, **rest}:
+            return Usage(
+                input_tokens=_tokens(tokens.get("input_tokens")),
+                output_tokens=_tokens(tokens.get("output_tokens")),
+                cached_input_tokens=_tokens(rest.get("cached_tokens")),
+                reasoning_tokens=_tokens(tokens.get("reasoning_tokens")),
+            )
+        case _:  # no reason to fail an answer
+            return Usage()
 
 
 def _tokens(value: object) -> int | None:

@@ -151,7 +151,7 @@ class _Answer:
             candidate = as_object(candidate or {}, "a candidate")
             if candidate.get("index") in (None, 0):
                 yield from self._candidate(candidate)
-        usage = _usage(as_object(response.get("usageMetadata") or {}, "usageMetadata"))
+        usage = _usage(response.get("usageMetadata"))
         if usage not in (Usage(), self.usage):
             self.usage = usage
             yield UsageUpdate(usage)
@@ -211,8 +211,10 @@ def _blocked(feedback: Mapping[str, Any]) -> Failure:
     return Failure(FailureKind.CONTENT_POLICY, scrub(message), code=reason, phase="stream")
 
 
-def _usage(counts: Mapping[str, Any]) -> Usage:
+def _usage(counts: object) -> Usage:
     """Input includes what tools brought in, output includes thoughts. Counts of 0 are left out on the wire."""
+    if not isinstance(counts, Mapping):  # no reason to fail an answer
+        return Usage()
     return Usage(
         input_tokens=_sum(counts, "promptTokenCount", "toolUsePromptTokenCount"),
         output_tokens=_sum(counts, "candidatesTokenCount", "thoughtsTokenCount"),

@@ -72,7 +72,8 @@ class SseFrames:
         self._found: list[bytes] = [*self._strays.feed(b"[")]
 
     def feed(self, data: bytes) -> Iterator[str | bytes]:
-        self._mid_line = not data.endswith((b"\n", b"\r"))
+        if data:
+            self._mid_line = not data.endswith((b"\n", b"\r"))
         for event in self._events.feed(data):
             yield from self._take_found()
             if event.data:

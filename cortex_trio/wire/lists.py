@@ -1,12 +1,14 @@
-"""Reads the two short answers that are lists of something: embeddings and models. They are asked for, not streamed,
-so what is wrong with them is a ValueError and not an event."""
+"""Reads the two short answers that are lists: embeddings and models. Knows no dialect, only where a list may be.
+
+They are asked for and waited for, not streamed, so what is wrong with them is a ValueError and not an event.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from .payload import Malformed, as_list, as_object, as_text, load_object
+from .payload import Malformed, as_list, as_object, load_object
 
 
 def listed(body: bytes, *path: str) -> Sequence[Any]:
@@ -23,12 +25,14 @@ def listed(body: bytes, *path: str) -> Sequence[Any]:
 
 
 def member(item: object, name: str) -> Any:
+    """What `item`, an object of such a list, has under `name`."""
     if not isinstance(item, dict) or name not in item:
         raise ValueError(f"an item without {name!r}")
     return item[name]
 
 
 def vectors(embeddings: Sequence[object]) -> Sequence[Sequence[float]]:
+    """The embeddings, once each of them is known to be numbers."""
     for vector in embeddings:
         if not isinstance(vector, list) or not vector or not all(map(_is_number, vector)):
             raise ValueError("an embedding is a list of numbers, and not an empty one")
@@ -36,10 +40,11 @@ def vectors(embeddings: Sequence[object]) -> Sequence[Sequence[float]]:
 
 
 def model_names(models: Sequence[object]) -> Sequence[str]:
-    try:
-        return tuple(as_text(member(model, "name"), "a model's name") for model in models)
-    except Malformed as error:
-        raise ValueError(str(error)) from None
+    """The `name` of every model."""
+    names = tuple(member(model, "name") for model in models)
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError("a model's name is a string, and not an empty one")
+    return names
 
 
 def _is_number(value: object) -> bool:
