@@ -66,7 +66,7 @@ class ChatCompletionsDecoder:
             return events
         try:
             for event in self._sse.feed(data):
-                if not self._done:
+                if not self._done:  # a stray line may have ended it
                     self._read(event)
                 if self._done:
                     break
@@ -78,7 +78,6 @@ class ChatCompletionsDecoder:
         events = self._events = []
         if not self._done:
             self._sse.finish()  # may hand over a stray last line
-        if not self._done:
             self._end(self._finished())
         return events
 
@@ -92,8 +91,8 @@ class ChatCompletionsDecoder:
             self._read_chunk(reply, choice, "message")
         except Malformed as error:
             self._end(malformed(str(error)))
-        if not self._done:  # a whole body needs no finish_reason to be whole
-            self._end(Finished(self._reason(), self._raw_reason or None))
+        # A whole body needs no finish_reason to be whole.
+        self._end(Finished(self._reason(), self._raw_reason or None))
         return self._events
 
     def _read(self, event: SseEvent) -> None:
@@ -108,10 +107,8 @@ class ChatCompletionsDecoder:
             else:
                 self._read_chunk(chunk, _choice_0(chunk), "delta")
         except Malformed as error:
-            if data.strip() and event.event in (
-                "message",
-                "error",
-            ):  # an event unknown to us may hold anything
+            ours = event.event in ("message", "error")  # an event unknown to us may hold anything
+            if ours and data.strip():
                 self._end(malformed(str(error)))
 
     def _read_chunk(self, chunk: Json, choice: Json | None, field: str) -> None:
@@ -153,8 +150,9 @@ class ChatCompletionsDecoder:
             self._end(classify_payload(value, phase="stream"))
 
     def _end(self, last: Finished | Failure) -> None:
-        self._events.append(last)
-        self._done = True
+        if not self._done:  # a stray error may be followed by what is too large
+            self._events.append(last)
+            self._done = True
 
     def _finished(self) -> Finished | Failure:
         """The stream is over. Without any finish_reason the answer was cut, whether or not [DONE] came."""

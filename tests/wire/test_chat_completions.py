@@ -24,6 +24,7 @@ from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.messages import ToolCall
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.chat_completions import ChatCompletions
+from cortex_trio.wire.codec import EVENT_LIMIT
 
 OPENAI = PROVIDERS["openai"].dialect
 XAI = PROVIDERS["xai"].dialect
@@ -573,6 +574,12 @@ def test_an_error_is_found_in_every_place_servers_put_it(body: bytes) -> None:
     assert events == [TextDelta("a")]
     assert isinstance(last, Failure)
     assert (last.kind, last.message) == (FailureKind.OVERLOADED, "overloaded")
+
+
+def test_only_the_first_end_counts() -> None:
+    body = b'error: {"message":"overloaded"}\n' + b"x" * (EVENT_LIMIT + 1)
+    assert len(decode([body])) == 1
+    assert len(decode([sse(chunk({}, "stop")) + body])) == 1
 
 
 @pytest.mark.parametrize(
