@@ -114,9 +114,7 @@ def _failure(speaker: Speaker, asked: Asked, behaviour: Behaviour) -> HttpAnswer
     kind = behaviour.failure or behaviour.error
     assert kind is not None, "only called for a behaviour that fails"
     status = None if behaviour.status == 200 else behaviour.status
-    answer = speaker.failure(
-        kind, number=asked.number, model=asked.model, status=status, wait=_wait(behaviour)
-    )
+    answer = speaker.failure(kind, asked, status=status, wait=_wait(behaviour))
     if behaviour.error_body is None:
         return answer
     body = behaviour.error_body

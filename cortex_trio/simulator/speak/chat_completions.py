@@ -19,7 +19,8 @@ from ...messages import ToolCall
 from ..behaviour import split_tokens
 from . import chat_completions_errors as errors
 from . import chat_completions_rules as rules
-from .rules import Illegal, Problem, Rule
+from .base import BaseSpeaker
+from .rules import Illegal, Rule
 from .speaker import (
     CREATED,
     Answer,
@@ -32,8 +33,6 @@ from .speaker import (
     Terms,
     count_tokens,
     dumps,
-    edge_answer,
-    unknown_answer,
     vector_of,
 )
 
@@ -48,7 +47,7 @@ FINISH: Mapping[FinishReason, str] = {
 }
 
 
-class ChatCompletions:
+class ChatCompletions(BaseSpeaker):
     """A compatible server (llama.cpp, vLLM …): the plain dialect, no key needed, unknown fields ignored."""
 
     base_path = "/v1"
@@ -56,8 +55,8 @@ class ChatCompletions:
     whole_calls: ClassVar[bool] = False
     reasoning_field: ClassVar[str | None] = "reasoning_content"
     has_embeddings: ClassVar[bool] = True
-    request_rule: ClassVar[Rule] = staticmethod(rules.COMPATIBLE)
-    faults: ClassVar[Mapping[FailureKind, errors.Fault]] = errors.OPENAI
+    faults: ClassVar[Mapping[FailureKind, errors.Fault]] = errors.FAULTS
+    spoken = frozenset(errors.FAULTS)
 
     # ---- understanding
 
@@ -66,15 +65,15 @@ class ChatCompletions:
         return key.strip() or None if scheme.lower() == "bearer" else None
 
     def understand(self, request: SimRequest, terms: Terms) -> Asked:
-        self._admit(request, terms)
+        self.admit(request, terms)
         path = request.path.removeprefix(self.base_path)
         match request.method, path:
             case "POST", "/chat/completions":
-                self._require(self.request_rule, request)
-                self._require_order(request, terms)
+                self.require(self._rule(), request)
+                self.require(rules.in_order(prefill=terms.prefill), request)
                 return self._chat(request)
             case "POST", "/embeddings" if self.has_embeddings:
-                self._require(rules.EMBEDDINGS, request)
+                self.require(rules.EMBEDDINGS, request)
                 return self._embed(request)
             case "GET", "/models":
                 return Asked(what="models", number=request.number)
@@ -83,28 +82,17 @@ class ChatCompletions:
                     self._answer(404, errors.no_route(request.method, request.path), request.number)
                 )
 
-    def _admit(self, request: SimRequest, terms: Terms) -> None:
-        if request.key is None and self.needs_key:
-            raise Declined(self._answer(401, errors.NO_KEY, request.number))
-        if terms.keys is not None and request.key not in terms.keys:
-            raise Declined(self.failure(FailureKind.CREDENTIAL, number=request.number))
+    def _rule(self) -> Rule:
+        return rules.COMPATIBLE
 
-    def _require(self, rule: Rule, request: SimRequest) -> None:
-        if not isinstance(request.body, dict):
-            raise Declined(self._answer(400, errors.NO_JSON, request.number))
-        try:
-            rule(request.body, ())
-        except Illegal as illegal:
-            raise Declined(self._illegal(illegal, request.number)) from None
+    def _no_key(self, request: SimRequest) -> HttpAnswer:
+        return self._answer(401, errors.NO_KEY, request.number)
 
-    def _require_order(self, request: SimRequest, terms: Terms) -> None:
-        try:
-            rules.require_order(request.body["messages"], prefill=terms.prefill)
-        except Illegal as illegal:
-            raise Declined(self._illegal(illegal, request.number)) from None
+    def _no_json(self, request: SimRequest) -> HttpAnswer:
+        return self._answer(400, errors.NO_JSON, request.number)
 
-    def _illegal(self, illegal: Illegal, number: int) -> HttpAnswer:
-        return self._answer(400, errors.openai_complaint(illegal), number)
+    def _illegal(self, illegal: Illegal, request: SimRequest) -> HttpAnswer:
+        return self._answer(400, errors.complaint(illegal), request.number)
 
     def _chat(self, request: SimRequest) -> Asked:
         body = request.body
@@ -213,7 +201,7 @@ class ChatCompletions:
         if self.reasoning_field and answer.reasoning:
             message[self.reasoning_field] = answer.reasoning_text
         if answer.tool_calls:
-            message["tool_calls"] = [_whole_call(call) for call in answer.tool_calls]
+            message["tool_calls"] = [whole_call(call) for call in answer.tool_calls]
         if answer.refusal:
             message["refusal"] = answer.text
         return message
@@ -237,21 +225,11 @@ class ChatCompletions:
 
     # ---- a bad one
 
-    def failure(
-        self,
-        kind: FailureKind,
-        *,
-        number: int,
-        model: str = "",
-        status: int | None = None,
-        wait: float | None = None,
-    ) -> HttpAnswer:
-        if kind is FailureKind.EDGE:
-            return edge_answer(status)
-        if kind is FailureKind.UNKNOWN:
-            return unknown_answer(status)
+    def _failure(self, kind: FailureKind, asked: Asked, status: int | None, wait: float | None) -> HttpAnswer:
         fault = self.faults[kind]
-        return self._answer(status or fault.status, fault.body(model, wait), number, fault.headers(wait))
+        return self._answer(
+            status or fault.status, fault.body(asked.model, wait), asked.number, fault.headers(wait)
+        )
 
     def _answer(
         self, status: int, body: Mapping[str, Any], number: int, headers: Mapping[str, str] | None = None
@@ -264,12 +242,7 @@ class ChatCompletions:
         return HttpAnswer(status=status, headers=common, body=dumps(body, indent=2).encode() + b"\n")
 
     def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
-        return self._data(self._inside(kind, asked, wait))
-
-    def _inside(self, kind: FailureKind, asked: Asked, wait: float | None) -> Mapping[str, Any]:
-        """The error object as it stands in a stream; what only a proxy says becomes a server error there."""
-        inner = kind if kind in self.faults else FailureKind.SERVER
-        return self.faults[inner].body(asked.model, wait)
+        return self._data(self.faults[self.inside(kind)].body(asked.model, wait))
 
     def garbled(self, asked: Asked) -> bytes:
         return b'data: {"id":"chatcmpl-sim","object":"chat.completion.chunk","choices":[{"index":0,"del\n\n'
@@ -283,7 +256,6 @@ class OpenAI(ChatCompletions):
 
     needs_key = True
     reasoning_field = None
-    request_rule = staticmethod(rules.OPENAI)
     _limits: ClassVar[Mapping[str, str]] = {
         "x-ratelimit-limit-requests": "10000",
         "x-ratelimit-limit-tokens": "2000000",
@@ -292,6 +264,9 @@ class OpenAI(ChatCompletions):
         "x-ratelimit-reset-requests": "6ms",
         "x-ratelimit-reset-tokens": "0s",
     }
+
+    def _rule(self) -> Rule:
+        return rules.OPENAI
 
     def headers(self, asked: Asked) -> Mapping[str, str]:
         kind = "text/event-stream; charset=utf-8" if asked.stream else "application/json"
@@ -360,263 +335,7 @@ class OpenAI(ChatCompletions):
             yield {"annotations": [_url_citation(citation) for citation in answer.citations]}
 
 
-class Groq(ChatCompletions):
-    base_path = "/openai/v1"
-    needs_key = True
-    reasoning_field = "reasoning"
-    has_embeddings = False
-    request_rule = staticmethod(rules.GROQ)
-    faults = errors.GROQ
-
-    def headers(self, asked: Asked) -> Mapping[str, str]:
-        kind = "text/event-stream" if asked.stream else "application/json"
-        cache = "no-cache" if asked.stream else "private, max-age=0, no-store, no-cache, must-revalidate"
-        return {
-            "content-type": kind,
-            "cache-control": cache,
-            "server": "cloudflare",
-            "vary": "Origin",
-            "x-groq-region": "yul",
-            "x-ratelimit-limit-requests": "1000",
-            "x-ratelimit-limit-tokens": "12000",
-            "x-ratelimit-remaining-requests": "990",
-            "x-ratelimit-remaining-tokens": "10420",
-            "x-ratelimit-reset-requests": "14m24s",
-            "x-ratelimit-reset-tokens": "7.899999999s",
-            "x-request-id": self._request_id(asked),
-        }
-
-    def _request_id(self, asked: Asked) -> str:
-        return f"req_sim{asked.number:06}"
-
-    def _opening(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
-        content = None if answer.tool_calls and not answer.tokens else ""
-        chunk = self._chunk(asked, {"role": "assistant", "content": content}, None)
-        yield Frame(FrameKind.OPENING, self._data({**chunk, "x_groq": {"id": self._request_id(asked)}}))
-
-    def _reasoning_delta(self, token: str) -> dict[str, Any]:
-        return {"reasoning": token, "channel": "analysis"}
-
-    def _call_deltas(self, index: int, call: ToolCall) -> Iterator[dict[str, Any]]:
-        yield {"tool_calls": [{**_whole_call(call), "index": index}]}
-
-    def _deltas(self, answer: Answer) -> Iterator[dict[str, Any]]:
-        for delta in super()._deltas(answer):
-            yield {"content": delta["refusal"]} if "refusal" in delta else delta
-
-    def _event(self, asked: Asked, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        return self._data(self._chunk(asked, delta, finish))
-
-    def _chunk(self, asked: Asked, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return {**self._envelope(asked, "chat.completion.chunk"), "choices": [choice]}
-
-    def _envelope(self, asked: Asked, kind: str) -> dict[str, Any]:
-        return {**super()._envelope(asked, kind), "system_fingerprint": "fp_a7161653a1"}
-
-    def _finish_event(self, asked: Asked, answer: Answer) -> bytes:
-        usage = self._usage(answer.usage)
-        chunk = self._chunk(asked, {}, FINISH[answer.finish])
-        return self._data(
-            {**chunk, "x_groq": {"id": self._request_id(asked), "usage": usage}, "usage": usage}
-        )
-
-    def _usage_event(self, asked: Asked, answer: Answer) -> bytes:
-        envelope = self._envelope(asked, "chat.completion.chunk")
-        usage = self._usage(answer.usage)
-        return self._data({**envelope, "choices": [], "usage": usage, "service_tier": "on_demand"})
-
-    def _usage(self, usage: Usage) -> dict[str, Any]:
-        shown: dict[str, Any] = {
-            "queue_time": 0.008583192,
-            "prompt_tokens": usage.input_tokens or 0,
-            "prompt_time": 0.002652893,
-            "completion_tokens": usage.output_tokens or 0,
-            "completion_time": 0.078664907,
-            "total_tokens": usage.total_tokens or 0,
-            "total_time": 0.0813178,
-        }
-        if usage.cached_input_tokens:
-            shown["prompt_tokens_details"] = {"cached_tokens": usage.cached_input_tokens}
-        if usage.reasoning_tokens:
-            shown["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
-        return shown
-
-    def _data(self, chunk: object) -> bytes:
-        return f"data: {dumps(chunk, escape_html=True)}\n\n".encode()
-
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
-        message = {**self._message(answer), "content": answer.text or None}
-        message.pop("refusal", None)
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH[answer.finish]}
-        reply = {
-            **super()._envelope(asked, "chat.completion"),
-            "choices": [choice],
-            "usage": self._usage(answer.usage),
-            "usage_breakdown": None,
-            "system_fingerprint": "fp_a7161653a1",
-            "x_groq": {"id": self._request_id(asked)},
-            "service_tier": "on_demand",
-        }
-        return dumps(reply, escape_html=True).encode() + b"\n"
-
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
-        limits = {
-            "active": True,
-            "context_window": 131072,
-            "public_apps": None,
-            "max_completion_tokens": 65536,
-        }
-        data = [
-            {"id": name, "object": "model", "created": CREATED, "owned_by": "Groq", **limits}
-            for name in models
-        ]
-        return dumps({"object": "list", "data": data}).encode() + b"\n"
-
-    def _answer(
-        self, status: int, body: Mapping[str, Any], number: int, headers: Mapping[str, str] | None = None
-    ) -> HttpAnswer:
-        pretty = super()._answer(status, body, number, headers)
-        return HttpAnswer(status=status, headers=pretty.headers, body=dumps(body).encode() + b"\n")
-
-    def _illegal(self, illegal: Illegal, number: int) -> HttpAnswer:
-        return self._answer(400, errors.groq_complaint(illegal), number)
-
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
-        inner = kind if kind in self.faults else FailureKind.SERVER
-        body = self._inside(inner, asked, wait)
-        return b"event: error\n" + self._data(
-            {"error": {**body["error"], "status_code": self.faults[inner].status}}
-        )
-
-
-class XAI(ChatCompletions):
-    needs_key = True
-    request_rule = staticmethod(rules.XAI)
-    faults = errors.XAI
-
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
-        if (request.method, request.path) == ("GET", "/v1/api-key"):
-            self._admit(request, terms)
-            return Asked(what="health", number=request.number)
-        return super().understand(request, terms)
-
-    def _admit(self, request: SimRequest, terms: Terms) -> None:
-        if request.key is None:
-            raise Declined(self._answer(401, errors.XAI_NO_KEY, request.number))
-        super()._admit(request, terms)
-
-    def _chat(self, request: SimRequest) -> Asked:
-        asked = super()._chat(request)
-        return Asked(  # usage comes, asked for or not
-            what="chat",
-            number=asked.number,
-            model=asked.model,
-            stream=asked.stream,
-            prompt_tokens=asked.prompt_tokens,
-            options={**asked.options, "include_usage": True},
-        )
-
-    def headers(self, asked: Asked) -> Mapping[str, str]:
-        kind = "text/event-stream" if asked.stream else "application/json"
-        return {
-            "content-type": kind,
-            "server": "cloudflare",
-            "x-request-id": f"00000000-0000-4000-8000-{asked.number:012}",
-            "x-ratelimit-limit-requests": "1800",
-            "x-ratelimit-limit-tokens": "10000000",
-            "x-ratelimit-remaining-requests": "1799",
-            "x-ratelimit-remaining-tokens": "9999900",
-        }
-
-    def _opening(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
-        if not answer.reasoning and answer.tokens:
-            yield Frame(FrameKind.OPENING, self._event(asked, {"role": "assistant"}))
-
-    def _deltas(self, answer: Answer) -> Iterator[dict[str, Any]]:
-        """Unless an opening went before, the first delta carries the role as well."""
-        merged = bool(answer.reasoning) or not answer.tokens
-        for index, delta in enumerate(super()._deltas(answer)):
-            yield {**delta, "role": "assistant"} if merged and index == 0 else delta
-
-    def _call_deltas(self, index: int, call: ToolCall) -> Iterator[dict[str, Any]]:
-        function = {"name": call.name, "arguments": call.arguments}
-        yield {"tool_calls": [{"id": call.id, "function": function, "index": index, "type": "function"}]}
-
-    def _event(self, asked: Asked, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, **({"finish_reason": finish} if finish else {})}
-        return self._data(
-            self._signed({**self._envelope(asked, "chat.completion.chunk"), "choices": [choice]})
-        )
-
-    def _usage_event(self, asked: Asked, answer: Answer) -> bytes:
-        chunk = {
-            **self._envelope(asked, "chat.completion.chunk"),
-            "choices": [],
-            "usage": self._usage(answer.usage),
-        }
-        if answer.citations:
-            chunk["citations"] = [source for citation in answer.citations for source in citation.sources]
-        return self._data(self._signed(chunk))
-
-    def _envelope(self, asked: Asked, kind: str) -> dict[str, Any]:
-        return {**super()._envelope(asked, kind), "id": f"00000000-0000-4000-8000-{asked.number:012}"}
-
-    def _signed(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        return {**chunk, "system_fingerprint": "fp_3d7ed3b779"}
-
-    def _usage(self, usage: Usage) -> dict[str, Any]:
-        reasoning = usage.reasoning_tokens or 0
-        return {
-            "prompt_tokens": usage.input_tokens or 0,
-            "completion_tokens": max(0, (usage.output_tokens or 0) - reasoning),
-            "total_tokens": usage.total_tokens or 0,
-            "prompt_tokens_details": {
-                "text_tokens": usage.input_tokens or 0,
-                "audio_tokens": 0,
-                "image_tokens": 0,
-                "cached_tokens": usage.cached_input_tokens or 0,
-            },
-            "completion_tokens_details": {
-                "reasoning_tokens": reasoning,
-                "audio_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
-            "num_sources_used": 0,
-        }
-
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
-        message = {"refusal": None, **self._message(answer), "content": "" if answer.refusal else answer.text}
-        choice = {"index": 0, "message": message, "finish_reason": FINISH[answer.finish]}
-        envelope = self._envelope(asked, "chat.completion")
-        reply = self._signed({**envelope, "choices": [choice], "usage": self._usage(answer.usage)})
-        return dumps(reply).encode()
-
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
-        if asked.what == "health":
-            return dumps(errors.XAI_KEY_STATUS).encode()
-        data = [{"id": name, "created": CREATED, "object": "model", "owned_by": "xai"} for name in models]
-        return dumps({"data": data, "object": "list"}).encode()
-
-    def _answer(
-        self, status: int, body: Mapping[str, Any], number: int, headers: Mapping[str, str] | None = None
-    ) -> HttpAnswer:
-        common = {"content-type": "application/json", **(headers or {})}
-        if set(body) == {"error"}:  # worded for OpenAI's shape: here `error` is the text itself
-            body = {"code": "Client specified an invalid argument", "error": body["error"]["message"]}
-        return HttpAnswer(status=status, headers=common, body=dumps(body).encode())
-
-    def _illegal(self, illegal: Illegal, number: int) -> HttpAnswer:
-        if illegal.problem is Problem.ORDER:
-            return super()._illegal(illegal, number)
-        text = errors.xai_complaint(illegal)
-        return HttpAnswer(
-            status=422, headers={"content-type": "text/plain; charset=utf-8"}, body=text.encode()
-        )
-
-
-def _whole_call(call: ToolCall) -> dict[str, Any]:
+def whole_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 

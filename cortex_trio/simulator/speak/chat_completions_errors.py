@@ -1,4 +1,4 @@
-"""The errors of the chat completions family: OpenAI's object, Groq's sparser one, xAI's string.
+"""The errors of chat completions as OpenAI words them; Groq and xAI say theirs beside their accents.
 
 Texts as the providers send them. `{model}` is filled in; where a text has room for a wait, `wait` puts it there.
 """
@@ -47,7 +47,7 @@ class Fault:
         return headers
 
 
-OPENAI: Mapping[K, Fault] = {
+FAULTS: Mapping[K, Fault] = {
     K.CONTEXT_LENGTH: Fault(
         400,
         "This model's maximum context length is 128000 tokens. However, your messages resulted in 128417 tokens."
@@ -102,110 +102,6 @@ OPENAI: Mapping[K, Fault] = {
 }
 
 
-def _groq(
-    status: int,
-    message: str,
-    type: str = "invalid_request_error",
-    code: str | None = None,
-    wait: float | None = None,
-) -> Fault:
-    return Fault(status, message, type, code, shape="groq", usual_wait=wait)
-
-
-_GROQ_LIMIT = (
-    "Rate limit reached for model `{model}` in organization `org_00000000000000000000000000` service tier"
-    " `on_demand` on %s.{wait} Need more tokens? Upgrade to Dev Tier today at https://console.groq.com/settings/billing"
-)
-
-GROQ: Mapping[K, Fault] = {
-    K.CONTEXT_LENGTH: _groq(
-        400, "Please reduce the length of the messages or completion.", code="context_length_exceeded"
-    ),
-    K.CONTENT_POLICY: _groq(
-        400, "The request was blocked by our content policy.", code="content_policy_violation"
-    ),
-    K.BAD_REQUEST: _groq(400, "'temperature' : number must be at most 2"),
-    K.CREDENTIAL: _groq(401, "Invalid API Key", code="invalid_api_key"),
-    K.PERMISSION: _groq(
-        403, "Your API key does not have permission to use model `{model}`.", "permissions_error"
-    ),
-    K.QUOTA: _groq(
-        429,
-        _GROQ_LIMIT % "tokens per day (TPD): Limit 200000, Used 199800, Requested 3100",
-        "tokens",
-        "rate_limit_exceeded",
-        wait=1252.8,
-    ),
-    K.RATE_LIMIT: _groq(
-        429,
-        _GROQ_LIMIT % "tokens per minute (TPM): Limit 6000, Used 4093, Requested 3531",
-        "tokens",
-        "rate_limit_exceeded",
-    ),
-    K.OVERLOADED: _groq(
-        498, "Flex tier capacity exceeded. Please try again later.", code="capacity_exceeded"
-    ),
-    K.SERVER: _groq(500, "Internal Server Error", "internal_server_error"),
-    K.MODEL_NOT_FOUND: _groq(
-        404, "The model `{model}` does not exist or you do not have access to it.", code="model_not_found"
-    ),
-    K.REGION: _groq(
-        403,
-        "Access from your country or region is not supported.",
-        code="unsupported_country_region_territory",
-    ),
-}
-
-
-def _xai(status: int, code: str, message: str) -> Fault:
-    return Fault(status, message, code=code, shape="xai")
-
-
-_EXHAUSTED = "Some resource has been exhausted"
-_FORBIDDEN = "The caller does not have permission to execute the specified operation"
-_TEAM = "00000000-0000-0000-0000-000000000000"
-
-XAI: Mapping[K, Fault] = {
-    K.CONTEXT_LENGTH: _xai(
-        400,
-        "Client specified an invalid argument",
-        "This model's maximum prompt length is 131072 but the request contains 140011 tokens: it does not fit the"
-        " context window.",
-    ),
-    K.CONTENT_POLICY: _xai(403, _FORBIDDEN, "Content violates usage guidelines."),
-    K.BAD_REQUEST: _xai(400, "invalid-argument", "Model {model} does not support parameter reasoningEffort."),
-    K.CREDENTIAL: _xai(
-        400,
-        "invalid-argument",
-        "Incorrect API key provided. You can obtain an API key from https://console.x.ai.",
-    ),
-    K.PERMISSION: _xai(
-        403, _FORBIDDEN, "Your API key or team doesn't have permission to perform the action."
-    ),
-    K.QUOTA: _xai(
-        429,
-        _EXHAUSTED,
-        f"Your team {_TEAM} has either used all available credits or reached its monthly spending limit. To continue"
-        " making API requests, please purchase more credits or raise your spending limit.",
-    ),
-    K.RATE_LIMIT: _xai(
-        429,
-        _EXHAUSTED,
-        f"Too many tokens for team {_TEAM} and model {{model}}. Your team's rate limit is — Tokens per Minute"
-        " (actual/limit): 65605/16000. You can view your team rate limits at https://console.x.ai.",
-    ),
-    K.OVERLOADED: _xai(
-        503, "The service is currently unavailable", "The model is overloaded. Please try again later."
-    ),
-    K.SERVER: _xai(500, "Internal error", "Internal server error"),
-    K.MODEL_NOT_FOUND: _xai(
-        404,
-        "Some requested entity was not found",
-        "The model {model} does not exist or your team does not have access to it.",
-    ),
-    K.REGION: _xai(403, _FORBIDDEN, "This service is not available in your region: region not supported."),
-}
-
 # ------------------------------------------------------------------ what is wrong with a request
 
 NO_KEY: Mapping[str, Any] = {
@@ -216,24 +112,6 @@ NO_KEY: Mapping[str, Any] = {
         "param": None,
         "code": "invalid_api_key",
     }
-}
-XAI_NO_KEY: Mapping[str, Any] = {
-    "code": "Unauthenticated",
-    "error": "No authorization header or an invalid authorization token was provided.",
-}
-XAI_KEY_STATUS: Mapping[str, Any] = {
-    "redacted_api_key": "xai-...0001",
-    "user_id": _TEAM,
-    "name": "simulated",
-    "create_time": "2026-01-01T00:00:00Z",
-    "modify_time": "2026-01-01T00:00:00Z",
-    "modified_by": _TEAM,
-    "team_id": _TEAM,
-    "acls": ["api-key:model:*", "api-key:endpoint:*"],
-    "api_key_id": _TEAM,
-    "team_blocked": False,
-    "api_key_blocked": False,
-    "api_key_disabled": False,
 }
 NO_JSON: Mapping[str, Any] = {
     "error": {
@@ -256,7 +134,7 @@ def no_route(method: str, path: str) -> dict[str, Any]:
     }
 
 
-def openai_complaint(illegal: Illegal) -> dict[str, Any]:
+def complaint(illegal: Illegal) -> dict[str, Any]:
     where, got = illegal.brackets, illegal.got
     code: str | None
     match illegal.problem:
@@ -275,33 +153,3 @@ def openai_complaint(illegal: Illegal) -> dict[str, Any]:
     return {
         "error": {"message": message, "type": "invalid_request_error", "param": where or None, "code": code}
     }
-
-
-def groq_complaint(illegal: Illegal) -> dict[str, Any]:
-    where = illegal.dots
-    match illegal.problem:
-        case Problem.UNKNOWN:
-            message = f"property '{where}' is unsupported"
-        case Problem.MISSING:
-            parent, _, name = where.rpartition(".")
-            message = f"'{parent}' : property '{name}' is missing"
-        case Problem.TYPE:
-            message = f"'{where}' : value must be {illegal.expected}, not {illegal.got_kind}"
-        case Problem.VALUE:
-            message = f"'{where}' : value is not one of the allowed values [{illegal.expected}]"
-        case Problem.ORDER:
-            message = illegal.expected
-    return {"error": {"message": message, "type": "invalid_request_error"}}
-
-
-def xai_complaint(illegal: Illegal) -> str:
-    match illegal.problem:
-        case Problem.UNKNOWN:
-            what = f"unknown field `{illegal.where[-1]}`"
-        case Problem.MISSING:
-            what = f"missing field `{illegal.where[-1]}`"
-        case Problem.TYPE:
-            what = f"invalid type: {illegal.got_kind}, expected {illegal.expected}"
-        case Problem.VALUE | Problem.ORDER:
-            what = f"invalid value, expected {illegal.expected}"
-    return f"Failed to deserialize the JSON body into the target type: {illegal.brackets}: {what} at line 1 column 62"

@@ -9,6 +9,7 @@ from .rules import (
     Illegal,
     Problem,
     Rule,
+    Where,
     anything,
     array,
     boolean,
@@ -177,7 +178,17 @@ EMBEDDINGS = fields(
 )
 
 
-def require_order(messages: list[dict[str, Any]], *, prefill: bool | None) -> None:
+def in_order(*, prefill: bool | None) -> Rule:
+    """A rule for a body whose shape is right: what may follow what among its messages."""
+
+    def rule(body: object, where: Where) -> None:
+        assert isinstance(body, dict), "its shape was checked before"
+        _require_order(body["messages"], prefill=prefill)
+
+    return rule
+
+
+def _require_order(messages: list[dict[str, Any]], *, prefill: bool | None) -> None:
     """Tool calls are answered at once, each of them, and nothing else is: the texts are OpenAI's own."""
     waiting: list[str] = []
     for index, message in enumerate(messages):

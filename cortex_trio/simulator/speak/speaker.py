@@ -170,13 +170,7 @@ class Speaker(Protocol):
     def embeddings(self, asked: Asked) -> bytes: ...
 
     def failure(
-        self,
-        kind: FailureKind,
-        *,
-        number: int,
-        model: str = "",
-        status: int | None = None,
-        wait: float | None = None,
+        self, kind: FailureKind, asked: Asked, *, status: int | None = None, wait: float | None = None
     ) -> HttpAnswer:
         """The provider's own error for `kind`. `wait`: seconds to put where the body has a place for them."""
         ...
