@@ -43,7 +43,7 @@ def model_names(models: Sequence[object]) -> Sequence[str]:
     """The `name` of every model."""
     names = tuple(member(model, "name") for model in models)
     if not all(isinstance(name, str) and name for name in names):
-        raise ValueError("a model's name is a string, and not an empty one")
+        raise ValueError("a model's name is empty or not a string")
     return names
 
 
