@@ -88,6 +88,13 @@ class UsageUpdate:
 
 
 @attrs.frozen
+class Vectors:
+    """What an embedding request was about; one vector per text, in order."""
+
+    vectors: Sequence[Sequence[float]] = attrs.field(repr=lambda vectors: f"<{len(vectors)} vectors>")
+
+
+@attrs.frozen
 class Finished:
     """The last event of a whole answer: the terminal marker was seen and nothing follows."""
 
@@ -119,6 +126,7 @@ WireEvent = (
     | ToolCallDelta
     | CitationDelta
     | UsageUpdate
+    | Vectors
     | Finished
     | Failure
 )
@@ -137,7 +145,7 @@ StreamEvent = (
 )
 """What the user sees: failures have become exceptions, or Restarted and Continued."""
 
-CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta)
+CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta, Vectors)
 """The events that commit a stream: after one of these was delivered, failover is no longer invisible."""
 
 
@@ -215,7 +223,7 @@ class ReplyBuilder:
                 self._blocks.clear()
                 self._calls.clear()
                 self.usage = Usage()
-            case CitationDelta() | Continued() | Failure():
+            case CitationDelta() | Continued() | Vectors() | Failure():
                 pass
 
     def add_all(self, events: Iterable[WireEvent | StreamEvent]) -> None:

@@ -63,7 +63,7 @@ PHRASES: tuple[tuple[FailureKind, re.Pattern[str]], ...] = tuple(
         (K.REGION, r"(country|region|territory|location)\b.{0,40}\bnot (supported|available)"),
         (K.PERMISSION, r"missing scopes|insufficient permissions"),
         (K.CREDENTIAL, r"(incorrect|invalid) (x-)?api[ -]key|api key not valid|invalid api token"),
-        (K.CONTENT_POLICY, r"usage guidelines|content (management )?policy|safety system|usage polic"),
+        (K.CONTENT_POLICY, r"usage guidelines|content (management |filtering )?policy|safety system|usage polic"),
         (
             K.MODEL_NOT_FOUND,
             r"^model: |model not found|models?\b.{0,80}\b(is not found|not found|does not exist|decommissioned"
@@ -141,8 +141,8 @@ def classify_payload(
 ) -> Failure:
     """Return what a decoded JSON error proves; also for one that arrived inside a 200 stream."""
     message, codes = _extract(payload)
-    status = status or next((int(code) for code in codes if code.isdigit()), None)
-    words = [code for code in codes if not code.isdigit()]
+    status = status or next((int(code) for code in codes if _is_status(code)), None)
+    words = [code for code in codes if not _is_status(code)]
     kind, code = _kind_of(status, words, message)
     return Failure(
         kind,
@@ -181,6 +181,10 @@ def _of_status(status: int) -> FailureKind:
     return K.SERVER if status >= 500 else K.UNKNOWN
 
 
+def _is_status(code: str) -> bool:
+    return len(code) == 3 and code.isascii() and code.isdigit()
+
+
 def _of_text(status: int, text: str) -> FailureKind:
     if "<html" in text[:500].lower() or "<!doctype" in text[:500].lower():
         return K.EDGE if status == 403 or status >= 500 else K.UNKNOWN
@@ -210,7 +214,8 @@ def _google_codes(details: Any) -> list[str]:
     for detail in details if isinstance(details, list) else ():
         if not isinstance(detail, Mapping):
             continue
-        for violation in detail.get("violations") or ():
+        violations = detail.get("violations")
+        for violation in violations if isinstance(violations, list) else ():
             quota = str(violation.get("quotaId", "")) if isinstance(violation, Mapping) else ""
             codes += ["quota:per_day"] * ("PerDay" in quota) + ["quota:per_minute"] * ("PerMinute" in quota)
         if isinstance(reason := detail.get("reason"), str):

@@ -34,7 +34,7 @@ class Wanted:
     provider: str | None = None
     worker: str | None = None
     request: ChatRequest | None = None
-    larger_than: int | None = None  # tokens: only workers whose window is known to be larger, or is unknown
+    embed: bool = False  # embeddings are wanted, not a chat
 
 
 @attrs.frozen
@@ -116,7 +116,7 @@ def select(
     candidates: list[Candidate] = []
     skipped: list[tuple[WorkerState, Refusal]] = []
     for state in workers:
-        model = wanted.model or state.models[0]
+        model = wanted.model or (state.kind.embed_model if wanted.embed else state.models[0])
         refusal = (
             _not_wanted(state, wanted) or state.refusal(model, now) or _not_able(state, model, wanted)
         ) or _keyless(state, model, ring, now)
@@ -134,9 +134,12 @@ def _not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
         return Refusal(f"is not the worker {wanted.worker!r}")
     if wanted.provider is not None and state.kind.name != wanted.provider:
         return Refusal(f"is not of the provider {wanted.provider!r}")
+    if wanted.embed and not state.kind.embed_model:
+        return Refusal("has no embeddings")
     named = wanted.worker is not None or wanted.provider is not None
-    if wanted.model is not None and not named and wanted.model not in state.models:
-        return Refusal(f"has no model {wanted.model!r} (it has {', '.join(state.models)})")
+    models = [*state.models, *[state.kind.embed_model] * wanted.embed]
+    if wanted.model is not None and not named and wanted.model not in models:
+        return Refusal(f"has no model {wanted.model!r} (it has {', '.join(models)})")
     return None
 
 
@@ -144,8 +147,6 @@ def _not_able(state: WorkerState, model: str, wanted: Wanted) -> Refusal | None:
     window = state.context_window(model)
     if window is None:
         return None
-    if wanted.larger_than is not None and window <= wanted.larger_than:
-        return Refusal(f"has a context window of {window:,} tokens, which is no larger")
     if wanted.request is not None and (tokens := _least_tokens(wanted.request)) > window:
         return Refusal(f"has a context window of {window:,} tokens; the messages take {tokens:,} or more")
     return None

@@ -70,6 +70,13 @@ def _httpx_exceptions() -> Any:
         raise _TO_HTTPX[type(error)](str(error)) from error
 
 
+_Place = tuple[bytes, bytes, int]
+
+
+def _place(origin: httpcore.Origin) -> _Place:
+    return origin.scheme, origin.host, origin.port  # an Origin has no hash
+
+
 @attrs.frozen
 class _Idle:
     connection: httpcore.AsyncHTTPConnection
@@ -96,8 +103,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._slots = trio.Semaphore(max_connections) if max_connections else None
         self._keepalive = keepalive
         self._ssl_context = ssl_context
-        self._backend = network_backend
-        self._idle: defaultdict[httpcore.Origin, list[_Idle]] = defaultdict(list)
+        self._backend = network_backend or httpcore.TrioBackend()
+        self._idle: defaultdict[_Place, list[_Idle]] = defaultdict(list)
         self._in_use: set[httpcore.AsyncHTTPConnection] = set()
 
     @property
@@ -114,7 +121,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         url = request.url
         core = httpcore.Request(
             method=request.method,
-            url=httpcore.URL(url.raw_scheme, url.raw_host, url.port, url.raw_path),
+            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
             content=request.stream,
             extensions=request.extensions,
@@ -168,7 +175,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     async def _take_idle(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
         """The most recently used one that still lives. What lies under an expired one is expired as well."""
-        stack = self._idle[origin]
+        stack = self._idle[_place(origin)]
         while stack:
             newest = stack.pop()
             if trio.current_time() - newest.since > self._keepalive:
@@ -185,7 +192,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     def _give_back(self, connection: httpcore.AsyncHTTPConnection, origin: httpcore.Origin) -> None:
         self._in_use.discard(connection)
         if connection.is_idle():
-            self._idle[origin].append(_Idle(connection, trio.current_time()))
+            self._idle[_place(origin)].append(_Idle(connection, trio.current_time()))
         self._free_slot()
 
     def _free_slot(self) -> None:

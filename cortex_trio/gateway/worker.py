@@ -9,18 +9,18 @@ is read off the permit by the next one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import attrs
 import trio
 
-from ..events import Usage
 from ..failures import REACTIONS, Failure, FailureKind, Rest
 from ..otp import GenServer, Ref
 from ..providers import Provider
 from .breaker import Breaker, Verdict
 from .config import WorkerConfig
+from .transport import Connections
 
 LATENCY_WEIGHT = 0.3
 """Weight of the newest time to first token in the moving average."""
@@ -37,7 +37,6 @@ class Permit:
     settled: bool = False  # written once, by the caller
     failure: Failure | None = None  # None with settled: it served
     time_to_first_token: float | None = None
-    usage: Usage | None = None
 
 
 @attrs.frozen
@@ -64,6 +63,7 @@ class WorkerState:
 
     name: str
     config: WorkerConfig
+    connections: Connections
     ref: Ref[Worker]
     breaker: Breaker = attrs.field(factory=Breaker)
     permits: set[Permit] = attrs.field(factory=set)
@@ -156,7 +156,7 @@ class Worker(GenServer):
     def __init__(
         self,
         state: WorkerState,
-        register: Callable[[WorkerState], None],
+        register: Callable[[WorkerState], Awaitable[None]],
         may_eject: Callable[[WorkerState], bool],
     ) -> None:
         self._state = state
@@ -167,7 +167,7 @@ class Worker(GenServer):
         self._state.starts += 1
         for permit in [permit for permit in self._state.permits if permit.settled]:
             self._settle(permit)  # its telling was lost with the process before
-        self._register(self._state)
+        await self._register(self._state)
 
     async def admit(self, permit: Permit) -> Refusal | None:
         """Admit the caller's permit, or say why not. One the caller has given up already is left alone."""

@@ -10,9 +10,9 @@ Let it crash, and let someone whose only job it is decide what to do about it. T
     child         how a child is specified, and how it is seen
     decision      the rules of OTP as pure functions; intensity: how many restarts are too many
     supervision   what every supervisor does
-    supervisor    the static one; dynamic: servers and tasks on demand
+    supervisor    the static one; run: where a tree meets your nursery
+    dynamic       servers and tasks on demand
     registry      names for refs
-    root          run: where a tree meets your nursery
     reports       typed events and log lines; describe: the running tree as text
 
     async with trio.open_nursery() as nursery:
@@ -37,8 +37,7 @@ from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
 from .ref import Deferred, Down, Monitor, Ref
 from .registry import Registry
 from .reports import Report, ReportKind
-from .root import run
-from .supervisor import Supervisor
+from .supervisor import Supervisor, run
 
 __all__ = [
     "BRUTAL_KILL", "ActorError", "ActorExited", "AlreadyPresent", "AlreadyRegistered", "AlreadyStarted",

@@ -5,18 +5,13 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic
 
 import attrs
 from attrs.validators import ge, le
 
 from .errors import require
-from .ref import Ref
-
-if TYPE_CHECKING:
-    from .gen_server import GenServer
-
-S = TypeVar("S", bound="GenServer")
+from .ref import Ref, S
 
 
 class Restart(enum.Enum):
@@ -113,6 +108,6 @@ class ChildInfo:
     state: ChildState
     is_supervisor: bool
     ref: Ref[Any] = attrs.field(repr=False)
-    server: str  # class of the last process; "" if there never was one
+    server: str  # class of the last process; GenServer if there never was one
     restarts: int  # how often its supervisor started it again
     mailbox_length: int  # messages that wait now

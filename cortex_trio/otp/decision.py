@@ -5,8 +5,9 @@ Source of the rules: `supervisor.erl` (do_restart, restart, do_terminate).
 """
 
 import enum
-from collections.abc import Sequence
-from typing import TypeVar, assert_never
+from collections.abc import Iterable
+from itertools import dropwhile
+from typing import TypeVar
 
 from .child import BRUTAL_KILL, Restart, Strategy
 from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
@@ -29,14 +30,12 @@ def child_exited(reason: ExitReason, restart: Restart, strategy: Strategy) -> De
             return Decision.FORGET
         case Normal() | Shutdown(), Restart.TRANSIENT, _:
             return Decision.KEEP
-        case _, Restart.PERMANENT | Restart.TRANSIENT, Strategy.ONE_FOR_ONE:
+        case _, _, Strategy.ONE_FOR_ONE:
             return Decision.RESTART_ONE
-        case _, Restart.PERMANENT | Restart.TRANSIENT, Strategy.ONE_FOR_ALL:
+        case _, _, Strategy.ONE_FOR_ALL:
             return Decision.RESTART_ALL
-        case _, Restart.PERMANENT | Restart.TRANSIENT, Strategy.REST_FOR_ONE:
+        case _, _, Strategy.REST_FOR_ONE:
             return Decision.RESTART_REST
-        case unreachable:
-            assert_never(unreachable)
 
 
 def child_stopped(restart: Restart) -> Decision:
@@ -44,7 +43,7 @@ def child_stopped(restart: Restart) -> Decision:
     return Decision.FORGET if restart is Restart.TEMPORARY else Decision.KEEP
 
 
-def affected(children: Sequence[T], child: T, decision: Decision) -> Sequence[T]:
+def affected(children: Iterable[T], child: T, decision: Decision) -> list[T]:
     """Those a restart is about, in start order. Which child triggered RESTART_ALL does not matter."""
     match decision:
         case Decision.RESTART_ONE:
@@ -52,7 +51,7 @@ def affected(children: Sequence[T], child: T, decision: Decision) -> Sequence[T]
         case Decision.RESTART_ALL:
             return list(children)
         case Decision.RESTART_REST:
-            return children[children.index(child) :]
+            return list(dropwhile(lambda other: other is not child, children))
         case Decision.FORGET | Decision.KEEP:
             return []
 

@@ -33,7 +33,7 @@ def _rows(ref: Ref[Any], indent: str) -> Iterator[tuple[str, str, str]]:
     for position, child in enumerate(children, start=1):
         branch, below = ("└── ", "    ") if position == len(children) else ("├── ", "│   ")
         status = _status(child.state, child.restarts, child.mailbox_length)
-        yield indent + branch + child.id, child.server or "-", status
+        yield indent + branch + child.id, child.server, status
         yield from _rows(child.ref, indent + below)
 
 

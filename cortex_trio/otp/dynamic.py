@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
 
 from .child import Child, Restart, Strategy
 from .decision import Decision
-from .errors import AlreadyStarted, MaxChildrenReached, NotFound, Reject, StartFailed, Stop, require
+from .errors import AlreadyStarted, MaxChildrenReached, NotFound, Reject, Stop, require
 from .gen_server import GenServer
 from .intensity import RestartIntensity
+from .process import AsyncFn
 from .reasons import Normal, Shutdown
 from .ref import Ref
 from .reports import Observer
@@ -37,46 +37,32 @@ class DynamicSupervisor(AbstractSupervisor):
         super().__init__(Strategy.ONE_FOR_ONE, RestartIntensity(max_restarts, max_seconds), report)
         require(max_children >= 0, f"max_children must be >= 0, not {max_children!r}")
         self._max_children = max_children
-        self._members: dict[Ref[Any], Member] = {}
 
     async def start_child(self, child: Child[Any]) -> None:
         """Start a child. Reject(StartFailed / AlreadyStarted / MaxChildrenReached) leaves no trace."""
         if not isinstance(child, Child) or child.significant:
-            raise Reject(ValueError(f"not a child for a DynamicSupervisor, or significant: {child!r}"))
+            raise Reject(
+                ValueError(f"a DynamicSupervisor takes Child values, none significant, not {child!r}")
+            )
         if child.ref.alive or child.ref in self._members:
             raise Reject(AlreadyStarted(f"child {child.id!r} is running"))
         if len(self._members) >= self._max_children:
             raise Reject(MaxChildrenReached(f"{self.ref.name!r} has {len(self._members)} children already"))
-        member = self._members[child.ref] = Member(child)
-        try:
-            await self._start(member)
-        except StartFailed as error:
-            del self._members[child.ref]
-            raise Reject(error) from error
+        await self._add(Member(child.ref, child))
 
     async def terminate_child(self, ref: Ref[Any]) -> None:
         """Stop a child, or cancel its pending restart, and forget it. Reject(NotFound) for any other ref."""
-        member = self._members.get(ref)
-        if member is None:
+        if ref not in self._members:
             raise Reject(NotFound(f"{self.ref.name!r} has no child behind {ref!r}"))
-        await self._stop(member)
-        del self._members[ref]
-
-    # ---------------------------------------------------------------- for AbstractSupervisor
-
-    def _all(self) -> Sequence[Member]:
-        return list(self._members.values())
-
-    def _affected(self, member: Member, decision: Decision) -> Sequence[Member]:
-        return [member]
-
-    def _settle(self, member: Member, decision: Decision) -> None:
-        del self._members[member.spec.ref]
+        await self._stop_and_settle(self._members[ref])
 
     async def _stop_all(self) -> None:
         async with trio.open_nursery() as nursery:  # each with its own grace; a slow one delays nobody
             for member in self._members.values():
                 nursery.start_soon(self._stop, member)
+
+    def _settle(self, member: Member, decision: Decision) -> None:
+        super()._settle(member, Decision.FORGET)
 
 
 class TaskSupervisor(DynamicSupervisor):
@@ -87,11 +73,7 @@ class TaskSupervisor(DynamicSupervisor):
     """
 
     async def start_soon(
-        self,
-        async_fn: Callable[..., Awaitable[object]],
-        *args: object,
-        name: str | None = None,
-        restart: Restart = Restart.TEMPORARY,
+        self, async_fn: AsyncFn, *args: object, name: str | None = None, restart: Restart = Restart.TEMPORARY
     ) -> None:
         """Run `await async_fn(*args)` as a child. Reject(MaxChildrenReached)."""
         ref: Ref[_Task] = Ref(name or str(getattr(async_fn, "__qualname__", "task")))
@@ -101,9 +83,8 @@ class TaskSupervisor(DynamicSupervisor):
 class _Task(GenServer):
     """One run of an async function; it leaves when the function returns."""
 
-    def __init__(self, async_fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
-        self._async_fn = async_fn
-        self._args = args
+    def __init__(self, async_fn: AsyncFn, args: tuple[object, ...]) -> None:
+        self._async_fn, self._args = async_fn, args
 
     async def handle_continue(self) -> None:
         with self._process.work as work:

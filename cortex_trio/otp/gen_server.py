@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import attrs
 import outcome
@@ -11,11 +11,8 @@ import trio
 from .errors import NO_REPLY, Ignore, Reject, Stop, require
 from .process import Call, Cast, Info, Message, Process
 from .reasons import Crashed, ExitReason, Normal, Shutdown
-from .ref import Deferred, Monitor
+from .ref import Deferred, Monitor, Ref
 from .reports import logger
-
-if TYPE_CHECKING:
-    from .ref import Ref
 
 
 class GenServer:
@@ -45,11 +42,10 @@ class GenServer:
     def send_after(self, seconds: float, message: object) -> Timer:
         """Deliver `message` to handle_info later; dies with the process."""
         require(seconds >= 0, f"seconds must be >= 0, not {seconds!r}")
-        process = self._process
-        timer = Timer(process, seconds, Info(message), trio.CancelScope(shield=True))
-        if process.reason is None:  # else a stray task of a dead server asks: nothing to deliver to
-            process.possessions.add(timer)
-            process.nursery.start_soon(timer.run, name=f"timer of {process.ref.name}")
+        timer = Timer(self._process, seconds, Info(message))
+        if not self._process.exited.is_set():  # else a stray task of a dead server asks: nobody to deliver to
+            self._process.possessions.add(timer.cancel)
+            self._process.nursery.start_soon(timer.run, name=f"timer of {self.ref.name}")
         return timer
 
     def monitor(self, ref: Ref[Any]) -> Monitor:
@@ -60,10 +56,9 @@ class GenServer:
         """The life of a server inside its process; returns when the mailbox is closed and empty."""
         if "_process" in self.__dict__:
             raise RuntimeError(
-                f"{type(self).__name__} ran before: `start` must build a new server every time"
+                f"this {type(self).__name__} ran before: `start` must build a new one every time"
             )
-        self._process = process
-        self.ref = process.ref
+        self._process, self.ref = process, process.ref
         try:
             await self.init()
         except Ignore:
@@ -71,9 +66,6 @@ class GenServer:
             raise Stop(Normal()) from None
         process.initialised = True
         process.started.set()
-        await self._handle_messages(process)
-
-    async def _handle_messages(self, process: Process[Any]) -> None:
         message: Message | None = None
         try:
             await self.handle_continue()
@@ -88,8 +80,7 @@ class GenServer:
         except Exception as error:
             await self.terminate(Crashed(error))
             raise
-        else:
-            await self.terminate(Shutdown())
+        await self.terminate(Shutdown())
 
     async def _handle(self, message: Message) -> None:
         if isinstance(message, Info):
@@ -103,11 +94,11 @@ class GenServer:
             answer = await message.method(self, *message.args, **message.kwargs)
         except Reject as reject:
             message.settle(outcome.Error(reject.error))
+            return
+        if isinstance(answer, Deferred):
+            answer.answer(message)
         else:
-            if isinstance(answer, Deferred):
-                answer.answer(message)
-            else:
-                message.settle(outcome.Value(answer))
+            message.settle(outcome.Value(answer))
 
 
 @final
@@ -118,7 +109,8 @@ class Timer:
     _process: Process[Any]
     _seconds: float
     _notice: Info
-    _scope: trio.CancelScope
+    # Shielded, for its process decides when it ends: no passing cancellation may silence a server that still runs.
+    _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
 
     def cancel(self) -> None:
         """The message will not be handled, even if it is in the mailbox already."""
@@ -130,4 +122,4 @@ class Timer:
         with self._scope:
             await trio.sleep(self._seconds)
             self._process.post(self._notice)
-        self._process.possessions.discard(self)
+        self._process.possessions.discard(self.cancel)

@@ -2,7 +2,7 @@
 
 A `Process` is what OTP calls a process and its pid. The rules it keeps, each held by a test:
 
-* The task has its own *shielded* cancel scope. Only `kill` cancels it, so a tree is always stopped by its
+* The task has its own *shielded* cancel scope. Only a kill cancels it, so a tree is always stopped by its
   supervisor, in order, and never by a cancellation that happens to pass by.
 * Exceptions are caught *outside* that scope. When the cleanup of a cancelled task crashes, Trio raises a
   group of Cancelled and the error, which `except Exception` does not match; the scope takes its Cancelled
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .gen_server import GenServer
     from .ref import Ref
 
+AsyncFn = Callable[..., Awaitable[object]]
 S_co = TypeVar("S_co", bound="GenServer", covariant=True)
 
 
@@ -40,7 +41,7 @@ class Call:
 
     process: Process[Any]
     task: trio.lowlevel.Task | None  # None for a cast, once answered, and once the caller gave up
-    method: Callable[..., Awaitable[object]]
+    method: AsyncFn
     args: tuple[object, ...]
     kwargs: dict[str, object]
     started: bool = False  # handling has begun: the request may have had effects
@@ -81,12 +82,6 @@ class Watcher(Protocol):
     def on_exit(self, process: Process[Any], /) -> None: ...
 
 
-class Possession(Protocol):
-    """Something a process must not leave behind: its timers, and its monitors of others."""
-
-    def cancel(self) -> None: ...
-
-
 @attrs.define(eq=False, repr=False)
 class Process(Generic[S_co]):
     """Where a server runs, from its factory to its end."""
@@ -94,23 +89,25 @@ class Process(Generic[S_co]):
     ref: Ref[S_co]
     _start: Callable[[], S_co]  # called inside the new task: a factory that fails is a start that failed
     nursery: trio.Nursery  # the supervisor's; the timers of this process live there too
-    _on_exit: Callable[[], None] | None  # tells the supervisor; None once nobody is to be told
+    _on_exit: Callable[[Process[Any]], None] | None  # tells the supervisor; None once nobody is to be told
     cast_limit: float = math.inf
     casts_queued: int = 0
     server: S_co | None = None  # None only until the factory returned
     task: trio.lowlevel.Task | None = None  # None only until the first step
-    reason: ExitReason | None = None  # set once, by finish
     initialised: bool = False  # init returned: from here on an exit is not a failed start
     ignored: bool = False  # init raised Ignore
     closing: bool = False  # takes no more messages
     awaited: Process[Any] | None = None  # the child this supervisor waits for; see waits_for
     started: trio.Event = attrs.field(factory=trio.Event)  # init is over, or will never be
     exited: trio.Event = attrs.field(factory=trio.Event)
-    scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))  # cancelled by kill
+    scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))  # cancelled to kill
     work: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # cancelled by request_stop, see there
     pending: set[Call] = attrs.field(factory=set)
-    possessions: set[Possession] = attrs.field(factory=set)
+    possessions: set[Callable[[], None]] = attrs.field(
+        factory=set
+    )  # cancels its timers, its monitors of others
     watchers: weakref.WeakSet[Watcher] = attrs.field(factory=weakref.WeakSet)
+    reason: ExitReason = attrs.field(init=False)  # there once `exited` is set
     _mailbox: trio.MemorySendChannel[Message] = attrs.field(init=False)
     inbox: trio.MemoryReceiveChannel[Message] = attrs.field(init=False)
 
@@ -124,12 +121,7 @@ class Process(Generic[S_co]):
 
     def waits_for(self, task: trio.lowlevel.Task) -> bool:
         """True if this process cannot answer before `task` goes on: its own task, or a child it waits for."""
-        process: Process[Any] | None = self
-        while process is not None:
-            if process.task is task:
-                return True
-            process = process.awaited
-        return False
+        return self.task is task or (self.awaited is not None and self.awaited.waits_for(task))
 
     def post(self, message: Message) -> bool:
         """Queue a message; False (and no effect) when the process takes no more."""
@@ -149,10 +141,6 @@ class Process(Generic[S_co]):
         """
         self.close()
         self.work.cancel()
-
-    def kill(self) -> None:
-        """Cancel whatever it does. As strong as Trio allows: code that shields itself is waited for."""
-        self.scope.cancel()
 
     def fail_pending(self, reason: ExitReason) -> None:
         """Tell every caller, queued or in the middle or deferred, that no answer will come."""
@@ -190,11 +178,11 @@ class Process(Generic[S_co]):
         if self.ref.process is self:
             self.ref.process = None
         self.fail_pending(reason)
-        for possession in list(self.possessions):
-            possession.cancel()
+        for cancel in list(self.possessions):
+            cancel()
         for watcher in list(self.watchers):
             watcher.on_exit(self)
         self.started.set()
         self.exited.set()
         if self._on_exit is not None:
-            self._on_exit()
+            self._on_exit(self)

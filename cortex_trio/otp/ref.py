@@ -15,7 +15,7 @@ import outcome
 import trio
 
 from .errors import ActorExited, CallingSelf, MailboxFull, NoProcess, require
-from .process import Call, Cast, Info, Process
+from .process import AsyncFn, Call, Cast, Info, Process
 from .reasons import ExitReason, Killed
 from .reports import logger
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound="GenServer")
+Method = Callable[Concatenate[S, P], Awaitable[R]]
 
 
 @final
@@ -50,20 +51,10 @@ class Ref(Generic[S]):
         return self.process is not None
 
     @overload
-    async def call(
-        self,
-        method: Callable[Concatenate[S, P], Awaitable[Deferred[R]]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R: ...
+    async def call(self, method: Method[S, P, Deferred[R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    async def call(
-        self, method: Callable[Concatenate[S, P], Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
-    async def call(
-        self, method: Callable[..., Awaitable[object]], /, *args: object, **kwargs: object
-    ) -> object:
+    async def call(self, method: Method[S, P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def call(self, method: AsyncFn, /, *args: object, **kwargs: object) -> object:
         """Run `method` in the server, between its other messages, and return what it returns.
 
         Never blocks on a full mailbox. No timeout argument: use `with trio.fail_after(5): await ref.call(...)`.
@@ -82,9 +73,7 @@ class Ref(Generic[S]):
         process.post(call)
         return await trio.lowlevel.wait_task_rescheduled(call.abandon)
 
-    def cast(
-        self, method: Callable[Concatenate[S, P], Awaitable[None]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None:
+    def cast(self, method: Method[S, P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Queue a call and forget it. Never blocks. To a dead server: dropped and reported as a dead letter.
 
         Raises MailboxFull when `Child.mailbox` casts wait already.
@@ -94,9 +83,7 @@ class Ref(Generic[S]):
             self._dead_letter("cast")
             return
         if process.casts_queued >= process.cast_limit:
-            raise MailboxFull(
-                f"{process.casts_queued} casts wait at {self.name!r}: this one was not delivered"
-            )
+            raise MailboxFull(f"{process.casts_queued} casts wait at {self.name!r}: one more was refused")
         process.casts_queued += 1
         process.post(Cast(process, None, method, args, kwargs))
 
@@ -112,10 +99,11 @@ class Ref(Generic[S]):
     def kill(self) -> None:
         """Cancel the current process, as a stranger would: it ends Killed, which is abnormal. No-op without one.
 
-        A supervisor that is killed still stops its children in order; nothing is left behind.
+        As strong as Trio allows: code that shields itself from cancellation is waited for. A supervisor that is
+        killed still stops its children in order; nothing is left behind.
         """
         if self.process is not None:
-            self.process.kill()
+            self.process.scope.cancel()
 
     def _dead_letter(self, what: str) -> None:
         self.dead_letters += 1
@@ -135,9 +123,11 @@ class Deferred(Generic[R]):
         self._result: outcome.Outcome[R] | None = None
 
     def reply(self, value: R) -> None:
+        """Answer with a value."""
         self._settle(outcome.Value(value))
 
     def fail(self, error: Exception) -> None:
+        """Answer with an exception, raised in the caller."""
         self._settle(outcome.Error(error))
 
     async def reply_with(self, async_fn: Callable[..., Awaitable[R]], *args: object) -> None:
@@ -188,7 +178,7 @@ class Monitor:
         self._notice = Info(None)  # holds the Down as soon as it is known
         self._known = trio.Event()
         if watcher is not None:
-            watcher.possessions.add(self)
+            watcher.possessions.add(self.cancel)
         if self._watched is not None:
             self._watched.watchers.add(self)
         else:
@@ -206,12 +196,12 @@ class Monitor:
         if self._watched is not None:
             self._watched.watchers.discard(self)
         if self._watcher is not None:
-            self._watcher.possessions.discard(self)
+            self._watcher.possessions.discard(self.cancel)
 
     def on_exit(self, process: Process[Any] | None, /) -> None:
         """For `Process`: it has ended (or, with None, was not there)."""
         self._notice.content = Down(self._ref, None if process is None else process.reason)
         self._known.set()
         if self._watcher is not None:
-            self._watcher.possessions.discard(self)
+            self._watcher.possessions.discard(self.cancel)
             self._watcher.post(self._notice)

@@ -7,16 +7,15 @@ from typing import Any, Generic, TypeVar, final
 import attrs
 
 from .errors import AlreadyRegistered, NoProcess
-from .gen_server import GenServer
 from .process import Process
-from .ref import Ref
+from .ref import Ref, S
 
 K = TypeVar("K")
-S = TypeVar("S", bound=GenServer)
 
 
 @attrs.frozen(eq=False)
-class _Entry(Generic[S]):
+class _Entry(Generic[K, S]):
+    key: K
     ref: Ref[S]
     process: Process[S]  # the owner: an entry ends with the incarnation that was there when it was made
     value: object
@@ -34,8 +33,8 @@ class Registry(Generic[K, S]):
 
     def __init__(self, *, unique: bool = True) -> None:
         self._unique = unique
-        self._entries: dict[K, list[_Entry[S]]] = {}
-        self._keys: dict[Process[S], list[K]] = {}  # the same entries by owner, with repeats
+        self._by_key: dict[K, list[_Entry[K, S]]] = {}
+        self._by_owner: dict[Process[S], list[_Entry[K, S]]] = {}  # the same entries
 
     def register(self, key: K, ref: Ref[S], value: object = None) -> None:
         """Until the current process of `ref` exits. AlreadyRegistered if unique and taken by a live process.
@@ -45,41 +44,42 @@ class Registry(Generic[K, S]):
         process = ref.process
         if process is None:
             raise NoProcess(f"nobody is behind {ref.name!r}: it cannot be registered as {key!r}")
-        if self._unique and key in self._entries:
-            raise AlreadyRegistered(f"{key!r} is held by {self._entries[key][0].ref.name!r}")
-        self._entries.setdefault(key, []).append(_Entry(ref, process, value))
-        self._keys.setdefault(process, []).append(key)
+        if self._unique and key in self._by_key:
+            raise AlreadyRegistered(f"{key!r} is held by {self._by_key[key][0].ref.name!r}")
+        entry = _Entry(key, ref, process, value)
+        self._by_key.setdefault(key, []).append(entry)
+        self._by_owner.setdefault(process, []).append(entry)
         process.watchers.add(self)
 
     def unregister(self, key: K, ref: Ref[S]) -> None:
         """Remove every entry `ref` has under `key`; without effect if it has none."""
-        if ref.process is not None and key in self._keys.get(ref.process, ()):
-            self._remove(key, ref.process)
-            kept = [other for other in self._keys[ref.process] if other != key]
-            self._keys[ref.process] = kept
+        for entry in [entry for entry in self._owned(ref) if entry.key == key]:
+            self._by_owner[entry.process].remove(entry)
+            self._forget(entry)
 
     def whereis(self, key: K) -> Ref[S] | None:
         """The one ref registered as `key`. ValueError in a registry that is not unique."""
         if not self._unique:
             raise ValueError("whereis needs a unique registry; use lookup")
-        return self._entries[key][0].ref if key in self._entries else None
+        return self._by_key[key][0].ref if key in self._by_key else None
 
     def lookup(self, key: K) -> list[tuple[Ref[S], object]]:
         """All refs registered as `key`, with their values, oldest first."""
-        return [(entry.ref, entry.value) for entry in self._entries.get(key, ())]
+        return [(entry.ref, entry.value) for entry in self._by_key.get(key, ())]
 
     def keys(self, ref: Ref[S]) -> list[K]:
         """The keys of the current process of `ref`, oldest first, with repeats."""
-        return [] if ref.process is None else list(self._keys.get(ref.process, ()))
+        return [entry.key for entry in self._owned(ref)]
 
     def on_exit(self, process: Process[Any], /) -> None:
         """For `Process`: forget all its keys."""
-        for key in dict.fromkeys(self._keys.pop(process, ())):
-            self._remove(key, process)
+        for entry in self._by_owner.pop(process, ()):
+            self._forget(entry)
 
-    def _remove(self, key: K, process: Process[S]) -> None:
-        left = [entry for entry in self._entries[key] if entry.process is not process]
-        if left:
-            self._entries[key] = left
-        else:
-            del self._entries[key]
+    def _owned(self, ref: Ref[S]) -> list[_Entry[K, S]]:
+        return [] if ref.process is None else self._by_owner.get(ref.process, [])
+
+    def _forget(self, entry: _Entry[K, S]) -> None:
+        self._by_key[entry.key].remove(entry)
+        if not self._by_key[entry.key]:
+            del self._by_key[entry.key]

@@ -1,8 +1,8 @@
 """What every supervisor does: start children, hear of their ends, restart them within limits, stop them.
 
 A supervisor is a GenServer whose messages are the exits of its children, so requests, exits and retries take
-turns and need no locks. It decides with `decision.py` and acts here; who its children are and in what order
-they stop is left to `Supervisor` and `DynamicSupervisor`.
+turns and need no locks. It decides with `decision.py` and acts here; how its children are named, added and
+removed is left to `Supervisor` and `DynamicSupervisor`.
 
 Children run in the supervisor's nursery, but the nursery never sees them crash: `Process.run` reports ends
 instead of raising, and what must be raised is raised after the nursery is closed. So a supervisor three levels
@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import math
 import random
-from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import trio
 
 from .child import BRUTAL_KILL, Child, ChildInfo, ChildState, Strategy
-from .decision import Decision, child_exited, child_stopped, is_expected_stop, is_reported
-from .errors import ActorError, MaxRestartsExceeded, StartFailed, Stop
+from .decision import Decision, affected, child_exited, child_stopped, is_expected_stop, is_reported
+from .errors import ActorError, MaxRestartsExceeded, Reject, StartFailed, Stop
 from .gen_server import GenServer, Timer
 from .intensity import RestartIntensity
 from .process import Info, Process
@@ -35,10 +33,11 @@ from .reports import Observer, Report, ReportKind, publish
 class Member:
     """A child as its supervisor knows it."""
 
+    key: object  # under which the supervisor finds it
     spec: Child[Any]
     process: Process[Any] | None = None  # None: stopped, or between two starts
     retry: Timer | None = None  # the start that is due, if one is; never together with a process
-    server_type: type[GenServer] = GenServer  # of the last process; GenServer itself until there was one
+    server_type: type[GenServer] = GenServer  # of the last process
     restarts: int = 0
     attempt: int = 0  # restarts since it was last quiet for long enough: the n of Backoff
     quiet_since: float = -math.inf
@@ -60,7 +59,7 @@ class Member:
         process, kind, state = self.process, self.server_type, ChildState.STOPPED
         if self.retry is not None:
             state = ChildState.RESTARTING
-        elif process is not None and process.reason is None:
+        elif process is not None and not process.exited.is_set():
             state = ChildState.RUNNING
         waiting = 0 if process is None else process.mailbox_length
         nested = issubclass(kind, AbstractSupervisor)
@@ -93,6 +92,7 @@ class AbstractSupervisor(GenServer):
 
     def __init__(self, strategy: Strategy, intensity: RestartIntensity, observer: Observer | None) -> None:
         self._strategy, self._intensity, self._observer = strategy, intensity, observer
+        self._members: dict[object, Member] = {}  # in start order
         # The last max_restarts + 1 are those inside the window when it gives up. Never more: an exception pins
         # its frames, and frames pin what requests carried.
         self._errors: deque[Exception] = deque(maxlen=intensity.max_restarts + 1)
@@ -100,7 +100,7 @@ class AbstractSupervisor(GenServer):
     @property
     def children(self) -> tuple[ChildInfo, ...]:
         """The children as they are now, in start order. Plain reading, from any task."""
-        return tuple(member.info() for member in self._all())
+        return tuple(member.info() for member in self._members.values())
 
     async def which_children(self) -> list[ChildInfo]:
         """`children`, in turn with the other requests: after a crash it waits for the restart."""
@@ -117,27 +117,6 @@ class AbstractSupervisor(GenServer):
                 await self._start_affected(member, decision)
             case _:
                 await super().handle_info(message)
-
-    # ---------------------------------------------------------------- what the two kinds differ in
-
-    @abstractmethod
-    def _all(self) -> Sequence[Member]:
-        """Every child, in start order."""
-
-    @abstractmethod
-    def _affected(self, member: Member, decision: Decision) -> Sequence[Member]:
-        """Those who are restarted when `member` is, in start order."""
-
-    @abstractmethod
-    def _settle(self, member: Member, decision: Decision) -> None:
-        """FORGET or KEEP a child that is not running and will not be restarted."""
-
-    @abstractmethod
-    async def _stop_all(self) -> None:
-        """Stop every child; the supervisor is about to leave."""
-
-    def _on_leave(self, member: Member) -> None:
-        """A child left by itself and is not restarted."""
 
     # ---------------------------------------------------------------- life
 
@@ -159,9 +138,12 @@ class AbstractSupervisor(GenServer):
         if failure is not None:
             raise failure
 
+    async def _stop_all(self) -> None:
+        for member in reversed(self._members.values()):  # each completely, before the next is asked
+            await self._stop(member)
+
     async def _on_exit(self, member: Member, process: Process[Any]) -> None:
         reason, restart = process.reason, member.spec.restart
-        assert reason is not None  # ChildExited is sent by its finish
         member.process = None
         if is_reported(reason, restart):
             self._report(ReportKind.CHILD_TERMINATED, member, reason)
@@ -172,9 +154,17 @@ class AbstractSupervisor(GenServer):
             return
         delay = await self._prepare_restart(member, decision, reason)
         if delay > 0:
-            member.retry = self.send_after(delay, Retry(member, decision))
+            self._start_later(member, decision, delay)
         else:
             await self._start_affected(member, decision)
+
+    def _settle(self, member: Member, decision: Decision) -> None:
+        """FORGET or KEEP a child that is not running and will not be restarted."""
+        if decision is Decision.FORGET:
+            del self._members[member.key]
+
+    def _on_leave(self, member: Member) -> None:
+        """A child left by itself and is not restarted."""
 
     # ---------------------------------------------------------------- restart
 
@@ -187,25 +177,36 @@ class AbstractSupervisor(GenServer):
             self._report(ReportKind.MAX_RESTARTS, member, Shutdown(error))
             raise Stop(Shutdown(error))
         delay = member.next_delay(now)
-        for other in reversed(self._affected(member, decision)):
+        for other in reversed(affected(self._members.values(), member, decision)):
             if other is not member:
-                await self._stop(other)
-                self._settle(other, child_stopped(other.spec.restart))
+                await self._stop_and_settle(other)
         return delay
 
     async def _start_affected(self, trigger: Member, decision: Decision) -> None:
         """Start all that do not run; a failure is one more restart, of the group beginning at who failed."""
-        for member in self._affected(trigger, decision):
+        for member in affected(self._members.values(), trigger, decision):
             if member.process is None:
                 try:
                     await self._start(member)
                 except StartFailed as error:
                     delay = await self._prepare_restart(member, decision, error.reason)
-                    member.retry = self.send_after(delay, Retry(member, decision))
+                    self._start_later(member, decision, delay)
                     return
                 member.restarts += 1
 
+    def _start_later(self, member: Member, decision: Decision, delay: float) -> None:
+        member.retry = self.send_after(delay, Retry(member, decision))
+
     # ---------------------------------------------------------------- one child
+
+    async def _add(self, member: Member) -> None:
+        """Start a new child, or Reject(StartFailed) and forget that there was one."""
+        self._members[member.key] = member
+        try:
+            await self._start(member)
+        except StartFailed as error:
+            del self._members[member.key]
+            raise Reject(error) from error
 
     async def _start(self, member: Member) -> None:
         """Start a child and wait for its init. Raises StartFailed; one that chose Ignore is left stopped."""
@@ -222,19 +223,22 @@ class AbstractSupervisor(GenServer):
         if process.ignored:
             self._settle(member, child_stopped(member.spec.restart))
             return
-        assert process.reason is not None  # it started neither way, so it has ended
         self._report(ReportKind.START_ERROR, member, process.reason)
         raise StartFailed(member.spec.id, process.reason)
 
     @trio.lowlevel.enable_ki_protection
     def _spawn(self, member: Member) -> Process[Any]:
-        def on_exit() -> None:
+        def on_exit(process: Process[Any]) -> None:
             self._process.post(Info(ChildExited(member, process)))
 
         spec = member.spec
         member.process = process = Process(spec.ref, spec.start, self._nursery, on_exit, spec.mailbox)
         self._nursery.start_soon(process.run, name=spec.id)
         return process
+
+    async def _stop_and_settle(self, member: Member) -> None:
+        await self._stop(member)
+        self._settle(member, child_stopped(member.spec.restart))
 
     async def _stop(self, member: Member) -> None:
         """Stop a child, or cancel its pending restart: ask, wait for its grace, cancel, wait. Idempotent."""
@@ -248,14 +252,13 @@ class AbstractSupervisor(GenServer):
             process.request_stop()
             with trio.move_on_after(grace):
                 await self._wait_for(process, process.exited)
-            if process.reason is None:
+            if not process.exited.is_set():
                 # Told now and not at its end: what shields itself from cancellation may take for ever.
                 self._report(ReportKind.SHUTDOWN_ERROR, member, Killed())
                 grace = BRUTAL_KILL
-        process.kill()
+        process.scope.cancel()
         await self._wait_for(process, process.exited)
         member.process = None
-        assert process.reason is not None  # it has exited
         if not is_expected_stop(process.reason, member.spec.restart, grace):
             self._report(ReportKind.SHUTDOWN_ERROR, member, process.reason)
 

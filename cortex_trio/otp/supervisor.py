@@ -1,15 +1,28 @@
-"""The static supervisor: its children are a list, started in order and stopped in reverse."""
+"""The static supervisor, whose children are a list; and `run`, where a tree meets the program around it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+import trio
+
 from .child import AutoShutdown, Child, Strategy
-from .decision import Decision, affected, child_stopped
-from .errors import AlreadyPresent, AlreadyStarted, NotFound, Reject, Restarting, StartFailed, Stop, require
+from .errors import (
+    ActorExited,
+    AlreadyPresent,
+    AlreadyStarted,
+    NotFound,
+    Reject,
+    Restarting,
+    StartFailed,
+    Stop,
+    require,
+)
 from .intensity import RestartIntensity
-from .reasons import Shutdown
+from .process import Process
+from .reasons import Shutdown, error_of, is_abnormal
+from .ref import Ref
 from .reports import Observer
 from .supervision import AbstractSupervisor, Member
 
@@ -41,20 +54,19 @@ class Supervisor(AbstractSupervisor):
         known = isinstance(auto_shutdown, AutoShutdown)
         require(known, f"auto_shutdown must be an AutoShutdown, not {auto_shutdown!r}")
         self._auto_shutdown = auto_shutdown
-        self._members: list[Member] = []
         for child in children:
             self._check(child)
             require(
-                self._find(child.id) is None,
-                f"children: two have the id {child.id!r} (the name of their ref)",
+                child.id not in self._members, f"children: two have the id {child.id!r} (their ref's name)"
             )
-            self._members.append(Member(child))
+            self._members[child.id] = Member(child.id, child)
 
     async def init(self) -> None:
         """Start the children in order; the first failure raises StartFailed and the rest is not tried."""
-        for child in (member.spec for member in self._members):
+        members = list(self._members.values())
+        for child in (member.spec for member in members):
             require(not child.ref.alive, f"child {child.id!r}: ref is already behind a running process")
-        for member in list(self._members):
+        for member in members:
             await self._start(member)
 
     async def start_child(self, child: Child[Any]) -> None:
@@ -63,27 +75,19 @@ class Supervisor(AbstractSupervisor):
             self._check(child)
         except ValueError as error:
             raise Reject(error) from error
-        known = self._find(child.id)
+        known = self._members.get(child.id)
         if child.ref.alive or (known is not None and known.process is not None):
             raise Reject(AlreadyStarted(f"child {child.id!r} is running"))
         if known is not None:
             raise Reject(AlreadyPresent(f"child {child.id!r} is known: restart_child or delete_child it"))
-        member = Member(child)
-        self._members.append(member)
-        try:
-            await self._start(member)
-        except StartFailed as error:
-            self._members.remove(member)
-            raise Reject(error) from error
+        await self._add(Member(child.id, child))
 
     async def terminate_child(self, id: str) -> None:
         """Stop it and keep its spec (a TEMPORARY one is forgotten). Cancels a pending restart. Idempotent.
 
         Reject(NotFound). Not counted against the restart intensity, and no reason for auto_shutdown.
         """
-        member = self._get(id)
-        await self._stop(member)
-        self._settle(member, child_stopped(member.spec.restart))
+        await self._stop_and_settle(self._get(id))
 
     async def restart_child(self, id: str) -> None:
         """Start a stopped child again. Not counted against the restart intensity.
@@ -97,21 +101,17 @@ class Supervisor(AbstractSupervisor):
 
     async def delete_child(self, id: str) -> None:
         """Forget a stopped child. Reject(NotFound / AlreadyStarted / Restarting)."""
-        self._members.remove(self._get_stopped(id))
+        del self._members[self._get_stopped(id).key]
 
     def _check(self, child: Child[Any]) -> None:
         require(isinstance(child, Child), f"children must be Child values, not {child!r}")
         matters = not child.significant or self._auto_shutdown is not AutoShutdown.NEVER
         require(matters, f"child {child.id!r}: significant means nothing while auto_shutdown is NEVER")
 
-    def _find(self, id: str) -> Member | None:
-        return next((member for member in self._members if member.spec.id == id), None)
-
     def _get(self, id: str) -> Member:
-        member = self._find(id)
-        if member is None:
+        if id not in self._members:
             raise Reject(NotFound(f"{self.ref.name!r} has no child {id!r}"))
-        return member
+        return self._members[id]
 
     def _get_stopped(self, id: str) -> Member:
         member = self._get(id)
@@ -121,26 +121,36 @@ class Supervisor(AbstractSupervisor):
             raise Reject(AlreadyStarted(f"child {id!r} is running"))
         return member
 
-    # ---------------------------------------------------------------- for AbstractSupervisor
-
-    def _all(self) -> Sequence[Member]:
-        return self._members
-
-    def _affected(self, member: Member, decision: Decision) -> Sequence[Member]:
-        return affected(self._members, member, decision)
-
-    def _settle(self, member: Member, decision: Decision) -> None:
-        if decision is Decision.FORGET:
-            self._members.remove(member)
-
-    async def _stop_all(self) -> None:
-        for member in reversed(self._members):  # each completely, before the next is asked
-            await self._stop(member)
-
     def _on_leave(self, member: Member) -> None:
-        if not member.spec.significant:
-            return
-        significant = (m for m in self._members if m.spec.significant)
-        alone = not any(m.process is not None or m.retry is not None for m in significant)
-        if self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or alone:
+        others = [m for m in self._members.values() if m.spec.significant and m is not member]
+        last = not any(m.process is not None or m.retry is not None for m in others)
+        if member.spec.significant and (last or self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT):
             raise Stop(Shutdown())
+
+
+async def run(
+    root: Supervisor,
+    *,
+    ref: Ref[Supervisor] | None = None,
+    task_status: trio.TaskStatus[Ref[Supervisor]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a tree under the caller's cancellation: `ref = await nursery.start(run, root)`.
+
+    Returns on orderly shutdown. Raises StartFailed or MaxRestartsExceeded (not wrapped; your nursery will wrap it),
+    and ActorExited if the root itself was killed. Cancelling it stops the tree in order and only then lets
+    Cancelled go on: that takes as long as the children's `shutdown` allows, whatever deadline cancelled it.
+    A supervisor object runs once; build a new one to run the tree again.
+    """
+    ref = Ref("root") if ref is None else ref
+    async with trio.open_nursery() as nursery:
+        process = Process(ref, lambda: root, nursery, None)
+        process.scope.shield = False  # the root, alone of all processes, obeys its surroundings
+        nursery.start_soon(process.run, name=ref.name)
+        await process.started.wait()
+        if process.initialised:
+            task_status.started(ref)
+    error = error_of(process.reason)
+    if error is None and is_abnormal(process.reason):
+        error = ActorExited(ref.name, process.reason, started=True)
+    if error is not None:
+        raise error

@@ -13,6 +13,8 @@ OLLAMA = Provider(
     needs_key=False,
     health=HttpRequest("GET", "/api/tags"),
     models=HttpRequest("GET", "/api/tags"),
+    health_lists_models=True,
     env=("OLLAMA",),
     default_models=("qwen3:4b",),
+    embed_model="nomic-embed-text",
 )

@@ -14,6 +14,7 @@ OPENAI = Provider(
     models=HttpRequest("GET", "/models"),
     env=("OPENAI",),
     default_models=("gpt-6.1-terra",),
+    embed_model="text-embedding-3-small",
     context_windows={
         "gpt-6": 1_050_000,
         "gpt-5.4-mini": 400_000,

@@ -30,7 +30,7 @@ from ..events import (
     UsageUpdate,
     WireEvent,
 )
-from ..failures import Failure, FailureKind, classify_payload, scrub
+from ..failures import Failure, classify_payload, scrub
 from .codec import malformed, truncated
 from .framing import TooLarge
 from .payload import Malformed, as_count, as_list, as_object, as_text, is_json, load_object, text_events
@@ -179,7 +179,7 @@ def _end(end: Json) -> Iterator[WireEvent]:
     raw = as_text(end.get("finish_reason"), "finish_reason")
     if raw in FAILED or end.get("error"):
         message = scrub(str(end.get("error") or f"the answer ended with {raw}"))
-        yield Failure(FailureKind.SERVER, message, code=raw or None, phase="stream")
+        yield attrs.evolve(classify_payload({"error": message}), code=raw or None)
     elif raw:
         yield Finished(FINISH_REASONS.get(raw, FinishReason.OTHER), raw)
     else:

@@ -1,0 +1,75 @@
+"""What a try needs before it may send: a permit of the worker and, where there are keys, a lease of one.
+
+Both are slips of the caller's own making, so there is always somebody who can give them back: a caller
+that is cancelled in the middle of asking settles what it may or may not have been granted.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ..failures import Failure, FailureKind
+from ..otp import ActorError
+from .calls import patiently
+from .keys import Blocked, KeyManager, Lease
+from .runtime import Runtime
+from .secrets import ApiKey
+from .selection import Candidate
+from .worker import Permit, Refusal, Worker, WorkerState
+
+NOT_USED = Failure(FailureKind.CANCELLED, "nothing was sent")
+
+
+@attrs.frozen
+class Slips:
+    """A permit and perhaps a lease: what one try holds, and gives back exactly once."""
+
+    state: WorkerState
+    permit: Permit
+    lease: Lease | None = None
+
+    @property
+    def key(self) -> ApiKey | None:
+        return self.lease.key if self.lease else None
+
+
+async def check_out(
+    runtime: Runtime, candidate: Candidate, avoid: frozenset[ApiKey] = frozenset()
+) -> Slips | Refusal:
+    """Get what a try at `candidate` needs, with a key not in `avoid`; or say why it may not be had now.
+
+    Cancelled, it leaves nothing behind.
+    """
+    state = candidate.state
+    lease = Lease(state.name, candidate.model) if state.config.api_keys else None
+    slips = Slips(state, Permit(state.name, candidate.model), lease)
+    granted = False
+    try:
+        refusal = await patiently(state.ref, Worker.admit, slips.permit)
+        if refusal is None and lease is not None:
+            refusal = _refusal(await patiently(runtime.keys, KeyManager.lease, lease, avoid))
+        granted = refusal is None
+    except ActorError as error:
+        refusal = Refusal(f"cannot be asked: its actor is down ({type(error).__name__})", FailureKind.CRASHED)
+    finally:
+        if not granted:
+            give_back(runtime, slips, NOT_USED)
+    return slips if refusal is None else refusal
+
+
+def _refusal(blocked: Blocked | None) -> Refusal | None:
+    if blocked is None:
+        return None
+    return Refusal(f"has no key to use ({blocked.kind.value})", blocked.kind, blocked.until)
+
+
+def give_back(
+    runtime: Runtime, slips: Slips, failure: Failure | None, time_to_first_token: float | None = None
+) -> None:
+    """Write on the slips what came of the try, then tell their keepers. Synchronous, and lost by no crash."""
+    permit, lease = slips.permit, slips.lease
+    permit.failure, permit.time_to_first_token, permit.settled = failure, time_to_first_token, True
+    slips.state.ref.cast(Worker.settle, permit)
+    if lease is not None:
+        lease.failure, lease.settled = failure, True
+        runtime.keys.cast(KeyManager.report, lease)

@@ -1,0 +1,318 @@
+"""One try: one request to one worker with one key, from the first byte to the last. The turning point.
+
+Down the values get more concrete (request, bytes, socket), up the bytes get more meaningful (events). An
+`Upstream` is open under `async with`, in the task of whoever reads it: no task and no cancel scope of ours
+outlives a method. Leaving it closes the socket, settles the permit and the lease, and writes the one ledger
+record of this try, whatever happened, cancellation included.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self, final
+
+import attrs
+import trio
+
+from ..events import CONTENT, Attempt, Finished, FinishReason, Usage, UsageUpdate, WireEvent
+from ..failures import Failure, FailureKind, classify, empty_bucket_reset
+from ..failures.kinds import Phase
+from ..wire.codec import Decoder, HttpRequest
+from .admission import Slips, give_back
+from .jobs import Job
+from .keys import KeyManager
+from .runtime import Runtime
+from .secrets import ApiKey
+from .selection import Candidate
+from .transport import Answer, TransportFailed
+from .whole import WholeBody
+
+log = logging.getLogger("cortex_trio")
+
+ERROR_BODY_LIMIT = 64 * 1024
+HELD_EVENTS, HELD_BYTES = 64, 256 * 1024
+"""What may come before the first content (lifecycle frames, preambles) before we stop believing in it."""
+DRAIN_SECONDS, DRAIN_BYTES = 0.05, 64 * 1024
+"""Reading to the end after the terminal marker keeps the connection; a new TLS handshake costs more than this."""
+
+
+class AttemptFailed(Exception):
+    """This try is over without an answer; what it proved is the Failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+@attrs.frozen
+class Timers:
+    """Seconds, and `until`: the Trio time at which the whole call is over."""
+
+    connect: float
+    first_token: float
+    idle: float
+    content: float
+    until: float = math.inf
+
+
+@final
+class Upstream:
+    """A try that is open. `held` are the events up to the first content; `receive` gives the ones after.
+
+    Entering sends the request and waits for the first content: raises AttemptFailed if it does not come.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        candidate: Candidate,
+        job: Job,
+        http_request: HttpRequest,
+        slips: Slips,
+        timers: Timers,
+        number: int,
+        record: Callable[[Attempt], None],
+    ) -> None:
+        self.candidate = candidate
+        self.held: list[WireEvent] = []
+        self.usage: Usage | None = None
+        self._runtime = runtime
+        self._http_request = http_request
+        self._job = job
+        self._slips = slips
+        self._timers = timers
+        self._number = number
+        self._record = record
+        self._decoder: Decoder = job.decoder(candidate)
+        self._answer: Answer | None = None
+        self._started = trio.current_time()
+        self._last_content: float | None = None
+        self._first_token_after: float | None = None
+        self._broken: Failure | None = None  # decoded, but not yet raised
+        self._failure: Failure | None = None
+        self._finished = False
+        self._closed = False
+
+    @property
+    def key(self) -> ApiKey | None:
+        """The key it was asked with."""
+        return self._slips.key
+
+    # -------------------------------------------------------------- opening
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._send()
+            await self._wait_for_content()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def _send(self) -> None:
+        """Connect, send, read the headers; an error status is classified with its body."""
+        key = self._slips.key
+        state, timers = self.candidate.state, self._timers
+        with trio.move_on_at(self._first_token_deadline()) as scope:
+            try:
+                connect = min(timers.connect, timers.first_token)
+                self._answer = await state.connections.send(self._http_request, key, connect_timeout=connect)
+                if self._answer.status != 200:
+                    raise self._failed(await self._classified(self._answer, key))
+            except TransportFailed as error:
+                raise self._failed(error.failure) from error
+        if scope.cancelled_caught or self._answer is None:
+            raise self._failed(self._too_late("headers"))
+        self._read_headers(self._answer)
+
+    async def _classified(self, answer: Answer, key: ApiKey | None) -> Failure:
+        body = bytearray()
+        try:
+            while len(body) < ERROR_BODY_LIMIT and (data := await answer.receive()):
+                body += data
+        except TransportFailed:
+            pass  # the status is here; half an explanation is better than none
+        secrets = (key.reveal(),) if key else ()
+        return classify(answer.status, answer.headers, bytes(body), now=datetime.now(UTC), secrets=secrets)
+
+    def _read_headers(self, answer: Answer) -> None:
+        """What the headers of a 200 tell: an empty bucket, and what kind of body is coming."""
+        lease = self._slips.lease
+        if lease and (wait := empty_bucket_reset(answer.headers, datetime.now(UTC))):
+            self._runtime.keys.cast(KeyManager.rest_key, lease, wait)
+        encoding = answer.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity":
+            raise self._failed(_protocol(f"the answer is packed with {encoding}, which was not asked for"))
+        content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type == "text/html":
+            raise self._failed(_protocol("the answer is an HTML page"))
+        if (
+            content_type == "application/json"
+        ):  # streaming was asked for, a whole answer came: read it all the same
+            self._decoder = WholeBody(self.candidate.state.kind.dialect, self._decoder)
+
+    async def _wait_for_content(self) -> None:
+        """Hold what comes back until the first content: the commit point before which failover is invisible."""
+        held_bytes = 0
+        while self._last_content is None and not self._finished:
+            data, broken = await self._read(self._first_token_deadline())
+            held_bytes += len(data)
+            self.held += self._decode(data, broken)
+            too_much = len(self.held) > HELD_EVENTS or held_bytes > HELD_BYTES
+            if too_much and self._last_content is None and not self._finished:
+                raise self._failed(_protocol("no content after more than enough of everything else"))
+        if self._broken:
+            raise self._failed(self._broken)  # it broke in the same breath, and nothing was delivered yet
+
+    # -------------------------------------------------------------- reading
+
+    @property
+    def finished(self) -> bool:
+        """The answer is whole: Finished is among the events given out, and nothing more will come."""
+        return self._finished
+
+    async def receive(self) -> list[WireEvent]:
+        """Return the next events, at least one; the last of all is Finished. Raises AttemptFailed."""
+        if self._broken:
+            raise self._failed(self._broken)
+        events: list[WireEvent] = []
+        while not events and not self._finished:
+            data, broken = await self._read(self._next_deadline())
+            events = self._decode(data, broken)
+        return events
+
+    async def _read(self, deadline: float) -> tuple[bytes, Failure | None]:
+        """The next bytes; b"" at the end, with the reason if it was no orderly one."""
+        assert self._answer is not None
+        with trio.move_on_at(deadline):
+            try:
+                return await self._answer.receive(), None
+            except TransportFailed as error:
+                return b"", error.failure
+        return b"", self._too_late("stream")
+
+    def _decode(self, data: bytes, broken: Failure | None) -> list[WireEvent]:
+        """Bytes to events. A failure behind good events waits in `_broken` until those were handed on.
+
+        At a disorderly end the decoder has the last word: an answer whose finish was seen is whole,
+        however the connection ended. A bug in a dialect is this attempt's failure, not the gateway's.
+        """
+        try:
+            events = self._decoder.feed(data) if data else self._decoder.finish()
+        except Exception as error:
+            log.exception("the dialect %s raised; please report it", self.candidate.state.kind.dialect.name)
+            broken = Failure(
+                FailureKind.CRASHED, f"a bug in the dialect: {type(error).__name__}", phase="stream"
+            )
+            raise self._failed(broken) from error
+        if events and isinstance(failure := events[-1], Failure):
+            events.pop()
+            self._broken = broken or failure
+        for event in events:
+            if isinstance(event, CONTENT):
+                self._note_content()
+            elif isinstance(event, UsageUpdate):
+                self.usage = event.usage
+            elif isinstance(event, Finished):
+                self._finish(event)
+        if self._broken and not events:
+            raise self._failed(self._broken)
+        return events
+
+    def _note_content(self) -> None:
+        self._last_content = trio.current_time()
+        if self._first_token_after is None:
+            self._first_token_after = self._last_content - self._started
+
+    def _finish(self, event: Finished) -> None:
+        on_purpose = (event.raw_reason or "").lower() == "stop_sequence"  # it was hit at once
+        empty = self._last_content is None and event.reason in _NEEDS_CONTENT and not on_purpose
+        if empty:
+            raise self._failed(
+                Failure(FailureKind.EMPTY, f"an answer without content ({event.raw_reason})", phase="stream")
+            )
+        self._finished = True
+
+    # -------------------------------------------------------------- time
+
+    def _first_token_deadline(self) -> float:
+        return min(self._started + self._timers.first_token, self._timers.until)
+
+    def _next_deadline(self) -> float:
+        """Silence ends a stream after `idle`; pings without content after `content`."""
+        now = trio.current_time()
+        last = self._last_content if self._last_content is not None else self._started
+        return min(now + self._timers.idle, last + self._timers.content, self._timers.until)
+
+    def _too_late(self, phase: Phase) -> Failure:
+        waited = trio.current_time() - self._started
+        if self._last_content is None:
+            return Failure(FailureKind.STALLED, f"no first token within {waited:.1f} s", phase=phase)
+        return Failure(
+            FailureKind.STALLED, f"silent in the middle, {waited:.1f} s after the start", phase=phase
+        )
+
+    # -------------------------------------------------------------- the end
+
+    def _failed(self, failure: Failure) -> AttemptFailed:
+        self._failure = failure
+        return AttemptFailed(failure)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Settle and close, once. The bookkeeping is synchronous: cancellation cannot come between."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self._finished and self._failure is None:
+            self._failure = Failure(FailureKind.CANCELLED, "the caller left")
+        self._settle()
+        if self._answer is not None:
+            try:
+                if self._finished:
+                    await self._drain(self._answer)
+            finally:
+                await self._answer.aclose()
+
+    async def _drain(self, answer: Answer) -> None:
+        read = 0
+        with trio.move_on_after(DRAIN_SECONDS):
+            try:
+                while read < DRAIN_BYTES and (data := await answer.receive()):
+                    read += len(data)
+            except TransportFailed:
+                pass  # the answer is whole; what breaks after it breaks nothing
+
+    def _settle(self) -> None:
+        """Write what came of it on the slips, tell their keepers, and add the record to the ledger."""
+        state = self.candidate.state
+        give_back(self._runtime, self._slips, self._failure, self._first_token_after)
+        record = Attempt(
+            number=self._number,
+            worker=state.name,
+            provider=state.kind.name,
+            model=self.candidate.model,
+            key=self._slips.key.masked if self._slips.key else None,
+            failure=self._failure,
+            duration=trio.current_time() - self._started,
+            time_to_first_token=self._first_token_after,
+            usage=self.usage,
+        )
+        self._record(record)
+        self._runtime.telemetry.emit(record)
+
+
+def _protocol(message: str) -> Failure:
+    return Failure(FailureKind.PROTOCOL, message, phase="body")
+
+
+_NEEDS_CONTENT = {FinishReason.STOP, FinishReason.TOOL_CALLS, FinishReason.OTHER}
+"""Finish reasons that promise something; the others explain by themselves why nothing came."""

@@ -1,0 +1,286 @@
+"""The gateway as its user sees it: `open_cortex()` starts the tree, `Cortex` has the verbs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, final
+
+import trio
+
+from ..events import Reply, Vectors
+from ..failures import (
+    ConfigError,
+    Failure,
+    FailureKind,
+    InvalidRequest,
+    NoWorkersAvailable,
+    ProviderError,
+)
+from ..messages import ChatRequest, Document, Messages, Tool, messages_from, tools_from
+from ..otp import AlreadyRegistered, DynamicSupervisor, Ref, StartFailed, describe, run
+from ..telemetry import Telemetry, WorkerAdded, WorkerRemoved
+from .calls import patiently
+from .config import Config, WorkerConfig, worker_config_from
+from .failover import Call, CallOptions
+from .flat import open_flat_nursery
+from .health import ask_free, check_all
+from .jobs import ChatJob, EmbedJob
+from .keys import KeyManager, KeyRing
+from .registry import WorkerRegistry, WorkerTable
+from .runtime import Runtime
+from .selection import Wanted, explain
+from .status import HealthStatus, WorkerInfo, health_status, worker_info
+from .stream import ChatStream, OnInterrupt
+from .transport import Connections, MakeTransport
+from .tree import cortex_tree, worker_child
+from .worker import Worker, WorkerState
+
+
+@asynccontextmanager
+async def open_cortex(
+    config: Config | Mapping[str, Any] | None = None,
+    *,
+    http_transport: MakeTransport | None = None,
+    on_event: Callable[[object], None] | None = None,
+) -> AsyncIterator[Cortex]:
+    """Start the supervision tree inside the caller's task and stop it, in order, on the way out.
+
+    `config` may be a Config, a mapping like the object inside CORTEX_PROVIDERS, or None for
+    `Config.from_env()`. `http_transport` makes the transport of each worker; `on_event` is told what happens
+    (what it raises is logged once and swallowed). Raises ConfigError before anything runs. A tree that gives
+    up raises one `otp.MaxRestartsExceeded` out of the context; what the body raises comes out as it is.
+    """
+    if config is None:
+        config = Config.from_env()
+    elif not isinstance(config, Config):
+        config = Config.from_mapping(config)
+    states = [_state(name, worker, http_transport) for name, worker in config.workers.items()]
+    ring = KeyRing(config.key_strategy, config.rate_limit_rest)
+    for state in states:
+        ring.set_keys(state.name, state.config.api_keys)
+    runtime = Runtime(config, WorkerTable.of(states), ring, Telemetry(on_event))
+    try:
+        async with open_flat_nursery() as nursery:
+            await nursery.start(_run_tree, runtime)
+            yield Cortex(runtime, http_transport)
+            nursery.cancel_scope.cancel()
+    finally:
+        for state in list(runtime.table.workers.values()):
+            await state.connections.aclose()
+
+
+async def _run_tree(runtime: Runtime, task_status: trio.TaskStatus[object]) -> None:
+    await run(cortex_tree(runtime), ref=runtime.root, task_status=task_status)
+
+
+def _state(name: str, config: WorkerConfig, make_transport: MakeTransport | None) -> WorkerState:
+    transport = make_transport(config) if make_transport else None
+    return WorkerState(name, config, Connections(config, transport), Ref(name))
+
+
+@final
+class Cortex:
+    """A running gateway. Every method may be called from any task of the same Trio run."""
+
+    def __init__(self, runtime: Runtime, make_transport: MakeTransport | None) -> None:
+        self._runtime = runtime
+        self._make_transport = make_transport
+
+    # -------------------------------------------------------------- asking
+
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        worker: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        stop: Sequence[str] | None = None,
+        tools: Sequence[Tool | Mapping[str, Any]] | None = None,
+        tool_choice: str | None = None,
+        response_schema: Mapping[str, Any] | None = None,
+        reasoning: str | int | None = None,
+        documents: Sequence[Document] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        on_interrupt: str = "raise",
+        first_token_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        hedge_after: float | None = None,
+        max_attempts: int | None = None,
+    ) -> AbstractAsyncContextManager[ChatStream]:
+        """Stream an answer from the best worker.
+
+        Entering the context connects, fails over and waits for the first content.
+
+        Only what is set is sent. `model`, `provider` and `worker` are exact names that narrow the choice;
+        times are in seconds; `on_interrupt` is "raise", "restart", "continue" or "buffer". Entering raises
+        InvalidRequest, NoWorkersAvailable, ProviderError or AllWorkersFailed. Cancelling, or leaving early,
+        closes the upstream connection before control returns.
+        """
+        request = ChatRequest(
+            messages=messages_from(messages),
+            max_tokens=_positive("max_tokens", max_tokens, int),
+            temperature=temperature,
+            top_p=top_p,
+            stop=_stops(stop),
+            tools=tools_from(tools),
+            tool_choice=tool_choice,
+            response_schema=response_schema,
+            reasoning=reasoning,
+            documents=tuple(documents) if documents is not None else None,
+            extra_body=extra_body,
+        )
+        return self._open(
+            request,
+            Wanted(model, provider, worker, request),
+            CallOptions(
+                first_token_timeout=_positive("first_token_timeout", first_token_timeout, float),
+                idle_timeout=_positive("idle_timeout", idle_timeout, float),
+                hedge_after=_positive("hedge_after", hedge_after, float),
+                max_attempts=_positive("max_attempts", max_attempts, int),
+            ),
+            _on_interrupt(on_interrupt),
+        )
+
+    @asynccontextmanager
+    async def _open(
+        self, request: ChatRequest, wanted: Wanted, options: CallOptions, on_interrupt: OnInterrupt
+    ) -> AsyncIterator[ChatStream]:
+        call = Call(self._runtime, ChatJob(request), wanted, options)
+        async with ChatStream(call, on_interrupt, self._runtime.telemetry) as stream:
+            yield stream
+
+    async def complete(self, messages: Messages, **options: Any) -> Reply:
+        """The whole answer; failover is invisible until the last event (on_interrupt="buffer").
+
+        Options and errors as in `chat`.
+        """
+        async with self.chat(messages, **{**options, "on_interrupt": "buffer"}) as stream:
+            return await stream.collect()
+
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        dimensions: int | None = None,
+    ) -> Sequence[Sequence[float]]:
+        """One vector per text, in order, with the same failover as `chat`. Raises as entering `chat` does."""
+        checked = _texts(texts)
+        job = EmbedJob(checked, _positive("dimensions", dimensions, int))
+        call = Call(self._runtime, job, Wanted(model, provider, embed=True), CallOptions())
+        async with await call.open() as upstream:
+            return next(event.vectors for event in upstream.held if isinstance(event, Vectors))
+
+    async def models(self, *, worker: str) -> Sequence[str]:
+        """The models `worker`'s provider lists now. Raises NoWorkersAvailable for an unknown worker, ProviderError."""
+        state = self._runtime.table.workers.get(worker)
+        if state is None:
+            known = ", ".join(self._runtime.table.workers) or "none"
+            raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
+        body = await ask_free(self._runtime, state, state.kind.models, state.timeout)
+        if isinstance(body, Failure):
+            raise ProviderError(body, worker)
+        try:
+            return state.kind.dialect.decode_models(body)
+        except ValueError as error:
+            raise ProviderError(Failure(FailureKind.PROTOCOL, str(error), phase="body"), worker) from error
+
+    # -------------------------------------------------------------- looking
+
+    async def health_status(self) -> HealthStatus:
+        """How everybody is, from what is known; asks no provider."""
+        states = await patiently(self._runtime.registry, WorkerRegistry.list_all)
+        checked = self._runtime.table.last_health_check
+        return health_status(states, self._runtime.ring, checked, trio.current_time())
+
+    async def check_health(self) -> HealthStatus:
+        """Check every worker now, each for at most `health_check_timeout` seconds, with free requests."""
+        await check_all(self._runtime)
+        return await self.health_status()
+
+    async def list_workers(self) -> Sequence[WorkerInfo]:
+        """Everybody, in the order they were added."""
+        states = await patiently(self._runtime.registry, WorkerRegistry.list_all)
+        return tuple(worker_info(state, self._runtime.ring, trio.current_time()) for state in states)
+
+    def explain(self, messages: Messages, **options: Any) -> str:
+        """Which workers would be tried, in which order, and why the others would not. Sends nothing.
+
+        `options` as in `chat`; only `model`, `provider` and `worker` and the size of the request matter.
+        """
+        request = ChatRequest(messages=messages_from(messages))
+        wanted = Wanted(options.get("model"), options.get("provider"), options.get("worker"), request)
+        return explain(self._runtime.select(wanted, peek=True), trio.current_time())
+
+    def tree(self) -> str:
+        """The supervision tree as it is now: states, restarts."""
+        return describe(self._runtime.root)
+
+    # -------------------------------------------------------------- changing
+
+    async def add_worker(self, name: str, config: WorkerConfig | Mapping[str, Any]) -> None:
+        """Start a worker. Raises ConfigError, also for a name that is taken; times of a mapping are in ms."""
+        runtime, checked = self._runtime, worker_config_from(name, config, f"$.{name}")
+        state = _state(name, checked, self._make_transport)
+        if name in runtime.table.workers:
+            raise ConfigError(f"$.{name}", "the name is taken by a worker that is here")
+        await patiently(runtime.keys, KeyManager.set_keys, name, checked.api_keys)
+        try:
+            child = worker_child(runtime, state)
+            await patiently(runtime.workers, DynamicSupervisor.start_child, child)
+        except StartFailed as error:
+            await state.connections.aclose()
+            if isinstance(error.__cause__, AlreadyRegistered):
+                raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
+            raise
+        runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+
+    async def remove_worker(self, name: str, *, drain: float = 30.0) -> None:
+        """Takes it out of selection at once, lets its streams end for up to `drain` seconds. Unknown name: KeyError."""
+        runtime = self._runtime
+        state = runtime.table.workers.get(name)
+        if state is None or state.draining:
+            raise KeyError(name)
+        await patiently(state.ref, Worker.drain)
+        with trio.move_on_after(drain):
+            await state.idle.wait()
+        await patiently(runtime.registry, WorkerRegistry.unregister, name)
+        await patiently(runtime.workers, DynamicSupervisor.terminate_child, state.ref)
+        await patiently(runtime.keys, KeyManager.remove, name)
+        await state.connections.aclose()
+        runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
+
+
+def _positive(name: str, value: Any, kind: type[int] | type[float]) -> Any:
+    """An option that is a positive number or None; anything else is the caller's mistake, found before sending."""
+    allowed = int if kind is int else int | float
+    if value is None or (isinstance(value, allowed) and not isinstance(value, bool) and value > 0):
+        return value
+    raise InvalidRequest(f"{name}: a positive {kind.__name__} or None is allowed, not {value!r:.40}")
+
+
+def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
+    checked = (texts,) if isinstance(texts, str) else tuple(texts)
+    if not checked or not all(isinstance(text, str) and text for text in checked):
+        raise InvalidRequest("texts: a non-empty str, or a sequence of them, is needed")
+    return checked
+
+
+def _stops(stop: Sequence[str] | None) -> tuple[str, ...] | None:
+    if stop is None:
+        return None
+    return (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def _on_interrupt(how: str) -> OnInterrupt:
+    try:
+        return OnInterrupt(how)
+    except ValueError:
+        allowed = ", ".join(repr(option.value) for option in OnInterrupt)
+        raise InvalidRequest(f"on_interrupt: one of {allowed} is allowed, not {how!r:.40}") from None

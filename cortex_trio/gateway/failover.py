@@ -1,0 +1,214 @@
+"""One call: asks one worker after the other until one answers, and keeps the ledger of who was asked.
+
+The rules are `plan.py`'s; here they are acted on. `Call.open` returns a stream at its commit point, so that
+everything before it stays invisible to the user; after an interruption it is simply called again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from typing import final
+
+import attrs
+import trio
+
+from ..events import Attempt
+from ..failures import (
+    PRIMARY_ORDER,
+    REACTIONS,
+    AllWorkersFailed,
+    CortexError,
+    Failure,
+    FailureKind,
+    NextWorker,
+    NoWorkersAvailable,
+    ProviderError,
+)
+from ..wire.codec import Unsupported
+from .admission import check_out
+from .attempt import AttemptFailed, Timers, Upstream
+from .jobs import Job
+from .plan import Ask, Plan
+from .runtime import Runtime
+from .selection import Candidate, Selected, Wanted, refusal_text
+from .worker import Refusal, WorkerState
+
+log = logging.getLogger("cortex_trio")
+
+LEDGER_LIMIT = 32
+
+
+@attrs.frozen(kw_only=True)
+class CallOptions:
+    """How patient one call is, in seconds; None stands for the worker's or the configuration's number."""
+
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    hedge_after: float | None = None
+    max_attempts: int | None = None
+
+
+@final
+class Call:
+    """One job on its way through the workers. Used by one task; `open` may be called again after a failure."""
+
+    def __init__(self, runtime: Runtime, job: Job, wanted: Wanted, options: CallOptions) -> None:
+        config, now = runtime.config, trio.current_time()
+        self._job = job
+        self.attempts: list[Attempt] = []
+        self.errors: list[ProviderError] = []
+        self._runtime = runtime
+        self._options = options
+        self._wanted = wanted
+        self._unsupported: Unsupported | None = None
+        self._refusals: list[tuple[WorkerState, Refusal]] = []
+        self._until = min(now + config.total_timeout, trio.current_effective_deadline())
+        self._selected: Selected = runtime.select(wanted)
+        runtime.budget.request(now)
+        self._plan = Plan(
+            self._selected.order,
+            max_attempts=options.max_attempts or config.max_attempts,
+            deadline=self._until,
+            may_retry=runtime.budget.take,
+            chance=runtime.random.random,
+        )
+
+    async def open(self) -> Upstream:
+        """Return a stream that has its first content. The caller closes it.
+
+        Raises NoWorkersAvailable if nobody could be asked, ProviderError or AllWorkersFailed if all that
+        could be asked failed, Unsupported if none of them has a way to say what the caller set.
+        """
+        while ask := self._plan.next(trio.current_time()):
+            if ask.wait:
+                await trio.sleep(ask.wait)
+            upstream = await self._ask(ask)
+            if upstream is not None:
+                return upstream
+        raise self._error()
+
+    async def _ask(self, ask: Ask) -> Upstream | None:
+        candidate = ask.candidate
+        try:
+            http_request = self._job.encode(candidate)
+        except Unsupported as error:
+            self._unsupported = self._unsupported or error
+            self._refuse(candidate, Refusal(f"cannot be told {error.what}"))
+            return None
+        except Exception as error:
+            log.exception("the dialect %s raised; please report it", candidate.state.kind.dialect.name)
+            text = f"a bug in the dialect: {type(error).__name__}"
+            self.failed(candidate, None, Failure(FailureKind.CRASHED, text, phase="connect"))
+            return None
+        slips = await check_out(self._runtime, candidate, ask.avoid)
+        if isinstance(slips, Refusal):
+            self._refuse(candidate, slips)
+            return None
+        upstream = Upstream(
+            self._runtime,
+            candidate,
+            self._job,
+            http_request,
+            slips,
+            self._timers(candidate),
+            len(self.attempts) + 1,
+            self._record,
+        )
+        try:
+            return await upstream.__aenter__()
+        except AttemptFailed as failed:
+            self.failed(candidate, upstream, failed.failure)
+            return None
+
+    def _timers(self, candidate: Candidate) -> Timers:
+        config, options = self._runtime.config, self._options
+        return Timers(
+            connect=config.connect_timeout,
+            first_token=options.first_token_timeout or candidate.state.timeout,
+            idle=options.idle_timeout or config.idle_timeout,
+            content=config.content_timeout,
+            until=self._until,
+        )
+
+    # -------------------------------------------------------------- the ledger
+
+    def failed(
+        self, candidate: Candidate, upstream: Upstream | None, failure: Failure, *, committed: bool = False
+    ) -> None:
+        """Learn from an attempt that is over; `committed` if something of its answer was delivered."""
+        key = upstream.key if upstream else None
+        self._plan.learn(failure, key, trio.current_time(), committed=committed)
+        self.errors.append(ProviderError(failure, candidate.state.name))
+
+    def _refuse(self, candidate: Candidate, refusal: Refusal) -> None:
+        self._plan.refuse()
+        self._refusals.append((candidate.state, refusal))
+
+    def _record(self, attempt: Attempt) -> None:
+        if len(self.attempts) < LEDGER_LIMIT:
+            self.attempts.append(attempt)
+
+    # -------------------------------------------------------------- errors
+
+    def _error(self) -> CortexError:
+        """What the caller is told: precisely who was asked and what each of them said."""
+        for error in self.errors:
+            error.attempts = tuple(self.attempts)
+        if not self.errors:
+            return self._unsupported or self._nobody()
+        last = self.errors[-1]
+        if len(self.errors) == 1 or last.failure.kind is FailureKind.BAD_REQUEST:
+            return last
+        primary = min(self.errors, key=lambda error: PRIMARY_ORDER.index(error.failure.kind))
+        if REACTIONS[last.failure.kind].next_worker is NextWorker.NO:
+            primary = last
+        names = ", ".join(dict.fromkeys(error.worker for error in self.errors))
+        return AllWorkersFailed(
+            f"{len(self.errors)} attempts failed ({names}); the main reason is {primary}",
+            self.errors,
+            primary=primary,
+            retry_after=self._reopens_after(),
+            attempts=self.attempts,
+        )
+
+    def _nobody(self) -> NoWorkersAvailable:
+        now = trio.current_time()
+        reasons = [*self._selected.skipped, *self._refusals]
+        if unknown := self._unknown_name():
+            return NoWorkersAvailable(unknown)
+        told = "; ".join(f"{state.name} {refusal_text(refusal, now)}" for state, refusal in reasons)
+        return NoWorkersAvailable(
+            f"nobody may be asked: {told or 'there are no workers'}",
+            retry_after=_soonest((refusal.until for _, refusal in reasons), now),
+        )
+
+    def _unknown_name(self) -> str | None:
+        """A name nobody has is a mistake of the caller's; say which names there are."""
+        states, wanted = self._runtime.table.workers.values(), self._wanted
+        for what, name, known in (
+            ("worker", wanted.worker, [state.name for state in states]),
+            ("provider", wanted.provider, [state.kind.name for state in states]),
+            ("model", wanted.model, [model for state in states for model in state.models]),
+        ):
+            named = what != "model" or (wanted.worker is None and wanted.provider is None)
+            if name is not None and named and name not in known:
+                listed = ", ".join(dict.fromkeys(known)) or "none"
+                return f"there is no {what} {name!r}; there are: {listed}"
+        return None
+
+    def _reopens_after(self) -> float | None:
+        """Seconds until the first of those asked may be asked again."""
+        now, model = trio.current_time(), self._wanted.model
+        untils = [now + e.failure.retry_after for e in self.errors if e.failure.retry_after is not None]
+        for state in {id(c.state): c.state for c in self._selected.order}.values():
+            refusal = state.refusal(model or state.models[0], now)
+            if refusal is not None:
+                untils.append(refusal.until)
+        return _soonest(untils, now)
+
+
+def _soonest(untils: Iterable[float], now: float) -> float | None:
+    finite = [until for until in untils if math.isfinite(until)]
+    return max(0.0, min(finite) - now) if finite else None

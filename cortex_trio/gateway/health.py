@@ -1,0 +1,127 @@
+"""Are the quiet ones well? Free requests to every worker, in parallel, each bounded, none ever a completion.
+
+The deciding is `health_of`, a pure function; the asking runs in whoever asks: the HealthMonitor between its own
+messages, which nobody waits for, or the caller of `Cortex.check_health`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Literal
+
+import trio
+
+from ..failures import Failure, FailureKind, classify
+from ..otp import GenServer
+from ..wire.codec import HttpRequest
+from .calls import patiently
+from .registry import WorkerRegistry
+from .runtime import Runtime
+from .secrets import ApiKey
+from .transport import TransportFailed
+from .worker import Checked, Worker, WorkerState
+
+Status = Literal["available", "unavailable", "quota_exceeded", "rate_limited"]
+
+JITTER = 0.1
+BODY_LIMIT = 4 * 1024 * 1024
+"""Bytes of a health answer that are read: a list of models is long, but not that long."""
+
+
+def health_of(failure: Failure | None) -> tuple[Status, FailureKind | None] | None:
+    """What a health request's outcome says of a worker; None: nothing, keep what real traffic showed."""
+    if failure is None:
+        return "available", None
+    match failure.kind:
+        case FailureKind.PERMISSION if failure.status == HTTPStatus.UNAUTHORIZED:
+            return None  # OpenAI's "Missing scopes": a restricted key may not list models and still chats
+        case FailureKind.CREDENTIAL | FailureKind.PERMISSION | FailureKind.QUOTA:
+            return "quota_exceeded", failure.kind
+        case FailureKind.RATE_LIMIT:
+            return "rate_limited", failure.kind
+        case _:
+            return "unavailable", failure.kind
+
+
+async def check_all(runtime: Runtime, *, only_quiet: bool = False) -> None:
+    """Check every worker, all at once; with `only_quiet` skip those whose real traffic is fresher than a round."""
+    now, interval = trio.current_time(), runtime.config.health_check_interval
+    async with trio.open_nursery() as nursery:
+        for state in list(runtime.table.workers.values()):
+            if not (only_quiet and now - state.last_served < interval) and not state.draining:
+                nursery.start_soon(check_worker, runtime, state)
+    await patiently(runtime.registry, WorkerRegistry.health_checked)
+
+
+async def check_worker(runtime: Runtime, state: WorkerState) -> None:
+    """Ask one worker and tell its actor the verdict. A request that hangs is a verdict, too."""
+    answer = await ask_free(runtime, state, state.kind.health, runtime.config.health_check_timeout)
+    failure = answer if isinstance(answer, Failure) else None
+    if isinstance(answer, bytes) and state.kind.health_lists_models:
+        failure = _model_is_missing(state, answer)
+    verdict = health_of(failure)
+    if verdict is not None:
+        state.ref.cast(Worker.checked, Checked(*verdict, trio.current_time()))
+
+
+def _key(runtime: Runtime, state: WorkerState) -> ApiKey | None:
+    """A key that is not resting, if there is one: a probe need not repeat what a rest already says."""
+    states = runtime.ring.states(state.name)
+    now, model = trio.current_time(), state.models[0]
+    free = (known.key for known in states if known.rest(model, now) is None)
+    return next(free, states[0].key if states else None)
+
+
+async def ask_free(
+    runtime: Runtime, state: WorkerState, request: HttpRequest, timeout: float
+) -> bytes | Failure:
+    """Send a request that costs nothing and return its whole body, or what its failing proves."""
+    key, body = _key(runtime, state), bytearray()
+    with trio.move_on_after(timeout):
+        try:
+            answer = await state.connections.send(request, key, connect_timeout=timeout)
+            try:
+                while len(body) < BODY_LIMIT and (data := await answer.receive()):
+                    body += data
+            finally:
+                await answer.aclose()
+        except TransportFailed as error:
+            return error.failure
+        if 200 <= answer.status < 300:
+            return bytes(body)
+        secrets = (key.reveal(),) if key else ()
+        return classify(answer.status, answer.headers, bytes(body), now=datetime.now(UTC), secrets=secrets)
+    return Failure(FailureKind.STALLED, f"no answer within {timeout:g} s", phase="body")
+
+
+def _model_is_missing(state: WorkerState, body: bytes) -> Failure | None:
+    """A local server that lists what it can serve: is the default model among it? `name` means `name:latest`."""
+    try:
+        served = state.kind.dialect.decode_models(body)
+    except ValueError as error:
+        return Failure(FailureKind.PROTOCOL, f"the list of models cannot be read: {error}")
+    wanted = state.models[0]
+    if wanted in served or f"{wanted}:latest" in served:
+        return None
+    return Failure(FailureKind.MODEL_NOT_FOUND, f"the model {wanted!r} is not there")
+
+
+class HealthMonitor(GenServer):
+    """Runs a round of checks every `health_check_interval` seconds, a little jittered; 0 means never."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def init(self) -> None:
+        self._schedule()
+
+    async def handle_info(self, message: object) -> None:
+        if message == "check":
+            await check_all(self._runtime, only_quiet=True)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        interval = self._runtime.config.health_check_interval
+        if interval > 0:
+            self.send_after(interval * (1 + JITTER * (self._runtime.random.random() - 0.5)), "check")

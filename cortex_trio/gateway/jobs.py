@@ -1,0 +1,89 @@
+"""What a call is about: a chat, or embeddings.
+
+The failover loop knows neither; it asks the job for bytes and for a decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, final
+
+import attrs
+
+from ..events import Finished, FinishReason, Vectors, WireEvent
+from ..failures import Failure, FailureKind
+from ..messages import ChatRequest
+from ..wire.codec import Decoder, Dialect, HttpRequest
+from .selection import Candidate
+
+EMBED_LIMIT = 128 * 1024 * 1024
+"""Bytes of embeddings: 2,048 vectors of 3,072 numbers in JSON are about 60 MB."""
+
+
+class Job(Protocol):
+    """Pure: what to send to a candidate, and how to read what comes back."""
+
+    def encode(self, candidate: Candidate) -> HttpRequest:
+        """Raises wire.codec.Unsupported where the candidate's wire has no way to say it."""
+        ...
+
+    def decoder(self, candidate: Candidate) -> Decoder: ...
+
+
+@final
+@attrs.frozen
+class ChatJob:
+    request: ChatRequest
+
+    def encode(self, candidate: Candidate) -> HttpRequest:
+        kind = candidate.state.kind
+        return kind.dialect.encode(self.request, kind.name, candidate.model)
+
+    def decoder(self, candidate: Candidate) -> Decoder:
+        return candidate.state.kind.dialect.decoder()
+
+
+@final
+@attrs.frozen
+class EmbedJob:
+    texts: tuple[str, ...]
+    dimensions: int | None
+
+    def encode(self, candidate: Candidate) -> HttpRequest:
+        kind = candidate.state.kind
+        return kind.dialect.encode_embed(self.texts, kind.name, candidate.model, self.dimensions)
+
+    def decoder(self, candidate: Candidate) -> Decoder:
+        return _EmbedDecoder(candidate.state.kind.dialect, len(self.texts))
+
+
+@final
+class _EmbedDecoder:
+    """Holds the body and decodes it at its end: one Vectors, then Finished."""
+
+    def __init__(self, dialect: Dialect, expected: int) -> None:
+        self._dialect = dialect
+        self._expected = expected
+        self._body = bytearray()
+        self.done = False
+
+    def feed(self, data: bytes) -> list[WireEvent]:
+        self._body += data
+        if len(self._body) > EMBED_LIMIT:
+            return self._failed(f"embeddings of more than {EMBED_LIMIT:,} bytes")
+        return []
+
+    def finish(self) -> list[WireEvent]:
+        try:
+            vectors: Sequence[Sequence[float]] = self._dialect.decode_embed(bytes(self._body))
+        except ValueError as error:
+            return self._failed(str(error))
+        if len(vectors) != self._expected:
+            return self._failed(f"{len(vectors)} vectors came for {self._expected} texts")
+        self.done = True
+        return [Vectors(vectors), Finished(FinishReason.STOP)]
+
+    def _failed(self, message: str) -> list[WireEvent]:
+        self.done = True
+        self._body.clear()
+        return [Failure(FailureKind.PROTOCOL, message, phase="body")]

@@ -1,0 +1,193 @@
+"""Who is asked next, and after which pause: the failover rules as a pure state machine. No clock, no I/O.
+
+`next` says whom to ask, `learn` and `refuse` say what came of it. The rules, in the order in which they are
+tried after a failure, by its row of `failures.REACTIONS`:
+
+1. a failure that is the caller's own ends the call;
+2. another key of the same worker, if a key was the trouble;
+3. the same worker once more, after a short pause, if a repeat may help and nothing was delivered;
+4. the next worker (after context_length: only one whose window is known to be larger);
+5. when all were asked: whoever said when to come back, if that fits the deadline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import final
+
+import attrs
+
+from ..failures import REACTIONS, Failure, NextKey, NextWorker, SameWorker
+from .retries import backoff
+from .secrets import ApiKey
+from .selection import Candidate
+
+TRIES_PER_WORKER = 2
+"""Requests to one worker in one call; a key that was refused says nothing of its worker and is not counted."""
+LONGEST_WAIT_SECONDS = 60.0
+WAIT_JITTER = 0.1
+"""Waiting out a Retry-After ends up to this share later, never earlier: not everybody at once."""
+WAIT_MARGIN_SECONDS = 0.01
+"""The key's own rest is counted from a moment later than ours."""
+
+
+@attrs.frozen
+class Ask:
+    """Ask `candidate` after `wait` seconds, with a key that is not in `avoid`."""
+
+    candidate: Candidate
+    wait: float = 0.0
+    avoid: frozenset[ApiKey] = frozenset()
+
+
+@attrs.define(eq=False)
+class _Tried:
+    """What this call knows of one candidate."""
+
+    candidate: Candidate
+    tries: int = 0
+    keys: set[ApiKey] = attrs.field(factory=set)  # refused in this call
+    last: Failure | None = None
+    reopens: float = math.inf  # Trio time of the earliest Retry-After one of its keys got
+    waited: bool = False
+    refused: bool = False  # it would not be admitted; it is not asked again
+    out_of_keys: bool = False
+    key_swapped: bool = False
+
+
+@final
+class Plan:
+    """One call's way through its candidates. `deadline` is the Trio time by which it must be over."""
+
+    def __init__(
+        self,
+        order: Sequence[Candidate],
+        *,
+        max_attempts: int,
+        deadline: float,
+        may_retry: Callable[[float], bool],
+        chance: Callable[[], float],
+    ) -> None:
+        self._all = [_Tried(candidate) for candidate in order]
+        self._current: _Tried | None = None
+        self._left = max_attempts
+        self._deadline = deadline
+        self._may_retry = may_retry
+        self._chance = chance
+        self._retries = 0
+        self._over = False
+        self._committed = False
+        self._window: int | None = None  # tokens of the window that was too small; 0 if unknown
+
+    # -------------------------------------------------------------- what came of it
+
+    def refuse(self) -> None:
+        """The one asked last would not be admitted, or has no (other) key: nothing was sent."""
+        tried = self._current
+        assert tried is not None
+        if tried.keys:
+            tried.out_of_keys = True  # the others rest as well; the worker itself may still be waited for
+        else:
+            tried.refused = True
+
+    def learn(self, failure: Failure, key: ApiKey | None, now: float, *, committed: bool = False) -> None:
+        """The one asked last failed. `committed`: something of its answer was delivered already."""
+        tried, reaction = self._current, REACTIONS[failure.kind]
+        assert tried is not None
+        tried.last = failure
+        if failure.phase != "connect":
+            self._left -= 1
+        if reaction.next_key is NextKey.NO or key is None:
+            tried.tries += 1
+        else:
+            tried.keys.add(key)
+        if failure.retry_after is not None:
+            tried.reopens = min(tried.reopens, now + failure.retry_after)
+        if reaction.next_worker is NextWorker.LARGER:
+            self._window = tried.candidate.state.context_window(tried.candidate.model) or 0
+        self._committed = committed
+        self._over = reaction.next_worker is NextWorker.NO
+
+    # -------------------------------------------------------------- what comes next
+
+    def next(self, now: float) -> Ask | None:
+        """Whom to ask now; None when nobody is left who might help."""
+        if self._over or self._left <= 0 or now >= self._deadline:
+            return None
+        return self._same_worker(now) or self._next_worker() or self._come_back(now)
+
+    def _same_worker(self, now: float) -> Ask | None:
+        tried = self._current
+        if tried is None or tried.last is None or tried.refused:
+            return None
+        reaction = REACTIONS[tried.last.kind]
+        swap = reaction.next_key is NextKey.YES or (
+            reaction.next_key is NextKey.ONCE and not tried.key_swapped
+        )
+        if swap and tried.keys and not self._exhausted(tried):
+            tried.key_swapped = reaction.next_key is NextKey.ONCE
+            return Ask(tried.candidate, avoid=frozenset(tried.keys))
+        once = self._same(tried.last) is SameWorker.ONCE and not self._committed
+        if once and tried.tries < TRIES_PER_WORKER and self._may_retry(now):
+            return Ask(tried.candidate, wait=self._pause(), avoid=frozenset(tried.keys))
+        return None
+
+    def _exhausted(self, tried: _Tried) -> bool:
+        return tried.out_of_keys or len(tried.keys) >= len(tried.candidate.state.config.api_keys)
+
+    def _next_worker(self) -> Ask | None:
+        for tried in self._all:
+            fresh = tried.last is None and not tried.refused
+            if fresh and self._large_enough(tried.candidate):
+                self._current = tried
+                return Ask(tried.candidate)
+        return None
+
+    def _large_enough(self, candidate: Candidate) -> bool:
+        if self._window is None:
+            return True
+        window = candidate.state.context_window(candidate.model)
+        return window is not None and window > self._window
+
+    def _come_back(self, now: float) -> Ask | None:
+        """Everybody was asked: wait for whoever may serve soonest, if there is time for it."""
+        waits = [(self._wait(tried, now), tried) for tried in self._all]
+        seconds, tried = min(waits, key=lambda pair: pair[0], default=(math.inf, None))
+        if tried is None or seconds > LONGEST_WAIT_SECONDS or now + seconds >= self._deadline:
+            return None
+        if not self._may_retry(now):
+            return None
+        tried.waited, tried.out_of_keys = True, False
+        tried.keys.clear()
+        self._current = tried
+        return Ask(tried.candidate, wait=seconds)
+
+    def _wait(self, tried: _Tried, now: float) -> float:
+        """Seconds until this one may be asked again by this call; infinity for never."""
+        if tried.last is None or tried.refused or tried.waited or tried.tries >= TRIES_PER_WORKER:
+            return math.inf
+        hint = tried.reopens - now if math.isfinite(tried.reopens) else None
+        patient = None
+        if hint is not None:
+            patient = max(hint, 0.0) * (1 + WAIT_JITTER * self._chance()) + WAIT_MARGIN_SECONDS
+        match self._same(tried.last):
+            case SameWorker.AFTER_HINT:
+                return math.inf if patient is None else patient
+            case SameWorker.AFTER_BACKOFF:
+                return self._pause() if patient is None else patient
+            case SameWorker.ONCE if self._committed:
+                return self._pause()
+            case SameWorker.ONCE | SameWorker.NEVER:
+                return math.inf
+
+    def _same(self, failure: Failure) -> SameWorker:
+        """The table's word on asking the same worker again, unless the provider itself had one."""
+        said = REACTIONS[failure.kind].same_worker
+        if failure.should_retry is False and said is not SameWorker.AFTER_HINT:
+            return SameWorker.NEVER
+        return said
+
+    def _pause(self) -> float:
+        self._retries += 1
+        return backoff(self._retries - 1, self._chance())

@@ -1,0 +1,113 @@
+"""How everybody is, as values: made from what is published, on request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+import attrs
+
+from ..failures import FailureKind
+from .keys import KeyRing
+from .worker import WorkerState
+
+STATUSES = ("available", "unavailable", "quota_exceeded", "rate_limited")
+
+
+@attrs.frozen
+class WorkerInfo:
+    """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if nobody knows."""
+
+    name: str
+    provider: str
+    models: Sequence[str]
+    priority: int
+    status: str  # "available" | "unavailable" | "quota_exceeded" | "rate_limited"
+    reason: FailureKind | None
+    in_flight: int
+    requests: int
+    failures: int
+    restarts: int
+    keys: Sequence[str]  # masked
+    since: datetime
+    reopens_in: float | None = None
+    latency: float | None = None  # moving average of the time to first token, seconds
+
+
+@attrs.frozen
+class HealthStatus:
+    """The whole gateway. `healthy`: all workers are available; `degraded`: some; `unhealthy`: none."""
+
+    total_workers: int
+    available_workers: int
+    workers_by_status: Mapping[str, int]
+    workers_by_provider: Mapping[str, Mapping[str, int]]  # {"openai": {"total": 3, "available": 2}}
+    system_health: Literal["healthy", "degraded", "unhealthy"]
+    last_health_check: datetime | None
+    workers: Mapping[str, WorkerInfo]
+
+
+def status_of(state: WorkerState, ring: KeyRing, now: float) -> tuple[str, FailureKind | None, float]:
+    """Return status, reason and the Trio time at which it may change by itself (infinity: not by itself)."""
+    model = state.models[0]
+    refusal = state.refusal(model, now)
+    if refusal is not None:
+        checked = state.checked
+        by_check = checked is not None and checked.kind is refusal.kind and math.isinf(refusal.until)
+        status = checked.status if by_check and checked else "unavailable"
+        return status, refusal.kind, refusal.until
+    blocked = ring.available(state.name, model, now)
+    if blocked is not None:
+        limited = blocked.kind is FailureKind.RATE_LIMIT
+        return "rate_limited" if limited else "quota_exceeded", blocked.kind, blocked.until
+    return "available", None, math.inf
+
+
+def worker_info(state: WorkerState, ring: KeyRing, now: float) -> WorkerInfo:
+    status, reason, until = status_of(state, ring, now)
+    return WorkerInfo(
+        name=state.name,
+        provider=state.kind.name,
+        models=tuple(state.models),
+        priority=state.priority,
+        status=status,
+        reason=reason,
+        in_flight=state.in_flight,
+        requests=state.requests,
+        failures=state.failures,
+        restarts=state.restarts,
+        keys=tuple(key.key.masked for key in ring.states(state.name)),
+        since=state.since,
+        reopens_in=max(0.0, until - now) if math.isfinite(until) else None,
+        latency=state.latency,
+    )
+
+
+def health_status(
+    states: Iterable[WorkerState], ring: KeyRing, checked: datetime | None, now: float
+) -> HealthStatus:
+    """Count; nothing here asks anybody."""
+    workers = {state.name: worker_info(state, ring, now) for state in states}
+    by_status = dict.fromkeys(STATUSES, 0)
+    by_provider: dict[str, dict[str, int]] = {}
+    for info in workers.values():
+        by_status[info.status] += 1
+        counts = by_provider.setdefault(info.provider, {"total": 0, "available": 0})
+        counts["total"] += 1
+        counts["available"] += info.status == "available"
+    available = by_status["available"]
+    return HealthStatus(
+        total_workers=len(workers),
+        available_workers=available,
+        workers_by_status=by_status,
+        workers_by_provider=by_provider,
+        system_health="unhealthy"
+        if not available
+        else "healthy"
+        if available == len(workers)
+        else "degraded",
+        last_health_check=checked,
+        workers=workers,
+    )

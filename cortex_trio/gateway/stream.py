@@ -1,0 +1,195 @@
+"""What the user holds: one answer while it arrives, read in the user's own task, at the user's own pace.
+
+Nothing is read ahead: a slow reader pauses the upstream. An interruption after something was delivered is
+answered as `on_interrupt` says; before that, failover stays invisible.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self, final
+
+from ..events import (
+    CONTENT,
+    Attempt,
+    Finished,
+    Reply,
+    ReplyBuilder,
+    Restarted,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    Vectors,
+    WireEvent,
+)
+from ..failures import CortexError, Failure, StreamInterrupted
+from ..telemetry import AnswerInterrupted, Telemetry
+from .attempt import AttemptFailed, Upstream
+from .failover import Call
+
+
+class OnInterrupt(str, enum.Enum):
+    """What happens when a stream breaks after something was delivered."""
+
+    RAISE = "raise"  # StreamInterrupted, with the partial answer
+    RESTART = "restart"  # a Restarted event, then a whole new answer from the next worker
+    CONTINUE = "continue"  # a Continued event, then the rest from the next worker
+    BUFFER = "buffer"  # nothing is delivered before the answer is whole
+
+
+@final
+class ChatStream:
+    """One answer while it arrives. Only under `async with`: leaving closes the upstream socket before it returns.
+
+    Iterate it for events, `text()` for the text alone, `collect()` for the whole Reply. Iterating raises
+    StreamInterrupted if the answer breaks off; being cancelled loses nothing but the answer.
+    """
+
+    def __init__(self, call: Call, on_interrupt: OnInterrupt, telemetry: Telemetry) -> None:
+        self._call = call
+        self._on_interrupt = on_interrupt
+        self._telemetry = telemetry
+        self._upstream: Upstream | None = None
+        self._pending: deque[WireEvent | Restarted] = deque()
+        self._builder = ReplyBuilder()
+        self._tool_call_delivered = False
+        self._delivered = False
+        self._over = False
+        self.worker = self.provider = self.model = ""
+
+    # -------------------------------------------------------------- what it is
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """The tries that are over, in order; the last one serves, once the stream has ended."""
+        return tuple(self._call.attempts)
+
+    @property
+    def usage(self) -> Usage:
+        """The newest snapshot; complete once the stream has ended."""
+        return self._builder.usage
+
+    # -------------------------------------------------------------- opening and closing
+
+    async def __aenter__(self) -> Self:
+        await self._open_next()
+        if self._on_interrupt is OnInterrupt.BUFFER:
+            await self._read_whole()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = True
+        await self._close_upstream()
+
+    async def _open_next(self) -> None:
+        """Get the next worker's stream, at its commit point."""
+        upstream = self._upstream = await self._call.open()
+        state = upstream.candidate.state
+        self.worker, self.provider, self.model = state.name, state.kind.name, upstream.candidate.model
+        self._builder = ReplyBuilder(f"{self.provider}/{self.model}")
+        self._pending.extend(upstream.held)
+
+    async def _read_whole(self) -> None:
+        """Read to the end before anything is delivered; whatever breaks on the way is an invisible failover."""
+        while self._upstream is not None and not self._upstream.finished:
+            try:
+                self._pending.extend(await self._upstream.receive())
+            except AttemptFailed as failed:
+                await self._give_up_on_upstream(failed.failure, committed=False)
+                self._pending.clear()
+                await self._open_next()
+        await self._close_upstream()
+
+    async def _close_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            await upstream.aclose()
+
+    # -------------------------------------------------------------- reading
+
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        while not self._pending:
+            if self._over or self._upstream is None:
+                raise StopAsyncIteration
+            try:
+                self._pending.extend(await self._upstream.receive())
+            except AttemptFailed as failed:
+                await self._interrupted(failed)
+        event = self._pending.popleft()
+        assert not isinstance(
+            event, Failure | Vectors
+        )  # an Upstream raises failures, and vectors are not chatted
+        self._builder.add(event)
+        if isinstance(event, CONTENT):
+            self._delivered = True
+            self._tool_call_delivered |= isinstance(event, ToolCallDelta)
+        elif isinstance(event, Finished):
+            self._over = True
+            await self._close_upstream()
+        return event
+
+    def text(self) -> AsyncIterator[str]:
+        """Only the text, piece by piece."""
+        return _TextOf(self)
+
+    async def collect(self) -> Reply:
+        """Read to the end and return the whole answer."""
+        async for _ in self:
+            pass
+        return self._reply()
+
+    def _reply(self) -> Reply:
+        return self._builder.reply(
+            worker=self.worker, provider=self.provider, model=self.model, attempts=self.attempts
+        )
+
+    # -------------------------------------------------------------- interruptions
+
+    async def _interrupted(self, failed: AttemptFailed) -> None:
+        """The answer broke off: prepare what `on_interrupt` promises, or raise StreamInterrupted."""
+        failure, worker, partial = failed.failure, self.worker, self._reply()
+        self._telemetry.emit(AnswerInterrupted(worker, failure, self._on_interrupt.value))
+        await self._give_up_on_upstream(failure, committed=True)
+        restart = self._on_interrupt is OnInterrupt.RESTART and not self._tool_call_delivered
+        try:
+            if restart:
+                await self._open_next()
+        except CortexError as error:
+            self._over = True
+            raise StreamInterrupted(failure, worker, self.attempts, partial) from error
+        if not restart:
+            self._over = True
+            raise StreamInterrupted(failure, worker, self.attempts, partial) from failed
+        self._pending.appendleft(Restarted(failure, self.worker))
+
+    async def _give_up_on_upstream(self, failure: Failure, *, committed: bool) -> None:
+        upstream = self._upstream
+        assert upstream is not None  # it is what failed
+        await self._close_upstream()
+        self._call.failed(upstream.candidate, upstream, failure, committed=committed)
+
+
+@final
+class _TextOf:
+    """An object and not a generator: one that is left by `break` owes nothing to the garbage collector."""
+
+    def __init__(self, stream: ChatStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            event = await self._stream.__anext__()
+            if isinstance(event, TextDelta):
+                return event.text

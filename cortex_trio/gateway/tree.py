@@ -1,0 +1,73 @@
+"""The supervision tree, declared where it reads like a picture.
+
+cortex                one_for_one
+├── registry          WorkerRegistry    who is here and how they are
+├── keys              KeyManager        whose turn it is, who is resting
+├── workers           Workers           one_for_one over one Worker per configured provider
+│   ├── openai        Worker
+│   └── ollama        Worker
+└── health            HealthMonitor     asks quiet workers whether they are well
+
+What must survive a crash was made before the tree and is handed in: the worker table, the key ring, each
+worker's connections. So any of these may be killed at any moment and nothing is forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from ..otp import Child, DynamicSupervisor, Supervisor
+from .calls import patiently
+from .health import HealthMonitor
+from .keys import KeyManager
+from .registry import WorkerRegistry
+from .runtime import Runtime
+from .worker import Worker, WorkerState
+
+ROOT_RESTARTS = 5
+WORKER_RESTARTS = 20
+WINDOW_SECONDS = 5.0
+"""More restarts than these in the window, and the gateway gives up, loudly: something is wrong with us."""
+
+
+def cortex_tree(runtime: Runtime) -> Supervisor:
+    """Build the root supervisor; `otp.run` runs it."""
+    return Supervisor(
+        [
+            Child(ref=runtime.registry, start=lambda: WorkerRegistry(runtime.table)),
+            Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring)),
+            Child(ref=runtime.workers, start=lambda: Workers(runtime), shutdown=math.inf),
+            Child(ref=runtime.health, start=lambda: HealthMonitor(runtime)),
+        ],
+        max_restarts=ROOT_RESTARTS,
+        max_seconds=WINDOW_SECONDS,
+        report=runtime.telemetry.emit,
+    )
+
+
+class Workers(DynamicSupervisor):
+    """One Worker per entry of the worker table, there again when this supervisor itself was restarted."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(
+            max_restarts=WORKER_RESTARTS, max_seconds=WINDOW_SECONDS, report=runtime.telemetry.emit
+        )
+        self._runtime = runtime
+
+    async def init(self) -> None:
+        for state in list(self._runtime.table.workers.values()):
+            await self.start_child(worker_child(self._runtime, state))
+
+
+def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
+    """The child spec of one worker; its state is older than the child and outlives it."""
+
+    async def register(state: WorkerState) -> None:
+        await patiently(runtime.registry, WorkerRegistry.register, state)
+
+    def may_eject(state: WorkerState) -> bool:
+        return runtime.table.may_eject(state, trio.current_time())
+
+    return Child(ref=state.ref, start=lambda: Worker(state, register, may_eject))
