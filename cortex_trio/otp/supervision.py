@@ -189,6 +189,7 @@ class AbstractSupervisor(GenServer):
                 try:
                     await self._start(member)
                 except StartFailed as error:
+                    self._report(ReportKind.START_ERROR, member, error.reason)
                     delay = await self._prepare_restart(member, decision, error.reason)
                     self._start_later(member, decision, delay)
                     return
@@ -209,7 +210,10 @@ class AbstractSupervisor(GenServer):
             raise Reject(error) from error
 
     async def _start(self, member: Member) -> None:
-        """Start a child and wait for its init. Raises StartFailed; one that chose Ignore is left stopped."""
+        """Start a child and wait for its init. Raises StartFailed; one that chose Ignore is left stopped.
+
+        A failure is not reported here: where a caller asked for the start, the caller is told.
+        """
         process = self._spawn(member)
         # Not nursery.start: until started() the child would obey our caller's cancellation instead of us, and a
         # shielded child whose start is cancelled blocks it for ever (python-trio/trio#2895).
@@ -223,7 +227,6 @@ class AbstractSupervisor(GenServer):
         if process.ignored:
             self._settle(member, child_stopped(member.spec.restart))
             return
-        self._report(ReportKind.START_ERROR, member, process.reason)
         raise StartFailed(member.spec.id, process.reason)
 
     @trio.lowlevel.enable_ki_protection

@@ -23,7 +23,7 @@ from .intensity import RestartIntensity
 from .process import Process
 from .reasons import Shutdown, error_of, is_abnormal
 from .ref import Ref
-from .reports import Observer
+from .reports import Observer, ReportKind
 from .supervision import AbstractSupervisor, Member
 
 
@@ -67,7 +67,11 @@ class Supervisor(AbstractSupervisor):
         for child in (member.spec for member in members):
             require(not child.ref.alive, f"child {child.id!r}: ref is already behind a running process")
         for member in members:
-            await self._start(member)
+            try:
+                await self._start(member)
+            except StartFailed as error:
+                self._report(ReportKind.START_ERROR, member, error.reason)
+                raise
 
     async def start_child(self, child: Child[Any]) -> None:
         """Add and start. Reject(StartFailed) leaves no trace; Reject(AlreadyStarted / AlreadyPresent)."""
