@@ -23,7 +23,7 @@ from ..failures import Failure, FailureKind, classify, empty_bucket_reset
 from ..failures.kinds import Phase
 from ..wire.codec import Decoder, HttpRequest
 from .admission import Slips, give_back
-from .jobs import Job
+from .jobs import EmbedJob, Job
 from .keys import KeyManager
 from .runtime import Runtime
 from .secrets import ApiKey
@@ -150,9 +150,8 @@ class Upstream:
         content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == "text/html":
             raise self._failed(_protocol("the answer is an HTML page"))
-        if (
-            content_type == "application/json"
-        ):  # streaming was asked for, a whole answer came: read it all the same
+        if content_type == "application/json" and not isinstance(self._job, EmbedJob):
+            # Streaming was asked for and a whole answer came: it is read all the same.
             self._decoder = WholeBody(self.candidate.state.kind.dialect, self._decoder)
 
     async def _wait_for_content(self) -> None:

@@ -13,25 +13,25 @@ from ..failures import (
     ConfigError,
     Failure,
     FailureKind,
-    InvalidRequest,
     NoWorkersAvailable,
     ProviderError,
 )
-from ..messages import ChatRequest, Document, Messages, Tool, messages_from, tools_from
+from ..messages import Document, Messages, Tool
 from ..otp import AlreadyRegistered, DynamicSupervisor, Ref, StartFailed, describe, run
 from ..telemetry import Telemetry, WorkerAdded, WorkerRemoved
 from .calls import patiently
 from .config import Config, WorkerConfig, worker_config_from
-from .failover import Call, CallOptions
+from .failover import Call
 from .flat import open_flat_nursery
 from .health import ask_free, check_all
-from .jobs import ChatJob, EmbedJob
+from .jobs import ChatJob, EmbedJob, without_unable
 from .keys import KeyManager, KeyRing
+from .options import CallOptions, Chat, chat_from, positive, texts_from
 from .registry import WorkerRegistry, WorkerTable
 from .runtime import Runtime
 from .selection import Wanted, explain
 from .status import HealthStatus, WorkerInfo, health_status, worker_info
-from .stream import ChatStream, OnInterrupt
+from .stream import ChatStream
 from .transport import Connections, MakeTransport
 from .tree import cortex_tree, worker_child
 from .worker import Worker, WorkerState
@@ -121,37 +121,33 @@ class Cortex:
         InvalidRequest, NoWorkersAvailable, ProviderError or AllWorkersFailed. Cancelling, or leaving early,
         closes the upstream connection before control returns.
         """
-        request = ChatRequest(
-            messages=messages_from(messages),
-            max_tokens=_positive("max_tokens", max_tokens, int),
+        chat = chat_from(
+            messages,
+            model=model,
+            provider=provider,
+            worker=worker,
+            max_tokens=max_tokens,
             temperature=temperature,
             top_p=top_p,
-            stop=_stops(stop),
-            tools=tools_from(tools),
+            stop=stop,
+            tools=tools,
             tool_choice=tool_choice,
             response_schema=response_schema,
             reasoning=reasoning,
-            documents=tuple(documents) if documents is not None else None,
+            documents=documents,
             extra_body=extra_body,
+            on_interrupt=on_interrupt,
+            first_token_timeout=first_token_timeout,
+            idle_timeout=idle_timeout,
+            hedge_after=hedge_after,
+            max_attempts=max_attempts,
         )
-        return self._open(
-            request,
-            Wanted(model, provider, worker, request),
-            CallOptions(
-                first_token_timeout=_positive("first_token_timeout", first_token_timeout, float),
-                idle_timeout=_positive("idle_timeout", idle_timeout, float),
-                hedge_after=_positive("hedge_after", hedge_after, float),
-                max_attempts=_positive("max_attempts", max_attempts, int),
-            ),
-            _on_interrupt(on_interrupt),
-        )
+        return self._open(chat)
 
     @asynccontextmanager
-    async def _open(
-        self, request: ChatRequest, wanted: Wanted, options: CallOptions, on_interrupt: OnInterrupt
-    ) -> AsyncIterator[ChatStream]:
-        call = Call(self._runtime, ChatJob(request), wanted, options)
-        async with ChatStream(call, on_interrupt, self._runtime.telemetry) as stream:
+    async def _open(self, chat: Chat) -> AsyncIterator[ChatStream]:
+        call = Call(self._runtime, ChatJob(chat.request), chat.wanted, chat.options)
+        async with ChatStream(call, chat, self._runtime.telemetry) as stream:
             yield stream
 
     async def complete(self, messages: Messages, **options: Any) -> Reply:
@@ -171,8 +167,7 @@ class Cortex:
         dimensions: int | None = None,
     ) -> Sequence[Sequence[float]]:
         """One vector per text, in order, with the same failover as `chat`. Raises as entering `chat` does."""
-        checked = _texts(texts)
-        job = EmbedJob(checked, _positive("dimensions", dimensions, int))
+        job = EmbedJob(texts_from(texts), positive("dimensions", dimensions, whole=True))
         call = Call(self._runtime, job, Wanted(model, provider, embed=True), CallOptions())
         async with await call.open() as upstream:
             return next(event.vectors for event in upstream.held if isinstance(event, Vectors))
@@ -212,11 +207,11 @@ class Cortex:
     def explain(self, messages: Messages, **options: Any) -> str:
         """Which workers would be tried, in which order, and why the others would not. Sends nothing.
 
-        `options` as in `chat`; only `model`, `provider` and `worker` and the size of the request matter.
+        Options and InvalidRequest as in `chat`.
         """
-        request = ChatRequest(messages=messages_from(messages))
-        wanted = Wanted(options.get("model"), options.get("provider"), options.get("worker"), request)
-        return explain(self._runtime.select(wanted, peek=True), trio.current_time())
+        chat = chat_from(messages, **options)
+        selected = self._runtime.select(chat.wanted, peek=True)
+        return explain(without_unable(selected, ChatJob(chat.request)), trio.current_time())
 
     def tree(self) -> str:
         """The supervision tree as it is now: states, restarts."""
@@ -255,32 +250,3 @@ class Cortex:
         await patiently(runtime.keys, KeyManager.remove, name)
         await state.connections.aclose()
         runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
-
-
-def _positive(name: str, value: Any, kind: type[int] | type[float]) -> Any:
-    """An option that is a positive number or None; anything else is the caller's mistake, found before sending."""
-    allowed = int if kind is int else int | float
-    if value is None or (isinstance(value, allowed) and not isinstance(value, bool) and value > 0):
-        return value
-    raise InvalidRequest(f"{name}: a positive {kind.__name__} or None is allowed, not {value!r:.40}")
-
-
-def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
-    checked = (texts,) if isinstance(texts, str) else tuple(texts)
-    if not checked or not all(isinstance(text, str) and text for text in checked):
-        raise InvalidRequest("texts: a non-empty str, or a sequence of them, is needed")
-    return checked
-
-
-def _stops(stop: Sequence[str] | None) -> tuple[str, ...] | None:
-    if stop is None:
-        return None
-    return (stop,) if isinstance(stop, str) else tuple(stop)
-
-
-def _on_interrupt(how: str) -> OnInterrupt:
-    try:
-        return OnInterrupt(how)
-    except ValueError:
-        allowed = ", ".join(repr(option.value) for option in OnInterrupt)
-        raise InvalidRequest(f"on_interrupt: one of {allowed} is allowed, not {how!r:.40}") from None

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable
 from typing import final
 
-import attrs
 import trio
 
 from ..events import Attempt
@@ -29,7 +28,9 @@ from ..failures import (
 from ..wire.codec import Unsupported
 from .admission import check_out
 from .attempt import AttemptFailed, Timers, Upstream
-from .jobs import Job
+from .flat import open_flat_nursery
+from .jobs import Job, cannot_be_told
+from .options import CallOptions
 from .plan import Ask, Plan
 from .runtime import Runtime
 from .selection import Candidate, Selected, Wanted, refusal_text
@@ -38,16 +39,6 @@ from .worker import Refusal, WorkerState
 log = logging.getLogger("cortex_trio")
 
 LEDGER_LIMIT = 32
-
-
-@attrs.frozen(kw_only=True)
-class CallOptions:
-    """How patient one call is, in seconds; None stands for the worker's or the configuration's number."""
-
-    first_token_timeout: float | None = None
-    idle_timeout: float | None = None
-    hedge_after: float | None = None
-    max_attempts: int | None = None
 
 
 @final
@@ -63,6 +54,8 @@ class Call:
         self._options = options
         self._wanted = wanted
         self._unsupported: Unsupported | None = None
+        self._sent = 0
+        self._last_asked: Candidate | None = None
         self._refusals: list[tuple[WorkerState, Refusal]] = []
         self._until = min(now + config.total_timeout, trio.current_effective_deadline())
         self._selected: Selected = runtime.select(wanted)
@@ -84,10 +77,51 @@ class Call:
         while ask := self._plan.next(trio.current_time()):
             if ask.wait:
                 await trio.sleep(ask.wait)
-            upstream = await self._ask(ask)
+            upstream = await (self._race(ask) if self._options.hedge_after else self._ask(ask))
             if upstream is not None:
                 return upstream
         raise self._error()
+
+    @property
+    def last_asked(self) -> Candidate | None:
+        """Who failed last."""
+        return self._last_asked
+
+    def change_job(self, job: Job, *, ask_again: Candidate | None = None) -> None:
+        """Ask for something else from here on, of `ask_again` as well, which refused what was asked before."""
+        self._job = job
+        self._plan.change(ask_again)
+
+    async def _race(self, ask: Ask) -> Upstream | None:
+        """Ask, and if no content came within `hedge_after` seconds ask the next worker as well.
+
+        The first content wins; the other is cancelled, which closes its socket and enters it in the ledger.
+        """
+        winner: Upstream | None = None
+        racing = 0
+
+        async def run(ask: Ask) -> None:
+            nonlocal winner, racing
+            racing += 1
+            upstream = await self._ask(ask)
+            racing -= 1
+            if upstream is not None and winner is not None:
+                await upstream.aclose()  # both came in the same moment
+            elif upstream is not None or not racing:
+                winner = upstream
+                nursery.cancel_scope.cancel()
+
+        try:
+            async with open_flat_nursery() as nursery:
+                nursery.start_soon(run, ask)
+                await trio.sleep(self._options.hedge_after or 0)
+                if second := self._plan.hedge(trio.current_time()):
+                    nursery.start_soon(run, second)
+        except BaseException:
+            if winner is not None:
+                await winner.aclose()
+            raise
+        return winner
 
     async def _ask(self, ask: Ask) -> Upstream | None:
         candidate = ask.candidate
@@ -95,7 +129,7 @@ class Call:
             http_request = self._job.encode(candidate)
         except Unsupported as error:
             self._unsupported = self._unsupported or error
-            self._refuse(candidate, Refusal(f"cannot be told {error.what}"))
+            self._refuse(candidate, cannot_be_told(error))
             return None
         except Exception as error:
             log.exception("the dialect %s raised; please report it", candidate.state.kind.dialect.name)
@@ -106,6 +140,7 @@ class Call:
         if isinstance(slips, Refusal):
             self._refuse(candidate, slips)
             return None
+        self._sent += 1
         upstream = Upstream(
             self._runtime,
             candidate,
@@ -113,7 +148,7 @@ class Call:
             http_request,
             slips,
             self._timers(candidate),
-            len(self.attempts) + 1,
+            self._sent,
             self._record,
         )
         try:
@@ -139,16 +174,18 @@ class Call:
     ) -> None:
         """Learn from an attempt that is over; `committed` if something of its answer was delivered."""
         key = upstream.key if upstream else None
-        self._plan.learn(failure, key, trio.current_time(), committed=committed)
+        self._plan.learn(candidate, failure, key, trio.current_time(), committed=committed)
+        self._last_asked = candidate
         self.errors.append(ProviderError(failure, candidate.state.name))
 
     def _refuse(self, candidate: Candidate, refusal: Refusal) -> None:
-        self._plan.refuse()
+        self._plan.refuse(candidate)
         self._refusals.append((candidate.state, refusal))
 
     def _record(self, attempt: Attempt) -> None:
         if len(self.attempts) < LEDGER_LIMIT:
             self.attempts.append(attempt)
+            self.attempts.sort(key=lambda attempt: attempt.number)  # hedged ones end out of turn
 
     # -------------------------------------------------------------- errors
 

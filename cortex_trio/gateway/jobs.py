@@ -12,9 +12,10 @@ import attrs
 
 from ..events import Finished, FinishReason, Vectors, WireEvent
 from ..failures import Failure, FailureKind
-from ..messages import ChatRequest
-from ..wire.codec import Decoder, Dialect, HttpRequest
-from .selection import Candidate
+from ..messages import ChatRequest, assistant, user
+from ..wire.codec import Decoder, Dialect, HttpRequest, Unsupported
+from .selection import Candidate, Selected
+from .worker import Refusal
 
 EMBED_LIMIT = 128 * 1024 * 1024
 """Bytes of embeddings: 2,048 vectors of 3,072 numbers in JSON are about 60 MB."""
@@ -30,6 +31,22 @@ class Job(Protocol):
     def decoder(self, candidate: Candidate) -> Decoder: ...
 
 
+def cannot_be_told(error: Unsupported) -> Refusal:
+    return Refusal(f"cannot be told {error.what}")
+
+
+def without_unable(selected: Selected, job: Job) -> Selected:
+    """The same selection, with those moved to `skipped` whose wire has no way to say what `job` wants."""
+    order, skipped = [], list(selected.skipped)
+    for candidate in selected.order:
+        try:
+            job.encode(candidate)
+            order.append(candidate)
+        except Unsupported as error:
+            skipped.append((candidate.state, cannot_be_told(error)))
+    return Selected(tuple(order), tuple(skipped))
+
+
 @final
 @attrs.frozen
 class ChatJob:
@@ -38,6 +55,32 @@ class ChatJob:
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.state.kind
         return kind.dialect.encode(self.request, kind.name, candidate.model)
+
+    def decoder(self, candidate: Candidate) -> Decoder:
+        return candidate.state.kind.dialect.decoder()
+
+
+CONTINUE_PLEASE = (
+    "Your answer was cut off. Continue it exactly where it stops: no repetition, no comment, "
+    "no apology, only the rest."
+)
+
+
+@final
+@attrs.frozen
+class ContinueJob:
+    """The rest of an answer of which `partial` was delivered already."""
+
+    request: ChatRequest
+    partial: str
+
+    def encode(self, candidate: Candidate) -> HttpRequest:
+        kind = candidate.state.kind
+        begun = assistant(self.partial)
+        prefix = candidate.model.startswith(kind.prefill)
+        turns = (begun,) if prefix else (begun, user(CONTINUE_PLEASE))
+        request = attrs.evolve(self.request, messages=(*self.request.messages, *turns))
+        return kind.dialect.encode(request, kind.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
         return candidate.state.kind.dialect.decoder()

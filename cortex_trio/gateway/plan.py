@@ -46,6 +46,7 @@ class _Tried:
     """What this call knows of one candidate."""
 
     candidate: Candidate
+    asked: bool = False
     tries: int = 0
     keys: set[ApiKey] = attrs.field(factory=set)  # refused in this call
     last: Failure | None = None
@@ -82,19 +83,26 @@ class Plan:
 
     # -------------------------------------------------------------- what came of it
 
-    def refuse(self) -> None:
-        """The one asked last would not be admitted, or has no (other) key: nothing was sent."""
-        tried = self._current
-        assert tried is not None
+    def refuse(self, candidate: Candidate) -> None:
+        """It would not be admitted, or has no (other) key: nothing was sent."""
+        tried = self._current = self._of(candidate)
         if tried.keys:
             tried.out_of_keys = True  # the others rest as well; the worker itself may still be waited for
         else:
             tried.refused = True
 
-    def learn(self, failure: Failure, key: ApiKey | None, now: float, *, committed: bool = False) -> None:
-        """The one asked last failed. `committed`: something of its answer was delivered already."""
-        tried, reaction = self._current, REACTIONS[failure.kind]
-        assert tried is not None
+    def learn(
+        self,
+        candidate: Candidate,
+        failure: Failure,
+        key: ApiKey | None,
+        now: float,
+        *,
+        committed: bool = False,
+    ) -> None:
+        """It failed. `committed`: something of its answer was delivered already."""
+        tried, reaction = self._of(candidate), REACTIONS[failure.kind]
+        self._current = tried
         tried.last = failure
         if failure.phase != "connect":
             self._left -= 1
@@ -109,6 +117,17 @@ class Plan:
         self._committed = committed
         self._over = reaction.next_worker is NextWorker.NO
 
+    def change(self, candidate: Candidate | None) -> None:
+        """From now on something else is asked for: what was wrong with the request proves nothing any more."""
+        self._over, self._window = False, None
+        if candidate is not None:
+            tried = self._of(candidate)
+            tried.last, tried.tries = None, max(0, tried.tries - 1)
+            tried.asked = tried.refused = False
+
+    def _of(self, candidate: Candidate) -> _Tried:
+        return next(tried for tried in self._all if tried.candidate is candidate)
+
     # -------------------------------------------------------------- what comes next
 
     def next(self, now: float) -> Ask | None:
@@ -116,6 +135,10 @@ class Plan:
         if self._over or self._left <= 0 or now >= self._deadline:
             return None
         return self._same_worker(now) or self._next_worker() or self._come_back(now)
+
+    def hedge(self, now: float) -> Ask | None:
+        """Whom to ask as well, while the one asked last is still silent."""
+        return None if self._left <= 1 or now >= self._deadline else self._next_worker()
 
     def _same_worker(self, now: float) -> Ask | None:
         tried = self._current
@@ -138,9 +161,9 @@ class Plan:
 
     def _next_worker(self) -> Ask | None:
         for tried in self._all:
-            fresh = tried.last is None and not tried.refused
+            fresh = not tried.asked and not tried.refused
             if fresh and self._large_enough(tried.candidate):
-                self._current = tried
+                tried.asked = True
                 return Ask(tried.candidate)
         return None
 
@@ -160,7 +183,6 @@ class Plan:
             return None
         tried.waited, tried.out_of_keys = True, False
         tried.keys.clear()
-        self._current = tried
         return Ask(tried.candidate, wait=seconds)
 
     def _wait(self, tried: _Tried, now: float) -> float:

@@ -6,15 +6,15 @@ answered as `on_interrupt` says; before that, failover stays invisible.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self, final
 
 from ..events import (
     CONTENT,
     Attempt,
+    Continued,
     Finished,
     Reply,
     ReplyBuilder,
@@ -26,19 +26,13 @@ from ..events import (
     Vectors,
     WireEvent,
 )
-from ..failures import CortexError, Failure, StreamInterrupted
+from ..failures import AllWorkersFailed, CortexError, Failure, ProviderError, StreamInterrupted
 from ..telemetry import AnswerInterrupted, Telemetry
 from .attempt import AttemptFailed, Upstream
 from .failover import Call
-
-
-class OnInterrupt(str, enum.Enum):
-    """What happens when a stream breaks after something was delivered."""
-
-    RAISE = "raise"  # StreamInterrupted, with the partial answer
-    RESTART = "restart"  # a Restarted event, then a whole new answer from the next worker
-    CONTINUE = "continue"  # a Continued event, then the rest from the next worker
-    BUFFER = "buffer"  # nothing is delivered before the answer is whole
+from .jobs import ChatJob, ContinueJob
+from .options import Chat, OnInterrupt
+from .overlap import Overlap
 
 
 @final
@@ -49,12 +43,14 @@ class ChatStream:
     StreamInterrupted if the answer breaks off; being cancelled loses nothing but the answer.
     """
 
-    def __init__(self, call: Call, on_interrupt: OnInterrupt, telemetry: Telemetry) -> None:
+    def __init__(self, call: Call, chat: Chat, telemetry: Telemetry) -> None:
         self._call = call
-        self._on_interrupt = on_interrupt
+        self._request = chat.request
+        self._on_interrupt = chat.on_interrupt
         self._telemetry = telemetry
         self._upstream: Upstream | None = None
-        self._pending: deque[WireEvent | Restarted] = deque()
+        self._pending: deque[WireEvent | Restarted | Continued] = deque()
+        self._overlap: Overlap | None = None  # while the start of a continuation may be a repetition
         self._builder = ReplyBuilder()
         self._tool_call_delivered = False
         self._delivered = False
@@ -92,14 +88,29 @@ class ChatStream:
         upstream = self._upstream = await self._call.open()
         state = upstream.candidate.state
         self.worker, self.provider, self.model = state.name, state.kind.name, upstream.candidate.model
-        self._builder = ReplyBuilder(f"{self.provider}/{self.model}")
-        self._pending.extend(upstream.held)
+        self._receive(upstream.held)
+
+    def _receive(self, events: Iterable[WireEvent]) -> None:
+        """Line up what came; text of a continuation only once it is no repetition."""
+        if self._overlap is None:
+            self._pending.extend(events)
+            return
+        for event in events:
+            if isinstance(event, TextDelta):
+                text = self._overlap.feed(event.text)
+            elif text := self._overlap.finish():
+                self._pending.append(TextDelta(text))
+                text = ""
+            if isinstance(event, TextDelta):
+                self._pending.extend([TextDelta(text)] if text else [])
+            else:
+                self._pending.append(event)
 
     async def _read_whole(self) -> None:
         """Read to the end before anything is delivered; whatever breaks on the way is an invisible failover."""
         while self._upstream is not None and not self._upstream.finished:
             try:
-                self._pending.extend(await self._upstream.receive())
+                self._receive(await self._upstream.receive())
             except AttemptFailed as failed:
                 await self._give_up_on_upstream(failed.failure, committed=False)
                 self._pending.clear()
@@ -121,7 +132,7 @@ class ChatStream:
             if self._over or self._upstream is None:
                 raise StopAsyncIteration
             try:
-                self._pending.extend(await self._upstream.receive())
+                self._receive(await self._upstream.receive())
             except AttemptFailed as failed:
                 await self._interrupted(failed)
         event = self._pending.popleft()
@@ -159,16 +170,49 @@ class ChatStream:
         failure, worker, partial = failed.failure, self.worker, self._reply()
         self._telemetry.emit(AnswerInterrupted(worker, failure, self._on_interrupt.value))
         await self._give_up_on_upstream(failure, committed=True)
-        restart = self._on_interrupt is OnInterrupt.RESTART and not self._tool_call_delivered
+        cause: Exception = failed
         try:
-            if restart:
-                await self._open_next()
+            if await self._resume(failure):
+                return
         except CortexError as error:
-            self._over = True
-            raise StreamInterrupted(failure, worker, self.attempts, partial) from error
-        if not restart:
-            self._over = True
-            raise StreamInterrupted(failure, worker, self.attempts, partial) from failed
+            cause = error
+        self._over = True
+        raise StreamInterrupted(failure, worker, self.attempts, partial) from cause
+
+    async def _resume(self, failure: Failure) -> bool:
+        """Go on with the next worker, if the user wants it; False if not. Raises CortexError if nobody can.
+
+        Never after a tool call was delivered: the user may have acted on it.
+        """
+        how, text = self._on_interrupt, self._builder.text
+        if self._tool_call_delivered or how in (OnInterrupt.RAISE, OnInterrupt.BUFFER):
+            return False
+        if how is OnInterrupt.CONTINUE and text:
+            try:
+                await self._continue(failure, text)
+                return True
+            except CortexError as error:
+                if not isinstance(error, ProviderError | AllWorkersFailed):
+                    raise
+        # Nobody would go on where the other stopped: a whole answer is better than half a one.
+        self._call.change_job(ChatJob(self._request), ask_again=self._call.last_asked)
+        await self._restart(failure)
+        return True
+
+    async def _continue(self, failure: Failure, text: str) -> None:
+        self._call.change_job(ContinueJob(self._request, text))
+        self._overlap = Overlap(text)
+        here = len(self._pending)
+        try:
+            await self._open_next()
+        except CortexError:
+            self._overlap = None
+            raise
+        self._pending.insert(here, Continued(failure, self.worker, len(text)))
+
+    async def _restart(self, failure: Failure) -> None:
+        self._overlap = None
+        await self._open_next()
         self._pending.appendleft(Restarted(failure, self.worker))
 
     async def _give_up_on_upstream(self, failure: Failure, *, committed: bool) -> None:

@@ -15,6 +15,7 @@ ANTHROPIC = Provider(
     models=HttpRequest("GET", "/v1/models?limit=1000"),
     env=("ANTHROPIC",),
     default_models=("claude-sonnet-5-5",),
+    prefill=("claude-3", "claude-haiku-4", "claude-sonnet-4-0", "claude-sonnet-4-2", "claude-sonnet-4-5"),
     headers={"anthropic-version": "2023-06-01"},
     context_windows={
         "claude-haiku-4-5": 200_000,

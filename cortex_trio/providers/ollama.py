@@ -13,6 +13,7 @@ OLLAMA = Provider(
     needs_key=False,
     health=HttpRequest("GET", "/api/tags"),
     models=HttpRequest("GET", "/api/tags"),
+    prefill=("",),
     health_lists_models=True,
     env=("OLLAMA",),
     default_models=("qwen3:4b",),

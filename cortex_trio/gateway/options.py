@@ -1,0 +1,175 @@
+"""What a caller may set on a chat, checked before anything is sent.
+
+Each mistake is one InvalidRequest that names its option and says what is allowed.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..failures import InvalidRequest
+from ..messages import ChatRequest, Document, Messages, Tool, messages_from, tools_from
+from .selection import Wanted
+
+
+class OnInterrupt(str, enum.Enum):
+    """What happens when a stream breaks after something was delivered."""
+
+    RAISE = "raise"  # StreamInterrupted, with the partial answer
+    RESTART = "restart"  # a Restarted event, then a whole new answer from the next worker
+    CONTINUE = "continue"  # a Continued event, then the rest from the next worker
+    BUFFER = "buffer"  # nothing is delivered before the answer is whole
+
+
+@attrs.frozen(kw_only=True)
+class CallOptions:
+    """How patient one call is, in seconds; None stands for the worker's or the configuration's number."""
+
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    hedge_after: float | None = None
+    max_attempts: int | None = None
+
+
+@attrs.frozen
+class Chat:
+    """One chat as it was asked for."""
+
+    request: ChatRequest
+    wanted: Wanted
+    options: CallOptions
+    on_interrupt: OnInterrupt
+
+
+def chat_from(
+    messages: Messages,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    worker: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    stop: Sequence[str] | None = None,
+    tools: Sequence[Tool | Mapping[str, Any]] | None = None,
+    tool_choice: str | None = None,
+    response_schema: Mapping[str, Any] | None = None,
+    reasoning: str | int | None = None,
+    documents: Sequence[Document] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    on_interrupt: str = "raise",
+    first_token_timeout: float | None = None,
+    idle_timeout: float | None = None,
+    hedge_after: float | None = None,
+    max_attempts: int | None = None,
+) -> Chat:
+    """Return the options of `Cortex.chat` as values. Raises InvalidRequest."""
+    request = ChatRequest(
+        messages=messages_from(messages),
+        max_tokens=positive("max_tokens", max_tokens, whole=True),
+        temperature=_number("temperature", temperature),
+        top_p=_number("top_p", top_p),
+        stop=_strings("stop", stop),
+        tools=tools_from(tools),
+        tool_choice=_tool_choice(tool_choice, tools_from(tools)),
+        response_schema=_mapping("response_schema", response_schema),
+        reasoning=_reasoning(reasoning),
+        documents=_documents(documents),
+        extra_body=_mapping("extra_body", extra_body),
+    )
+    options = CallOptions(
+        first_token_timeout=positive("first_token_timeout", first_token_timeout),
+        idle_timeout=positive("idle_timeout", idle_timeout),
+        hedge_after=positive("hedge_after", hedge_after),
+        max_attempts=positive("max_attempts", max_attempts, whole=True),
+    )
+    wanted = Wanted(
+        model=_name("model", model),
+        provider=_name("provider", provider),
+        worker=_name("worker", worker),
+        request=request,
+    )
+    return Chat(request, wanted, options, _on_interrupt(on_interrupt))
+
+
+def positive(name: str, value: Any, *, whole: bool = False) -> Any:
+    """Return `value` if it is None or a finite number above 0."""
+    kind = int if whole else int | float
+    number = isinstance(value, kind) and not isinstance(value, bool)
+    if value is None or (number and math.isfinite(value) and value > 0):
+        return value
+    wanted = "a positive whole number" if whole else "a positive number of seconds"
+    raise InvalidRequest(f"{name}: {wanted} or None is allowed, not {value!r:.40}")
+
+
+def texts_from(texts: str | Sequence[str]) -> tuple[str, ...]:
+    """Return what is to be embedded as a tuple of non-empty strings."""
+    checked = _strings("texts", texts)
+    if not checked or not all(checked):
+        raise InvalidRequest("texts: a non-empty str, or a sequence of them, is needed")
+    return checked
+
+
+def _number(name: str, value: Any) -> Any:
+    if value is None or (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+        return value
+    raise InvalidRequest(f"{name}: a number from 0 or None is allowed, not {value!r:.40}")
+
+
+def _name(name: str, value: Any) -> Any:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise InvalidRequest(f"{name}: a non-empty str or None is allowed, not {value!r:.40}")
+
+
+def _strings(name: str, value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    items = (value,) if isinstance(value, str) else value
+    if isinstance(items, Sequence) and all(isinstance(item, str) for item in items):
+        return tuple(items)
+    raise InvalidRequest(f"{name}: a str or a sequence of str is allowed, not {value!r:.40}")
+
+
+def _mapping(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, Mapping):
+        return value
+    raise InvalidRequest(f"{name}: a mapping or None is allowed, not {type(value).__name__}")
+
+
+def _tool_choice(choice: Any, tools: tuple[Tool, ...] | None) -> Any:
+    names = [tool.name for tool in tools or ()]
+    if choice is None or choice in ("auto", "none", "required", *names):
+        return choice
+    listed = ", ".join(repr(name) for name in ("auto", "none", "required", *names))
+    raise InvalidRequest(f"tool_choice: one of {listed} is allowed, not {choice!r:.40}")
+
+
+def _reasoning(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value is None or whole or (isinstance(value, str) and value):
+        return value
+    raise InvalidRequest(
+        f'reasoning: an effort like "low", "medium" or "high", or a number of tokens, not {value!r:.40}'
+    )
+
+
+def _documents(value: Any) -> tuple[Document, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, Sequence) and all(isinstance(item, Document) for item in value):
+        return tuple(value)
+    raise InvalidRequest("documents: a sequence of Document is allowed")
+
+
+def _on_interrupt(how: str) -> OnInterrupt:
+    try:
+        return OnInterrupt(how)
+    except ValueError:
+        allowed = ", ".join(repr(option.value) for option in OnInterrupt)
+        raise InvalidRequest(f"on_interrupt: one of {allowed} is allowed, not {how!r:.40}") from None
