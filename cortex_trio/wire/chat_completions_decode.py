@@ -10,9 +10,8 @@ A whole answer is read as one chunk whose `message` is its only delta.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from ..events import CitationDelta, Finished, FinishReason, Usage, UsageUpdate, WireEvent
 from ..failures import Failure, FailureKind, classify_payload
@@ -101,7 +100,7 @@ class ChatCompletionsDecoder:
             self._end(self._finished())
             return
         try:
-            chunk = _load(data)
+            chunk = load_object(data)
             if event.event == "error":  # Groq; some proxies leave out the key "error"
                 self._end(classify_payload(chunk, phase="stream"))
             else:
@@ -165,26 +164,6 @@ class ChatCompletionsDecoder:
         if reason is FinishReason.STOP and self._deltas.has_calls:
             return FinishReason.TOOL_CALLS  # OpenAI says "stop" after a call that tool_choice demanded
         return reason
-
-
-def _no_json(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_json)
-
-
-def _load(text: str) -> Json:
-    """Do what `load_object` does, at two thirds of the cost of json.loads for the text every chunk is.
-
-    raw_decode skips what loads does around it (kind of text, blanks on both sides); what is not exactly one
-    object goes the long way, which also finds the words for what is wrong.
-    """
-    try:
-        value, end = _DECODER.raw_decode(text)
-    except (ValueError, RecursionError):
-        return load_object(text)
-    return value if end == len(text) and type(value) is dict else load_object(text)
 
 
 def _choice_0(chunk: Json) -> Json | None:

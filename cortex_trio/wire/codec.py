@@ -107,7 +107,9 @@ def json_body(value: Mapping[str, Any], extra: Mapping[str, Any] | None = None) 
     """A request body: compact, UTF-8, with the caller's `extra_body` laid over it, key by key."""
     merged = {**value, **extra} if extra else value
     text = json.dumps(merged, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")  # half a surrogate pair, as a cut answer may hold, has no UTF-8 form
+    return text.encode(
+        "utf-8", "replace"
+    )  # half a surrogate pair, as a cut answer may hold, has no UTF-8 form
 
 
 def json_post(
