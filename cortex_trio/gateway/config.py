@@ -64,6 +64,18 @@ def _strings(_: object, field: attrs.Attribute[Any], value: Sequence[object]) ->
             raise ConfigError(f"{field.name}[{slot}]", "a non-empty str is needed")
 
 
+CAPABILITIES = ("tools", "images", "documents", "reasoning", "json")
+
+
+def _capabilities(value: Any) -> Any:
+    return value if value is None or isinstance(value, str) else tuple(value)
+
+
+def _known_capabilities(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (isinstance(value, str) or not set(value) <= set(CAPABILITIES)):
+        raise ConfigError(field.name, f"a list of {', '.join(CAPABILITIES)} is allowed, not {value!r:.80}")
+
+
 def _tuple_of_models(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value)
 
@@ -106,6 +118,10 @@ class WorkerConfig:
     base_url: str | None = attrs.field(default=None, validator=_base_url)
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers, repr=lambda h: f"{[*h]}")
     context_window: int | None = attrs.field(default=None, validator=_number(1, 10**9, whole=True))
+    capabilities: Sequence[str] | None = attrs.field(
+        default=None, converter=_capabilities, validator=_known_capabilities
+    )
+    """What its models can do, of CAPABILITIES; requests that need more go elsewhere. None: not known, so all."""
     max_concurrency: int | None = attrs.field(default=None, validator=_number(1, 10**6, whole=True))
 
     def __attrs_post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, final
 
 import trio
@@ -23,7 +24,7 @@ from .calls import patiently
 from .config import Config, WorkerConfig, worker_config_from
 from .failover import Call
 from .flat import open_flat_nursery
-from .health import ask_free, check_all
+from .health import ask_free, check_all, free_key
 from .jobs import ChatJob, EmbedJob, without_unable
 from .keys import KeyManager, KeyRing
 from .options import CallOptions, Chat, chat_from, positive, texts_from
@@ -51,10 +52,7 @@ async def open_cortex(
     (what it raises is logged once and swallowed). Raises ConfigError before anything runs. A tree that gives
     up raises one `otp.MaxRestartsExceeded` out of the context; what the body raises comes out as it is.
     """
-    if config is None:
-        config = Config.from_env()
-    elif not isinstance(config, Config):
-        config = Config.from_mapping(config)
+    config = _config(config)
     states = [_state(name, worker, http_transport) for name, worker in config.workers.items()]
     ring = KeyRing(config.key_strategy, config.rate_limit_rest)
     for state in states:
@@ -66,8 +64,9 @@ async def open_cortex(
             yield Cortex(runtime, http_transport)
             nursery.cancel_scope.cancel()
     finally:
-        for state in list(runtime.table.workers.values()):
-            await state.connections.aclose()
+        states = list(runtime.table.workers.values())
+        for connections in [*(state.connections for state in states), *runtime.retired]:
+            await connections.aclose()
 
 
 async def _run_tree(runtime: Runtime, task_status: trio.TaskStatus[object]) -> None:
@@ -75,8 +74,17 @@ async def _run_tree(runtime: Runtime, task_status: trio.TaskStatus[object]) -> N
 
 
 def _state(name: str, config: WorkerConfig, make_transport: MakeTransport | None) -> WorkerState:
-    transport = make_transport(config) if make_transport else None
-    return WorkerState(name, config, Connections(config, transport), Ref(name))
+    return WorkerState(name, config, _connections(config, make_transport), Ref(name))
+
+
+def _connections(config: WorkerConfig, make_transport: MakeTransport | None) -> Connections:
+    return Connections(config, make_transport(config) if make_transport else None)
+
+
+def _config(config: Config | Mapping[str, Any] | None) -> Config:
+    if config is None:
+        return Config.from_env()
+    return config if isinstance(config, Config) else Config.from_mapping(config)
 
 
 @final
@@ -178,7 +186,8 @@ class Cortex:
         if state is None:
             known = ", ".join(self._runtime.table.workers) or "none"
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
-        body = await ask_free(self._runtime, state, state.kind.models, state.timeout)
+        key = free_key(self._runtime, state)
+        body = await ask_free(state, state.kind.models, key, state.timeout)
         if isinstance(body, Failure):
             raise ProviderError(body, worker)
         try:
@@ -235,6 +244,35 @@ class Cortex:
                 raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
             raise
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+
+    async def reload(self, config: Config | Mapping[str, Any] | None = None, *, drain: float = 30.0) -> None:
+        """Go on under another configuration without dropping a stream; None reads the environment again.
+
+        New workers are added first, changed ones change in place (what is in flight ends on the old
+        connections), those that are gone are removed as by `remove_worker`. Raises ConfigError with nothing
+        changed.
+        """
+        runtime, new = self._runtime, _config(config)
+        old = {name: state.config for name, state in runtime.table.workers.items() if not state.draining}
+        for name in new.workers.keys() - old.keys():
+            await self.add_worker(name, new.workers[name])
+        for name in new.workers.keys() & old.keys():
+            if new.workers[name] != old[name]:
+                await self._reconfigure(name, new.workers[name])
+        runtime.config = new
+        await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy, new.rate_limit_rest)
+        async with open_flat_nursery() as nursery:
+            for name in old.keys() - new.workers.keys():
+                nursery.start_soon(partial(self.remove_worker, name, drain=drain))
+
+    async def _reconfigure(self, name: str, config: WorkerConfig) -> None:
+        state = self._runtime.table.workers[name]
+        before = state.connections
+        connections = _connections(config, self._make_transport)
+        await patiently(self._runtime.keys, KeyManager.set_keys, name, config.api_keys)
+        await patiently(state.ref, Worker.reconfigure, config, connections)
+        self._runtime.retired.append(before)
+        await before.retire()
 
     async def remove_worker(self, name: str, *, drain: float = 30.0) -> None:
         """Takes it out of selection at once, lets its streams end for up to `drain` seconds. Unknown name: KeyError."""

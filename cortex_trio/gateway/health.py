@@ -16,6 +16,7 @@ from ..failures import Failure, FailureKind, classify
 from ..otp import GenServer
 from ..wire.codec import HttpRequest
 from .calls import patiently
+from .keys import KeyManager
 from .registry import WorkerRegistry
 from .runtime import Runtime
 from .secrets import ApiKey
@@ -49,23 +50,28 @@ async def check_all(runtime: Runtime, *, only_quiet: bool = False) -> None:
     now, interval = trio.current_time(), runtime.config.health_check_interval
     async with trio.open_nursery() as nursery:
         for state in list(runtime.table.workers.values()):
-            if not (only_quiet and now - state.last_served < interval) and not state.draining:
+            if only_quiet and now - state.last_served < interval:
+                state.ref.cast(Worker.refresh)
+            elif not state.draining:
                 nursery.start_soon(check_worker, runtime, state)
     await patiently(runtime.registry, WorkerRegistry.health_checked)
 
 
 async def check_worker(runtime: Runtime, state: WorkerState) -> None:
     """Ask one worker and tell its actor the verdict. A request that hangs is a verdict, too."""
-    answer = await ask_free(runtime, state, state.kind.health, runtime.config.health_check_timeout)
+    key = free_key(runtime, state)
+    answer = await ask_free(state, state.kind.health, key, runtime.config.health_check_timeout)
     failure = answer if isinstance(answer, Failure) else None
     if isinstance(answer, bytes) and state.kind.health_lists_models:
         failure = _model_is_missing(state, answer)
     verdict = health_of(failure)
     if verdict is not None:
         state.ref.cast(Worker.checked, Checked(*verdict, trio.current_time()))
+    if isinstance(answer, bytes) and key is not None:
+        runtime.keys.cast(KeyManager.accept, state.name, key)
 
 
-def _key(runtime: Runtime, state: WorkerState) -> ApiKey | None:
+def free_key(runtime: Runtime, state: WorkerState) -> ApiKey | None:
     """A key that is not resting, if there is one: a probe need not repeat what a rest already says."""
     states = runtime.ring.states(state.name)
     now, model = trio.current_time(), state.models[0]
@@ -74,10 +80,10 @@ def _key(runtime: Runtime, state: WorkerState) -> ApiKey | None:
 
 
 async def ask_free(
-    runtime: Runtime, state: WorkerState, request: HttpRequest, timeout: float
+    state: WorkerState, request: HttpRequest, key: ApiKey | None, timeout: float
 ) -> bytes | Failure:
     """Send a request that costs nothing and return its whole body, or what its failing proves."""
-    key, body = _key(runtime, state), bytearray()
+    body = bytearray()
     with trio.move_on_after(timeout):
         try:
             answer = await state.connections.send(request, key, connect_timeout=timeout)

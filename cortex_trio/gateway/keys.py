@@ -95,11 +95,14 @@ class KeyRing:
     """All keys of all workers. `now` is always a parameter; nothing here waits."""
 
     def __init__(self, strategy: str = "round_robin", rate_limit_rest: float | None = None) -> None:
-        self._choose = CHOOSE[strategy]
-        self._rate_limit_rest = rate_limit_rest
+        self.set_strategy(strategy, rate_limit_rest)
         self._keys: dict[str, list[KeyState]] = {}
         self._turn: dict[str, int] = {}
         self._leases: set[Lease] = set()
+
+    def set_strategy(self, strategy: str, rate_limit_rest: float | None = None) -> None:
+        self._choose = CHOOSE[strategy]
+        self._rate_limit_rest = rate_limit_rest
 
     def set_keys(self, worker: str, keys: Iterable[ApiKey]) -> None:
         """Give `worker` these keys. One that was there before keeps its state, its rests included."""
@@ -205,10 +208,16 @@ class KeyRing:
         if lease.state and (known is None or known.until < now + seconds):
             lease.state.rests[lease.model] = Rests(now + seconds, FailureKind.RATE_LIMIT, True)
 
-    def accept(self, worker: str, now: float) -> None:
-        """A free probe was let in: what rested for its credential is given another chance."""
+    def forgive(self, worker: str) -> None:
+        """The configuration was changed by hand: forget the rests that were waiting for just that."""
         for state in self._keys.get(worker, ()):
-            state.rests = {m: r for m, r in state.rests.items() if r.kind is not FailureKind.CREDENTIAL}
+            state.rests = {model: rest for model, rest in state.rests.items() if math.isfinite(rest.until)}
+
+    def accept(self, worker: str, key: ApiKey) -> None:
+        """A free probe was let in with `key`: if it rested for its credential, it is given another chance."""
+        for state in self._keys.get(worker, ()):
+            if state.key == key:
+                state.rests = {m: r for m, r in state.rests.items() if r.kind is not FailureKind.CREDENTIAL}
 
     def sweep(self, now: float) -> None:
         """Forget rests that are over, and settle leases whose report was lost with a dying KeyManager."""
@@ -235,8 +244,9 @@ def _until(state: KeyState, model: str, now: float) -> float:
 class KeyManager(GenServer):
     """The only writer of the key ring. Lends keys, takes them back, sweeps every five minutes."""
 
-    def __init__(self, ring: KeyRing) -> None:
+    def __init__(self, ring: KeyRing, changed: Callable[[str], None] = lambda worker: None) -> None:
         self._ring = ring
+        self._changed = changed  # told the name of a worker whose keys began to rest or were accepted again
 
     async def init(self) -> None:
         self._ring.sweep(trio.current_time())
@@ -249,15 +259,24 @@ class KeyManager(GenServer):
     async def report(self, lease: Lease) -> None:
         """Take a settled lease back."""
         self._ring.report(lease, trio.current_time())
+        if lease.failure is not None:
+            self._changed(lease.worker)
 
     async def rest_key(self, lease: Lease, seconds: float) -> None:
         self._ring.rest_key(lease, seconds, trio.current_time())
+        self._changed(lease.worker)
 
-    async def accept(self, worker: str) -> None:
-        self._ring.accept(worker, trio.current_time())
+    async def accept(self, worker: str, key: ApiKey) -> None:
+        self._ring.accept(worker, key)
+        self._changed(worker)
 
     async def set_keys(self, worker: str, keys: tuple[ApiKey, ...]) -> None:
+        """Give `worker` these keys from now on; what rests until the configuration changes has been changed."""
         self._ring.set_keys(worker, keys)
+        self._ring.forgive(worker)
+
+    async def set_strategy(self, strategy: str, rate_limit_rest: float | None) -> None:
+        self._ring.set_strategy(strategy, rate_limit_rest)
 
     async def remove(self, worker: str) -> None:
         self._ring.remove(worker)

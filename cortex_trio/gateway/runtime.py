@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from ..otp import DynamicSupervisor, Ref, Supervisor
-from ..telemetry import Telemetry
+from ..telemetry import Telemetry, WorkerStatusChanged
 from .config import Config
 from .keys import KeyManager, KeyRing
 from .registry import WorkerRegistry, WorkerTable
 from .retries import RetryBudget
 from .selection import Selected, Wanted, select
+from .status import status_of
+from .transport import Connections
+from .worker import Worker, WorkerState
+
+log = logging.getLogger("cortex_trio")
 
 if TYPE_CHECKING:
     from .health import HealthMonitor
@@ -34,8 +41,23 @@ class Runtime:
     workers: Ref[DynamicSupervisor] = attrs.field(factory=lambda: Ref("workers"))
     health: Ref[HealthMonitor] = attrs.field(factory=lambda: Ref("health"))
     budget: RetryBudget = attrs.field(factory=RetryBudget)
+    retired: list[Connections] = attrs.field(factory=list)  # replaced by a reload; closed with the gateway
     turn: int = 0  # requests so far; what round robin goes by
     random: random.Random = attrs.field(factory=random.Random)
+
+    def note_status(self, state: WorkerState) -> None:
+        """Publish a worker's status if it is another than before; called by its actor, its only writer."""
+        status, reason, _ = status_of(state, self.ring, trio.current_time())
+        if status == state.status:
+            return
+        old, state.status, state.since = state.status, status, datetime.now(UTC)
+        log.info("worker %s is %s%s", state.name, status, f" ({reason.value})" if reason else "")
+        self.telemetry.emit(WorkerStatusChanged(state.name, old, status, reason))
+
+    def refresh(self, worker: str) -> None:
+        """Have a worker publish its status anew."""
+        if state := self.table.workers.get(worker):
+            state.ref.cast(Worker.refresh)
 
     def select(self, wanted: Wanted, *, peek: bool = False) -> Selected:
         """Decide whom to ask now; `peek` leaves round robin where it is."""

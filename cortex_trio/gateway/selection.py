@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ..messages import ChatRequest, Image
+from ..messages import ChatRequest, Document, Image
 from .keys import KeyRing
 from .worker import Refusal, WorkerState
 
@@ -143,7 +143,23 @@ def _not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
     return None
 
 
+def needed(request: ChatRequest) -> set[str]:
+    """What a request needs a model to be able to do, in the words of WorkerConfig.capabilities."""
+    parts = [part for message in request.messages for part in message.parts]
+    wants = {
+        "tools": bool(request.tools),
+        "images": any(isinstance(part, Image) for part in parts),
+        "documents": bool(request.documents) or any(isinstance(part, Document) for part in parts),
+        "reasoning": request.reasoning is not None,
+        "json": request.response_schema is not None,
+    }
+    return {what for what, wanted in wants.items() if wanted}
+
+
 def _not_able(state: WorkerState, model: str, wanted: Wanted) -> Refusal | None:
+    can = state.config.capabilities
+    if can is not None and wanted.request is not None and (missing := needed(wanted.request) - set(can)):
+        return Refusal(f"cannot do {', '.join(sorted(missing))}")
     window = state.context_window(model)
     if window is None:
         return None

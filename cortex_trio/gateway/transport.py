@@ -106,6 +106,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._backend = network_backend or httpcore.TrioBackend()
         self._idle: defaultdict[_Place, list[_Idle]] = defaultdict(list)
         self._in_use: set[httpcore.AsyncHTTPConnection] = set()
+        self.retired = False
 
     @property
     def in_use(self) -> int:
@@ -199,6 +200,13 @@ class PooledTransport(httpx.AsyncBaseTransport):
         if self._slots:
             self._slots.release()
 
+    async def retire(self) -> None:
+        """Keep no connection from now on: idle ones are closed now, the others when their answers end."""
+        self.retired = True
+        for stack in self._idle.values():
+            while stack:
+                await _close(stack.pop().connection)
+
     async def aclose(self) -> None:
         """Close every connection; a request that still uses one fails with httpx.ReadError."""
         connections = [idle.connection for stack in self._idle.values() for idle in stack]
@@ -239,6 +247,8 @@ class _Body(httpx.AsyncByteStream):
                 await self._stream.aclose()
         finally:
             self._pool._give_back(self._connection, self._connection._origin)
+            if self._pool.retired:
+                await self._pool.retire()
 
 
 # ------------------------------------------------------------------ one worker's way to its provider
@@ -318,6 +328,11 @@ class Connections:
             del headers, http_request  # they hold the key, and a traceback with locals would show it
         assert isinstance(response.stream, httpx.AsyncByteStream)
         return Answer(response, response.stream)
+
+    async def retire(self) -> None:
+        """No more requests will come; those in flight may end. A transport that is not ours is closed with `aclose`."""
+        if isinstance(self.transport, PooledTransport):
+            await self.transport.retire()
 
     async def aclose(self) -> None:
         """Close all connections. Never waits long."""

@@ -37,7 +37,7 @@ def cortex_tree(runtime: Runtime) -> Supervisor:
     return Supervisor(
         [
             Child(ref=runtime.registry, start=lambda: WorkerRegistry(runtime.table)),
-            Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring)),
+            Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring, runtime.refresh)),
             Child(ref=runtime.workers, start=lambda: Workers(runtime), shutdown=math.inf),
             Child(ref=runtime.health, start=lambda: HealthMonitor(runtime)),
         ],
@@ -70,4 +70,4 @@ def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
     def may_eject(state: WorkerState) -> bool:
         return runtime.table.may_eject(state, trio.current_time())
 
-    return Child(ref=state.ref, start=lambda: Worker(state, register, may_eject))
+    return Child(ref=state.ref, start=lambda: Worker(state, register, may_eject, runtime.note_status))

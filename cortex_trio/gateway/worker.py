@@ -74,7 +74,8 @@ class WorkerState:
     checked: Checked | None = None
     last_served: float = -math.inf  # Trio time of the last answer that went well
     last_failure: FailureKind | None = None
-    since: datetime = attrs.field(factory=lambda: datetime.now(UTC))  # of the current status
+    status: str = "available"  # as last published; `status.status_of` says what it is right now
+    since: datetime = attrs.field(factory=lambda: datetime.now(UTC))  # of `status`
     requests: int = 0
     failures: int = 0
     starts: int = 0
@@ -158,8 +159,10 @@ class Worker(GenServer):
         state: WorkerState,
         register: Callable[[WorkerState], Awaitable[None]],
         may_eject: Callable[[WorkerState], bool],
+        changed: Callable[[WorkerState], None] = lambda state: None,
     ) -> None:
         self._state = state
+        self._changed = changed
         self._register = register
         self._may_eject = may_eject
 
@@ -188,12 +191,27 @@ class Worker(GenServer):
 
     async def checked(self, verdict: Checked) -> None:
         """Take note of a health check; a good one lets an open breaker try again."""
-        state = self._state
-        if state.checked is None or state.checked.status != verdict.status:
-            state.since = datetime.now(UTC)
-        state.checked = verdict
+        self._state.checked = verdict
         if verdict.status == "available":
-            state.breaker.probe_succeeded()
+            self._state.breaker.probe_succeeded()
+        self._changed(self._state)
+
+    async def refresh(self) -> None:
+        """Something beside this worker changed (its keys, the time): publish its status anew."""
+        self._changed(self._state)
+
+    async def reconfigure(self, config: WorkerConfig, connections: Connections) -> None:
+        """Go on under another configuration; requests in flight end on the connections they began on.
+
+        What only a new configuration could cure is forgotten: missing models, a refused region.
+        """
+        state = self._state
+        state.config, state.connections = config, connections
+        state.model_rests.clear()
+        state.region_blocked, state.checked, state.breaker = False, None, Breaker()
+        for permit in state.permits:
+            permit.trial = False  # its breaker is gone
+        self._changed(state)
 
     async def drain(self) -> None:
         """Admit nobody from now on; `WorkerState.idle` is set once the last request has ended."""
@@ -215,6 +233,7 @@ class Worker(GenServer):
             state.failures += 1
             self._rest(permit.model, failure, now)
         self._drained()
+        self._changed(state)
 
     def _rest(self, model: str, failure: Failure, now: float) -> None:
         self._state.last_failure = failure.kind
