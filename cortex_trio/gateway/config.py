@@ -189,7 +189,7 @@ class Config:
         Ollama that answers on its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms;
         WORKER_POOL_STRATEGY names the strategy. Raises ConfigError.
         """
-        environ = os.environ if environ is None else environ
+        environ = environment() if environ is None else environ
         return cls(workers=_workers_from_env(environ), **_options_from_env(environ))
 
     @classmethod
@@ -268,6 +268,11 @@ def _first_problem(error: ClassValidationError | IterableValidationError, path: 
 
 
 # ------------------------------------------------------------------ the environment
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of this process, for a command line that starts others or asks about its terminal."""
+    return os.environ
 
 
 def _workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:

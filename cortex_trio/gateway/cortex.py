@@ -18,7 +18,7 @@ from ..failures import (
     ProviderError,
 )
 from ..messages import Document, Messages, Tool
-from ..otp import AlreadyRegistered, DynamicSupervisor, Ref, StartFailed, describe, run
+from ..otp import AlreadyRegistered, DynamicSupervisor, Ref, StartFailed, Supervisor, describe, run
 from ..telemetry import Telemetry, WorkerAdded, WorkerRemoved
 from .calls import patiently
 from .config import Config, WorkerConfig, worker_config_from
@@ -225,6 +225,11 @@ class Cortex:
     def tree(self) -> str:
         """The supervision tree as it is now: states, restarts."""
         return describe(self._runtime.root)
+
+    @property
+    def root(self) -> Ref[Supervisor]:
+        """The root of that tree, for those who want to get at an actor: to watch one, or to kill it and see."""
+        return self._runtime.root
 
     # -------------------------------------------------------------- changing
 
