@@ -55,7 +55,6 @@ class Call:
         self._wanted = wanted
         self._unsupported: Unsupported | None = None
         self._sent = 0
-        self._last_asked: Candidate | None = None
         self._refusals: list[tuple[WorkerState, Refusal]] = []
         self._until = min(now + config.total_timeout, trio.current_effective_deadline())
         self._selected: Selected = runtime.select(wanted)
@@ -82,15 +81,10 @@ class Call:
                 return upstream
         raise self._error()
 
-    @property
-    def last_asked(self) -> Candidate | None:
-        """Who failed last."""
-        return self._last_asked
-
-    def change_job(self, job: Job, *, ask_again: Candidate | None = None) -> None:
-        """Ask for something else from here on, of `ask_again` as well, which refused what was asked before."""
+    def change_job(self, job: Job) -> None:
+        """Ask for something else from here on; who refused only what was asked before may be asked again."""
         self._job = job
-        self._plan.change(ask_again)
+        self._plan.change()
 
     async def _race(self, ask: Ask) -> Upstream | None:
         """Ask, and if no content came within `hedge_after` seconds ask the next worker as well.
@@ -175,7 +169,6 @@ class Call:
         """Learn from an attempt that is over; `committed` if something of its answer was delivered."""
         key = upstream.key if upstream else None
         self._plan.learn(candidate, failure, key, trio.current_time(), committed=committed)
-        self._last_asked = candidate
         self.errors.append(ProviderError(failure, candidate.state.name))
 
     def _refuse(self, candidate: Candidate, refusal: Refusal) -> None:

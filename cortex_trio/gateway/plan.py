@@ -18,7 +18,7 @@ from typing import final
 
 import attrs
 
-from ..failures import REACTIONS, Failure, NextKey, NextWorker, SameWorker
+from ..failures import REACTIONS, Failure, FailureKind, NextKey, NextWorker, SameWorker
 from .retries import backoff
 from .secrets import ApiKey
 from .selection import Candidate
@@ -30,6 +30,8 @@ WAIT_JITTER = 0.1
 """Waiting out a Retry-After ends up to this share later, never earlier: not everybody at once."""
 WAIT_MARGIN_SECONDS = 0.01
 """The key's own rest is counted from a moment later than ours."""
+
+ABOUT_THE_REQUEST = {FailureKind.BAD_REQUEST, FailureKind.CONTEXT_LENGTH, FailureKind.CONTENT_POLICY}
 
 
 @attrs.frozen
@@ -117,13 +119,13 @@ class Plan:
         self._committed = committed
         self._over = reaction.next_worker is NextWorker.NO
 
-    def change(self, candidate: Candidate | None) -> None:
+    def change(self) -> None:
         """From now on something else is asked for: what was wrong with the request proves nothing any more."""
         self._over, self._window = False, None
-        if candidate is not None:
-            tried = self._of(candidate)
-            tried.last, tried.tries = None, max(0, tried.tries - 1)
-            tried.asked = tried.refused = False
+        for tried in self._all:
+            if tried.last is not None and tried.last.kind in ABOUT_THE_REQUEST:
+                tried.last, tried.asked = None, False
+                tried.tries -= 1
 
     def _of(self, candidate: Candidate) -> _Tried:
         return next(tried for tried in self._all if tried.candidate is candidate)

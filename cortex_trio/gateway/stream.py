@@ -191,11 +191,9 @@ class ChatStream:
             try:
                 await self._continue(failure, text)
                 return True
-            except CortexError as error:
-                if not isinstance(error, ProviderError | AllWorkersFailed):
-                    raise
-        # Nobody would go on where the other stopped: a whole answer is better than half a one.
-        self._call.change_job(ChatJob(self._request), ask_again=self._call.last_asked)
+            except (ProviderError, AllWorkersFailed):
+                # Nobody would go on where the other stopped: a whole answer is better than half a one.
+                self._call.change_job(ChatJob(self._request))
         await self._restart(failure)
         return True
 

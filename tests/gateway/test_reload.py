@@ -1,0 +1,77 @@
+"""Changes while it runs: reload adds, changes and removes workers, and no stream notices."""
+
+import pytest
+import trio
+
+from cortex_trio import Config, ConfigError, NoWorkersAvailable
+from cortex_trio.failures import FailureKind
+from cortex_trio.simulator import Behaviour, open_simulator
+from tests.at_rest import gateway, worker_of
+
+
+async def test_reload_adds_changes_and_removes_under_running_streams(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        for name in ("openai", "anthropic", "groq"):
+            sim.add(name, Behaviour(text=f"a long answer from {name}", tokens_per_second=1))
+        workers = {name: worker_of(sim[name]) for name in ("openai", "anthropic")}
+        async with gateway(sim, workers) as cortex, trio.open_nursery() as nursery:
+            texts: dict[str, str] = {}
+
+            async def read(name: str) -> None:
+                async with cortex.chat("Hi", worker=name) as answer:
+                    texts[name] = (await answer.collect()).text
+
+            nursery.start_soon(read, "openai")
+            nursery.start_soon(read, "anthropic")
+            await trio.sleep(1.5)
+            changed = worker_of(sim["openai"], timeout=3.0)
+            await cortex.reload(Config(workers={"openai": changed, "groq": worker_of(sim["groq"])}))
+            assert [info.name for info in await cortex.list_workers()] == ["openai", "groq"]
+            assert (await cortex.complete("Hi", worker="groq")).text == "a long answer from groq"
+        assert texts == {name: f"a long answer from {name}" for name in ("openai", "anthropic")}
+
+
+async def test_a_bad_configuration_changes_nothing(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="still here"))
+        async with gateway(sim) as cortex:
+            with pytest.raises(ConfigError):
+                await cortex.reload({"openai": {"api_keys": []}})
+            assert (await cortex.complete("Hi")).text == "still here"
+
+
+async def test_a_new_key_takes_the_place_of_one_that_was_refused(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(text="open again"))
+        provider.valid_keys = {"sk-sim-the-new-key"}
+        async with gateway(sim) as cortex:
+            with pytest.raises(Exception, match="credential"):
+                await cortex.complete("Hi")
+            with pytest.raises(NoWorkersAvailable, match="credential"):
+                await cortex.complete("Hi")
+            rotated = worker_of(provider, api_keys=("sk-sim-the-new-key",))
+            await cortex.reload(Config(workers={"openai": rotated}))
+            assert (await cortex.complete("Hi")).text == "open again"
+
+
+async def test_a_model_that_was_missing_is_looked_for_again_after_a_reload(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(error=FailureKind.MODEL_NOT_FOUND), Behaviour(text="found"))
+        async with gateway(sim) as cortex:
+            with pytest.raises(Exception, match="model_not_found"):
+                await cortex.complete("Hi")
+            with pytest.raises(NoWorkersAvailable, match="has no model"):
+                await cortex.complete("Hi")
+            await cortex.reload(Config(workers={"openai": worker_of(provider, timeout=9.0)}))
+            assert (await cortex.complete("Hi")).text == "found"
+
+
+async def test_the_strategy_can_be_changed_as_well(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        for name in ("openai", "anthropic"):
+            sim.add(name, Behaviour(text=name))
+        async with gateway(sim) as cortex:
+            assert [(await cortex.complete("Hi")).text for _ in range(2)] == ["openai", "openai"]
+            workers = {name: worker_of(sim[name]) for name in ("openai", "anthropic")}
+            await cortex.reload(Config(workers=workers, strategy="round_robin"))
+            assert {(await cortex.complete("Hi")).text for _ in range(2)} == {"openai", "anthropic"}

@@ -1,0 +1,74 @@
+"""Whoever observes hears of every change of status once, with its reason, and the log says it too."""
+
+import logging
+
+import pytest
+import trio
+
+from cortex_trio import Attempt, WorkerConfig, WorkerStatusChanged
+from cortex_trio.failures import FailureKind
+from cortex_trio.simulator import Behaviour, open_simulator
+from tests.at_rest import gateway, worker_of
+
+
+def changes(events: list[object]) -> list[tuple[str, str, FailureKind | None]]:
+    return [(e.worker, e.new, e.reason) for e in events if isinstance(e, WorkerStatusChanged)]
+
+
+async def test_a_breaker_that_opens_and_closes_is_told(
+    autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[object] = []
+    async with open_simulator() as sim:
+        overloaded = Behaviour(error=FailureKind.OVERLOADED)
+        sim.add("openai", *[overloaded] * 3, Behaviour(text="well again"))
+        sim.add("anthropic", Behaviour(text="meanwhile"))
+        with caplog.at_level(logging.INFO, logger="cortex_trio"):
+            async with gateway(sim, on_event=events.append) as cortex:
+                for _ in range(4):
+                    await cortex.complete("Hi")
+                assert changes(events) == [("openai", "unavailable", FailureKind.OVERLOADED)]
+                await trio.sleep(10)
+                assert (await cortex.complete("Hi")).text == "well again"
+                await trio.testing.wait_all_tasks_blocked()
+        assert changes(events)[-1] == ("openai", "available", None)
+    assert "worker openai is unavailable (overloaded)" in caplog.text
+
+
+async def test_keys_at_rest_are_told_as_the_workers_status(autojump_clock: object) -> None:
+    events: list[object] = []
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=30))
+        sim.add("anthropic", Behaviour(text="meanwhile"))
+        async with gateway(sim, on_event=events.append) as cortex:
+            await cortex.complete("Hi")
+            await trio.testing.wait_all_tasks_blocked()
+            assert changes(events) == [("openai", "rate_limited", FailureKind.RATE_LIMIT)]
+            [openai, _] = await cortex.list_workers()
+            assert openai.status == "rate_limited"
+            assert openai.reopens_in == pytest.approx(30, abs=0.1)
+
+
+async def test_every_attempt_is_emitted_once(autojump_clock: object) -> None:
+    events: list[object] = []
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(error=FailureKind.OVERLOADED))
+        sim.add("anthropic", Behaviour(text="yes"))
+        async with gateway(sim, on_event=events.append) as cortex:
+            reply = await cortex.complete("Hi")
+    assert [event for event in events if isinstance(event, Attempt)] == list(reply.attempts)
+
+
+async def test_a_request_goes_only_where_its_needs_are_met(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="plain"))
+        sim.add("anthropic", Behaviour(text="with tools"))
+        workers: dict[str, WorkerConfig] = {
+            "openai": worker_of(sim["openai"], priority=1, capabilities=["images"]),
+            "anthropic": worker_of(sim["anthropic"], priority=2),
+        }
+        tool = {"name": "now", "description": "the time", "parameters": {"type": "object", "properties": {}}}
+        async with gateway(sim, workers) as cortex:
+            assert (await cortex.complete("Hi")).text == "plain"
+            assert (await cortex.complete("Hi", tools=[tool])).text == "with tools"
+            assert "openai cannot do tools" in cortex.explain("Hi", tools=[tool])
