@@ -12,7 +12,7 @@ from __future__ import annotations
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, final
 
@@ -231,12 +231,16 @@ class _Body(httpx.AsyncByteStream):
         self._pool = pool
         self._connection = connection
         self._stream: Any = response.stream
+        self._chunks = self._stream.__aiter__()
         self._closed = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         with _httpx_exceptions():
-            async for data in self._stream:
-                yield data
+            data: bytes = await self._chunks.__anext__()
+            return data
 
     async def aclose(self) -> None:
         if self._closed:
@@ -245,10 +249,18 @@ class _Body(httpx.AsyncByteStream):
         try:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._stream.aclose()
+                await self._run_out()
         finally:
             self._pool._give_back(self._connection, self._connection._origin)
             if self._pool.retired:
                 await self._pool.retire()
+
+    async def _run_out(self) -> None:
+        """Let httpcore's generators end. They nest: closing the outer one would leave the inner one, in the middle
+        of a body, to the garbage collector. On a closed connection they end as soon as they are asked."""
+        with suppress(*_TO_HTTPX):
+            async for _ in self._chunks:
+                pass
 
 
 # ------------------------------------------------------------------ one worker's way to its provider
