@@ -41,6 +41,7 @@ class SimulatedProvider:
         self.connections_refused = 0
         self.in_flight = 0
         self.bytes_sent = 0
+        """Bytes handed to connections; the last write may still be waiting for its reader."""
         self.url = ""  # set when it is reachable
         self._script = script
         self._health: Script = (Behaviour(),)
@@ -108,13 +109,9 @@ class SimulatedProvider:
     def scene(self, request: SimRequest) -> Scene:
         """Record the request and decide what it gets."""
         self.requests.append(request)
-        terms = Terms(
-            keys=None if self.valid_keys is None else frozenset(self.valid_keys),
-            models=self.models,
-            prefill=self.prefill,
-        )
+        keys = None if self.valid_keys is None else frozenset(self.valid_keys)
         try:
-            asked = self.speaker.understand(request, terms)
+            asked = self.speaker.understand(request, Terms(keys=keys, prefill=self.prefill))
         except Declined as declined:
             return decline(declined.answer)
         behaviour = self._behaviour(asked, request)

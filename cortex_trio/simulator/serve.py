@@ -83,7 +83,8 @@ class Connection:
             case Ending.COMPLETE:
                 await self._send(h11.EndOfMessage())
         if scene.behaviour.close_on_reuse:
-            await self._stream.receive_some(1)
+            self._http.start_next_cycle()
+            await self._receive_request()  # and drop it
             return False
         return not scene.behaviour.close_idle and self._http.our_state is h11.DONE is self._http.their_state
 
@@ -171,8 +172,8 @@ class Connection:
 
     async def _send_bytes(self, data: bytes) -> None:
         if data:
-            await self._stream.send_all(data)
             self._provider.bytes_sent += len(data)
+            await self._stream.send_all(data)
 
 
 def _parsed(body: bytes) -> Any:

@@ -17,6 +17,7 @@ from .rules import (
     Illegal,
     Problem,
     Rule,
+    Where,
     anything,
     array,
     base64_text,
@@ -101,6 +102,17 @@ CHAT: Rule = fields(
 EMBED: Rule = fields({"model": filled, "input": either(string, array(string))}, open=True)
 
 
+def _ending(*, prefill: bool | None) -> Rule:
+    """Ollama itself goes on from an assistant's message; a template that cannot is scripted."""
+
+    def rule(body: object, where: Where) -> None:
+        messages = body.get("messages") if isinstance(body, dict) else None
+        if prefill is False and messages and messages[-1]["role"] == "assistant":
+            raise Illegal(Problem.ORDER, ("messages",), "a user's message at the end")
+
+    return rule
+
+
 class Ollama(BaseSpeaker):
     base_path = ""
     needs_key = False
@@ -114,6 +126,7 @@ class Ollama(BaseSpeaker):
         match request.method, request.path:
             case "POST", "/api/chat":
                 self.require(CHAT, request)
+                self.require(_ending(prefill=terms.prefill), request)
                 return self._chat(request)
             case "POST", "/api/embed":
                 self.require(EMBED, request)

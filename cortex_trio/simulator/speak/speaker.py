@@ -58,10 +58,9 @@ class Asked:
 
 @attrs.frozen(kw_only=True)
 class Terms:
-    """What this account may do: the keys that are valid (None: any), the models there are, prefill (None: by model)."""
+    """What this account may do: the keys that are valid (None: any), prefill (None: as the model really does)."""
 
     keys: frozenset[str] | None = None
-    models: Sequence[str] = ()
     prefill: bool | None = None
 
 
