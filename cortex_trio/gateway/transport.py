@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, final
@@ -231,7 +231,8 @@ class _Body(httpx.AsyncByteStream):
         self._pool = pool
         self._connection = connection
         self._stream: Any = response.stream
-        self._chunks = self._stream.__aiter__()
+        assert isinstance(response.stream, AsyncIterable)  # httpcore's connections for trio make no other
+        self._chunks = aiter(response.stream)
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
