@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from http import HTTPStatus
+from os.path import commonprefix
 from typing import Any
 
 import attrs
@@ -63,11 +64,15 @@ PHRASES: tuple[tuple[FailureKind, re.Pattern[str]], ...] = tuple(
         (K.REGION, r"(country|region|territory|location)\b.{0,40}\bnot (supported|available)"),
         (K.PERMISSION, r"missing scopes|insufficient permissions"),
         (K.CREDENTIAL, r"(incorrect|invalid) (x-)?api[ -]key|api key not valid|invalid api token"),
-        (K.CONTENT_POLICY, r"usage guidelines|content (management |filtering )?policy|safety system|usage polic"),
+        (
+            K.CONTENT_POLICY,
+            r"usage guidelines|content (management |filtering )?policy|safety system|usage polic",
+        ),
         (
             K.MODEL_NOT_FOUND,
-            r"^model: |model not found|models?\b.{0,80}\b(is not found|not found|does not exist|decommissioned"
-            r"|deprecated|was removed|no longer)",
+            # The model itself is the subject: "for this model, `temperature` is deprecated" is a bad request.
+            r"^model: |\bmodels?[\s/:'\"`]{1,3}([\w./:@-]+[\s'\"`]{1,3})?((is|was|has been) )?"
+            r"(not found|does not exist|decommissioned|deprecated|removed|no longer (available|accessible|supported))",
         ),
         (K.OVERLOADED, r"overloaded|server busy|over capacity"),
     )
@@ -100,14 +105,26 @@ STATUSES: Mapping[int, FailureKind] = {
     529: K.OVERLOADED,
 }
 
+SHORTEST_BEGINNING = 12
+"""Characters of a key that are worth hiding by themselves; our own masks show 11."""
 _KEY_SHAPED = re.compile(r"\b(?:sk-|gsk_|xai-|AIza|Bearer\s+)[\w.*-]{6,}")
 
 
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+def scrub(text: str, secrets: Collection[str] = ()) -> str:
     """Return `text` without the given secrets and without anything that looks like a key: error bodies echo them."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
+    for secret in filter(None, secrets):
+        text = _hide(_hide(text, secret), secret.lower())  # codes are compared, and so kept, in lower case
     return _KEY_SHAPED.sub("***", text)
+
+
+def _hide(text: str, secret: str) -> str:
+    """`text` without `secret`, be it whole or its beginning only: bodies are read up to a limit."""
+    head, start = secret[:SHORTEST_BEGINNING], 0
+    while (start := text.find(head, start)) >= 0:
+        end = start + len(commonprefix([text[start:], secret]))
+        text = f"{text[:start]}***{text[end:]}"
+        start += len("***")
+    return text
 
 
 def classify(
@@ -117,7 +134,7 @@ def classify(
     *,
     phase: Phase = "headers",
     now: datetime | None = None,
-    secrets: Iterable[str] = (),
+    secrets: Collection[str] = (),
 ) -> Failure:
     """Return what an answer that is not a 2xx proves. `headers` have lower-case names; `body` may be cut short."""
     text = body.decode("utf-8", "replace").strip()
@@ -131,13 +148,13 @@ def classify(
         phase=phase,
         # A spent day's quota: Google's RetryInfo speaks of the minute's bucket and would wake us in vain.
         retry_after=None if failure.code == "quota:per_day" else retry_after(headers, payload, now),
-        request_id=headers.get("x-request-id") or headers.get("request-id"),
+        request_id=scrub(headers.get("x-request-id") or headers.get("request-id") or "", secrets) or None,
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "")),
     )
 
 
 def classify_payload(
-    payload: object, *, status: int | None = None, phase: Phase = "stream", secrets: Iterable[str] = ()
+    payload: object, *, status: int | None = None, phase: Phase = "stream", secrets: Collection[str] = ()
 ) -> Failure:
     """Return what a decoded JSON error proves; also for one that arrived inside a 200 stream."""
     message, codes = _extract(payload)

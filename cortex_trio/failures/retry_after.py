@@ -63,7 +63,7 @@ def reset_after(value: str, now: datetime | None) -> float | None:
     if seconds < _EPOCH:
         return seconds
     epoch = seconds / 1000 if seconds > _EPOCH * 1000 else seconds
-    return _until(datetime.fromtimestamp(epoch, UTC), now)
+    return max(0.0, epoch - now.timestamp()) if now else None
 
 
 def empty_bucket_reset(headers: Mapping[str, str], now: datetime | None) -> float | None:
@@ -86,6 +86,8 @@ def _from_empty_buckets(headers: Mapping[str, str], now: datetime | None) -> flo
 
 
 def _from_body(payload: object) -> float | None:
+    if isinstance(payload, list) and payload:
+        payload = payload[0]  # Gemini's array stream wraps its errors
     if not isinstance(payload, Mapping):
         return None
     error = payload.get("error", payload)
@@ -135,7 +137,7 @@ def _until(moment: datetime | None, now: datetime | None) -> float | None:
 def _http_date(value: str) -> datetime | None:
     try:
         return _aware(parsedate_to_datetime(value))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

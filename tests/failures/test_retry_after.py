@@ -1,0 +1,167 @@
+"""When a provider says "not before": every spelling, in headers and in bodies, and every way to get it wrong."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cortex_trio.failures import empty_bucket_reset, parse_duration, retry_after
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+def vectors(shared_dir: Path, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        (shared_dir / "wire/vectors/durations_and_retry.json").read_text()
+    )[name]
+    assert found
+    return found
+
+
+def test_every_duration_of_the_vectors_is_read(shared_dir: Path) -> None:
+    for case in vectors(shared_dir, "durations"):
+        expected = case["seconds"] if case["seconds"] is None else pytest.approx(case["seconds"])
+        assert parse_duration(case["text"]) == expected, case
+
+
+def test_every_hint_of_the_vectors_is_read(shared_dir: Path) -> None:
+    """A reset header counts where its bucket is empty, a hint in a body where it stands."""
+    for case in vectors(shared_dir, "retry"):
+        name, value = case["header"], case["value"]
+        now = datetime.fromisoformat(case["now"]) if "now" in case else NOW
+        if "now_epoch" in case:
+            now = datetime.fromtimestamp(case["now_epoch"], UTC)
+        headers, body = {name: value}, None
+        if name.startswith("body:google.rpc.RetryInfo"):
+            info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": value}
+            headers, body = {}, {"error": {"code": 429, "details": [info]}}
+        elif "reset" in name:
+            headers[name.replace("reset", "remaining")] = "0"
+        expected = case["seconds"] if case["seconds"] is None else pytest.approx(case["seconds"])
+        assert retry_after(headers, body, now) == expected, case
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ("Rate limit reached … Please try again in 6m0s. Visit https://…", 360.0),
+        ("Please try again in 57.54s.", 57.54),
+        ("Please try again in 120ms.", 0.12),
+        ("Please retry in 34.4s.", 34.4),
+        ("Please retry after 20s", 20.0),
+        ("Please try again in a moment", None),
+        ("Please try again later", None),
+        ("try again in 5 fortnights", None),
+    ],
+)
+def test_a_hint_in_the_words_of_a_body_is_read(message: str, seconds: float | None) -> None:
+    for body in ({"error": {"message": message}}, {"error": message}, {"message": message}):
+        assert retry_after({}, body) == seconds
+
+
+def test_what_is_said_more_precisely_is_believed_first() -> None:
+    headers = {
+        "retry-after-ms": "1500",
+        "retry-after": "2",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "4s",
+    }
+    body = {"error": {"message": "try again in 3s"}}
+    found = []
+    for name in ("retry-after-ms", "retry-after", None):
+        found.append(retry_after(headers, body))
+        headers.pop(name or "", None)
+    found.append(retry_after(headers))
+    assert found == [1.5, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("nonsense", ["nan", "inf", "-inf", "-3", "soon", "", "1e999", "0x10"])
+def test_a_hint_that_makes_no_sense_does_not_hide_one_that_does(nonsense: str) -> None:
+    assert retry_after({"retry-after-ms": nonsense, "retry-after": "7"}) == 7.0
+    assert retry_after({"retry-after": nonsense}, {"error": {"message": "try again in 8s"}}) == 8.0
+    assert retry_after({"retry-after": nonsense}) is None
+
+
+def test_a_date_is_read_by_the_servers_own_clock() -> None:
+    """Ours may be wrong; the difference of the server's two dates is not."""
+    headers = {"retry-after": "Sun, 22 Nov 2026 10:00:30 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}
+    for skew in (timedelta(0), timedelta(hours=-3), timedelta(days=400)):
+        assert retry_after(headers, now=NOW + skew) == 30.0
+
+
+def test_a_date_without_any_clock_to_read_it_by_is_no_hint() -> None:
+    assert retry_after({"retry-after": "Sun, 22 Nov 2026 10:00:30 GMT"}) is None
+
+
+def test_only_an_empty_bucket_has_to_be_waited_for() -> None:
+    headers = {
+        "x-ratelimit-remaining-requests": "12",
+        "x-ratelimit-reset-requests": "6m0s",
+        "x-ratelimit-remaining-tokens": "0",
+        "x-ratelimit-reset-tokens": "2s",
+    }
+    assert empty_bucket_reset(headers, NOW) == 2.0
+    assert empty_bucket_reset({**headers, "x-ratelimit-remaining-requests": "0"}, NOW) == 360.0
+    assert empty_bucket_reset({**headers, "x-ratelimit-remaining-tokens": "-1"}, NOW) is None
+    assert empty_bucket_reset({"x-ratelimit-remaining-tokens": "0"}, NOW) is None
+
+
+def test_anthropics_buckets_name_a_moment() -> None:
+    headers = {
+        "anthropic-ratelimit-input-tokens-remaining": "0",
+        "anthropic-ratelimit-input-tokens-reset": "2026-11-22T10:00:12Z",
+    }
+    assert empty_bucket_reset(headers, NOW) == 12.0
+    assert empty_bucket_reset(headers, NOW + timedelta(minutes=1)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "reset", ["99999999999999999999999", "9" * 400, "1e18", "9999999999999", "253402300800", "-5", "tomorrow"]
+)
+def test_a_reset_in_an_impossible_year_is_no_reason_to_fall_over(reset: str) -> None:
+    found = retry_after({"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}, now=NOW)
+    assert found is None or 0 <= found < float("inf")
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 2020 00:00:00 +99999999999999999999",
+        "Mon, 99 Jan 2020 99:00:00 GMT",
+        "Mon, 01 Foo 2020 00:00:00 GMT",
+    ],
+)
+def test_an_impossible_date_is_no_hint(date: str) -> None:
+    assert retry_after({"retry-after": date}, now=NOW) is None
+    assert retry_after({"retry-after": "3", "date": date}, now=NOW) == 3.0
+
+
+@given(st.floats(0, 1e6))
+def test_seconds_survive_the_way_through_a_header(seconds: float) -> None:
+    assert retry_after({"retry-after": repr(seconds)}) == seconds
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59))
+def test_a_duration_is_the_sum_of_its_parts(hours: int, minutes: int, seconds: int) -> None:
+    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_duration_or_none(text: str) -> None:
+    found = parse_duration(text)
+    assert found is None or 0 <= found < float("inf")
+
+
+@given(
+    remaining=st.sampled_from(["0", " 0 ", "1", "-1", ""]),
+    reset=st.text("0123456789.dhmsu+-TZ:", max_size=40),
+    said=st.text("0123456789.einfa-+ ", max_size=12),
+)
+def test_no_header_whatever_makes_the_parser_raise(remaining: str, reset: str, said: str) -> None:
+    headers = {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset, "retry-after": said}
+    found = retry_after(headers, now=NOW)
+    assert found is None or 0 <= found < float("inf")
