@@ -96,14 +96,14 @@ class ChatStream:
             self._pending.extend(events)
             return
         for event in events:
+            text = ""
             if isinstance(event, TextDelta):
                 text = self._overlap.feed(event.text)
-            elif text := self._overlap.finish():
+            elif isinstance(event, Finished | ToolCallDelta):  # usage and reasoning come before text, too
+                text = self._overlap.finish()
+            if text:
                 self._pending.append(TextDelta(text))
-                text = ""
-            if isinstance(event, TextDelta):
-                self._pending.extend([TextDelta(text)] if text else [])
-            else:
+            if not isinstance(event, TextDelta):
                 self._pending.append(event)
 
     async def _read_whole(self) -> None:
