@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any
 
 import attrs
@@ -121,8 +121,9 @@ def _hide(text: str, secret: str) -> str:
     """`text` without `secret`, be it whole or its beginning only: bodies are read up to a limit."""
     head, start = secret[:SHORTEST_BEGINNING], 0
     while (start := text.find(head, start)) >= 0:
-        end = start + len(commonprefix([text[start:], secret]))
-        text = f"{text[:start]}***{text[end:]}"
+        pairs = zip(text[start:], secret, strict=False)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        text = f"{text[:start]}***{text[start + shared :]}"
         start += len("***")
     return text
 

@@ -422,19 +422,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 names = st.sampled_from(
-    [
-        "error",
-        "message",
-        "code",
-        "type",
-        "status",
-        "status_code",
-        "details",
-        "reason",
-        "violations",
-        "quotaId",
-    ]
-    + ["retryDelay", "error_type"]
+    "error message code type status status_code details reason violations quotaId retryDelay error_type".split()
 )
 error_shaped: st.SearchStrategy[Any] = st.recursive(
     json_values,
@@ -442,14 +430,8 @@ error_shaped: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 header_names = st.sampled_from(
-    ["retry-after", "retry-after-ms", "date", "x-should-retry", "x-request-id"]
-    + [
-        "x-ratelimit-remaining",
-        "x-ratelimit-reset",
-        "x-ratelimit-remaining-tokens",
-        "x-ratelimit-reset-tokens",
-    ]
-    + ["anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"]
+    "retry-after retry-after-ms date x-should-retry x-request-id x-ratelimit-remaining x-ratelimit-reset "
+    "anthropic-ratelimit-requests-remaining anthropic-ratelimit-requests-reset".split()
 )
 header_values = st.one_of(
     st.text(max_size=30),
