@@ -1,0 +1,158 @@
+"""Children added to, stopped in and removed from a running static supervisor (behaviours 66 to 74)."""
+
+import pytest
+import trio
+from stage import TEMPORARY, Actor, Bang, Stage, running, settle
+
+from cortex_trio.otp import (
+    AlreadyPresent,
+    AlreadyStarted,
+    CallingSelf,
+    NotFound,
+    Restarting,
+    StartFailed,
+    Supervisor,
+)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def fail(actor: Actor) -> None:
+    raise Bang(actor.ref.name)
+
+
+async def test_an_added_child_is_the_last(stage: Stage) -> None:
+    """66. Appended last, stops first, restarted like others."""
+    async with running(stage.supervisor(stage.child("a"))) as tree:
+        await tree.ref.call(Supervisor.start_child, stage.child("b"))
+        await stage.crash("b")
+        assert await stage.states(tree.ref) == {"a": "running", "b": "running"}
+        stage.take_log()
+        await tree.stop()
+        assert stage.take_log() == ["terminate b", "terminate a"]
+
+
+async def test_an_id_cannot_be_added_twice(stage: Stage) -> None:
+    """67. With a running id AlreadyStarted; with a stopped id AlreadyPresent."""
+    async with running(stage.supervisor(stage.child("a"))) as tree:
+        with pytest.raises(AlreadyStarted, match="'a'"):
+            await tree.ref.call(Supervisor.start_child, stage.child("a"))
+        await tree.ref.call(Supervisor.terminate_child, "a")
+        with pytest.raises(AlreadyPresent, match="'a'"):
+            await tree.ref.call(Supervisor.start_child, stage.child("a"))
+
+
+async def test_a_start_child_that_fails_leaves_no_trace(stage: Stage) -> None:
+    """68. StartFailed in the caller, supervisor unharmed, id free again."""
+    async with running(stage.supervisor()) as tree:
+        with pytest.raises(StartFailed) as caught:
+            await tree.ref.call(Supervisor.start_child, stage.child("a", on_init=fail))
+        assert isinstance(caught.value.__cause__, Bang)
+        assert await stage.states(tree.ref) == {}
+        await tree.ref.call(Supervisor.start_child, stage.child("a"))
+        assert await stage.states(tree.ref) == {"a": "running"}
+
+
+async def test_terminate_child(stage: Stage) -> None:
+    """69. Running: stopped, spec kept; again: ok; a temporary one is forgotten; unknown: NotFound."""
+    async with running(stage.supervisor(stage.child("a"), stage.child("t", restart=TEMPORARY))) as tree:
+        for _ in range(2):
+            await tree.ref.call(Supervisor.terminate_child, "a")
+        await tree.ref.call(Supervisor.terminate_child, "t")
+        assert await stage.states(tree.ref) == {"a": "stopped"}
+        for unknown in ("t", "nobody"):
+            with pytest.raises(NotFound, match=unknown):
+                await tree.ref.call(Supervisor.terminate_child, unknown)
+
+
+async def test_restart_child(stage: Stage) -> None:
+    """70. Stopped: runs; running: AlreadyStarted; unknown: NotFound."""
+    async with running(stage.supervisor(stage.child("a"))) as tree:
+        with pytest.raises(AlreadyStarted):
+            await tree.ref.call(Supervisor.restart_child, "a")
+        await tree.ref.call(Supervisor.terminate_child, "a")
+        await tree.ref.call(Supervisor.restart_child, "a")
+        assert await stage["a"].call(Actor.add) == 1
+        with pytest.raises(NotFound):
+            await tree.ref.call(Supervisor.restart_child, "nobody")
+
+
+async def test_delete_child(stage: Stage) -> None:
+    """71. Running: error; stopped: gone; then restart_child gives NotFound."""
+    async with running(stage.supervisor(stage.child("a"))) as tree:
+        with pytest.raises(AlreadyStarted):
+            await tree.ref.call(Supervisor.delete_child, "a")
+        await tree.ref.call(Supervisor.terminate_child, "a")
+        await tree.ref.call(Supervisor.delete_child, "a")
+        assert await stage.states(tree.ref) == {}
+        with pytest.raises(NotFound):
+            await tree.ref.call(Supervisor.restart_child, "a")
+
+
+async def test_a_child_between_failed_restarts(stage: Stage) -> None:
+    """69, 70, 71. "restarting": restart and delete are refused, terminate cancels the pending restart."""
+    answers: dict[str, object] = {}
+
+    async def ask(tree_ref: object) -> None:
+        answers["states"] = await stage.states(root_ref)
+        for method in (Supervisor.restart_child, Supervisor.delete_child):
+            with pytest.raises(Restarting):
+                await root_ref.call(method, "b")
+        with pytest.raises(AlreadyPresent):
+            await root_ref.call(Supervisor.start_child, stage.child("b"))
+        await root_ref.call(Supervisor.terminate_child, "b")
+
+    async def fail_after_the_first(actor: Actor) -> None:
+        if actor.incarnation > 1:
+            raise Bang
+
+    children = [stage.child("a"), stage.child("b", on_init=fail_after_the_first)]
+    async with running(stage.supervisor(*children, max_restarts=10**6)) as tree:
+        root_ref = tree.ref
+        stage["b"].cast(Actor.crash)
+        await stage["b"].monitor().down()
+        await ask(tree.ref)
+        inits = stage.incarnations["b"]
+        await settle()
+        assert answers["states"] == {"a": "running", "b": "restarting"}
+        assert await stage.states(tree.ref) == {"a": "running", "b": "stopped"}
+        assert stage.incarnations["b"] == inits
+
+
+async def test_a_caller_of_start_child_that_gives_up(stage: Stage, autojump_clock: object) -> None:
+    """73. Cancelled while init runs: the child ends up running and listed, or not at all."""
+
+    async def slowly(actor: Actor) -> None:
+        await trio.sleep(1)
+
+    async def slowly_then_fail(actor: Actor) -> None:
+        await trio.sleep(1)
+        raise Bang
+
+    async with running(stage.supervisor()) as tree:
+        for name, act in (("good", slowly), ("bad", slowly_then_fail)):
+            with trio.move_on_after(0.5) as patience:
+                await tree.ref.call(Supervisor.start_child, stage.child(name, on_init=act))
+            assert patience.cancelled_caught
+            await trio.sleep(2)
+        assert await stage.states(tree.ref) == {"good": "running"}
+        assert stage["good"].alive
+        assert not stage["bad"].alive
+
+
+async def test_a_child_cannot_call_the_supervisor_that_starts_it(stage: Stage) -> None:
+    """74. CallingSelf in init, not a silent hang; through two levels too."""
+    seen: list[str] = []
+
+    async def ask_up(actor: Actor) -> None:
+        for supervisor in (tree.ref, stage["sub"]):
+            with pytest.raises(CallingSelf):
+                await supervisor.call(Supervisor.start_child, stage.child("sibling"))
+            seen.append(supervisor.name)
+
+    async with running(stage.supervisor()) as tree:
+        await tree.ref.call(Supervisor.start_child, stage.sub("sub", stage.child("a", on_init=ask_up)))
+    assert seen == ["root", "sub"]

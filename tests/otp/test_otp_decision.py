@@ -1,0 +1,77 @@
+"""The rules without Trio: every exit reason, restart type and strategy, and what is worth a report."""
+
+import itertools
+
+import pytest
+from stage import Bang
+
+from cortex_trio.otp import BRUTAL_KILL, Crashed, Killed, Normal, Restart, Shutdown, Strategy, is_abnormal
+from cortex_trio.otp.decision import (
+    Decision,
+    affected,
+    child_exited,
+    child_stopped,
+    is_expected_stop,
+    is_reported,
+)
+
+NORMAL = [Normal(), Shutdown(), Shutdown("info")]
+ABNORMAL = [Killed(), Crashed(Bang())]
+RESTARTS = {
+    Strategy.ONE_FOR_ONE: Decision.RESTART_ONE,
+    Strategy.ONE_FOR_ALL: Decision.RESTART_ALL,
+    Strategy.REST_FOR_ONE: Decision.RESTART_REST,
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "restart", "strategy"), list(itertools.product(NORMAL + ABNORMAL, Restart, Strategy))
+)
+def test_every_case_is_decided(reason: object, restart: Restart, strategy: Strategy) -> None:
+    """The table of the supervisor's manual page: what is normal is normal only for a transient child."""
+    match restart:
+        case Restart.TEMPORARY:
+            expected = Decision.FORGET
+        case Restart.TRANSIENT:
+            expected = Decision.KEEP if reason in NORMAL else RESTARTS[strategy]
+        case Restart.PERMANENT:
+            expected = RESTARTS[strategy]
+    assert child_exited(reason, restart, strategy) is expected  # type: ignore[arg-type]
+
+
+def test_what_is_abnormal() -> None:
+    assert [is_abnormal(reason) for reason in NORMAL + ABNORMAL] == [False] * 3 + [True] * 2
+
+
+def test_a_stopped_child_is_remembered_unless_it_is_temporary() -> None:
+    assert [child_stopped(restart) for restart in Restart] == [Decision.KEEP, Decision.KEEP, Decision.FORGET]
+
+
+@pytest.mark.parametrize(
+    ("decision", "expected"),
+    [
+        (Decision.RESTART_ONE, "c"),
+        (Decision.RESTART_ALL, "zcma"),
+        (Decision.RESTART_REST, "cma"),
+        (Decision.KEEP, ""),
+        (Decision.FORGET, ""),
+    ],
+)
+def test_whom_a_restart_is_about(decision: Decision, expected: str) -> None:
+    assert affected("zcma", "c", decision) == list(expected)
+
+
+def test_what_is_reported() -> None:
+    """Always when abnormal; a permanent child that left in order too."""
+    assert [is_reported(reason, Restart.PERMANENT) for reason in NORMAL + ABNORMAL] == [True] * 5
+    for restart in (Restart.TRANSIENT, Restart.TEMPORARY):
+        assert [is_reported(reason, restart) for reason in NORMAL + ABNORMAL] == [False] * 3 + [True] * 2
+
+
+@pytest.mark.parametrize("shutdown", [5.0, BRUTAL_KILL])
+def test_which_ends_of_a_stop_are_in_order(shutdown: float | None) -> None:
+    """`shutdown`; for non-permanent also `normal` and `{shutdown, _}`; `killed` when that was the wish."""
+    for restart in Restart:
+        relaxed = restart is not Restart.PERMANENT
+        seen = [is_expected_stop(reason, restart, shutdown) for reason in NORMAL + ABNORMAL]
+        assert seen == [relaxed, True, relaxed, shutdown is BRUTAL_KILL, False]

@@ -1,0 +1,71 @@
+"""What observers hear: typed reports and log lines, and nothing of what messages carried."""
+
+import logging
+
+import pytest
+from stage import Actor, Bang, Stage, running, settle
+
+from cortex_trio.otp import Child, Crashed, GenServer, Ref, Report, ReportKind, Supervisor
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def test_progress_is_reported_too(stage: Stage) -> None:
+    async with running(stage.supervisor(*stage.children("ab"))):
+        await stage.crash("b")
+    kinds = [(str(report.kind), report.child) for report in stage.reports]
+    assert kinds == [("progress", "a"), ("progress", "b"), ("child_terminated", "b"), ("progress", "b")]
+    assert all(report.supervisor == "root" for report in stage.reports)
+
+
+async def test_an_observer_that_fails_hurts_nobody(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    def observer(report: Report) -> None:
+        raise Bang("observer")
+
+    async with running(Supervisor([stage.child("a")], report=observer)):
+        await stage.crash("a")
+        assert await stage["a"].call(Actor.add) == 1
+    assert "root: the report callback failed" in caplog.text
+
+
+async def test_levels_of_the_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Progress is debug, a crash is an error with its traceback."""
+    caplog.set_level(logging.DEBUG, logger="cortex_trio.otp")
+    async with running(stage.supervisor(stage.child("a"), max_restarts=0)) as tree:
+        stage["a"].cast(Actor.crash)
+        await tree.ended.wait()
+    started, crashed, gave_up = caplog.records
+    assert (started.levelname, started.getMessage()) == ("DEBUG", "root: child a started")
+    assert (crashed.levelname, crashed.getMessage()) == ("ERROR", "root: child a crashed with Bang")
+    assert crashed.exc_info is not None
+    assert crashed.exc_info[0] is Bang
+    assert gave_up.getMessage().startswith("root gives up: child a was one restart too many")
+
+
+class Vault(GenServer):
+    """State and messages that must not be seen."""
+
+    def __init__(self) -> None:
+        self.key = "sk-state"
+
+    async def use(self, key: str) -> None:
+        raise Bang("broken")
+
+
+async def test_state_and_messages_stay_out_of_reports_and_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="cortex_trio.otp")
+    reports: list[Report] = []
+    ref: Ref[Vault] = Ref("vault")
+    async with running(Supervisor([Child(ref=ref, start=Vault)], report=reports.append)):
+        ref.cast(Vault.use, "sk-message")
+        ref.info("sk-info")
+        await settle()
+        ref.info("sk-info")
+        await settle()
+    assert [report.kind for report in reports].count(ReportKind.CHILD_TERMINATED) == 1
+    assert isinstance(reports[1].reason, Crashed)
+    assert "child vault crashed with Bang" in caplog.text
+    assert "sk-" not in caplog.text + repr(reports) + repr(ref)

@@ -1,0 +1,548 @@
+"""Start, restart types, strategies and the restart intensity of the static supervisor (behaviours 1 to 45)."""
+
+import math
+from typing import Any
+
+import pytest
+import trio
+from stage import PERMANENT, TEMPORARY, TRANSIENT, Actor, Bang, Stage, running, settle
+
+from cortex_trio.otp import (
+    Backoff,
+    Child,
+    Crashed,
+    Ignore,
+    Killed,
+    MaxRestartsExceeded,
+    Normal,
+    Ref,
+    Report,
+    ReportKind,
+    RestartIntensity,
+    Shutdown,
+    StartFailed,
+    Strategy,
+    Supervisor,
+    run,
+)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def fail(actor: Actor) -> None:
+    raise Bang(actor.ref.name)
+
+
+async def ignore(actor: Actor) -> None:
+    raise Ignore
+
+
+def fail_from(incarnation: int) -> Any:
+    async def act(actor: Actor) -> None:
+        if actor.incarnation >= incarnation:
+            raise Bang(actor.ref.name)
+
+    return act
+
+
+# ---------------------------------------------------------------- A. start, specs, restart types
+
+
+async def test_children_start_one_after_the_other(stage: Stage, autojump_clock: object) -> None:
+    """1. Inits run a, b, c, each finished before the next begins, and start returns only after c."""
+
+    async def slowly(actor: Actor) -> None:
+        await trio.sleep(1)
+        stage.log.append(f"ready {actor.ref.name}")
+
+    async with running(stage.supervisor(*stage.children("abc", on_init=slowly))):
+        assert stage.take_log() == ["init a", "ready a", "init b", "ready b", "init c", "ready c"]
+        assert trio.current_time() >= 3
+
+
+def test_two_specs_with_one_id_are_refused(stage: Stage) -> None:
+    """2. Refused before anything runs; the error names the id."""
+    with pytest.raises(ValueError, match="'twin'"):
+        Supervisor([stage.child("twin"), Child(ref=Ref("twin"), start=lambda: Actor(stage))])
+
+
+@pytest.mark.parametrize(
+    ("field", "build"),
+    [
+        ("max_restarts", lambda child: Supervisor([child()], max_restarts=-1)),
+        ("max_restarts", lambda child: Supervisor([child()], max_restarts=1.5)),  # type: ignore[arg-type]
+        ("max_seconds", lambda child: Supervisor([child()], max_seconds=0)),
+        ("strategy", lambda child: Supervisor([child()], strategy="one_for_one")),  # type: ignore[arg-type]
+        ("auto_shutdown", lambda child: Supervisor([child()], auto_shutdown="any")),  # type: ignore[arg-type]
+        ("shutdown", lambda child: child(shutdown=-1)),
+        ("shutdown", lambda child: child(shutdown=math.nan)),
+        ("restart", lambda child: child(restart="permanent")),
+        ("mailbox", lambda child: child(mailbox=-1)),
+        ("start", lambda child: Child(ref=Ref("a"), start=None)),  # type: ignore[arg-type]
+        ("ref", lambda child: Child(ref="a", start=Actor)),  # type: ignore[arg-type]
+        ("first", lambda child: Backoff(first=-1)),
+        ("factor", lambda child: Backoff(factor=0.5)),
+        ("jitter", lambda child: Backoff(jitter=1.5)),
+        ("children", lambda child: Supervisor(["a"])),  # type: ignore[list-item]
+        ("named", lambda child: Ref("")),
+    ],
+)
+def test_bad_limits_are_refused_by_name(stage: Stage, field: str, build: Any) -> None:
+    """3. ValueError naming the field; nothing started."""
+    with pytest.raises(ValueError, match=field):
+        build(lambda **spec: stage.child("a", **spec))
+    assert stage.log == []
+
+
+async def test_a_failed_start_stops_what_had_been_started(stage: Stage) -> None:
+    """4. b then a are stopped with Shutdown, StartFailed("c") has the exception as cause, no task is left."""
+    root = stage.supervisor(*stage.children("ab"), stage.child("c", on_init=fail), stage.child("d"))
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(StartFailed) as caught:
+            await run(root)
+        assert not nursery.child_tasks
+    assert caught.value.child == "c"
+    assert isinstance(caught.value.__cause__, Bang)
+    assert stage.take_log() == ["init a", "init b", "init c", "terminate b", "terminate a"]
+    assert stage.reasons == [Shutdown(), Shutdown()]
+    assert stage.told() == ["start_error c"]
+
+
+async def test_a_factory_that_fails_is_a_failed_start(stage: Stage) -> None:
+    """4. So is a factory that does not give a server."""
+
+    def broken() -> Actor:
+        raise Bang("factory")
+
+    for start in (broken, lambda: "not a server"):
+        child: Child[Any] = Child(ref=stage["a"], start=start)
+        with pytest.raises(StartFailed) as caught:
+            await run(stage.supervisor(child))
+        assert caught.value.__cause__ is not None
+
+
+async def test_a_nested_start_failure_says_the_whole_way_down(stage: Stage) -> None:
+    """4. StartFailed of the subtree is caused by StartFailed of its child, caused by the crash."""
+    with pytest.raises(StartFailed) as caught:
+        await run(stage.supervisor(stage.sub("sub", stage.child("leaf", on_init=fail))))
+    inner = caught.value.__cause__
+    assert caught.value.child == "sub"
+    assert isinstance(inner, StartFailed)
+    assert inner.child == "leaf"
+    assert isinstance(inner.__cause__, Bang)
+
+
+async def test_an_ignored_start_keeps_the_spec(stage: Stage) -> None:
+    """6. The tree is up, a is "stopped" and can be started with restart_child: 3 specs, 2 active."""
+
+    async def only_later(actor: Actor) -> None:
+        if actor.incarnation == 1:
+            raise Ignore
+
+    async with running(stage.supervisor(stage.child("a", on_init=only_later), *stage.children("bc"))) as tree:
+        assert await stage.states(tree.ref) == {"a": "stopped", "b": "running", "c": "running"}
+        await tree.ref.call(Supervisor.restart_child, "a")
+        assert await stage.states(tree.ref) == {"a": "running", "b": "running", "c": "running"}
+        assert stage.told() == []
+
+
+async def test_an_ignored_temporary_start_leaves_nothing(stage: Stage) -> None:
+    """7. No trace of it in which_children."""
+    root = stage.supervisor(stage.child("a", on_init=ignore, restart=TEMPORARY), stage.child("b"))
+    async with running(root) as tree:
+        assert await stage.states(tree.ref) == {"b": "running"}
+
+
+@pytest.mark.parametrize("reason", [Normal(), Shutdown(), Shutdown("done"), Killed(), Crashed(Bang())])
+async def test_a_permanent_child_is_restarted_whatever_its_reason(stage: Stage, reason: Any) -> None:
+    """8, 9. Restarted, counted, and reported as child_terminated, also after Normal and Shutdown(info)."""
+    async with running(stage.supervisor(stage.child("a"), max_restarts=1)) as tree:
+        stage["a"].cast(Actor.leave, reason)
+        await settle()
+        assert await stage["a"].call(Actor.add) == 1
+        assert Report(ReportKind.CHILD_TERMINATED, "root", "a", stage.reasons[0]) in stage.reports
+        stage["a"].cast(Actor.leave, reason)
+        await tree.ended.wait()
+        assert isinstance(tree.error, MaxRestartsExceeded)
+
+
+async def test_a_transient_child_may_leave(stage: Stage) -> None:
+    """10. Not restarted after Normal or Shutdown, listed as stopped, no error report."""
+    async with running(stage.supervisor(*stage.children("ab", restart=TRANSIENT))) as tree:
+        stage["a"].cast(Actor.leave, Normal())
+        stage["b"].cast(Actor.leave, Shutdown("enough"))
+        await settle()
+        assert await stage.states(tree.ref) == {"a": "stopped", "b": "stopped"}
+        assert stage.told() == []
+
+
+async def test_a_transient_child_that_crashes_is_restarted_with_fresh_state(stage: Stage) -> None:
+    """12. Its state is what init builds."""
+    async with running(stage.supervisor(stage.child("a", restart=TRANSIENT))):
+        assert await stage["a"].call(Actor.add, 5) == 5
+        await stage.crash("a")
+        assert await stage["a"].call(Actor.add) == 1
+
+
+async def test_a_killed_transient_child_is_restarted(stage: Stage) -> None:
+    """13. Killed by a stranger is abnormal; terminate is not called."""
+    async with running(stage.supervisor(stage.child("a", restart=TRANSIENT))):
+        stage["a"].kill()
+        await settle()
+        assert stage.take_log() == ["init a", "init a"]
+        assert stage.reports[-2] == Report(ReportKind.CHILD_TERMINATED, "root", "a", Killed())
+
+
+async def test_a_temporary_child_that_crashes_is_reported_and_gone(stage: Stage) -> None:
+    """14. Its siblings are untouched."""
+    async with running(stage.supervisor(stage.child("a", restart=TEMPORARY), stage.child("b"))) as tree:
+        await stage["b"].call(Actor.add)
+        await stage.crash("a")
+        assert await stage.states(tree.ref) == {"b": "running"}
+        assert await stage["b"].call(Actor.add) == 2
+        assert stage.told() == ["child_terminated a"]
+
+
+async def test_the_id_of_a_removed_child_is_free(stage: Stage) -> None:
+    """15. start_child with the same id is accepted."""
+    async with running(stage.supervisor(stage.child("a", restart=TEMPORARY))) as tree:
+        await stage.crash("a")
+        await tree.ref.call(Supervisor.start_child, stage.child("a", restart=TEMPORARY))
+        assert await stage.states(tree.ref) == {"a": "running"}
+
+
+async def test_a_supervisor_ignores_unexpected_messages(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """16. It is reported, by type and not by content, and ignored."""
+    async with running(stage.supervisor(stage.child("a"))) as tree:
+        tree.ref.info({"password": "hunter2"})
+        await settle()
+        assert await stage.states(tree.ref) == {"a": "running"}
+    assert "root ignored an unexpected dict" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+async def test_one_factory_serves_three_children(stage: Stage) -> None:
+    """17. All run, independently."""
+
+    def factory() -> Actor:
+        return Actor(stage)
+
+    children = [Child(ref=stage[name], start=factory) for name in "abc"]
+    async with running(Supervisor(children)):
+        await stage["a"].call(Actor.add, 7)
+        assert [await stage[name].call(Actor.add) for name in "abc"] == [8, 1, 1]
+
+
+async def test_a_server_object_runs_only_once(stage: Stage) -> None:
+    """17. A factory that gives the same server again has kept its state: the restart fails, and says why."""
+    same = Actor(stage)
+    async with running(stage.supervisor(Child(ref=stage["a"], start=lambda: same))) as tree:
+        stage["a"].cast(Actor.crash)
+        await tree.ended.wait()
+        assert isinstance(tree.error, MaxRestartsExceeded)
+        assert "ran before" in str(tree.error.__cause__.exceptions[-1])  # type: ignore[union-attr]
+
+
+async def test_a_ref_cannot_be_behind_two_processes(stage: Stage) -> None:
+    """3. A ref that is running elsewhere is refused by the supervisor's init, by id."""
+    async with running(stage.supervisor(stage.child("a"))):
+        with pytest.raises(ValueError, match="'a'"):
+            await run(stage.supervisor(stage.child("z"), stage.child("a")))
+        assert "init z" not in stage.log
+
+
+# ---------------------------------------------------------------- B. strategies
+
+
+async def test_one_for_one_touches_nobody_else(stage: Stage) -> None:
+    """19. Only b has a new process; a and c keep process and state."""
+    async with running(stage.supervisor(*stage.children("abc"))):
+        before = {name: stage[name].process for name in "abc"}
+        await stage.crash("b")
+        assert [stage[name].process is before[name] for name in "abc"] == [True, False, True]
+
+
+async def test_one_for_all_stops_backwards_and_starts_forwards(stage: Stage) -> None:
+    """20, 31. b crashes: stop order c, a; start order a, b, c; with ids in no alphabetical order."""
+    async with running(stage.supervisor(*stage.children("zma"), strategy=Strategy.ONE_FOR_ALL)):
+        await stage["z"].call(Actor.add)
+        stage.take_log()
+        await stage.crash("m")
+        assert stage.take_log() == ["terminate m", "terminate a", "terminate z", "init z", "init m", "init a"]
+        assert await stage["z"].call(Actor.add) == 1
+
+
+async def test_rest_for_one_leaves_the_earlier_alone(stage: Stage) -> None:
+    """21, 31. a untouched; c stopped; b then c started."""
+    async with running(stage.supervisor(*stage.children("zma"), strategy=Strategy.REST_FOR_ONE)):
+        await stage["z"].call(Actor.add)
+        stage.take_log()
+        await stage.crash("m")
+        assert stage.take_log() == ["terminate m", "terminate a", "init m", "init a"]
+        assert await stage["z"].call(Actor.add) == 2
+
+
+async def test_rest_for_one_of_the_last_child(stage: Stage) -> None:
+    """22. Behaves like one_for_one."""
+    async with running(stage.supervisor(*stage.children("abc"), strategy=Strategy.REST_FOR_ONE)):
+        stage.take_log()
+        await stage.crash("c")
+        assert stage.take_log() == ["terminate c", "init c"]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
+async def test_a_group_restart_forgets_temporary_siblings(stage: Stage, strategy: Strategy) -> None:
+    """24. The temporary one is stopped and gone, and does not touch the limit."""
+    root = stage.supervisor(
+        stage.child("a"), stage.child("t", restart=TEMPORARY), strategy=strategy, max_restarts=1
+    )
+    async with running(root) as tree:
+        stage.take_log()
+        await stage.crash("a")
+        assert stage.take_log() == ["terminate a", "terminate t", "init a"]
+        assert await stage.states(tree.ref) == {"a": "running"}
+
+
+async def test_a_temporary_crash_stops_nobody(stage: Stage) -> None:
+    """25. Under one_for_all too."""
+    root = stage.supervisor(
+        stage.child("a"), stage.child("t", restart=TEMPORARY), strategy=Strategy.ONE_FOR_ALL
+    )
+    async with running(root):
+        await stage["a"].call(Actor.add)
+        await stage.crash("t")
+        assert await stage["a"].call(Actor.add) == 2
+
+
+async def test_two_crashes_at_once_are_two_restarts(stage: Stage) -> None:
+    """27. one_for_one, limit 1: the supervisor gives up."""
+    async with running(stage.supervisor(*stage.children("ab"), max_restarts=1)) as tree:
+        stage["a"].cast(Actor.crash)
+        stage["b"].cast(Actor.crash)
+        await tree.ended.wait()
+        assert isinstance(tree.error, MaxRestartsExceeded)
+
+
+async def test_two_crashes_at_once_are_one_group_restart(stage: Stage) -> None:
+    """27. Under one_for_all they are found dead together, and counted once."""
+    root = stage.supervisor(*stage.children("ab"), max_restarts=1, strategy=Strategy.ONE_FOR_ALL)
+    async with running(root) as tree:
+        stage["a"].cast(Actor.crash)
+        stage["b"].cast(Actor.crash)
+        await settle()
+        assert await stage.states(tree.ref) == {"a": "running", "b": "running"}
+
+
+async def test_a_group_restart_that_fails_is_retried_as_a_group(stage: Stage) -> None:
+    """28. a restarts, then c's init fails: a and b are stopped again, and every attempt counts."""
+
+    async def fail_twice(actor: Actor) -> None:
+        if actor.incarnation in (2, 3):
+            raise Bang
+
+    children = [*stage.children("ab"), stage.child("c", on_init=fail_twice)]
+    async with running(stage.supervisor(*children, strategy=Strategy.ONE_FOR_ALL, max_restarts=3)) as tree:
+        stage.take_log()
+        await stage.crash("b")
+        start, stop = ["init a", "init b", "init c"], ["terminate b", "terminate a"]
+        assert stage.take_log() == [
+            "terminate b",
+            "terminate c",
+            "terminate a",
+            *start,
+            *stop,
+            *start,
+            *stop,
+            *start,
+        ]
+        stage["a"].cast(Actor.crash)  # the fourth in the window
+        await tree.ended.wait()
+        assert isinstance(tree.error, MaxRestartsExceeded)
+
+
+async def test_rest_for_one_retries_from_the_one_that_failed(stage: Stage) -> None:
+    """28. Those that started before it stay up."""
+
+    async def fail_once(actor: Actor) -> None:
+        if actor.incarnation == 2:
+            raise Bang
+
+    children = [stage.child("a"), stage.child("b"), stage.child("c", on_init=fail_once), stage.child("d")]
+    async with running(stage.supervisor(*children, strategy=Strategy.REST_FOR_ONE)):
+        stage.take_log()
+        await stage.crash("b")
+        assert stage.take_log() == [
+            *["terminate b", "terminate d", "terminate c", "init b", "init c"],
+            *["init c", "init d"],
+        ]
+
+
+async def test_a_sibling_that_overstays_is_cancelled_and_the_group_goes_on(
+    stage: Stage, autojump_clock: object
+) -> None:
+    """30. shutdown_error is reported, the restart proceeds."""
+
+    async def dawdle(actor: Actor) -> None:
+        await trio.sleep(60)
+
+    children = [stage.child("a", on_terminate=dawdle, shutdown=0.5), stage.child("b")]
+    async with running(stage.supervisor(*children, strategy=Strategy.ONE_FOR_ALL)):
+        started = trio.current_time()
+        await stage["b"].call(Actor.add)
+        stage["b"].cast(Actor.crash)
+        await trio.sleep(0.6)
+        assert stage.told() == ["child_terminated b", "shutdown_error a"]
+        assert trio.current_time() - started < 1
+        assert await stage["b"].call(Actor.add) == 1
+        stage["a"].kill()
+
+
+# ---------------------------------------------------------------- C. restart intensity
+
+
+async def test_exactly_max_restarts_are_allowed(stage: Stage, autojump_clock: object) -> None:
+    """32. limit 3 in 5: three crashes at t=0, still up; the fourth gives up."""
+    async with running(stage.supervisor(stage.child("a"), max_restarts=3, max_seconds=5)) as tree:
+        await stage.crash("a", "a", "a")
+        assert await stage["a"].call(Actor.add) == 1
+        stage["a"].cast(Actor.crash)
+        await tree.ended.wait()
+        assert isinstance(tree.error, MaxRestartsExceeded)
+        assert tree.error.supervisor == "root"
+        assert stage.incarnations == {"a": 4}
+
+
+async def test_zero_restarts(stage: Stage) -> None:
+    """33. The first crash gives up without any restart."""
+    async with running(stage.supervisor(stage.child("a"), max_restarts=0)) as tree:
+        stage["a"].cast(Actor.crash)
+        await tree.ended.wait()
+        assert isinstance(tree.error, MaxRestartsExceeded)
+        assert stage.incarnations == {"a": 1}
+
+
+def test_the_window_slides() -> None:
+    """35. limit 2 in 10: crashes at 0, 6, 11, 17, 22 ... never give up; 0, 6, 9 do."""
+    steady = RestartIntensity(2, 10)
+    assert all(steady.allow(t) for start in range(0, 1000, 11) for t in (start, start + 6))
+    hasty = RestartIntensity(2, 10)
+    assert [hasty.allow(t) for t in (0, 6, 9)] == [True, True, False]
+
+
+def test_the_window_is_inclusive() -> None:
+    """35. A restart exactly max_seconds ago still counts; one a moment older does not."""
+    assert [RestartIntensity(1, 5).allow(0), *map(_after_zero, (5.0, 5.001))] == [True, False, True]
+
+
+def _after_zero(now: float) -> bool:
+    intensity = RestartIntensity(1, 5)
+    intensity.allow(0)
+    return intensity.allow(now)
+
+
+async def test_all_children_share_the_counter(stage: Stage) -> None:
+    """36. limit 3, four different children crash once each: it gives up."""
+    async with running(stage.supervisor(*stage.children("abcd"), max_restarts=3)) as tree:
+        await stage.crash("a", "b", "c")
+        stage["d"].cast(Actor.crash)
+        await tree.ended.wait()
+        assert isinstance(tree.error, MaxRestartsExceeded)
+
+
+async def test_failing_start_child_does_not_count(stage: Stage) -> None:
+    """38. start_child failing 10 times leaves the counter untouched."""
+    async with running(stage.supervisor(stage.child("a"), max_restarts=1)) as tree:
+        for _ in range(10):
+            with pytest.raises(StartFailed):
+                await tree.ref.call(Supervisor.start_child, stage.child("x", on_init=fail))
+        await stage.crash("a")
+        assert stage["a"].alive
+
+
+async def test_restart_child_does_not_count(stage: Stage) -> None:
+    """39. terminate and restart 10 times, restart_child failing 10 times: untouched, and it stays "stopped"."""
+    children = [stage.child("a"), stage.child("bad", on_init=fail_from(2))]
+    async with running(stage.supervisor(*children, max_restarts=1)) as tree:
+        for _ in range(10):
+            await tree.ref.call(Supervisor.terminate_child, "a")
+            await tree.ref.call(Supervisor.restart_child, "a")
+        await tree.ref.call(Supervisor.terminate_child, "bad")
+        for _ in range(10):
+            with pytest.raises(StartFailed):
+                await tree.ref.call(Supervisor.restart_child, "bad")
+            assert (await stage.states(tree.ref))["bad"] == "stopped"
+        await stage.crash("a")
+        assert stage["a"].alive
+
+
+async def test_exits_without_restart_do_not_count(stage: Stage) -> None:
+    """40. Transient normal exits and temporary crashes, 10 times each."""
+    children = [stage.child("n", restart=TRANSIENT), stage.child("a")]
+    async with running(stage.supervisor(*children, max_restarts=1)) as tree:
+        for _ in range(10):
+            stage["n"].cast(Actor.leave)
+            await settle()
+            await tree.ref.call(Supervisor.restart_child, "n")
+            await tree.ref.call(Supervisor.start_child, stage.child("t", restart=TEMPORARY))
+            await stage.crash("t")
+        await stage.crash("a")
+        assert stage["a"].alive
+
+
+async def test_normal_exits_of_a_permanent_child_count(stage: Stage, autojump_clock: object) -> None:
+    """41. Four in 5 s: gives up like crashes; the cause says what happened."""
+    async with running(stage.supervisor(stage.child("a", restart=PERMANENT))) as tree:
+        for _ in range(4):
+            stage["a"].cast(Actor.leave)
+            await settle()
+        await tree.ended.wait()
+        assert isinstance(tree.error, MaxRestartsExceeded)
+        assert isinstance(tree.error.__cause__, ExceptionGroup)
+        assert "ended normally" in str(tree.error.__cause__.exceptions[0])
+
+
+async def test_giving_up_is_told_in_order(stage: Stage) -> None:
+    """42. child_terminated, then max_restarts, then the children stop newest first, terminate ran in each."""
+    root = stage.supervisor(*stage.children("abc"), max_restarts=0)
+    stage_log = stage.log
+    async with running(root) as tree:
+        stage_log.clear()
+        stage["b"].cast(Actor.crash)
+        await tree.ended.wait()
+        assert stage.told() == ["child_terminated b", "max_restarts b"]
+        assert stage.take_log() == ["terminate b", "terminate c", "terminate a"]
+
+
+async def test_a_restarted_supervisor_has_its_static_children(stage: Stage) -> None:
+    """44. Statically listed grandchildren are back, children added with start_child are not."""
+    async with running(stage.supervisor(stage.sub("sub", stage.child("leaf")))) as tree:
+        await stage["sub"].call(Supervisor.start_child, stage.child("added"))
+        stage["sub"].kill()
+        await settle()
+        assert await stage.states(stage["sub"]) == {"leaf": "running"}
+        assert not stage["added"].alive
+        assert await stage.states(tree.ref) == {"sub": "running"}
+
+
+async def test_a_group_restart_counts_once(stage: Stage) -> None:
+    """45. one_for_all of three children, limit 1: still up after one crash."""
+    root = stage.supervisor(*stage.children("abc"), strategy=Strategy.ONE_FOR_ALL, max_restarts=1)
+    async with running(root) as tree:
+        await stage.crash("a")
+        assert await stage.states(tree.ref) == dict.fromkeys("abc", "running")
+
+
+async def test_one_for_all_revives_finished_and_terminated_members(stage: Stage) -> None:
+    """20. The whole group starts: also a transient child that had finished, and one that was terminated."""
+    children = [stage.child("a"), stage.child("t", restart=TRANSIENT), stage.child("s")]
+    async with running(stage.supervisor(*children, strategy=Strategy.ONE_FOR_ALL)) as tree:
+        stage["t"].cast(Actor.leave)
+        await tree.ref.call(Supervisor.terminate_child, "s")
+        assert await stage.states(tree.ref) == {"a": "running", "t": "stopped", "s": "stopped"}
+        await stage.crash("a")
+        assert await stage.states(tree.ref) == dict.fromkeys("ats", "running")
