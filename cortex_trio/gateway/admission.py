@@ -1,4 +1,4 @@
-"""What a try needs before it may send: a permit of the worker and, where there are keys, a lease of one.
+"""What a try needs before it may send: a permit of the worker and the lease of a key.
 
 Both are slips of the caller's own making, so there is always somebody who can give them back: a caller
 that is cancelled in the middle of asking settles what it may or may not have been granted.
@@ -22,15 +22,15 @@ NOT_USED = Failure(FailureKind.CANCELLED, "nothing was sent")
 
 @attrs.frozen
 class Slips:
-    """A permit and perhaps a lease: what one try holds, and gives back exactly once."""
+    """A permit and a lease: what one try holds, and gives back exactly once."""
 
     state: WorkerState
     permit: Permit
-    lease: Lease | None = None
+    lease: Lease
 
     @property
     def key(self) -> ApiKey | None:
-        return self.lease.key if self.lease else None
+        return self.lease.key
 
 
 async def check_out(
@@ -41,12 +41,12 @@ async def check_out(
     Cancelled, it leaves nothing behind.
     """
     state = candidate.state
-    lease = Lease(state.name, candidate.model) if state.config.api_keys else None
+    lease = Lease(state.name, candidate.model)
     slips = Slips(state, Permit(state.name, candidate.model), lease)
     granted = False
     try:
         refusal = await patiently(state.ref, Worker.admit, slips.permit)
-        if refusal is None and lease is not None:
+        if refusal is None:
             refusal = _refusal(await patiently(runtime.keys, KeyManager.lease, lease, avoid))
         granted = refusal is None
     except ActorError as error:
@@ -70,6 +70,5 @@ def give_back(
     permit, lease = slips.permit, slips.lease
     permit.failure, permit.time_to_first_token, permit.settled = failure, time_to_first_token, True
     slips.state.ref.cast(Worker.settle, permit)
-    if lease is not None:
-        lease.failure, lease.settled = failure, True
-        runtime.keys.cast(KeyManager.report, lease)
+    lease.failure, lease.settled = failure, True
+    runtime.keys.cast(KeyManager.report, lease)

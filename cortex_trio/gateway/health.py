@@ -67,7 +67,7 @@ async def check_worker(runtime: Runtime, state: WorkerState) -> None:
     verdict = health_of(failure)
     if verdict is not None:
         state.ref.cast(Worker.checked, Checked(*verdict, trio.current_time()))
-    if isinstance(answer, bytes) and key is not None:
+    if isinstance(answer, bytes):
         runtime.keys.cast(KeyManager.accept, state.name, key)
 
 

@@ -38,9 +38,9 @@ class Rests:
 
 @attrs.define(eq=False)
 class KeyState:
-    """One key of one worker. Only the KeyRing writes."""
+    """One key of one worker, or the None that stands in where none is needed. Only the KeyRing writes."""
 
-    key: ApiKey
+    key: ApiKey | None
     rests: dict[str, Rests] = attrs.field(factory=dict)  # by model, ANY_MODEL for all
     strikes: int = 0  # 429s without a hint in a row, or quota failures in a row
     usage_count: int = 0
@@ -105,9 +105,12 @@ class KeyRing:
         self._rate_limit_rest = rate_limit_rest
 
     def set_keys(self, worker: str, keys: Iterable[ApiKey]) -> None:
-        """Give `worker` these keys. One that was there before keeps its state, its rests included."""
+        """Give `worker` these keys. One that was there before keeps its state, its rests included.
+
+        A worker without keys can be told to wait as well: it has one entry, whose key is None.
+        """
         known = {state.key: state for state in self._keys.get(worker, ())}
-        self._keys[worker] = [known.get(key) or KeyState(key) for key in keys]
+        self._keys[worker] = [known.get(key) or KeyState(key) for key in tuple(keys) or (None,)]
 
     def remove(self, worker: str) -> None:
         self._keys.pop(worker, None)
@@ -148,7 +151,7 @@ class KeyRing:
         return ring[turn % len(ring)]
 
     def available(self, worker: str, model: str, now: float) -> Blocked | None:
-        """None if a key could be lent now; what stands in the way otherwise. A worker without keys needs none."""
+        """None if a key could be lent now; what stands in the way otherwise."""
         states = self._keys.get(worker)
         if not states:
             return None
@@ -213,7 +216,7 @@ class KeyRing:
         for state in self._keys.get(worker, ()):
             state.rests = {model: rest for model, rest in state.rests.items() if math.isfinite(rest.until)}
 
-    def accept(self, worker: str, key: ApiKey) -> None:
+    def accept(self, worker: str, key: ApiKey | None) -> None:
         """A free probe was let in with `key`: if it rested for its credential, it is given another chance."""
         for state in self._keys.get(worker, ()):
             if state.key == key:
@@ -266,7 +269,7 @@ class KeyManager(GenServer):
         self._ring.rest_key(lease, seconds, trio.current_time())
         self._changed(lease.worker)
 
-    async def accept(self, worker: str, key: ApiKey) -> None:
+    async def accept(self, worker: str, key: ApiKey | None) -> None:
         self._ring.accept(worker, key)
         self._changed(worker)
 

@@ -78,7 +78,7 @@ def worker_info(state: WorkerState, ring: KeyRing, now: float) -> WorkerInfo:
         requests=state.requests,
         failures=state.failures,
         restarts=state.restarts,
-        keys=tuple(key.key.masked for key in ring.states(state.name)),
+        keys=tuple(known.key.masked for known in ring.states(state.name) if known.key),
         since=state.since,
         reopens_in=max(0.0, until - now) if math.isfinite(until) else None,
         latency=state.latency,
