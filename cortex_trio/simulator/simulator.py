@@ -14,6 +14,7 @@ import httpx
 import trio
 
 from ..gateway.config import WorkerConfig
+from ..gateway.flat import open_flat_nursery
 from ..gateway.transport import PooledTransport
 from ..providers import PROVIDERS
 from .behaviour import Behaviour
@@ -89,17 +90,12 @@ class Simulator:
 async def open_simulator(*, sockets: bool = False) -> AsyncIterator[Simulator]:
     """Run simulated providers until the block is left; then everything of theirs stops at once.
 
-    An exception out of the block comes out as it is, not in a group; one out of a script's function, in a group.
+    An exception out of the block comes out as it is. What a script's function raises stops the block as well, and
+    comes out in a group if it broke something there.
     """
-    failed: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield Simulator(nursery, sockets=sockets)
-        except Exception as error:
-            failed = error
+    async with open_flat_nursery() as nursery:
+        yield Simulator(nursery, sockets=sockets)
         nursery.cancel_scope.cancel()
-    if failed is not None:
-        raise failed
 
 
 def _worker(provider: SimulatedProvider) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from conftest import KEY, Client
 from trio.testing import wait_all_tasks_blocked
 
 from cortex_trio.gateway.config import Config
-from cortex_trio.simulator import Behaviour, open_simulator
+from cortex_trio.simulator import Behaviour, SimRequest, open_simulator
 from cortex_trio.simulator.provider import script_of
 
 
@@ -123,6 +123,19 @@ async def test_an_exception_out_of_the_block_comes_out_as_it_is():
     with pytest.raises(ZeroDivisionError):
         async with open_simulator():
             _ = 1 / 0
+
+
+async def test_what_a_function_raises_is_not_lost():
+    def broken(request: SimRequest) -> Behaviour:
+        raise ZeroDivisionError
+
+    async def ask() -> None:
+        async with open_simulator() as sim:
+            await Client(sim).post(sim.add("openai", broken))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await ask()
+    assert caught.value.subgroup(ZeroDivisionError) is not None
 
 
 async def test_a_name_is_taken_once(sim):

@@ -60,7 +60,7 @@ class Gemini(BaseSpeaker):
 
     def understand(self, request: SimRequest, terms: Terms) -> Asked:
         self.admit(request, terms)
-        path = request.path.removeprefix(self.base_path)
+        path = request.path.removeprefix("/v1beta").removeprefix("/v1")
         if (request.method, path) == ("GET", "/models"):
             return Asked(what="models", number=request.number)
         model, _, method = path.removeprefix("/").rpartition(":")
