@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import trio
+from exam_stage import DIALECTS, Stage
 from trio.testing import MockClock
 
 from cortex_trio.simulator import open_simulator
-from exam_stage import DIALECTS, Stage
 
 LOOPBACK_DIALECTS = ("openai", "gemini", "ollama")
 """One of each framing and of each way to show a key; the others differ in nothing a socket could show."""

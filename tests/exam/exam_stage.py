@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import attrs
-
 from at_rest import gateway, worker_of
+
 from cortex_trio import Cortex, WorkerConfig
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+from exam_stage import GOOD, RESCUE, SIXTY, Stage
 
 from cortex_trio import (
     Continued,
@@ -21,7 +22,6 @@ from cortex_trio import (
     UsageUpdate,
 )
 from cortex_trio.simulator import Behaviour
-from exam_stage import GOOD, RESCUE, SIXTY, Stage
 
 FORTY = " ".join(SIXTY.split()[:40])
 
@@ -29,6 +29,14 @@ FORTY = " ".join(SIXTY.split()[:40])
 async def events_of(cortex: Cortex, **options: Any) -> list[Any]:
     async with cortex.chat("Hi", **options) as answer:
         return [event async for event in answer]
+
+
+async def deliver(seen: list[Any], cortex: Cortex, **options: Any) -> None:
+    """As `events_of`, for a stream that breaks: what was delivered until then is in `seen`."""
+    append = seen.append
+    async with cortex.chat("Hi", **options) as answer:
+        async for event in answer:
+            append(event)
 
 
 def text_of(events: list[Any]) -> str:
@@ -136,15 +144,13 @@ async def test_s08_s09_s10_s19_chat_raises_one_typed_error_with_what_was_deliver
     behaviour, kind = BROKEN[how]
     primary = stage.primary(behaviour)
     fallback = stage.fallback()
-    seen: list[str] = []
+    seen: list[Any] = []
     async with stage.gateway() as cortex:
         with pytest.raises(StreamInterrupted) as interrupted:
-            async with cortex.chat("Hi", idle_timeout=10 * stage.second) as answer:
-                async for piece in answer.text():
-                    seen.append(piece)
+            await deliver(seen, cortex, idle_timeout=10 * stage.second)
         error = interrupted.value
         assert error.failure.kind is kind
-        assert error.partial.text == "".join(seen) == FORTY
+        assert error.partial.text == text_of(seen) == FORTY
         assert (error.worker, error.partial.worker) == ("primary", "primary")
         assert [attempt.failure and attempt.failure.kind for attempt in error.attempts] == [kind]
     assert len(primary.requests) == 1
@@ -345,11 +351,13 @@ async def test_s24_once_a_tool_call_was_delivered_nothing_starts_again_by_itself
     seen: list[Any] = []
     async with stage.gateway() as cortex:
         with pytest.raises(StreamInterrupted) as interrupted:
-            async with cortex.chat(
-                "Pay", tools=[transfer()], on_interrupt=on_interrupt, idle_timeout=10 * stage.second
-            ) as answer:
-                async for event in answer:
-                    seen.append(event)
+            await deliver(
+                seen,
+                cortex,
+                tools=[transfer()],
+                on_interrupt=on_interrupt,
+                idle_timeout=10 * stage.second,
+            )
     assert [event.name for event in seen if isinstance(event, ToolCallDelta) and event.name] == ["transfer"]
     assert [call.name for call in interrupted.value.partial.tool_calls] == ["transfer"]
     assert len(primary.requests) == 1
