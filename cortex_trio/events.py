@@ -190,16 +190,17 @@ class _Block:
     name: str | None = None
     signature: str | None = None
     encrypted: str | None = None
+    origin: str | None = None
 
 
 class ReplyBuilder:
     """Folds stream events into the assistant message, keeping the order in which parts appeared.
 
-    `origin` ("provider/model") is stamped on what may only go back to where it came from.
+    `origin` ("provider/model" of whoever speaks now) is stamped on what may only go back to where it came from.
     """
 
     def __init__(self, origin: str | None = None) -> None:
-        self._origin = origin
+        self.origin = origin
         self._blocks: list[_Block] = []
         self._calls: dict[int, _Block] = {}
         self.usage = Usage()
@@ -233,7 +234,7 @@ class ReplyBuilder:
     def _block(self, kind: type[Text] | type[Reasoning]) -> _Block:
         last = self._blocks[-1] if self._blocks else None
         if last is None or last.key is not kind or last.signature or last.encrypted:
-            last = _Block(kind, [])
+            last = _Block(kind, [], origin=self.origin)
             self._blocks.append(last)
         return last
 
@@ -244,7 +245,7 @@ class ReplyBuilder:
     def _add_call(self, delta: ToolCallDelta) -> None:
         block = self._calls.get(delta.index)
         if block is None:
-            block = _Block(delta.index, [], delta.id, delta.name, delta.signature)
+            block = _Block(delta.index, [], delta.id, delta.name, delta.signature, origin=self.origin)
             self._calls[delta.index] = block
             self._blocks.append(block)
         block.pieces.append(delta.arguments)
@@ -273,8 +274,8 @@ class ReplyBuilder:
         if block.key is Text:
             return Text(joined)
         if block.key is Reasoning:
-            return Reasoning(joined, block.signature, block.encrypted, self._origin)
-        origin = self._origin if block.signature else None
+            return Reasoning(joined, block.signature, block.encrypted, block.origin)
+        origin = block.origin if block.signature else None
         return ToolCall(block.id or "", block.name or "", joined, block.signature, origin)
 
     def reply(self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt]) -> Reply:

@@ -39,6 +39,9 @@ HELD_EVENTS, HELD_BYTES = 64, 256 * 1024
 DRAIN_SECONDS, DRAIN_BYTES = 0.05, 64 * 1024
 """Reading to the end after the terminal marker keeps the connection; a new TLS handshake costs more than this."""
 
+NEEDS_CONTENT = {FinishReason.STOP, FinishReason.TOOL_CALLS, FinishReason.OTHER}
+"""Finish reasons that promise something; the others explain by themselves why nothing came."""
+
 
 class AttemptFailed(Exception):
     """This try is over without an answer; what it proved is the Failure."""
@@ -121,7 +124,7 @@ class Upstream:
             try:
                 connect = min(timers.connect, timers.first_token)
                 self._answer = await state.connections.send(self._http_request, key, connect_timeout=connect)
-                if self._answer.status != 200:
+                if not 200 <= self._answer.status < 300:
                     raise self._failed(await self._classified(self._answer, key))
             except TransportFailed as error:
                 raise self._failed(error.failure) from error
@@ -178,9 +181,11 @@ class Upstream:
         """Return the next events, at least one; the last of all is Finished. Raises AttemptFailed."""
         if self._broken:
             raise self._failed(self._broken)
-        events: list[WireEvent] = []
+        timers, events = self._timers, list[WireEvent]()
+        # Counted from here and not from the last byte: the time the reader took is not the worker's silence.
+        without_content = min(trio.current_time() + timers.content, timers.until)
         while not events and not self._finished:
-            data, broken = await self._read(self._next_deadline())
+            data, broken = await self._read(min(trio.current_time() + timers.idle, without_content))
             events = self._decode(data, broken)
         return events
 
@@ -229,7 +234,7 @@ class Upstream:
 
     def _finish(self, event: Finished) -> None:
         on_purpose = (event.raw_reason or "").lower() == "stop_sequence"  # it was hit at once
-        empty = self._last_content is None and event.reason in _NEEDS_CONTENT and not on_purpose
+        empty = self._last_content is None and event.reason in NEEDS_CONTENT and not on_purpose
         if empty:
             raise self._failed(
                 Failure(FailureKind.EMPTY, f"an answer without content ({event.raw_reason})", phase="stream")
@@ -241,19 +246,15 @@ class Upstream:
     def _first_token_deadline(self) -> float:
         return min(self._started + self._timers.first_token, self._timers.until)
 
-    def _next_deadline(self) -> float:
-        """Silence ends a stream after `idle`; pings without content after `content`."""
-        now = trio.current_time()
-        last = self._last_content if self._last_content is not None else self._started
-        return min(now + self._timers.idle, last + self._timers.content, self._timers.until)
-
     def _too_late(self, phase: Phase) -> Failure:
         waited = trio.current_time() - self._started
-        if self._last_content is None:
-            return Failure(FailureKind.STALLED, f"no first token within {waited:.1f} s", phase=phase)
-        return Failure(
-            FailureKind.STALLED, f"silent in the middle, {waited:.1f} s after the start", phase=phase
-        )
+        if trio.current_time() >= self._timers.until:
+            words = f"the call's time is over, {waited:.1f} s after this try began"
+        elif self._last_content is None:
+            words = f"no first token within {waited:.1f} s"
+        else:
+            words = f"silent in the middle, {waited:.1f} s after the start"
+        return Failure(FailureKind.STALLED, words, phase=phase)
 
     # -------------------------------------------------------------- the end
 
@@ -311,7 +312,3 @@ class Upstream:
 
 def _protocol(message: str) -> Failure:
     return Failure(FailureKind.PROTOCOL, message, phase="body")
-
-
-_NEEDS_CONTENT = {FinishReason.STOP, FinishReason.TOOL_CALLS, FinishReason.OTHER}
-"""Finish reasons that promise something; the others explain by themselves why nothing came."""

@@ -37,6 +37,9 @@ from .transport import Connections, MakeTransport
 from .tree import cortex_tree, worker_child
 from .worker import Worker, WorkerState
 
+REMOVE_SECONDS = 10.0
+"""What taking a drained worker out of the tree may take; its actor has five seconds to stop."""
+
 
 @asynccontextmanager
 async def open_cortex(
@@ -231,6 +234,17 @@ class Cortex:
         """The root of that tree, for those who want to get at an actor: to watch one, or to kill it and see."""
         return self._runtime.root
 
+    def actor(self, name: str) -> Ref[Any]:
+        """The address of an actor: "registry", "keys", "workers", "health", or a worker's name.
+
+        For looking and for trying out what the tree survives: `cortex.actor("keys").kill()`. Raises KeyError.
+        """
+        runtime = self._runtime
+        fixed: dict[str, Ref[Any]] = {
+            ref.name: ref for ref in (runtime.registry, runtime.keys, runtime.workers, runtime.health)
+        }
+        return fixed[name] if name in fixed else runtime.table.workers[name].ref
+
     # -------------------------------------------------------------- changing
 
     async def add_worker(self, name: str, config: WorkerConfig | Mapping[str, Any]) -> None:
@@ -286,10 +300,15 @@ class Cortex:
         if state is None or state.draining:
             raise KeyError(name)
         await patiently(state.ref, Worker.drain)
-        with trio.move_on_after(drain):
-            await state.idle.wait()
-        await patiently(runtime.registry, WorkerRegistry.unregister, name)
-        await patiently(runtime.workers, DynamicSupervisor.terminate_child, state.ref)
-        await patiently(runtime.keys, KeyManager.remove, name)
-        await state.connections.aclose()
+        try:
+            with trio.move_on_after(drain):
+                await state.idle.wait()
+        finally:  # also when the caller has no more patience: half removed is no state to stay in
+            with trio.move_on_after(REMOVE_SECONDS, shield=True):
+                await patiently(runtime.workers, DynamicSupervisor.terminate_child, state.ref)
+                await patiently(runtime.keys, KeyManager.remove, name)
+                await patiently(
+                    runtime.registry, WorkerRegistry.unregister, name
+                )  # last: the name is free now
+                await state.connections.aclose()
         runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))

@@ -21,11 +21,11 @@ from ..failures import (
     CortexError,
     Failure,
     FailureKind,
+    InvalidRequest,
     NextWorker,
     NoWorkersAvailable,
     ProviderError,
 )
-from ..wire.codec import Unsupported
 from .admission import check_out
 from .attempt import AttemptFailed, Timers, Upstream
 from .flat import open_flat_nursery
@@ -53,16 +53,16 @@ class Call:
         self._runtime = runtime
         self._options = options
         self._wanted = wanted
-        self._unsupported: Unsupported | None = None
+        self._invalid: InvalidRequest | None = None  # the first worker's reason why it cannot be asked this
         self._sent = 0
         self._refusals: list[tuple[WorkerState, Refusal]] = []
-        self._until = min(now + config.total_timeout, trio.current_effective_deadline())
+        self._until = now + config.total_timeout
         self._selected: Selected = runtime.select(wanted)
         runtime.budget.request(now)
         self._plan = Plan(
             self._selected.order,
             max_attempts=options.max_attempts or config.max_attempts,
-            deadline=self._until,
+            deadline=min(self._until, trio.current_effective_deadline()),
             may_retry=runtime.budget.take,
             chance=runtime.random.random,
         )
@@ -71,7 +71,7 @@ class Call:
         """Return a stream that has its first content. The caller closes it.
 
         Raises NoWorkersAvailable if nobody could be asked, ProviderError or AllWorkersFailed if all that
-        could be asked failed, Unsupported if none of them has a way to say what the caller set.
+        could be asked failed, InvalidRequest if none of them has a way to say what the caller set.
         """
         while ask := self._plan.next(trio.current_time()):
             if ask.wait:
@@ -121,8 +121,8 @@ class Call:
         candidate = ask.candidate
         try:
             http_request = self._job.encode(candidate)
-        except Unsupported as error:
-            self._unsupported = self._unsupported or error
+        except InvalidRequest as error:
+            self._invalid = self._invalid or error
             self._refuse(candidate, cannot_be_told(error))
             return None
         except Exception as error:
@@ -187,7 +187,7 @@ class Call:
         for error in self.errors:
             error.attempts = tuple(self.attempts)
         if not self.errors:
-            return self._unsupported or self._nobody()
+            return self._invalid or self._nobody()
         last = self.errors[-1]
         if len(self.errors) == 1 or last.failure.kind is FailureKind.BAD_REQUEST:
             return last

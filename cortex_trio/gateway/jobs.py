@@ -11,7 +11,7 @@ from typing import Protocol, final
 import attrs
 
 from ..events import Finished, FinishReason, Vectors, WireEvent
-from ..failures import Failure, FailureKind
+from ..failures import Failure, FailureKind, InvalidRequest
 from ..messages import ChatRequest, assistant, user
 from ..wire.codec import Decoder, Dialect, HttpRequest, Unsupported
 from .selection import Candidate, Selected
@@ -31,8 +31,8 @@ class Job(Protocol):
     def decoder(self, candidate: Candidate) -> Decoder: ...
 
 
-def cannot_be_told(error: Unsupported) -> Refusal:
-    return Refusal(f"cannot be told {error.what}")
+def cannot_be_told(error: InvalidRequest) -> Refusal:
+    return Refusal(f"cannot be told {error.what if isinstance(error, Unsupported) else error}")
 
 
 def without_unable(selected: Selected, job: Job) -> Selected:
@@ -42,7 +42,7 @@ def without_unable(selected: Selected, job: Job) -> Selected:
         try:
             job.encode(candidate)
             order.append(candidate)
-        except Unsupported as error:
+        except InvalidRequest as error:
             skipped.append((candidate.state, cannot_be_told(error)))
     return Selected(tuple(order), tuple(skipped))
 

@@ -53,7 +53,6 @@ class ChatStream:
         self._overlap: Overlap | None = None  # while the start of a continuation may be a repetition
         self._builder = ReplyBuilder()
         self._tool_call_delivered = False
-        self._delivered = False
         self._over = False
         self.worker = self.provider = self.model = ""
 
@@ -88,6 +87,7 @@ class ChatStream:
         upstream = self._upstream = await self._call.open()
         state = upstream.candidate.state
         self.worker, self.provider, self.model = state.name, state.kind.name, upstream.candidate.model
+        self._builder.origin = f"{self.provider}/{self.model}"
         self._receive(upstream.held)
 
     def _receive(self, events: Iterable[WireEvent]) -> None:
@@ -136,12 +136,10 @@ class ChatStream:
             except AttemptFailed as failed:
                 await self._interrupted(failed)
         event = self._pending.popleft()
-        assert not isinstance(
-            event, Failure | Vectors
-        )  # an Upstream raises failures, and vectors are not chatted
+        # An Upstream raises failures, and vectors are not chatted.
+        assert not isinstance(event, Failure | Vectors)
         self._builder.add(event)
         if isinstance(event, CONTENT):
-            self._delivered = True
             self._tool_call_delivered |= isinstance(event, ToolCallDelta)
         elif isinstance(event, Finished):
             self._over = True

@@ -225,7 +225,8 @@ class Worker(GenServer):
         state.permits.discard(permit)
         failure = permit.failure
         verdict = verdict_of(failure)
-        state.breaker.record(verdict, now, trial=permit.trial, may_open=self._may_eject(state))
+        failed = verdict in (Verdict.FAILED, Verdict.HALF_FAILED)
+        state.breaker.record(verdict, now, trial=permit.trial, may_open=failed and self._may_eject(state))
         if failure is None:
             state.last_served = now
             self._remember_latency(permit.time_to_first_token)
