@@ -1,0 +1,183 @@
+"""`cortex-trio demo`: what the gateway promises, seen on providers that are broken on purpose.
+
+The providers are simulated, but they listen on sockets of this machine, and the gateway, its HTTP client and
+the seconds are real. Everything is told while it happens, by the events any program can observe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, final
+
+from ..events import Attempt
+from ..gateway.cortex import Cortex, open_cortex
+from ..otp import DynamicSupervisor, Ref, Report, ReportKind, Supervisor
+from ..simulator import Behaviour, Simulator, open_simulator
+from .facts import event_line, show_attempts, show_health
+from .running import run_until_signal
+from .screen import Colour, Screen
+from .story import THINKING_SECONDS, Story
+
+PROVIDERS = ("openai", "anthropic", "ollama")
+KEYS = ("sk-sim-openai-0001", "sk-sim-openai-0002")
+WORDS_PER_SECOND = 14.0
+RATE_LIMIT_SECONDS = 20.0
+INDENT = "    "
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Tell the story of `--seed` on standard output; some seconds."""
+    # What is killed on purpose is told in the story; the log line about it would only come in between.
+    logging.getLogger("cortex_trio").addHandler(logging.NullHandler())
+    screen = Screen.on(sys.stdout, no_color=arguments.no_color)
+    return run_until_signal(lambda: _demo(screen, Story.by_number(arguments.seed)))
+
+
+async def _demo(screen: Screen, story: Story) -> int:
+    async with open_simulator(sockets=True) as simulator:
+        for name in PROVIDERS:
+            simulator.add(name)
+        config = simulator.config()
+        config["openai"]["api_keys"] = list(KEYS)
+        screen.line(
+            "Three simulated providers are listening on this machine, and a gateway is started on them."
+        )
+        screen.line("It asks openai first (two keys), then anthropic, then ollama.")
+        teller = _Teller(screen)
+        async with open_cortex(config, on_event=teller.on_event) as cortex:
+            await _Demonstration(screen, story, simulator, cortex).run()
+        screen.line()
+        screen.line("The gateway has stopped, its actors in order, and nothing of it is left.")
+    return 0
+
+
+@final
+class _Teller:
+    """Tells what goes wrong while it goes wrong, and that an actor is there again."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._ended: set[str] = set()
+
+    def on_event(self, event: object) -> None:
+        if line := event_line(event):
+            text, colour = line
+            self._screen.line(INDENT + text, colour)
+        match event:
+            case Report(kind=ReportKind.CHILD_TERMINATED):
+                self._ended.add(event.child)
+            case Report(kind=ReportKind.PROGRESS) if event.child in self._ended:
+                self._screen.line(
+                    f"{INDENT}✓ {event.supervisor}: the actor {event.child} was started again", Colour.GREEN
+                )
+
+
+@final
+class _Demonstration:
+    """Three answers, each with something broken on purpose, and a look back."""
+
+    def __init__(self, screen: Screen, story: Story, simulator: Simulator, cortex: Cortex) -> None:
+        self._screen = screen
+        self._story = story
+        self._simulator = simulator
+        self._cortex = cortex
+        self._ledger: list[Sequence[Attempt]] = []
+
+    async def run(self) -> None:
+        await self._key_is_limited()
+        await self._provider_fails()
+        await self._actor_is_killed()
+        await self._look_back()
+
+    # -------------------------------------------------------------- the three answers
+
+    async def _key_is_limited(self) -> None:
+        question, answer = self._story.questions[0]
+        self._everybody_answers(answer)
+        limit = Behaviour(status=429, retry_after=RATE_LIMIT_SECONDS, first_token_after=THINKING_SECONDS)
+        self._simulator["openai"].limit_key(KEYS[0], limit)
+        await self._ask(
+            1,
+            question,
+            broken="the first of openai's two keys is over its rate limit (429).",
+            moral="with its other key. The first one now rests for as long as it was told.",
+        )
+
+    async def _provider_fails(self) -> None:
+        question, answer = self._story.questions[1]
+        self._everybody_answers(answer)
+        self._simulator["openai"].behave(self._story.mishap.behaviour)
+        await self._ask(
+            2,
+            question,
+            broken=f"openai {self._story.mishap.said}.",
+            moral="and no word of this failure reached the reader.",
+        )
+
+    async def _actor_is_killed(self) -> None:
+        question, answer = self._story.questions[2]
+        self._everybody_answers(answer)
+        await self._ask(
+            3,
+            question,
+            broken="openai works again, but the actor behind it is killed in the middle of its answer.",
+            moral="because the caller's own task reads the stream: it outlives the actor.",
+            kill_after=self._story.words_before_kill,
+        )
+
+    def _everybody_answers(self, text: str) -> None:
+        for name in PROVIDERS:
+            good = Behaviour(
+                text=text, first_token_after=THINKING_SECONDS, tokens_per_second=WORDS_PER_SECOND
+            )
+            self._simulator[name].behave(good)
+
+    async def _ask(
+        self, number: int, question: str, *, broken: str, moral: str, kill_after: int | None = None
+    ) -> None:
+        """Say what is broken, stream the answer, and say what became of it; `kill_after` counts words."""
+        screen = self._screen
+        screen.line()
+        screen.line(f"{number}. {question}", Colour.BOLD)
+        screen.line(f"{INDENT}Broken on purpose: {broken}", Colour.YELLOW)
+        screen.line(f"{INDENT}… asking", Colour.DIM)
+        words = 0
+        async with self._cortex.chat(question) as answer:
+            async for piece in answer.text():
+                screen.piece(piece, Colour.CYAN, indent=INDENT)
+                words += 1
+                if words == kill_after:
+                    _actor(self._cortex, answer.worker).kill()
+        screen.line(f"{INDENT}✓ The whole answer came from {answer.worker}, {moral}", Colour.GREEN)
+        self._ledger.append(answer.attempts)
+
+    # -------------------------------------------------------------- looking back
+
+    async def _look_back(self) -> None:
+        screen = self._screen
+        screen.line()
+        screen.line("The supervision tree now (the killed actor counts one restart):", Colour.BOLD)
+        for row in self._cortex.tree().splitlines():
+            screen.line(INDENT + row, Colour.YELLOW if "restart" in row else Colour.PLAIN)
+        screen.line()
+        screen.line("Everybody's health, after asking them with requests that cost nothing:", Colour.BOLD)
+        show_health(screen, await self._cortex.check_health(), indent=INDENT)
+        for number, attempts in enumerate(self._ledger, 1):
+            screen.line()
+            screen.line(f"Who was asked for answer {number}:", Colour.BOLD)
+            show_attempts(screen, attempts, indent=INDENT)
+
+
+def _actor(cortex: Cortex, name: str) -> Ref[Any]:
+    """The actor called `name`, wherever it is in the tree."""
+    refs: list[Ref[Any]] = [cortex.root]
+    for ref in refs:
+        if ref.name == name:
+            return ref
+        server = ref.process.server if ref.process else None
+        if isinstance(server, Supervisor | DynamicSupervisor):
+            refs += [child.ref for child in server.children]
+    raise LookupError(f"there is no actor {name!r} in the tree")

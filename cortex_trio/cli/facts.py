@@ -1,0 +1,92 @@
+"""Attempts, health and events in words, for the eyes of a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..events import Attempt, Usage
+from ..failures import Failure, FailureKind
+from ..gateway.status import HealthStatus, WorkerInfo
+from ..otp import Report, ReportKind
+from .screen import Colour, Row, Screen
+
+ATTEMPT_HEADS = ("#", "worker", "model", "key", "outcome", "took")
+WORKER_HEADS = ("worker", "provider", "model", "status", "reason", "requests", "failures", "restarts", "keys")
+HEALTH_COLOURS = {"healthy": Colour.GREEN, "degraded": Colour.YELLOW, "unhealthy": Colour.RED}
+
+
+def event_line(event: object) -> tuple[str, Colour] | None:
+    """What is worth telling of a telemetry event while it happens: attempts that failed, actors that ended."""
+    match event:
+        case Attempt(failure=Failure(kind=kind)) if kind is not FailureKind.CANCELLED:
+            return f"✗ {_asked(event)}: {outcome(event.failure)}, after {event.duration:.2f} s", Colour.RED
+        case Report(kind=ReportKind.CHILD_TERMINATED):
+            return f"✗ {event.supervisor}: the actor {event.child} {event.reason}", Colour.RED
+        case _:
+            return None
+
+
+def outcome(failure: Failure | None) -> str:
+    """How an attempt ended, without the provider's own words."""
+    if failure is None:
+        return "served"
+    status = f" (HTTP {failure.status})" if failure.status else ""
+    hint = f", come back in {failure.retry_after:g} s" if failure.retry_after else ""
+    return f"{failure.kind.value}{status}{hint}"
+
+
+def show_attempts(screen: Screen, attempts: Sequence[Attempt], *, indent: str = "") -> None:
+    """The ledger of one call: who was asked, with which key, and what came of it."""
+    rows = [
+        Row(
+            (
+                str(attempt.number),
+                attempt.worker,
+                attempt.model,
+                attempt.key or "none",
+                outcome(attempt.failure),
+                f"{attempt.duration:.2f} s",
+            ),
+            Colour.GREEN if attempt.failure is None else Colour.RED,
+        )
+        for attempt in attempts
+    ]
+    screen.table(ATTEMPT_HEADS, rows, indent=indent)
+
+
+def show_health(screen: Screen, health: HealthStatus, *, indent: str = "") -> None:
+    """The whole gateway in one table and one sentence."""
+    rows = [_worker_row(info) for info in health.workers.values()]
+    screen.table(WORKER_HEADS, rows, indent=indent)
+    available = f"{health.available_workers} of {health.total_workers} workers available"
+    screen.line(f"{indent}{health.system_health}: {available}", HEALTH_COLOURS[health.system_health])
+
+
+def tokens(usage: Usage) -> str:
+    """What was counted, as far as it was reported."""
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return "tokens not reported"
+    return f"{_number(usage.input_tokens)} tokens in, {_number(usage.output_tokens)} out"
+
+
+def _worker_row(info: WorkerInfo) -> Row:
+    cells = (
+        info.name,
+        info.provider,
+        info.models[0],
+        info.status,
+        info.reason.value if info.reason else "",
+        str(info.requests),
+        str(info.failures),
+        str(info.restarts),
+        ", ".join(info.keys) or "none",
+    )
+    return Row(cells, Colour.PLAIN if info.status == "available" else Colour.RED)
+
+
+def _asked(attempt: Attempt) -> str:
+    return f"{attempt.worker} (key {attempt.key})" if attempt.key else attempt.worker
+
+
+def _number(tokens: int | None) -> str:
+    return "?" if tokens is None else f"{tokens:,}"

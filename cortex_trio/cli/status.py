@@ -1,0 +1,49 @@
+"""`cortex-trio status`: ask every worker how it is, free of charge."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import datetime
+from enum import Enum
+
+import attrs
+
+from ..gateway.config import Config
+from ..gateway.cortex import open_cortex
+from ..gateway.status import HealthStatus
+from .facts import show_health
+from .running import FAILED, run_until_signal
+from .screen import Screen
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Print how everybody is; 1 if nobody is available."""
+    config = Config.from_env()
+    return run_until_signal(lambda: _status(config, arguments))
+
+
+async def _status(config: Config, arguments: argparse.Namespace) -> int:
+    async with open_cortex(config) as cortex:
+        health = await cortex.check_health()
+    if arguments.json:
+        print(as_json(health))
+    else:
+        show_health(Screen.on(sys.stdout, no_color=arguments.no_color), health)
+    return FAILED if health.system_health == "unhealthy" else 0
+
+
+def as_json(health: HealthStatus) -> str:
+    """The health status with the names of its fields; times are ISO 8601, in UTC."""
+    return json.dumps(attrs.asdict(health, value_serializer=_plain), indent=2)
+
+
+def _plain(_: object, __: object, value: object) -> object:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Enum():
+            return value.value
+        case _:
+            return value

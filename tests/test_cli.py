@@ -1,0 +1,365 @@
+"""The command line as its users have it: real processes, real sockets, real signals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
+from io import StringIO
+
+import attrs
+import pytest
+import trio
+import trio.lowlevel
+
+from cortex_trio import FailureKind
+from cortex_trio.__main__ import main
+from cortex_trio.cli.screen import Colour, Row, Screen
+from cortex_trio.cli.story import MISHAPS, Story
+from cortex_trio.gateway.ollama_probe import ollama_models
+from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
+
+CORTEX = (sys.executable, "-m", "cortex_trio")
+SIMULATOR = (sys.executable, "-m", "cortex_trio.simulator")
+PATIENCE_SECONDS = 30.0
+SLOW_ANSWER = Behaviour(text="word " * 500, tokens_per_second=20)
+
+
+@attrs.frozen
+class Ended:
+    """A process that is over."""
+
+    status: int
+    out: str
+    err: str
+
+
+def environment(providers: object = None, **more: str) -> dict[str, str]:
+    """This environment without anybody's providers, but those given."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not re.search(r"_API_KEYS?$|^CORTEX_|^OLLAMA_|NO_COLOR", name)
+    }
+    configured = {} if providers is None else {"CORTEX_PROVIDERS": json.dumps(providers)}
+    return {**inherited, **configured, **more}
+
+
+async def run(*command: str, env: Mapping[str, str], stdin: bytes = b"") -> Ended:
+    """Run a command to its end."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        ended = await trio.run_process(
+            command, env=env, stdin=stdin, capture_stdout=True, capture_stderr=True, check=False
+        )
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+async def interrupt(*command: str, env: Mapping[str, str], at: str) -> Ended:
+    """Run a command, press Ctrl-C as soon as it has printed `at`, and wait for its end."""
+    out, err = bytearray(), bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + PATIENCE_SECONDS
+        process = await trio.lowlevel.open_process(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+        async def collect_errors() -> None:
+            assert process.stderr is not None
+            async for data in process.stderr:
+                err.extend(data)
+
+        nursery.start_soon(collect_errors)
+        assert process.stdout is not None
+        pressed = False
+        async for data in process.stdout:
+            out += data
+            if not pressed and at in out.decode(errors="replace"):
+                process.send_signal(signal.SIGINT)
+                pressed = True
+        await process.wait()
+    assert pressed, f"{at!r} was never printed: {out.decode()}{err.decode()}"
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def simulated(**behaviours: Behaviour) -> AsyncIterator[Simulator]:
+    async with open_simulator(sockets=True) as simulator:
+        for name, behaviour in behaviours.items():
+            simulator.add(name, behaviour)
+        yield simulator
+
+
+# ------------------------------------------------------------------ chat
+
+
+async def test_chat_streams_the_answer_to_stdout_and_the_facts_to_stderr() -> None:
+    async with simulated(openai=Behaviour(text="Good evening.")) as simulator:
+        ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
+    assert (ended.status, ended.out) == (0, "Good evening.\n")
+    assert re.fullmatch(r"openai · gpt-6\.1-terra · 1 tokens in, 2 out · \d+\.\d\d s\n", ended.err)
+
+
+async def test_chat_tells_a_failover_on_stderr_and_keeps_stdout_clean() -> None:
+    overloaded = Behaviour(error=FailureKind.OVERLOADED)
+    async with simulated(openai=overloaded, anthropic=Behaviour(text="Here.")) as simulator:
+        ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
+    assert (ended.status, ended.out) == (0, "Here.\n")
+    assert "✗ openai (key sk-***01): overloaded (HTTP 503)" in ended.err
+    assert re.search(r"^2  anthropic .* served ", ended.err, re.MULTILINE)
+
+
+async def test_chat_passes_on_its_options() -> None:
+    good = Behaviour()
+    async with simulated(openai=good, anthropic=good, ollama=good) as simulator:
+        options = ("--provider", "anthropic", "--model", "claude-haiku", "--system", "Be brief.")
+        ended = await run(*CORTEX, "chat", "-", *options, env=environment(simulator.config()), stdin=b"Hi")
+        (request,) = simulator["anthropic"].requests
+    assert ended.err.startswith("anthropic · claude-haiku · ")
+    assert request.body["model"] == "claude-haiku"
+    assert "Be brief." in json.dumps(request.body["system"])
+    assert "Hi" in json.dumps(request.body["messages"])
+
+
+async def test_the_strategy_of_the_command_line_decides_whom_to_ask_first() -> None:
+    async with simulated(openai=Behaviour(), ollama=Behaviour()) as simulator:
+        workers = simulator.config()
+        workers["openai"]["priority"], workers["ollama"]["priority"] = 90, 10
+        by_priority = await run(*CORTEX, "chat", "Hi", env=environment(workers))
+        in_turn = await run(*CORTEX, "chat", "Hi", "--strategy", "round_robin", env=environment(workers))
+    assert by_priority.err.startswith("ollama · ")
+    assert in_turn.err.startswith("openai · ")
+
+
+async def test_a_failed_chat_is_one_sentence_and_exit_status_1() -> None:
+    refused = Behaviour(error=FailureKind.BAD_REQUEST)
+    async with simulated(openai=refused) as simulator:
+        ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
+    assert (ended.status, ended.out) == (1, "")
+    assert "Traceback" not in ended.err
+    assert ended.err.splitlines()[-1].startswith("cortex-trio: openai: bad_request (HTTP 400): ")
+
+
+async def test_an_answer_that_breaks_off_is_not_passed_off_as_a_whole_one() -> None:
+    async with simulated(openai=Behaviour(text="One two three four", cut_after=2)) as simulator:
+        ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
+    assert (ended.status, ended.out) == (1, "One two\n")
+    assert "cortex-trio: openai: truncated" in ended.err
+
+
+async def test_without_providers_it_says_exactly_what_to_set() -> None:
+    if ollama_models("http://localhost:11434") is not None:
+        pytest.skip("an Ollama answers on this machine, so there is a provider")
+    for command in ("chat", "Hi"), ("status",):
+        ended = await run(*CORTEX, *command, env=environment())
+        assert (ended.status, ended.out) == (2, "")
+        assert ended.err.startswith("cortex-trio: no providers: set CORTEX_PROVIDERS, or OPENAI_API_KEY, ")
+
+
+async def test_a_wrong_configuration_is_named_by_its_path_and_never_shows_a_key() -> None:
+    wrong = {"openai": {"api_keys": ["sk-very-secret-0123456789"], "timeout": "soon"}}
+    ended = await run(*CORTEX, "status", env=environment(wrong))
+    assert ended.status == 2
+    assert ended.err == "cortex-trio: $.openai.timeout: milliseconds, as a number, are needed, not str\n"
+
+
+async def test_an_empty_prompt_is_wrong_usage_and_sends_nothing() -> None:
+    async with simulated(openai=Behaviour()) as simulator:
+        ended = await run(*CORTEX, "chat", " ", env=environment(simulator.config()))
+        assert simulator["openai"].requests == []
+    assert (ended.status, ended.err) == (2, "cortex-trio: there is nothing to say: the prompt is empty\n")
+
+
+async def test_a_reader_that_leaves_ends_the_command_without_a_word() -> None:
+    async with simulated(openai=SLOW_ANSWER) as simulator:
+        with trio.fail_after(PATIENCE_SECONDS):
+            process = await trio.lowlevel.open_process(
+                [*CORTEX, "chat", "Hi"],
+                env=environment(simulator.config()),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            assert process.stdout is not None
+            assert process.stderr is not None
+            await process.stdout.receive_some(1)
+            await process.stdout.aclose()
+            said = b"".join([data async for data in process.stderr])
+            assert await process.wait() == 141
+    assert said == b""
+
+
+# ------------------------------------------------------------------ status
+
+
+async def test_status_shows_everybody_and_succeeds_while_somebody_is_available() -> None:
+    async with simulated(openai=Behaviour(), ollama=Behaviour()) as simulator:
+        simulator["openai"].behave_health(Behaviour(error=FailureKind.CREDENTIAL))
+        ended = await run(*CORTEX, "status", env=environment(simulator.config()))
+    assert ended.status == 0
+    assert re.search(r"^openai +openai +gpt-6\.1-terra +quota_exceeded +credential ", ended.out, re.MULTILINE)
+    assert ended.out.endswith("degraded: 1 of 2 workers available\n")
+
+
+async def test_status_fails_when_nobody_is_available() -> None:
+    async with simulated(openai=Behaviour()) as simulator:
+        simulator["openai"].behave_health(Behaviour(status=503))
+        ended = await run(*CORTEX, "status", env=environment(simulator.config()))
+    assert ended.status == 1
+    assert ended.out.endswith("unhealthy: 0 of 1 workers available\n")
+
+
+async def test_status_as_json_is_the_whole_health_status() -> None:
+    async with simulated(openai=Behaviour()) as simulator:
+        ended = await run(*CORTEX, "status", "--json", env=environment(simulator.config()))
+    health = json.loads(ended.out)
+    assert health["system_health"] == "healthy"
+    assert health["workers"]["openai"]["keys"] == ["sk-***01"]
+    assert health["last_health_check"].endswith("+00:00")
+
+
+# ------------------------------------------------------------------ Ctrl-C
+
+
+async def test_ctrl_c_in_the_middle_of_an_answer_leaves_quietly() -> None:
+    async with simulated(openai=SLOW_ANSWER) as simulator:
+        ended = await interrupt(
+            *CORTEX, "chat", "Hi", env=environment(simulator.config()), at="word word word"
+        )
+    assert (ended.status, ended.err) == (130, "")
+
+
+@pytest.mark.parametrize("command", [("chat", "Hi"), ("status",)])
+async def test_ctrl_c_before_the_first_word_leaves_quietly(command: tuple[str, ...]) -> None:
+    asked = trio.Event()
+
+    def say_nothing(_: SimRequest) -> Behaviour:
+        asked.set()
+        return Behaviour(silent=True)
+
+    async with simulated(openai=Behaviour()) as simulator:
+        simulator["openai"].behave(say_nothing)
+        simulator["openai"].behave_health(say_nothing)
+        with trio.fail_after(PATIENCE_SECONDS):
+            process = await trio.lowlevel.open_process(
+                [*CORTEX, *command], env=environment(simulator.config()), stderr=subprocess.PIPE
+            )
+            await asked.wait()
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            said = b"".join([data async for data in process.stderr])
+            assert await process.wait() == 130
+    assert said == b""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["Three simulated", "rate_limit", "A promise", "was killed"])
+async def test_ctrl_c_in_the_demo_leaves_quietly_at_any_moment(at: str) -> None:
+    ended = await interrupt(*CORTEX, "demo", env=environment(), at=at)
+    assert (ended.status, ended.err) == (130, "")
+    assert "has stopped" not in ended.out
+
+
+async def test_ctrl_c_ends_the_simulator() -> None:
+    ended = await interrupt(*SIMULATOR, env=environment(), at="export CORTEX_PROVIDERS=")
+    assert (ended.status, ended.err) == (130, "Serving on this machine until Ctrl-C.\n")
+
+
+# ------------------------------------------------------------------ demo
+
+
+@pytest.mark.slow
+async def test_the_demo_shows_what_it_promises() -> None:
+    ended = await run(*CORTEX, "demo", env=environment())
+    assert (ended.status, ended.err) == (0, "")
+    for promise in (
+        "✗ openai (key sk-***01): rate_limit (HTTP 429), come back in 20 s",
+        "✓ The whole answer came from openai, with its other key.",
+        "✗ openai (key sk-***02): overloaded (HTTP 503)",
+        "✓ The whole answer came from anthropic",
+        "✗ workers: the actor openai was killed",
+        "✓ workers: the actor openai was started again",
+        "│   ├── openai     Worker          running, 1 restart",
+        "healthy: 3 of 3 workers available",
+    ):
+        assert promise in ended.out
+    assert "\x1b" not in ended.out
+
+
+def test_every_mishap_is_in_the_story_of_some_number() -> None:
+    assert [Story.by_number(seed).mishap for seed in range(len(MISHAPS))] == list(MISHAPS)
+    assert Story.by_number(7) == Story.by_number(7) != Story.by_number(8)
+
+
+# ------------------------------------------------------------------ the simulator as a program
+
+
+async def test_the_simulator_runs_a_command_with_its_providers_and_ends_as_it_ended() -> None:
+    chat = (*CORTEX, "chat", "Hi")
+    served = await run(*SIMULATOR, "--broken", "openai", "--", *chat, env=environment())
+    refused = await run(*SIMULATOR, "--provider", "openai", *chat, "--worker", "nobody", env=environment())
+    assert (served.status, served.out.partition(",")[0]) == (0, "Hello! I am a simulated anthropic")
+    assert (refused.status, refused.err) == (
+        1,
+        "cortex-trio: there is no worker 'nobody'; there are: openai\n",
+    )
+
+
+async def test_the_simulator_says_that_there_is_no_such_program() -> None:
+    ended = await run(*SIMULATOR, "no-such-program", env=environment())
+    assert (ended.status, ended.out) == (127, "")
+    assert "no-such-program" in ended.err
+
+
+# ------------------------------------------------------------------ the pieces
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colours_are_for_terminals_and_can_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def painted(out: StringIO, *, no_color: bool = False) -> bool:
+        Screen.on(out, no_color=no_color).line("text", Colour.RED)
+        return out.getvalue() == "\x1b[31mtext\x1b[0m\n"
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert painted(Terminal())
+    assert not painted(StringIO())
+    assert not painted(Terminal(), no_color=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not painted(Terminal())
+
+
+def test_a_line_in_the_middle_of_streaming_text_gets_a_line_of_its_own() -> None:
+    out = StringIO()
+    screen = Screen(out, colours=False)
+    screen.piece("One", indent="  ")
+    screen.piece(" two", indent="  ")
+    screen.line("(something happened)")
+    screen.piece(" three.", indent="  ")
+    screen.end()
+    screen.end()
+    assert out.getvalue() == "  One two\n(something happened)\n  three.\n"
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    out = StringIO()
+    Screen(out, colours=False).table(("a", "name"), [Row(("1", "x")), Row(("1000", ""))], indent="  ")
+    assert out.getvalue() == "  a     name\n  1     x\n  1000\n"
+
+
+def test_the_console_script_is_this_main() -> None:
+    (script,) = entry_points(group="console_scripts", name="cortex-trio")
+    assert script.load() is main
+
+
+def test_wrong_usage_exits_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["chat"])
+    assert ended.value.code == 2
+    assert "prompt" in capsys.readouterr().err
