@@ -24,8 +24,19 @@ from ..failures import Failure, classify_payload
 from .anthropic_messages_blocks import BLOCKS, Block, TextBlock, ToolUseBlock
 from .codec import malformed, truncated
 from .framing import TooLarge
-from .payload import Malformed, as_count, as_list, as_object, as_text, load_object, text_events
+from .payload import (
+    Malformed,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    as_word,
+    load_object,
+    require_open,
+    text_events,
+)
 from .sse import SseEvent, SseReader
+from .stray import StrayErrors
 
 STOP_REASONS = {
     "end_turn": FinishReason.STOP,
@@ -53,8 +64,10 @@ class MessagesDecoder:
 
     def __init__(self) -> None:
         self.done = False
-        self._reader = SseReader()
         self._message = _Message()
+        self._stray = StrayErrors()
+        self._stray_failure: Failure | None = None
+        self._reader = SseReader(on_stray=self._on_stray)
 
     def feed(self, data: bytes) -> list[WireEvent]:
         if self.done:
@@ -62,10 +75,13 @@ class MessagesDecoder:
         events: list[WireEvent] = []
         try:
             for event in self._reader.feed(data):
-                events += self._read(event)
+                events += [self._stray_failure] if self._stray_failure else self._read(event)
                 if events and isinstance(events[-1], Finished | Failure):
                     self._let_go()
-                    break
+                    return events
+            if self._stray_failure:
+                events.append(self._stray_failure)
+                self._let_go()
         except (TooLarge, Malformed) as error:
             events.append(malformed(str(error)))
             self._let_go()
@@ -74,9 +90,15 @@ class MessagesDecoder:
     def finish(self) -> list[WireEvent]:
         if self.done:
             return []
-        events = self._message.end()
+        self._reader.finish()  # may hand over a stray last line
+        failure = self._stray_failure or self._stray.end()
+        events: list[WireEvent] = [failure] if failure else self._message.end()
         self._let_go()
         return events
+
+    def _on_stray(self, line: str) -> None:
+        """Only the first of them counts: what follows an error follows the end."""
+        self._stray_failure = self._stray_failure or self._stray.add(line)
 
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.event not in KNOWN_EVENTS:
@@ -138,6 +160,7 @@ class _Message:
         self._has_text = self._has_text or isinstance(block, TextBlock)
         events = self._blocks[index].close() if index in self._blocks else []
         self._blocks[index] = block
+        require_open(len(self._blocks), "open blocks")
         return events + block.open(content)
 
     def grow_block(self, payload: Json) -> list[WireEvent]:
@@ -153,7 +176,7 @@ class _Message:
     def change(self, payload: Json) -> list[WireEvent]:
         delta = as_object(payload.get("delta"), "message_delta.delta")
         events = self._refusal(delta)
-        if raw := as_text(delta.get("stop_reason"), "stop_reason"):
+        if raw := as_word(delta.get("stop_reason"), "stop_reason"):
             self._finished = Finished(STOP_REASONS.get(raw, FinishReason.OTHER), raw)
         return events + self._count(payload.get("usage"))
 

@@ -18,8 +18,16 @@ from ..failures import Failure, FailureKind, classify_payload
 from .chat_completions_delta import DeltaReader, read_usage
 from .codec import malformed, truncated
 from .framing import TooLarge
-from .payload import Malformed, as_list, as_object, as_text, load_object
+from .payload import (
+    Malformed,
+    as_list,
+    as_object,
+    as_text,
+    as_word,
+    load_object,
+)
 from .sse import SseEvent, SseReader
+from .stray import StrayErrors
 
 Json = dict[str, Any]
 
@@ -49,6 +57,7 @@ class ChatCompletionsDecoder:
     def __init__(self, *, usage_excludes_reasoning: bool) -> None:
         self._usage_excludes_reasoning = usage_excludes_reasoning
         self._sse = SseReader(on_stray=self._on_stray)
+        self._stray = StrayErrors()
         self._deltas = DeltaReader()
         self._events: list[WireEvent] = []  # what the running call will return
         self._usage = Usage()
@@ -77,7 +86,7 @@ class ChatCompletionsDecoder:
         events = self._events = []
         if not self._done:
             self._sse.finish()  # may hand over a stray last line
-            self._end(self._finished())
+            self._end(self._stray.end() or self._finished())
         return events
 
     def read_whole(self, body: bytes) -> list[WireEvent]:
@@ -115,7 +124,7 @@ class ChatCompletionsDecoder:
             if delta := choice.get(field):
                 self._deltas.read(as_object(delta, field), self._events)
             if reason := choice.get("finish_reason"):
-                self._raw_reason = as_text(reason, "finish_reason")
+                self._raw_reason = as_word(reason, "finish_reason")
         usage = chunk.get("usage")
         if usage is None and (groq := chunk.get("x_groq")):
             usage = as_object(groq, "x_groq").get("usage")
@@ -137,16 +146,8 @@ class ChatCompletionsDecoder:
             self._events.append(UsageUpdate(seen))
 
     def _on_stray(self, line: str) -> None:
-        """Errors outside the grammar: `error: {…}` (llama.cpp) and a bare `{"error": …}` (proxies)."""
-        named = line.startswith("error:")
-        if self._done or not (named or line.startswith("{")):
-            return
-        try:
-            value = load_object(line.removeprefix("error:"))
-        except Malformed:
-            return  # a line that means nothing to anyone
-        if named or value.get("error"):
-            self._end(classify_payload(value, phase="stream"))
+        if failure := self._stray.add(line):
+            self._end(failure)
 
     def _end(self, last: Finished | Failure) -> None:
         if not self._done:  # a stray error may be followed by what is too large

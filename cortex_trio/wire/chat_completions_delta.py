@@ -11,7 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import CitationDelta, ReasoningDelta, TextDelta, ToolCallDelta, Usage, WireEvent
-from .payload import arguments_text, as_count, as_list, as_object, as_text
+from .payload import (
+    arguments_text,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    require_open,
+)
 
 Json = dict[str, Any]
 
@@ -83,6 +90,7 @@ class DeltaReader:
                 events.append(ToolCallDelta(at, arguments))
             return
         at = len(self._ids)
+        require_open(at + 1, "tool calls")
         self._ids.append(call_id or f"call_{at}")
         if isinstance(index, int):
             self._at[index] = at

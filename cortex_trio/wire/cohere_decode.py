@@ -33,8 +33,20 @@ from ..events import (
 from ..failures import Failure, classify_payload, scrub
 from .codec import malformed, truncated
 from .framing import TooLarge
-from .payload import Malformed, as_count, as_list, as_object, as_text, is_json, load_object, text_events
+from .payload import (
+    Malformed,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    as_word,
+    is_json,
+    load_object,
+    require_open,
+    text_events,
+)
 from .sse import SseEvent, SseReader
+from .stray import StrayErrors
 
 Json = Mapping[str, Any]
 
@@ -55,16 +67,24 @@ class CohereDecoder:
     """The codec.Decoder of one streamed answer."""
 
     done: bool = attrs.field(default=False, init=False)
-    _reader: SseReader = attrs.field(factory=SseReader, init=False)
+    _reader: SseReader = attrs.field(init=False)
+    _stray: StrayErrors = attrs.field(factory=StrayErrors, init=False)
+    _stray_failure: Failure | None = attrs.field(default=None, init=False)
     _calls: _Calls = attrs.field(factory=lambda: _Calls(), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reader = SseReader(on_stray=self._on_stray)
 
     def feed(self, data: bytes) -> list[WireEvent]:
         events: list[WireEvent] = []
         try:
             for event in () if self.done else self._reader.feed(data):
+                if self._stray_failure:
+                    break
                 events += self._read(event)
                 if self.done:
-                    break
+                    return events
+            events += self._strayed()
         except TooLarge as error:
             self.done = True
             events.append(malformed(f"an event of {error}"))
@@ -75,7 +95,18 @@ class CohereDecoder:
         for event in () if self.done else self._reader.feed(b"\n\n"):
             if is_json(event.data):  # it lost only its blank line
                 events += self._read(event)
+        events += self._strayed(self._stray.end())
         return events if self.done else [*events, self._cut()]
+
+    def _on_stray(self, line: str) -> None:
+        self._stray_failure = self._stray_failure or self._stray.add(line)
+
+    def _strayed(self, last: Failure | None = None) -> list[WireEvent]:
+        failure = self._stray_failure or last
+        if failure is None or self.done:
+            return []
+        self.done = True
+        return [failure]
 
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.data == "[DONE]":
@@ -176,7 +207,7 @@ def _end(end: Json) -> Iterator[WireEvent]:
     usage = _usage(end.get("usage"))
     if usage != Usage():
         yield UsageUpdate(usage)
-    raw = as_text(end.get("finish_reason"), "finish_reason")
+    raw = as_word(end.get("finish_reason"), "finish_reason")
     if raw in FAILED or end.get("error"):
         message = scrub(str(end.get("error") or f"the answer ended with {raw}"))
         yield attrs.evolve(classify_payload({"error": message}), code=raw or None)
@@ -220,6 +251,7 @@ class _Calls:
     def start(self, index: object, call: Json) -> ToolCallDelta:
         number = self._open[as_count(index)] = self._count
         self._count += 1
+        require_open(len(self._open), "open tool calls")
         function = as_object(call.get("function") or {}, "function")
         name = as_text(function.get("name"), "a function's name")
         if not name:

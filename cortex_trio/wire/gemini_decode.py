@@ -31,7 +31,17 @@ from .codec import malformed, truncated
 from .framing import TooLarge
 from .gemini_framing import BLANK, Frames, frames_for
 from .gemini_partial_args import PartialCall
-from .payload import Malformed, arguments_text, as_count, as_list, as_object, as_text, load_json, text_events
+from .payload import (
+    Malformed,
+    arguments_text,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    as_word,
+    load_json,
+    text_events,
+)
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": FinishReason.STOP,
@@ -165,7 +175,7 @@ class _Answer:
             for event in self._part(as_object(part or {}, "a part")):
                 self.anything_said = True
                 yield event
-        if reason := as_text(candidate.get("finishReason"), "finishReason"):
+        if reason := as_word(candidate.get("finishReason"), "finishReason"):
             self.finish_reason = reason
             self.finish_message = as_text(candidate.get("finishMessage"), "finishMessage")
             if self.open_call is not None:

@@ -38,6 +38,7 @@ from .payload import (
     as_list,
     as_object,
     as_text,
+    as_word,
     load_object,
     text_events,
 )
@@ -120,7 +121,7 @@ class _Answer:
         if line.get("message") is not None:
             events += self._message(as_object(line["message"], "message"))
         if line.get("done") is True:
-            events += [*_usage(line), self._finished(as_text(line.get("done_reason"), "done_reason"))]
+            events += [*_usage(line), self._finished(as_word(line.get("done_reason"), "done_reason"))]
             self.over = True
         return events
 

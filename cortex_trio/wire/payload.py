@@ -11,6 +11,12 @@ from typing import Any, NoReturn
 from ..events import ReasoningDelta, TextDelta, WireEvent
 from .codec import compact
 
+WORD_LIMIT = 200
+"""Characters kept of a word of the server's own, such as a finish reason: it may travel into logs."""
+
+OPEN_LIMIT = 1024
+"""Blocks or tool calls of one answer that may be open at once; models open a dozen."""
+
 
 class Malformed(Exception):
     """Not the shape the wire promises. Decoders turn it into a Failure(PROTOCOL)."""
@@ -83,6 +89,17 @@ def as_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise Malformed(f"{what} is {_kind(value)}, not a string")
     return value
+
+
+def as_word(value: object, what: str) -> str:
+    """A string of the server's own vocabulary, cut where no vocabulary reaches."""
+    return as_text(value, what)[:WORD_LIMIT]
+
+
+def require_open(count: int, what: str) -> None:
+    """Raises Malformed where more is open at once than any answer needs: somebody fills our memory."""
+    if count > OPEN_LIMIT:
+        raise Malformed(f"more than {OPEN_LIMIT:,} {what} at once")
 
 
 def as_count(value: object) -> int | None:

@@ -1,0 +1,59 @@
+"""Errors that stand in a stream of server-sent events without being one: bare JSON, on one line or on many.
+
+A server that fails before its first event, or a proxy that gives up on one, may write its JSON error body into
+what was announced as a stream. The grammar of server-sent events ignores such lines, and the answer would pass
+for one that was merely cut. Knows no provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..failures import Failure, classify_payload
+from .payload import Malformed, load_object
+
+STRAY_LIMIT = 64 * 1024
+"""Characters of an error body that is held; what is longer explains nothing."""
+
+
+class StrayErrors:
+    """Shown every line outside the grammar, it tells when they add up to an error."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._size = 0
+
+    def add(self, line: str) -> Failure | None:
+        """Take a line; the failure it completes, if it does."""
+        named = line.startswith("error:")  # llama.cpp
+        line = line.removeprefix("error:").strip() if named else line.rstrip()
+        begins = line.startswith("{")
+        if begins:
+            self._lines, self._size = [], 0
+        elif not self._lines:
+            return None
+        self._size += len(line)
+        if self._size > STRAY_LIMIT:
+            self._lines = []
+            return None
+        self._lines.append(line)
+        # Printed on many lines, an object ends with a brace of its own; tried once each, not at every line.
+        return self._failure(named=named) if begins or line == "}" else None
+
+    def end(self) -> Failure | None:
+        """The stream ended: what the lines add up to, wherever the last of them broke."""
+        return self._failure(named=False)
+
+    def _failure(self, *, named: bool) -> Failure | None:
+        try:
+            value = load_object("\n".join(self._lines))
+        except Malformed:
+            return None
+        self._lines = []
+        return classify_payload(value, phase="stream") if named or is_error(value) else None
+
+
+def is_error(value: Mapping[str, Any]) -> bool:
+    """Whether an object where none should be is an error: all have `error`, only Cohere's a bare `message`."""
+    return bool(value.get("error")) or isinstance(value.get("message"), str)
