@@ -118,14 +118,17 @@ class Message:
 
 
 def system(text: str) -> Message:
+    """Return a system message: what the model is to be, before anybody speaks."""
     return Message("system", text)
 
 
 def user(*content: str | Part) -> Message:
+    """Return what the user says: one text, or any parts in order."""
     return Message("user", _content(content))
 
 
 def assistant(*content: str | Part) -> Message:
+    """Return what the model said before, as its `Reply.message` has it."""
     return Message("assistant", _content(content))
 
 
