@@ -5,7 +5,17 @@ import itertools
 import pytest
 from stage import Bang
 
-from cortex_trio.otp import BRUTAL_KILL, Crashed, Killed, Normal, Restart, Shutdown, Strategy, is_abnormal
+from cortex_trio.otp import (
+    BRUTAL_KILL,
+    Crashed,
+    Killed,
+    Normal,
+    Ref,
+    Restart,
+    Shutdown,
+    Strategy,
+    is_abnormal,
+)
 from cortex_trio.otp.decision import (
     Decision,
     affected,
@@ -58,7 +68,8 @@ def test_a_stopped_child_is_remembered_unless_it_is_temporary() -> None:
     ],
 )
 def test_whom_a_restart_is_about(decision: Decision, expected: str) -> None:
-    assert affected("zcma", "c", decision) == list(expected)
+    children = {name: Ref(name) for name in "zcma"}
+    assert affected(children.values(), children["c"], decision) == [children[name] for name in expected]
 
 
 def test_what_is_reported() -> None:

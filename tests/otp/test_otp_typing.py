@@ -1,0 +1,77 @@
+"""What the type checkers see: mistakes in messages are found before anything runs."""
+
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+PLANTED = """\
+from cortex_trio.otp import Child, Deferred, GenServer, Ref, Supervisor, TaskSupervisor
+
+
+class Counter(GenServer):
+    async def add(self, number: int, twice: bool = False) -> int:
+        return number
+
+    async def note(self, text: str) -> None:
+        return None
+
+    async def later(self, text: str) -> Deferred[bytes]:
+        return Deferred()
+
+
+class Other(GenServer):
+    async def ask(self) -> None:
+        return None
+
+
+async def fine(ref: Ref[Counter], root: Ref[Supervisor], tasks: Ref[TaskSupervisor]) -> None:
+    number: int = await ref.call(Counter.add, 1, twice=True)
+    answer: bytes = await ref.call(Counter.later, "x")
+    ref.cast(Counter.note, text="x")
+    tasks.cast(TaskSupervisor.start_soon, fine, ref, root, tasks, name="me")
+    await root.call(Supervisor.start_child, Child(ref=ref, start=Counter))
+    print(number + 1, answer.decode())
+
+
+async def planted(ref: Ref[Counter]) -> None:
+    await ref.call(Counter.add, "one")  # planted
+    await ref.call(Counter.add)  # planted
+    await ref.call(Counter.add, 1, thrice=True)  # planted
+    text: str = await ref.call(Counter.add, 1)  # planted
+    later: str = await ref.call(Counter.later, "x")  # planted
+    await ref.call(Other.ask)  # planted
+    ref.cast(Counter.note, 5)  # planted
+    ref.cast(Other.ask)  # planted
+    Child(ref=ref, start=Other)  # planted
+    print(text, later)
+"""
+
+CHECKERS = {
+    "mypy": ["-m", "mypy", "--strict", "--no-incremental", "--hide-error-context"],
+    "pyright": ["-m", "pyright"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_planted_mistakes_are_found(checker: str, tmp_path: Path) -> None:
+    if find_spec(checker) is None:
+        pytest.skip(f"{checker} is not installed")
+    file = tmp_path / "planted.py"
+    file.write_text(PLANTED)
+    run = subprocess.run(
+        [sys.executable, *CHECKERS[checker], str(file)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    reported = {int(line) for line in re.findall(r"planted\.py:(\d+)[: ].*error", run.stdout)}
+    lines = PLANTED.splitlines()
+    assert reported == {number for number, line in enumerate(lines, 1) if "# planted" in line}, (
+        run.stdout + run.stderr
+    )
