@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -30,6 +32,25 @@ LONGEST = 86_400.0
 """A day: no time-out or interval above it is meant seriously."""
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _without_keys(read: Callable[P, R]) -> Callable[P, R]:
+    """Raise the ConfigErrors of `read` afresh: its frames hold keys, and error reporters send locals."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return read(*args, **kwargs)
+        except ConfigError as error:
+            problem = ConfigError(error.path, error.problem)
+        del args, kwargs
+        raise problem
+
+    return reading
+
+
 def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any, Any, Any], None]:
     """An attrs validator: None, or a number in [low, high]."""
 
@@ -39,7 +60,7 @@ def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any, A
             return
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             raise ConfigError(field.name, f"{wanted} is allowed, not {type(value).__name__}")
-        if not (math.isfinite(value) and low <= value <= high):
+        if not low <= value <= high:
             raise ConfigError(field.name, f"{wanted} is allowed, not {value!r}")
 
     return check
@@ -54,11 +75,13 @@ def _one_of(allowed: Sequence[str]) -> Callable[[Any, Any, Any], None]:
 
 
 def _provider(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, Provider) and value not in PROVIDERS:
+    if not isinstance(value, Provider) and not (isinstance(value, str) and value in PROVIDERS):
         raise ConfigError(field.name, f"one of {', '.join(PROVIDERS)} is allowed, not {value!r:.60}")
 
 
-def _strings(_: object, field: attrs.Attribute[Any], value: Sequence[object]) -> None:
+def _strings(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple):
+        raise ConfigError(field.name, f"a str or a list of str is needed, not {type(value).__name__}")
     for slot, item in enumerate(value):
         if not isinstance(item, str) or not item.strip():
             raise ConfigError(f"{field.name}[{slot}]", "a non-empty str is needed")
@@ -77,7 +100,10 @@ def _known_capabilities(_: object, field: attrs.Attribute[Any], value: Any) -> N
 
 
 def _tuple_of_models(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else tuple(value)
+    """A bare str is one model; what is no list is left for the validator to refuse."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, Sequence) else value
 
 
 def _base_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
@@ -86,20 +112,30 @@ def _base_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None
     allowed = "an address like https://host:port/path is allowed"
     try:
         parts = urlsplit(value)
-        ok = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        # urlsplit drops line breaks without a word, and the request line would get them
+        plain = value.isascii() and value.isprintable() and " " not in value
+        ok = plain and parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except (ValueError, TypeError, AttributeError):
         ok = False
+    if set("@?#") & set(str(value)):
+        raise ConfigError(field.name, f"{allowed}, without user, password, query or fragment")
     if not ok:
         raise ConfigError(field.name, f"{allowed}, not {value!r:.80}")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError(field.name, f"{allowed}, without user, password, query or fragment")
 
 
-def _headers(_: object, field: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 §5.6.2, token."""
+
+
+def _headers(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(field.name, f"an object of names and values is needed, not {type(value).__name__}")
     for name, text in value.items():
-        legal = isinstance(name, str) and isinstance(text, str) and f"{name}{text}".isascii()
-        if not legal or not f"{name}{text}".isprintable() or not name:
-            raise ConfigError(f"{field.name}.{name!s:.40}", "printable ASCII names and values are allowed")
+        legal = isinstance(name, str) and _HEADER_NAME.fullmatch(name)
+        if not legal or not isinstance(text, str) or not text.isascii() or not text.isprintable():
+            raise ConfigError(
+                f"{field.name}.{name!s:.40}", "a header's name and a printable ASCII value are allowed"
+            )
 
 
 @attrs.frozen(kw_only=True)
@@ -182,6 +218,7 @@ class Config:
     """Seconds a key rests after a 429 without a hint; None: a ladder of 10, 30, 60, 120."""
 
     @classmethod
+    @_without_keys
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
         """Read CORTEX_PROVIDERS (JSON, times in ms), or the variables of each provider.
 
@@ -193,6 +230,7 @@ class Config:
         return cls(workers=_workers_from_env(environ), **_options_from_env(environ))
 
     @classmethod
+    @_without_keys
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Config:
         """Read the object inside CORTEX_PROVIDERS (times in ms).
 
@@ -204,6 +242,7 @@ class Config:
 # ------------------------------------------------------------------ mappings, through cattrs
 
 
+@_without_keys
 def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, path: str) -> WorkerConfig:
     """Return one worker's configuration; times in ms. Raises ConfigError with `path` in front."""
     if isinstance(mapping, WorkerConfig):
@@ -280,14 +319,12 @@ def _workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
     if text:
         try:
             mapping = json.loads(text)
-        except ValueError as error:
-            where = (
-                f"line {error.lineno}, column {error.colno}"
-                if isinstance(error, json.JSONDecodeError)
-                else ""
-            )
-            del text
-            raise ConfigError("CORTEX_PROVIDERS", f"not JSON ({where})") from None
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                "CORTEX_PROVIDERS", f"not JSON (line {error.lineno}, column {error.colno})"
+            ) from None
+        except (ValueError, RecursionError) as error:
+            raise ConfigError("CORTEX_PROVIDERS", f"not JSON to be read ({error})") from None
         return _workers_from(mapping)
     found: dict[str, WorkerConfig] = {}
     for provider in PROVIDERS.values():
@@ -327,9 +364,8 @@ def _host(host: str) -> str:
     """OLLAMA_HOST may be `host`, `host:port` or a URL; 0.0.0.0 is what a server listens on, not an address."""
     if not host:
         return ""
-    address = host if "://" in host else f"http://{host}"
-    address = address.replace("//0.0.0.0", "//127.0.0.1").rstrip("/")
-    return address if ":" in address.split("://", 1)[1] else f"{address}:11434"
+    address = host if "://" in host else f"http://{host}" + ":11434" * (":" not in host)
+    return address.replace("//0.0.0.0", "//127.0.0.1").rstrip("/")
 
 
 def _options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -16,10 +16,13 @@ ANSWER_LIMIT = 1 << 20
 
 def ollama_models(base_url: str) -> list[str] | None:
     """Return the models the Ollama at `base_url` serves; None if none answers there."""
-    parts = urlsplit(base_url)
-    secure = parts.scheme == "https"
-    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = connect(parts.hostname or "localhost", parts.port, timeout=PATIENCE_SECONDS)
+    try:
+        parts = urlsplit(base_url)
+        secure = parts.scheme == "https"
+        connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = connect(parts.hostname or "localhost", parts.port, timeout=PATIENCE_SECONDS)
+    except ValueError:
+        return None  # no address; whoever reads the configuration says so better
     try:
         connection.request("GET", f"{parts.path.rstrip('/')}/api/tags")
         response = connection.getresponse()

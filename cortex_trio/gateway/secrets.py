@@ -70,6 +70,12 @@ class ApiKey:
     def __hash__(self) -> int:
         return hash((ApiKey, self._value, self._masked))
 
+    def __copy__(self) -> ApiKey:
+        return self  # it never changes; without this a copy would be made by pickling, and be a label
+
+    def __deepcopy__(self, _: object) -> ApiKey:
+        return self
+
     def __reduce__(self) -> tuple[object, ...]:
         return _label, (self._masked,)
 
