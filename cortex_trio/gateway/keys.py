@@ -160,6 +160,11 @@ class KeyRing:
             return None
         return self._blocked(worker, model, now)
 
+    def is_suspect(self, worker: str, model: str, now: float) -> bool:
+        """Every key rests, at least one of them on a guess of ours: to be asked when nobody else is left."""
+        states = self.states(worker)
+        return bool(states) and all(state.rest(model, now) for state in states)
+
     def _blocked(self, worker: str, model: str, now: float) -> Blocked:
         rests = [rest for state in self._keys.get(worker, ()) if (rest := state.rest(model, now))]
         first = min(rests, key=lambda rest: rest.until, default=None)

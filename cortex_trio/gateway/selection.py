@@ -125,6 +125,7 @@ def select(
         else:
             candidates.append(Candidate(state, model))
     order = STRATEGIES[strategy](candidates, turn) if candidates else []
+    order.sort(key=lambda c: ring.is_suspect(c.state.name, c.model, now))  # a guess is obeyed while others can
     return Selected(tuple(order), tuple(skipped))
 
 

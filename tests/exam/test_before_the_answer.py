@@ -72,6 +72,26 @@ async def test_s02_a_rate_limit_for_ever_is_served_by_the_fallback_while_the_key
     assert len(fallback.requests) == 18
 
 
+async def test_s02_a_rate_limit_without_a_hint_is_retried_ever_less_often(virtual: Stage) -> None:
+    refusal = Behaviour(status=429, error_body='{"error": {"message": "Too many requests."}}')
+    primary = virtual.primary(refusal)
+    virtual.fallback()
+    async with virtual.gateway() as cortex:
+        for _ in range(225):
+            assert (await cortex.complete("Hi")).worker == "fallback"
+            await trio.sleep(1)
+    asked = [round(request.when - primary.requests[0].when) for request in primary.requests]
+    assert asked == [0, 10, 40, 100, 220]
+
+
+async def test_s02_a_guess_of_ours_is_not_obeyed_when_nobody_else_is_left(virtual: Stage) -> None:
+    virtual.primary(Behaviour(status=429, error_body='{"error": {"message": "Too many requests."}}'), GOOD)
+    async with virtual.gateway() as cortex:
+        with pytest.raises(ProviderError):
+            await cortex.complete("Hi")
+        assert (await cortex.complete("Hi")).text == GOOD.text
+
+
 FORMS = {
     "whole seconds": Behaviour(error=FailureKind.RATE_LIMIT, retry_after="2"),
     "a float": Behaviour(error=FailureKind.RATE_LIMIT, retry_after="2.0"),
