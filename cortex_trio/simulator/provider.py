@@ -24,7 +24,13 @@ class SimulatedProvider:
     """
 
     def __init__(
-        self, name: str, provider: str, speaker: Speaker, script: Script, models: Sequence[str]
+        self,
+        name: str,
+        provider: str,
+        speaker: Speaker,
+        script: Script,
+        models: Sequence[str],
+        stop: Callable[[Exception], None],
     ) -> None:
         self.name = name
         self.provider = provider
@@ -43,6 +49,7 @@ class SimulatedProvider:
         self.bytes_sent = 0
         """Bytes handed to connections; the last write may still be waiting for its reader."""
         self.url = ""  # set when it is reachable
+        self._stop = stop
         self._script = script
         self._health: Script = (Behaviour(),)
         self._step = 0
@@ -131,21 +138,24 @@ class SimulatedProvider:
         if request.key in self._key_limits:
             return self._key_limits[request.key]
         if asked.what in ("chat", "embed"):
-            behaviour = _at(self._script, self._step, request)
+            behaviour = self._at(self._script, self._step, request)
             self._step += 1
         else:
-            behaviour = _at(self._health, self._health_step, request)
+            behaviour = self._at(self._health, self._health_step, request)
             self._health_step += 1
         return behaviour
 
+    def _at(self, script: Script, step: int, request: SimRequest) -> Behaviour:
+        if not callable(script):
+            return script[min(step, len(script) - 1)]
+        try:
+            return script(request)
+        except Exception as error:
+            self._stop(error)  # before the client sees its connection break and takes that for the trouble
+            raise
+
     def _peek(self) -> Behaviour:
         return Behaviour() if callable(self._script) else self._script[min(self._step, len(self._script) - 1)]
-
-
-def _at(script: Script, step: int, request: SimRequest) -> Behaviour:
-    if callable(script):
-        return script(request)
-    return script[min(step, len(script) - 1)]
 
 
 def script_of(steps: Sequence[Behaviour | Callable[[SimRequest], Behaviour]]) -> Script:

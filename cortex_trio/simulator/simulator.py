@@ -31,6 +31,8 @@ class Simulator:
         self._nursery = nursery
         self._network = None if sockets else MemoryNetwork(nursery)
         self._providers: dict[str, SimulatedProvider] = {}
+        self.script_error: Exception | None = None
+        """What a script's function raised; it ended the simulation."""
 
     def add(
         self,
@@ -49,7 +51,9 @@ class Simulator:
         if kind not in SPEAKERS:
             raise ValueError(f"provider: one of {', '.join(SPEAKERS)}, not {kind!r}")
         defaults = PROVIDERS[kind].default_models or ("simulated-model",)
-        made = SimulatedProvider(name, kind, SPEAKERS[kind], script_of(script), models or defaults)
+        made = SimulatedProvider(
+            name, kind, SPEAKERS[kind], script_of(script), models or defaults, self._stop
+        )
         made.url = self._open(made) + made.speaker.base_path
         self._providers[name] = made
         return made
@@ -74,6 +78,10 @@ class Simulator:
         """A worker for each provider, in the shape `Config.from_mapping` reads; `common` goes into each."""
         return {name: {**_worker(provider), **common} for name, provider in self._providers.items()}
 
+    def _stop(self, error: Exception) -> None:
+        self.script_error = error
+        self._nursery.cancel_scope.cancel()
+
     def _open(self, provider: SimulatedProvider) -> str:
         if self._network is not None:
             host = f"{_slug(provider.name)}-{len(self._providers) + 1}.sim"
@@ -90,12 +98,14 @@ class Simulator:
 async def open_simulator(*, sockets: bool = False) -> AsyncIterator[Simulator]:
     """Run simulated providers until the block is left; then everything of theirs stops at once.
 
-    An exception out of the block comes out as it is. What a script's function raises stops the block as well, and
-    comes out in a group if it broke something there.
+    What a script's function raises stops the block as well, and comes out of it as it is.
     """
     async with open_flat_nursery() as nursery:
-        yield Simulator(nursery, sockets=sockets)
+        simulator = Simulator(nursery, sockets=sockets)
+        yield simulator
         nursery.cancel_scope.cancel()
+    if simulator.script_error is not None:
+        raise simulator.script_error
 
 
 def _worker(provider: SimulatedProvider) -> dict[str, Any]:

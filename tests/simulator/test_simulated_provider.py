@@ -3,7 +3,7 @@
 import httpx
 import pytest
 import trio
-from conftest import KEY, Client
+from sim_client import KEY, Client
 from trio.testing import wait_all_tasks_blocked
 
 from cortex_trio.gateway.config import Config
@@ -133,9 +133,8 @@ async def test_what_a_function_raises_is_not_lost():
         async with open_simulator() as sim:
             await Client(sim).post(sim.add("openai", broken))
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ZeroDivisionError):
         await ask()
-    assert caught.value.subgroup(ZeroDivisionError) is not None
 
 
 async def test_a_name_is_taken_once(sim):

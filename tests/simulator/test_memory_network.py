@@ -5,7 +5,7 @@ import re
 import httpcore
 import pytest
 import trio
-from conftest import Client, body
+from sim_client import Client, body
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
 from cortex_trio.simulator import Behaviour

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import headers
+from sim_client import headers
 
 from cortex_trio.simulator import Behaviour
 from cortex_trio.simulator.speak import SPEAKERS
