@@ -1,0 +1,69 @@
+"""Every example is run as its reader runs it, and keeps the promise in its first line."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
+PATIENCE_SECONDS = 60.0
+
+SAYS = {
+    "failover_unnoticed": """\
+The user read: Nobody notices a good failover.
+What happened behind it:
+  1. openai failed (truncated)
+  2. openai failed (truncated)
+  3. anthropic served
+""",
+    "next_key": """\
+request 1: sk-***st was limited, then sk-***er served
+request 2: sk-***er served
+request 3: sk-***er served
+openai is available
+the limited key was asked 1 time
+""",
+    "load_moves": """\
+ 0.0 s: openai was asked     , anthropic served
+ 1.0 s: openai was asked     , anthropic served
+ 2.0 s: openai was asked     , anthropic served
+ 3.0 s: openai was left alone, anthropic served
+ 4.0 s: openai was left alone, anthropic served
+ 5.0 s: openai was left alone, anthropic served
+ 6.0 s: openai was left alone, anthropic served
+ 7.0 s: openai was asked     , openai served
+ 8.0 s: openai was asked     , openai served
+""",
+    "local_model": """\
+with a network:    openai answers
+without a network: ollama answers: I am still here.
+unreachable were   openai, anthropic, groq, gemini, xai, cohere
+""",
+    "quickstart": """\
+Hello! I am a simulated openai, and all I can do is to say so.
+openai answered with gpt-6.1-terra: 20 tokens.
+""",
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+async def test_an_example_runs_and_does_what_it_says(example: Path) -> None:
+    """With the simulator's providers in the environment; those that bring their own do not look there."""
+    command = [sys.executable, "-m", "cortex_trio.simulator", sys.executable, str(example)]
+    with trio.fail_after(PATIENCE_SECONDS):
+        ended = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    assert (ended.returncode, ended.stderr.decode()) == (0, "")
+    assert ended.stdout.decode() == SAYS.get(example.stem, ended.stdout.decode()) != ""
+
+
+def test_no_expectation_is_left_over() -> None:
+    assert set(SAYS) <= {example.stem for example in EXAMPLES}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_says_what_it_shows(example: Path) -> None:
+    text = example.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < (26 if example.stem == "quickstart" else 60)
+    assert ast.get_docstring(ast.parse(text))
