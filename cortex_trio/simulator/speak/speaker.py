@@ -218,6 +218,7 @@ def dumps(
     text = json.dumps(value, ensure_ascii=False, separators=separators, indent=indent)
     if escape_html:
         text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+        text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")  # for the sake of JavaScript
     return text
 
 

@@ -1,0 +1,37 @@
+"""What simulated providers say to clients that know nothing of us, and how those are run.
+
+Each SDK is its provider's own idea of the wire: what it reads without complaint, our simulator says as the provider
+would. Install them with `pip install -e '.[sdk-tests]'`; tests of an SDK that is not here are skipped.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from cortex_trio.events import Usage
+from cortex_trio.messages import ToolCall
+from cortex_trio.simulator import Behaviour
+
+T = TypeVar("T")
+
+KEY = "sk-sim-sdk-0001"
+WORDS = ["Grüße", ", <b>world</b>", " & more.\n", "Zweite\u2028Zeile"]
+TEXT = "".join(WORDS)
+CALL = ToolCall("call_weather_1", "weather", '{"city":"São Paulo","days":3}')
+ARGUMENTS = {"city": "São Paulo", "days": 3}
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
+FUNCTION = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Tells the weather", "parameters": SCHEMA},
+}
+"""The tool as everybody but Anthropic wants it described."""
+COUNTED = Usage(input_tokens=21, output_tokens=13, cached_input_tokens=8, reasoning_tokens=0)
+
+SAYS = Behaviour(tokens=WORDS, usage=COUNTED)
+CALLS = Behaviour(text="", tool_calls=(CALL,), usage=COUNTED)
+
+
+async def in_thread(job: Callable[[], T]) -> T:
+    """Run a blocking client beside the simulator, which needs this thread to answer it."""
+    return await trio.to_thread.run_sync(job)
