@@ -71,9 +71,13 @@ class ChatStream:
     # -------------------------------------------------------------- opening and closing
 
     async def __aenter__(self) -> Self:
-        await self._open_next()
-        if self._on_interrupt is OnInterrupt.BUFFER:
-            await self._read_whole()
+        try:
+            await self._open_next()
+            if self._on_interrupt is OnInterrupt.BUFFER:
+                await self._read_whole()
+        except BaseException:
+            await self._close_upstream()  # nobody leaves what could not be entered
+            raise
         return self
 
     async def __aexit__(
