@@ -50,9 +50,20 @@ class KeyState:
     in_use: int = 0
 
     def rest(self, model: str, now: float) -> Rests | None:
-        """What keeps this key from serving `model` now: the longest of its rests."""
+        """What keeps this key from serving `model` now: the weightiest of its rests."""
         found = [r for name in (ANY_MODEL, model) if (r := self.rests.get(name)) and r.until > now]
-        return max(found, key=lambda rests: rests.until, default=None)
+        return max(found, key=_weight, default=None)
+
+    def add(self, model: str, rest: Rests, now: float) -> None:
+        """Let it rest for `model`, unless what keeps it resting already weighs more."""
+        known = self.rests.get(model)
+        if known is None or known.until <= now or _weight(known) < _weight(rest):
+            self.rests[model] = rest
+
+
+def _weight(rest: Rests) -> tuple[bool, float]:
+    """What a provider declared goes before any guess of ours, then the longer before the shorter."""
+    return rest.declared, rest.until
 
 
 @attrs.define(eq=False)
@@ -66,6 +77,7 @@ class Lease:
     worker: str
     model: str
     state: KeyState | None = attrs.field(default=None, repr=False)  # None: nothing was lent (yet)
+    strikes: int = attrs.field(default=0, repr=False)  # the key's when it was lent
     settled: bool = False  # written once, by the borrower
     failure: Failure | None = None  # None with settled: it served, or nothing was learnt about the key
 
@@ -137,7 +149,7 @@ class KeyRing:
         state.usage_count += 1
         state.in_use += 1
         state.last_used = now
-        lease.state = state
+        lease.state, lease.strikes = state, state.strikes
         self._leases.add(lease)
         return None
 
@@ -181,40 +193,38 @@ class KeyRing:
             state.success_count += 1
             state.strikes = 0
         else:
-            self._learn(state, lease.model, lease.failure, now)
+            self._learn(state, lease, lease.failure, now)
 
-    def _learn(self, state: KeyState, model: str, failure: Failure, now: float) -> None:
-        declared = True
+    def _learn(self, state: KeyState, lease: Lease, failure: Failure, now: float) -> None:
+        """Let the key rest. Strikes go by those at the time of lending: what fails together failed once."""
+        model, declared = lease.model, True
         match REACTIONS[failure.kind].rest:
             case Rest.KEY:
                 where, seconds = ANY_MODEL, math.inf
             case Rest.KEY_MODEL_FOR_GOOD:
                 where, seconds = model, math.inf
             case Rest.KEY_QUOTA:
-                doubled = min(QUOTA_REST[0] * 2.0**state.strikes, QUOTA_REST[1])
+                doubled = min(QUOTA_REST[0] * 2.0**lease.strikes, QUOTA_REST[1])
                 where, seconds = ANY_MODEL, failure.retry_after or doubled
-                state.strikes += 1
+                state.strikes = max(state.strikes, lease.strikes + 1)
             case Rest.KEY_MODEL:
                 state.rate_limited_count += 1
                 where, declared = model, failure.retry_after is not None
-                seconds = failure.retry_after if failure.retry_after is not None else self._guess(state)
-                state.strikes += not declared
+                seconds = failure.retry_after if failure.retry_after is not None else self._guess(lease)
+                state.strikes = max(state.strikes, lease.strikes + (not declared))
             case Rest.NOTHING | Rest.BREAKER | Rest.BREAKER_HALF | Rest.MODEL | Rest.PROVIDER:
                 return
-        known = state.rests.get(where)
-        if known is None or known.until < now + seconds:
-            state.rests[where] = Rests(now + seconds, failure.kind, declared)
+        state.add(where, Rests(now + seconds, failure.kind, declared), now)
 
-    def _guess(self, state: KeyState) -> float:
+    def _guess(self, lease: Lease) -> float:
         if self._rate_limit_rest is not None:
             return self._rate_limit_rest
-        return LADDER[min(state.strikes, len(LADDER) - 1)]
+        return LADDER[min(lease.strikes, len(LADDER) - 1)]
 
     def rest_key(self, lease: Lease, seconds: float, now: float) -> None:
         """A header said this key's bucket is empty: let it rest for the model before it is refused."""
-        known = lease.state.rests.get(lease.model) if lease.state else None
-        if lease.state and (known is None or known.until < now + seconds):
-            lease.state.rests[lease.model] = Rests(now + seconds, FailureKind.RATE_LIMIT, True)
+        if lease.state:
+            lease.state.add(lease.model, Rests(now + seconds, FailureKind.RATE_LIMIT, True), now)
 
     def forgive(self, worker: str) -> None:
         """The configuration was changed by hand: forget the rests that were waiting for just that."""

@@ -422,7 +422,20 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 names = st.sampled_from(
-    "error message code type status status_code details reason violations quotaId retryDelay error_type".split()
+    [
+        "error",
+        "message",
+        "code",
+        "type",
+        "status",
+        "status_code",
+        "details",
+        "reason",
+        "violations",
+        "quotaId",
+        "retryDelay",
+        "error_type",
+    ]
 )
 error_shaped: st.SearchStrategy[Any] = st.recursive(
     json_values,
@@ -430,8 +443,17 @@ error_shaped: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 header_names = st.sampled_from(
-    "retry-after retry-after-ms date x-should-retry x-request-id x-ratelimit-remaining x-ratelimit-reset "
-    "anthropic-ratelimit-requests-remaining anthropic-ratelimit-requests-reset".split()
+    [
+        "retry-after",
+        "retry-after-ms",
+        "date",
+        "x-should-retry",
+        "x-request-id",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "anthropic-ratelimit-requests-remaining",
+        "anthropic-ratelimit-requests-reset",
+    ]
 )
 header_values = st.one_of(
     st.text(max_size=30),
