@@ -78,7 +78,14 @@ PHRASES: tuple[tuple[FailureKind, re.Pattern[str]], ...] = tuple(
     )
 )
 
-RATE_LIMIT_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "tokens", "requests"}
+RATE_LIMIT_CODES = {
+    "some resource has been exhausted",  # xAI spells gRPC statuses out
+    "rate_limit_exceeded",
+    "rate_limit_error",
+    "resource_exhausted",
+    "tokens",
+    "requests",
+}
 """Looked at after the phrases: the same codes also announce a spent daily quota or a prompt over the limit."""
 
 VAGUE_CODES: Mapping[str, FailureKind] = {

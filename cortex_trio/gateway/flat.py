@@ -18,9 +18,9 @@ async def open_flat_nursery() -> AsyncIterator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             yield nursery
     except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:
+        error, *others = group.exceptions
+        if others:
             raise
-        error = group.exceptions[0]
         context = error.__context__
         try:
             raise error

@@ -90,7 +90,7 @@ def health_status(
 ) -> HealthStatus:
     """Count; nothing here asks anybody."""
     workers = {state.name: worker_info(state, ring, now) for state in states}
-    by_status = dict.fromkeys(STATUSES, 0)
+    by_status: dict[str, int] = dict.fromkeys(STATUSES, 0)
     by_provider: dict[str, dict[str, int]] = {}
     for info in workers.values():
         by_status[info.status] += 1
@@ -98,16 +98,13 @@ def health_status(
         counts["total"] += 1
         counts["available"] += info.status == "available"
     available = by_status["available"]
+    some: Literal["healthy", "degraded"] = "healthy" if available == len(workers) else "degraded"
     return HealthStatus(
         total_workers=len(workers),
         available_workers=available,
         workers_by_status=by_status,
         workers_by_provider=by_provider,
-        system_health="unhealthy"
-        if not available
-        else "healthy"
-        if available == len(workers)
-        else "degraded",
+        system_health=some if available else "unhealthy",
         last_health_check=checked,
         workers=workers,
     )
