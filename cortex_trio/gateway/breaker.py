@@ -66,7 +66,8 @@ class Breaker:
         """When an open breaker will lend its trial (Trio time); 0 when closed."""
         if self._opened is None:
             return 0.0
-        return self._opened if self._probed else max(self._opened + self._open_for, self._hint)
+        waited = 0.0 if self._probed else self._open_for
+        return max(self._opened + waited, self._hint)
 
     def admits(self, now: float) -> bool:
         """Would `take` succeed now?"""
@@ -113,7 +114,10 @@ class Breaker:
         self._hint = max(self._hint, when)
 
     def probe_succeeded(self) -> None:
-        """A free probe was answered: move open → half-open, never → closed. Talking is cheap, answering is not."""
+        """A free probe was answered: move open → half-open, never → closed. Talking is cheap, answering is not.
+
+        A time the worker itself has named is waited for all the same.
+        """
         if self._opened is not None:
             self._probed = True
 

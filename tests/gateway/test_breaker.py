@@ -1,0 +1,327 @@
+"""The breaker, explored exhaustively: every state it can get into, and that every one has a way out."""
+
+from collections import deque
+from collections.abc import Iterator
+from copy import copy
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cortex_trio.gateway.breaker import (
+    IN_A_ROW,
+    MIN_CALLS,
+    OPEN_SECONDS,
+    WINDOW_CALLS,
+    WINDOW_SECONDS,
+    Breaker,
+    BreakerState,
+    Verdict,
+)
+
+CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
+FAILED, HALF_FAILED, SERVED, NOTHING = (
+    Verdict.FAILED,
+    Verdict.HALF_FAILED,
+    Verdict.SERVED,
+    Verdict.NOTHING,
+)
+
+
+def ask(breaker: Breaker, now: float, verdict: Verdict) -> bool:
+    """One request from admission to verdict; False if it was not admitted."""
+    if not breaker.admits(now):
+        return False
+    breaker.record(verdict, now, trial=breaker.take(now))
+    return True
+
+
+def opened(now: float = 0.0) -> Breaker:
+    breaker = Breaker()
+    for _ in range(IN_A_ROW):
+        ask(breaker, now, FAILED)
+    assert breaker.state(now) is OPEN
+    return breaker
+
+
+# ------------------------------------------------------------------ when it opens
+
+
+def test_three_failures_in_a_row_open_it() -> None:
+    breaker = Breaker()
+    assert [ask(breaker, 0.0, FAILED) for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_success_in_between_starts_the_row_anew() -> None:
+    breaker = Breaker()
+    for verdict in (FAILED, FAILED, SERVED, FAILED):
+        ask(breaker, 0.0, verdict)
+    assert breaker.state(0.0) is CLOSED
+
+
+def test_half_of_five_in_a_minute_open_it() -> None:
+    breaker = Breaker()
+    for verdict in (FAILED, SERVED, FAILED, SERVED):
+        assert ask(breaker, 0.0, verdict)
+    assert breaker.state(0.0) is CLOSED
+    ask(breaker, 0.0, FAILED)
+    assert breaker.state(0.0) is OPEN
+
+
+def test_less_than_half_leaves_it_closed() -> None:
+    breaker = Breaker()
+    for _ in range(100):
+        for verdict in (FAILED, SERVED, SERVED):
+            assert ask(breaker, 0.0, verdict)
+
+
+def test_what_is_older_than_the_window_does_not_count() -> None:
+    breaker = Breaker()
+    for at, verdict in ((0.0, FAILED), (1.0, FAILED), (2.0, SERVED), (WINDOW_SECONDS + 3, FAILED)):
+        ask(breaker, at, verdict)
+    for _ in range(3):
+        ask(breaker, WINDOW_SECONDS + 3, SERVED)
+    ask(breaker, WINDOW_SECONDS + 3, FAILED)
+    assert breaker.state(WINDOW_SECONDS + 3) is CLOSED
+
+
+def test_what_may_be_our_own_doing_counts_half() -> None:
+    breaker = Breaker()
+    asked = [ask(breaker, 0.0, HALF_FAILED) for _ in range(8)]
+    assert asked.count(True) in (5, 6)  # by the row, or by the rate
+    assert breaker.state(0.0) is OPEN
+
+
+def test_requests_that_prove_nothing_change_nothing() -> None:
+    breaker = Breaker()
+    for verdict in (FAILED, FAILED, *[NOTHING] * 1000):
+        assert ask(breaker, 0.0, verdict)
+    assert breaker.state(0.0) is CLOSED
+    ask(breaker, 0.0, FAILED)
+    assert breaker.state(0.0) is OPEN
+
+
+def test_it_stays_closed_while_too_many_others_are_open() -> None:
+    breaker = Breaker()
+    for _ in range(20):
+        breaker.record(FAILED, 0.0, may_open=False)
+    assert breaker.state(0.0) is CLOSED
+    breaker.record(FAILED, 0.0)
+    assert breaker.state(0.0) is OPEN
+
+
+# ------------------------------------------------------------------ how it comes back
+
+
+def test_the_first_trial_comes_within_ten_seconds() -> None:
+    breaker = opened(now=100.0)
+    assert breaker.reopens_at - 100.0 <= 10
+    assert not breaker.admits(breaker.reopens_at - 0.001)
+    assert breaker.admits(breaker.reopens_at)
+
+
+def test_a_trial_that_is_served_closes_it_and_wipes_the_slate() -> None:
+    breaker = opened()
+    assert ask(breaker, 5.0, SERVED)
+    assert breaker.state(5.0) is CLOSED
+    for verdict in (FAILED, FAILED, SERVED):
+        assert ask(breaker, 5.0, verdict)
+    assert breaker.state(5.0) is CLOSED
+
+
+def test_every_trial_that_fails_doubles_the_time_up_to_a_minute() -> None:
+    breaker, now, waits = opened(), 0.0, []
+    for _ in range(7):
+        waits.append(breaker.reopens_at - now)
+        now = breaker.reopens_at
+        assert ask(breaker, now, FAILED)
+    assert waits == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+    ask(breaker, breaker.reopens_at, SERVED)
+    again = breaker.reopens_at + 1000.0
+    for _ in range(IN_A_ROW):
+        ask(breaker, again, FAILED)
+    assert breaker.reopens_at - again == OPEN_SECONDS[0]
+
+
+def test_only_one_trial_is_lent_at_a_time() -> None:
+    breaker = opened()
+    assert breaker.admits(5.0)
+    assert breaker.take(5.0)
+    assert not breaker.admits(5.0)
+    assert not breaker.admits(1e6)
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_whatever_becomes_of_a_trial_another_one_follows_in_time(verdict: Verdict) -> None:
+    breaker = opened()
+    assert ask(breaker, 5.0, verdict)
+    assert any(breaker.admits(5.0 + seconds) for seconds in range(61))
+
+
+def test_a_cancelled_trial_is_free_again_at_once() -> None:
+    breaker = opened()
+    assert ask(breaker, 5.0, NOTHING)
+    assert breaker.state(5.0) is HALF_OPEN
+    assert breaker.admits(5.0)
+
+
+def test_a_straggler_from_before_neither_closes_it_nor_takes_the_trial_away() -> None:
+    breaker = opened()
+    assert breaker.take(5.0)
+    for verdict in Verdict:
+        breaker.record(verdict, 5.0)
+        assert breaker.state(5.0) is HALF_OPEN
+        assert not breaker.admits(5.0)
+
+
+def test_a_free_probe_moves_it_to_half_open_and_no_further() -> None:
+    breaker = opened()
+    breaker.probe_succeeded()
+    assert breaker.state(0.1) is HALF_OPEN
+    breaker.probe_succeeded()
+    assert breaker.state(0.1) is HALF_OPEN
+
+
+def test_a_free_probe_changes_nothing_while_closed() -> None:
+    breaker = Breaker()
+    breaker.probe_succeeded()
+    for _ in range(IN_A_ROW):
+        ask(breaker, 0.0, FAILED)
+    assert breaker.state(0.0) is OPEN
+
+
+def test_a_trial_after_a_probe_that_fails_opens_it_for_longer() -> None:
+    breaker = opened()
+    breaker.probe_succeeded()
+    ask(breaker, 1.0, FAILED)
+    assert breaker.state(1.0) is OPEN
+    assert breaker.reopens_at == 11.0
+
+
+def test_a_time_the_worker_named_is_honoured_also_after_a_probe() -> None:
+    """The probe asks for the list of models; the worker spoke of answering."""
+    breaker = opened()
+    breaker.not_before(120.0)
+    assert not breaker.admits(119.9)
+    breaker.probe_succeeded()
+    assert not breaker.admits(119.9)
+    assert breaker.admits(120.0)
+
+
+# ------------------------------------------------------------------ all there is
+
+
+def clone(breaker: Breaker) -> Breaker:
+    twin = copy(breaker)
+    twin._calls = breaker._calls.copy()
+    return twin
+
+
+@attrs.frozen
+class World:
+    """A breaker, the requests it has admitted (True: the trial), and the time."""
+
+    breaker: Breaker
+    out: tuple[bool, ...]
+    now: float
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What can matter for what comes next, with time made relative; of the window only what trips it."""
+        b = self.breaker
+        since = None if b._opened is None else min(self.now - b._opened, OPEN_SECONDS[1])
+        window = (
+            None if b._opened is not None else (len(b._calls) >= MIN_CALLS, 2 * b._failed >= len(b._calls))
+        )
+        return b.state(self.now), min(b._row, IN_A_ROW), b._open_for, b._probed, since, window, self.out
+
+
+MOST_OUT = 2
+STEPS = (0.0, 5.0, 60.0)
+
+
+def moves(world: World) -> Iterator[tuple[str, World]]:
+    for seconds in STEPS[1:]:
+        yield f"wait {seconds}", attrs.evolve(world, now=world.now + seconds)
+    if len(world.out) < MOST_OUT and world.breaker.admits(world.now):
+        breaker = clone(world.breaker)
+        trial = breaker.take(world.now)
+        yield "admit", World(breaker, tuple(sorted((*world.out, trial))), world.now)
+    for place, trial in enumerate(world.out):
+        for verdict in Verdict:
+            for may_open in (True, False):
+                breaker = clone(world.breaker)
+                breaker.record(verdict, world.now, trial=trial, may_open=may_open)
+                out = world.out[:place] + world.out[place + 1 :]
+                yield f"{verdict.value}, may_open={may_open}", World(breaker, out, world.now)
+    breaker = clone(world.breaker)
+    breaker.probe_succeeded()
+    yield "probe", attrs.evolve(world, breaker=breaker)
+
+
+def explore(limit: int = 20_000) -> list[World]:
+    """Every world that can be reached, up to `key`, breadth first; checks every step on the way."""
+    start = World(Breaker(), (), 0.0)
+    seen, queue = {start.key: start}, deque([start])
+    while queue:
+        world = queue.popleft()
+        for name, after in moves(world):
+            check_step(world, name, after)
+            if after.key not in seen:
+                seen[after.key] = after
+                queue.append(after)
+        assert len(seen) < limit, "the state machine is larger than it should be"
+    return list(seen.values())
+
+
+def check_step(before: World, name: str, after: World) -> None:
+    was, now = before.breaker.state(before.now), after.breaker.state(after.now)
+    trials = sum(after.out)
+    assert trials <= 1, "more than one trial"
+    assert after.breaker._trial == bool(trials), "a trial nobody holds, or one nobody knows of"
+    if name == "probe":
+        assert (was, now) in {(CLOSED, CLOSED), (OPEN, HALF_OPEN), (HALF_OPEN, HALF_OPEN)}
+    if name.startswith("wait"):
+        assert (was, now) in {(CLOSED, CLOSED), (OPEN, OPEN), (OPEN, HALF_OPEN), (HALF_OPEN, HALF_OPEN)}
+    if name.startswith(NOTHING.value):
+        assert was is now
+    if now is CLOSED and was is not CLOSED:
+        assert name.startswith(SERVED.value)
+        assert sum(before.out) == 1, "closed by something that was not the trial"
+
+
+def test_in_every_state_it_can_reach_the_rules_hold_and_there_is_a_way_back() -> None:
+    worlds = explore()
+    assert {world.breaker.state(world.now) for world in worlds} == set(BreakerState)
+    assert len(worlds) > 100
+    for world in worlds:
+        breaker, now = clone(world.breaker), world.now
+        for trial in world.out:  # whoever is out comes back, and be it cancelled
+            breaker.record(NOTHING, now, trial=trial)
+        now += OPEN_SECONDS[1]
+        assert breaker.admits(now), "no way out, though nobody holds it"
+        assert ask(breaker, now, SERVED)
+        assert breaker.state(now) is CLOSED
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.sampled_from(list(Verdict)), st.booleans()), max_size=60))
+def test_the_sum_it_keeps_is_the_sum_of_what_it_remembers(
+    steps: list[tuple[float, Verdict, bool]],
+) -> None:
+    breaker, now = Breaker(), 0.0
+    for wait, verdict, may_open in steps:
+        now += wait
+        if not breaker.admits(now):
+            continue
+        breaker.record(verdict, now, trial=breaker.take(now), may_open=may_open)
+        assert breaker._failed == sum(weight for _, weight in breaker._calls)
+        if verdict is not NOTHING:
+            assert all(at >= now - WINDOW_SECONDS for at, _ in breaker._calls)
+
+
+def test_its_memory_is_bounded_however_busy_it_is() -> None:
+    breaker = Breaker()
+    for _ in range(3 * WINDOW_CALLS):
+        breaker.record(SERVED, 0.0)
+    assert len(breaker._calls) == WINDOW_CALLS
