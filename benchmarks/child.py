@@ -1,0 +1,126 @@
+"""One client's process: `python -m benchmarks.child CLIENT ADDRESS WORKLOAD`.
+
+Prints "ready" once it is warm, then does a round for every line it reads and prints what it cost. Reading the
+next line blocks the whole process on purpose: between its rounds a client does nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import time
+from itertools import count
+
+import anyio
+
+from .clients import Client, client_module
+from .workload import Measured, Workload
+
+WARM_UP_REQUESTS = 30
+PAGE = 4096
+
+
+def _resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * PAGE
+
+
+class Rounds:
+    """Does rounds of one workload with one client."""
+
+    def __init__(self, client: Client, workload: Workload) -> None:
+        self._client = client
+        self._workload = workload
+        self._tags = count(1)
+
+    async def warm_up(self) -> None:
+        await self._ask_many(min(WARM_UP_REQUESTS, self._workload.requests))
+
+    async def measure(self) -> Measured:
+        workload = self._workload
+        async with anyio.create_task_group() as background:
+            before = _resident()
+            await self._set_up_beside(background)
+            grown = _resident() - before
+            gc.collect()
+            cpu, wall = time.process_time(), time.perf_counter()
+            await self._ask_many(workload.requests)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+            background.cancel_scope.cancel()
+        first = statistics.median(self._firsts) if self._firsts else 0.0
+        return Measured(cpu, wall, self._events, first, grown, self._left)
+
+    async def _set_up_beside(self, background: anyio.abc.TaskGroup) -> None:
+        """Open streams that stay silent, or let that many answers end together, which leaves idle connections."""
+        beside, opened = self._workload.beside, 0
+        if not beside:
+            return
+        all_open = anyio.Event()
+
+        def on_piece() -> bool:
+            nonlocal opened
+            opened += 1
+            if opened == beside:
+                all_open.set()
+            return False
+
+        if self._workload.beside_kind == "open":
+            for _ in range(beside):
+                background.start_soon(self._client.stream, "mock:hold-1", on_piece)
+            await all_open.wait()
+        else:
+            async with anyio.create_task_group() as group:
+                for _ in range(beside):
+                    group.start_soon(self._client.stream, f"mock:chunks-1.first-{beside * 2}", on_piece)
+
+    async def _ask_many(self, requests: int) -> None:
+        self._firsts: list[float] = []
+        self._events = 0
+        self._left: dict[str, float] = {}
+        self._remaining = requests
+        async with anyio.create_task_group() as group:
+            for _ in range(self._workload.concurrency):
+                group.start_soon(self._ask_in_turn)
+
+    async def _ask_in_turn(self) -> None:
+        while self._remaining > 0:
+            self._remaining -= 1
+            if self._workload.kind == "whole":
+                await self._client.whole(f"Hi mock:{self._workload.settings}")
+                self._events += 1
+            else:
+                await self._ask_streamed()
+
+    async def _ask_streamed(self) -> None:
+        started, pieces, leaves = time.perf_counter(), 0, self._workload.cancel
+        tag = str(next(self._tags)) if leaves else ""
+
+        def on_piece() -> bool:
+            nonlocal pieces
+            pieces += 1
+            if pieces == 1:
+                self._firsts.append(time.perf_counter() - started)
+                if leaves:
+                    self._left[tag] = time.monotonic()
+            return leaves
+
+        tagged = f"tag:{tag} " if leaves else ""
+        await self._client.stream(f"Hi {tagged}mock:{self._workload.settings}", on_piece)
+        self._events += pieces
+
+
+async def _main(name: str, address: str, workload: Workload) -> None:
+    async with client_module(name).open_client(address, workload) as client:
+        rounds = Rounds(client, workload)
+        await rounds.warm_up()
+        print("ready", flush=True)
+        while sys.stdin.readline():
+            print((await rounds.measure()).to_json(), flush=True)
+
+
+if __name__ == "__main__":
+    _, client_name, mock_address, told = sys.argv
+    anyio.run(
+        _main, client_name, mock_address, Workload.from_json(told), backend=client_module(client_name).BACKEND
+    )

@@ -1,0 +1,52 @@
+"""What one round asks for, and what it cost: values that travel between the parent and the clients' processes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`requests` requests, `concurrency` at a time, answered as `settings` says (see `upstream`).
+
+    `beside` connections are in the background while a round is measured: kept alive and idle, or carrying
+    streams that are open and silent. With `refusing` a gateway asks a first worker in vain.
+    """
+
+    settings: str
+    requests: int
+    concurrency: int = 1
+    kind: Literal["streamed", "whole"] = "streamed"
+    dialect: Literal["chat", "messages", "ollama"] = "chat"
+    beside: int = 0
+    beside_kind: Literal["idle", "open"] = "idle"
+    refusing: bool = False
+    cancel: bool = False  # leave each stream after its first piece, and note when
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Workload:
+        return Workload(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one round cost its process."""
+
+    cpu: float  # seconds, user and system, all requests together
+    wall: float
+    events: int  # pieces of text that arrived
+    first_token: float  # median seconds from the call to the first piece
+    resident: int  # bytes by which the process grew while `beside` was set up
+    left: dict[str, float]  # tag → when the client began to leave (monotonic clock)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Measured:
+        return Measured(**json.loads(text))
