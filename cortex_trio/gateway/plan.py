@@ -153,7 +153,8 @@ class Plan:
         if swap and tried.keys and not self._exhausted(tried):
             tried.key_swapped = reaction.next_key is NextKey.ONCE
             return Ask(tried.candidate, avoid=frozenset(tried.keys))
-        once = self._same(tried.last) is SameWorker.ONCE and not self._committed
+        hinted = tried.last.retry_after is not None  # then not before, and everybody else goes first
+        once = self._same(tried.last) is SameWorker.ONCE and not self._committed and not hinted
         if once and tried.tries < TRIES_PER_WORKER and self._may_retry(now):
             return Ask(tried.candidate, wait=self._pause(), avoid=frozenset(tried.keys))
         return None
@@ -200,6 +201,8 @@ class Plan:
                 return math.inf if patient is None else patient
             case SameWorker.AFTER_BACKOFF:
                 return self._pause() if patient is None else patient
+            case SameWorker.ONCE if patient is not None:
+                return patient
             case SameWorker.ONCE if self._committed:
                 return self._pause()
             case SameWorker.ONCE | SameWorker.NEVER:

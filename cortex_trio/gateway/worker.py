@@ -69,6 +69,7 @@ class WorkerState:
     permits: set[Permit] = attrs.field(factory=set)
     model_rests: dict[str, FailureKind] = attrs.field(factory=dict)
     region_blocked: bool = False
+    left_alone_until: float = -math.inf  # Trio time; the provider said so (Retry-After) and not of a key
     draining: bool = False
     idle: trio.Event = attrs.field(factory=trio.Event)  # set while draining and nothing is in flight
     checked: Checked | None = None
@@ -103,6 +104,16 @@ class WorkerState:
         return len(self.permits)
 
     @property
+    def is_full(self) -> bool:
+        limit = self.config.max_concurrency
+        return limit is not None and self.in_flight >= limit
+
+    @property
+    def has_news(self) -> bool:
+        """A request has ended of which the actor has not heard yet. It will have, once it is asked to admit another."""
+        return any(permit.settled for permit in self.permits)
+
+    @property
     def restarts(self) -> int:
         return max(0, self.starts - 1)
 
@@ -122,10 +133,12 @@ class WorkerState:
             return Refusal("does not serve this region", FailureKind.REGION)
         if model in self.model_rests:
             return Refusal(f"has no model {model!r}", self.model_rests[model])
-        limit = self.config.max_concurrency
-        if limit is not None and self.in_flight >= limit:
-            return Refusal(f"is busy with {limit} requests, its limit", until=now)
-        if not self.breaker.admits(now):
+        if now < self.left_alone_until:
+            said = f"asked to be left alone ({_said(self.last_failure)})"
+            return Refusal(said, self.last_failure, self.left_alone_until)
+        if self.is_full and not self.has_news:
+            return Refusal(f"is busy with {self.in_flight} requests, its limit", until=now)
+        if not self.breaker.admits(now) and not self.has_news:
             until = max(now, self.breaker.reopens_at)
             return Refusal(f"is failing ({_said(self.last_failure)})", self.last_failure, until)
         if self.checked and self.checked.status != "available" and self.checked.at >= self.last_served:
@@ -168,8 +181,7 @@ class Worker(GenServer):
 
     async def init(self) -> None:
         self._state.starts += 1
-        for permit in [permit for permit in self._state.permits if permit.settled]:
-            self._settle(permit)  # its telling was lost with the process before
+        self._catch_up()  # with tellings that were lost with the process before
         await self._register(self._state)
 
     async def admit(self, permit: Permit) -> Refusal | None:
@@ -177,6 +189,8 @@ class Worker(GenServer):
         state, now = self._state, trio.current_time()
         if permit.settled:
             return None
+        if state.is_full or not state.breaker.admits(now):
+            self._catch_up()  # before somebody is refused
         if refusal := state.refusal(permit.model, now):
             return refusal
         permit.trial = state.breaker.take(now)
@@ -209,6 +223,7 @@ class Worker(GenServer):
         state.config, state.connections = config, connections
         state.model_rests.clear()
         state.region_blocked, state.checked, state.breaker = False, None, Breaker()
+        state.left_alone_until = -math.inf
         for permit in state.permits:
             permit.trial = False  # its breaker is gone
         self._changed(state)
@@ -217,6 +232,11 @@ class Worker(GenServer):
         """Admit nobody from now on; `WorkerState.idle` is set once the last request has ended."""
         self._state.draining = True
         self._drained()
+
+    def _catch_up(self) -> None:
+        """Learn from the permits that are settled already; their tellings, if they come, change nothing."""
+        for permit in [permit for permit in self._state.permits if permit.settled]:
+            self._settle(permit)
 
     def _settle(self, permit: Permit) -> None:
         state, now = self._state, trio.current_time()
@@ -244,7 +264,9 @@ class Worker(GenServer):
             case Rest.PROVIDER:
                 self._state.region_blocked = True
             case Rest.BREAKER if failure.retry_after is not None:
-                self._state.breaker.not_before(now + failure.retry_after)
+                until = now + failure.retry_after
+                self._state.left_alone_until = max(self._state.left_alone_until, until)
+                self._state.breaker.not_before(until)
             case _:
                 pass  # keys rest in the key ring, the rest is the breaker's
 
