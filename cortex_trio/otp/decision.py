@@ -64,11 +64,11 @@ def is_reported(reason: ExitReason, restart: Restart) -> bool:
 def is_expected_stop(reason: ExitReason, restart: Restart, shutdown: float | None) -> bool:
     """Whether a child that was asked to stop ended the way it was asked to."""
     match reason:
-        case Shutdown(info=None):
-            return True
-        case Normal() | Shutdown():
-            return restart is not Restart.PERMANENT
         case Killed():
             return shutdown is BRUTAL_KILL
+        case Shutdown(info=None) if shutdown is not BRUTAL_KILL:
+            return True
+        case Normal() | Shutdown():  # left by itself just before it was asked
+            return restart is not Restart.PERMANENT
         case Crashed():
             return False

@@ -73,9 +73,12 @@ class GenServer:
                 await self._handle(message)
                 message = None  # an idle server must not keep the last request alive
         except Stop as stop:
-            await self.terminate(stop.reason)
-            if isinstance(message, Call) and stop.reply is not NO_REPLY:
-                message.settle(outcome.Value(stop.reply))
+            try:
+                await self.terminate(stop.reason)
+            except Exception:  # the answer was decided before the cleanup failed; only a kill takes it back
+                _answer_last_call(message, stop)
+                raise
+            _answer_last_call(message, stop)
             raise
         except Exception as error:
             await self.terminate(Crashed(error))
@@ -99,6 +102,11 @@ class GenServer:
             answer.answer(message)
         else:
             message.settle(outcome.Value(answer))
+
+
+def _answer_last_call(message: Message | None, stop: Stop) -> None:
+    if isinstance(message, Call) and stop.reply is not NO_REPLY:
+        message.settle(outcome.Value(stop.reply))
 
 
 @final

@@ -19,13 +19,13 @@ from typing import Any
 import attrs
 import trio
 
-from .child import BRUTAL_KILL, Child, ChildInfo, ChildState, Strategy
+from .child import Child, ChildInfo, ChildState, Strategy
 from .decision import Decision, affected, child_exited, child_stopped, is_expected_stop, is_reported
 from .errors import ActorError, MaxRestartsExceeded, Reject, StartFailed, Stop
 from .gen_server import GenServer, Timer
 from .intensity import RestartIntensity
 from .process import Info, Process
-from .reasons import ExitReason, Killed, Shutdown, error_of
+from .reasons import Crashed, ExitReason, Killed, Shutdown, error_of
 from .reports import Observer, Report, ReportKind, publish
 
 
@@ -83,6 +83,7 @@ class Retry:
 
     member: Member
     decision: Decision
+    failure: ExitReason | None  # of the start before: this is one more restart. None: it has been counted
 
 
 class AbstractSupervisor(GenServer):
@@ -112,8 +113,11 @@ class AbstractSupervisor(GenServer):
             case ChildExited(member, process):
                 if member.process is process:  # else it was stopped, and seen to be dead, meanwhile
                     await self._on_exit(member, process)
-            case Retry(member, decision):
+            case Retry(member, decision, failure):
                 member.retry = None
+                if failure is not None:
+                    self._count_restart(member, failure)
+                    await self._stop_affected(member, decision)
                 await self._start_affected(member, decision)
             case _:
                 await super().handle_info(message)
@@ -152,9 +156,11 @@ class AbstractSupervisor(GenServer):
             self._settle(member, decision)
             self._on_leave(member)
             return
-        delay = await self._prepare_restart(member, decision, reason)
+        self._count_restart(member, reason)
+        await self._stop_affected(member, decision)
+        delay = member.next_delay(trio.current_time())
         if delay > 0:
-            self._start_later(member, decision, delay)
+            member.retry = self.send_after(delay, Retry(member, decision, failure=None))
         else:
             await self._start_affected(member, decision)
 
@@ -168,35 +174,32 @@ class AbstractSupervisor(GenServer):
 
     # ---------------------------------------------------------------- restart
 
-    async def _prepare_restart(self, member: Member, decision: Decision, reason: ExitReason) -> float:
-        """Count one restart, stop those who share it, and return the seconds to wait. Raises Stop to give up."""
-        now, limits = trio.current_time(), self._intensity
+    def _count_restart(self, member: Member, reason: ExitReason) -> None:
+        """Raises Stop to give up when it is one too many."""
+        limits = self._intensity
         self._errors.append(error_of(reason) or ActorError(f"{member.spec.id!r} {reason}"))
-        if not limits.allow(now):
+        if not limits.allow(trio.current_time()):
             error = MaxRestartsExceeded(self.ref.name, limits.max_restarts, limits.max_seconds, self._errors)
             self._report(ReportKind.MAX_RESTARTS, member, Shutdown(error))
             raise Stop(Shutdown(error))
-        delay = member.next_delay(now)
-        for other in reversed(affected(self._members.values(), member, decision)):
-            if other is not member:
-                await self._stop_and_settle(other)
-        return delay
+
+    async def _stop_affected(self, trigger: Member, decision: Decision) -> None:
+        for member in reversed(affected(self._members.values(), trigger, decision)):
+            if member is not trigger:
+                await self._stop_and_settle(member)
 
     async def _start_affected(self, trigger: Member, decision: Decision) -> None:
-        """Start all that do not run; a failure is one more restart, of the group beginning at who failed."""
+        """Start all that do not run; where one fails, its restart is tried again in a later message."""
         for member in affected(self._members.values(), trigger, decision):
             if member.process is None:
                 try:
                     await self._start(member)
                 except StartFailed as error:
                     self._report(ReportKind.START_ERROR, member, error.reason)
-                    delay = await self._prepare_restart(member, decision, error.reason)
-                    self._start_later(member, decision, delay)
+                    delay = member.next_delay(trio.current_time())
+                    member.retry = self.send_after(delay, Retry(member, decision, failure=error.reason))
                     return
                 member.restarts += 1
-
-    def _start_later(self, member: Member, decision: Decision, delay: float) -> None:
-        member.retry = self.send_after(delay, Retry(member, decision))
 
     # ---------------------------------------------------------------- one child
 
@@ -255,14 +258,14 @@ class AbstractSupervisor(GenServer):
             process.request_stop()
             with trio.move_on_after(grace):
                 await self._wait_for(process, process.exited)
-            if not process.exited.is_set():
-                # Told now and not at its end: what shields itself from cancellation may take for ever.
-                self._report(ReportKind.SHUTDOWN_ERROR, member, Killed())
-                grace = BRUTAL_KILL
+        overdue = grace is not None and not process.exited.is_set()
+        if overdue:  # told now and not at its end: what shields itself from cancellation may take for ever
+            self._report(ReportKind.SHUTDOWN_ERROR, member, Killed())
         process.scope.cancel()
         await self._wait_for(process, process.exited)
         member.process = None
-        if not is_expected_stop(process.reason, member.spec.restart, grace):
+        told = overdue and not isinstance(process.reason, Crashed)
+        if not told and not is_expected_stop(process.reason, member.spec.restart, grace):
             self._report(ReportKind.SHUTDOWN_ERROR, member, process.reason)
 
     async def _wait_for(self, process: Process[Any], event: trio.Event) -> None:

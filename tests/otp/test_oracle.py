@@ -157,15 +157,7 @@ DIFFERENCES = [
 
 
 # Differences nobody chose. An entry that no longer fails must go (xfail is strict).
-FAILING = {
-    "ending_the_retries_of_one_for_all_leaves_the_earlier_members_running": (
-        "the members that did start are stopped when one fails, not when the group is retried"
-    ),
-    "a_permanent_child_under_brutal_kill_is_expected_to_be_killed": (
-        "a permanent child that left with shutdown before it could be killed is not reported"
-    ),
-    "a_stop_with_a_reply_replies_even_if_terminate_crashes": ("the reply is lost when terminate crashes"),
-}
+FAILING: dict[str, str] = {}
 
 
 def as_param(scenario: Scenario) -> Any:

@@ -290,6 +290,18 @@ async def test_a_stop_with_a_reply(stage: Stage) -> None:
         assert sorted(order[1:]) == ["bye", "down ended normally"]  # both wake in one scheduler pass
 
 
+async def test_a_stop_with_a_reply_whose_cleanup_crashes(stage: Stage) -> None:
+    """86. The caller still gets the reply; the reason is the crash."""
+
+    async def fail(actor: Actor) -> None:
+        raise Bang("cleanup")
+
+    async with running(stage.supervisor(stage.child("a", on_terminate=fail))):
+        monitor = stage["a"].monitor()
+        assert await stage["a"].call(Actor.leave_with, "bye") == "bye"
+        assert str(crashed_with((await monitor.down()).reason)) == "cleanup"
+
+
 async def test_a_stop_without_a_reply(stage: Stage) -> None:
     """87. The caller gets ActorExited(Normal)."""
     async with running(stage.supervisor(stage.child("a", restart=TRANSIENT))):
