@@ -2,10 +2,10 @@
 # Everything that must hold before a change lands. Extra arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")"
-code=(cortex_trio tests examples benchmarks)
+code=(cortex_trio tests examples benchmarks docs)
 ruff format --check "${code[@]}"
 ruff check "${code[@]}"
-flake8 --select ASYNC101,ASYNC102,ASYNC103,ASYNC119 --max-line-length 200 "${code[@]}"
+find "${code[@]}" -name '*.py' -print0 | xargs -0 flake8-async --enable=ASYNC101,ASYNC102,ASYNC103,ASYNC119
 mypy
 pyright
 pytest -q "$@"
