@@ -29,7 +29,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, may_replay
+from .history import CallIds, may_replay, titled
 
 Json = dict[str, Any]
 
@@ -41,8 +41,9 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
 
     Raises Unsupported for what has no name here, InvalidRequest for a tool_choice that is no tool.
     """
+    messages = _asking(request.messages)
     tools = _tools(request)
-    documents = _documents(request)
+    documents = _documents(request.documents, messages)
     optional = {
         "tools": [_function(tool) for tool in tools] or None,
         "strict_tools": True if any(tool.strict for tool in tools) else None,  # for all of them or none
@@ -57,7 +58,7 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
     }
     return {
         "model": model,
-        "messages": _Messages(request.messages, provider, model).encode(request.messages),
+        "messages": _Messages(messages, provider, model).encode(messages),
         "stream": request.stream,
         **{name: value for name, value in optional.items() if value is not None},
     }
@@ -165,11 +166,18 @@ def _image_url(image: Image) -> str:
 # ------------------------------------------------------------------ options
 
 
-def _documents(request: ChatRequest) -> Sequence[Document]:
-    in_messages = [
-        part for message in request.messages for part in message.parts if isinstance(part, Document)
-    ]
-    return [*(request.documents or ()), *in_messages]
+def _asking(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages; a last one of nothing but documents says them as text, for someone must ask something."""
+    last = messages[-1] if messages else None
+    if last is None or not last.parts or not all(isinstance(part, Document) for part in last.parts):
+        return messages
+    said = tuple(Text(titled(part)) for part in last.parts if isinstance(part, Document))
+    return (*messages[:-1], Message(last.role, said))
+
+
+def _documents(given: Sequence[Document] | None, messages: Sequence[Message]) -> Sequence[Document]:
+    in_messages = [part for message in messages for part in message.parts if isinstance(part, Document)]
+    return [*(given or ()), *in_messages]
 
 
 def _document(document: Document) -> Json:

@@ -54,12 +54,13 @@ class CallIds:
 
     Legal ids stay. Others are renamed, and so are repeated ones: `call_0` is what every answer from a wire
     without ids begins with, and Anthropic refuses a request in which two calls share an id. Ask in the order
-    of the conversation: a result follows the latest call of its id.
+    of the conversation: a result answers the first call of its id that has none yet.
     """
 
     def __init__(self, messages: Sequence[Message], legal: re.Pattern[str]) -> None:
         self._legal = legal
-        self._renamed: dict[str, str] = {}
+        self._waiting: dict[str, list[str]] = {}  # a call's own id → ids on the wire that have no result yet
+        self._answered: dict[str, str] = {}
         self._used: set[str] = set()
         taken = {
             part.id if isinstance(part, ToolCall) else part.tool_call_id
@@ -73,12 +74,14 @@ class CallIds:
         keeps = self._legal.fullmatch(call.id) and call.id not in self._used
         wire_id = call.id if keeps else next(self._fresh)
         self._used.add(wire_id)
-        self._renamed[call.id] = wire_id
+        self._waiting.setdefault(call.id, []).append(wire_id)
         return wire_id
 
     def of_result(self, result: ToolResult) -> str:
         """The id of the call it answers; of a result whose call is not in the history, a legal one."""
         own = result.tool_call_id
-        if own not in self._renamed:
-            self._renamed[own] = own if self._legal.fullmatch(own) else next(self._fresh)
-        return self._renamed[own]
+        if waiting := self._waiting.get(own):
+            self._answered[own] = waiting.pop(0)
+        elif own not in self._answered:
+            self._answered[own] = own if self._legal.fullmatch(own) else next(self._fresh)
+        return self._answered[own]

@@ -574,16 +574,22 @@ def test_reasoning_is_a_budget_or_nothing() -> None:
 
 def test_documents_have_their_own_field_wherever_they_came_from() -> None:
     body = encoded(
-        user(Document("of the message", title="B"), "Hi"),
         user(Document("alone")),
+        user(Document("of the message", title="B"), "Hi"),
         documents=(Document("of the request", title="A", id="a"),),
     )
     assert body["documents"] == [
         {"id": "a", "data": {"title": "A", "text": "of the request"}},
-        {"data": {"title": "B", "text": "of the message"}},
         {"data": {"text": "alone"}},
+        {"data": {"title": "B", "text": "of the message"}},
     ]
     assert body["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+def test_a_last_message_of_nothing_but_documents_asks_with_their_text() -> None:
+    body = encoded(user("Hi"), assistant("Yes?"), user(Document("Read me.", title="B")))
+    assert "documents" not in body
+    assert body["messages"][-1] == {"role": "user", "content": "B\n\nRead me."}
 
 
 def test_images_go_by_url_or_as_data_urls() -> None:

@@ -30,6 +30,20 @@ def test_every_call_has_a_legal_id_of_its_own_and_its_result_the_same(ids: list[
     assert len(set(given_out)) == len(given_out)
 
 
+def test_parallel_calls_that_share_an_id_are_told_apart_and_answered_in_their_order() -> None:
+    twins = [call("a"), call("a"), call("a")]
+    names = CallIds([assistant(*twins)], LEGAL)
+    called = [names.of_call(twin) for twin in twins]
+    assert len(set(called)) == 3
+    assert [names.of_result(ToolResult("a", "x")) for _ in twins] == called
+
+
+def test_a_second_result_for_a_call_goes_where_the_first_went() -> None:
+    names = CallIds([assistant(call("a"))], LEGAL)
+    assert names.of_call(call("a")) == "a"
+    assert [names.of_result(ToolResult("a", "x")) for _ in range(2)] == ["a", "a"]
+
+
 def test_a_legal_id_stays_even_if_it_looks_like_a_new_one() -> None:
     names = CallIds([assistant(call("!"), call("call_0"))], LEGAL)
     assert [names.of_call(call("!")), names.of_call(call("call_0"))] == ["call_1", "call_0"]
