@@ -99,8 +99,9 @@ class Call:
             racing += 1
             upstream = await self._ask(ask)
             racing -= 1
-            if upstream is not None and winner is not None:
-                await upstream.aclose()  # both came in the same moment
+            if upstream is not None and winner is not None:  # both came in the same moment
+                self._plan.lost()
+                await upstream.aclose()
             elif upstream is not None or not racing:
                 winner = upstream
                 nursery.cancel_scope.cancel()
@@ -150,6 +151,9 @@ class Call:
         except AttemptFailed as failed:
             self.failed(candidate, upstream, failed.failure)
             return None
+        except trio.Cancelled:
+            self._plan.lost()
+            raise
 
     def _timers(self, candidate: Candidate) -> Timers:
         config, options = self._runtime.config, self._options

@@ -119,6 +119,10 @@ class Plan:
         self._committed = committed
         self._over = reaction.next_worker is NextWorker.NO
 
+    def lost(self) -> None:
+        """One that was asked lost a race and was left: a request it was all the same."""
+        self._left -= 1
+
     def change(self) -> None:
         """From now on something else is asked for: what was wrong with the request proves nothing any more."""
         self._over, self._window = False, None
@@ -136,7 +140,7 @@ class Plan:
         """Whom to ask now; None when nobody is left who might help."""
         if self._over or self._left <= 0 or now >= self._deadline:
             return None
-        return self._same_worker(now) or self._next_worker() or self._come_back(now)
+        return self._same_worker(now) or self._next_worker() or self._other_key() or self._come_back(now)
 
     def hedge(self, now: float) -> Ask | None:
         """Whom to ask as well, while the one asked last is still silent."""
@@ -146,18 +150,29 @@ class Plan:
         tried = self._current
         if tried is None or tried.last is None or tried.refused:
             return None
-        reaction = REACTIONS[tried.last.kind]
-        swap = reaction.next_key is NextKey.YES or (
-            reaction.next_key is NextKey.ONCE and not tried.key_swapped
-        )
-        if swap and tried.keys and not self._exhausted(tried):
-            tried.key_swapped = reaction.next_key is NextKey.ONCE
-            return Ask(tried.candidate, avoid=frozenset(tried.keys))
+        if swapped := self._swap_key(tried):
+            return swapped
         hinted = tried.last.retry_after is not None  # then not before, and everybody else goes first
         once = self._same(tried.last) is SameWorker.ONCE and not self._committed and not hinted
-        if once and tried.tries < TRIES_PER_WORKER and self._may_retry(now):
-            return Ask(tried.candidate, wait=self._pause(), avoid=frozenset(tried.keys))
+        pause = self._pause()
+        in_time = tried.tries < TRIES_PER_WORKER and now + pause < self._deadline
+        if once and in_time and self._may_retry(now):
+            self._retries += 1
+            return Ask(tried.candidate, wait=pause, avoid=frozenset(tried.keys))
         return None
+
+    def _swap_key(self, tried: _Tried) -> Ask | None:
+        if tried.last is None or tried.refused or not tried.keys or self._exhausted(tried):
+            return None
+        next_key = REACTIONS[tried.last.kind].next_key
+        if next_key is NextKey.NO or (next_key is NextKey.ONCE and tried.key_swapped):
+            return None
+        tried.key_swapped = next_key is NextKey.ONCE
+        return Ask(tried.candidate, avoid=frozenset(tried.keys))
+
+    def _other_key(self) -> Ask | None:
+        """A race had gone on with somebody else when a key was refused: are there more where it was?"""
+        return next((ask for tried in self._all if (ask := self._swap_key(tried))), None)
 
     def _exhausted(self, tried: _Tried) -> bool:
         return tried.out_of_keys or len(tried.keys) >= len(tried.candidate.state.config.api_keys)
@@ -180,10 +195,9 @@ class Plan:
         """Everybody was asked: wait for whoever may serve soonest, if there is time for it."""
         waits = [(self._wait(tried, now), tried) for tried in self._all]
         seconds, tried = min(waits, key=lambda pair: pair[0], default=(math.inf, None))
-        if tried is None or seconds > LONGEST_WAIT_SECONDS or now + seconds >= self._deadline:
+        if tried is None or now + seconds >= self._deadline or not self._may_retry(now):
             return None
-        if not self._may_retry(now):
-            return None
+        self._retries += 1
         tried.waited, tried.out_of_keys = True, False
         tried.keys.clear()
         return Ask(tried.candidate, wait=seconds)
@@ -196,6 +210,7 @@ class Plan:
         patient = None
         if hint is not None:
             patient = max(hint, 0.0) * (1 + WAIT_JITTER * self._chance()) + WAIT_MARGIN_SECONDS
+            patient = patient if hint <= LONGEST_WAIT_SECONDS else math.inf
         match self._same(tried.last):
             case SameWorker.AFTER_HINT:
                 return math.inf if patient is None else patient
@@ -216,5 +231,4 @@ class Plan:
         return said
 
     def _pause(self) -> float:
-        self._retries += 1
-        return backoff(self._retries - 1, self._chance())
+        return backoff(self._retries, self._chance())
