@@ -25,7 +25,7 @@ ROOMS = {
     "gateway": {"providers", "wire", "messages", "events", "failures", "otp", "telemetry"},
 }
 """Which rooms each one may import. The others may import anything: `simulator`, and those who speak to users."""
-USERS_OF_THE_GATEWAY = {"", "cli", "simulator", "__main__"}
+USERS_OF_THE_GATEWAY = {"", "cli", "simulator", "pytest_plugin", "__main__"}
 """`""` is the package itself, `__main__` whatever starts with `python -m`; they use it as any program would."""
 WORLDLY = {"datetime", "logging", "os", "socket", "threading"}
 """What the standard library has of clocks and of the outside; a dialect needs none of it."""
@@ -41,6 +41,7 @@ LIBRARIES = {
     "gateway": {"trio", "attrs", "cattrs", "httpx", "httpcore", "h11", "trio_util"},
     "simulator": {"trio", "attrs", "httpx", "httpcore", "h11"},
     "cli": {"trio", "attrs"},
+    "pytest_plugin": {"trio", "pytest", "pytest_trio"},
     "__main__": {"trio"},
     "": set[str](),
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import trio
 
+from ..gateway.config import WorkerConfig
 from .behaviour import Behaviour
 from .scene import Scene, compose, decline, listing
 from .serve import Connection
@@ -79,6 +81,18 @@ class SimulatedProvider:
             self._key_limits.pop(key, None)
         else:
             self._key_limits[key] = behaviour
+
+    # ---- for the configuration of a gateway
+
+    def worker(self, **settings: Any) -> WorkerConfig:
+        """What a gateway is told of this provider; `settings` are WorkerConfig's own, times in seconds."""
+        told: dict[str, Any] = {
+            "provider": self.provider,
+            "api_keys": self.api_keys,
+            "models": self.models,
+            "base_url": self.url,
+        }
+        return WorkerConfig(**{**told, **settings})
 
     # ---- what is going on
 

@@ -1,0 +1,28 @@
+"""Nothing may be left behind: what requests still hold of a gateway, and who is still connected to its providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..gateway.cortex import Cortex
+from .simulator import Simulator
+
+
+def leftovers(cortex: Cortex) -> Mapping[str, int]:
+    """What requests hold at this moment: permits, leases of keys, connections checked out. Empty when all is back.
+
+    A gateway hears of the end of a request a moment later: look after `trio.testing.wait_all_tasks_blocked()`.
+    """
+    runtime = cortex._runtime
+    held = {"leases": runtime.ring.leased}
+    for state in runtime.table.workers.values():
+        held[f"{state.name}: in flight"] = state.in_flight
+        held[f"{state.name}: connections in use"] = getattr(state.connections.transport, "in_use", 0)
+        held[f"{state.name}: keys in use"] = sum(key.in_use for key in runtime.ring.states(state.name))
+    return {what: count for what, count in held.items() if count}
+
+
+def connected(sim: Simulator) -> Mapping[str, int]:
+    """How many connections clients still hold, by provider; empty when nobody is connected."""
+    held = {name: provider.open_connections for name, provider in sim.providers.items()}
+    return {name: count for name, count in held.items() if count}

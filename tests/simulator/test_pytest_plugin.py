@@ -1,0 +1,103 @@
+"""The fixtures as their users have them: test files of a stranger, run by a pytest of their own."""
+
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+INI = """\
+[pytest]
+trio_mode = true
+addopts = --strict-markers
+"""
+PROLOGUE = """\
+import pytest
+import trio
+from cortex_trio import FailureKind, StreamInterrupted
+from cortex_trio.simulator import Behaviour
+"""
+
+
+def outcomes(pytester: pytest.Pytester, tests: str, ini: str = INI) -> dict[str, int]:
+    pytester.makefile(".ini", pytest=ini)
+    pytester.makepyfile(PROLOGUE + tests)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
+
+
+def test_my_app_when_anthropic_dies_mid_sentence(pytester: pytest.Pytester) -> None:
+    tests = """
+async def my_app(cortex):
+    return (await cortex.complete("What is the answer?")).text
+
+@pytest.mark.simulated_providers("anthropic", "openai")
+async def test_my_app(simulated_providers, cortex):
+    simulated_providers["anthropic"].behave(Behaviour(text="The answer is 42.", cut_after=2))
+    simulated_providers["openai"].behave(Behaviour(text="It is 42."))
+    assert await my_app(cortex) == "It is 42."
+    assert [len(provider.requests) for provider in simulated_providers.providers.values()] == [2, 1]
+"""
+    assert outcomes(pytester, tests) == {"passed": 1}
+
+
+def test_without_a_mark_there_are_three_providers_and_a_second_passes_at_once(
+    pytester: pytest.Pytester,
+) -> None:
+    tests = """
+async def test_defaults(simulated_providers, cortex, autojump_clock):
+    assert [info.name for info in await cortex.list_workers()] == ["openai", "anthropic", "ollama"]
+    simulated_providers["openai"].behave(Behaviour(silent=True))
+    assert (await cortex.complete("Hi")).worker == "anthropic"
+    assert trio.current_time() == pytest.approx(30, abs=1)
+"""
+    assert outcomes(pytester, tests) == {"passed": 1}
+
+
+def test_the_mark_takes_settings_of_the_gateway(pytester: pytest.Pytester) -> None:
+    tests = """
+@pytest.mark.simulated_providers("groq", "xai", strategy="round_robin", max_attempts=1)
+async def test_settings(simulated_providers, cortex):
+    assert [(await cortex.complete("Hi")).worker for _ in range(4)] == ["groq", "xai", "groq", "xai"]
+"""
+    assert outcomes(pytester, tests) == {"passed": 1}
+
+
+def test_a_request_that_is_still_held_when_the_test_ends_fails_it(pytester: pytest.Pytester) -> None:
+    tests = """
+forgotten = []
+
+async def test_forgets_to_close(simulated_providers, cortex):
+    forgotten.append(cortex.chat("Hi"))
+    await forgotten[0].__aenter__()
+"""
+    pytester.makefile(".ini", pytest=INI)
+    pytester.makepyfile(PROLOGUE + tests)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(["*requests left something behind: *leases*"])
+
+
+def test_a_test_that_fails_shows_its_own_error(pytester: pytest.Pytester) -> None:
+    tests = """
+async def test_fails_in_the_middle(simulated_providers, cortex):
+    async with cortex.chat("Hi") as answer:
+        assert answer.worker == "nobody"
+"""
+    pytester.makefile(".ini", pytest=INI)
+    pytester.makepyfile(PROLOGUE + tests)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(["*AssertionError: assert 'openai' == 'nobody'"])
+    result.stdout.no_fnmatch_line("*left something behind*")
+
+
+def test_without_pytest_trio_the_plugin_stays_out_of_the_way(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile("def test_plain(): assert True")
+    hidden = (
+        "import sys; sys.modules['pytest_trio'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    result = pytester.run(sys.executable, "-c", hidden, "-p", "cortex_trio.pytest_plugin")
+    assert result.parseoutcomes() == {"passed": 1}
