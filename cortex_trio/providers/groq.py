@@ -7,7 +7,7 @@ from .provider import Provider
 GROQ = Provider(
     name="groq",
     base_url="https://api.groq.com/openai/v1",
-    dialect=ChatCompletions(),
+    dialect=ChatCompletions(efforts=("none", "default", "low", "medium", "high")),
     priority=15,
     health=HttpRequest("GET", "/models"),
     models=HttpRequest("GET", "/models"),

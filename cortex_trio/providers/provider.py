@@ -40,4 +40,6 @@ class Provider:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     context_windows: Mapping[str, int] = attrs.field(factory=dict)  # tokens, by prefix of the model's id
     prefill: tuple[str, ...] = ()  # models, by prefix, that go on where a last assistant message stops
-    health_lists_models: bool = False  # a healthy answer lists what can be served, and the model must be in it
+    health_lists_models: bool = (
+        False  # a healthy answer lists what can be served, and the model must be in it
+    )

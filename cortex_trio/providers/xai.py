@@ -7,7 +7,7 @@ from .provider import Provider
 XAI = Provider(
     name="xai",
     base_url="https://api.x.ai/v1",
-    dialect=ChatCompletions(usage_excludes_reasoning=True),
+    dialect=ChatCompletions(usage_excludes_reasoning=True, efforts=("none", "low", "medium", "high")),
     priority=25,
     health=HttpRequest("GET", "/api-key"),
     models=HttpRequest("GET", "/models"),

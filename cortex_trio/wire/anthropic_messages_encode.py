@@ -26,9 +26,13 @@ from ..messages import (
 )
 from .codec import Unsupported
 from .history import CallIds, arguments_object, may_replay, titled, with_documents
+from .options import stops, tool_choice, within
 
 DEFAULT_MAX_TOKENS = 4096
 """The wire requires a number; every model since 2024 allows this one."""
+
+LEAST_BUDGET = 1024
+"""Tokens of thinking; fewer are a 400."""
 
 LEGAL_CALL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -51,12 +55,12 @@ def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, 
     }
     options = {
         "system": _system_text(leading, provider),
-        "temperature": request.temperature,
+        "temperature": within("temperature", request.temperature, 0, 1, provider),
         "top_p": request.top_p,
-        "stop_sequences": request.stop,
-        "tools": None if request.tools is None else [_tool(tool) for tool in request.tools],
-        "tool_choice": _tool_choice(request.tool_choice),
-        "thinking": _thinking(request.reasoning),
+        "stop_sequences": stops(request, None, provider),
+        "tools": [_tool(tool) for tool in request.tools] if request.tools else None,
+        "tool_choice": _tool_choice(tool_choice(request)),
+        "thinking": _thinking(request, provider),
         "output_config": _output_config(request, provider),
     }
     return body | {name: value for name, value in options.items() if value is not None}
@@ -85,16 +89,19 @@ def _tool_choice(choice: str | None) -> Block | None:
     return {"type": TOOL_CHOICES[choice]} if choice in TOOL_CHOICES else {"type": "tool", "name": choice}
 
 
-def _thinking(reasoning: str | int | None) -> Block | None:
-    match reasoning:
+def _thinking(request: ChatRequest, provider: str) -> Block | None:
+    match request.reasoning:
         case None:
             return None
         case "none":
             return {"type": "disabled"}
         case str():
             return {"type": "adaptive"}
-        case budget:
+        case budget if LEAST_BUDGET <= budget < _max_tokens(request):
             return {"type": "enabled", "budget_tokens": budget}
+        case budget:
+            least = f"at least {LEAST_BUDGET}, and less than max_tokens"
+            raise Unsupported(f"a reasoning budget of {budget} ({least})", provider)
 
 
 def _output_config(request: ChatRequest, provider: str) -> Block | None:

@@ -35,12 +35,14 @@ class ChatCompletions:
     `embeddings`: whether there is an /embeddings endpoint.
     `reasoning_field`: the field of an assistant message in which the server wants its reasoning back
     (DeepSeek in tool loops: "reasoning_content"; Groq allows "reasoning"). None: reasoning is not sent.
+    `efforts`: the words it knows for how much to think; None: any, for it is the model's affair.
     """
 
     max_tokens_field: str = "max_completion_tokens"
     usage_excludes_reasoning: bool = False
     embeddings: bool = False
     reasoning_field: str | None = None
+    efforts: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -53,6 +55,7 @@ class ChatCompletions:
             model,
             max_tokens_field=self.max_tokens_field,
             reasoning_field=self.reasoning_field,
+            efforts=self.efforts,
         )
         accept = SSE if request.stream else JSON
         return json_post("/chat/completions", body, request.extra_body, accept=accept)

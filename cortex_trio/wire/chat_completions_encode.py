@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..messages import (
@@ -26,6 +26,7 @@ from ..messages import (
 )
 from .codec import Unsupported
 from .history import CallIds, may_replay, titled, with_documents
+from .options import stops, tool_choice
 
 Json = dict[str, Any]
 
@@ -33,6 +34,8 @@ LEGAL_CALL_ID = re.compile(r".{1,40}", re.DOTALL)
 """OpenAI refuses longer ids of tool calls in a history; other providers make such ids."""
 
 TOOL_CHOICES = ("auto", "none", "required")
+
+MOST_STOPS = 4
 
 
 def chat_body(
@@ -42,10 +45,9 @@ def chat_body(
     *,
     max_tokens_field: str,
     reasoning_field: str | None,
+    efforts: Collection[str] | None,
 ) -> Json:
     """The body, without `extra_body`. Raises Unsupported for what this wire cannot say."""
-    if request.reasoning is not None and not isinstance(request.reasoning, str):
-        raise Unsupported("reasoning as a token budget", provider)
     messages = with_documents(request.messages, request.documents)
     encoder = _Messages(messages, provider, model, reasoning_field)
     body: Json = {"model": model, "messages": encoder.encode(messages)}
@@ -53,11 +55,11 @@ def chat_body(
         max_tokens_field: request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "stop": list(request.stop) if request.stop is not None else None,
+        "stop": stops(request, MOST_STOPS, provider),
         "tools": [_tool(tool) for tool in request.tools] if request.tools else None,
-        "tool_choice": _tool_choice(request.tool_choice),
+        "tool_choice": _tool_choice(tool_choice(request)),
         "response_format": _response_format(request.response_schema),
-        "reasoning_effort": request.reasoning,
+        "reasoning_effort": _effort(request.reasoning, efforts, provider),
         "stream": True if request.stream else None,
         "stream_options": {"include_usage": True} if request.stream else None,
     }
@@ -78,6 +80,14 @@ def _tool_choice(choice: str | None) -> str | Json | None:
     if choice is None or choice in TOOL_CHOICES:
         return choice
     return {"type": "function", "function": {"name": choice}}
+
+
+def _effort(reasoning: str | int | None, efforts: Collection[str] | None, provider: str) -> str | None:
+    if isinstance(reasoning, int):
+        raise Unsupported("reasoning as a token budget", provider)
+    if reasoning is not None and efforts is not None and reasoning not in efforts:
+        raise Unsupported(f"reasoning={reasoning!r:.40} (only {', '.join(efforts)})", provider)
+    return reasoning
 
 
 def _response_format(schema: Mapping[str, Any] | None) -> Json | None:

@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..failures import InvalidRequest
 from ..messages import (
     ChatRequest,
     Document,
@@ -30,8 +29,11 @@ from ..messages import (
 )
 from .codec import Unsupported
 from .history import CallIds, may_replay, titled
+from .options import stops, tool_choice, within
 
 Json = dict[str, Any]
+
+MOST_STOPS = 5
 
 LEGAL_CALL_ID = re.compile(r".+", re.DOTALL)
 
@@ -52,8 +54,8 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
         "response_format": _response_format(request, provider, tools=bool(tools), documents=bool(documents)),
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
-        "p": request.top_p,
-        "stop_sequences": list(request.stop) if request.stop else None,
+        "p": within("top_p", request.top_p, 0.01, 0.99, provider),
+        "stop_sequences": stops(request, MOST_STOPS, provider),
         "thinking": _thinking(request.reasoning, provider),
     }
     return {
@@ -189,18 +191,12 @@ def _document(document: Document) -> Json:
 
 def _tools(request: ChatRequest) -> Sequence[Tool]:
     """One tool cannot be demanded by name. Offering no other comes to the same."""
-    tools = request.tools or ()
-    if request.tool_choice in (None, "auto", "none", "required"):
-        return tools
-    named = [tool for tool in tools if tool.name == request.tool_choice]
-    if not named:
-        known = ", ".join(tool.name for tool in tools) or "none"
-        raise InvalidRequest(f"tool_choice: {request.tool_choice!r} is none of the tools ({known})")
-    return named
+    tools, choice = request.tools or (), tool_choice(request)
+    return [tool for tool in tools if choice in (None, "auto", "none", "required", tool.name)]
 
 
 def _tool_choice(request: ChatRequest) -> str | None:
-    match request.tool_choice:
+    match tool_choice(request):
         case None | "auto":
             return None  # leaving it out is how "auto" is said
         case "none":

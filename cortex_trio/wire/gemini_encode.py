@@ -29,6 +29,7 @@ from ..messages import (
 )
 from .codec import Unsupported
 from .history import CallIds, arguments_object, may_replay, titled, with_documents
+from .options import stops, tool_choice
 
 Json = dict[str, Any]
 
@@ -49,6 +50,8 @@ FOREIGN_CALL = "skip_thought_signature_validator"
 is a 400; the thought signatures guide names this value for histories that come from elsewhere."""
 
 UNSIGNED_MODELS = ("gemini-1", "gemini-2")
+
+MOST_STOPS = 5
 
 LEGAL_CALL_ID = re.compile(r".+", re.DOTALL)
 
@@ -177,7 +180,7 @@ def _declaration(tool: Tool) -> Json:
 
 
 def _tool_config(request: ChatRequest) -> Json | None:
-    match request.tool_choice:
+    match tool_choice(request):
         case None | "auto" if any(tool.strict for tool in request.tools or ()):
             config: Json = {"mode": "VALIDATED"}  # AUTO, with calls held to their schema
         case None:
@@ -195,7 +198,7 @@ def _generation_config(request: ChatRequest, provider: str) -> Json | None:
         "maxOutputTokens": request.max_tokens,
         "temperature": request.temperature,
         "topP": request.top_p,
-        "stopSequences": list(request.stop) if request.stop else None,
+        "stopSequences": stops(request, MOST_STOPS, provider),
         "responseMimeType": "application/json" if json_only else None,
         "responseJsonSchema": request.response_schema,
         "thinkingConfig": _thinking(request.reasoning, provider),

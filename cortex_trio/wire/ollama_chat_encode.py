@@ -24,6 +24,7 @@ from ..messages import (
 )
 from .codec import Unsupported
 from .history import arguments_object, may_replay, titled, with_documents
+from .options import stops
 
 THINK: Mapping[str, bool | str] = {"none": False, "low": "low", "medium": "medium", "high": "high"}
 
@@ -40,7 +41,7 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]
         "tools": _tools(request, provider),
         "format": request.response_schema,
         "think": _think(request.reasoning, provider),
-        "options": _options(request),
+        "options": _options(request, provider),
     }
     body |= {name: value for name, value in fields.items() if value is not None}
     return _with_extra(body, request.extra_body)
@@ -52,7 +53,7 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]
 def _tools(request: ChatRequest, provider: str) -> list[dict[str, Any]] | None:
     match request.tool_choice:
         case None | "auto":
-            return None if request.tools is None else [_tool(tool) for tool in request.tools]
+            return [_tool(tool) for tool in request.tools] if request.tools else None
         case "none":
             return None  # the one way to say it
         case _:
@@ -80,12 +81,12 @@ def _think(reasoning: str | int | None, provider: str) -> bool | str | None:
     return THINK[reasoning]
 
 
-def _options(request: ChatRequest) -> dict[str, Any] | None:
-    options = {
+def _options(request: ChatRequest, provider: str) -> dict[str, Any] | None:
+    options: dict[str, Any] = {
         "num_predict": request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "stop": request.stop,
+        "stop": stops(request, None, provider),
     }
     return {name: value for name, value in options.items() if value is not None} or None
 

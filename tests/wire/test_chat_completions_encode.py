@@ -175,7 +175,8 @@ def test_every_option_has_its_name() -> None:
 
 @pytest.mark.parametrize("choice", ["auto", "none", "required"])
 def test_a_general_tool_choice_is_sent_as_it_is(choice: str) -> None:
-    assert body(ChatRequest(messages=(user("Hi"),), tool_choice=choice))["tool_choice"] == choice
+    request = ChatRequest(messages=(user("Hi"),), tools=(Tool("f", "", {}),), tool_choice=choice)
+    assert body(request)["tool_choice"] == choice
 
 
 def test_older_servers_get_max_tokens() -> None:
