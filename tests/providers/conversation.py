@@ -184,13 +184,9 @@ class Talk:
 # ------------------------------------------------------------------ what is in a body
 
 
-def marks_of(http: HttpRequest) -> list[str]:
+def marks_of(body: bytes) -> list[str]:
     """Every mark in the body, as often as it stands there; images are looked into."""
-    return [
-        f"{kind} {number}"
-        for text in _strings(json.loads(http.body or b""))
-        for kind, number in MARK.findall(text)
-    ]
+    return [f"{kind} {number}" for text in _strings(json.loads(body)) for kind, number in MARK.findall(text)]
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """Conversations that move from provider to provider: every request legal, nothing lost, nothing that leaks."""
 
 import itertools
+import json
 import random
 
 import pytest
+from at_rest import gateway
 from conversation import (
     SPEAKERS_OF,
     TOOLS,
@@ -14,9 +16,11 @@ from conversation import (
     paired_ids,
 )
 
-from cortex_trio.messages import ChatRequest, ToolCall
+from cortex_trio import Cortex
+from cortex_trio.messages import ChatRequest, Image, Message, ToolCall, ToolResult, user
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.simulator.speak.speaker import Declined
+from cortex_trio.simulator import Behaviour, Simulator, open_simulator
+from cortex_trio.simulator.speak.speaker import Asked, Declined
 from cortex_trio.wire.codec import HttpRequest
 
 NAMES = sorted(PROVIDERS)
@@ -45,7 +49,7 @@ def step(talk: Talk, speaker: Speaker) -> None:
         talk.ask()
     http = speaker.encode(ChatRequest(messages=tuple(talk.messages), tools=TOOLS))
     asked = accepted(speaker, http)
-    assert sorted(marks_of(http)) == sorted(marks_expected(talk.messages, speaker))
+    assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(talk.messages, speaker))
     assert_paired(http, speaker)
     behaviour = talk.script()
     message = speaker.answer(asked, behaviour)
@@ -57,7 +61,7 @@ def step(talk: Talk, speaker: Speaker) -> None:
     talk.hear(message)
 
 
-def accepted(speaker: Speaker, http: HttpRequest):  # type: ignore[no-untyped-def]
+def accepted(speaker: Speaker, http: HttpRequest) -> Asked:
     try:
         return speaker.accept(http)
     except Declined as declined:
@@ -77,3 +81,72 @@ def assert_paired(http: HttpRequest, speaker: Speaker) -> None:
         else:
             open_calls.remove(call_id)
     assert not open_calls
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_conversation_through_the_gateway_wanders_from_worker_to_worker(
+    autojump_clock: object, seed: int
+) -> None:
+    chance = random.Random(seed)
+    async with open_simulator() as sim:
+        for name in NAMES:
+            sim.add(name)
+        async with gateway(sim) as cortex:
+            talk = Talk(chance, url_images=False)
+            for _ in range(40):
+                await ask_somebody(cortex, sim, talk, chance.choice(NAMES))
+
+
+async def ask_somebody(cortex: Cortex, sim: Simulator, talk: Talk, worker: str) -> None:
+    """One step as a user takes it: the history is whatever `Reply.message` was, and nothing is adapted by hand."""
+    if not talk.waits_for_the_model:
+        talk.ask()
+    behaviour = talk.script()
+    sim[worker].behave(behaviour)
+    reply = await cortex.complete(talk.messages, worker=worker, tools=TOOLS)
+    assert reply.text == behaviour.text
+    assert [call.parsed() for call in reply.tool_calls] == [call.parsed() for call in behaviour.tool_calls]
+    sent = json.dumps(sim[worker].requests[-1].body).encode()
+    speaker = Speaker(reply.provider, reply.model)
+    assert sorted(marks_of(sent)) == sorted(marks_expected(talk.messages, speaker))
+    talk.hear(reply.message)
+
+
+async def test_who_cannot_be_shown_an_image_is_passed_over_for_who_can(autojump_clock: object) -> None:
+    look = user("Look", Image(url="https://example.org/cat.png"))
+    async with open_simulator() as sim:
+        sim.add("ollama")
+        sim.add("openai")
+        async with gateway(sim) as cortex:
+            assert (await cortex.complete([look])).worker == "openai"
+            assert "cannot be told an image by URL" in cortex.explain([look])
+        assert sim["ollama"].requests == []
+
+
+THOUGHT = Behaviour(
+    text="", reasoning="Look it up.", tool_calls=(ToolCall("call_1", "now", "{}", "c2lnbmVk"),)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "replayed"),
+    [
+        ("anthropic", '{"type": "thinking", "thinking": "Look it up.", "signature": "'),
+        ("gemini", '"thoughtSignature": "c2lnbmVk"'),
+        ("gemini", '{"text": "Look it up.", "thought": true}'),
+        ("cohere", '"tool_plan": "Look it up."'),
+        ("ollama", '"thinking": "Look it up."'),
+    ],
+)
+def test_what_a_model_thought_goes_back_to_it_as_it_came_and_to_nobody_else(name: str, replayed: str) -> None:
+    own, other = SPEAKERS_OF[name]
+    asked = accepted(own, own.encode(ChatRequest(messages=(user("Hi"),), tools=TOOLS)))
+    history = (user("Hi"), own.answer(asked, THOUGHT), Message("tool", (ToolResult("call_1", "12:00"),)))
+    request = ChatRequest(messages=history, tools=TOOLS)
+    assert replayed in json.dumps(json.loads(own.encode(request).body or b""))
+    for stranger in (other, *(speaker for others in SPEAKERS_OF.values() for speaker in others)):
+        if stranger != own:
+            http = stranger.encode(request)
+            accepted(stranger, http)
+            assert b"Look it up." not in (http.body or b"")
+            assert b"c2lnbmVk" not in (http.body or b"")
