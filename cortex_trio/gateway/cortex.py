@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, final
 
@@ -18,7 +18,17 @@ from ..failures import (
     ProviderError,
 )
 from ..messages import Document, Messages, Tool
-from ..otp import AlreadyRegistered, DynamicSupervisor, Ref, StartFailed, Supervisor, describe, run
+from ..otp import (
+    ActorExited,
+    AlreadyRegistered,
+    DynamicSupervisor,
+    NotFound,
+    Ref,
+    StartFailed,
+    Supervisor,
+    describe,
+    run,
+)
 from ..telemetry import Telemetry, WorkerAdded, WorkerRemoved
 from .calls import patiently
 from .config import Config, WorkerConfig, worker_config_from
@@ -180,7 +190,7 @@ class Cortex:
         """One vector per text, in order, with the same failover as `chat`. Raises as entering `chat` does."""
         job = EmbedJob(texts_from(texts), positive("dimensions", dimensions, whole=True))
         call = Call(self._runtime, job, Wanted(model, provider, embed=True), CallOptions())
-        async with await call.open() as upstream:
+        async with aclosing(await call.open()) as upstream:
             return next(event.vectors for event in upstream.held if isinstance(event, Vectors))
 
     async def models(self, *, worker: str) -> Sequence[str]:
@@ -255,14 +265,29 @@ class Cortex:
             raise ConfigError(f"$.{name}", "the name is taken by a worker that is here")
         await patiently(runtime.keys, KeyManager.set_keys, name, checked.api_keys)
         try:
-            child = worker_child(runtime, state)
-            await patiently(runtime.workers, DynamicSupervisor.start_child, child)
+            await self._start(state)
         except StartFailed as error:
             await state.connections.aclose()
             if isinstance(error.__cause__, AlreadyRegistered):
+                first = runtime.table.workers[
+                    name
+                ]  # somebody was quicker, and its keys are the ones that count
+                await patiently(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
                 raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
             raise
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+
+    async def _start(self, state: WorkerState) -> None:
+        """Start its actor; a supervisor that dies over it is followed by one that starts all in the table."""
+        runtime = self._runtime
+        while runtime.table.workers.get(state.name) is not state:
+            try:
+                child = worker_child(runtime, state)
+                await patiently(runtime.workers, DynamicSupervisor.start_child, child)
+                return
+            except ActorExited as exited:
+                if not exited.started:
+                    raise
 
     async def reload(self, config: Config | Mapping[str, Any] | None = None, *, drain: float = 30.0) -> None:
         """Go on under another configuration without dropping a stream; None reads the environment again.
@@ -305,10 +330,17 @@ class Cortex:
                 await state.idle.wait()
         finally:  # also when the caller has no more patience: half removed is no state to stay in
             with trio.move_on_after(REMOVE_SECONDS, shield=True):
-                await patiently(runtime.workers, DynamicSupervisor.terminate_child, state.ref)
                 await patiently(runtime.keys, KeyManager.remove, name)
-                await patiently(
-                    runtime.registry, WorkerRegistry.unregister, name
-                )  # last: the name is free now
+                await patiently(runtime.registry, WorkerRegistry.unregister, name)
+                await self._stop(state)
                 await state.connections.aclose()
         runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
+
+    async def _stop(self, state: WorkerState) -> None:
+        """Stop the actor of one that is in the table no more: no supervisor that comes after would start it."""
+        with suppress(NotFound):
+            try:
+                await patiently(self._runtime.workers, DynamicSupervisor.terminate_child, state.ref)
+            except ActorExited as exited:
+                if not exited.started:
+                    raise

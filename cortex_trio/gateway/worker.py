@@ -182,7 +182,8 @@ class Worker(GenServer):
     async def init(self) -> None:
         self._state.starts += 1
         self._catch_up()  # with tellings that were lost with the process before
-        await self._register(self._state)
+        if not self._state.draining:  # one that is being removed must not come back into the table
+            await self._register(self._state)
 
     async def admit(self, permit: Permit) -> Refusal | None:
         """Admit the caller's permit, or say why not. One the caller has given up already is left alone."""

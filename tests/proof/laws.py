@@ -1,0 +1,142 @@
+"""What must be true of every schedule, whatever happened in it. Each law raises AssertionError with what broke it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from play import Called, Seen, Sent
+from schedule import STORY, TOOL_CALL
+
+from cortex_trio import (
+    Attempt,
+    Continued,
+    Finished,
+    Restarted,
+    StreamInterrupted,
+    TextDelta,
+    ToolCallDelta,
+)
+from cortex_trio.failures import FailureKind
+from cortex_trio.gateway.plan import TRIES_PER_WORKER
+
+TOTAL_SECONDS = 600.0
+GRACE_SECONDS = 0.1
+"""The end of an answer is drained for 50 ms, so that its connection may be used again."""
+ABOUT_THE_KEY = {
+    FailureKind.CREDENTIAL,
+    FailureKind.PERMISSION,
+    FailureKind.QUOTA,
+    FailureKind.RATE_LIMIT,
+    FailureKind.MODEL_NOT_FOUND,
+}
+ABOUT_THE_REQUEST = {FailureKind.BAD_REQUEST, FailureKind.CONTEXT_LENGTH, FailureKind.CONTENT_POLICY}
+
+
+def hold(seen: Seen) -> None:
+    for called in seen.calls:
+        ends_in_time_with_an_answer_or_a_typed_error(called)
+        delivers_nothing_twice(called)
+        asks_no_more_than_it_may(called, [sent for sent in seen.sent if sent.call == called.caller.number])
+    nobody_is_asked_before_the_time_it_named(seen)
+    every_request_is_one_record(seen.attempts, [sent for sent in seen.sent if sent.call is not None])
+    everybody_runs(seen)
+
+
+# ------------------------------------------------------------------ one call
+
+
+def ends_in_time_with_an_answer_or_a_typed_error(called: Called) -> None:
+    assert called.outcome in ("whole", "error", "left", "cancelled"), called
+    deadline = TOTAL_SECONDS if called.caller.deadline is None else called.caller.deadline
+    assert called.ended - called.started <= deadline + GRACE_SECONDS, called
+
+
+def delivers_nothing_twice(called: Called) -> None:
+    shown, arguments = "", ""
+    for place, event in enumerate(called.events):
+        match event:
+            case TextDelta(text):
+                shown += text
+            case ToolCallDelta():
+                arguments += event.arguments
+            case Restarted():
+                assert not arguments, "restarted after a tool call was delivered"
+                shown = ""
+            case Continued():
+                assert not arguments, "continued after a tool call was delivered"
+                assert event.offset == len(shown), called
+            case Finished():
+                assert place == len(called.events) - 1, "something came after the end"
+    assert STORY.startswith(shown), (shown, called)
+    assert TOOL_CALL.arguments.startswith(arguments), called
+    if called.outcome == "whole":
+        assert shown == STORY or arguments or called.text == "", called
+    if isinstance(called.error, StreamInterrupted):
+        assert called.error.partial.text == shown, called
+
+
+def asks_no_more_than_it_may(called: Called, sent: list[Sent]) -> None:
+    assert len(sent) <= called.limit, (called, sent)
+    if called.attempts is None:
+        return
+    every_request_is_one_record(called.attempts, sent)
+    assert [attempt.number for attempt in called.attempts] == list(range(1, len(called.attempts) + 1)), called
+    tries = Counter(
+        attempt.worker
+        for attempt in called.attempts
+        if attempt.failure is None or attempt.failure.kind not in ABOUT_THE_KEY | ABOUT_THE_REQUEST
+    )
+    assert all(count <= TRIES_PER_WORKER for count in tries.values()), (tries, called)
+
+
+# ------------------------------------------------------------------ all together
+
+
+def every_request_is_one_record(attempts: Iterable[Attempt], sent: Iterable[Sent]) -> None:
+    """The ledger is what the providers saw; only who was cancelled or got no connection may not have been seen."""
+    attempts = list(attempts)
+    seen = Counter((request.worker, request.key) for request in sent)
+    recorded = Counter((attempt.worker, attempt.key) for attempt in attempts)
+    certain = Counter((attempt.worker, attempt.key) for attempt in attempts if _was_certainly_sent(attempt))
+    assert not seen - recorded, f"asked, but not in the ledger: {seen - recorded} of {attempts}"
+    assert not certain - seen, f"in the ledger, but never asked: {certain - seen} of {attempts}"
+
+
+def _was_certainly_sent(attempt: Attempt) -> bool:
+    failure = attempt.failure
+    if failure is None:
+        return True
+    connecting = failure.phase == "connect" or (
+        failure.kind is FailureKind.STALLED and failure.phase == "headers"
+    )
+    return failure.kind not in (FailureKind.CANCELLED, FailureKind.CRASHED) and not connecting
+
+
+def nobody_is_asked_before_the_time_it_named(seen: Seen) -> None:
+    """What was said to somebody who had left already was heard by nobody."""
+    for hint in seen.hints:
+        if (hint.at, hint.worker, hint.key) not in seen.heard:
+            continue
+        until = hint.until
+        if hint.everybody and hint.at <= seen.reloads.get(hint.worker, -1.0):
+            until = min(until, seen.reloads[hint.worker])  # another configuration may be another server
+        early = [
+            sent
+            for sent in seen.sent
+            if sent.worker == hint.worker
+            and sent.call is not None
+            and (hint.everybody or sent.key == hint.key)
+            if hint.at < sent.when < until - 1e-6
+        ]
+        assert not early, f"{hint} was not honoured: {early}"
+
+
+def everybody_runs(seen: Seen) -> None:
+    """Every actor of the tree runs, and there is one for every worker and for nobody else."""
+    rows = [re.split(r"\s{2,}", line.lstrip("│├└─ ")) for line in seen.tree.splitlines()]
+    assert all(re.fullmatch(r"running(, \d+ restarts?)?", status) for _, _, status in rows), seen.tree
+    names = [name for name, server, _ in rows if server == "Worker"]
+    assert sorted(names) == sorted(seen.workers), (seen.workers, seen.tree)
+    assert {"cortex", "registry", "keys", "workers", "health"} <= {name for name, _, _ in rows}, seen.tree
