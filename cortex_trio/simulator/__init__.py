@@ -11,13 +11,28 @@ sockets or, in virtual time, over a network in memory.
 behaviour   what one request gets
 provider    one fake upstream: its script and what it was asked
 simulator   all of them, and the way in
-scene, perform, serve, network, pipe   how an answer becomes bytes that arrive, or do not
+link        the way to it: slow, narrow, cut, half-open
+scene, perform, serve   how an answer becomes bytes
+network, pipe, channel  how bytes arrive, or do not
 speak       the providers' side of each dialect
 """
 
 from .behaviour import Behaviour
+from .leftovers import connected, leftovers
+from .link import Link
 from .provider import SimulatedProvider
+from .seeded import seeded
 from .simulator import Simulator, open_simulator
 from .speak.speaker import SimRequest
 
-__all__ = ["Behaviour", "SimRequest", "SimulatedProvider", "Simulator", "open_simulator"]
+__all__ = [
+    "Behaviour",
+    "Link",
+    "SimRequest",
+    "SimulatedProvider",
+    "Simulator",
+    "connected",
+    "leftovers",
+    "open_simulator",
+    "seeded",
+]

@@ -13,7 +13,7 @@ from typing import Any
 import httpcore
 import trio
 
-from .pipe import PipeEnd, open_pipe
+from .pipe import Pipe, PipeEnd
 from .provider import SimulatedProvider
 
 _READ_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -44,14 +44,16 @@ class MemoryNetwork(httpcore.AsyncNetworkBackend):
         behaviour = provider.next_connection()
         try:
             with trio.fail_after(_seconds(timeout)):
+                await provider.link.connect()
                 await trio.sleep(behaviour.connect_after)
         except trio.TooSlowError:
             raise httpcore.ConnectTimeout from None
-        if behaviour.refuse:
+        if behaviour.refuse or provider.link.refusing:
             raise httpcore.ConnectError(f"connection to {host} refused")
-        client, server = open_pipe()
-        self._nursery.start_soon(provider.serve, server)
-        return _MemoryNetworkStream(client, (host, port))
+        pipe = Pipe(provider.link)
+        provider.link.attach(pipe)
+        self._nursery.start_soon(provider.serve, pipe.server)
+        return _MemoryNetworkStream(pipe.client, (host, port))
 
     async def connect_unix_socket(
         self,

@@ -11,81 +11,15 @@ from typing import final
 
 import trio
 
-BUFFER = 64 * 1024
-"""Bytes in flight in one direction, of the order of a socket's buffers."""
-
-
-@final
-class _Channel:
-    """One direction. All marks stay once they are set.
-
-    ended   the writer wrote its last byte          deaf   the reader reads no more
-    muted   … and closed its end as well            reset  either side broke the connection
-    """
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._changed = trio.lowlevel.ParkingLot()
-        self.ended = self.muted = self.deaf = self.reset = False
-
-    def mark(
-        self, *, ended: bool = False, muted: bool = False, deaf: bool = False, reset: bool = False
-    ) -> None:
-        self.ended |= ended
-        self.muted |= muted
-        self.deaf |= deaf
-        self.reset |= reset
-        self._changed.unpark_all()
-
-    @property
-    def is_readable(self) -> bool:
-        return bool(self._data) or self.ended or self.reset
-
-    async def put(self, data: bytes | bytearray | memoryview) -> None:
-        view = memoryview(data)
-        self.require_writable()
-        while view:
-            room = BUFFER - len(self._data)
-            self._data += view[:room]
-            view = view[room:]
-            self._changed.unpark_all()
-            if view:
-                await self.wait_room()
-
-    async def wait_room(self) -> None:
-        self.require_writable()
-        while len(self._data) >= BUFFER:
-            await self._changed.park()
-            self.require_writable()
-
-    def require_writable(self) -> None:
-        if self.ended or self.muted:
-            raise trio.ClosedResourceError("this end was closed for writing")
-        if self.deaf or self.reset:
-            raise trio.BrokenResourceError("the peer is gone")
-
-    async def get(self, limit: int) -> bytes:
-        while not self.is_readable and not self.deaf:
-            await self._changed.park()
-        if self.deaf:
-            raise trio.ClosedResourceError("this end was closed")
-        if not self._data and self.reset:
-            raise trio.BrokenResourceError("connection reset by peer")
-        data = bytes(self._data[:limit])
-        del self._data[:limit]
-        self._changed.unpark_all()
-        return data
-
-    async def wait_deaf(self) -> None:
-        while not (self.deaf or self.reset):
-            await self._changed.park()
+from .channel import BUFFER, Channel
+from .link import Link
 
 
 @final
 class PipeEnd(trio.abc.HalfCloseableStream):
     """One end. Made in pairs by `open_pipe`."""
 
-    def __init__(self, incoming: _Channel, outgoing: _Channel) -> None:
+    def __init__(self, incoming: Channel, outgoing: Channel) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
         self._sending = _OneAtATime("another task is sending on this end")
@@ -114,7 +48,7 @@ class PipeEnd(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
             if self._outgoing.muted:
                 raise trio.ClosedResourceError("this end was closed")
-            self._outgoing.mark(ended=True)
+            self._outgoing.finish()
 
     async def aclose(self) -> None:
         self.close()
@@ -122,13 +56,18 @@ class PipeEnd(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """The peer reads what is left and then the end; what it writes breaks."""
-        self._outgoing.mark(ended=True, muted=True)
-        self._incoming.mark(deaf=True)
+        self._outgoing.finish(mute=True)
+        self._incoming.deafen()
 
     def reset(self) -> None:
         """The peer reads what is left and then an error; what it writes breaks."""
-        self._outgoing.mark(muted=True, reset=True)
-        self._incoming.mark(deaf=True, reset=True)
+        self._outgoing.finish(mute=True, reset=True)
+        self._incoming.deafen()
+
+    def vanish(self) -> None:
+        """This end is gone without a word: its user gets an error, the peer nothing until it writes."""
+        self._outgoing.silence()
+        self._incoming.lose(on_write=self._outgoing.answer_with_reset)
 
     @property
     def is_readable(self) -> bool:
@@ -137,16 +76,42 @@ class PipeEnd(trio.abc.HalfCloseableStream):
 
     @property
     def is_peer_gone(self) -> bool:
-        """Whether the other end was closed altogether, not only for writing."""
-        return self._outgoing.deaf or self._outgoing.reset
+        """Whether the other end was closed altogether, not only for writing; it may not be known here yet."""
+        return self._outgoing.deaf or self._outgoing.broken
 
     async def wait_peer_gone(self) -> None:
-        await self._outgoing.wait_deaf()
+        await self._outgoing.wait_reader_left()
 
 
-def open_pipe() -> tuple[PipeEnd, PipeEnd]:
-    one, other = _Channel(), _Channel()
-    return PipeEnd(one, other), PipeEnd(other, one)
+@final
+class Pipe:
+    """A connection over a link: the two ends, and what can happen to both at once."""
+
+    def __init__(self, link: Link) -> None:
+        self._there, self._back = Channel(link), Channel(link)
+        self.client = PipeEnd(self._back, self._there)
+        self.server = PipeEnd(self._there, self._back)
+
+    @property
+    def is_over(self) -> bool:
+        return self._there.deaf and self._back.deaf
+
+    def poke(self) -> None:
+        self._there.poke()
+        self._back.poke()
+
+    def reset(self) -> None:
+        self._there.break_off()
+        self._back.break_off()
+
+    def vanish(self) -> None:
+        self.server.vanish()
+
+
+def open_pipe(link: Link | None = None) -> tuple[PipeEnd, PipeEnd]:
+    """The two ends of a connection, over an ideal link unless another one is given."""
+    pipe = Pipe(link or Link())
+    return pipe.client, pipe.server
 
 
 @final

@@ -10,6 +10,7 @@ import trio
 
 from ..gateway.config import WorkerConfig
 from .behaviour import Behaviour
+from .link import Link
 from .scene import Scene, compose, decline, listing
 from .serve import Connection
 from .speak.speaker import Asked, Declined, SimRequest, Speaker, Terms
@@ -51,6 +52,8 @@ class SimulatedProvider:
         self.bytes_sent = 0
         """Bytes handed to connections; the last write may still be waiting for its reader."""
         self.url = ""  # set when it is reachable
+        self.link = Link()
+        """The way to it, for the network in memory; over sockets put a chaos proxy in between."""
         self._stop = stop
         self._script = script
         self._health: Script = (Behaviour(),)

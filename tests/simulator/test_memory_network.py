@@ -9,7 +9,8 @@ from sim_client import Client, body
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.pipe import BUFFER, open_pipe
+from cortex_trio.simulator.channel import BUFFER
+from cortex_trio.simulator.pipe import open_pipe
 
 
 async def test_an_end_is_a_trio_stream_in_every_respect():
