@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from ..events import CONTENT, Attempt, Finished, FinishReason, Usage, UsageUpdate, WireEvent
-from ..failures import Failure, FailureKind, classify, empty_bucket_reset
+from ..failures import Failure, FailureKind, classify, empty_bucket_reset, scrub
 from ..failures.kinds import Phase
 from ..wire.codec import Decoder, HttpRequest
 from .admission import Slips, give_back
@@ -259,6 +259,9 @@ class Upstream:
     # -------------------------------------------------------------- the end
 
     def _failed(self, failure: Failure) -> AttemptFailed:
+        """End this try. Whatever was said inside the stream is scrubbed of the key, which decoders do not know."""
+        if self.key is not None:
+            failure = without_secret(failure, self.key)
         self._failure = failure
         return AttemptFailed(failure)
 
@@ -308,6 +311,20 @@ class Upstream:
         )
         self._record(record)
         self._runtime.telemetry.emit(record)
+
+
+def without_secret(failure: Failure, key: ApiKey) -> Failure:
+    """The same failure, in which the provider's words do not repeat `key`."""
+
+    def clean(text: str) -> str:
+        return scrub(text, (key.reveal(),))
+
+    return attrs.evolve(
+        failure,
+        message=clean(failure.message),
+        code=failure.code and clean(failure.code),
+        request_id=failure.request_id and clean(failure.request_id),
+    )
 
 
 def _protocol(message: str) -> Failure:
