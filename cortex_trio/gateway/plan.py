@@ -53,6 +53,7 @@ class _Tried:
     keys: set[ApiKey] = attrs.field(factory=set)  # refused in this call
     last: Failure | None = None
     reopens: float = math.inf  # Trio time of the earliest Retry-After one of its keys got
+    not_before: float = -math.inf  # Trio time of the latest Retry-After it gave for itself, whatever the key
     waited: bool = False
     refused: bool = False  # it would not be admitted; it is not asked again
     out_of_keys: bool = False
@@ -112,7 +113,9 @@ class Plan:
             tried.tries += 1
         else:
             tried.keys.add(key)
-        if failure.retry_after is not None:
+        if failure.retry_after is not None and reaction.next_key is NextKey.NO:
+            tried.not_before = max(tried.not_before, now + failure.retry_after)
+        elif failure.retry_after is not None:
             tried.reopens = min(tried.reopens, now + failure.retry_after)
         if reaction.next_worker is NextWorker.LARGER:
             self._window = tried.candidate.state.context_window(tried.candidate.model) or 0
@@ -206,7 +209,9 @@ class Plan:
         """Seconds until this one may be asked again by this call; infinity for never."""
         if tried.last is None or tried.refused or tried.waited or tried.tries >= TRIES_PER_WORKER:
             return math.inf
-        hint = tried.reopens - now if math.isfinite(tried.reopens) else None
+        by_key = REACTIONS[tried.last.kind].next_key is not NextKey.NO
+        opens = max(tried.reopens, tried.not_before) if by_key else tried.not_before
+        hint = opens - now if math.isfinite(opens) else None
         patient = None
         if hint is not None:
             patient = max(hint, 0.0) * (1 + WAIT_JITTER * self._chance()) + WAIT_MARGIN_SECONDS

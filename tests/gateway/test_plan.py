@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cortex_trio import ApiKey, Failure, FailureKind, WorkerConfig
@@ -362,6 +362,7 @@ failures = st.builds(
 )
 
 
+@settings(max_examples=300)
 @given(
     keys=st.lists(st.integers(0, 3), min_size=1, max_size=4),
     said=st.lists(failures, min_size=1, max_size=12),
