@@ -84,17 +84,19 @@ async def test_an_answer_that_is_no_embeddings_is_a_protocol_failure(
     assert caught.value.failure.kind is FailureKind.PROTOCOL
 
 
-RECORDED_VECTORS = {
-    "openai": ("openai/embeddings_float.json", ("data", 0, "embedding")),
-    "gemini": ("gemini/batch_embed_contents.json", ("embeddings", 0, "values")),
-    "cohere": ("cohere/v2_embed_2026.json", ("embeddings", "float", 0)),
-    "ollama": ("ollama/embed_nomic.json", ("embeddings", 0)),
-}
+RECORDED_VECTORS = [
+    ("openai", "openai/embeddings_float.json", ("data", 0, "embedding")),
+    ("openai", "openai/embeddings_dimensions.json", ("data", 0, "embedding")),
+    ("gemini", "gemini/batch_embed_contents.json", ("embeddings", 0, "values")),
+    ("cohere", "cohere/v2_embed_2026.json", ("embeddings", "float", 0)),
+    ("ollama", "ollama/embed_nomic.json", ("embeddings", 0)),
+]
 
 
-@pytest.mark.parametrize("name", RECORDED_VECTORS)
-async def test_recorded_embeddings_arrive(autojump_clock: object, shared_dir: Path, name: str) -> None:
-    file, path = RECORDED_VECTORS[name]
+@pytest.mark.parametrize(("name", "file", "path"), RECORDED_VECTORS)
+async def test_recorded_embeddings_arrive(
+    autojump_clock: object, shared_dir: Path, name: str, file: str, path: tuple[str | int, ...]
+) -> None:
     body = (shared_dir / "wire/recordings" / file).read_bytes()
     value: Any = json.loads(body)
     for step in path[:-1]:
