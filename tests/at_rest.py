@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
+import trio.testing
 
 from cortex_trio import Config, Cortex, WorkerConfig, open_cortex
 from cortex_trio.simulator import SimulatedProvider, Simulator

@@ -11,8 +11,8 @@ from trio.testing import MockClock
 
 from cortex_trio.simulator import open_simulator
 
-LOOPBACK_DIALECTS = ("openai", "gemini", "ollama")
-"""One of each framing and of each way to show a key; the others differ in nothing a socket could show."""
+LOOPBACK_DIALECTS = ("openai", "ollama")
+"""One of each framing; the others differ in nothing a socket could show."""
 
 
 def run_in_virtual_time(

@@ -77,9 +77,9 @@ async def test_s02_a_rate_limit_without_a_hint_is_retried_ever_less_often(virtua
     primary = virtual.primary(refusal)
     virtual.fallback()
     async with virtual.gateway() as cortex:
-        for _ in range(225):
+        for _ in range(45):
             assert (await cortex.complete("Hi")).worker == "fallback"
-            await trio.sleep(1)
+            await trio.sleep(5)
     asked = [round(request.when - primary.requests[0].when) for request in primary.requests]
     assert asked == [0, 10, 40, 100, 220]
 
@@ -185,14 +185,14 @@ async def test_s04_an_open_breaker_lets_one_trial_through_at_a_time_and_ever_les
     primary = virtual.primary(Behaviour(status=503))
     virtual.fallback()
     async with virtual.gateway() as cortex:
-        for _ in range(300):
+        for _ in range(100):
             assert (await cortex.complete("Hi")).worker == "fallback"
-            await trio.sleep(1)
+            await trio.sleep(3)
     trials = [request.when for request in primary.requests][3:]
     gaps = [later - earlier for earlier, later in itertools.pairwise(trials)]
     assert len(trials) <= 10  # 5, 10, 20, 40, 60, 60 … seconds apart
     assert gaps == sorted(gaps)
-    assert max(gaps) <= 62
+    assert max(gaps) <= 64
 
 
 @pytest.mark.parametrize(
