@@ -268,25 +268,7 @@ async def test_ctrl_c_ends_the_simulator() -> None:
     assert (ended.status, ended.err) == (130, "Serving on this machine until Ctrl-C.\n")
 
 
-# ------------------------------------------------------------------ demo
-
-
-@pytest.mark.slow
-async def test_the_demo_shows_what_it_promises() -> None:
-    ended = await run(*CORTEX, "demo", env=environment())
-    assert (ended.status, ended.err) == (0, "")
-    for promise in (
-        "✗ openai (key sk-***01): rate_limit (HTTP 429), come back in 20 s",
-        "✓ The whole answer came from openai, with its other key.",
-        "✗ openai (key sk-***02): overloaded (HTTP 503)",
-        "✓ The whole answer came from anthropic",
-        "✗ workers: the actor openai was killed",
-        "✓ workers: the actor openai was started again",
-        "│   ├── openai     Worker          running, 1 restart",
-        "healthy: 3 of 3 workers available",
-    ):
-        assert promise in ended.out
-    assert "\x1b" not in ended.out
+# ------------------------------------------------------------------ demo: tests/test_readme.py runs the whole of it
 
 
 def test_every_mishap_is_in_the_story_of_some_number() -> None:

@@ -168,7 +168,10 @@ async def test_the_demonstration_of_the_readme_is_what_the_command_prints() -> N
         b.text for b in BLOCKS if b.page == README and b.headline == "Try it" and b.language == "text"
     ]
     with trio.fail_after(PATIENCE_SECONDS):
-        ended = await trio.run_process([sys.executable, "-m", "cortex_trio", "demo"], capture_stdout=True)
+        ended = await trio.run_process(
+            [sys.executable, "-m", "cortex_trio", "demo"], capture_stdout=True, capture_stderr=True
+        )
+    assert ended.stderr == b""
     printed = told(ended.stdout.decode())
     assert [line for line in told(shown) if line not in printed] == []
     assert len(told(shown)) > 40
