@@ -54,6 +54,12 @@ class Member:
         self.quiet_since = now + delay
         return delay
 
+    def cancel_retry(self) -> None:
+        """No start is due any more: it happens now, or not at all."""
+        if self.retry is not None:
+            self.retry.cancel()
+            self.retry = None
+
     def info(self) -> ChildInfo:
         """What others may know of it."""
         process, kind, state = self.process, self.server_type, ChildState.STOPPED
@@ -217,6 +223,7 @@ class AbstractSupervisor(GenServer):
 
         A failure is not reported here: where a caller asked for the start, the caller is told.
         """
+        member.cancel_retry()
         process = self._spawn(member)
         # Not nursery.start: until started() the child would obey our caller's cancellation instead of us, and a
         # shielded child whose start is cancelled blocks it for ever (python-trio/trio#2895).
@@ -248,9 +255,7 @@ class AbstractSupervisor(GenServer):
 
     async def _stop(self, member: Member) -> None:
         """Stop a child, or cancel its pending restart: ask, wait for its grace, cancel, wait. Idempotent."""
-        if member.retry is not None:
-            member.retry.cancel()
-            member.retry = None
+        member.cancel_retry()
         process, grace = member.process, member.spec.shutdown
         if process is None:
             return
