@@ -44,7 +44,7 @@ def retry_after(
     `headers` have lower-case names; `payload` is the decoded error body; `now` is the aware wall-clock time
     used where an absolute date came without a `Date` header to correct its skew by.
     """
-    now = _http_date(headers.get("date", "")) or now
+    now = date_of(headers) or now
     return _first(
         [
             _scaled(headers.get("retry-after-ms"), 1e-3),
@@ -71,7 +71,12 @@ def empty_bucket_reset(headers: Mapping[str, str], now: datetime | None) -> floa
 
     Reads `x-ratelimit-{remaining,reset}[-bucket]` and `anthropic-ratelimit-<bucket>-{remaining,reset}`.
     """
-    return _from_empty_buckets(headers, _http_date(headers.get("date", "")) or now)
+    return _from_empty_buckets(headers, date_of(headers) or now)
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """Return when the server says it is: by its own clock its dates are meant."""
+    return _http_date(headers.get("date", ""))
 
 
 def _from_empty_buckets(headers: Mapping[str, str], now: datetime | None) -> float | None:

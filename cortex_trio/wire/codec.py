@@ -58,15 +58,6 @@ class Decoder(Protocol):
         ...
 
 
-@attrs.frozen
-class Limits:
-    """What the rate-limit headers said: requests and tokens left, None where nothing was said."""
-
-    remaining_requests: int | None = None
-    remaining_tokens: int | None = None
-    reset_after: float | None = None  # seconds until the emptiest bucket is full again
-
-
 class Dialect(Protocol):
     """One wire format. `provider` is the name used in errors and for the origin of replayed reasoning."""
 

@@ -1,0 +1,70 @@
+"""What is left before a provider limits us, out of the headers of its answers; one parser for all their spellings.
+
+    x-ratelimit-{limit,remaining,reset}[-<bucket>]           OpenAI, Groq, xAI, OpenRouter
+    anthropic-ratelimit-<bucket>-{limit,remaining,reset}     Anthropic
+
+What the window of a bucket is, only the provider knows (Groq counts requests by the day, tokens by the minute). A
+number below zero or none at all is not known. Sources: OpenAI, Groq and Anthropic rate-limit guides.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from ..failures.retry_after import date_of, reset_after
+
+_HEADER = re.compile(
+    r"x-ratelimit-(?P<what>limit|remaining|reset)(?:-(?P<bucket>[a-z-]+))?"
+    r"|anthropic-ratelimit-(?P<its_bucket>[a-z-]+)-(?P<its_what>limit|remaining|reset)"
+)
+
+
+@attrs.frozen
+class Bucket:
+    """One allowance. `reset_after` is in seconds: until the bucket is full again; xAI does not say."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset_after: float | None = None
+
+
+def rate_limits(headers: Mapping[str, str], now: datetime | None = None) -> Mapping[str, Bucket]:
+    """Return the buckets the headers tell of by name: "requests", "tokens", "input_tokens", "input_images" …
+
+    `headers` have lower-case names; `now` is the aware wall-clock time, used where a reset is a date and there is
+    no `Date` header to go by.
+    """
+    now = date_of(headers) or now
+    found: dict[str, dict[str, float]] = {}
+    for name, text in headers.items():
+        header = _HEADER.fullmatch(name)
+        if header is None:
+            continue
+        what = header["what"] or header["its_what"]
+        value = reset_after(text, now) if what == "reset" else _count(text)
+        if value is not None:
+            bucket = (header["bucket"] or header["its_bucket"] or "requests").replace("-", "_")
+            found.setdefault(bucket, {})[what] = value
+    return {name: _bucket(values) for name, values in found.items()}
+
+
+def _bucket(values: Mapping[str, float]) -> Bucket:
+    limit, remaining = values.get("limit"), values.get("remaining")
+    return Bucket(
+        None if limit is None else int(limit),
+        None if remaining is None else int(remaining),
+        values.get("reset"),
+    )
+
+
+def _count(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
