@@ -24,6 +24,10 @@ from .transport import Connections
 
 LATENCY_WEIGHT = 0.3
 """Weight of the newest time to first token in the moving average."""
+SECOND_OPINION = 2
+"""Keys, where there are as many, that must not find a model before the worker is believed not to have it."""
+MODELS_KNOWN = 1_000
+"""Missing models that are remembered; callers name what they like, and memory is bounded."""
 
 
 @attrs.define(eq=False)
@@ -68,6 +72,7 @@ class WorkerState:
     breaker: Breaker = attrs.field(factory=Breaker)
     permits: set[Permit] = attrs.field(factory=set)
     model_rests: dict[str, FailureKind] = attrs.field(factory=dict)
+    model_doubts: dict[str, int] = attrs.field(factory=dict)  # times it was not found since it last served
     region_blocked: bool = False
     left_alone_until: float = -math.inf  # Trio time; the provider said so (Retry-After) and not of a key
     draining: bool = False
@@ -223,6 +228,7 @@ class Worker(GenServer):
         state = self._state
         state.config, state.connections = config, connections
         state.model_rests.clear()
+        state.model_doubts.clear()
         state.region_blocked, state.checked, state.breaker = False, None, Breaker()
         state.left_alone_until = -math.inf
         for permit in state.permits:
@@ -250,6 +256,7 @@ class Worker(GenServer):
         state.breaker.record(verdict, now, trial=permit.trial, may_open=failed and self._may_eject(state))
         if failure is None:
             state.last_served = now
+            state.model_doubts.pop(permit.model, None)
             self._remember_latency(permit.time_to_first_token)
         elif failure.kind is not FailureKind.CANCELLED:
             state.failures += 1
@@ -261,7 +268,7 @@ class Worker(GenServer):
         self._state.last_failure = failure.kind
         match REACTIONS[failure.kind].rest:
             case Rest.MODEL:
-                self._state.model_rests[model] = failure.kind
+                self._doubt(model, failure.kind)
             case Rest.PROVIDER:
                 self._state.region_blocked = True
             case Rest.BREAKER if failure.retry_after is not None:
@@ -270,6 +277,18 @@ class Worker(GenServer):
                 self._state.breaker.not_before(until)
             case _:
                 pass  # keys rest in the key ring, the rest is the breaker's
+
+    def _doubt(self, model: str, kind: FailureKind) -> None:
+        """A model not found with one key may be there with another (OpenAI: "or you do not have access to it")."""
+        state = self._state
+        doubts = state.model_doubts.pop(model, 0) + 1
+        if doubts >= min(SECOND_OPINION, len(state.config.api_keys)):
+            state.model_rests[model] = kind
+        else:
+            state.model_doubts[model] = doubts
+        for known in (state.model_rests, state.model_doubts):
+            while len(known) > MODELS_KNOWN:
+                del known[next(iter(known))]
 
     def _remember_latency(self, seconds: float | None) -> None:
         if seconds is None:

@@ -1,0 +1,235 @@
+"""Every row of the reaction table, as it shows from outside: who is asked next, who rests, and for how long.
+
+A primary with two keys fails in one way, always; a fallback answers.
+"""
+
+import attrs
+import pytest
+import trio
+from at_rest import gateway, worker_of
+
+from cortex_trio import Cortex, CortexError, Reply
+from cortex_trio.failures import FailureKind as K
+from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
+
+RESCUE = Behaviour(text="Rescued.")
+KEYS = ("sk-reaction-key-number-1", "sk-reaction-key-number-2")
+HOUR = 3600.0
+
+
+@attrs.frozen
+class Row:
+    """`asked`: whom one call asks, in order. `opens_after`: failures until the breaker opens (None: never).
+
+    `status` and `reopens_in` are what the workers' list says of the primary after the call.
+    """
+
+    asked: str  # "p": the primary, "P": the primary with its other key, "f": the fallback
+    opens_after: int | None = None
+    status: str = "available"
+    reopens_in: float | None = None
+    fails_with: Behaviour | None = None  # where no provider says so itself
+
+
+ROWS = {
+    K.CONTEXT_LENGTH: Row("p"),
+    K.CONTENT_POLICY: Row("p"),
+    K.BAD_REQUEST: Row("p"),
+    K.CREDENTIAL: Row("pPf", status="quota_exceeded"),
+    K.PERMISSION: Row("pPf", status="quota_exceeded"),
+    K.QUOTA: Row("pPf", status="quota_exceeded", reopens_in=900),
+    K.RATE_LIMIT: Row("pPf"),  # a rest of our own guessing keeps nobody from being asked if all else fails
+    K.OVERLOADED: Row("pf", opens_after=3),
+    K.SERVER: Row("ppf", opens_after=3),
+    K.CONNECTION: Row("pf", opens_after=3, fails_with=Behaviour(refuse=True)),
+    K.STALLED: Row("pf", opens_after=3, fails_with=Behaviour(silent=True)),
+    K.PROTOCOL: Row("ppf", opens_after=3, fails_with=Behaviour(garble_after=0)),
+    K.TRUNCATED: Row("ppf", opens_after=3, fails_with=Behaviour(cut_after=0)),
+    K.EMPTY: Row("ppf", opens_after=3, fails_with=Behaviour(text="")),
+    K.MODEL_NOT_FOUND: Row("pPf", status="unavailable"),
+    K.REGION: Row("pf", status="unavailable"),
+    K.EDGE: Row("ppf", opens_after=5),  # half a count each
+    K.UNKNOWN: Row("pf", opens_after=5),
+}
+BY_ITSELF = [pytest.param(kind, row, id=kind.value) for kind, row in ROWS.items()]
+SERVED = [pytest.param(kind, row, id=kind.value) for kind, row in ROWS.items() if row.asked.endswith("f")]
+REFUSED = [kind for kind, row in ROWS.items() if not row.asked.endswith("f")]
+
+
+def a_primary_that_fails(sim: Simulator, kind: K, row: Row) -> SimulatedProvider:
+    primary = sim.add("primary", row.fails_with or Behaviour(error=kind), provider="openai")
+    primary.api_keys = KEYS
+    sim.add("fallback", RESCUE, provider="anthropic")
+    return primary
+
+
+async def attempts_of(cortex: Cortex) -> list[tuple[str, K | None, str | None]]:
+    """Worker, kind and key of every attempt of one call."""
+    try:
+        ledger = (await cortex.complete("Hi")).attempts
+    except CortexError as error:
+        ledger = error.attempts  # type: ignore[attr-defined]
+    return [(attempt.worker, attempt.failure and attempt.failure.kind, attempt.key) for attempt in ledger]
+
+
+@pytest.mark.parametrize(("kind", "row"), BY_ITSELF)
+async def test_what_is_asked_next(kind: K, row: Row, autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        a_primary_that_fails(sim, kind, row)
+        async with gateway(sim) as cortex:
+            attempts = await attempts_of(cortex)
+        assert [worker[0] for worker, _, _ in attempts] == list(row.asked.lower())
+        assert all(seen is kind for worker, seen, _ in attempts if worker == "primary")
+        if "P" in row.asked:
+            assert len({key for worker, _, key in attempts if worker == "primary"}) == 2
+
+
+@pytest.mark.parametrize(("kind", "row"), BY_ITSELF)
+async def test_what_rests_and_for_how_long(kind: K, row: Row, autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        a_primary_that_fails(sim, kind, row)
+        async with gateway(sim) as cortex:
+            await attempts_of(cortex)
+            await trio.testing.wait_all_tasks_blocked()
+            [primary, fallback] = await cortex.list_workers()
+            assert (primary.status, fallback.status) == (row.status, "available")
+            assert primary.reason is (kind if row.status != "available" else None)
+            expected = None if row.reopens_in is None else pytest.approx(row.reopens_in, abs=1)
+            assert primary.reopens_in == expected
+
+
+@pytest.mark.parametrize(("kind", "row"), BY_ITSELF)
+async def test_how_many_failures_open_the_breaker(kind: K, row: Row, autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        a_primary_that_fails(sim, kind, row)
+        async with gateway(sim) as cortex:
+            failures = 0
+            for _ in range(8):
+                failures += sum(worker == "primary" for worker, _, _ in await attempts_of(cortex))
+            await trio.testing.wait_all_tasks_blocked()
+            [primary, _] = await cortex.list_workers()
+            is_open = "is failing" in cortex.explain("Hi")
+        assert is_open == (row.opens_after is not None)
+        if row.opens_after is not None:
+            assert row.opens_after <= failures <= row.opens_after + 1, (
+                "both tries of one call may be on their way"
+            )
+            assert primary.reopens_in is not None
+            assert primary.reopens_in <= 5
+
+
+# ------------------------------------------------------------------ until when
+
+
+@pytest.mark.parametrize("kind", [K.CREDENTIAL, K.PERMISSION, K.MODEL_NOT_FOUND, K.REGION])
+async def test_what_only_a_new_configuration_cures_is_not_asked_before(
+    kind: K, autojump_clock: object
+) -> None:
+    async with open_simulator() as sim:
+        primary = a_primary_that_fails(sim, kind, ROWS[kind])
+        async with gateway(sim) as cortex:
+            await cortex.complete("Hi")
+            asked = len(primary.requests)
+            await trio.sleep(24 * HOUR)
+            await cortex.complete("Hi")
+            assert len(primary.requests) == asked
+            primary.behave(Behaviour(text="Cured."))
+            config = cortex._runtime.config
+            changed = attrs.evolve(config.workers["primary"], timeout=29.0)
+            await cortex.reload(attrs.evolve(config, workers={**config.workers, "primary": changed}))
+            assert (await cortex.complete("Hi")).text == "Cured."
+
+
+@pytest.mark.parametrize("kind", [K.PERMISSION, K.MODEL_NOT_FOUND, K.RATE_LIMIT])
+async def test_what_was_said_of_one_model_does_not_touch_another(kind: K, autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        primary = sim.add(
+            "primary",
+            lambda request: Behaviour(error=kind) if request.body["model"] == "one" else RESCUE,
+            provider="openai",
+            models=("one", "another"),
+        )
+        async with gateway(sim) as cortex:
+            for _ in range(2):
+                with pytest.raises(CortexError):
+                    await cortex.complete("Hi", model="one")
+                assert (await cortex.complete("Hi", model="another")).text == "Rescued."
+        assert sum(request.body["model"] == "another" for request in primary.requests) == 2
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_what_is_wrong_with_the_request_is_held_against_nobody(kind: K, autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        a_primary_that_fails(sim, kind, ROWS[kind])
+        async with gateway(sim) as cortex:
+            ledgers = [await attempts_of(cortex) for _ in range(20)]
+            assert [(worker, seen) for [(worker, seen, _)] in ledgers] == [("primary", kind)] * 20
+            assert len({key for [(_, _, key)] in ledgers}) == 2, "both keys go on taking turns"
+            assert (await cortex.health_status()).system_health == "healthy"
+
+
+async def test_a_model_that_only_one_key_may_use_is_served_with_that_key(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        primary = sim.add("primary", RESCUE, provider="openai")
+        primary.api_keys = KEYS
+        primary.limit_key(KEYS[0], Behaviour(error=K.MODEL_NOT_FOUND))
+        async with gateway(sim) as cortex:
+            for _ in range(6):
+                assert (await cortex.complete("Hi")).text == "Rescued."
+
+
+async def test_a_larger_window_is_what_a_long_prompt_goes_to(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        for name, way in (
+            ("primary", Behaviour(error=K.CONTEXT_LENGTH)),
+            ("same", RESCUE),
+            ("large", RESCUE),
+        ):
+            sim.add(name, way, provider="openai")
+        windows = {"primary": 8_000, "same": 8_000, "large": 64_000}
+        workers = {name: worker_of(sim[name], context_window=window) for name, window in windows.items()}
+        async with gateway(sim, workers) as cortex:
+            reply: Reply = await cortex.complete("Hi")
+        assert [attempt.worker for attempt in reply.attempts] == ["primary", "large"]
+
+
+# ------------------------------------------------------------------ what no provider says
+
+
+async def test_a_worker_whose_actor_dies_is_back_at_once_and_nothing_is_held_against_it(
+    autojump_clock: object,
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("primary", RESCUE, provider="openai")
+        async with gateway(sim) as cortex:
+            for _ in range(3):
+                cortex.actor("primary").kill()
+                assert (await cortex.complete("Hi")).worker == "primary"
+            await trio.testing.wait_all_tasks_blocked()
+            [primary] = await cortex.list_workers()
+            assert (primary.status, primary.failures, primary.restarts) == ("available", 0, 3)
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_the_providers_own_word_on_retrying_goes_before_the_table(
+    says_so: bool, autojump_clock: object
+) -> None:
+    async with open_simulator() as sim:
+        headers = {"x-should-retry": str(says_so).lower()}
+        sim.add("primary", Behaviour(error=K.SERVER, headers=headers), provider="openai")
+        sim.add("fallback", RESCUE, provider="anthropic")
+        async with gateway(sim) as cortex:
+            asked = [worker for worker, _, _ in await attempts_of(cortex)]
+        assert asked == ["primary"] * (2 if says_so else 1) + ["fallback"]
+
+
+@pytest.mark.parametrize(("kind", "row"), SERVED)
+async def test_whatever_the_primary_does_the_caller_gets_an_answer(
+    kind: K, row: Row, autojump_clock: object
+) -> None:
+    async with open_simulator() as sim:
+        a_primary_that_fails(sim, kind, row)
+        async with gateway(sim) as cortex:
+            for how in ("raise", "restart", "continue", "buffer"):
+                async with cortex.chat("Hi", on_interrupt=how) as answer:
+                    assert (await answer.collect()).text == "Rescued."
