@@ -307,6 +307,19 @@ async def test_a_quiet_time_resets_the_delay(stage: Stage, autojump_clock: objec
         assert times[-1] - crashed == pytest.approx(1)
 
 
+async def test_the_delay_itself_is_no_quiet_time(stage: Stage, autojump_clock: object) -> None:
+    """125. Quiet counts from the restart: 55 s after it, 65 s after the crash, is not yet 60."""
+    patient = Backoff(first=10, factor=2, most=100, jitter=0, reset_after=60)
+    async with running(stage.supervisor(stage.child("a", backoff=patient), max_restarts=100)):
+        await stage.crash("a")
+        await trio.sleep(10 + 55)
+        await stage.crash("a")
+        await trio.sleep(19)
+        assert not stage["a"].alive
+        await trio.sleep(2)
+        assert stage["a"].alive
+
+
 @given(attempt=st.integers(0, 10_000), random=st.floats(0, 1, exclude_max=True), jitter=st.floats(0, 1))
 def test_jitter_stays_in_bounds(attempt: int, random: float, jitter: float) -> None:
     """126. Within +- jitter of the exact delay, for any attempt; the random number is an argument."""

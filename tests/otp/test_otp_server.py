@@ -134,6 +134,7 @@ async def test_an_abandoned_call_is_still_executed(stage: Stage, autojump_clock:
         stage["a"].cast(Actor.run_here, sleep_a_second)
         with trio.move_on_after(0.5):
             await stage["a"].call(Actor.add, 10)
+        assert not stage["a"].process.pending  # nothing is kept for a caller that left
         with trio.CancelScope() as scope:
             scope.cancel()
             await stage["a"].call(Actor.add, 100)
