@@ -1,0 +1,226 @@
+"""Writes the tables of docs/providers.md by trying out what each dialect can say, so that the page cannot differ.
+
+A feature is tried by encoding a request that needs it: what the wire has no way to say is refused with Unsupported.
+What only an answer can show (reasoning, citations) is asked of the simulated provider.
+
+python docs/tools/providers_table.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cortex_trio.events import CitationDelta, ReasoningDelta, WireEvent
+from cortex_trio.messages import (
+    ChatRequest,
+    Document,
+    Image,
+    Message,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+    user,
+)
+from cortex_trio.providers import PROVIDERS, Provider
+from cortex_trio.simulator import Behaviour
+from cortex_trio.simulator.speak import SPEAKERS
+from cortex_trio.simulator.speak.speaker import Answer, Asked
+from cortex_trio.wire.codec import Unsupported
+
+PAGE = Path(__file__).resolve().parents[1] / "providers.md"
+TABLES = ("features", "numbers")
+BEGIN, END = "<!-- {}: written by docs/tools/providers_table.py -->", "<!-- end of {} -->"
+
+MODEL = "some-model"
+TOOL = Tool("look", "Looks", {"type": "object", "properties": {}})
+PNG = Image(data=b"\x89PNG", media_type="image/png")
+SCHEMA = {"type": "object", "properties": {}}
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+MOST_TRIED = 20
+
+
+# ------------------------------------------------------------------ trying out
+
+
+def body_of(kind: Provider, *messages: Message, **options: Any) -> dict[str, Any] | None:
+    """The body of a request, None where the dialect refuses it."""
+    request = ChatRequest(messages=messages or (user("Hi"),), **options)
+    try:
+        http = kind.dialect.encode(request, kind.name, MODEL)
+    except Unsupported:
+        return None
+    found: dict[str, Any] = json.loads(http.body or b"")
+    return found
+
+
+def events_of(kind: Provider, behaviour: Behaviour) -> list[WireEvent]:
+    """What the simulated provider's answer is read as."""
+    options = {"include_usage": True, "sse": True, "obfuscated": False}
+    asked = Asked(what="chat", number=1, model=MODEL, stream=True, options=options)
+    decoder = kind.dialect.decoder()
+    frames = SPEAKERS[kind.name].stream(asked, Answer.of(behaviour, asked))
+    events = [event for frame in frames for event in decoder.feed(frame.data)]
+    return [*events, *decoder.finish()]
+
+
+def mark(holds: object) -> str:
+    return "yes" if holds else "–"
+
+
+def streaming(kind: Provider) -> str:
+    request = ChatRequest(messages=(user("Hi"),))
+    accept = kind.dialect.encode(request, kind.name, MODEL).headers["accept"]
+    return {"text/event-stream": "SSE", "application/x-ndjson": "NDJSON"}[accept]
+
+
+def tool_choices(kind: Provider) -> str:
+    tried = {"auto": "auto", "none": "none", "required": "required", "a name": TOOL.name}
+    said = [words for words, choice in tried.items() if body_of(kind, tools=(TOOL,), tool_choice=choice)]
+    return ", ".join(said)
+
+
+def parallel_calls(kind: Provider) -> str:
+    calls = (ToolCall("a", "look", '{"at":"one"}'), ToolCall("b", "look", '{"at":"two"}'))
+    results = (ToolResult("a", "first"), ToolResult("b", "second"))
+    text = json.dumps(body_of(kind, user("Hi"), Message("assistant", calls), Message("tool", results)))
+    return mark(all(word in text for word in ("one", "two", "first", "second")))
+
+
+def result_images(kind: Provider) -> str:
+    """In the result where that is allowed; what makes one message more stands in a message after it."""
+    history = user("Hi"), Message("assistant", (ToolCall("a", "look", "{}"),))
+    counts = []
+    for content in ("seen", (Text("seen"), PNG)):
+        body = body_of(kind, *history, Message("tool", (ToolResult("a", content),)))
+        if body is None:
+            return "–"
+        counts.append(len(body.get("messages") or body["contents"]))
+    return "yes" if counts[0] == counts[1] else "in a user message after it"
+
+
+def reasoning_options(kind: Provider) -> str:
+    efforts = [effort for effort in EFFORTS if body_of(kind, reasoning=effort)]
+    words = "any word" if body_of(kind, reasoning="unheard-of") else ", ".join(efforts)
+    return ", ".join(filter(None, (words, "tokens" if body_of(kind, reasoning=2048) else "")))
+
+
+def reasoning_shown(kind: Provider) -> str:
+    events = events_of(kind, Behaviour(reasoning="Hm."))
+    return mark(any(isinstance(event, ReasoningDelta) for event in events))
+
+
+def replay(kind: Provider) -> str:
+    thought = Reasoning("Hm, so.", signature="c2ln")
+    call = ToolCall("a", "look", "{}")
+    history = user("Hi"), Message("assistant", (thought, call)), Message("tool", (ToolResult("a", "ok"),))
+    text = json.dumps(body_of(kind, *history))
+    if "Hm, so." not in text:
+        return "–"
+    return "with its signature" if "c2ln" in text else "as text"
+
+
+def schema(kind: Provider) -> str:
+    alone, beside = (
+        body_of(kind, response_schema=SCHEMA),
+        body_of(kind, response_schema=SCHEMA, tools=(TOOL,)),
+    )
+    return "yes" if alone and beside else "not beside tools" if alone else "–"
+
+
+def documents(kind: Provider) -> str:
+    body = body_of(kind, user("Hi"), documents=(Document("The text.", "The title"),))
+    return "as text" if "The title\\n\\nThe text." in json.dumps(body) else "as documents"
+
+
+def citations(kind: Provider) -> str:
+    events = events_of(kind, Behaviour(citations=(CitationDelta(0, 5, "Hello", ("https://example.org",)),)))
+    return mark(any(isinstance(event, CitationDelta) for event in events))
+
+
+def most_stops(kind: Provider) -> str:
+    allowed = [n for n in range(1, MOST_TRIED + 1) if body_of(kind, stop=tuple(map(str, range(n))))]
+    return "any number" if len(allowed) == MOST_TRIED else f"up to {max(allowed)}"
+
+
+def embeddings(kind: Provider) -> str:
+    try:
+        kind.dialect.encode_embed(["text"], kind.name, MODEL, None)
+    except Unsupported:
+        return "–"
+    return f"`{kind.embed_model}`" if kind.embed_model else "with `model=`"
+
+
+FEATURES: Mapping[str, Callable[[Provider], str]] = {
+    "streaming": streaming,
+    "tools": lambda kind: mark(body_of(kind, tools=(TOOL,))),
+    "`tool_choice`": tool_choices,
+    "parallel calls": parallel_calls,
+    "images as bytes": lambda kind: mark(body_of(kind, user("Look", PNG))),
+    "images by URL": lambda kind: mark(body_of(kind, user("Look", Image(url="https://example.org/a.png")))),
+    "images in tool results": result_images,
+    "`reasoning=`": reasoning_options,
+    "reasoning is shown": reasoning_shown,
+    "reasoning goes back": replay,
+    "`response_schema`": schema,
+    "`documents`": documents,
+    "citations are read": citations,
+    "`stop`": most_stops,
+    "embeddings": embeddings,
+}
+
+NUMBERS: Mapping[str, Callable[[Provider], str]] = {
+    "dialect": lambda kind: f"`{kind.dialect.name}`",
+    "address": lambda kind: kind.base_url.removeprefix("https://") or "the worker's `base_url`",
+    "key": lambda kind: f"`{kind.auth.header}`" if kind.needs_key else "none needed",
+    "environment": lambda kind: ", ".join(f"`{prefix}_*`" for prefix in kind.env) or "–",
+    "priority": lambda kind: str(kind.priority),
+    "first token within": lambda kind: f"{kind.timeout:g} s",
+    "default model": lambda kind: f"`{kind.default_models[0]}`" if kind.default_models else "–",
+    "health check": lambda kind: f"`{kind.health.method} {kind.health.path}`",
+    "goes on from a prefix": lambda kind: prefill(kind.prefill),
+    "context windows": lambda kind: windows(kind.context_windows),
+}
+
+
+def prefill(models: Sequence[str]) -> str:
+    return "all models" if "" in models else ", ".join(f"`{model}…`" for model in models) or "–"
+
+
+def windows(known: Mapping[str, int]) -> str:
+    """Tokens by prefix of the model's name; the longest prefix that fits counts."""
+    return ", ".join(f"`{prefix}…` {tokens // 1000:,}k" for prefix, tokens in known.items()) or "–"
+
+
+# ------------------------------------------------------------------ writing
+
+
+def table(rows: Mapping[str, Callable[[Provider], str]], *, by_provider: bool) -> str:
+    """The rows for all providers in Markdown; `by_provider` puts one of them in each line."""
+    cells = [["", *(f"`{name}`" for name in PROVIDERS)]]
+    cells += [[what, *(tell(kind) for kind in PROVIDERS.values())] for what, tell in rows.items()]
+    if by_provider:
+        cells = [list(column) for column in zip(*cells, strict=True)]
+    head, *body = cells
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body])
+
+
+def made() -> dict[Path, str]:
+    """The page with its tables as they must be."""
+    text = PAGE.read_text(encoding="utf-8")
+    tables = table(FEATURES, by_provider=False), table(NUMBERS, by_provider=True)
+    for name, written in zip(TABLES, tables, strict=True):
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n{written}\n{end}{after}"
+    return {PAGE: text}
+
+
+if __name__ == "__main__":
+    for path, text in made().items():
+        path.write_text(text, encoding="utf-8")
