@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cortex_trio.wire.limits import Bucket, rate_limits
+from cortex_trio.failures.limits import Bucket, rate_limits
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 

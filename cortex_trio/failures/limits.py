@@ -16,7 +16,7 @@ from datetime import datetime
 
 import attrs
 
-from ..failures.retry_after import date_of, reset_after
+from .retry_after import date_of, reset_after
 
 _HEADER = re.compile(
     r"x-ratelimit-(?P<what>limit|remaining|reset)(?:-(?P<bucket>[a-z-]+))?"
