@@ -153,7 +153,9 @@ class Upstream:
         content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == "text/html":
             raise self._failed(_protocol("the answer is an HTML page"))
-        if content_type == "application/json" and not isinstance(self._job, EmbedJob):
+        # Ollama's cloud calls its lines application/json; and one object is a line, too.
+        lines = self._http_request.headers.get("accept") == "application/x-ndjson"
+        if content_type == "application/json" and not lines and not isinstance(self._job, EmbedJob):
             # Streaming was asked for and a whole answer came: it is read all the same.
             self._decoder = WholeBody(self.candidate.state.kind.dialect, self._decoder)
 

@@ -183,10 +183,13 @@ async def test_a_random_killer_over_minutes_costs_nobody_an_answer(
 async def test_a_tree_that_cannot_keep_its_actors_alive_gives_up_with_one_flat_error(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
+    async def hunt(sim: Simulator) -> None:
+        async with gateway(sim) as cortex:
+            for _ in range(100):
+                cortex._runtime.registry.kill()
+                await trio.sleep(0.1)
+
     async with open_simulator() as sim:
         house(sim)
         with pytest.raises(MaxRestartsExceeded):
-            async with gateway(sim) as cortex:
-                for _ in range(100):
-                    cortex._runtime.registry.kill()
-                    await trio.sleep(0.1)
+            await hunt(sim)
