@@ -125,7 +125,9 @@ def select(
         else:
             candidates.append(Candidate(state, model))
     order = STRATEGIES[strategy](candidates, turn) if candidates else []
-    order.sort(key=lambda c: ring.is_suspect(c.state.name, c.model, now))  # a guess is obeyed while others can
+    order.sort(
+        key=lambda c: ring.is_suspect(c.state.name, c.model, now)
+    )  # a guess is obeyed while others can
     return Selected(tuple(order), tuple(skipped))
 
 
@@ -135,8 +137,8 @@ def _not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
         return Refusal(f"is not the worker {wanted.worker!r}")
     if wanted.provider is not None and state.kind.name != wanted.provider:
         return Refusal(f"is not of the provider {wanted.provider!r}")
-    if wanted.embed and not state.kind.embed_model:
-        return Refusal("has no embeddings")
+    if wanted.embed and not (wanted.model or state.kind.embed_model):
+        return Refusal("has no default model for embeddings")
     named = wanted.worker is not None or wanted.provider is not None
     models = [*state.models, *[state.kind.embed_model] * wanted.embed]
     if wanted.model is not None and not named and wanted.model not in models:

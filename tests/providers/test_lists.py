@@ -10,7 +10,7 @@ import attrs
 import pytest
 from at_rest import gateway, worker_of
 
-from cortex_trio import NoWorkersAvailable, ProviderError
+from cortex_trio import InvalidRequest, NoWorkersAvailable, ProviderError
 from cortex_trio.failures import FailureKind
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, open_simulator
@@ -59,8 +59,27 @@ async def test_who_has_no_embeddings_is_passed_over_with_a_reason(autojump_clock
         without, _ = sim.add(name), sim.add("openai")
         async with gateway(sim) as cortex:
             assert await cortex.embed("a")
-            with pytest.raises(NoWorkersAvailable, match=f"{name}.*has no embeddings"):
+            with pytest.raises(NoWorkersAvailable, match=f"{name}.*has no default model for embeddings"):
                 await cortex.embed("a", provider=name)
+        assert without.requests == []
+
+
+async def test_a_server_without_a_default_for_embeddings_is_told_the_model(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        server = sim.add("openai_compatible", models=["chat-1", "embed-1"])
+        async with gateway(sim) as cortex:
+            assert len(await cortex.embed(["a", "b"], model="embed-1")) == 2
+            with pytest.raises(NoWorkersAvailable, match="has no default model for embeddings"):
+                await cortex.embed("a")
+        assert [request.body["model"] for request in server.requests] == ["embed-1"]
+
+
+async def test_a_wire_without_embeddings_has_none_under_any_name(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        without = sim.add("anthropic", models=["embed-1"])
+        async with gateway(sim) as cortex:
+            with pytest.raises(InvalidRequest, match="embeddings"):
+                await cortex.embed("a", model="embed-1")
         assert without.requests == []
 
 
