@@ -53,7 +53,8 @@ def status_of(state: WorkerState, ring: KeyRing, now: float) -> tuple[str, Failu
     """Return status, reason and the Trio time at which it may change by itself (infinity: not by itself)."""
     model = state.models[0]
     refusal = state.refusal(model, now)
-    if refusal is not None:
+    busy = refusal is not None and refusal.kind is None and math.isfinite(refusal.until)
+    if refusal is not None and not busy:  # who is busy is well
         checked = state.checked
         by_check = checked is not None and checked.kind is refusal.kind and math.isinf(refusal.until)
         status = checked.status if by_check and checked else "unavailable"
