@@ -72,11 +72,13 @@ async def check_worker(runtime: Runtime, state: WorkerState) -> None:
 
 
 def free_key(runtime: Runtime, state: WorkerState) -> ApiKey | None:
-    """A key that is not resting, if there is one: a probe need not repeat what a rest already says."""
+    """A key that is not resting: a probe need not repeat what a rest already says. If all rest, any of them."""
     states = runtime.ring.states(state.name)
     now, model = trio.current_time(), state.models[0]
-    free = (known.key for known in states if known.rest(model, now) is None)
-    return next(free, states[0].key if states else None)
+    free = [known.key for known in states if known.rest(model, now) is None]
+    if free:
+        return free[0]
+    return runtime.random.choice(states).key if states else None
 
 
 async def ask_free(

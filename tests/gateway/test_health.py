@@ -1,0 +1,235 @@
+"""Are the quiet ones well? Free questions, each bounded, and what their answers prove."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from cortex_trio import Config, Cortex, Failure, FailureKind, HealthStatus, open_cortex
+from cortex_trio.gateway.health import health_of
+from cortex_trio.simulator import Behaviour, Simulator, open_simulator
+
+K = FailureKind
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    async with open_simulator() as simulator:
+        yield simulator
+
+
+@asynccontextmanager
+async def open_gateway(sim: Simulator, **options: Any) -> AsyncIterator[Cortex]:
+    defaults: dict[str, Any] = {"health_check_interval": 0, "health_check_timeout": 2.0}
+    config = Config(workers=Config.from_mapping(sim.config()).workers, **{**defaults, **options})
+    async with open_cortex(config, http_transport=sim.transport) as cortex:
+        yield cortex
+
+
+def statuses(status: HealthStatus) -> dict[str, tuple[str, FailureKind | None]]:
+    return {name: (info.status, info.reason) for name, info in status.workers.items()}
+
+
+# ------------------------------------------------------------------ the verdict
+
+VERDICTS: dict[FailureKind, str] = {
+    **dict.fromkeys(K, "unavailable"),
+    K.CREDENTIAL: "quota_exceeded",
+    K.PERMISSION: "quota_exceeded",
+    K.QUOTA: "quota_exceeded",
+    K.RATE_LIMIT: "rate_limited",
+}
+
+
+@pytest.mark.parametrize("kind", VERDICTS)
+def test_every_kind_of_failure_has_its_verdict(kind: FailureKind) -> None:
+    assert health_of(Failure(kind)) == (VERDICTS[kind], kind)
+
+
+def test_a_good_answer_is_available() -> None:
+    assert health_of(None) == ("available", None)
+
+
+def test_a_restricted_key_that_may_not_list_models_proves_nothing() -> None:
+    """OpenAI's 401 "Missing scopes": such a key still chats."""
+    assert health_of(Failure(K.PERMISSION, status=401)) is None
+    assert health_of(Failure(K.PERMISSION, status=403)) == ("quota_exceeded", K.PERMISSION)
+
+
+# ------------------------------------------------------------------ asking
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        (Behaviour(), ("available", None)),
+        (Behaviour(error=K.CREDENTIAL), ("quota_exceeded", K.CREDENTIAL)),
+        (Behaviour(error=K.QUOTA), ("quota_exceeded", K.QUOTA)),
+        (Behaviour(error=K.RATE_LIMIT), ("rate_limited", K.RATE_LIMIT)),
+        (Behaviour(status=503), ("unavailable", K.OVERLOADED)),
+        (Behaviour(status=500), ("unavailable", K.SERVER)),
+        (Behaviour(refuse=True), ("unavailable", K.CONNECTION)),
+        (Behaviour(silent=True), ("unavailable", K.STALLED)),
+        (Behaviour(endless_headers=True), ("unavailable", K.PROTOCOL)),
+    ],
+)
+async def test_a_check_shows_what_the_provider_said(
+    sim: Simulator, behaviour: Behaviour, expected: tuple[str, FailureKind | None], autojump_clock: object
+) -> None:
+    sim.add("openai", *[behaviour] * behaviour.refuse).behave_health(behaviour)
+    async with open_gateway(sim) as cortex:
+        assert statuses(await cortex.check_health()) == {"openai": expected}
+
+
+async def test_a_check_that_hangs_is_a_verdict_and_nobody_waits_for_it_twice(
+    sim: Simulator, autojump_clock: object
+) -> None:
+    for name in ("openai", "groq", "gemini"):
+        sim.add(name)
+    sim["openai"].behave_health(Behaviour(silent=True))
+    sim["gemini"].behave_health(Behaviour(silent=True))
+    async with open_gateway(sim) as cortex:
+        start = trio.current_time()
+        found = statuses(await cortex.check_health())
+        assert trio.current_time() - start == pytest.approx(2.0)  # both at once
+        assert found == {
+            "openai": ("unavailable", K.STALLED),
+            "groq": ("available", None),
+            "gemini": ("unavailable", K.STALLED),
+        }
+        assert [sim[name].in_flight for name in ("openai", "gemini")] == [0, 0]
+
+
+async def test_while_a_check_hangs_requests_are_served(sim: Simulator, autojump_clock: object) -> None:
+    sim.add("openai").behave_health(Behaviour(silent=True))
+    async with open_gateway(sim, health_check_interval=1.0, health_check_timeout=100.0) as cortex:
+        await trio.sleep(5)
+        assert sim["openai"].in_flight == 1  # the check
+        start = trio.current_time()
+        assert (await cortex.complete("hi")).worker == "openai"
+        assert (await cortex.health_status()).system_health == "healthy"
+        assert trio.current_time() == start
+
+
+async def test_no_check_is_ever_a_completion(sim: Simulator, autojump_clock: object) -> None:
+    """A health check that bills is a bug others have shipped."""
+    free = {
+        "openai": "/models",
+        "anthropic": "/v1/models",
+        "groq": "/models",
+        "gemini": "/models",
+        "xai": "/api-key",
+        "cohere": "/v1/models",
+        "ollama": "/api/tags",
+    }
+    for name in free:
+        sim.add(name)
+    async with open_gateway(sim) as cortex:
+        assert (await cortex.check_health()).system_health == "healthy"
+    for name, path in free.items():
+        (request,) = sim[name].requests
+        assert request.method == "GET"
+        assert request.path.endswith(path)
+        assert not request.body
+
+
+async def test_an_ollama_without_its_model_is_not_well(sim: Simulator, autojump_clock: object) -> None:
+    sim.add("ollama", models=("gemma3:4b",))
+    config = sim.config()
+    config["ollama"]["models"] = ["llama9:1b"]
+    async with open_cortex(Config.from_mapping(config), http_transport=sim.transport) as cortex:
+        assert statuses(await cortex.check_health()) == {"ollama": ("unavailable", K.MODEL_NOT_FOUND)}
+
+
+@pytest.mark.parametrize(("there", "wanted"), [("gemma3:4b", "gemma3:4b"), ("gemma3:latest", "gemma3")])
+async def test_an_ollama_with_its_model_is_well(
+    sim: Simulator, there: str, wanted: str, autojump_clock: object
+) -> None:
+    sim.add("ollama", models=(there,))
+    config = sim.config()
+    config["ollama"]["models"] = [wanted]
+    async with open_cortex(Config.from_mapping(config), http_transport=sim.transport) as cortex:
+        assert statuses(await cortex.check_health()) == {"ollama": ("available", None)}
+
+
+async def test_an_ollama_whose_list_cannot_be_read_is_not_well(
+    sim: Simulator, autojump_clock: object
+) -> None:
+    sim.add("ollama").behave_health(Behaviour(body=b"<html>"))
+    async with open_gateway(sim) as cortex:
+        assert statuses(await cortex.check_health()) == {"ollama": ("unavailable", K.PROTOCOL)}
+
+
+async def test_missing_scopes_leave_what_real_traffic_showed(sim: Simulator, autojump_clock: object) -> None:
+    body = b'{"error":{"message":"You have insufficient permissions. Missing scopes: api.model.read."}}'
+    sim.add("openai").behave_health(Behaviour(status=401, error_body=body))
+    async with open_gateway(sim) as cortex:
+        assert statuses(await cortex.check_health()) == {"openai": ("available", None)}
+        assert (await cortex.complete("hi")).worker == "openai"
+
+
+# ------------------------------------------------------------------ the rounds
+
+
+async def test_every_interval_the_quiet_ones_are_asked(sim: Simulator, autojump_clock: object) -> None:
+    sim.add("openai")
+    async with open_gateway(sim, health_check_interval=10.0) as cortex:
+        await trio.sleep(105)
+        assert 9 <= len(sim["openai"].requests) <= 11
+        assert (await cortex.health_status()).last_health_check is not None
+
+
+async def test_an_interval_of_nothing_is_no_checks(sim: Simulator, autojump_clock: object) -> None:
+    sim.add("openai")
+    async with open_gateway(sim, health_check_interval=0) as cortex:
+        await trio.sleep(1000)
+        assert sim["openai"].requests == []
+        assert (await cortex.health_status()).last_health_check is None
+
+
+async def test_who_has_served_lately_is_not_asked(sim: Simulator, autojump_clock: object) -> None:
+    sim.add("openai")
+    sim.add("groq")
+    async with open_gateway(sim, health_check_interval=10.0) as cortex:
+        for _ in range(20):
+            await cortex.complete("hi", worker="openai")
+            await trio.sleep(5)
+    checks = {name: [r for r in sim[name].requests if r.method == "GET"] for name in ("openai", "groq")}
+    assert checks["openai"] == []
+    assert len(checks["groq"]) >= 8
+
+
+async def test_who_recovers_is_found_to_be_well_again(sim: Simulator, autojump_clock: object) -> None:
+    sim.add("openai").behave_health(Behaviour(status=500), Behaviour())
+    async with open_gateway(sim) as cortex:
+        assert statuses(await cortex.check_health()) == {"openai": ("unavailable", K.SERVER)}
+        assert statuses(await cortex.check_health()) == {"openai": ("available", None)}
+
+
+async def test_a_key_that_a_probe_accepts_works_again(sim: Simulator, autojump_clock: object) -> None:
+    provider = sim.add("openai", Behaviour(error=K.CREDENTIAL), Behaviour(text="welcome back"))
+    async with open_gateway(sim) as cortex:
+        with pytest.raises(Exception, match="credential"):
+            await cortex.complete("hi")
+        assert statuses(await cortex.health_status()) == {"openai": ("quota_exceeded", K.CREDENTIAL)}
+        await cortex.check_health()
+        assert (await cortex.complete("hi")).text == "welcome back"
+        assert len(provider.requests) == 3
+
+
+async def test_a_second_key_that_was_refused_as_well_gets_its_turn_at_the_probes(
+    sim: Simulator, autojump_clock: object
+) -> None:
+    provider = sim.add("openai")
+    config = sim.config()
+    config["openai"]["api_keys"] = ["sk-sim-first-0001", "sk-sim-second-0002"]
+    provider.valid_keys = set()
+    options = Config(workers=Config.from_mapping(config).workers, health_check_interval=10.0)
+    async with open_cortex(options, http_transport=sim.transport) as cortex:
+        with pytest.raises(Exception, match="credential"):
+            await cortex.complete("hi")
+        provider.valid_keys = {"sk-sim-second-0002"}
+        await trio.sleep(400)
+        assert (await cortex.complete("hi")).attempts[-1].failure is None
