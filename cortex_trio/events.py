@@ -223,7 +223,7 @@ class ReplyBuilder:
             case Restarted():
                 self._blocks.clear()
                 self._calls.clear()
-                self.usage = Usage()
+                self.usage, self.finish = Usage(), None
             case CitationDelta() | Continued() | Vectors() | Failure():
                 pass
 

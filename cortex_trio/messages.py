@@ -191,6 +191,8 @@ def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, 
     """Return tools as values; mappings may have OpenAI's `{"type": "function", "function": {…}}` shape or be flat."""
     if tools is None:
         return None
+    if not isinstance(tools, Sequence) or isinstance(tools, str):
+        raise InvalidRequest(f"tools: a sequence of Tool values or mappings, not {_kind(tools)}")
     return tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(tools))
 
 
@@ -225,6 +227,8 @@ def _message(item: Message | Mapping[str, Any], where: str) -> Message:
     calls = item.get("tool_calls") or ()
     if isinstance(content, str) and not calls:
         return Message(role, content)  # type: ignore[arg-type]  # _require_role checked it
+    if not isinstance(calls, Sequence):
+        raise InvalidRequest(f"{where}.tool_calls: a sequence of calls, not {_kind(calls)}")
     parts = [*_parts(content, f"{where}.content")]
     parts += [_tool_call(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(calls)]
     return Message(role, tuple(parts))  # type: ignore[arg-type]

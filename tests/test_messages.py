@@ -1,0 +1,234 @@
+"""What goes in: every spelling a caller may use, and a sentence that names the place for every other."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cortex_trio import (
+    Document,
+    Image,
+    InvalidRequest,
+    Message,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+    assistant,
+    system,
+    user,
+)
+from cortex_trio.messages import messages_from, tools_from
+
+PNG = base64.b64encode(b"\x89PNG").decode()
+
+UNDERSTOOD: list[tuple[Any, tuple[Message, ...]]] = [
+    ("hi", (Message("user", "hi"),)),
+    ("", (Message("user", ""),)),
+    (user("hi"), (Message("user", "hi"),)),
+    ([system("be brief"), user("hi")], (Message("system", "be brief"), Message("user", "hi"))),
+    ((assistant("well"),), (Message("assistant", "well"),)),
+    ({"role": "user", "content": "hi"}, (Message("user", "hi"),)),
+    ([{"role": "developer", "content": "be brief"}], (Message("system", "be brief"),)),
+    ([{"role": "assistant", "content": None}], (Message("assistant", ()),)),
+    ([{"role": "user", "content": ["a", "b"]}], (Message("user", (Text("a"), Text("b"))),)),
+    (
+        [{"role": "user", "content": [Text("a"), Image(url="u")]}],
+        (Message("user", (Text("a"), Image(url="u"))),),
+    ),
+    (
+        [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "u"}],
+            }
+        ],
+        (Message("user", (Text("a"), Image(url="u"))),),
+    ),
+    (
+        [
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}],
+            }
+        ],
+        (Message("user", (Image(data=b"\x89PNG", media_type="image/png"),)),),
+    ),
+    (
+        [{"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}]}],
+        (Message("assistant", (Reasoning("hm", signature="s"),)),),
+    ),
+    (
+        [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
+        (Message("assistant", (Text("no"),)),),
+    ),
+    (
+        [
+            {
+                "role": "assistant",
+                "content": "let me look",
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+                ],
+            }
+        ],
+        (Message("assistant", (Text("let me look"), ToolCall("c1", "f", "{}"))),),
+    ),
+    (
+        [{"role": "tool", "tool_call_id": "c1", "content": "42", "name": "f"}],
+        (Message("tool", (ToolResult("c1", "42", name="f"),)),),
+    ),
+    (
+        [{"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "42"}]}],
+        (Message("tool", (ToolResult("c1", (Text("42"),)),)),),
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "meant"), UNDERSTOOD)
+def test_every_spelling_is_understood(written: Any, meant: tuple[Message, ...]) -> None:
+    assert messages_from(written) == meant
+
+
+REFUSED: list[tuple[Any, str]] = [
+    (5, "messages: "),
+    (None, "messages: "),
+    ([], "messages: at least one"),
+    ({1, 2}, "messages: "),
+    ([5], "messages[0]: "),
+    (["hi"], "messages[0]: "),
+    ([user("hi"), None], "messages[1]: "),
+    ([{"content": "hi"}], "messages[0].role: "),
+    ([{"role": "robot", "content": "hi"}], "messages[0].role: one of system, user, assistant, tool"),
+    ([Message("robot", "hi")], "messages[0].role: "),  # type: ignore[arg-type]
+    ({"role": ["user"], "content": "hi"}, "messages.role: "),
+    ([{"role": "user", "content": 5}], "messages[0].content: "),
+    ([{"role": "user", "content": {"type": "text"}}], "messages[0].content: "),
+    ([{"role": "user", "content": [5]}], "messages[0].content[0]: "),
+    ([{"role": "user", "content": ["a", {"type": "video"}]}], "messages[0].content[1].type: "),
+    ([{"role": "user", "content": [{"type": "text"}]}], "messages[0].content[0].type: "),
+    (
+        [{"role": "user", "content": [{"type": "image_url", "image_url": "data:x"}]}],
+        "messages[0].content[0].image_url: ",
+    ),
+    (
+        [{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png;base64,%%"}]}],
+        "messages[0].content[0].image_url: ",
+    ),
+    ([{"role": "assistant", "content": "", "tool_calls": [{}]}], "messages[0].tool_calls[0]: "),
+    ([{"role": "assistant", "tool_calls": [{"id": 1, "function": {}}]}], "messages[0].tool_calls[0]: "),
+    ([{"role": "assistant", "tool_calls": 5}], "messages[0].tool_calls: "),
+    ([{"role": "tool", "content": "42"}], "messages[0].tool_call_id: "),
+    ([{"role": "tool", "tool_call_id": "", "content": "42"}], "messages[0].tool_call_id: "),
+    ([{"role": "tool", "tool_call_id": "c", "content": [Document("d")]}], "messages[0].content: "),
+]
+
+
+@pytest.mark.parametrize(("written", "beginning"), REFUSED)
+def test_what_cannot_be_understood_is_named_by_its_place(written: Any, beginning: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        messages_from(written)
+    assert str(caught.value).startswith(beginning)
+    assert len(str(caught.value)) < 300
+
+
+json_like: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "content", "type", "text", "image_url", "url", "tool_calls", "id", "function"]
+            ),
+            inner | st.sampled_from(["user", "assistant", "tool", "text", "image_url"]),
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(json_like)
+def test_anything_is_understood_or_refused_and_nothing_falls_over(written: Any) -> None:
+    try:
+        messages = messages_from(written)
+    except InvalidRequest:
+        return
+    assert all(isinstance(message, Message) for message in messages)
+    assert [message.text for message in messages] is not None
+
+
+# ------------------------------------------------------------------ tools
+
+
+def test_tools_are_understood_in_both_shapes() -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "number"}}}
+    flat = {"name": "f", "description": "does", "parameters": schema, "strict": True}
+    meant = Tool("f", "does", schema, strict=True)
+    assert tools_from([meant, flat, {"type": "function", "function": flat}]) == (meant, meant, meant)
+    assert tools_from(None) is None
+
+
+def test_a_tool_without_parameters_takes_an_empty_object() -> None:
+    assert tools_from([{"name": "f"}]) == (Tool("f", "", {"type": "object", "properties": {}}),)
+
+
+@pytest.mark.parametrize(
+    ("tool", "beginning"),
+    [
+        (5, "tools[0]: "),
+        ({}, "tools[0].name: "),
+        ({"name": ""}, "tools[0].name: "),
+        ({"function": {"name": 5}}, "tools[0].name: "),
+        ({"function": 5}, "tools[0].name: "),
+        ({"name": "f", "parameters": [1]}, "tools[0].parameters: "),
+    ],
+)
+def test_a_tool_that_cannot_be_understood_is_named_by_its_place(tool: Any, beginning: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        tools_from([tool])
+    assert str(caught.value).startswith(beginning)
+
+
+# ------------------------------------------------------------------ the values
+
+
+@pytest.mark.parametrize("blank", ["", "null", "  ", " null\n"])
+def test_arguments_that_say_nothing_are_an_empty_object(blank: str) -> None:
+    assert ToolCall("c", "f", blank).parsed() == {}
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.none()))
+def test_arguments_that_are_an_object_are_that_object(arguments: dict[str, Any]) -> None:
+    assert ToolCall("c", "f", json.dumps(arguments)).parsed() == arguments
+
+
+@pytest.mark.parametrize("wrong", ["[]", "5", '"x"', "true", "{", "{'a': 1}"])
+def test_arguments_that_are_no_object_are_a_value_error(wrong: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - json says it in its own words
+        ToolCall("c", "f", wrong).parsed()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"url": "u", "data": b"d", "media_type": "image/png"}, {"data": b"d"}, {"media_type": "image/png"}],
+)
+def test_an_image_is_either_an_address_or_bytes_of_a_kind(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="Image: "):
+        Image(**fields)
+
+
+def test_an_image_does_not_pour_its_bytes_into_a_log() -> None:
+    assert repr(Image(data=b"x" * 10_000, media_type="image/png")).count("x") < 5
+
+
+def test_a_message_has_parts_and_a_text() -> None:
+    assert user("a").parts == (Text("a"),)
+    assert user("").parts == ()
+    mixed = user("a", Image(url="u"), Text("b"))
+    assert mixed.parts == (Text("a"), Image(url="u"), Text("b"))
+    assert mixed.text == "ab"
