@@ -2,8 +2,6 @@
 
 import itertools
 import random
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import trio
@@ -11,19 +9,14 @@ import trio.testing
 from at_rest import gateway, leftovers, worker_of
 
 from cortex_trio import Cortex, CortexError, FailureKind, Reply
-from cortex_trio.otp import MaxRestartsExceeded, Ref
+from cortex_trio.otp import MaxRestartsExceeded
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
 
 TEXT = "One two three four five six seven eight nine ten."
 STREAMS = 50
 
-VICTIMS: dict[str, Callable[[Any], Ref[Any]]] = {
-    "registry": lambda runtime: runtime.registry,
-    "keys": lambda runtime: runtime.keys,
-    "workers": lambda runtime: runtime.workers,
-    "health": lambda runtime: runtime.health,
-    "a worker": lambda runtime: runtime.table.workers["openai"].ref,
-}
+VICTIMS = ("registry", "keys", "workers", "health", "openai")
+"""Every actor there is; "openai" is a worker."""
 
 victims = pytest.mark.parametrize("victim", VICTIMS)
 
@@ -66,7 +59,7 @@ async def test_all_streams_end_well_the_tree_heals_and_a_rested_key_still_rests(
                 for _ in range(STREAMS):
                     nursery.start_soon(stream, cortex, ended)
                 await trio.sleep(1)
-                VICTIMS[victim](cortex._runtime).kill()
+                cortex.actor(victim).kill()
                 await trio.sleep(0.1)
                 assert await is_whole(cortex), cortex.tree()
                 assert "1 restart" in cortex.tree()
@@ -92,7 +85,7 @@ async def test_requests_made_at_the_very_moment_of_the_kill_are_served(
                 for number in range(STREAMS):
                     nursery.start_soon(stream, cortex, ended)
                     if number == STREAMS // 2:
-                        VICTIMS[victim](cortex._runtime).kill()
+                        cortex.actor(victim).kill()
             assert await is_whole(cortex)
     assert [reply.text for reply in ended] == [TEXT] * STREAMS
 
@@ -106,7 +99,7 @@ async def test_at_whatever_step_of_a_request_the_kill_comes_it_is_served(
     async def kill_after(cortex: Cortex, steps: int) -> None:
         for _ in range(steps):
             await trio.lowlevel.checkpoint()
-        VICTIMS[victim](cortex._runtime).kill()
+        cortex.actor(victim).kill()
 
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(text=TEXT))
@@ -124,10 +117,10 @@ async def test_the_pool_can_be_changed_while_its_keepers_die(autojump_clock: tri
         first, second = (worker_of(sim.add(name, Behaviour(text=TEXT))) for name in ("openai", "anthropic"))
         async with gateway(sim, {"first": first}) as cortex:
             for name in ("registry", "keys", "workers"):
-                VICTIMS[name](cortex._runtime).kill()
+                cortex.actor(name).kill()
                 await cortex.add_worker("second", second)
                 assert (await cortex.complete("Hi", worker="second")).text == TEXT
-                VICTIMS[name](cortex._runtime).kill()
+                cortex.actor(name).kill()
                 assert [info.name for info in await cortex.list_workers()] == ["first", "second"]
                 await cortex.remove_worker("second")
                 assert [info.name for info in await cortex.list_workers()] == ["first"]
@@ -140,7 +133,7 @@ async def test_a_worker_that_was_killed_says_so_in_its_restarts(
     async with open_simulator() as sim:
         house(sim)
         async with gateway(sim) as cortex:
-            cortex._runtime.table.workers["openai"].ref.kill()
+            cortex.actor("openai").kill()
             await trio.sleep(1)
             restarts = {info.name: info.restarts for info in await cortex.list_workers()}
     assert restarts == {"openai": 1, "anthropic": 0, "ollama": 0, "resting": 0}
@@ -162,7 +155,7 @@ async def test_a_random_killer_over_minutes_costs_nobody_an_answer(
             await trio.sleep(
                 chance.uniform(1.1, 3)
             )  # more often, and the tree would take it for its own fault
-            VICTIMS[chance.choice(list(VICTIMS))](cortex._runtime).kill()
+            cortex.actor(chance.choice(VICTIMS)).kill()
 
     async with open_simulator() as sim:
         resting = house(sim)
@@ -186,7 +179,7 @@ async def test_a_tree_that_cannot_keep_its_actors_alive_gives_up_with_one_flat_e
     async def hunt(sim: Simulator) -> None:
         async with gateway(sim) as cortex:
             for _ in range(100):
-                cortex._runtime.registry.kill()
+                cortex.actor("registry").kill()
                 await trio.sleep(0.1)
 
     async with open_simulator() as sim:
