@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from itertools import takewhile
 from typing import Any
 
 import attrs
@@ -112,27 +112,33 @@ STATUSES: Mapping[int, FailureKind] = {
     529: K.OVERLOADED,
 }
 
-SHORTEST_BEGINNING = 12
+SHORTEST_PIECE = 12
 """Characters of a key that are worth hiding by themselves; our own masks show 11."""
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # unlike lower(), keeps every length
 _KEY_SHAPED = re.compile(r"\b(?:sk-|gsk_|xai-|AIza|Bearer\s+)[\w.*-]{6,}")
 
 
 def scrub(text: str, secrets: Collection[str] = ()) -> str:
     """Return `text` without the given secrets and without anything that looks like a key: error bodies echo them."""
     for secret in filter(None, secrets):
-        text = _hide(_hide(text, secret), secret.lower())  # codes are compared, and so kept, in lower case
+        text = _hide(text, secret)
     return _KEY_SHAPED.sub("***", text)
 
 
 def _hide(text: str, secret: str) -> str:
-    """`text` without `secret`, be it whole or its beginning only: bodies are read up to a limit."""
-    head, start = secret[:SHORTEST_BEGINNING], 0
-    while (start := text.find(head, start)) >= 0:
-        pairs = zip(text[start:], secret, strict=False)
-        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        text = f"{text[:start]}***{text[start + shared :]}"
-        start += len("***")
-    return text
+    """`text` without `secret` or pieces of it, in capitals or not: bodies are cut, codes kept in lower case."""
+    size = min(SHORTEST_PIECE, len(secret))
+    key, low = secret.translate(_LOWER), text.translate(_LOWER)
+    pieces = {key[at : at + size] for at in range(len(key) - size + 1)}
+    kept: list[str] = []
+    at = 0
+    while at < len(text):
+        end = at
+        while low[end : end + size] in pieces:
+            end += 1
+        kept.append("***" if end > at else text[at])
+        at = end + size - 1 if end > at else at + 1
+    return "".join(kept)
 
 
 def classify(

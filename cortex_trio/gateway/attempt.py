@@ -75,6 +75,7 @@ class Upstream:
         candidate: Candidate,
         job: Job,
         http_request: HttpRequest,
+        decoder: Decoder,
         slips: Slips,
         timers: Timers,
         number: int,
@@ -90,7 +91,7 @@ class Upstream:
         self._timers = timers
         self._number = number
         self._record = record
-        self._decoder: Decoder = job.decoder(candidate)
+        self._decoder = decoder
         self._answer: Answer | None = None
         self._started = trio.current_time()
         self._last_content: float | None = None

@@ -16,6 +16,7 @@ from ..failures import (
     FailureKind,
     NoWorkersAvailable,
     ProviderError,
+    scrub,
 )
 from ..messages import Document, Messages, Tool
 from ..otp import (
@@ -65,12 +66,15 @@ async def open_cortex(
     (what it raises is logged once and swallowed). Raises ConfigError before anything runs. A tree that gives
     up raises one `otp.MaxRestartsExceeded` out of the context; what the body raises comes out as it is.
     """
-    config = _config(config)
-    states = [_state(name, worker, http_transport) for name, worker in config.workers.items()]
-    ring = KeyRing(config.key_strategy, config.rate_limit_rest)
+    try:
+        checked = _config(config)
+    finally:
+        del config  # a traceback with locals is a place where keys leak
+    states = [_state(name, worker, http_transport) for name, worker in checked.workers.items()]
+    ring = KeyRing(checked.key_strategy, checked.rate_limit_rest)
     for state in states:
         ring.set_keys(state.name, state.config.api_keys)
-    runtime = Runtime(config, WorkerTable.of(states), ring, Telemetry(on_event))
+    runtime = Runtime(checked, WorkerTable.of(states), ring, Telemetry(on_event))
     try:
         async with open_flat_nursery() as nursery:
             await nursery.start(_run_tree, runtime)
@@ -95,9 +99,12 @@ def _connections(config: WorkerConfig, make_transport: MakeTransport | None) -> 
 
 
 def _config(config: Config | Mapping[str, Any] | None) -> Config:
-    if config is None:
-        return Config.from_env()
-    return config if isinstance(config, Config) else Config.from_mapping(config)
+    try:
+        if config is None:
+            return Config.from_env()
+        return config if isinstance(config, Config) else Config.from_mapping(config)
+    finally:
+        del config
 
 
 @final
@@ -200,13 +207,16 @@ class Cortex:
             known = ", ".join(self._runtime.table.workers) or "none"
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
         key = free_key(self._runtime, state)
-        body = await ask_free(state, state.kind.models, key, state.timeout)
-        if isinstance(body, Failure):
-            raise ProviderError(body, worker)
+        answer = await ask_free(state, state.kind.models, key, state.timeout)
+        if isinstance(answer, Failure):
+            raise ProviderError(answer, worker)
         try:
-            return state.kind.dialect.decode_models(body)
+            return state.kind.dialect.decode_models(answer)
         except ValueError as error:
-            raise ProviderError(Failure(FailureKind.PROTOCOL, str(error), phase="body"), worker) from error
+            message = scrub(str(error), (key.reveal(),) if key else ())
+        finally:
+            del answer  # it may repeat the key
+        raise ProviderError(Failure(FailureKind.PROTOCOL, message, phase="body"), worker)
 
     # -------------------------------------------------------------- looking
 
@@ -259,7 +269,11 @@ class Cortex:
 
     async def add_worker(self, name: str, config: WorkerConfig | Mapping[str, Any]) -> None:
         """Start a worker. Raises ConfigError, also for a name that is taken; times of a mapping are in ms."""
-        runtime, checked = self._runtime, worker_config_from(name, config, f"$.{name}")
+        runtime = self._runtime
+        try:
+            checked = worker_config_from(name, config, f"$.{name}")
+        finally:
+            del config
         state = _state(name, checked, self._make_transport)
         if name in runtime.table.workers:
             raise ConfigError(f"$.{name}", "the name is taken by a worker that is here")
@@ -296,17 +310,21 @@ class Cortex:
         connections), those that are gone are removed as by `remove_worker`. Raises ConfigError with nothing
         changed.
         """
-        runtime, new = self._runtime, _config(config)
+        runtime = self._runtime
+        try:
+            new = _config(config)
+        finally:
+            del config
         old = {name: state.config for name, state in runtime.table.workers.items() if not state.draining}
-        for name in new.workers.keys() - old.keys():
+        for name in [name for name in new.workers if name not in old]:
             await self.add_worker(name, new.workers[name])
-        for name in new.workers.keys() & old.keys():
+        for name in [name for name in new.workers if name in old]:
             if new.workers[name] != old[name]:
                 await self._reconfigure(name, new.workers[name])
         runtime.config = new
         await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy, new.rate_limit_rest)
         async with open_flat_nursery() as nursery:
-            for name in old.keys() - new.workers.keys():
+            for name in [name for name in old if name not in new.workers]:
                 nursery.start_soon(partial(self.remove_worker, name, drain=drain))
 
     async def _reconfigure(self, name: str, config: WorkerConfig) -> None:

@@ -122,7 +122,7 @@ class Call:
     async def _ask(self, ask: Ask) -> Upstream | None:
         candidate = ask.candidate
         try:
-            http_request = self._job.encode(candidate)
+            http_request, decoder = self._job.encode(candidate), self._job.decoder(candidate)
         except InvalidRequest as error:
             self._invalid = self._invalid or error
             self._refuse(candidate, cannot_be_told(error))
@@ -142,6 +142,7 @@ class Call:
             candidate,
             self._job,
             http_request,
+            decoder,
             slips,
             self._timers(candidate),
             self._sent,

@@ -57,7 +57,8 @@ def compose(speaker: Speaker, asked: Asked, behaviour: Behaviour) -> Scene:
     if behaviour.html or behaviour.body is not None:
         return decline(_foreign(behaviour), behaviour)
     if behaviour.failure is not None or (behaviour.error_after is not None and not asked.stream):
-        return decline(_failure(speaker, asked, behaviour), behaviour)
+        # It is the whole answer now, and nothing happens in the middle of it.
+        return decline(_failure(speaker, asked, behaviour), attrs.evolve(behaviour, error_after=None))
     if asked.what != "chat":
         body = speaker.embeddings(asked) if asked.what == "embed" else b""
         return _whole(speaker, asked, behaviour, body)
@@ -70,7 +71,8 @@ def compose(speaker: Speaker, asked: Asked, behaviour: Behaviour) -> Scene:
 
 def listing(speaker: Speaker, asked: Asked, behaviour: Behaviour, models: Iterable[str]) -> Scene:
     """The scene of a list of models or a health check."""
-    if behaviour.html or behaviour.body is not None or behaviour.failure is not None:
+    fails = behaviour.failure is not None or behaviour.error is not None
+    if behaviour.html or behaviour.body is not None or fails:
         return compose(speaker, asked, behaviour)
     return _whole(speaker, asked, behaviour, speaker.listing(asked, tuple(models)))
 
