@@ -173,7 +173,7 @@ async def test_many_cycles_cost_the_same(stage: Stage) -> None:
     pool: Child[Any] = Child(ref=stage["pool"], start=DynamicSupervisor, shutdown=math.inf)
     async with running(Supervisor([pool])):
         await cycles(500)
-        first = min(await cycles(1000), await cycles(1000))
+        first = min([await cycles(200) for _ in range(10)])
         gc.collect()
         tracemalloc.start()
         await cycles(1000)
@@ -184,8 +184,8 @@ async def test_many_cycles_cost_the_same(stage: Stage) -> None:
         growth = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
         await cycles(3000)
-        last = min(await cycles(1000), await cycles(1000))
-        assert last < 3 * first
+        last = min([await cycles(200) for _ in range(10)])
+        assert last < 3 * first  # the least of ten: other programs on the machine must not decide this
         assert growth < 20_000
 
 
