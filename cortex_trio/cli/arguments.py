@@ -10,9 +10,15 @@ from ..gateway.config import STRATEGIES
 from .chat import chat
 from .demo import demo
 from .running import Command
+from .simulate import simulate
 from .status import status
 
-COMMANDS: Mapping[str, Command] = {"demo": demo, "chat": chat, "status": status}
+COMMANDS: Mapping[str, Command] = {
+    "demo": demo,
+    "chat": chat,
+    "status": status,
+    "simulate": simulate,
+}
 
 EPILOG = """\
 chat and status find their providers in the environment: CORTEX_PROVIDERS (JSON), or OPENAI_API_KEY,
@@ -35,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     _add_demo(commands.add_parser("demo", help="see it at work: no keys, no network, some seconds"))
     _add_chat(commands.add_parser("chat", help="ask the providers you have"))
     _add_status(commands.add_parser("status", help="check every provider you have, free of charge"))
+    _add_simulate(
+        commands.add_parser("simulate", help="live whole days in random worlds, and look for broken promises")
+    )
     return root
 
 
@@ -61,6 +70,21 @@ def _add_status(status: argparse.ArgumentParser) -> None:
     status.description = "Check every worker now, with requests that cost nothing, and show how they are."
     status.add_argument("--json", action="store_true", help="print the whole health status as JSON")
     _add_no_color(status)
+
+
+def _add_simulate(simulate: argparse.ArgumentParser) -> None:
+    simulate.description = (
+        "Live many lives of a gateway in virtual time: random providers, loads and faults, actors killed at "
+        "random moments. The same seed is the same life, byte for byte."
+    )
+    simulate.add_argument("--seeds", default="0..49", metavar="A..B", help="which lives (default: 0..49)")
+    simulate.add_argument("--hours", type=float, default=24.0, help="how long each of them is (default: 24)")
+    simulate.add_argument("--processes", type=int, metavar="N", help="default: one for each processor")
+    simulate.add_argument(
+        "--timeline", metavar="FILE", help="draw one life, the first that failed, as an SVG"
+    )
+    simulate.add_argument("--trace", metavar="FILE", help="write down all that happened in it")
+    _add_no_color(simulate)
 
 
 def _add_no_color(command: argparse.ArgumentParser) -> None:

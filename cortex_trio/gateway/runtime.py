@@ -43,7 +43,8 @@ class Runtime:
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     retired: list[Connections] = attrs.field(factory=list)  # replaced by a reload; closed with the gateway
     turn: int = 0  # requests so far; what round robin goes by
-    random: random.Random = attrs.field(factory=random.Random)
+    # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.
+    random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
 
     def note_status(self, state: WorkerState) -> None:
         """Publish a worker's status if it is another than before; called by its actor, its only writer."""

@@ -20,6 +20,7 @@ class Connected(Protocol):
     @property
     def is_over(self) -> bool:
         """Both sides have closed it."""
+        ...
 
     def poke(self) -> None:
         """The link has changed: whoever waits should look again."""

@@ -1,0 +1,12 @@
+"""Whole lives of a gateway: random worlds, drawn from a seed, in which everything breaks and nothing may be lost.
+
+plan        what is going to happen: who is there, who asks, what breaks
+troubles    the catalogue of what breaks
+upstream    one provider of the world: its faults, its quotas, its outages
+people      those who ask, and what they saw
+chronicle   what was seen: the trace, the counts, the broken laws
+laws        what must be true whatever happens
+life        one world from its beginning to its end
+picture     one life as an SVG
+campaign    many lives, in several processes
+"""

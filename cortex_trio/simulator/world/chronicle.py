@@ -1,0 +1,162 @@
+"""What was seen of one life: a trace to compare, counts to add up, laws that were broken, and lanes to draw."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+import attrs
+import trio
+
+from ...events import Attempt
+from ...failures import Failure, FailureKind
+from ...gateway.cortex import Cortex
+from ...otp import Report, ReportKind
+from ...telemetry import WorkerStatusChanged
+from .people import Called
+
+ABOUT_A_KEY = (FailureKind.RATE_LIMIT, FailureKind.QUOTA)
+ABOUT_A_WORKER = (FailureKind.OVERLOADED, FailureKind.SERVER)
+INSTANT = 1e-6
+"""Seconds by which two sums of the same floats may differ."""
+
+
+@attrs.frozen
+class Sample:
+    """How one worker is from `at` on."""
+
+    at: float
+    status: str
+    breaker: str
+    resting: int  # keys at rest
+    keys: int
+
+
+@attrs.frozen
+class Mark:
+    """Something that happened to `who` at a moment, or until `until`."""
+
+    at: float
+    who: str
+    what: str
+    until: float | None = None
+
+
+@final
+class Chronicle:
+    """Writes down one life. `broken` says which laws were broken and how; it is empty after a good one."""
+
+    def __init__(self, seed: int, *, keep: bool = False) -> None:
+        self.seed = seed
+        self.counts: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
+        self.broken: list[str] = []
+        self.calls: list[Called] = []
+        self.attempts: list[Attempt] = []
+        self.kills: list[tuple[float, str]] = []
+        self.lanes: dict[str, list[Sample]] = {}
+        self.marks: list[Mark] = []
+        self.gave_up: BaseException | None = None
+        self.lines: list[str] = []
+        self._keep = keep
+        self._digest = hashlib.sha256()
+        self._hints: dict[tuple[str, str | None], tuple[float, float]] = {}  # (worker, key) → noted at, until
+        self._configuring: Counter[str] = Counter()
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of all that happened, in its order."""
+        return self._digest.hexdigest()
+
+    def trace(self, what: str) -> None:
+        line = f"{trio.current_time()!r} {what}\n"
+        self._digest.update(line.encode())
+        if self._keep:
+            self.lines.append(line)
+
+    def inject(self, what: str) -> None:
+        self.injected[what] += 1
+
+    def mark(self, who: str, what: str, until: float | None = None) -> None:
+        self.marks.append(Mark(trio.current_time(), who, what, until))
+        self.trace(f"{what} {who}")
+
+    def complain(self, what: str) -> None:
+        """A law was broken."""
+        self.broken.append(f"at {trio.current_time():.3f} s: {what}")
+        self.trace(f"BROKEN {what}")
+
+    # ---- what the gateway tells
+
+    def on_event(self, event: object) -> None:
+        match event:
+            case Attempt():
+                self._on_attempt(event)
+            case WorkerStatusChanged():
+                reason = event.reason.value if event.reason else "-"
+                self.trace(f"status {event.worker} {event.new} {reason}")
+                self.counts["changes of status"] += 1
+            case Report(kind=kind):
+                self.trace(f"report {kind.value} {event.supervisor} {event.child} {event.reason}")
+                self.counts["restarts"] += kind is ReportKind.CHILD_TERMINATED
+
+    def _on_attempt(self, attempt: Attempt) -> None:
+        now, failure = trio.current_time(), attempt.failure
+        outcome = failure.kind.value if failure else "served"
+        self.trace(f"attempt {attempt.worker} {attempt.key} {outcome} {attempt.duration!r} {attempt.usage}")
+        self.attempts.append(attempt)
+        self.marks.append(Mark(now, attempt.worker, outcome))
+        self._check_hints(attempt, now - attempt.duration)
+        if failure is not None and failure.retry_after is not None:
+            self._note_hint(attempt, failure, now)
+
+    def _check_hints(self, attempt: Attempt, started: float) -> None:
+        """Nobody is asked earlier than told."""
+        if self._configuring[attempt.worker]:
+            return
+        for place in ((attempt.worker, None), (attempt.worker, attempt.key)):
+            noted, until = self._hints.get(place, (0.0, 0.0))
+            if noted + INSTANT < started < until - INSTANT:
+                self.complain(
+                    f"{attempt.worker} was asked with {attempt.key} at {started:.3f}, though at {noted:.3f} "
+                    f"it was told to wait until {until:.3f}"
+                )
+
+    def _note_hint(self, attempt: Attempt, failure: Failure, now: float) -> None:
+        if failure.kind in ABOUT_A_KEY:
+            place = (attempt.worker, attempt.key)
+        elif failure.kind in ABOUT_A_WORKER:
+            place = (attempt.worker, None)
+        else:
+            return
+        until = now + (failure.retry_after or 0.0)
+        self.counts["waits named by providers"] += 1
+        if until > self._hints.get(place, (0.0, 0.0))[1]:
+            self._hints[place] = (now, until)
+
+    @contextmanager
+    def configuring(self, worker: str) -> Iterator[None]:
+        """It is configured anew: what was asked for before is not for the one that comes after."""
+        self._configuring[worker] += 1
+        try:
+            yield
+        finally:
+            self._configuring[worker] -= 1
+            for place in [place for place in self._hints if place[0] == worker]:
+                del self._hints[place]
+
+    # ---- what is looked up
+
+    def sample(self, cortex: Cortex) -> None:
+        """Note how everybody is, where it is not as before."""
+        runtime, now = cortex._runtime, trio.current_time()
+        for name, state in runtime.table.workers.items():
+            keys = runtime.ring.states(name)
+            resting = sum(key.rest(state.models[0], now) is not None for key in keys)
+            seen = Sample(now, state.status, state.breaker.state(now).value, resting, len(keys))
+            lane = self.lanes.setdefault(name, [])
+            if not lane or attrs.evolve(lane[-1], at=now) != seen:
+                lane.append(seen)

@@ -1,0 +1,205 @@
+"""One world from its beginning to its end, in virtual time: the same seed lives the same life, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+import attrs
+import trio
+import trio.testing
+
+from ...failures import CortexError
+from ...gateway.config import Config, WorkerConfig
+from ...gateway.cortex import Cortex, open_cortex
+from ...otp import ActorError, MaxRestartsExceeded
+from ..link import Link
+from ..provider import SimulatedProvider
+from ..seeded import seeded
+from ..simulator import Simulator, open_simulator
+from . import laws
+from .chronicle import Chronicle
+from .people import Called, ask
+from .plan import Intervention, Plan, PlannedProvider, Trouble, plan_of
+from .troubles import LINK_TROUBLES, MOMENTS
+from .upstream import Upstream
+
+LOOK_SECONDS = 120.0
+"""How often everything is looked at."""
+LAST_SECONDS = 700.0
+"""After the last event of the plan: no call lasts longer."""
+
+
+def live(seed: int, hours: float, *, keep: bool = False) -> Chronicle:
+    """Live the world of `seed` for `hours` hours; `keep` keeps the lines of its trace."""
+    plan, chronicle = plan_of(seed, hours), Chronicle(seed, keep=keep)
+    with seeded(seed):
+        trio.run(_Life(plan, chronicle).run, clock=trio.testing.MockClock(autojump_threshold=0))
+    return chronicle
+
+
+@final
+class _Life:
+    def __init__(self, plan: Plan, chronicle: Chronicle) -> None:
+        self._plan = plan
+        self._chronicle = chronicle
+        self._upstreams: dict[str, Upstream] = {}
+        self._asking = 0
+
+    async def run(self) -> None:
+        async with open_simulator() as sim:
+            for planned in self._plan.providers:
+                self._add(sim, planned)
+            tasks = trio.lowlevel.current_statistics().tasks_living
+            try:
+                await self._with_gateway(sim)
+            except MaxRestartsExceeded as error:
+                self._chronicle.gave_up = error
+                self._chronicle.trace(f"gave up: {error}")
+            for link in [provider.link for provider in sim.providers.values()]:
+                link.heal()
+            await trio.sleep(LAST_SECONDS)  # what is on its way arrives, who stalls wakes up
+            self._judge(sim, tasks)
+
+    def _add(self, sim: Simulator, planned: PlannedProvider) -> None:
+        upstream = self._upstreams[planned.name] = Upstream(planned, self._chronicle.inject)
+        provider = sim.add(planned.name, upstream.answer, provider=planned.dialect)
+        provider.api_keys = planned.keys
+        provider.link.latency = planned.latency
+
+    async def _with_gateway(self, sim: Simulator) -> None:
+        workers = {planned.name: _worker(sim, planned) for planned in self._plan.providers}
+        config = Config(workers=workers, **self._plan.config)
+        async with open_cortex(
+            config, http_transport=sim.transport, on_event=self._chronicle.on_event
+        ) as cortex:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._callers, cortex)
+                nursery.start_soon(self._breakages, sim)
+                nursery.start_soon(self._interventions, sim, cortex)
+                await self._look(cortex)
+            self._chronicle.trace(cortex.tree())
+
+    # ---- what happens
+
+    async def _callers(self, cortex: Cortex) -> None:
+        async with trio.open_nursery() as nursery:
+            for planned in self._plan.calls:
+                await trio.sleep_until(planned.at)
+                called = Called(planned)
+                self._chronicle.calls.append(called)
+                nursery.start_soon(self._call, cortex, called)
+
+    async def _call(self, cortex: Cortex, called: Called) -> None:
+        self._asking += 1
+        try:
+            await ask(cortex, called)
+        finally:
+            self._asking -= 1
+        self._chronicle.trace(called.summary())
+        for broken in laws.broken_by_call(called):
+            self._chronicle.complain(broken)
+
+    async def _breakages(self, sim: Simulator) -> None:
+        async with trio.open_nursery() as nursery:
+            for trouble in self._plan.troubles:
+                await trio.sleep_until(trouble.at)
+                nursery.start_soon(self._break, sim[trouble.who], trouble)
+
+    async def _break(self, provider: SimulatedProvider, trouble: Trouble) -> None:
+        self._chronicle.mark(trouble.who, trouble.what, trouble.until)
+        if trouble.what in MOMENTS:
+            self._chronicle.inject(trouble.what)
+            MOMENTS[trouble.what](provider.link)
+        elif trouble.what in LINK_TROUBLES:
+            self._chronicle.inject(trouble.what)
+            with _restored(provider.link):
+                LINK_TROUBLES[trouble.what](provider.link)
+                await trio.sleep_until(trouble.until)
+        else:
+            upstream = self._upstreams[trouble.who]
+            upstream.troubles.append(trouble.what)
+            await trio.sleep_until(trouble.until)
+            upstream.troubles.remove(trouble.what)
+
+    async def _interventions(self, sim: Simulator, cortex: Cortex) -> None:
+        async with trio.open_nursery() as nursery:
+            for planned in self._plan.interventions:
+                await trio.sleep_until(planned.at)
+                nursery.start_soon(self._intervene, sim, cortex, planned)
+
+    async def _intervene(self, sim: Simulator, cortex: Cortex, planned: Intervention) -> None:
+        for _ in range(
+            planned.rounds
+        ):  # so that it falls between any two steps of what happens at this moment
+            await trio.lowlevel.checkpoint()
+        self._chronicle.mark(planned.who, planned.what)
+        self._chronicle.counts[planned.what] += 1
+        try:
+            match planned.what:
+                case "kill":
+                    self._chronicle.kills.append((trio.current_time(), planned.who))
+                    cortex.actor(planned.who).kill()
+                case "reload":
+                    with self._chronicle.configuring(planned.who):
+                        await self._reload(cortex, planned.who)
+                case "replace":
+                    with self._chronicle.configuring(planned.who):
+                        await cortex.remove_worker(planned.who, drain=5.0)
+                        await cortex.add_worker(planned.who, _worker(sim, self._planned(planned.who)))
+                case "check":
+                    await cortex.check_health()
+        except (CortexError, ActorError, KeyError) as error:
+            self._chronicle.trace(f"{planned.what} {planned.who}: {type(error).__name__}")
+
+    async def _reload(self, cortex: Cortex, who: str) -> None:
+        """The same configuration, but for one worker's patience."""
+        config = cortex._runtime.config
+        timeout = 45.0 if config.workers[who].timeout is None else None
+        workers = {**config.workers, who: attrs.evolve(config.workers[who], timeout=timeout)}
+        await cortex.reload(attrs.evolve(config, workers=workers))
+
+    def _planned(self, name: str) -> PlannedProvider:
+        return next(planned for planned in self._plan.providers if planned.name == name)
+
+    # ---- looking at it
+
+    async def _look(self, cortex: Cortex) -> None:
+        while trio.current_time() < self._plan.seconds + LAST_SECONDS:
+            await trio.sleep(LOOK_SECONDS)
+            self._chronicle.sample(cortex)
+            for broken in laws.broken_at_a_moment(cortex, self._asking):
+                self._chronicle.complain(broken)
+            last = max((at for at, _ in self._chronicle.kills), default=-laws.HEALING_SECONDS)
+            if trio.current_time() - last > laws.HEALING_SECONDS:
+                for broken in laws.broken_tree(cortex):
+                    self._chronicle.complain(broken)
+
+    def _judge(self, sim: Simulator, tasks: int) -> None:
+        chronicle = self._chronicle
+        for broken in (*laws.broken_at_the_end(sim, tasks), *laws.broken_ledger(chronicle, sim)):
+            chronicle.complain(broken)
+        for called in [called for called in chronicle.calls if called.is_over]:
+            for broken in laws.broken_by_refusing(called, self._plan, chronicle.kills):
+                chronicle.complain(broken)
+        if chronicle.gave_up is not None and not laws.may_give_up(chronicle.kills):
+            chronicle.complain(f"it gave up without a reason: {chronicle.gave_up}")
+
+
+@contextmanager
+def _restored(link: Link) -> Iterator[None]:
+    """Have a link as it was, afterwards. Where two troubles overlap the first that ends ends both."""
+    before: dict[str, Any] = {
+        name: getattr(link, name) for name in ("latency", "jitter", "bandwidth", "refusing")
+    }
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(link, name, value)
+        link.heal()
+
+
+def _worker(sim: Simulator, planned: PlannedProvider) -> WorkerConfig:
+    return sim[planned.name].worker(**planned.settings)

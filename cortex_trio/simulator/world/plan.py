@@ -1,0 +1,236 @@
+"""What is going to happen in one world, drawn from a seed before anything runs: who is there, who asks, what breaks.
+
+A plan is data. The same seed and hours draw the same plan, whatever the machine and the hash seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from ..speak import SPEAKERS
+from .troubles import LINK_TROUBLES, MOMENTS, TROUBLES
+
+HOUR = 3600.0
+CALLS_PER_HOUR = (8.0, 30.0)
+TROUBLES_PER_HOUR = (1.0, 5.0)
+KILLS_PER_HOUR = (0.0, 1.0)
+STORMS = 0.1
+"""Share of worlds in which one actor is killed again and again, so that the tree may rightly give up."""
+BURST_SECONDS = 20.0
+ROCK_ATTEMPTS = 32
+"""With somebody who always serves there must be attempts enough to come to them."""
+DIALECTS = tuple(name for name in SPEAKERS if name != "openai_compatible")
+
+
+@attrs.frozen
+class PlannedProvider:
+    """One upstream. `quota` is requests a minute for each key; `faults` the share of requests that go wrong anyway."""
+
+    name: str
+    dialect: str
+    keys: tuple[str, ...]
+    seed: int
+    faults: float
+    quota: float | None
+    latency: float
+    settings: Mapping[str, Any]
+
+
+@attrs.frozen
+class Trouble:
+    """From `at` to `until` something is wrong with `who`; `what` is a key of TROUBLES, LINK_TROUBLES or MOMENTS."""
+
+    at: float
+    until: float
+    who: str
+    what: str
+
+
+@attrs.frozen
+class PlannedCall:
+    """One call. `how` is "complete" or an on_interrupt; `rounds` delays it by rounds of Trio's loop."""
+
+    number: int
+    at: float
+    how: str
+    options: Mapping[str, Any]
+    deadline: float | None
+    leaves_after: int | None
+    pause: float
+    rounds: int
+
+    @property
+    def is_particular(self) -> bool:
+        """The caller limits who may serve, or for how long: nobody can promise an answer then."""
+        narrow = {"worker", "provider", "max_attempts"} & self.options.keys()
+        return bool(narrow) or self.deadline is not None or self.leaves_after is not None
+
+    @property
+    def wants_whole(self) -> bool:
+        """An interruption is no answer to this caller."""
+        return self.how != "raise"
+
+
+@attrs.frozen
+class Intervention:
+    """Somebody does `what` to `who`: "kill", "reload", "replace" (remove and add again) or "check"."""
+
+    at: float
+    what: str
+    who: str
+    rounds: int
+
+
+@attrs.frozen
+class Plan:
+    """One world. `rock` is a provider nothing ever happens to, if there is one."""
+
+    seed: int
+    seconds: float
+    providers: tuple[PlannedProvider, ...]
+    rock: str | None
+    config: Mapping[str, Any]
+    troubles: tuple[Trouble, ...]
+    calls: tuple[PlannedCall, ...]
+    interventions: tuple[Intervention, ...]
+
+
+def plan_of(seed: int, hours: float) -> Plan:
+    """Draw the world of `seed`."""
+    draw = random.Random(seed)
+    seconds = hours * HOUR
+    providers = tuple(_provider(draw, number) for number in range(draw.randint(2, 6)))
+    rock = draw.choice(providers).name if draw.random() < 0.5 else None
+    if rock is not None:
+        providers = tuple(_solid(provider) if provider.name == rock else provider for provider in providers)
+    shaky = [provider.name for provider in providers if provider.name != rock]
+    troubles = tuple(sorted(_troubles(draw, seconds, shaky), key=lambda trouble: trouble.at))
+    return Plan(
+        seed=seed,
+        seconds=seconds,
+        providers=providers,
+        rock=rock,
+        config=_config(draw, rock),
+        troubles=troubles,
+        calls=tuple(_calls(draw, seconds, providers, troubles)),
+        interventions=tuple(_interventions(draw, seconds, providers, shaky)),
+    )
+
+
+def _provider(draw: random.Random, number: int) -> PlannedProvider:
+    dialect = draw.choice(DIALECTS)
+    keys = tuple(
+        f"sk-sim-world-{number}-slot-{slot}-{draw.getrandbits(32):08x}" for slot in range(draw.randint(1, 3))
+    )
+    settings: dict[str, Any] = {"priority": draw.randint(0, 3)}
+    if draw.random() < 0.3:
+        settings["max_concurrency"] = draw.randint(1, 4)
+    return PlannedProvider(
+        name=f"{dialect}-{number}",
+        dialect=dialect,
+        keys=keys if SPEAKERS[dialect].needs_key else (),
+        seed=draw.getrandbits(64),
+        faults=draw.choice((0.0, 0.02, 0.02, 0.1, 0.3)),
+        quota=draw.choice((None, None, 3.0, 10.0)),
+        latency=draw.choice((0.0, 0.0, 0.02, 0.2)),
+        settings=settings,
+    )
+
+
+def _solid(provider: PlannedProvider) -> PlannedProvider:
+    settings = {name: value for name, value in provider.settings.items() if name != "max_concurrency"}
+    return attrs.evolve(provider, faults=0.0, quota=None, latency=0.0, settings=settings)
+
+
+def _config(draw: random.Random, rock: str | None) -> dict[str, Any]:
+    return {
+        "strategy": draw.choice(
+            ("priority", "round_robin", "least_used", "random", "fastest", "local_first")
+        ),
+        "key_strategy": draw.choice(("round_robin", "least_used", "random")),
+        "health_check_interval": draw.choice((0, 0, 900.0, 1800.0)),
+        "idle_timeout": draw.choice((5.0, 30.0)),
+        "max_attempts": draw.randint(2, 8) if rock is None else ROCK_ATTEMPTS,
+        "rate_limit_rest": draw.choice((None, None, 900.0)),
+    }
+
+
+# ------------------------------------------------------------------ what breaks
+
+
+def _troubles(draw: random.Random, seconds: float, names: list[str]) -> Iterator[Trouble]:
+    if not names:
+        return
+    kinds = (*TROUBLES, *LINK_TROUBLES, *MOMENTS)
+    for _ in range(round(seconds / HOUR * draw.uniform(*TROUBLES_PER_HOUR))):
+        at, what = draw.uniform(0, seconds), draw.choice(kinds)
+        lasts = 0.0 if what in MOMENTS else draw.choice((5.0, 60.0, 600.0)) * draw.uniform(0.5, 3)
+        yield Trouble(at, min(at + lasts, seconds), draw.choice(names), what)
+
+
+def _interventions(
+    draw: random.Random, seconds: float, providers: tuple[PlannedProvider, ...], shaky: list[str]
+) -> list[Intervention]:
+    """Every actor may be killed; what is reconfigured or replaced is not the one nothing happens to."""
+    hours = seconds / HOUR
+
+    def some(what: str, per_hour: float, whom: tuple[str, ...]) -> Iterator[Intervention]:
+        for _ in range(round(hours * per_hour)):
+            yield Intervention(draw.uniform(0, seconds), what, draw.choice(whom), draw.randint(0, 60))
+
+    actors = ("registry", "keys", "workers", "health", *(provider.name for provider in providers))
+    planned = [
+        *some("kill", draw.uniform(*KILLS_PER_HOUR), actors),
+        *some("reload", 0.1, tuple(shaky)),
+        *some("replace", 0.1, tuple(shaky)),
+        *some("check", 0.2, ("",)),
+    ]
+    if draw.random() < STORMS:
+        at, who = draw.uniform(0, seconds), draw.choice(actors)
+        planned += [Intervention(at + 0.3 * place, "kill", who, 0) for place in range(draw.randint(4, 10))]
+    return sorted(planned, key=lambda intervention: intervention.at)
+
+
+# ------------------------------------------------------------------ who asks
+
+
+def _calls(
+    draw: random.Random, seconds: float, providers: tuple[PlannedProvider, ...], troubles: tuple[Trouble, ...]
+) -> list[PlannedCall]:
+    """Calls come in bursts, and most of the bursts come while something is broken: that is when things go wrong."""
+    many = round(seconds / HOUR * draw.uniform(*CALLS_PER_HOUR))
+    moments: list[float] = []
+    while len(moments) < many:
+        start = draw.uniform(0, seconds)
+        if troubles and draw.random() < 0.7:
+            trouble = draw.choice(troubles)
+            start = draw.uniform(trouble.at, min(trouble.until, trouble.at + 60))
+        spread = draw.choice((0.0, BURST_SECONDS))
+        moments += [max(0.0, start + draw.uniform(-1, spread)) for _ in range(draw.randint(1, 12))]
+    return [_call(draw, number, at, providers) for number, at in enumerate(sorted(moments[:many]), 1)]
+
+
+def _call(draw: random.Random, number: int, at: float, providers: tuple[PlannedProvider, ...]) -> PlannedCall:
+    options: dict[str, Any] = {}
+    if draw.random() < 0.15:
+        options["hedge_after"] = draw.choice((0.5, 3.0))
+    if draw.random() < 0.2:
+        options["first_token_timeout"] = draw.choice((2.0, 10.0))
+    if draw.random() < 0.1:
+        options["worker"] = draw.choice(providers).name
+    elif draw.random() < 0.1:
+        options["max_attempts"] = draw.randint(1, 3)
+    return PlannedCall(
+        number=number,
+        at=at,
+        how=draw.choice(("complete", "complete", "raise", "restart", "continue", "buffer")),
+        options=options,
+        deadline=draw.choice((None, None, None, draw.uniform(0, 5), draw.uniform(0, 60))),
+        leaves_after=draw.randint(0, 8) if draw.random() < 0.1 else None,
+        pause=draw.choice((0.0, 0.0, 0.0, 0.5)),
+        rounds=draw.choice((0, 0, draw.randint(0, 40))),
+    )

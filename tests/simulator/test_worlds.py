@@ -1,0 +1,291 @@
+"""Whole lives: the same seed is the same life, the laws hold in it, and they would notice if they did not."""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Iterable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from at_rest import gateway
+
+from cortex_trio import Attempt, CortexError, Failure, FailureKind
+from cortex_trio.__main__ import main
+from cortex_trio.cli.screen import Screen
+from cortex_trio.cli.simulate import _tell, seeds_from
+from cortex_trio.failures import InvalidRequest
+from cortex_trio.otp import MaxRestartsExceeded
+from cortex_trio.simulator import Behaviour, open_simulator
+from cortex_trio.simulator.world import laws
+from cortex_trio.simulator.world.campaign import Summary, Verdict, judge
+from cortex_trio.simulator.world.chronicle import Chronicle
+from cortex_trio.simulator.world.life import live
+from cortex_trio.simulator.world.people import Called
+from cortex_trio.simulator.world.picture import picture
+from cortex_trio.simulator.world.plan import PlannedCall, PlannedProvider, plan_of
+from cortex_trio.simulator.world.upstream import Upstream, prompt_of, story_of
+
+HOURS = 3.0
+SEEDS = range(8)
+REPLAY = "from cortex_trio.simulator.world.life import live; print(live(3, 2).digest)"
+
+
+# ------------------------------------------------------------------ one seed, one life
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_law_is_broken(seed: int) -> None:
+    seen = live(seed, HOURS)
+    assert seen.broken == []
+    assert seen.calls
+
+
+def test_a_seed_lives_the_same_life_byte_for_byte() -> None:
+    first, second = live(3, HOURS, keep=True), live(3, HOURS, keep=True)
+    assert first.lines == second.lines
+    assert first.digest == second.digest != live(4, HOURS).digest
+
+
+def test_another_process_with_another_hash_seed_lives_it_as_well() -> None:
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", REPLAY],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert digests == {f"{live(3, 2).digest}\n"}
+
+
+def test_a_gateway_whose_actor_is_killed_again_and_again_gives_up_loudly() -> None:
+    seed = next(seed for seed in range(200) if _killed_at_once(seed) > 6)
+    seen = live(seed, HOURS)
+    assert isinstance(seen.gave_up, MaxRestartsExceeded)
+    assert seen.broken == []
+
+
+def _killed_at_once(seed: int) -> int:
+    kills = [step.at for step in plan_of(seed, HOURS).interventions if step.what == "kill"]
+    return max((sum(at <= other <= at + 5 for other in kills) for at in kills), default=0)
+
+
+def test_plans_hold_some_of_everything() -> None:
+    plans = [plan_of(seed, 24) for seed in range(40)]
+    assert len({trouble.what for plan in plans for trouble in plan.troubles}) > 20
+    assert {step.what for plan in plans for step in plan.interventions} == {
+        "kill",
+        "reload",
+        "replace",
+        "check",
+    }
+    assert {plan.config["strategy"] for plan in plans} >= {"priority", "fastest", "random"}
+    for plan in plans:
+        hurt = {trouble.who for trouble in plan.troubles}
+        assert plan.rock not in hurt
+
+
+# ------------------------------------------------------------------ the laws notice
+
+CALL = PlannedCall(
+    number=5, at=1.0, how="complete", options={}, deadline=None, leaves_after=None, pause=0.0, rounds=0
+)
+
+
+def called(**seen: Any) -> Called:
+    whole: dict[str, Any] = {"outcome": "whole", "shown": story_of(5), "started": 1.0, "ended": 2.0}
+    return Called(CALL, **{**whole, **seen})
+
+
+@pytest.mark.parametrize(
+    ("seen", "complaint"),
+    [
+        (called(shown=story_of(5)[:-1]), "a whole answer that is not"),
+        (called(shown=story_of(5) * 2), "not the beginning"),
+        (called(shown=story_of(6)), "not the beginning"),
+        (called(outcome="interrupted", shown="Story 5: wordless"), "not the beginning"),
+        (called(outcome="crashed", error=KeyError("oops")), "no type of ours"),
+        (called(offsets_fit=False), "out of order"),
+        (called(ended_once=False), "out of order"),
+        (called(ended=700.0), "took 699"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_call_that_breaks_a_law_is_noticed(seen: Called, complaint: str) -> None:
+    assert list(laws.broken_by_call(called())) == []
+    assert any(complaint in broken for broken in laws.broken_by_call(seen))
+
+
+def test_a_call_that_could_have_been_served_is_missed() -> None:
+    plan = next(plan for seed in range(50) if (plan := plan_of(seed, 1)).rock is not None)
+    refused = called(outcome="refused", shown="")
+    assert list(laws.broken_by_refusing(refused, plan, []))
+    assert not list(laws.broken_by_refusing(refused, plan, [(1.5, "keys")]))
+    assert not list(laws.broken_by_refusing(refused, attrs.evolve(plan, rock=None), []))
+    assert not list(laws.broken_by_refusing(called(), plan, []))
+
+
+def attempt(worker: str = "openai-0", *, duration: float = 0.0, failure: Failure | None = None) -> Attempt:
+    return Attempt(1, worker, "openai", "m", "sk-***", failure, duration, None, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "other_key"), [(FailureKind.RATE_LIMIT, False), (FailureKind.OVERLOADED, True)]
+)
+async def test_asking_earlier_than_told_is_noticed(
+    autojump_clock: trio.testing.MockClock, kind: FailureKind, other_key: bool
+) -> None:
+    chronicle = Chronicle(0)
+    await trio.sleep(1)
+    chronicle.on_event(attempt(failure=Failure(kind, retry_after=10)))
+    chronicle.on_event(attempt("anthropic-1"))
+    chronicle.on_event(attempt())  # it was asked in the moment in which the hint came: nobody could know
+    await trio.sleep(5)
+    chronicle.on_event(attempt(duration=6))  # asked before
+    assert chronicle.broken == []
+    chronicle.on_event(attrs.evolve(attempt(), key="another") if other_key else attempt())
+    assert ["told to wait until 11" in broken for broken in chronicle.broken] == [True]
+    with chronicle.configuring("openai-0"):
+        chronicle.on_event(attempt())
+    await trio.sleep(1)
+    chronicle.on_event(attempt())
+    assert len(chronicle.broken) == 1
+
+
+async def test_what_a_gateway_holds_without_a_caller_is_noticed() -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="one two three", stall_after=1))
+        async with gateway(sim) as cortex:
+            assert list(laws.broken_at_a_moment(cortex, 0)) == []
+            async with cortex.chat("Hi"):
+                assert list(laws.broken_at_a_moment(cortex, 1)) == []
+                assert any("something is held" in broken for broken in laws.broken_at_a_moment(cortex, 0))
+            assert list(laws.broken_tree(cortex)) == []
+            cortex.actor("keys").kill()
+            seen: list[str] = []
+            while not seen:  # for some rounds of Trio's loop one actor is missing
+                await trio.lowlevel.checkpoint()
+                seen += laws.broken_tree(cortex)
+            assert "did not heal" in seen[0]
+
+
+async def test_a_ledger_that_is_not_what_the_providers_saw_is_noticed() -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text=story_of(5)))
+        chronicle = Chronicle(0)
+        async with gateway(sim, on_event=chronicle.on_event) as cortex:
+            reply = await cortex.complete(prompt_of(5))
+        chronicle.calls.append(called(attempts=reply.attempts))
+        assert list(laws.broken_ledger(chronicle, sim)) == []
+        chronicle.calls.append(called(attempts=[]))
+        assert any("not in the ledger" in broken for broken in laws.broken_ledger(chronicle, sim))
+        chronicle.calls[:] = [called(attempts=[*reply.attempts, *reply.attempts])]
+        assert any("never asked" in broken for broken in laws.broken_ledger(chronicle, sim))
+
+
+async def test_what_is_open_at_the_end_is_noticed() -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai")
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        assert list(laws.broken_at_the_end(sim, tasks)) == []
+        assert sim.network is not None
+        host = provider.url.removeprefix("http://").partition("/")[0]
+        stream = await sim.network.connect_tcp(host, 80)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(list(laws.broken_at_the_end(sim, tasks))) == 2
+        await stream.aclose()
+
+
+def test_giving_up_is_right_only_after_many_kills_at_once() -> None:
+    def kills(times: Iterable[float]) -> list[tuple[float, str]]:
+        return [(at, "keys") for at in times]
+
+    assert not laws.may_give_up(kills(range(0, 100, 2)))
+    assert not laws.may_give_up(kills([0, 1, 2, 3, 4]))
+    assert laws.may_give_up(kills([0, 1, 2, 3, 4, 5]))
+
+
+# ------------------------------------------------------------------ a provider of the world
+
+
+async def test_a_quota_is_a_bucket_for_each_key(autojump_clock: trio.testing.MockClock) -> None:
+    noted: Counter[str] = Counter()
+    planned = PlannedProvider("openai", "openai", (), 1, 0.0, 3.0, 0.0, {})
+    upstream = Upstream(planned, lambda what: noted.update([what]))
+    async with open_simulator() as sim:
+        sim.add("openai", upstream.answer).api_keys = ("sk-one-key", "sk-another-key")
+        async with gateway(sim) as cortex:
+            replies = [await cortex.complete(prompt_of(number)) for number in range(6)]
+            assert [reply.text for reply in replies] == [story_of(number) for number in range(6)]
+            with trio.move_on_after(0.1), pytest.raises(CortexError):
+                await cortex.complete(prompt_of(7), max_attempts=2)
+            assert noted["quota exceeded"] == 2
+            await trio.sleep(21)
+            assert (await cortex.complete(prompt_of(8))).text == story_of(8)
+
+
+# ------------------------------------------------------------------ the picture and the command
+
+
+def test_the_picture_shows_a_lane_for_each_worker_and_the_same_for_the_same_seed() -> None:
+    seen = live(3, HOURS)
+    drawn = picture(seen, HOURS)
+    root = ElementTree.fromstring(drawn)
+    words = [element.text for element in root.iter() if element.text]
+    assert set(seen.lanes) < set(words)
+    assert {mark.what for mark in seen.marks if mark.until} <= set(words)
+    assert drawn == picture(live(3, HOURS), HOURS)
+
+
+def test_simulate_tells_what_it_injected_and_keeps_one_life(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace, timeline = tmp_path / "life.txt", tmp_path / "life.svg"
+    command = ["simulate", "--seeds", "3..4", "--hours", "1", "--processes", "2"]
+    assert main([*command, "--trace", str(trace), "--timeline", str(timeline)]) == 0
+    out = capsys.readouterr().out
+    assert "2 lives of 1 hours: 2 simulated hours" in out
+    assert "No law was broken." in out
+    assert "attempt" in trace.read_text(encoding="utf-8")
+    assert ElementTree.parse(timeline).getroot().tag.endswith("svg")
+
+
+def test_a_life_in_which_a_law_was_broken_says_how_to_replay_it() -> None:
+    good = judge(3, 0.5)
+    summary, out = Summary(), StringIO()
+    summary.add(good)
+    summary.add(attrs.evolve(good, seed=17, broken=("at 3.000 s: something doubled",)))
+    _tell(Screen(out, colours=False), summary, 0.5, 1.0, 1)
+    assert "at 3.000 s: something doubled" in out.getvalue()
+    assert "cortex-trio simulate --seeds 17 --hours 0.5 --trace life.txt" in out.getvalue()
+    assert "No law was broken." not in out.getvalue()
+
+
+def test_a_verdict_adds_up() -> None:
+    verdict: Verdict = judge(3, 0.5)
+    summary = Summary()
+    summary.add(verdict)
+    summary.add(verdict)
+    assert summary.outcomes.total() == 2 * verdict.outcomes.total() > 0
+    assert (summary.lives, summary.requests) == (2, 2 * verdict.requests)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("7", [7]), ("2..4", [2, 3, 4]), ("1,5..6, 9", [1, 5, 6, 9]), ("3,3", [3])]
+)
+def test_seeds_are_numbers_and_ranges(text: str, seeds: list[int]) -> None:
+    assert list(seeds_from(text)) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "x", "1..", "5..1", "0..99999999"])
+def test_other_seeds_are_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="--seeds"):
+        seeds_from(text)
