@@ -12,10 +12,13 @@ import attrs
 
 from ..events import WireEvent
 from ..messages import ChatRequest
-from .codec import HttpRequest, json_post
+from .codec import HttpRequest, Unsupported, json_post
 from .cohere_decode import CohereDecoder, decode_whole
 from .cohere_encode import chat_body
 from .lists import listed, model_names, vectors
+
+MOST_TEXTS = 96
+"""To embed in one request."""
 
 
 @attrs.frozen
@@ -37,7 +40,12 @@ class CohereChat:
     def encode_embed(
         self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
     ) -> HttpRequest:
-        """`input_type` must be given on this wire; search_document is the one made for texts to keep."""
+        """`input_type` must be given on this wire; search_document is the one made for texts to keep.
+
+        Raises Unsupported for more texts than one request takes.
+        """
+        if len(texts) > MOST_TEXTS:
+            raise Unsupported(f"more than {MOST_TEXTS} texts at once", provider)
         size = {} if dimensions is None else {"output_dimension": dimensions}
         fixed = {"input_type": "search_document", "embedding_types": ["float"]}
         body = {"model": model, "texts": list(texts), **fixed, **size}

@@ -14,10 +14,13 @@ import attrs
 
 from ..events import WireEvent
 from ..messages import ChatRequest
-from .codec import HttpRequest, json_post
+from .codec import HttpRequest, Unsupported, json_post
 from .gemini_decode import GeminiDecoder, decode_whole
 from .gemini_encode import chat_body
 from .lists import listed, member, model_names, vectors
+
+MOST_TEXTS = 100
+"""To embed in one request."""
 
 
 @attrs.frozen
@@ -45,6 +48,8 @@ class Gemini:
     def encode_embed(
         self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
     ) -> HttpRequest:
+        if len(texts) > MOST_TEXTS:
+            raise Unsupported(f"more than {MOST_TEXTS} texts at once", provider)
         size = {} if dimensions is None else {"outputDimensionality": dimensions}
         requests = [
             {"model": _resource(model), "content": {"parts": [{"text": text}]}, **size} for text in texts

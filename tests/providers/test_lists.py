@@ -74,6 +74,16 @@ async def test_a_server_without_a_default_for_embeddings_is_told_the_model(autoj
         assert [request.body["model"] for request in server.requests] == ["embed-1"]
 
 
+async def test_more_texts_than_one_takes_go_to_who_takes_them(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        cohere, gemini, openai = sim.add("cohere"), sim.add("gemini"), sim.add("openai")
+        async with gateway(sim) as cortex:
+            assert len(await cortex.embed(["a"] * 96)) == 96
+            assert len(await cortex.embed(["a"] * 97)) == 97
+            assert len(await cortex.embed(["a"] * 101)) == 101
+        assert [len(provider.requests) for provider in (cohere, gemini, openai)] == [1, 1, 1]
+
+
 async def test_a_wire_without_embeddings_has_none_under_any_name(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         without = sim.add("anthropic", models=["embed-1"])
