@@ -71,10 +71,24 @@ def test_never_more_than_half_are_out_on_suspicion(workers: int, most: int) -> N
     assert sum(not state.breaker.admits(0.0) for state in states) == most
 
 
-def test_one_that_may_be_tried_again_makes_room_for_another() -> None:
+def test_one_that_is_on_trial_makes_room_for_another_only_once_it_has_served() -> None:
     states = [state_of("a"), state_of("b")]
-    table = WorkerTable.of(states)
+    table, breaker = WorkerTable.of(states), states[0].breaker
     for _ in range(IN_A_ROW):
-        states[0].breaker.record(Verdict.FAILED, 0.0, may_open=table.may_eject(states[0], 0.0))
+        breaker.record(Verdict.FAILED, 0.0, may_open=table.may_eject(states[0], 0.0))
     assert not table.may_eject(states[1], 4.9)
+    breaker.record(Verdict.SERVED, 5.0, trial=breaker.take(5.0))
     assert table.may_eject(states[1], 5.0)
+
+
+def test_failed_trials_never_leave_more_than_half_out() -> None:
+    states = [state_of(name) for name in "abcd"]
+    table = WorkerTable.of(states)
+    for now in range(200):
+        for state in states:
+            if state.breaker.admits(now):
+                trial = state.breaker.take(now)
+                state.breaker.record(
+                    Verdict.FAILED, now, trial=trial, may_open=not trial and table.may_eject(state, now)
+                )
+        assert sum(not state.breaker.admits(now) for state in states) <= 2
