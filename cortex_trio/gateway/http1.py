@@ -1,0 +1,253 @@
+"""HTTP/1.1 as a client reads it: bytes of one answer to a head and a body. No I/O, no clock, no policy.
+
+Why not h11: it is well kept and does more than a client that sends whole requests needs; it takes as long for one
+piece of a stream as everything else between the socket and the user together (`docs/performance.md`). What is
+accepted here is what h11 accepts, held by a test that asks h11 about the same bytes.
+https://www.rfc-editor.org/rfc/rfc9112
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import final
+
+import attrs
+
+HEAD_LIMIT = 100 * 1024
+"""Bytes of a head, or of a trailer; httpcore allows as many. No provider sends a tenth."""
+CHUNK_LINE_LIMIT = 4096
+"""Bytes of a chunk's size with its extensions, which nobody uses."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (?:[ \t]|[^\x00\s])*)?")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?)[ \t]*")
+_FOLDED = re.compile(rb"\r?\n[ \t]+")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\x00]*)?\r\n")
+_WITHOUT_BODY = (204, 304)
+
+
+class BadAnswer(Exception):
+    """What the server sent is no HTTP, or more of it than anybody can mean."""
+
+
+class BrokenOff(Exception):
+    """The connection ended inside the answer."""
+
+
+@final
+@attrs.frozen
+class Head:
+    """Status and headers, names in lower case, in the order in which they came."""
+
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...]
+    minor_version: int = 1
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """One value a name; those of a repeated name are joined, as the RFC has it."""
+        headers: dict[str, str] = {}
+        for name, value in self.fields:
+            key, text = name.decode("ascii"), value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        return headers
+
+    def values(self, name: bytes) -> list[bytes]:
+        """What the fields called `name` list, in lower case, without the commas."""
+        listed = [value for known, value in self.fields if known == name]
+        return [item.strip().lower() for value in listed for item in value.split(b",")]
+
+
+@final
+class AnswerReader:
+    """Reads one answer. Feed it what the socket gives; `head` is there as soon as it is whole.
+
+    `done`: the body is whole. `reusable`, once done: the connection may carry the next request.
+    """
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._buffer = bytearray()  # of a head, a trailer or a chunk's size that has not ended yet
+        self._searched = 0  # bytes of it in which the end of the head is not
+        self._informed = 0  # bytes of the 1xx answers that came before
+        self._read: _Step = (
+            AnswerReader._read_head
+        )  # not bound: a reader must not be a cycle for the collector
+        self._left = 0  # bytes of the body, or of its chunk, that are still to come
+        self._at_chunk_end = False  # the line end after a chunk's data is due
+        self.head: Head | None = None
+        self.done = False
+        self.reusable = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes, give those that are of the body. Raises BadAnswer."""
+        return self._read(self, data)
+
+    def finish(self) -> None:
+        """The connection has ended. Raises BrokenOff if the answer has not."""
+        if not self.done and self._read is not AnswerReader._read_until_close:
+            raise BrokenOff("the server hung up in the middle of the answer")
+        self.done = True
+
+    # -------------------------------------------------------------- head
+
+    def _read_head(self, data: bytes) -> bytes:
+        block, rest = self._take_block(data)
+        if block is None:
+            return b""
+        head = _parse_head(block)
+        if head.status < 200:
+            self._informed += len(block)
+            if head.status == 101 or self._informed > HEAD_LIMIT:
+                raise BadAnswer(f"an answer {head.status} nobody asked for")
+            return self._read_head(rest)
+        self.head = head
+        self._frame(head)
+        return self._read(self, rest) if rest or self.done else b""
+
+    def _take_block(self, data: bytes) -> tuple[bytes | None, bytes]:
+        """The lines up to an empty one, and what follows it; None while that has not come."""
+        self._buffer += data
+        end = _end_of_block(self._buffer, max(0, self._searched - 2))
+        if (end or len(self._buffer)) > HEAD_LIMIT:
+            raise BadAnswer(f"headers of more than {HEAD_LIMIT:,} bytes")
+        if not end:
+            self._searched = len(self._buffer)
+            return None, b""
+        block, rest = bytes(self._buffer[:end]), bytes(self._buffer[end:])
+        self._buffer, self._searched = bytearray(), 0
+        return block, rest
+
+    def _frame(self, head: Head) -> None:
+        """How the body is delimited: RFC 9112, section 6.3."""
+        codings, lengths = head.values(b"transfer-encoding"), set(head.values(b"content-length"))
+        self.reusable = head.minor_version >= 1 and b"close" not in head.values(b"connection")
+        if self._method == "HEAD" or head.status in _WITHOUT_BODY:
+            self._read = AnswerReader._read_nothing
+            self.done = True
+        elif codings:
+            if codings != [b"chunked"]:
+                raise BadAnswer("a transfer-encoding other than chunked")
+            self.reusable = self.reusable and not lengths  # both at once: an attempt to confuse somebody
+            self._read = AnswerReader._read_chunks
+        elif lengths:
+            length = lengths.pop()
+            if lengths or not _LENGTH.fullmatch(length):
+                raise BadAnswer("a content-length that is no number, or two of them")
+            self._left = int(length)
+            self._read = AnswerReader._read_length
+            self.done = not self._left
+        else:
+            self._read = AnswerReader._read_until_close
+            self.reusable = False
+
+    # -------------------------------------------------------------- body
+
+    def _read_nothing(self, data: bytes) -> bytes:
+        """After the end: what comes now was not asked for, and belongs to no answer."""
+        self.reusable = self.reusable and not data
+        return b""
+
+    def _read_length(self, data: bytes) -> bytes:
+        body = data[: self._left]
+        self._left -= len(body)
+        if not self._left:
+            self._end(data[len(body) :])
+        return body
+
+    def _read_until_close(self, data: bytes) -> bytes:
+        return data
+
+    def _read_chunks(self, data: bytes) -> bytes:
+        if self._buffer:
+            data = bytes(self._buffer) + data
+            self._buffer = bytearray()
+        pieces: list[bytes] = []
+        at, size = 0, len(data)
+        while at < size:
+            if self._left:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                self._at_chunk_end = not self._left
+            elif self._at_chunk_end:
+                if size - at < 2 and data[at:] == b"\r":
+                    break
+                if not data.startswith(b"\r\n", at):
+                    raise BadAnswer("a chunk that is longer than it said")
+                at += 2
+                self._at_chunk_end = False
+            elif line := _CHUNK.match(data, at):
+                at = line.end()
+                self._left = int(line[1], 16)
+                if not self._left:
+                    self._read = AnswerReader._read_trailer
+                    self._buffer += b"\n"  # so that a trailer without fields is an empty line, too
+                    self._read_trailer(data[at:])
+                    return b"".join(pieces)
+            else:
+                if size - at > CHUNK_LINE_LIMIT or b"\n" in data[at:]:
+                    raise BadAnswer("a chunk without a size")
+                break
+        self._buffer += data[at:]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_trailer(self, data: bytes) -> bytes:
+        """Fields after the last chunk, nearly always none. They are checked and forgotten."""
+        block, rest = self._take_block(data)
+        if block is not None:
+            _parse_fields(block)
+            self._end(rest)
+        return b""
+
+    def _end(self, rest: bytes) -> None:
+        self.done = True
+        self._read = AnswerReader._read_nothing
+        self._read_nothing(rest)
+
+
+_Step = Callable[[AnswerReader, bytes], bytes]
+
+
+def _end_of_block(data: bytearray, start: int) -> int:
+    """Where the first empty line ends; 0 if there is none. A bare LF ends a line, too (RFC 9112, section 2.2)."""
+    ends = [at + len(mark) for mark in (b"\n\r\n", b"\n\n") if (at := data.find(mark, start)) >= 0]
+    return min(ends, default=0)
+
+
+def _parse_head(block: bytes) -> Head:
+    line, _, rest = block.partition(b"\n")
+    status_line = _STATUS_LINE.fullmatch(line.removesuffix(b"\r"))
+    if status_line is None:
+        raise BadAnswer("the answer is not HTTP")
+    return Head(int(status_line[2]), _parse_fields(rest), int(status_line[1]))
+
+
+def _parse_fields(block: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    if block.startswith((b" ", b"\t")):
+        raise BadAnswer("a header that continues none")
+    if b"\n " in block or b"\n\t" in block:
+        block = _FOLDED.sub(b" ", block)
+    return tuple(
+        _parse_field(line.removesuffix(b"\r")) for line in block.split(b"\n") if line not in (b"", b"\r")
+    )
+
+
+def _parse_field(line: bytes) -> tuple[bytes, bytes]:
+    field = _FIELD.fullmatch(line)
+    if field is None:
+        raise BadAnswer("a line among the headers that is no header")
+    return field[1].lower(), field[2]
+
+
+def request_head(method: str, target: str, fields: Iterable[tuple[str, str]]) -> bytes:
+    """The head of a request, up to where the fields that differ each time may follow; no empty line yet.
+
+    Raises ValueError for what would end a line: a header must not become two.
+    """
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
+    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
+        raise ValueError("a line end inside a header")
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
