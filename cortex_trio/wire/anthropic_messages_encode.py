@@ -1,7 +1,7 @@
 """Turns a ChatRequest into the body of a Messages request. Which model takes which option, the server knows.
 
-The rules of the conversation, each of them a 400 if broken: text blocks are not blank; roles alternate, so
-neighbours of one role are merged; tool results stand first in the user turn after their calls; an
+The rules of the conversation, each of them a 400 if broken: text blocks are not blank; the user speaks first; roles
+alternate, so neighbours of one role are merged; tool results stand first in the user turn after their calls; an
 assistant turn at the end (a prefill) has no trailing white space; ids of calls are unique; `max_tokens` is there.
 """
 
@@ -25,11 +25,14 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, arguments_object, may_replay, titled, with_documents
+from .history import CallIds, arguments_object, asked_by_user, may_replay, titled, with_documents
 from .options import stops, tool_choice, within
 
 DEFAULT_MAX_TOKENS = 4096
 """The wire requires a number; every model since 2024 allows this one."""
+
+GREETED = "."
+"""What the user says before an assistant that speaks first, as in many a chat window: the least that is legal."""
 
 LEAST_BUDGET = 1024
 """Tokens of thinking; fewer are a 400."""
@@ -45,7 +48,7 @@ Block = dict[str, Any]
 
 def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]:
     """The body; raises Unsupported or InvalidRequest for what this wire cannot say."""
-    leading, conversation = _split_system(request.messages)
+    leading, conversation = _split_system(asked_by_user(request.messages))
     turns = _Turns(request, provider, model).of(with_documents(conversation, request.documents))
     body = {
         "model": model,
@@ -162,6 +165,8 @@ class _Turns:
             if turn["role"] == "user":
                 turn["content"].sort(key=lambda block: block["type"] != "tool_result")  # stable
         _strip_prefill(turns)
+        if turns and turns[0]["role"] == "assistant":
+            turns.insert(0, {"role": "user", "content": [{"type": "text", "text": GREETED}]})
         return turns
 
     def _block(self, part: Part) -> Block | None:

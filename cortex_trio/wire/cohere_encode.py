@@ -28,7 +28,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, may_replay, titled
+from .history import CallIds, asked_by_user, may_replay, titled
 from .options import stops, tool_choice, within
 
 Json = dict[str, Any]
@@ -43,7 +43,7 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
 
     Raises Unsupported for what has no name here, InvalidRequest for a tool_choice that is no tool.
     """
-    messages = _asking(request.messages)
+    messages = _asking(asked_by_user(request.messages))
     tools = _tools(request)
     documents = _documents(request.documents, messages)
     optional = {

@@ -28,7 +28,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, arguments_object, may_replay, titled, with_documents
+from .history import CallIds, arguments_object, asked_by_user, may_replay, titled, with_documents
 from .options import stops, tool_choice
 
 Json = dict[str, Any]
@@ -60,7 +60,7 @@ _DATA_URL = re.compile(r"data:(?P<media_type>[^;,]+);base64,(?P<data>.*)", re.DO
 
 def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
     """Return the body, holding only what the caller set. Raises InvalidRequest; Unsupported for a reasoning effort."""
-    system, messages = _split_system(request.messages)
+    system, messages = _split_system(asked_by_user(request.messages))
     messages = with_documents(messages, request.documents)
     tools = [_declaration(tool) for tool in request.tools or ()]
     body = {

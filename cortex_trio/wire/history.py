@@ -28,6 +28,13 @@ def with_documents(messages: Sequence[Message], documents: Sequence[Document] | 
     return (Message("user", tuple(documents)), *messages)
 
 
+def asked_by_user(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages; a last one of role system is said by the user, for wires on which someone must ask."""
+    if not messages or messages[-1].role != "system":
+        return messages
+    return (*messages[:-1], Message("user", messages[-1].content))
+
+
 def titled(document: Document) -> str:
     """A document as plain text, for wires that have no documents."""
     return f"{document.title}\n\n{document.text}" if document.title else document.text

@@ -17,7 +17,18 @@ from conversation import (
 )
 
 from cortex_trio import Cortex
-from cortex_trio.messages import ChatRequest, Image, Message, ToolCall, ToolResult, user
+from cortex_trio.messages import (
+    ChatRequest,
+    Image,
+    Message,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    assistant,
+    system,
+    user,
+)
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 from cortex_trio.simulator.speak.speaker import Asked, Declined
@@ -150,3 +161,46 @@ def test_what_a_model_thought_goes_back_to_it_as_it_came_and_to_nobody_else(name
             accepted(stranger, http)
             assert b"Look it up." not in (http.body or b"")
             assert b"c2lnbmVk" not in (http.body or b"")
+
+
+ODD = {
+    "only a system message": (system("⟦text 1⟧"),),
+    "a system message last": (user("⟦text 1⟧"), assistant("⟦text 2⟧"), system("⟦text 3⟧")),
+    "a greeting first": (assistant("⟦text 1⟧"), user("⟦text 2⟧")),
+    "a greeting after the system": (system("⟦text 1⟧"), assistant("⟦text 2⟧"), user("⟦text 3⟧")),
+    "two questions": (user("⟦text 1⟧"), user("⟦text 2⟧")),
+    "two answers": (user("⟦text 1⟧"), assistant("⟦text 2⟧"), assistant("⟦text 3⟧"), user("⟦text 4⟧")),
+    "an empty answer": (user("⟦text 1⟧"), assistant(""), user("⟦text 2⟧")),
+    "blanks": (system(" "), user("\n", Text("⟦text 1⟧"), " "), assistant(" "), user("⟦text 2⟧")),
+    "only another's thoughts": (
+        user("⟦text 1⟧"),
+        assistant(Reasoning("⟦thought 2⟧", "c2ln", origin="somebody/else")),
+        user("⟦text 3⟧"),
+    ),
+    "an image alone": (user(Image(data="⟦image 1⟧".encode(), media_type="image/png")),),
+    "a call without a word": (
+        user("⟦text 1⟧"),
+        assistant(ToolCall("", "now", "")),
+        Message("tool", (ToolResult("", "⟦result 2⟧"),)),
+    ),
+    "a result without a word": (
+        user("⟦text 1⟧"),
+        assistant(ToolCall("c", "now", "null")),
+        Message("tool", (ToolResult("c", ""),)),
+    ),
+    "a question beside the result": (
+        user("⟦text 1⟧"),
+        assistant(ToolCall("c", "now", "{}")),
+        user(ToolResult("c", "⟦result 2⟧"), "⟦text 3⟧"),
+    ),
+}
+"""Conversations as real programs hold them, each legal with some provider or other."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("what", ODD)
+def test_an_odd_conversation_is_made_legal_and_loses_nothing(name: str, what: str) -> None:
+    for speaker in SPEAKERS_OF[name]:
+        http = speaker.encode(ChatRequest(messages=ODD[what], tools=TOOLS))
+        accepted(speaker, http)
+        assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(ODD[what], speaker))

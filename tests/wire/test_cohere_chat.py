@@ -611,7 +611,7 @@ def test_images_go_by_url_or_as_data_urls() -> None:
 )
 def test_parts_a_role_cannot_hold_are_refused(message: Message) -> None:
     with pytest.raises(Unsupported, match=message.role):
-        encoded(user("Hi"), message)
+        encoded(user("Hi"), message, user("And?"))
 
 
 def test_results_follow_their_calls_and_their_images_follow_the_last_of_them() -> None:

@@ -7,8 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_trio.failures import InvalidRequest
-from cortex_trio.messages import Document, Message, Reasoning, Text, ToolCall, ToolResult, assistant, user
-from cortex_trio.wire.history import CallIds, arguments_object, may_replay, titled, with_documents
+from cortex_trio.messages import (
+    Document,
+    Message,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    assistant,
+    system,
+    user,
+)
+from cortex_trio.wire.history import (
+    CallIds,
+    arguments_object,
+    asked_by_user,
+    may_replay,
+    titled,
+    with_documents,
+)
 
 LEGAL = re.compile(r"[a-z0-9_]{1,8}")
 
@@ -87,3 +104,10 @@ def test_arguments_are_an_object_or_an_error_that_names_the_call() -> None:
     for broken in ('{"x": ', "[1]", "[" * 100_000):
         with pytest.raises(InvalidRequest, match="'f' \\(id 'a'\\) are none"):
             arguments_object(ToolCall("a", "f", broken), "p")
+
+
+def test_what_the_system_says_last_is_asked_by_the_user() -> None:
+    ends = (user("Hi"), system("Be brief."))
+    assert asked_by_user(ends) == (user("Hi"), user("Be brief."))
+    assert asked_by_user((system("Be brief."), user("Hi"))) == (system("Be brief."), user("Hi"))
+    assert asked_by_user(()) == ()
