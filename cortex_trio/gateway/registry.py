@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import attrs
 
 from ..otp import AlreadyRegistered, GenServer, Reject
+from .breaker import BreakerState
 from .worker import WorkerState
 
 
@@ -28,8 +29,12 @@ class WorkerTable:
         return cls({state.name: state for state in states})
 
     def may_eject(self, candidate: WorkerState, now: float) -> bool:
-        """Never eject more than half the pool on passive evidence: a fault of ours looks like everybody's."""
-        ejected = sum(not s.breaker.admits(now) for s in self.workers.values() if s is not candidate)
+        """Never eject more than half the pool on passive evidence: a fault of ours looks like everybody's.
+
+        One that is half-open counts as ejected: a failed trial opens it again without asking.
+        """
+        others = [state for state in self.workers.values() if state is not candidate]
+        ejected = sum(state.breaker.state(now) is not BreakerState.CLOSED for state in others)
         return 2 * (ejected + 1) <= len(self.workers)
 
 

@@ -1,0 +1,143 @@
+"""When everything fails at once: an outage stays an outage, and does not become a storm of our own making."""
+
+import random
+from itertools import pairwise
+
+import pytest
+import trio
+from at_rest import gateway, worker_of
+
+from cortex_trio import Cortex, CortexError
+from cortex_trio.failures import FailureKind
+from cortex_trio.gateway.breaker import WINDOW_CALLS, BreakerState
+from cortex_trio.gateway.retries import BUDGET_MOST, BUDGET_PER_SECOND, BUDGET_SHARE
+from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
+
+GOOD = Behaviour(text="An answer.")
+
+
+def ejected(cortex: Cortex) -> float:
+    """The share of the pool that no request would be sent to, or only one on trial."""
+    states, now = cortex._runtime.table.workers.values(), trio.current_time()
+    return sum(state.breaker.state(now) is not BreakerState.CLOSED for state in states) / len(states)
+
+
+def a_pool(sim: Simulator, size: int, *script: object) -> None:
+    for number in range(size):
+        sim.add(f"openai-{number}", *script, provider="openai")  # type: ignore[arg-type]
+
+
+async def outcome_of(cortex: Cortex, **options: object) -> str:
+    try:
+        return (await cortex.complete("Hi", **options)).text
+    except CortexError as error:
+        return type(error).__name__
+
+
+async def test_s23_two_hundred_workers_flap_and_no_request_is_lost(autojump_clock: object) -> None:
+    """Each is down for half of its time, in turns of its own; somebody can always serve."""
+    draw = random.Random(23)
+    most_ejected = 0.0
+
+    def flapping() -> object:
+        phase, period = draw.uniform(0, 60), draw.uniform(5, 60)
+        ways = (
+            Behaviour(status=503),
+            Behaviour(status=500),
+            Behaviour(reset_after=0),
+            Behaviour(silent=True),
+        )
+        way = draw.choice(ways)
+        return lambda request: way if (request.when + phase) % period < period / 2 else GOOD
+
+    async with open_simulator() as sim:
+        for number in range(200):
+            sim.add(f"worker-{number}", flapping(), provider="openai")  # type: ignore[arg-type]
+        workers = {name: worker_of(provider, timeout=2.0) for name, provider in sim.providers.items()}
+        async with gateway(sim, workers, strategy="random", max_attempts=8) as cortex:
+            outcomes: list[str] = []
+
+            async def ask(at: float) -> None:
+                nonlocal most_ejected
+                await trio.sleep(at)
+                outcomes.append(await outcome_of(cortex))
+                most_ejected = max(most_ejected, ejected(cortex))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(300):
+                    nursery.start_soon(ask, draw.uniform(0, 60))
+            for state in cortex._runtime.table.workers.values():
+                assert len(state.breaker._calls) <= WINDOW_CALLS
+                assert not state.permits
+        lost = [outcome for outcome in outcomes if outcome != GOOD.text]
+        assert len(lost) <= 4, "eight in a row may all be down, once in two hundred and fifty-six"
+        assert most_ejected <= 0.5
+        asked = sum(len(provider.requests) for provider in sim.providers.values())
+        assert asked <= 300 * 3
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 7, 10])
+async def test_never_more_than_half_of_a_pool_is_ejected(size: int, autojump_clock: object) -> None:
+    """Not when all fail at once, not over time, not when trials fail."""
+    async with open_simulator() as sim:
+        a_pool(sim, size, Behaviour(error=FailureKind.OVERLOADED))
+        async with gateway(sim, strategy="round_robin") as cortex:
+            for _ in range(200):
+                await outcome_of(cortex)
+                await trio.testing.wait_all_tasks_blocked()
+                assert ejected(cortex) <= 0.5
+                await trio.sleep(0.5)
+            assert ejected(cortex) > 0, "half may be, and half are"
+
+
+async def test_a_retry_storm_cannot_exceed_the_budget(autojump_clock: object) -> None:
+    """A thousand calls at once at a pool that fails: retries of the same worker come out of one bucket."""
+    calls, seconds = 1_000, 20.0
+
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(error=FailureKind.SERVER))
+        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+            for number in range(calls):
+                nursery.start_soon(later, number * seconds / calls, cortex)
+        sent = len(sim["openai"].requests)
+    retries = sent - calls
+    assert 0 < retries <= BUDGET_MOST + BUDGET_SHARE * calls + BUDGET_PER_SECOND * (seconds + 1)
+
+
+async def later(seconds: float, cortex: Cortex) -> None:
+    await trio.sleep(seconds)
+    assert await outcome_of(cortex) != GOOD.text
+
+
+async def test_an_outage_of_all_costs_each_worker_little(autojump_clock: object) -> None:
+    """Four workers that name a time, for ten minutes: they are asked once in that time, however many call."""
+    async with open_simulator() as sim:
+        a_pool(sim, 4, Behaviour(error=FailureKind.OVERLOADED, retry_after=30))
+        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+            for number in range(1_200):
+                nursery.start_soon(later, number / 2, cortex)
+        latest = max(request.when for provider in sim.providers.values() for request in provider.requests)
+        for provider in sim.providers.values():
+            waves = {request.when for request in provider.requests}
+            assert all(b - a >= 30 - 1e-6 for a, b in pairwise(sorted(waves)))
+        assert latest >= 600
+
+
+async def test_all_are_back_within_thirty_seconds_of_the_end_of_an_outage(autojump_clock: object) -> None:
+    over = 90.0
+
+    def outage(request: SimRequest) -> Behaviour:
+        return Behaviour(status=503) if request.when < over else GOOD
+
+    async with open_simulator() as sim:
+        a_pool(sim, 4, outage)
+        async with gateway(sim, strategy="round_robin", health_check_interval=30.0) as cortex:
+            while trio.current_time() < over + 32:
+                await outcome_of(cortex)
+                await trio.sleep(1)
+            before = {name: len(provider.requests) for name, provider in sim.providers.items()}
+            for _ in range(8):
+                assert await outcome_of(cortex) == GOOD.text
+            after = {name: len(provider.requests) for name, provider in sim.providers.items()}
+            assert all(after[name] == before[name] + 2 for name in before)
+            assert ejected(cortex) == 0
