@@ -40,7 +40,7 @@ from .jobs import ChatJob, EmbedJob, without_unable
 from .keys import KeyManager, KeyRing
 from .options import CallOptions, Chat, chat_from, positive, texts_from
 from .registry import WorkerRegistry, WorkerTable
-from .runtime import Runtime
+from .runtime import Retired, Runtime
 from .selection import Wanted, explain
 from .status import HealthStatus, WorkerInfo, health_status, worker_info
 from .stream import ChatStream
@@ -82,7 +82,8 @@ async def open_cortex(
             nursery.cancel_scope.cancel()
     finally:
         states = list(runtime.table.workers.values())
-        for connections in [*(state.connections for state in states), *runtime.retired]:
+        retired = [old.connections for old in runtime.retired]
+        for connections in [*(state.connections for state in states), *retired]:
             await connections.aclose()
 
 
@@ -333,8 +334,12 @@ class Cortex:
         connections = _connections(config, self._make_transport)
         await patiently(self._runtime.keys, KeyManager.set_keys, name, config.api_keys)
         await patiently(state.ref, Worker.reconfigure, config, connections)
-        self._runtime.retired.append(before)
+        over = [old for old in self._runtime.retired if old.is_over]
+        going = [old for old in self._runtime.retired if not old.is_over]
+        self._runtime.retired = [*going, Retired(before, frozenset(state.permits))]
         await before.retire()
+        for old in over:
+            await old.connections.aclose()
 
     async def remove_worker(self, name: str, *, drain: float = 30.0) -> None:
         """Takes it out of selection at once, lets its streams end for up to `drain` seconds. Unknown name: KeyError."""

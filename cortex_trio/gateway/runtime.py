@@ -19,12 +19,24 @@ from .retries import RetryBudget
 from .selection import Selected, Wanted, select
 from .status import status_of
 from .transport import Connections
-from .worker import Worker, WorkerState
+from .worker import Permit, Worker, WorkerState
 
 log = logging.getLogger("cortex_trio")
 
 if TYPE_CHECKING:
     from .health import HealthMonitor
+
+
+@attrs.frozen
+class Retired:
+    """Connections that a reload replaced, and the requests that were under way on them."""
+
+    connections: Connections
+    permits: frozenset[Permit]
+
+    @property
+    def is_over(self) -> bool:
+        return all(permit.settled for permit in self.permits)
 
 
 @attrs.define(eq=False)
@@ -41,7 +53,7 @@ class Runtime:
     workers: Ref[DynamicSupervisor] = attrs.field(factory=lambda: Ref("workers"))
     health: Ref[HealthMonitor] = attrs.field(factory=lambda: Ref("health"))
     budget: RetryBudget = attrs.field(factory=RetryBudget)
-    retired: list[Connections] = attrs.field(factory=list)  # replaced by a reload; closed with the gateway
+    retired: list[Retired] = attrs.field(factory=list)  # closed by a later reload, or with the gateway
     turn: int = 0  # requests so far; what round robin goes by
     # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
