@@ -8,13 +8,14 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from exam_stage import GOOD, RESCUE, Stage
+from exam_stage import DIALECTS, GOOD, RESCUE, Stage, virtual_stages
 
 from cortex_trio import CortexError, FailureKind, ProviderError
 from cortex_trio.simulator import Behaviour
 
 # ------------------------------------------------------------------ S22: an error body that echoes the key
 
+WITH_KEYS = [dialect for dialect in DIALECTS if dialect != "ollama"]
 KEYS = {
     "of a known shape": "sk-proj-Zq83hfbQWm2pXkVvT9sLr4eY",
     "of no known shape": "Zq83hfbQWm2pXkVvT9sLr4eYc7Nd1uJg",
@@ -55,12 +56,11 @@ def exposed(error: BaseException) -> Iterator[str]:
 
 @pytest.mark.parametrize("shape", KEYS)
 @pytest.mark.parametrize("how", echoes(""))
+@pytest.mark.parametrize("virtual", virtual_stages(*WITH_KEYS), indirect=True)
 async def test_s22_an_echoed_key_appears_nowhere(
     virtual: Stage, how: str, shape: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = KEYS[shape]
-    if virtual.dialect == "ollama":
-        pytest.skip("it has no key")
     caplog.set_level(logging.DEBUG)
     virtual.primary(echoes(key)[how], api_keys=[key])
     events: list[object] = []
@@ -140,11 +140,12 @@ async def test_s28_the_fallback_serves_whatever_the_primary_sends(virtual: Stage
 
 
 @pytest.mark.parametrize(
+    "virtual", virtual_stages("openai", "gemini", "ollama"), indirect=True
+)  # each framing
+@pytest.mark.parametrize(
     "monster", ["a line of 10 MB in small pieces", "a gzip bomb", "a JSON body of 20 MB"]
 )
 async def test_s28_memory_stays_bounded(virtual: Stage, monster: str) -> None:
-    if virtual.dialect not in ("openai", "ollama"):
-        pytest.skip("the framing is what bounds it, and these have the two there are")
     virtual.primary(monsters(virtual.dialect)[monster])
     async with virtual.gateway() as cortex:
         tracemalloc.start()

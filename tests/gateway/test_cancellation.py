@@ -102,7 +102,7 @@ async def test_a_request_that_is_cancelled_anywhere_leaves_nothing(
     async with open_simulator() as sim:
         provider = sim.add(dialect, GOOD)
         assert await walk(sim, run) > 10
-        assert len(provider.requests) > 5
+        assert len(provider.requests) > 3
 
 
 @pytest.mark.parametrize("run", [chat, complete], ids=lambda run: run.__name__)
