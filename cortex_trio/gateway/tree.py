@@ -65,7 +65,10 @@ def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
     """The child spec of one worker; its state is older than the child and outlives it."""
 
     async def register(state: WorkerState) -> None:
-        await patiently(runtime.registry, WorkerRegistry.register, state)
+        if (
+            runtime.table.workers.get(state.name) is not state
+        ):  # else it need not wait for one who waits for it
+            await patiently(runtime.registry, WorkerRegistry.register, state)
 
     def may_eject(state: WorkerState) -> bool:
         return runtime.table.may_eject(state, trio.current_time())

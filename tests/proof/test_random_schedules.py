@@ -10,7 +10,7 @@ import laws
 import pytest
 from play import play
 
-SCHEDULES = int(os.environ.get("CORTEX_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("CORTEX_SCHEDULES", "150"))
 ONE_SEED = os.environ.get("CORTEX_SEED")
 BATCH = 20
 

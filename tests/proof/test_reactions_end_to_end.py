@@ -233,3 +233,22 @@ async def test_whatever_the_primary_does_the_caller_gets_an_answer(
             for how in ("raise", "restart", "continue", "buffer"):
                 async with cortex.chat("Hi", on_interrupt=how) as answer:
                     assert (await answer.collect()).text == "Rescued."
+
+
+async def test_the_registry_and_all_workers_may_die_together_and_are_back_at_once(
+    autojump_clock: object,
+) -> None:
+    """A worker that is in the table already needs no registry to begin again: else one would wait for the other."""
+    async with open_simulator() as sim:
+        sim.add("primary", RESCUE, provider="openai")
+        async with gateway(sim) as cortex:
+            for rounds in range(40):
+                cortex.actor("workers").kill()
+                for _ in range(rounds):
+                    await trio.lowlevel.checkpoint()
+                cortex.actor("registry").kill()
+                killed = trio.current_time()
+                assert (await cortex.complete("Hi")).text == "Rescued."
+                await cortex.list_workers()
+                assert trio.current_time() - killed < 0.5, f"{rounds} rounds between the two"
+                await trio.sleep(10)
