@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, final
@@ -25,6 +26,7 @@ from ..wire.codec import Decoder, HttpRequest
 from .admission import Slips, give_back
 from .jobs import EmbedJob, Job
 from .keys import KeyManager
+from .pool import TooLate
 from .runtime import Runtime
 from .secrets import ApiKey
 from .selection import Candidate
@@ -124,7 +126,9 @@ class Upstream:
         with trio.move_on_at(self._first_token_deadline()) as scope:
             try:
                 connect = min(timers.connect, timers.first_token)
-                self._answer = await state.connections.send(self._http_request, key, connect_timeout=connect)
+                self._answer = await state.connections.send(
+                    self._http_request, key, connect_timeout=connect, watchdog=self._runtime.watchdog
+                )
                 if not 200 <= self._answer.status < 300:
                     raise self._failed(await self._classified(self._answer, key))
             except TransportFailed as error:
@@ -195,12 +199,12 @@ class Upstream:
     async def _read(self, deadline: float) -> tuple[bytes, Failure | None]:
         """The next bytes; b"" at the end, with the reason if it was no orderly one."""
         assert self._answer is not None
-        with trio.move_on_at(deadline):
-            try:
-                return await self._answer.receive(), None
-            except TransportFailed as error:
-                return b"", error.failure
-        return b"", self._too_late("stream")
+        try:
+            return await self._answer.receive(deadline), None
+        except TransportFailed as error:
+            return b"", error.failure
+        except TooLate:
+            return b"", self._too_late("stream")
 
     def _decode(self, data: bytes, broken: Failure | None) -> list[WireEvent]:
         """Bytes to events. A failure behind good events waits in `_broken` until those were handed on.
@@ -289,13 +293,10 @@ class Upstream:
                 await self._answer.aclose()
 
     async def _drain(self, answer: Answer) -> None:
-        read = 0
-        with trio.move_on_after(DRAIN_SECONDS):
-            try:
-                while read < DRAIN_BYTES and (data := await answer.receive()):
-                    read += len(data)
-            except TransportFailed:
-                pass  # the answer is whole; what breaks after it breaks nothing
+        read, deadline = 0, trio.current_time() + DRAIN_SECONDS
+        with suppress(TransportFailed, TooLate):  # the answer is whole; what breaks after it breaks nothing
+            while read < DRAIN_BYTES and (data := await answer.receive(deadline)):
+                read += len(data)
 
     def _settle(self) -> None:
         """Write what came of it on the slips, tell their keepers, and add the record to the ledger."""

@@ -77,6 +77,7 @@ async def open_cortex(
     runtime = Runtime(checked, WorkerTable.of(states), ring, Telemetry(on_event))
     try:
         async with open_flat_nursery() as nursery:
+            nursery.start_soon(runtime.watchdog.run)
             await nursery.start(_run_tree, runtime)
             yield Cortex(runtime, http_transport)
             nursery.cancel_scope.cancel()

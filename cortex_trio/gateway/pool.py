@@ -16,6 +16,7 @@ import trio
 
 from .http1 import AnswerReader, BrokenOff, Head
 from .sockets import Network, Origin, Socket
+from .watchdog import Watchdog
 
 KEEPALIVE_SECONDS = 30.0
 """Shorter than any provider's own: the one who closes first must not be the server."""
@@ -26,6 +27,10 @@ _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 class NothingCame(BrokenOff):
     """The connection ended before a byte of an answer."""
+
+
+class TooLate(Exception):
+    """Nothing came before the deadline. The connection may be closed already."""
 
 
 @attrs.frozen
@@ -59,12 +64,19 @@ class Pool:
         return sum(len(stack) for stack in self._idle.values())
 
     async def request(
-        self, origin: Origin, method: str, data: memoryview, *, connect_timeout: float = math.inf
+        self,
+        origin: Origin,
+        method: str,
+        data: memoryview,
+        *,
+        connect_timeout: float = math.inf,
+        watchdog: Watchdog | None = None,
     ) -> Exchange:
         """Send `data`, a whole request, and return its answer with the body still open: the caller closes it.
 
         What was sent over a kept connection that died before any byte of an answer is sent once more, over a
-        new one. Raises CannotConnect, http1.BrokenOff or http1.BadAnswer.
+        new one. `watchdog` sees to the deadlines of what is read. Raises CannotConnect, http1.BrokenOff or
+        http1.BadAnswer.
         """
         if self._slots:
             await self._slots.acquire()
@@ -72,19 +84,22 @@ class Pool:
             kept = await self._take_idle(origin)
             if kept is not None:
                 try:
-                    return await self._ask(kept, origin, method, data)
+                    return await self._ask(kept, origin, method, data, watchdog)
                 except NothingCame:
                     pass
             fresh = await self._network.connect(origin, connect_timeout)
-            return await self._ask(fresh, origin, method, data)
+            return await self._ask(fresh, origin, method, data, watchdog)
         except BaseException:
             self._free_slot()
             raise
 
-    async def _ask(self, socket: Socket, origin: Origin, method: str, data: memoryview) -> Exchange:
+    async def _ask(
+        self, socket: Socket, origin: Origin, method: str, data: memoryview, watchdog: Watchdog | None
+    ) -> Exchange:
         self._in_use.add(socket)
+        watches = watchdog is not None and watchdog.awake and socket.can_abort
         try:
-            exchange = Exchange(self, socket, origin, AnswerReader(method))
+            exchange = Exchange(self, socket, origin, AnswerReader(method), watchdog if watches else None)
             await exchange.begin(data)
             return exchange
         except BaseException:
@@ -142,12 +157,17 @@ class Exchange:
 
     head: Head
 
-    def __init__(self, pool: Pool, socket: Socket, origin: Origin, reader: AnswerReader) -> None:
+    def __init__(
+        self, pool: Pool, socket: Socket, origin: Origin, reader: AnswerReader, watchdog: Watchdog | None
+    ) -> None:
         self._pool = pool
         self._socket = socket
         self._origin = origin
         self._reader = reader
+        self._watchdog = watchdog
         self._ahead = b""  # of the body, came together with the head
+        self._aborted = False
+        self.deadline = math.inf
         self._closed = False
 
     async def begin(self, request: memoryview) -> None:
@@ -166,27 +186,48 @@ class Exchange:
             came = True
             self._ahead = reader.feed(data)
         self.head = reader.head
+        if self._watchdog is not None:
+            self._watchdog.watch(self)
 
-    async def receive(self) -> bytes:
-        """The next bytes of the body, b"" at its end. Raises http1.BrokenOff or http1.BadAnswer."""
+    async def receive(self, deadline: float = math.inf) -> bytes:
+        """The next bytes of the body, b"" at its end. Raises http1.BrokenOff, http1.BadAnswer or TooLate."""
         if self._ahead:
             ahead, self._ahead = self._ahead, b""
             return ahead
         reader = self._reader
         while not reader.done:
-            try:
-                data = await self._socket.receive_some()
-            except _BROKEN as error:
-                raise BrokenOff(str(error)) from error
+            data = await self._receive_some(deadline)
             if not data:
                 reader.finish()
             elif body := reader.feed(data):
                 return body
         return b""
 
+    async def _receive_some(self, deadline: float) -> bytes:
+        try:
+            if self._watchdog is None:
+                with trio.move_on_at(deadline):
+                    return await self._socket.receive_some()
+                raise TooLate
+            self._watchdog.expect(self, deadline)
+            return await self._socket.receive_some()
+        except _BROKEN as error:
+            if self._aborted:
+                raise TooLate from None
+            raise BrokenOff(str(error)) from error
+        finally:
+            self.deadline = math.inf
+
+    def abort(self) -> None:
+        """For `Watchdog`: the deadline has passed."""
+        self._aborted = True
+        self._socket.abort()
+
     async def aclose(self) -> None:
         """Give the connection back if the body was read to its end, close it otherwise. Never waits long."""
         if not self._closed:
             self._closed = True
+            if self._watchdog is not None:
+                self._watchdog.forget(self)
             reusable = self._reader.done and self._reader.reusable
             await self._pool.release(self._socket, self._origin, reusable=reusable)

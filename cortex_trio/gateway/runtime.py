@@ -19,6 +19,7 @@ from .retries import RetryBudget
 from .selection import Selected, Wanted, select
 from .status import status_of
 from .transport import Connections
+from .watchdog import Watchdog
 from .worker import Permit, Worker, WorkerState
 
 log = logging.getLogger("cortex_trio")
@@ -53,6 +54,7 @@ class Runtime:
     workers: Ref[DynamicSupervisor] = attrs.field(factory=lambda: Ref("workers"))
     health: Ref[HealthMonitor] = attrs.field(factory=lambda: Ref("health"))
     budget: RetryBudget = attrs.field(factory=RetryBudget)
+    watchdog: Watchdog = attrs.field(factory=Watchdog)
     retired: list[Retired] = attrs.field(factory=list)  # closed by a later reload, or with the gateway
     turn: int = 0  # requests so far; what round robin goes by
     # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.

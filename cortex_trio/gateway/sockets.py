@@ -53,8 +53,14 @@ class Socket(Protocol):
         """Whether a read would return at once. An idle connection where it would has been hung up."""
         ...
 
+    can_abort: bool  # without waiting
+
+    def abort(self) -> None:
+        """Close at once, which wakes whoever reads with an error. Only where `can_abort`."""
+        ...
+
     async def aclose(self) -> None:
-        """Close now; cancelled or not, never waits long. Whoever reads is woken with ClosedResourceError."""
+        """Close; cancelled or not, never waits long. Whoever reads is woken with an error."""
         ...
 
 
@@ -105,6 +111,8 @@ class TrioNetwork:
 class PlainSocket:
     """A TCP socket. It takes the descriptor out of trio's stream, whose recv would be one system call more."""
 
+    can_abort = True
+
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
@@ -134,15 +142,20 @@ class PlainSocket:
     def is_readable(self) -> bool:
         return _is_readable(self._socket.fileno())
 
-    async def aclose(self) -> None:
+    def abort(self) -> None:
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
+
+    async def aclose(self) -> None:
+        self.abort()
 
 
 @final
 class SecureSocket:
     """TLS. Its close says no goodbye: who leaves an answer early must not wait for a peer's full buffer."""
+
+    can_abort = True
 
     def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
@@ -155,6 +168,9 @@ class SecureSocket:
 
     def is_readable(self) -> bool:
         return _is_readable(self._stream.transport_stream.socket.fileno())
+
+    def abort(self) -> None:
+        self._stream.transport_stream.socket.close()
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)
@@ -196,6 +212,8 @@ class BackendNetwork:
 
 @final
 class BackendSocket:
+    can_abort = False
+
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
 
@@ -213,6 +231,9 @@ class BackendSocket:
 
     def is_readable(self) -> bool:
         return bool(self._stream.get_extra_info("is_readable"))
+
+    def abort(self) -> None:
+        raise NotImplementedError("a network backend can close only asynchronously")
 
     async def aclose(self) -> None:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):

@@ -24,9 +24,10 @@ from ..failures.kinds import Phase
 from ..wire.codec import HttpRequest
 from .config import WorkerConfig
 from .http1 import BadAnswer, BrokenOff, request_head
-from .pool import KEEPALIVE_SECONDS, Exchange, Pool
+from .pool import KEEPALIVE_SECONDS, Exchange, Pool, TooLate
 from .secrets import ApiKey
 from .sockets import CLOSE_SECONDS, BackendNetwork, CannotConnect, Network, Origin, TrioNetwork
+from .watchdog import Watchdog
 
 USER_AGENT = "cortex-trio"
 
@@ -55,8 +56,11 @@ class Answer(Protocol):
     status: int
     headers: Mapping[str, str]
 
-    async def receive(self) -> bytes:
-        """The next bytes of the body, b"" once at its end. Raises TransportFailed when the connection breaks."""
+    async def receive(self, deadline: float = math.inf) -> bytes:
+        """The next bytes of the body, b"" once at its end.
+
+        Raises TransportFailed when the connection breaks, TooLate when nothing came before `deadline` (Trio time).
+        """
         ...
 
     async def aclose(self) -> None:
@@ -85,25 +89,44 @@ class Connections:
         self._headers = {name.lower(): value for name, value in headers.items()}
         self.transport = transport if transport is not None else PooledTransport()
 
-    async def send(self, request: HttpRequest, key: ApiKey | None, *, connect_timeout: float) -> Answer:
-        """Send `request` and return its answer, body still open: the caller closes it. Raises TransportFailed."""
+    async def send(
+        self,
+        request: HttpRequest,
+        key: ApiKey | None,
+        *,
+        connect_timeout: float,
+        watchdog: Watchdog | None = None,
+    ) -> Answer:
+        """Send `request` and return its answer, body still open: the caller closes it. Raises TransportFailed.
+
+        With a `watchdog` the deadlines of `Answer.receive` are cheaper.
+        """
         headers = {**self._headers, **request.headers}
         if key is not None:
             headers[self._auth.header.lower()] = f"{self._auth.prefix}{key.reveal()}"
         try:
             if isinstance(self.transport, PooledTransport):
-                return await self._send_directly(self.transport.pool, request, headers, connect_timeout)
+                return await self._send_directly(
+                    self.transport.pool, request, headers, connect_timeout, watchdog
+                )
             return await self._send_by_httpx(self.transport, request, headers, connect_timeout)
         finally:
             del headers  # they hold the key, and a traceback with locals would show it
 
     async def _send_directly(
-        self, pool: Pool, request: HttpRequest, headers: Mapping[str, str], connect_timeout: float
+        self,
+        pool: Pool,
+        request: HttpRequest,
+        headers: Mapping[str, str],
+        connect_timeout: float,
+        watchdog: Watchdog | None,
     ) -> Answer:
         target = f"{self._path}{request.path}"
         data = _request_bytes(request.method, target, headers, request.body)
         try:
-            exchange = await pool.request(self._origin, request.method, data, connect_timeout=connect_timeout)
+            exchange = await pool.request(
+                self._origin, request.method, data, connect_timeout=connect_timeout, watchdog=watchdog
+            )
         except (CannotConnect, BrokenOff, BadAnswer) as error:
             raise TransportFailed(_failure(error, "headers")) from error
         finally:
@@ -173,9 +196,9 @@ class _PooledAnswer:
         self.headers = exchange.head.headers
         self._exchange = exchange
 
-    async def receive(self) -> bytes:
+    async def receive(self, deadline: float = math.inf) -> bytes:
         try:
-            return await self._exchange.receive()
+            return await self._exchange.receive(deadline)
         except (BrokenOff, BadAnswer) as error:
             raise TransportFailed(_failure(error, "stream")) from error
 
@@ -191,14 +214,16 @@ class _HttpxAnswer:
         self._stream = stream
         self._chunks = stream.__aiter__()
 
-    async def receive(self) -> bytes:
+    async def receive(self, deadline: float = math.inf) -> bytes:
         try:
-            async for data in self._chunks:
-                if data:
-                    return data
+            with trio.move_on_at(deadline):
+                async for data in self._chunks:
+                    if data:
+                        return data
+                return b""
         except httpx.HTTPError as error:
             raise TransportFailed(_httpx_failure(error, "stream")) from error
-        return b""
+        raise TooLate
 
     async def aclose(self) -> None:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):

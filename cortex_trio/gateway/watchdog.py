@@ -1,0 +1,63 @@
+"""Ends reads that wait too long: one task for all of them, in place of a cancel scope around each.
+
+Every piece of every stream has its deadline, and nearly every deadline passes unused. A cancel scope to enter and
+leave is a third of what a piece costs (`docs/performance.md`, "deadlines"); here it is one comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, final
+
+import trio
+
+
+class Watched(Protocol):
+    """Something a task waits in. `deadline` is Trio time, infinity while nobody waits."""
+
+    deadline: float
+
+    def abort(self) -> None:
+        """The deadline has passed: wake the waiting task with an error. Called once, must not raise."""
+        ...
+
+
+@final
+class Watchdog:
+    """Watches deadlines while `run` runs. Those that move ahead, as a stream's do, wake nobody."""
+
+    def __init__(self) -> None:
+        self.awake = False
+        self._watched: set[Watched] = set()
+        self._nap = trio.CancelScope()  # its deadline is never later than the earliest of those watched
+
+    def watch(self, watched: Watched) -> None:
+        """Keep an eye on `watched` from now on, until `forget`."""
+        self._watched.add(watched)
+
+    def forget(self, watched: Watched) -> None:
+        self._watched.discard(watched)
+
+    def expect(self, watched: Watched, deadline: float) -> None:
+        """`watched` begins to wait until `deadline`; whoever waits sets it back to infinity."""
+        watched.deadline = deadline
+        if deadline < self._nap.deadline:
+            self._nap.deadline = deadline
+
+    async def run(self) -> None:
+        """Run until cancelled. Wakes about once in the shortest time-out, however many streams there are."""
+        self.awake = True
+        try:
+            while True:
+                with trio.CancelScope(deadline=self._abort_late_ones()) as self._nap:
+                    await trio.sleep_forever()
+        finally:
+            self.awake = False
+
+    def _abort_late_ones(self) -> float:
+        """Return the earliest deadline that is still to come."""
+        now = trio.current_time()
+        for late in [watched for watched in self._watched if watched.deadline <= now]:
+            self._watched.discard(late)
+            late.abort()
+        return min((watched.deadline for watched in self._watched), default=math.inf)
