@@ -22,6 +22,7 @@ from ..messages import Document, Messages, Tool
 from ..otp import (
     ActorExited,
     AlreadyRegistered,
+    AlreadyStarted,
     DynamicSupervisor,
     NotFound,
     Ref,
@@ -301,6 +302,8 @@ class Cortex:
                 child = worker_child(runtime, state)
                 await patiently(runtime.workers, DynamicSupervisor.start_child, child)
                 return
+            except AlreadyStarted:
+                return  # by the next supervisor, which found it in the table after all
             except ActorExited as exited:
                 if not exited.started:
                     raise

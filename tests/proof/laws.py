@@ -19,6 +19,7 @@ from cortex_trio import (
     ToolCallDelta,
 )
 from cortex_trio.failures import FailureKind
+from cortex_trio.gateway.calls import PATIENCE_SECONDS
 from cortex_trio.gateway.plan import TRIES_PER_WORKER
 
 TOTAL_SECONDS = 600.0
@@ -115,8 +116,13 @@ def _was_certainly_sent(attempt: Attempt) -> bool:
 
 
 def nobody_is_asked_before_the_time_it_named(seen: Seen) -> None:
-    """What was said to somebody who had left already was heard by nobody."""
+    """What was said to somebody who had left already was heard by nobody.
+
+    One that was admitted before, and then had to wait for a KeyManager that was just killed, may be on its way.
+    """
+    killed = [step.at for step in seen.schedule.steps if (step.what, step.who) == ("kill", "keys")]
     for hint in seen.hints:
+        on_their_way = PATIENCE_SECONDS if hint.everybody and hint.at in killed else 0.0
         if (hint.at, hint.worker, hint.key) not in seen.heard:
             continue
         until = hint.until
@@ -128,7 +134,7 @@ def nobody_is_asked_before_the_time_it_named(seen: Seen) -> None:
             if sent.worker == hint.worker
             and sent.call is not None
             and (hint.everybody or sent.key == hint.key)
-            if hint.at < sent.when < until - 1e-6
+            if hint.at + on_their_way < sent.when < until - 1e-6
         ]
         assert not early, f"{hint} was not honoured: {early}"
 
