@@ -24,6 +24,9 @@ _EPOCH = (
     1e9  # a "duration" of more than 30 years is a point in time; of more than 30,000, one in milliseconds
 )
 
+LONGEST_SECONDS = 31 * 86_400.0
+"""Quotas are by the month at the longest; a header that names years must not take a worker out for good."""
+
 
 def parse_duration(text: str) -> float | None:
     """Return the seconds of a Go duration ("6m0s", "120ms", "1d2h") or of a bare number; None if it is neither."""
@@ -45,7 +48,7 @@ def retry_after(
     used where an absolute date came without a `Date` header to correct its skew by.
     """
     now = date_of(headers) or now
-    return _first(
+    said = _first(
         [
             _scaled(headers.get("retry-after-ms"), 1e-3),
             _delay_or_date(headers.get("retry-after"), now),
@@ -53,6 +56,7 @@ def retry_after(
             _from_empty_buckets(headers, now),
         ]
     )
+    return None if said is None else min(said, LONGEST_SECONDS)
 
 
 def reset_after(value: str, now: datetime | None) -> float | None:

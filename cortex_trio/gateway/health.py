@@ -26,6 +26,8 @@ from .worker import Checked, Worker, WorkerState
 Status = Literal["available", "unavailable", "quota_exceeded", "rate_limited"]
 
 JITTER = 0.1
+MOST_KEYS = 3
+"""Keys that are tried in one check, if one after the other is refused."""
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a health answer that are read: a list of models is long, but not that long."""
 
@@ -54,31 +56,59 @@ async def check_all(runtime: Runtime, *, only_quiet: bool = False) -> None:
                 state.ref.cast(Worker.refresh)
             elif not state.draining:
                 nursery.start_soon(check_worker, runtime, state)
+            if refused := _refused_keys(runtime, state):
+                nursery.start_soon(_probe, runtime, state, runtime.random.choice(refused))
     await patiently(runtime.registry, WorkerRegistry.health_checked)
 
 
 async def check_worker(runtime: Runtime, state: WorkerState) -> None:
-    """Ask one worker and tell its actor the verdict. A request that hangs is a verdict, too."""
-    key = free_key(runtime, state)
-    answer = await ask_free(state, state.kind.health, key, runtime.config.health_check_timeout)
-    failure = answer if isinstance(answer, Failure) else None
-    if isinstance(answer, bytes) and state.kind.health_lists_models:
-        failure = _model_is_missing(state, answer)
+    """Ask one worker and tell its actor the verdict. A request that hangs is a verdict, too.
+
+    A refused key is that key's trouble: the next one is tried before it is called the worker's.
+    """
+    failure: Failure | None = None
+    for key in _keys_to_try(runtime, state):
+        failure = await _probe(runtime, state, key)
+        if failure is None or failure.kind is not FailureKind.CREDENTIAL:
+            break
     verdict = health_of(failure)
     if verdict is not None:
         state.ref.cast(Worker.checked, Checked(*verdict, trio.current_time()))
+
+
+async def _probe(runtime: Runtime, state: WorkerState, key: ApiKey | None) -> Failure | None:
+    """One free request with `key`; the KeyManager is told what it proves of the key."""
+    answer = await ask_free(state, state.kind.health, key, runtime.config.health_check_timeout)
     if isinstance(answer, bytes):
         runtime.keys.cast(KeyManager.accept, state.name, key)
+        return _model_is_missing(state, answer) if state.kind.health_lists_models else None
+    if answer.kind is FailureKind.CREDENTIAL:
+        runtime.keys.cast(KeyManager.refuse, state.name, key)
+    return answer
 
 
 def free_key(runtime: Runtime, state: WorkerState) -> ApiKey | None:
-    """A key that is not resting: a probe need not repeat what a rest already says. If all rest, any of them."""
+    """A key that is not resting, if there is one."""
+    return _keys_to_try(runtime, state)[0]
+
+
+def _keys_to_try(runtime: Runtime, state: WorkerState) -> list[ApiKey | None]:
+    """Those that do not rest: a probe need not repeat what a rest already says. If all rest, any of them."""
     states = runtime.ring.states(state.name)
     now, model = trio.current_time(), state.models[0]
     free = [known.key for known in states if known.rest(model, now) is None]
-    if free:
-        return free[0]
-    return runtime.random.choice(states).key if states else None
+    if not free and states:
+        free = [runtime.random.choice(states).key]
+    return free[:MOST_KEYS] or [None]
+
+
+def _refused_keys(runtime: Runtime, state: WorkerState) -> list[ApiKey | None]:
+    """Keys that were not accepted, beside others that are: one of them gets another chance in each round."""
+    states = runtime.ring.states(state.name)
+    now, model = trio.current_time(), state.models[0]
+    rests = [(known.key, known.rest(model, now)) for known in states]
+    refused = [key for key, rest in rests if rest and rest.kind is FailureKind.CREDENTIAL]
+    return refused if len(refused) < len(states) else []
 
 
 async def ask_free(

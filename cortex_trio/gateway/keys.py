@@ -42,7 +42,7 @@ class KeyState:
 
     key: ApiKey | None
     rests: dict[str, Rests] = attrs.field(factory=dict)  # by model, ANY_MODEL for all
-    strikes: int = 0  # 429s without a hint in a row, or quota failures in a row
+    strikes: dict[Rest, int] = attrs.field(factory=dict)  # 429s without a hint, quota failures, each in a row
     usage_count: int = 0
     success_count: int = 0
     rate_limited_count: int = 0
@@ -77,7 +77,7 @@ class Lease:
     worker: str
     model: str
     state: KeyState | None = attrs.field(default=None, repr=False)  # None: nothing was lent (yet)
-    strikes: int = attrs.field(default=0, repr=False)  # the key's when it was lent
+    strikes: Mapping[Rest, int] = attrs.field(factory=dict, repr=False)  # the key's when it was lent
     settled: bool = False  # written once, by the borrower
     failure: Failure | None = None  # None with settled: it served, or nothing was learnt about the key
 
@@ -149,7 +149,7 @@ class KeyRing:
         state.usage_count += 1
         state.in_use += 1
         state.last_used = now
-        lease.state, lease.strikes = state, state.strikes
+        lease.state, lease.strikes = state, dict(state.strikes)
         self._leases.add(lease)
         return None
 
@@ -173,9 +173,9 @@ class KeyRing:
         return self._blocked(worker, model, now)
 
     def is_suspect(self, worker: str, model: str, now: float) -> bool:
-        """Every key rests, at least one of them on a guess of ours: to be asked when nobody else is left."""
-        states = self.states(worker)
-        return bool(states) and all(state.rest(model, now) for state in states)
+        """Every key rests, on a guess of ours at least one: to be asked when nobody else is left."""
+        rests = [state.rest(model, now) for state in self._keys.get(worker, ())]
+        return bool(rests) and all(rests) and any(rest and not rest.declared for rest in rests)
 
     def _blocked(self, worker: str, model: str, now: float) -> Blocked:
         rests = [rest for state in self._keys.get(worker, ()) if (rest := state.rest(model, now))]
@@ -191,35 +191,40 @@ class KeyRing:
         state.in_use -= 1
         if lease.failure is None:
             state.success_count += 1
-            state.strikes = 0
+            state.strikes.clear()
         else:
             self._learn(state, lease, lease.failure, now)
 
     def _learn(self, state: KeyState, lease: Lease, failure: Failure, now: float) -> None:
         """Let the key rest. Strikes go by those at the time of lending: what fails together failed once."""
-        model, declared = lease.model, True
-        match REACTIONS[failure.kind].rest:
+        model, declared, rest = lease.model, True, REACTIONS[failure.kind].rest
+        strikes = lease.strikes.get(rest, 0)
+        match rest:
             case Rest.KEY:
                 where, seconds = ANY_MODEL, math.inf
             case Rest.KEY_MODEL_FOR_GOOD:
                 where, seconds = model, math.inf
             case Rest.KEY_QUOTA:
-                doubled = min(QUOTA_REST[0] * 2.0**lease.strikes, QUOTA_REST[1])
+                doubled = min(QUOTA_REST[0] * 2.0**strikes, QUOTA_REST[1])
                 where, seconds = ANY_MODEL, failure.retry_after or doubled
-                state.strikes = max(state.strikes, lease.strikes + 1)
+                self._strike(state, rest, strikes)
             case Rest.KEY_MODEL:
                 state.rate_limited_count += 1
                 where, declared = model, failure.retry_after is not None
-                seconds = failure.retry_after if failure.retry_after is not None else self._guess(lease)
-                state.strikes = max(state.strikes, lease.strikes + (not declared))
+                seconds = failure.retry_after if failure.retry_after is not None else self._guess(strikes)
+                if not declared:
+                    self._strike(state, rest, strikes)
             case Rest.NOTHING | Rest.BREAKER | Rest.BREAKER_HALF | Rest.MODEL | Rest.PROVIDER:
                 return
         state.add(where, Rests(now + seconds, failure.kind, declared), now)
 
-    def _guess(self, lease: Lease) -> float:
+    def _guess(self, strikes: int) -> float:
         if self._rate_limit_rest is not None:
             return self._rate_limit_rest
-        return LADDER[min(lease.strikes, len(LADDER) - 1)]
+        return LADDER[min(strikes, len(LADDER) - 1)]
+
+    def _strike(self, state: KeyState, rest: Rest, strikes: int) -> None:
+        state.strikes[rest] = max(state.strikes.get(rest, 0), strikes + 1)
 
     def rest_key(self, lease: Lease, seconds: float, now: float) -> None:
         """A header said this key's bucket is empty: let it rest for the model before it is refused."""
@@ -236,6 +241,12 @@ class KeyRing:
         for state in self._keys.get(worker, ()):
             if state.key == key:
                 state.rests = {m: r for m, r in state.rests.items() if r.kind is not FailureKind.CREDENTIAL}
+
+    def refuse(self, worker: str, key: ApiKey | None, now: float) -> None:
+        """A free probe was not let in with `key`."""
+        for state in self._keys.get(worker, ()):
+            if state.key == key:
+                state.add(ANY_MODEL, Rests(math.inf, FailureKind.CREDENTIAL, True), now)
 
     def sweep(self, now: float) -> None:
         """Forget rests that are over, and settle leases whose report was lost with a dying KeyManager."""
@@ -286,6 +297,10 @@ class KeyManager(GenServer):
 
     async def accept(self, worker: str, key: ApiKey | None) -> None:
         self._ring.accept(worker, key)
+        self._changed(worker)
+
+    async def refuse(self, worker: str, key: ApiKey | None) -> None:
+        self._ring.refuse(worker, key, trio.current_time())
         self._changed(worker)
 
     async def set_keys(self, worker: str, keys: tuple[ApiKey, ...]) -> None:

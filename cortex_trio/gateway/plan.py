@@ -120,7 +120,8 @@ class Plan:
         if reaction.next_worker is NextWorker.LARGER:
             self._window = tried.candidate.state.context_window(tried.candidate.model) or 0
         self._committed = committed
-        self._over = reaction.next_worker is NextWorker.NO
+        again = failure.should_retry is True and tried.tries < TRIES_PER_WORKER
+        self._over = reaction.next_worker is NextWorker.NO and not again
 
     def lost(self) -> None:
         """One that was asked lost a race and was left: a request it was all the same."""
@@ -230,10 +231,13 @@ class Plan:
 
     def _same(self, failure: Failure) -> SameWorker:
         """The table's word on asking the same worker again, unless the provider itself had one."""
-        said = REACTIONS[failure.kind].same_worker
-        if failure.should_retry is False and said is not SameWorker.AFTER_HINT:
+        reaction = REACTIONS[failure.kind]
+        if failure.should_retry is False:
             return SameWorker.NEVER
-        return said
+        no_key_helps = reaction.next_key is NextKey.NO
+        if failure.should_retry is True and no_key_helps and reaction.same_worker is SameWorker.NEVER:
+            return SameWorker.ONCE
+        return reaction.same_worker
 
     def _pause(self) -> float:
         return backoff(self._retries, self._chance())

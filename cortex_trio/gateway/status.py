@@ -55,9 +55,8 @@ def status_of(state: WorkerState, ring: KeyRing, now: float) -> tuple[str, Failu
     refusal = state.refusal(model, now)
     busy = refusal is not None and refusal.kind is None and math.isfinite(refusal.until)
     if refusal is not None and not busy:  # who is busy is well
-        checked = state.checked
-        by_check = checked is not None and checked.kind is refusal.kind and math.isinf(refusal.until)
-        status = checked.status if by_check and checked else "unavailable"
+        by_check = state.checked is not None and refusal == state.unwell(now)
+        status = state.checked.status if by_check and state.checked else "unavailable"
         return status, refusal.kind, refusal.until
     blocked = ring.available(state.name, model, now)
     if blocked is not None:

@@ -24,6 +24,8 @@ from .transport import Connections
 
 LATENCY_WEIGHT = 0.3
 """Weight of the newest time to first token in the moving average."""
+CHECK_COUNTS_SECONDS = 120.0
+"""How long a bad health check keeps real traffic away when no other check follows."""
 SECOND_OPINION = 2
 """Keys, where there are as many, that must not find a model before the worker is believed not to have it."""
 MODELS_KNOWN = 1_000
@@ -146,9 +148,17 @@ class WorkerState:
         if not self.breaker.admits(now) and not self.has_news:
             until = max(now, self.breaker.reopens_at)
             return Refusal(f"is failing ({_said(self.last_failure)})", self.last_failure, until)
-        if self.checked and self.checked.status != "available" and self.checked.at >= self.last_served:
-            return Refusal(f"did not pass its health check ({_said(self.checked.kind)})", self.checked.kind)
-        return None
+        return self.unwell(now)
+
+    def unwell(self, now: float) -> Refusal | None:
+        """A bad health check keeps a worker from being asked until the next one, or until it is too old to count."""
+        checked = self.checked
+        if checked is None or checked.status == "available" or checked.at < self.last_served:
+            return None
+        if now >= checked.at + CHECK_COUNTS_SECONDS:
+            return None
+        said = f"did not pass its health check ({_said(checked.kind)})"
+        return Refusal(said, checked.kind, checked.at + CHECK_COUNTS_SECONDS)
 
 
 def _said(kind: FailureKind | None) -> str:

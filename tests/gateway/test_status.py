@@ -11,7 +11,7 @@ from cortex_trio.gateway.breaker import IN_A_ROW, Verdict
 from cortex_trio.gateway.keys import KeyRing, Lease
 from cortex_trio.gateway.status import health_status, worker_info
 from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import Checked, Permit, WorkerState
+from cortex_trio.gateway.worker import CHECK_COUNTS_SECONDS, Checked, Permit, WorkerState
 from cortex_trio.otp import Ref
 
 K = FailureKind
@@ -99,7 +99,7 @@ def test_one_key_that_works_is_enough() -> None:
 def test_a_bad_check_shows_as_it_was(status: str, kind: FailureKind) -> None:
     state = worker("a")
     state.checked = Checked(status, kind, 0.5)
-    assert shown(state) == (status, kind, None)
+    assert shown(state) == (status, kind, CHECK_COUNTS_SECONDS - 0.5), "it ends by itself"
     state.last_served = 0.6
     assert shown(state) == ("available", None, None)
 
