@@ -9,6 +9,7 @@ from .. import __version__
 from ..gateway.config import STRATEGIES
 from .chat import chat
 from .demo import demo
+from .exam import exam
 from .running import Command
 from .simulate import simulate
 from .status import status
@@ -17,6 +18,7 @@ COMMANDS: Mapping[str, Command] = {
     "demo": demo,
     "chat": chat,
     "status": status,
+    "exam": exam,
     "simulate": simulate,
 }
 
@@ -41,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     _add_demo(commands.add_parser("demo", help="see it at work: no keys, no network, some seconds"))
     _add_chat(commands.add_parser("chat", help="ask the providers you have"))
     _add_status(commands.add_parser("status", help="check every provider you have, free of charge"))
+    _add_exam(commands.add_parser("exam", help="sit the failover exam, or have another gateway sit it"))
     _add_simulate(
         commands.add_parser("simulate", help="live whole days in random worlds, and look for broken promises")
     )
@@ -70,6 +73,30 @@ def _add_status(status: argparse.ArgumentParser) -> None:
     status.description = "Check every worker now, with requests that cost nothing, and show how they are."
     status.add_argument("--json", action="store_true", help="print the whole health status as JSON")
     _add_no_color(status)
+
+
+def _add_exam(exam: argparse.ArgumentParser) -> None:
+    exam.description = (
+        "Play the thirty scenarios of the failover exam in every dialect, in virtual time, and print the scorecard. "
+        "With --base-url, play the first sixteen on another OpenAI-compatible gateway, in real time."
+    )
+    exam.add_argument("--only", metavar="S01,S08", help="some of the scenarios")
+    exam.add_argument("--base-url", metavar="URL", help="the gateway to examine, as its clients reach it")
+    exam.add_argument("--model", default="primary-model", help="what to ask it for (default: primary-model)")
+    exam.add_argument(
+        "--api-key", default="sk-exam", metavar="KEY", help="what to show it (default: sk-exam)"
+    )
+    exam.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="the time-out it has (default: 30)"
+    )
+    exam.add_argument(
+        "--ports",
+        type=int,
+        nargs=2,
+        metavar=("PRIMARY", "FALLBACK"),
+        help="of its upstreams (default: 9101 9102)",
+    )
+    _add_no_color(exam)
 
 
 def _add_simulate(simulate: argparse.ArgumentParser) -> None:

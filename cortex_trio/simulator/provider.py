@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -39,7 +40,7 @@ class SimulatedProvider:
         self.provider = provider
         self.speaker = speaker
         self.models: tuple[str, ...] = tuple(models)
-        self.api_keys: tuple[str, ...] = (f"sk-sim-{name}-0001",) if speaker.needs_key else ()
+        self.api_keys: tuple[str, ...] = (f"sk-sim-{_printable(name)}-0001",) if speaker.needs_key else ()
         """The keys its configuration is given."""
         self.valid_keys: set[str] | None = None
         """The only keys that are accepted; None: any."""
@@ -173,6 +174,11 @@ class SimulatedProvider:
 
     def _peek(self) -> Behaviour:
         return Behaviour() if callable(self._script) else self._script[min(self._step, len(self._script) - 1)]
+
+
+def _printable(name: str) -> str:
+    """A name as it may stand in a key: keys travel in a header."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name)
 
 
 def script_of(steps: Sequence[Behaviour | Callable[[SimRequest], Behaviour]]) -> Script:

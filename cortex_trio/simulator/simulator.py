@@ -40,10 +40,12 @@ class Simulator:
         *script: Behaviour | Callable[[SimRequest], Behaviour],
         provider: str | None = None,
         models: Sequence[str] | None = None,
+        port: int = 0,
     ) -> SimulatedProvider:
         """Start a provider; `provider` says whose dialect it speaks and defaults to `name`.
 
-        Raises ValueError for a name that is taken and a provider there is no dialect for.
+        `port` is the one it listens on, where there are sockets; 0: any that is free. Raises ValueError for a name
+        that is taken and a provider there is no dialect for, OSError for a port that is taken.
         """
         kind = provider or name
         if name in self._providers:
@@ -54,7 +56,7 @@ class Simulator:
         made = SimulatedProvider(
             name, kind, SPEAKERS[kind], script_of(script), models or defaults, self._stop
         )
-        made.url = self._open(made) + made.speaker.base_path
+        made.url = self._open(made, port) + made.speaker.base_path
         self._providers[name] = made
         return made
 
@@ -82,12 +84,12 @@ class Simulator:
         self.script_error = error
         self._nursery.cancel_scope.cancel()
 
-    def _open(self, provider: SimulatedProvider) -> str:
+    def _open(self, provider: SimulatedProvider, port: int) -> str:
         if self._network is not None:
             host = f"{_slug(provider.name)}-{len(self._providers) + 1}.sim"
             self._network.attach(host, provider)
             return f"http://{host}"
-        listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        listening = socket.create_server(("127.0.0.1", port), backlog=1024)
         port = listening.getsockname()[1]
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
         self._nursery.start_soon(partial(trio.serve_listeners, provider.serve_socket, [listener]))

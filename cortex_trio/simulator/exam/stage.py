@@ -1,0 +1,104 @@
+"""Where a scenario takes place: simulated providers, and a gateway that must leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import attrs
+import trio
+import trio.testing
+
+from ...gateway.config import Config, WorkerConfig
+from ...gateway.cortex import Cortex, open_cortex
+from ...messages import Tool, ToolCall
+from ..behaviour import Behaviour
+from ..leftovers import connected, leftovers
+from ..provider import SimulatedProvider
+from ..simulator import Simulator
+
+DIALECTS = ("openai", "groq", "xai", "anthropic", "gemini", "cohere", "ollama")
+GOOD = Behaviour(text="The whole answer, by the primary.")
+RESCUE = Behaviour(text="The whole answer, by the fallback.")
+SIXTY = " ".join(f"word{number}" for number in range(60))
+"""Sixty tokens, as the simulator cuts them."""
+FORTY = " ".join(SIXTY.split()[:40])
+CALL = ToolCall("call_1", "transfer", '{"amount": 100, "to": "Ada", "note": "rent for November"}')
+TRANSFER = Tool(
+    name="transfer",
+    description="Send money.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "amount": {"type": "integer"},
+            "to": {"type": "string"},
+            "note": {"type": "string"},
+        },
+    },
+)
+
+E = TypeVar("E", bound=BaseException)
+
+
+class NotPassed(Exception):
+    """Something that must happen did not; the message says what."""
+
+
+def check(holds: object, promise: str) -> None:
+    """Raise NotPassed with `promise` unless it holds."""
+    if not holds:
+        raise NotPassed(f"does not hold: {promise}")
+
+
+def equal(found: object, wanted: object, what: str) -> None:
+    """Raise NotPassed unless `found` is `wanted`."""
+    if found != wanted:
+        raise NotPassed(f"{what}: {found!r:.200}, not {wanted!r:.200}")
+
+
+async def failing(kind: type[E], make: Callable[[], Awaitable[object]]) -> E:
+    """Return the error of the type `kind` that must come out of `make()`."""
+    try:
+        await make()
+    except kind as error:
+        return error
+    raise NotPassed(f"no {kind.__name__} was raised")
+
+
+@attrs.define
+class Stage:
+    """One gateway's surroundings; `dialect` is the primary's."""
+
+    sim: Simulator
+    dialect: str
+    workers: dict[str, WorkerConfig] = attrs.field(factory=dict)
+
+    @property
+    def other(self) -> str:
+        """The fallback's dialect: another one."""
+        return "openai" if self.dialect == "anthropic" else "anthropic"
+
+    def add(self, name: str, *script: Any, dialect: str | None = None, **settings: Any) -> SimulatedProvider:
+        """Another provider and its worker, asked after those that are here; `settings` are WorkerConfig's."""
+        models = settings.pop("models", None)
+        provider = self.sim.add(name, *script, provider=dialect or self.dialect, models=models)
+        self.workers[name] = provider.worker(priority=len(self.workers), **settings)
+        return provider
+
+    def primary(self, *script: Any, **settings: Any) -> SimulatedProvider:
+        return self.add("primary", *script, **settings)
+
+    def fallback(self, *script: Any, **settings: Any) -> SimulatedProvider:
+        return self.add("fallback", *(script or (RESCUE,)), dialect=self.other, **settings)
+
+    @asynccontextmanager
+    async def gateway(self, **settings: Any) -> AsyncIterator[Cortex]:
+        """A gateway before those that were added; leaving it checks that nothing of a request is left."""
+        on_event = settings.pop("on_event", None)
+        config = Config(workers=self.workers, **{"health_check_interval": 0, **settings})
+        async with open_cortex(config, http_transport=self.sim.transport, on_event=on_event) as cortex:
+            yield cortex
+            await trio.testing.wait_all_tasks_blocked()
+            check(not leftovers(cortex), f"requests leave nothing behind ({leftovers(cortex)})")
+        check(not connected(self.sim), "a closed gateway leaves no connection open")

@@ -1,0 +1,178 @@
+"""The exam itself: it is passed, it notices what does not hold, and any gateway can sit it."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+from openai_front import open_front
+
+from cortex_trio import Config, open_cortex
+from cortex_trio.__main__ import main
+from cortex_trio.simulator import open_simulator
+from cortex_trio.simulator.exam.outside import (
+    FALLBACK_MODEL,
+    OUTSIDE,
+    PRIMARY_MODEL,
+    OutsideStage,
+    sit_outside,
+)
+from cortex_trio.simulator.exam.scenario import SCENARIOS, Scenario
+from cortex_trio.simulator.exam.scorecard import BENCH, all_scenarios, play, score, sit
+from cortex_trio.simulator.exam.stage import DIALECTS, RESCUE, Stage, check, equal, failing
+
+SECOND = 0.02
+TIMEOUT = 30 * SECOND
+
+
+# ------------------------------------------------------------------ from inside
+
+
+def test_there_are_thirty_scenarios() -> None:
+    assert [scenario.number for scenario in all_scenarios()] == [f"S{number:02}" for number in range(1, 31)]
+
+
+@pytest.mark.parametrize("number", sorted(SCENARIOS))
+def test_a_scenario_is_passed_in_every_dialect(number: str) -> None:
+    marks = list(sit([SCENARIOS[number]]))
+    assert [(mark.dialect, mark.problem) for mark in marks if not mark.is_passed] == []
+    assert len(marks) in (1, len(DIALECTS) - 1, len(DIALECTS))
+
+
+async def _does_not_hold(stage: Stage) -> None:
+    check(False, "pigs fly")
+
+
+async def _is_not_equal(stage: Stage) -> None:
+    equal(1, 2, "the number")
+
+
+async def _does_not_raise(stage: Stage) -> None:
+    async def calmly() -> None:
+        await trio.lowlevel.checkpoint()
+
+    await failing(KeyError, calmly)
+
+
+async def _crashes(stage: Stage) -> None:
+    raise RuntimeError("a bug in the gateway")
+
+
+async def _leaves_a_request_open(stage: Stage) -> None:
+    stage.primary()
+    kept = []
+    async with stage.gateway() as cortex:
+        kept.append(cortex.chat("Hi"))
+        await kept[0].__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("play_it", "problem"),
+    [
+        (_does_not_hold, "pigs fly"),
+        (_is_not_equal, "the number: 1, not 2"),
+        (_does_not_raise, "no KeyError was raised"),
+        (_crashes, "RuntimeError: a bug in the gateway"),
+        (_leaves_a_request_open, "requests leave nothing behind"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_does_not_hold_is_a_problem_and_no_crash(play_it: object, problem: str) -> None:
+    mark = play(Scenario("S99", "", "", play_it), "openai")  # type: ignore[arg-type]
+    assert problem in str(mark.problem)
+    assert not mark.is_passed
+
+
+def test_one_dialect_that_fails_is_a_scenario_that_fails() -> None:
+    marks = [
+        play(SCENARIOS[number], dialect) for number in ("S03", "S05") for dialect in ("openai", "ollama")
+    ]
+    assert score(marks, BENCH) == (2, 2)
+    assert score([attrs.evolve(marks[0], problem="no"), *marks[1:]], BENCH) == (1, 2)
+
+
+def test_the_command_prints_the_scorecard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["exam", "--only", "S03,s22"]) == 0
+    out = capsys.readouterr().out
+    assert [line.count("✓") for line in out.splitlines()[1:3]] == [7, 6]
+    assert "1 of 1 (FailoverBench's S01 to S16), 2 of 2 altogether; 13 plays in 7 dialects" in out
+
+
+def test_a_scenario_nobody_knows_is_refused() -> None:
+    assert main(["exam", "--only", "S31"]) == 2
+
+
+# ------------------------------------------------------------------ from outside
+
+
+@asynccontextmanager
+async def upstreams() -> AsyncIterator[OutsideStage]:
+    async with open_simulator(sockets=True) as sim:
+        primary = sim.add("primary", provider="openai_compatible", models=[PRIMARY_MODEL])
+        fallback = sim.add("fallback", provider="openai_compatible", models=[FALLBACK_MODEL])
+        yield OutsideStage(primary.url, primary, fallback, timeout=TIMEOUT, second=SECOND)
+
+
+async def test_this_gateway_behind_a_plain_http_server_passes_all_sixteen() -> None:
+    async with upstreams() as stage:
+        workers = {
+            provider.name: provider.worker(priority=place, timeout=TIMEOUT)
+            for place, provider in enumerate((stage.primary, stage.fallback))
+        }
+        config = Config(workers=workers, health_check_interval=0, idle_timeout=TIMEOUT / 2)
+        for scenario in OUTSIDE:
+            async with open_cortex(config) as cortex, open_front(cortex) as url:
+                stage.base_url = url
+                await stage.wait_until_up()
+                assert (scenario.number, await sit_outside(scenario, stage)) == (scenario.number, None)
+
+
+async def test_no_gateway_at_all_passes_only_what_needs_none() -> None:
+    async with upstreams() as stage:
+        problems = {scenario.number: await sit_outside(scenario, stage) for scenario in OUTSIDE}
+    passed = {number for number, problem in problems.items() if problem is None}
+    assert passed == {"S07", "S09", "S11", "S12", "S13"}
+    assert "passed off" in str(problems["S08"])
+    assert "malformed" in str(problems["S10"])
+
+
+async def test_an_answer_that_was_cut_and_is_passed_off_as_whole_is_noticed() -> None:
+    """A gateway of the kind there are many: it ends every stream as if it were whole."""
+    async with upstreams() as stage:
+
+        async def serve(stream: trio.SocketStream) -> None:
+            await stream.receive_some()
+            event = b'data: {"choices": [{"delta": {"content": "%s"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+            said = event % RESCUE.text[:20].encode()
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(
+                said
+            )
+            await stream.send_all(head + said)
+
+        async with trio.open_nursery() as nursery:
+            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, serve, [listener])
+            stage.base_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
+            for number in ("S08", "S09", "S10", "S14"):
+                scenario = next(one for one in OUTSIDE if one.number == number)
+                assert "passed off as" in str(await sit_outside(scenario, stage))
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_command_prints_where_to_point_the_gateway_and_what_came_of_it() -> None:
+    """The gateway is no gateway here: the primary itself, on a port that was free a moment ago."""
+    [probe, other] = [await trio.open_tcp_listeners(0, host="127.0.0.1") for _ in range(2)]
+    ports = [listeners[0].socket.getsockname()[1] for listeners in (probe, other)]
+    for listeners in (probe, other):
+        await listeners[0].aclose()
+    command = [sys.executable, "-m", "cortex_trio", "exam", "--base-url", f"http://127.0.0.1:{ports[0]}/v1"]
+    options = ["--only", "S02,S11", "--ports", *map(str, ports)]
+    with trio.fail_after(30):
+        ended = await trio.run_process([*command, *options], capture_stdout=True, check=False)
+    out = ended.stdout.decode()
+    assert f"http://127.0.0.1:{ports[1]}/v1   model fallback-model" in out
+    assert "no [DONE] after the finish reason" in out
+    assert "1 of 2" in out
+    assert ended.returncode == 1
