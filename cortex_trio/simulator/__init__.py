@@ -14,10 +14,16 @@ simulator   all of them, and the way in
 link        the way to it: slow, narrow, cut, half-open
 scene, perform, serve   how an answer becomes bytes
 network, pipe, channel  how bytes arrive, or do not
+chaos       bad weather for real sockets
+seeded      one seed, one run
+leftovers   nothing may be left behind
+world       whole lives in random worlds: `cortex-trio simulate`
+exam        the failover exam: `cortex-trio exam`
 speak       the providers' side of each dialect
 """
 
 from .behaviour import Behaviour
+from .chaos import ChaosProxy, Weather, open_chaos_proxy
 from .leftovers import connected, leftovers
 from .link import Link
 from .provider import SimulatedProvider
@@ -27,12 +33,15 @@ from .speak.speaker import SimRequest
 
 __all__ = [
     "Behaviour",
+    "ChaosProxy",
     "Link",
     "SimRequest",
     "SimulatedProvider",
     "Simulator",
+    "Weather",
     "connected",
     "leftovers",
+    "open_chaos_proxy",
     "open_simulator",
     "seeded",
 ]
