@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from .http1 import AnswerReader, BrokenOff, Head
-from .sockets import Network, Origin, Socket
+from .sockets import CannotConnect, Network, Origin, Socket
 from .watchdog import Watchdog
 
 KEEPALIVE_SECONDS = 30.0
@@ -52,6 +52,7 @@ class Pool:
         self._idle: defaultdict[Origin, deque[_Idle]] = defaultdict(deque)
         self._in_use: set[Socket] = set()
         self.retired = False
+        self._closed = False
 
     @property
     def in_use(self) -> int:
@@ -87,6 +88,8 @@ class Pool:
                     return await self._ask(kept, origin, method, data, watchdog)
                 except NothingCame:
                     pass
+            if self._closed:
+                raise CannotConnect("the connections of this worker were closed")
             fresh = await self._network.connect(origin, connect_timeout)
             return await self._ask(fresh, origin, method, data, watchdog)
         except BaseException:
@@ -145,7 +148,8 @@ class Pool:
                 await stack.pop().socket.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection; whoever still reads from one is told that it broke."""
+        """Close every connection and make no more; whoever still reads from one is told that it broke."""
+        self._closed = True
         await self.retire()
         for socket in list(self._in_use):
             await socket.aclose()

@@ -123,7 +123,7 @@ def nobody_is_asked_before_the_time_it_named(seen: Seen) -> None:
     killed = [step.at for step in seen.schedule.steps if (step.what, step.who) == ("kill", "keys")]
     for hint in seen.hints:
         on_their_way = PATIENCE_SECONDS if hint.everybody and hint.at in killed else 0.0
-        if (hint.at, hint.worker, hint.key) not in seen.heard:
+        if (hint.at, hint.worker, hint.key, hint.seconds) not in seen.heard:
             continue
         until = hint.until
         if hint.everybody and hint.at <= seen.reloads.get(hint.worker, -1.0):

@@ -52,13 +52,17 @@ class Called:
 
 @attrs.frozen
 class Hint:
-    """At `at` a provider said to stay away until `until`: the key it was asked with, or everybody."""
+    """At `at` a provider said to stay away for `seconds`: the key it was asked with, or everybody."""
 
     worker: str
     key: str | None  # masked
     everybody: bool
     at: float
-    until: float
+    seconds: float
+
+    @property
+    def until(self) -> float:
+        return self.at + self.seconds
 
 
 @attrs.frozen
@@ -78,9 +82,8 @@ class Seen:
     attempts: list[Attempt] = attrs.field(factory=list)
     hints: list[Hint] = attrs.field(factory=list)
     sent: list[Sent] = attrs.field(factory=list)
-    heard: set[tuple[float, str, str | None]] = attrs.field(
-        factory=set
-    )  # when a try ended with a hint, whose
+    heard: set[tuple[float, str, str | None, float]] = attrs.field(factory=set)
+    """When a try ended with a hint, the worker and the key it was, and the hint."""
     reloads: dict[str, float] = attrs.field(factory=dict)  # by worker, when it was last changed
     tree: str = ""
     workers: tuple[str, ...] = ()  # at the end
@@ -145,7 +148,7 @@ def _recorder(seen: Seen) -> Callable[[object], None]:
         if isinstance(event, Attempt):
             seen.attempts.append(event)
             if event.failure is not None and event.failure.retry_after is not None:
-                seen.heard.add((trio.current_time(), event.worker, event.key))
+                seen.heard.add((trio.current_time(), event.worker, event.key, event.failure.retry_after))
 
     return record
 
@@ -171,8 +174,7 @@ class _Script:
         if isinstance(behaviour.retry_after, int | float) and behaviour.error_after is None:
             everybody = behaviour.error in (FailureKind.OVERLOADED, FailureKind.SERVER)
             key, now = mask(request.key) if request.key else None, trio.current_time()
-            until = now + behaviour.retry_after
-            self._seen.hints.append(Hint(self._upstream.name, key, everybody, now, until))
+            self._seen.hints.append(Hint(self._upstream.name, key, everybody, now, behaviour.retry_after))
         return behaviour
 
     def _drawn(self, request: SimRequest) -> Behaviour:

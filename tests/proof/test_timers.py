@@ -349,3 +349,16 @@ async def test_a_worker_that_names_a_time_is_left_alone_for_all_of_it(autojump_c
             assert "asked to be left alone (overloaded)" in cortex.explain("Hi")
             await calls_every(cortex, 1, until=45)
         assert pauses(openai)[0] == pytest.approx(40.5, abs=0.6)
+
+
+async def test_a_worker_whose_time_to_drain_is_over_is_asked_no_more(autojump_clock: object) -> None:
+    """Also not over a new connection, for a request whose kept connection was closed under it."""
+    async with open_simulator() as sim:
+        leaves = sim.add("leaves", GOOD, Behaviour(silent=True), provider="openai")
+        sim.add("stays", GOOD, provider="openai")
+        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+            await cortex.complete("Hi")
+            nursery.start_soon(seconds_of_a_call, cortex)
+            await trio.sleep(1)
+            await cortex.remove_worker("leaves", drain=2)
+        assert len(leaves.requests) == 2
