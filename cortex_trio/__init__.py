@@ -48,6 +48,7 @@ from .failures import (
     ProviderError,
     StreamInterrupted,
 )
+from .failures.limits import Bucket
 from .gateway.config import Config, WorkerConfig
 from .gateway.cortex import Cortex, open_cortex
 from .gateway.secrets import ApiKey, api_keys_from
@@ -79,6 +80,7 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Auth",
+    "Bucket",
     "ChatStream",
     "CitationDelta",
     "Config",

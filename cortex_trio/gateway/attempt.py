@@ -301,6 +301,8 @@ class Upstream:
     def _settle(self) -> None:
         """Write what came of it on the slips, tell their keepers, and add the record to the ledger."""
         state = self.candidate.state
+        if self._answer is not None:
+            self._slips.permit.headers = self._answer.headers
         give_back(self._runtime, self._slips, self._failure, self._first_token_after)
         record = Attempt(
             number=self._number,

@@ -197,11 +197,22 @@ class Cortex:
         provider: str | None = None,
         dimensions: int | None = None,
     ) -> Sequence[Sequence[float]]:
-        """One vector per text, in order, with the same failover as `chat`. Raises as entering `chat` does."""
-        job = EmbedJob(texts_from(texts), positive("dimensions", dimensions, whole=True))
-        call = Call(self._runtime, job, Wanted(model, provider, embed=True), CallOptions())
-        async with aclosing(await call.open()) as upstream:
-            return next(event.vectors for event in upstream.held if isinstance(event, Vectors))
+        """One vector per text, in order, with the same failover as `chat`. Raises as entering `chat` does.
+
+        Without `model`, the first worker's own by priority, whoever is well at the moment: vectors of two models
+        cannot be compared, so failover goes only to workers that have the same one. A list that is longer than
+        their providers take at once goes in several requests.
+        """
+        wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
+        model = model or self._runtime.embed_model(provider)
+        wanted = Wanted(model, provider, embed=True)
+        most = self._runtime.embed_batch(wanted)
+        vectors: list[Sequence[float]] = []
+        for start in range(0, len(wanted_texts), most):
+            job = EmbedJob(wanted_texts[start : start + most], size)
+            async with aclosing(await Call(self._runtime, job, wanted, CallOptions()).open()) as upstream:
+                vectors += next(event.vectors for event in upstream.held if isinstance(event, Vectors))
+        return vectors
 
     async def models(self, *, worker: str) -> Sequence[str]:
         """The models `worker`'s provider lists now. Raises NoWorkersAvailable for an unknown worker, ProviderError."""

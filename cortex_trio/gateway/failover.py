@@ -79,7 +79,9 @@ class Call:
             upstream = await (self._race(ask) if self._options.hedge_after else self._ask(ask))
             if upstream is not None:
                 return upstream
-        await trio.lowlevel.checkpoint_if_cancelled()  # whose time is up is cancelled, not told that nobody helps
+        await (
+            trio.lowlevel.checkpoint_if_cancelled()
+        )  # whose time is up is cancelled, not told that nobody helps
         raise self._error()
 
     def change_job(self, job: Job) -> None:
@@ -101,7 +103,7 @@ class Call:
             upstream = await self._ask(ask)
             racing -= 1
             if upstream is not None and winner is not None:  # both came in the same moment
-                self._plan.lost()
+                self._plan.lost(ask.candidate)
                 await upstream.aclose()
             elif upstream is not None or not racing:
                 winner = upstream
@@ -154,7 +156,7 @@ class Call:
             self.failed(candidate, upstream, failed.failure)
             return None
         except trio.Cancelled:
-            self._plan.lost()
+            self._plan.lost(candidate)
             raise
 
     def _timers(self, candidate: Candidate) -> Timers:

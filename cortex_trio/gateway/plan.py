@@ -123,9 +123,10 @@ class Plan:
         again = failure.should_retry is True and tried.tries < TRIES_PER_WORKER
         self._over = reaction.next_worker is NextWorker.NO and not again
 
-    def lost(self) -> None:
-        """One that was asked lost a race and was left: a request it was all the same."""
+    def lost(self, candidate: Candidate) -> None:
+        """It was asked, lost a race and was left: a request it was all the same."""
         self._left -= 1
+        self._of(candidate).tries += 1
 
     def change(self) -> None:
         """From now on something else is asked for: what was wrong with the request proves nothing any more."""

@@ -16,7 +16,7 @@ from .config import Config
 from .keys import KeyManager, KeyRing
 from .registry import WorkerRegistry, WorkerTable
 from .retries import RetryBudget
-from .selection import Selected, Wanted, select
+from .selection import Selected, Wanted, not_wanted, select
 from .status import status_of
 from .transport import Connections
 from .watchdog import Watchdog
@@ -73,6 +73,18 @@ class Runtime:
         """Have a worker publish its status anew."""
         if state := self.table.workers.get(worker):
             state.ref.cast(Worker.refresh)
+
+    def embed_model(self, provider: str | None) -> str | None:
+        """The model embeddings are made with when none is named; None if nobody has one."""
+        states = [s for s in self.table.workers.values() if s.kind.embed_model]
+        states = [state for state in states if provider in (None, state.kind.name)]
+        first = min(states, key=lambda state: state.priority, default=None)
+        return first.kind.embed_model if first else None
+
+    def embed_batch(self, wanted: Wanted) -> int:
+        """Texts that every worker that might be asked takes at once."""
+        kinds = [s.kind for s in self.table.workers.values() if not_wanted(s, wanted) is None]
+        return min((kind.embed_batch for kind in kinds), default=2048)
 
     def select(self, wanted: Wanted, *, peek: bool = False) -> Selected:
         """Decide whom to ask now; `peek` leaves round robin where it is."""

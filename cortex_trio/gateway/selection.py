@@ -118,7 +118,7 @@ def select(
     for state in workers:
         model = wanted.model or (state.kind.embed_model if wanted.embed else state.models[0])
         refusal = (
-            _not_wanted(state, wanted) or state.refusal(model, now) or _not_able(state, model, wanted)
+            not_wanted(state, wanted) or state.refusal(model, now) or _not_able(state, model, wanted)
         ) or _keyless(state, model, ring, now)
         if refusal:
             skipped.append((state, refusal))
@@ -131,8 +131,8 @@ def select(
     return Selected(tuple(order), tuple(skipped))
 
 
-def _not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
-    """Names are compared whole: a part of a name would send traffic to strangers."""
+def not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
+    """Why it is not whom the caller named. Names are compared whole: a part would send traffic to strangers."""
     if wanted.worker is not None and state.name != wanted.worker:
         return Refusal(f"is not the worker {wanted.worker!r}")
     if wanted.provider is not None and state.kind.name != wanted.provider:

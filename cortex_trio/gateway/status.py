@@ -10,6 +10,7 @@ from typing import Literal
 import attrs
 
 from ..failures import FailureKind
+from ..failures.limits import Bucket, rate_limits
 from .keys import KeyRing
 from .worker import WorkerState
 
@@ -34,6 +35,7 @@ class WorkerInfo:
     since: datetime
     reopens_in: float | None = None
     latency: float | None = None  # moving average of the time to first token, seconds
+    limits: Mapping[str, Bucket] = attrs.field(factory=dict)  # by name, as its last answer told them
 
 
 @attrs.frozen
@@ -82,6 +84,7 @@ def worker_info(state: WorkerState, ring: KeyRing, now: float) -> WorkerInfo:
         since=state.since,
         reopens_in=max(0.0, until - now) if math.isfinite(until) else None,
         latency=state.latency,
+        limits=rate_limits(state.headers),
     )
 
 

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self, final
 
+import trio
+
 from ..events import (
     CONTENT,
     Attempt,
@@ -40,7 +42,8 @@ class ChatStream:
     """One answer while it arrives. Only under `async with`: leaving closes the upstream socket before it returns.
 
     Iterate it for events, `text()` for the text alone, `collect()` for the whole Reply. Iterating raises
-    StreamInterrupted if the answer breaks off; being cancelled loses nothing but the answer.
+    StreamInterrupted if the answer breaks off, trio.ClosedResourceError once it was left before its end; being
+    cancelled loses nothing but the answer.
     """
 
     def __init__(self, call: Call, chat: Chat, telemetry: Telemetry) -> None:
@@ -53,7 +56,8 @@ class ChatStream:
         self._overlap: Overlap | None = None  # while the start of a continuation may be a repetition
         self._builder = ReplyBuilder()
         self._tool_call_delivered = False
-        self._over = False
+        self._interruption: StreamInterrupted | None = None  # nobody goes on, or nobody does yet
+        self._left = False
         self.worker = self.provider = self.model = ""
 
     # -------------------------------------------------------------- what it is
@@ -83,7 +87,7 @@ class ChatStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over = True
+        self._left = True
         await self._close_upstream()
 
     async def _open_next(self) -> None:
@@ -132,9 +136,9 @@ class ChatStream:
         return self
 
     async def __anext__(self) -> StreamEvent:
+        self._check_readable()
         while not self._pending:
-            if self._over or self._upstream is None:
-                raise StopAsyncIteration
+            assert self._upstream is not None  # it is closed only behind the last event, or to be followed by another
             try:
                 self._receive(await self._upstream.receive())
             except AttemptFailed as failed:
@@ -146,16 +150,24 @@ class ChatStream:
         if isinstance(event, CONTENT):
             self._tool_call_delivered |= isinstance(event, ToolCallDelta)
         elif isinstance(event, Finished):
-            self._over = True
             await self._close_upstream()
         return event
+
+    def _check_readable(self) -> None:
+        """Only a whole answer comes to an end; half of one must never look like it, however it is read on."""
+        if self._builder.finish is not None:
+            raise StopAsyncIteration
+        if self._interruption is not None:
+            raise self._interruption
+        if self._left:
+            raise trio.ClosedResourceError("this answer was left before its end: read it inside its `async with`")
 
     def text(self) -> AsyncIterator[str]:
         """Only the text, piece by piece."""
         return _TextOf(self)
 
     async def collect(self) -> Reply:
-        """Read to the end and return the whole answer."""
+        """Read to the end and return the whole answer, with what was read before. May be called again."""
         async for _ in self:
             pass
         return self._reply()
@@ -169,17 +181,20 @@ class ChatStream:
 
     async def _interrupted(self, failed: AttemptFailed) -> None:
         """The answer broke off: prepare what `on_interrupt` promises, or raise StreamInterrupted."""
-        failure, worker, partial = failed.failure, self.worker, self._reply()
+        failure, worker = failed.failure, self.worker
         self._telemetry.emit(AnswerInterrupted(worker, failure, self._on_interrupt.value))
         await self._give_up_on_upstream(failure, committed=True)
+        # Already here, for a reader who is cancelled in what follows and reads on all the same.
+        self._interruption = StreamInterrupted(failure, worker, self.attempts, self._reply())
         cause: Exception = failed
         try:
             if await self._resume(failure):
+                self._interruption = None
                 return
         except CortexError as error:
             cause = error
-        self._over = True
-        raise StreamInterrupted(failure, worker, self.attempts, partial) from cause
+        self._interruption = StreamInterrupted(failure, worker, self.attempts, self._reply())
+        raise self._interruption from cause
 
     async def _resume(self, failure: Failure) -> bool:
         """Go on with the next worker, if the user wants it; False if not. Raises CortexError if nobody can.

@@ -9,7 +9,7 @@ is read off the permit by the next one.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import attrs
@@ -43,6 +43,7 @@ class Permit:
     settled: bool = False  # written once, by the caller
     failure: Failure | None = None  # None with settled: it served
     time_to_first_token: float | None = None
+    headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)  # of the answer
 
 
 @attrs.frozen
@@ -88,6 +89,7 @@ class WorkerState:
     failures: int = 0
     starts: int = 0
     latency: float | None = None  # moving average of the time to first token, seconds
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # of the last answer
 
     @property
     def kind(self) -> Provider:
@@ -261,6 +263,8 @@ class Worker(GenServer):
             return
         state.permits.discard(permit)
         failure = permit.failure
+        if permit.headers is not None:
+            state.headers = permit.headers
         verdict = verdict_of(failure)
         failed = verdict in (Verdict.FAILED, Verdict.HALF_FAILED)
         state.breaker.record(verdict, now, trial=permit.trial, may_open=failed and self._may_eject(state))

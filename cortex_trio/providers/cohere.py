@@ -13,6 +13,7 @@ COHERE = Provider(
     models=HttpRequest("GET", "/v1/models?page_size=1000"),
     env=("COHERE", "CO"),
     default_models=("command-a-03-2025",),
+    embed_batch=96,
     embed_model="embed-v4.0",
     context_windows={"command-a-03-2025": 288_000, "command-a": 256_000, "command-r": 128_000},
 )

@@ -14,6 +14,7 @@ GEMINI = Provider(
     models=HttpRequest("GET", "/models?pageSize=1000"),
     env=("GEMINI", "GOOGLE"),
     default_models=("gemini-3.8-flash",),
+    embed_batch=100,
     embed_model="gemini-embedding-001",
     context_windows={"gemini-": 1_048_576},
 )

@@ -36,6 +36,7 @@ class Provider:
     needs_key: bool = True
     env: tuple[str, ...] = ()  # prefixes of environment variables: <PREFIX>_API_KEY, _MODEL, _BASE_URL …
     default_models: tuple[str, ...] = ()
+    embed_batch: int = 2048  # texts in one request; `embed` cuts longer lists
     embed_model: str = ""  # the default of `embed`; "": it has none, and is asked only by name
     headers: Mapping[str, str] = attrs.field(factory=dict)
     context_windows: Mapping[str, int] = attrs.field(factory=dict)  # tokens, by prefix of the model's id

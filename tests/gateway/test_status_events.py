@@ -5,7 +5,7 @@ import logging
 import pytest
 import trio
 
-from cortex_trio import Attempt, WorkerConfig, WorkerStatusChanged
+from cortex_trio import Attempt, Bucket, WorkerConfig, WorkerStatusChanged
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway, worker_of
@@ -72,3 +72,48 @@ async def test_a_request_goes_only_where_its_needs_are_met(autojump_clock: objec
             assert (await cortex.complete("Hi")).text == "plain"
             assert (await cortex.complete("Hi", tools=[tool])).text == "with tools"
             assert "openai cannot do tools" in cortex.explain("Hi", tools=[tool])
+
+
+async def test_what_is_left_of_a_limit_is_told_as_the_last_answer_told_it(autojump_clock: object) -> None:
+    headers = {
+        "x-ratelimit-limit-tokens": "30000",
+        "x-ratelimit-remaining-tokens": "1230",
+        "x-ratelimit-reset-tokens": "57.54s",
+    }
+    async with open_simulator() as sim:
+        sim.add("groq", Behaviour(headers=headers))
+        async with gateway(sim) as cortex:
+            await cortex.complete("Hi")
+            await trio.testing.wait_all_tasks_blocked()
+            [groq] = await cortex.list_workers()
+        assert groq.limits["tokens"] == Bucket(limit=30000, remaining=1230, reset_after=57.54)
+
+
+async def test_a_refused_key_serves_again_once_a_free_probe_is_let_in(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(text="yes"))
+        keys = ("sk-sim-first-0001", "sk-sim-other-0002")
+        provider.valid_keys = {keys[1]}
+        workers = {"openai": worker_of(provider, api_keys=keys)}
+        async with gateway(sim, workers, health_check_interval=30.0) as cortex:
+            reply = await cortex.complete("Hi")
+            assert [attempt.failure is None for attempt in reply.attempts] == [False, True]
+            provider.valid_keys = set(keys)
+            await trio.sleep(40)
+            used = [(await cortex.complete("Hi")).attempts[0] for _ in range(2)]
+        assert all(attempt.failure is None for attempt in used)
+        assert len({attempt.key for attempt in used}) == 2, "both keys take turns again"
+
+
+async def test_a_bad_key_is_found_by_a_check_without_blaming_the_worker(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(text="yes"))
+        keys = ("sk-sim-first-0001", "sk-sim-other-0002")
+        provider.valid_keys = {keys[1]}
+        workers = {"openai": worker_of(provider, api_keys=keys)}
+        async with gateway(sim, workers) as cortex:
+            status = await cortex.check_health()
+            await trio.testing.wait_all_tasks_blocked()
+            assert status.system_health == "healthy"
+            reply = await cortex.complete("Hi")
+        assert len(reply.attempts) == 1, "the bad key was not tried again"

@@ -42,15 +42,28 @@ async def test_vectors_have_as_many_dimensions_as_were_asked_for(autojump_clock:
     assert [len(vector) for vector in vectors] == [5, 5]
 
 
-@pytest.mark.parametrize("first", WITH_EMBEDDINGS)
-async def test_embeddings_fail_over_like_chats(autojump_clock: object, first: str) -> None:
-    second = WITH_EMBEDDINGS[WITH_EMBEDDINGS.index(first) - 1]
+@pytest.mark.parametrize("name", WITH_EMBEDDINGS)
+async def test_embeddings_fail_over_like_chats_to_who_has_the_same_model(
+    autojump_clock: object, name: str
+) -> None:
     async with open_simulator() as sim:
-        failing, serving = sim.add(first, Behaviour(error=FailureKind.OVERLOADED)), sim.add(second)
+        failing = sim.add("first", Behaviour(error=FailureKind.OVERLOADED), provider=name)
+        serving = sim.add("second", provider=name)
         async with gateway(sim) as cortex:
             assert len(await cortex.embed(["a", "b"])) == 2
         assert failing.requests
         assert len(serving.requests) == 1
+
+
+async def test_vectors_of_two_models_are_never_mixed(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(error=FailureKind.OVERLOADED))
+        other = sim.add("cohere")
+        async with gateway(sim, max_attempts=1) as cortex:
+            with pytest.raises(ProviderError, match="overloaded"):
+                await cortex.embed("a")
+            assert await cortex.embed("a", provider="cohere")
+        assert len(other.requests) == 1
 
 
 @pytest.mark.parametrize("name", WITHOUT)
@@ -74,14 +87,19 @@ async def test_a_server_without_a_default_for_embeddings_is_told_the_model(autoj
         assert [request.body["model"] for request in server.requests] == ["embed-1"]
 
 
-async def test_more_texts_than_one_takes_go_to_who_takes_them(autojump_clock: object) -> None:
+@pytest.mark.parametrize(("name", "most"), [("cohere", 96), ("gemini", 100)])
+async def test_a_list_longer_than_a_provider_takes_goes_in_several_requests(
+    autojump_clock: object, name: str, most: int
+) -> None:
+    texts = [f"text {number}" for number in range(most + 1)]
     async with open_simulator() as sim:
-        cohere, gemini, openai = sim.add("cohere"), sim.add("gemini"), sim.add("openai")
+        provider = sim.add(name)
         async with gateway(sim) as cortex:
-            assert len(await cortex.embed(["a"] * 96)) == 96
-            assert len(await cortex.embed(["a"] * 97)) == 97
-            assert len(await cortex.embed(["a"] * 101)) == 101
-        assert [len(provider.requests) for provider in (cohere, gemini, openai)] == [1, 1, 1]
+            vectors = await cortex.embed(texts)
+            [last] = await cortex.embed(texts[-1])
+        assert len(vectors) == len(texts)
+        assert vectors[-1] == last
+        assert len(provider.requests) == 3
 
 
 async def test_a_wire_without_embeddings_has_none_under_any_name(autojump_clock: object) -> None:
