@@ -79,9 +79,8 @@ class Call:
             upstream = await (self._race(ask) if self._options.hedge_after else self._ask(ask))
             if upstream is not None:
                 return upstream
-        await (
-            trio.lowlevel.checkpoint_if_cancelled()
-        )  # whose time is up is cancelled, not told that nobody helps
+        # Whose time is up is cancelled, not told that nobody helps.
+        await trio.lowlevel.checkpoint_if_cancelled()
         raise self._error()
 
     def change_job(self, job: Job) -> None:
