@@ -62,7 +62,7 @@ class Call:
         self._plan = Plan(
             self._selected.order,
             max_attempts=options.max_attempts or config.max_attempts,
-            deadline=min(self._until, trio.current_effective_deadline()),
+            deadline=self._until,
             may_retry=runtime.budget.take,
             chance=runtime.random.random,
         )
@@ -73,6 +73,8 @@ class Call:
         Raises NoWorkersAvailable if nobody could be asked, ProviderError or AllWorkersFailed if all that
         could be asked failed, InvalidRequest if none of them has a way to say what the caller set.
         """
+        # Each time anew: the caller may have opened under one deadline and read under another.
+        self._plan.deadline = min(self._until, trio.current_effective_deadline())
         while ask := self._plan.next(trio.current_time()):
             if ask.wait:
                 await trio.sleep(ask.wait)
@@ -80,7 +82,7 @@ class Call:
             if upstream is not None:
                 return upstream
         # Whose time is up is cancelled, not told that nobody helps.
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.lowlevel.checkpoint()
         raise self._error()
 
     def change_job(self, job: Job) -> None:

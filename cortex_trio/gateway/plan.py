@@ -62,7 +62,7 @@ class _Tried:
 
 @final
 class Plan:
-    """One call's way through its candidates. `deadline` is the Trio time by which it must be over."""
+    """One call's way through its candidates. `deadline` is the Trio time by which it must be over; it may be moved."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Plan:
         self._all = [_Tried(candidate) for candidate in order]
         self._current: _Tried | None = None
         self._left = max_attempts
-        self._deadline = deadline
+        self.deadline = deadline
         self._may_retry = may_retry
         self._chance = chance
         self._retries = 0
@@ -143,13 +143,13 @@ class Plan:
 
     def next(self, now: float) -> Ask | None:
         """Whom to ask now; None when nobody is left who might help."""
-        if self._over or self._left <= 0 or now >= self._deadline:
+        if self._over or self._left <= 0 or now >= self.deadline:
             return None
         return self._same_worker(now) or self._next_worker() or self._other_key() or self._come_back(now)
 
     def hedge(self, now: float) -> Ask | None:
         """Whom to ask as well, while the one asked last is still silent."""
-        return None if self._left <= 1 or now >= self._deadline else self._next_worker()
+        return None if self._left <= 1 or now >= self.deadline else self._next_worker()
 
     def _same_worker(self, now: float) -> Ask | None:
         tried = self._current
@@ -160,7 +160,7 @@ class Plan:
         hinted = tried.last.retry_after is not None  # then not before, and everybody else goes first
         once = self._same(tried.last) is SameWorker.ONCE and not self._committed and not hinted
         pause = self._pause()
-        in_time = tried.tries < TRIES_PER_WORKER and now + pause < self._deadline
+        in_time = tried.tries < TRIES_PER_WORKER and now + pause < self.deadline
         if once and in_time and self._may_retry(now):
             self._retries += 1
             return Ask(tried.candidate, wait=pause, avoid=frozenset(tried.keys))
@@ -200,7 +200,7 @@ class Plan:
         """Everybody was asked: wait for whoever may serve soonest, if there is time for it."""
         waits = [(self._wait(tried, now), tried) for tried in self._all]
         seconds, tried = min(waits, key=lambda pair: pair[0], default=(math.inf, None))
-        if tried is None or now + seconds >= self._deadline or not self._may_retry(now):
+        if tried is None or now + seconds >= self.deadline or not self._may_retry(now):
             return None
         self._retries += 1
         tried.waited, tried.out_of_keys = True, False

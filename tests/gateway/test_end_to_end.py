@@ -352,7 +352,7 @@ async def test_leaving_a_stream_by_break_closes_it_and_the_next_one_is_whole(
                     assert piece == "One"
                     break
             assert nobody_is_connected(sim)
-            with pytest.raises(StopAsyncIteration):
+            with pytest.raises(trio.ClosedResourceError):
                 await anext(answer)
             assert (await cortex.complete("Hi")).text == "One two three."
 

@@ -1,0 +1,81 @@
+"""However an answer is read, half of one never looks like a whole one."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+import trio
+
+from cortex_trio import Restarted, StreamInterrupted, TextDelta
+from cortex_trio.simulator import Behaviour, open_simulator
+from tests.at_rest import gateway
+
+STORY = "Once upon a time there was a gateway that never lost a word."
+CUT = Behaviour(text=STORY, cut_after=3)
+
+
+async def test_an_answer_that_was_left_early_cannot_be_read_on(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text=STORY, one_block=True))  # the rest of it is here already
+        async with gateway(sim) as cortex:
+            async with cortex.chat("Tell me") as answer:
+                await anext(aiter(answer))
+            with pytest.raises(trio.ClosedResourceError, match="left before its end"):
+                await answer.collect()
+            with pytest.raises(trio.ClosedResourceError):
+                await anext(answer.text())
+
+
+async def test_a_whole_answer_may_be_collected_again_and_after_it_was_left(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text=STORY))
+        async with gateway(sim) as cortex:
+            async with cortex.chat("Tell me") as answer:
+                await anext(answer.text())
+                assert (await answer.collect()).text == STORY
+                assert [event async for event in answer] == []
+            assert (await answer.collect()).text == STORY
+
+
+async def test_a_broken_answer_stays_broken(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", CUT)
+        async with gateway(sim) as cortex, cortex.chat("Tell me") as answer:
+            with pytest.raises(StreamInterrupted) as first:
+                await answer.collect()
+            with pytest.raises(StreamInterrupted) as second:
+                await answer.collect()
+        assert second.value is first.value
+
+
+async def test_the_partial_answer_tells_of_the_attempt_that_broke_off(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", CUT)
+        async with gateway(sim) as cortex, cortex.chat("Tell me") as answer:
+            with pytest.raises(StreamInterrupted) as caught:
+                await answer.collect()
+        assert [attempt.worker for attempt in caught.value.partial.attempts] == ["openai"]
+        assert caught.value.partial.attempts == caught.value.attempts
+
+
+async def test_cancelled_while_the_next_worker_is_asked_it_is_interrupted(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", CUT)
+        sim.add("anthropic", Behaviour(text=STORY, first_token_after=10))
+        async with gateway(sim) as cortex, cortex.chat("Tell me", on_interrupt="restart") as answer:
+            with trio.move_on_after(1) as patience:
+                await answer.collect()
+            assert patience.cancelled_caught
+            with pytest.raises(StreamInterrupted):
+                await answer.collect()
+
+
+async def test_a_deadline_for_the_opening_alone_does_not_bind_what_follows(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text=STORY, tokens_per_second=1, cut_after=3))
+        sim.add("anthropic", Behaviour(text=STORY))
+        async with gateway(sim) as cortex, AsyncExitStack() as stack:
+            with trio.fail_after(2):
+                answer = await stack.enter_async_context(cortex.chat("Tell me", on_interrupt="restart"))
+            events = [event async for event in answer]
+    assert [event.worker for event in events if isinstance(event, Restarted)] == ["anthropic"]
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)).endswith(STORY)
