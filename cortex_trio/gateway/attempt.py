@@ -302,7 +302,11 @@ class Upstream:
         """Write what came of it on the slips, tell their keepers, and add the record to the ledger."""
         state = self.candidate.state
         if self._answer is not None:
-            self._slips.permit.headers = self._answer.headers
+            # Only these are kept: any other header may repeat the key.
+            told = self._answer.headers.items()
+            self._slips.permit.headers = {
+                name: text for name, text in told if name == "date" or "ratelimit" in name
+            }
         give_back(self._runtime, self._slips, self._failure, self._first_token_after)
         record = Attempt(
             number=self._number,

@@ -43,7 +43,7 @@ class Permit:
     settled: bool = False  # written once, by the caller
     failure: Failure | None = None  # None with settled: it served
     time_to_first_token: float | None = None
-    headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)  # of the answer
+    headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)  # of limits, in the answer
 
 
 @attrs.frozen
@@ -89,7 +89,7 @@ class WorkerState:
     failures: int = 0
     starts: int = 0
     latency: float | None = None  # moving average of the time to first token, seconds
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # of the last answer
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # of limits, in the last answer
 
     @property
     def kind(self) -> Provider:
