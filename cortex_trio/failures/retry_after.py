@@ -75,7 +75,7 @@ def empty_bucket_reset(headers: Mapping[str, str], now: datetime | None) -> floa
 
     Reads `x-ratelimit-{remaining,reset}[-bucket]` and `anthropic-ratelimit-<bucket>-{remaining,reset}`.
     """
-    return _from_empty_buckets(headers, date_of(headers) or now)
+    return _from_empty_buckets(headers, now)
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
@@ -84,12 +84,16 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
 
 
 def _from_empty_buckets(headers: Mapping[str, str], now: datetime | None) -> float | None:
-    waits = [
-        reset_after(headers[reset], now)
+    resets = [
+        headers[reset]
         for name, value in headers.items()
         if "ratelimit" in name and "remaining" in name and value.strip() == "0"
         if (reset := name.replace("remaining", "reset")) in headers
     ]
+    if not resets:
+        return None  # nearly every answer there is: its date is not parsed for nothing
+    now = date_of(headers) or now
+    waits = [reset_after(text, now) for text in resets]
     known = [wait for wait in waits if wait is not None]
     return max(known) if known else None
 

@@ -191,7 +191,8 @@ class AnswerReader:
                 if size - at > CHUNK_LINE_LIMIT or b"\n" in data[at:]:
                     raise BadAnswer("a chunk without a size")
                 break
-        self._buffer += data[at:]
+        if at < size:
+            self._buffer += data[at:]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _read_trailer(self, data: bytes) -> bytes:

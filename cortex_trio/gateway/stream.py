@@ -14,7 +14,6 @@ from typing import Self, final
 import trio
 
 from ..events import (
-    CONTENT,
     Attempt,
     Continued,
     Finished,
@@ -138,17 +137,19 @@ class ChatStream:
     async def __anext__(self) -> StreamEvent:
         self._check_readable()
         while not self._pending:
-            assert self._upstream is not None  # it is closed only behind the last event, or to be followed by another
+            assert (
+                self._upstream is not None
+            )  # it is closed only behind the last event, or to be followed by another
             try:
                 self._receive(await self._upstream.receive())
             except AttemptFailed as failed:
                 await self._interrupted(failed)
         event = self._pending.popleft()
-        # An Upstream raises failures, and vectors are not chatted.
-        assert not isinstance(event, Failure | Vectors)
+        # An Upstream raises failures, and vectors are not chatted. (A tuple: a union would be made for each event.)
+        assert not isinstance(event, (Failure, Vectors))
         self._builder.add(event)
-        if isinstance(event, CONTENT):
-            self._tool_call_delivered |= isinstance(event, ToolCallDelta)
+        if isinstance(event, ToolCallDelta):
+            self._tool_call_delivered = True
         elif isinstance(event, Finished):
             await self._close_upstream()
         return event
@@ -160,7 +161,9 @@ class ChatStream:
         if self._interruption is not None:
             raise self._interruption
         if self._left:
-            raise trio.ClosedResourceError("this answer was left before its end: read it inside its `async with`")
+            raise trio.ClosedResourceError(
+                "this answer was left before its end: read it inside its `async with`"
+            )
 
     def text(self) -> AsyncIterator[str]:
         """Only the text, piece by piece."""

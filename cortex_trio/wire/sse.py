@@ -8,6 +8,8 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from types import MethodType
+from weakref import WeakMethod
 
 import attrs
 
@@ -36,7 +38,9 @@ class SseReader:
 
     def __init__(self, *, limit: int = EVENT_LIMIT, on_stray: Callable[[str], None] | None = None) -> None:
         self._limit = limit
-        self._on_stray = on_stray
+        # Its owner's method, as a rule: held weakly, for a cycle would leave every answer's decoder to the garbage
+        # collector (measured: a tenth of the CPU of a short request).
+        self._on_stray = WeakMethod(on_stray) if isinstance(on_stray, MethodType) else lambda: on_stray
         self._lines = LineSplitter()
         self._at_start = True  # until the first line ended: it may begin with a BOM
         self._after_cr = False  # an LF coming next belongs to the CR that already ended its line
@@ -134,8 +138,8 @@ class SseReader:
                 if value.isdigit() and len(value) < 10:  # longer ones are no waiting time
                     self._retry = int(value)
             case _:
-                if self._on_stray is not None:
-                    self._on_stray(line.decode("utf-8", "replace"))
+                if on_stray := self._on_stray():
+                    on_stray(line.decode("utf-8", "replace"))
 
     def _give_up(self) -> None:
         self._lines.take()
