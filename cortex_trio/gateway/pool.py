@@ -88,13 +88,19 @@ class Pool:
                     return await self._ask(kept, origin, method, data, watchdog)
                 except NothingCame:
                     pass
-            if self._closed:
-                raise CannotConnect("the connections of this worker were closed")
-            fresh = await self._network.connect(origin, connect_timeout)
+            fresh = await self._connect(origin, connect_timeout)
             return await self._ask(fresh, origin, method, data, watchdog)
         except BaseException:
             self._free_slot()
             raise
+
+    async def _connect(self, origin: Origin, timeout: float) -> Socket:
+        if not self._closed:
+            socket = await self._network.connect(origin, timeout)
+            if not self._closed:
+                return socket
+            await socket.aclose()
+        raise CannotConnect("the connections of this worker were closed")
 
     async def _ask(
         self, socket: Socket, origin: Origin, method: str, data: memoryview, watchdog: Watchdog | None
@@ -176,7 +182,7 @@ class Exchange:
 
     async def begin(self, request: memoryview) -> None:
         """For `Pool`: send the request and read the head."""
-        with suppress(trio.BrokenResourceError):
+        with suppress(*_BROKEN):
             # It may have been answered before it was read to its end: that answer says more than this error.
             await self._socket.send_all(request)
         reader, came = self._reader, False

@@ -90,7 +90,7 @@ class TrioNetwork:
                     return await self._start_tls(stream, origin.host)
         except trio.TooSlowError:
             raise CannotConnect("timed out") from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot spell
             raise CannotConnect(str(error)) from error
         except trio.BrokenResourceError as error:  # TLS: the reason is its cause
             raise CannotConnect(str(error.__cause__ or error)) from error

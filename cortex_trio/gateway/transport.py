@@ -9,9 +9,12 @@ for a transport that wants them. What httpx raises is mapped here, once, and so 
 
 from __future__ import annotations
 
+import logging
 import math
 import ssl
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Protocol, final
 
@@ -28,6 +31,8 @@ from .pool import KEEPALIVE_SECONDS, Exchange, Pool, TooLate
 from .secrets import ApiKey
 from .sockets import CLOSE_SECONDS, BackendNetwork, CannotConnect, Network, Origin, TrioNetwork
 from .watchdog import Watchdog
+
+log = logging.getLogger("cortex_trio")
 
 USER_AGENT = "cortex-trio"
 
@@ -149,11 +154,12 @@ class Connections:
         )
         try:
             response = await transport.handle_async_request(http_request)
-        except httpx.HTTPError as error:
+            if not isinstance(response.stream, httpx.AsyncByteStream):
+                raise TypeError("a body that is no httpx.AsyncByteStream")
+        except Exception as error:
             raise TransportFailed(_httpx_failure(error, "headers")) from error
         finally:
             del headers, http_request
-        assert isinstance(response.stream, httpx.AsyncByteStream)
         return _HttpxAnswer(response, response.stream)
 
     async def retire(self) -> None:
@@ -221,17 +227,16 @@ class _HttpxAnswer:
                     if data:
                         return data
                 return b""
-        except httpx.HTTPError as error:
+        except Exception as error:
             raise TransportFailed(_httpx_failure(error, "stream")) from error
         raise TooLate
 
     async def aclose(self) -> None:
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            closing = getattr(self._chunks, "aclose", None)
-            if closing is not None:
-                await closing()
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._stream.aclose()
+        closings = getattr(self._chunks, "aclose", None), self._stream.aclose
+        for close in filter(None, closings):
+            # Whatever a transport of the user's raises here: the answer is over.
+            with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Exception):
+                await close()
 
 
 # ------------------------------------------------------------------ failures
@@ -248,8 +253,8 @@ def _failure(error: CannotConnect | BrokenOff | BadAnswer, phase: Phase) -> Fail
             return Failure(FailureKind.PROTOCOL, str(error), phase=phase)
 
 
-def _httpx_failure(error: httpx.HTTPError, phase: Phase) -> Failure:
-    """httpx's tree of exceptions, mapped here and nowhere else."""
+def _httpx_failure(error: Exception, phase: Phase) -> Failure:
+    """httpx's tree of exceptions, mapped here and nowhere else; anything else is a bug in a transport of the user's."""
     text = str(error) or type(error).__name__
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout():
@@ -259,8 +264,13 @@ def _httpx_failure(error: httpx.HTTPError, phase: Phase) -> Failure:
             return Failure(FailureKind.PROTOCOL, text, phase=phase)
         case httpx.TimeoutException():
             return Failure(FailureKind.STALLED, text, phase=phase)
-        case _:
+        case httpx.HTTPError():
             return Failure(FailureKind.CONNECTION, f"the connection broke: {text}", phase=phase)
+        case _:
+            where = "".join(traceback.format_tb(error.__traceback__))  # its text may repeat what was sent
+            log.error("the transport raised %s\n%s", type(error).__name__, where)
+            text = f"a bug in the transport: {type(error).__name__}: {error}"
+            return Failure(FailureKind.CRASHED, text, phase=phase)
 
 
 # ------------------------------------------------------------------ our connections, for httpx

@@ -650,3 +650,34 @@ async def test_every_exception_of_httpx_has_its_kind(error: httpx.HTTPError, kin
     assert caught.value.failure.kind is kind
     assert caught.value.failure.message
     assert caught.value.__cause__ is error
+
+
+async def test_closed_while_a_long_request_is_sent_it_is_a_failure_like_any_other() -> None:
+    async def reads_nothing(peer: Peer) -> None:
+        await trio.sleep_forever()
+
+    async with open_server(reads_nothing) as server, trio.open_nursery() as nursery:
+        connections = connections_to(server.url)
+        nursery.start_soon(fails_to_ask, connections, HttpRequest("POST", "/", b"x" * 30_000_000))
+        while not server.open:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await connections.aclose()
+
+
+async def test_a_pool_closed_while_it_connects_asks_nobody(autojump_clock: object) -> None:
+    async with open_simulator() as sim, trio.open_nursery() as nursery:
+        provider = sim.add("openai", Behaviour(connect_after=2))
+        connections = connections_to(provider.url, PooledTransport(network_backend=sim.network))
+        nursery.start_soon(fails_to_ask, connections, HttpRequest("GET", "/models"))
+        await trio.sleep(1)
+        await connections.aclose()
+        await trio.sleep(2)
+        assert not provider.requests
+        assert not provider.open_connections
+
+
+async def fails_to_ask(connections: Connections, request: HttpRequest) -> None:
+    with pytest.raises(TransportFailed) as caught:
+        await connections.send(request, None, connect_timeout=5)
+    assert caught.value.failure.kind is K.CONNECTION

@@ -1,0 +1,66 @@
+"""A transport of the user's own may do anything; what it does becomes a failure of one attempt."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+
+from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, open_cortex
+
+KEY = "sk-live-0123456789abcdefghij"
+CONFIG = Config(workers={"openai": WorkerConfig(provider="openai", api_keys=[KEY])}, health_check_interval=0)
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def raises(request: httpx.Request) -> httpx.Response:
+    raise ValueError(f"never seen such a header: {request.headers['authorization']}")
+
+
+def answers_with_a_synchronous_body(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, content=iter([b"data: "]))
+
+
+def breaks_in_the_body(request: httpx.Request) -> httpx.Response:
+    async def body() -> AsyncIterator[bytes]:
+        yield b": wait\n\n"
+        raise OSError("the tunnel collapsed")
+
+    return httpx.Response(200, content=body(), headers={"content-type": "text/event-stream"})
+
+
+@pytest.mark.parametrize("handler", [raises, answers_with_a_synchronous_body, breaks_in_the_body])
+async def test_what_it_raises_is_the_failure_of_an_attempt(
+    handler: Handler, autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_cortex(CONFIG, http_transport=lambda worker: httpx.MockTransport(handler)) as cortex:
+        with pytest.raises(ProviderError) as caught:
+            await cortex.complete("Hi")
+        assert caught.value.failure.kind is FailureKind.CRASHED
+        assert "a bug in the transport" in caught.value.failure.message
+        assert (await cortex.check_health()).system_health == "unhealthy"
+    assert caplog.get_records("call")[0].levelno == logging.ERROR
+    assert KEY not in f"{caplog.text} {caught.value!r}"
+
+
+async def test_a_body_that_will_not_be_closed_changes_nothing(autojump_clock: object) -> None:
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b'data: {"choices":[{"delta":{"content":"Hello"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+        async def aclose(self) -> None:
+            raise RuntimeError("no")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Body(), headers={"content-type": "text/event-stream"})
+
+    async with open_cortex(CONFIG, http_transport=lambda worker: httpx.MockTransport(answer)) as cortex:
+        assert (await cortex.complete("Hi")).text == "Hello"
+
+
+async def test_an_address_nobody_can_spell_is_one_that_cannot_be_reached() -> None:
+    worker = WorkerConfig(provider="ollama", models=["m"], base_url=f"http://{'a' * 70}.example")
+    async with open_cortex(Config(workers={"far": worker}, health_check_interval=0)) as cortex:
+        with pytest.raises(ProviderError) as caught:
+            await cortex.complete("Hi")
+        assert caught.value.failure.kind is FailureKind.CONNECTION
