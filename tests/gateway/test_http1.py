@@ -1,0 +1,348 @@
+"""HTTP/1.1 answers out of bytes: as h11 reads them, at every slicing, in bounded memory, and nothing else.
+
+h11 is the judge: whatever bytes are thought of, both say the same, but for the few places named here.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import attrs
+import h11
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cortex_trio.gateway.http1 import (
+    CHUNK_LINE_LIMIT,
+    HEAD_LIMIT,
+    AnswerReader,
+    BadAnswer,
+    BrokenOff,
+    request_head,
+)
+
+
+@attrs.frozen
+class Whole:
+    """An answer that was read to its end."""
+
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+Outcome = Whole | str  # "broken" or "bad"
+
+
+def ours(slices: Iterable[bytes], method: str = "POST") -> Outcome:
+    reader, body = AnswerReader(method), b""
+    try:
+        for data in slices:
+            if reader.done:
+                break
+            body += reader.feed(data)
+        reader.finish()
+    except BadAnswer:
+        return "bad"
+    except BrokenOff:
+        return "broken"
+    assert reader.head is not None
+    return Whole(reader.head.status, _without_framing(reader.head.fields), body)
+
+
+def _without_framing(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Without what h11 rewrites (lengths said twice), and with one space for any run of them in a folded value."""
+    framing = (b"content-length", b"transfer-encoding")
+    return tuple((name, b" ".join(value.split())) for name, value in fields if name not in framing)
+
+
+def theirs(data: bytes, method: str = "POST") -> Outcome:
+    client = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
+    client.send(h11.Request(method=method, target="/", headers=[("host", "x"), ("content-length", "0")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(data)
+    client.receive_data(b"")
+    head, body = None, b""
+    try:
+        while True:
+            match client.next_event():
+                case h11.Response() as response:
+                    head = response
+                case h11.Data() as piece:
+                    body += bytes(piece.data)
+                case h11.EndOfMessage():
+                    assert head is not None
+                    return Whole(head.status_code, _without_framing(head.headers), body)
+                case h11.ConnectionClosed() | h11.NEED_DATA | h11.PAUSED:
+                    return "broken"
+    except h11.RemoteProtocolError as error:
+        early = ("peer closed", "peer unexpectedly closed", "can't handle event type ConnectionClosed")
+        return "broken" if str(error).startswith(early) else "bad"
+
+
+def answer(head: str, body: str = "") -> bytes:
+    return head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body.encode("latin-1")
+
+
+OK = "HTTP/1.1 200 OK"
+CHUNKED = f"{OK}\ntransfer-encoding: chunked"
+
+WHOLE: Sequence[bytes] = [
+    answer(f"{OK}\ncontent-length: 5", "hello"),
+    answer(f"{OK}\ncontent-length: 0"),
+    answer(f"{OK}\nContent-Length: 5, 5", "hello"),
+    answer(f"{OK}\ncontent-length: 5\ncontent-length: 5", "hello"),
+    answer(CHUNKED, "5\r\nhello\r\n0\r\n\r\n"),
+    answer(CHUNKED, "0\r\n\r\n"),
+    answer(CHUNKED, "5;name=value\r\nhello\r\n6 \r\n world\r\n00\r\nx-sum: 1\r\nx-more: 2\r\n\r\n"),
+    answer(CHUNKED, "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n"),
+    answer(f"{CHUNKED}\ncontent-length: 3", "5\r\nhello\r\n0\r\n\r\n"),
+    answer(OK, "until the connection ends"),
+    answer("HTTP/1.0 200 OK", "until the connection ends"),
+    answer("HTTP/1.1 204 No Content"),
+    answer("HTTP/1.1 304 Not Modified\ncontent-length: 100"),
+    answer("HTTP/1.1 100 Continue") + answer("HTTP/1.1 103 Early Hints\nlink: x") + answer(OK, "late"),
+    answer("HTTP/1.1 200"),
+    answer("HTTP/1.1 200 "),
+    answer("HTTP/1.1 599 Ünheard of"),
+    answer(f"{OK}\nx-folded: one\n two\n\tthree\ncontent-length: 0"),
+    answer(f"{OK}\nx-empty:\nx-space: \t a \t b \t \ncontent-length: 0"),
+    answer(f"{OK}\nset-cookie: a=\x01\ncontent-length: 0"),
+    b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 2\n\r\nok",
+]
+
+BAD: Sequence[bytes] = [
+    b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    b"\x16\x03\x01\x00\xa5\r\n\r\n",
+    b"\r\n\r\n",
+    b"HTTP/2 200 OK\r\n\r\n",
+    b"HTTP/1.1 20 OK\r\n\r\n",
+    b"HTTP/1.1 2000 OK\r\n\r\n",
+    b"HTTP/1.1  200 OK\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n folded onto nothing\r\n\r\n",
+    answer(f"{OK}\nno colon"),
+    answer(f"{OK}\n: no name"),
+    answer(f"{OK}\nname : space"),
+    answer(f"{OK}\nx: a\x00b"),
+    answer(f"{OK}\ncontent-length: -5", "hello"),
+    answer(f"{OK}\ncontent-length: +5", "hello"),
+    answer(f"{OK}\ncontent-length: 5_0", "hello"),
+    answer(f"{OK}\ncontent-length: 5, 6", "hello"),
+    answer(f"{OK}\ntransfer-encoding: gzip, chunked", "0\r\n\r\n"),
+    answer(f"{OK}\ntransfer-encoding: identity", "x"),
+    answer(CHUNKED, "\r\n"),
+    answer(CHUNKED, "-5\r\nhello\r\n"),
+    answer(CHUNKED, "0x5\r\nhello\r\n"),
+    answer(CHUNKED, "5\r\nhello world\r\n"),
+    answer(CHUNKED, "5\nhello\r\n"),
+    answer(CHUNKED, "0\r\nno trailer\r\n\r\n"),
+    answer(CHUNKED, "fffffffffffffffffffffff\r\n"),
+]
+
+BROKEN: Sequence[bytes] = [
+    b"",
+    b"HTTP/1.1 200 OK\r\n",
+    answer("HTTP/1.1 100 Continue"),
+    answer(f"{OK}\ncontent-length: 5", "hell"),
+    answer(CHUNKED, "5\r\nhel"),
+    answer(CHUNKED, "5\r\nhello\r\n"),
+    answer(CHUNKED, "5"),
+    answer(CHUNKED, "0\r\n"),
+    answer(CHUNKED, "0\r\nx-trailer: 1\r\n"),
+]
+
+
+@pytest.mark.parametrize("data", WHOLE)
+def test_a_whole_answer_is_read_as_h11_reads_it(data: bytes) -> None:
+    assert isinstance(ours([data]), Whole)
+    assert ours([data]) == theirs(data)
+
+
+@pytest.mark.parametrize("data", BAD)
+def test_what_is_no_http_is_refused_where_h11_refuses_it(data: bytes) -> None:
+    assert ours([data]) == theirs(data) == "bad"
+
+
+@pytest.mark.parametrize("data", BROKEN)
+def test_an_answer_that_was_cut_is_never_a_whole_one(data: bytes) -> None:
+    assert ours([data]) == theirs(data) == "broken"
+
+
+@pytest.mark.parametrize("data", [*WHOLE, *BAD, *BROKEN])
+def test_slicing_changes_nothing(data: bytes) -> None:
+    expected = ours([data])
+    assert ours(data[i : i + 1] for i in range(len(data))) == expected
+    for cut in range(len(data)):
+        assert ours([data[:cut], data[cut:]]) == expected
+
+
+def test_the_answer_to_head_has_no_body() -> None:
+    assert ours([answer(f"{OK}\ncontent-length: 5")], "HEAD") == theirs(
+        answer(f"{OK}\ncontent-length: 5"), "HEAD"
+    )
+
+
+# ------------------------------------------------------------------ where we differ, on purpose
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"HTTP/2.0 200 OK\r\n\r\n", id="another version, to which these rules do not apply"),
+        pytest.param(answer("HTTP/1.1 101 Switching Protocols"), id="another protocol nobody asked for"),
+    ],
+)
+def test_what_h11_leaves_to_its_user_is_refused(data: bytes) -> None:
+    assert ours([data]) == "bad"
+
+
+# ------------------------------------------------------------------ keeping the connection
+
+
+def reusable(data: bytes) -> bool:
+    reader = AnswerReader("POST")
+    reader.feed(data)
+    assert reader.done
+    return reader.reusable
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        answer(f"{OK}\ncontent-length: 2", "ok"),
+        answer(f"{OK}\ncontent-length: 0"),
+        answer(CHUNKED, "0\r\n\r\n"),
+        answer("HTTP/1.1 204 No Content"),
+        answer(f"{OK}\ncontent-length: 0\nconnection: keep-alive"),
+    ],
+)
+def test_after_a_whole_answer_the_connection_may_be_used_again(data: bytes) -> None:
+    assert reusable(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(answer(f"{OK}\ncontent-length: 2\nconnection: Close", "ok"), id="it says close"),
+        pytest.param(answer(f"{OK}\ncontent-length: 0\nconnection: x, close"), id="among other things"),
+        pytest.param(answer("HTTP/1.0 200 OK\ncontent-length: 2", "ok"), id="HTTP/1.0"),
+        pytest.param(answer(f"{CHUNKED}\ncontent-length: 9", "0\r\n\r\n"), id="two framings at once"),
+        pytest.param(answer(f"{OK}\ncontent-length: 2", "ok!"), id="more than was announced"),
+        pytest.param(answer(CHUNKED, "0\r\n\r\nHTTP/1.1 200 OK"), id="an answer to no question"),
+        pytest.param(answer("HTTP/1.1 204 No Content", "body"), id="a body where none can be"),
+    ],
+)
+def test_a_connection_whose_answers_may_get_mixed_up_is_not_used_again(data: bytes) -> None:
+    assert not reusable(data)
+
+
+# ------------------------------------------------------------------ bounds
+
+
+def feed_until_refused(start: bytes, more: bytes, limit: int) -> int:
+    """How many bytes were taken before BadAnswer."""
+    reader, taken = AnswerReader("POST"), 0
+    reader.feed(start)
+    try:
+        while taken <= 2 * limit:
+            reader.feed(more)
+            taken += len(more)
+    except BadAnswer:
+        return taken
+    raise AssertionError("it is taken without end")
+
+
+@pytest.mark.parametrize("more", [b"x-endless: header\r\n", b"x" * 1000], ids=["many headers", "a long one"])
+@pytest.mark.parametrize(
+    "start", [f"{OK}\r\n".encode(), answer(CHUNKED, "0\r\n")], ids=["in the head", "in the trailer"]
+)
+def test_endless_headers_are_refused(start: bytes, more: bytes) -> None:
+    assert feed_until_refused(start, more, HEAD_LIMIT) <= HEAD_LIMIT
+
+
+def test_endless_informational_answers_are_refused() -> None:
+    assert feed_until_refused(b"", answer("HTTP/1.1 103 Early Hints"), HEAD_LIMIT) <= HEAD_LIMIT + 100
+
+
+def test_an_endless_chunk_extension_is_refused() -> None:
+    start = answer(CHUNKED, "5;")
+    assert feed_until_refused(start, b"x" * 100, CHUNK_LINE_LIMIT) <= CHUNK_LINE_LIMIT
+
+
+def test_a_header_of_ten_megabytes_is_refused_as_it_comes() -> None:
+    with pytest.raises(BadAnswer, match="headers of more than"):
+        AnswerReader("POST").feed(f"{OK}\r\nx: {'y' * 10_000_000}".encode())
+
+
+def test_a_body_is_handed_on_and_not_kept() -> None:
+    reader = AnswerReader("POST")
+    reader.feed(answer(CHUNKED, "ffffff\r\n"))
+    for _ in range(100):
+        assert reader.feed(b"x" * 10_000) == b"x" * 10_000
+    assert not reader._buffer
+
+
+# ------------------------------------------------------------------ anything at all
+
+FRAGMENTS = [*WHOLE, *BAD, *BROKEN]
+PIECES = [
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b" ",
+    b"0",
+    b"5",
+    b":",
+    b";",
+    b"chunked",
+    b"content-length: 3",
+    b"\x00",
+    b"\xff",
+]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> bytes:
+    """An answer of the lists above with something cut out of it, put into it, or put behind it."""
+    data = draw(st.sampled_from(FRAGMENTS))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(data)))
+        to = draw(st.integers(at, min(len(data), at + 8)))
+        insert = draw(st.sampled_from([b"", *PIECES]) | st.binary(max_size=4))
+        data = data[:at] + insert + data[to:]
+    return data + draw(st.sampled_from([b"", b"", *FRAGMENTS]))
+
+
+def same(mine: Outcome, judged: Outcome) -> bool:
+    """Equal, but for what is refused on purpose, and for which complaint about half an answer comes first."""
+    if isinstance(mine, Whole) and isinstance(judged, Whole):
+        return mine == judged
+    return not isinstance(mine, Whole) and (not isinstance(judged, Whole) or mine == "bad")
+
+
+@settings(max_examples=500, deadline=None)
+@given(spoiled(), st.randoms(use_true_random=False))
+@example(b"HTTP/1.1 200 OK\r\n\r\n", random.Random(0))
+def test_whatever_comes_is_read_as_h11_reads_it_or_refused(data: bytes, chance: random.Random) -> None:
+    mine = ours([data])
+    assert same(mine, theirs(data))
+    cuts = sorted(chance.randrange(len(data) + 1) for _ in range(5))
+    places = [0, *cuts, len(data)]
+    sliced = ours(data[start:end] for start, end in pairwise(places))
+    assert sliced == mine
+
+
+# ------------------------------------------------------------------ requests
+
+
+def test_a_request_head_is_its_line_and_its_fields() -> None:
+    head = request_head("POST", "/v1/x", [("host", "h"), ("x-latin", "é")])
+    assert head == b"POST /v1/x HTTP/1.1\r\nhost: h\r\nx-latin: \xe9\r\n"
+
+
+@pytest.mark.parametrize("value", ["a\r\nx: y", "a\nb", "a\rb", "a\0b", "☃"])
+def test_a_header_cannot_become_two(value: str) -> None:
+    with pytest.raises(ValueError, match=r"line end|latin-1"):
+        request_head("GET", "/", [("x", value)])
