@@ -255,9 +255,10 @@ class Upstream:
 
     def _too_late(self, phase: Phase) -> Failure:
         waited = trio.current_time() - self._started
-        if trio.current_time() >= self._timers.until:
+        if trio.current_time() >= self._timers.until:  # our own limit: it is nobody's fault who still answers
             words = f"the call's time is over, {waited:.1f} s after this try began"
-        elif self._last_content is None:
+            return Failure(FailureKind.CANCELLED, words, phase=phase)
+        if self._last_content is None:
             words = f"no first token within {waited:.1f} s"
         else:
             words = f"silent in the middle, {waited:.1f} s after the start"

@@ -25,6 +25,8 @@ LADDER = (10.0, 30.0, 60.0, 120.0)
 QUOTA_REST = (900.0, 3600.0)
 """Seconds a key without credit rests: the first, doubling up to the second."""
 ANY_MODEL = ""
+MODELS_KNOWN = 1_000
+"""Rests that are remembered of one key; callers name what models they like, and memory is bounded."""
 
 
 @attrs.define
@@ -59,6 +61,8 @@ class KeyState:
         known = self.rests.get(model)
         if known is None or known.until <= now or _weight(known) < _weight(rest):
             self.rests[model] = rest
+        if len(self.rests) > MODELS_KNOWN:
+            del self.rests[next(iter(self.rests))]
 
 
 def _weight(rest: Rests) -> tuple[bool, float]:

@@ -203,9 +203,11 @@ class Plan:
         if tried is None or now + seconds >= self.deadline or not self._may_retry(now):
             return None
         self._retries += 1
-        tried.waited, tried.out_of_keys = True, False
-        tried.keys.clear()
-        return Ask(tried.candidate, wait=seconds)
+        tried.waited = True
+        if tried.last is not None and REACTIONS[tried.last.kind].next_key is not NextKey.NO:
+            tried.out_of_keys = False
+            tried.keys.clear()  # it is their rest that was waited for
+        return Ask(tried.candidate, wait=seconds, avoid=frozenset(tried.keys))
 
     def _wait(self, tried: _Tried, now: float) -> float:
         """Seconds until this one may be asked again by this call; infinity for never."""
@@ -235,8 +237,8 @@ class Plan:
         reaction = REACTIONS[failure.kind]
         if failure.should_retry is False:
             return SameWorker.NEVER
-        no_key_helps = reaction.next_key is NextKey.NO
-        if failure.should_retry is True and no_key_helps and reaction.same_worker is SameWorker.NEVER:
+        repeatable = reaction.next_key is NextKey.NO and failure.kind is not FailureKind.STALLED
+        if failure.should_retry is True and repeatable and reaction.same_worker is SameWorker.NEVER:
             return SameWorker.ONCE
         return reaction.same_worker
 
