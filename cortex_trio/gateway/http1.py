@@ -24,6 +24,7 @@ _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[^\x00\s]+(?:[ \
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\x00]*)?\r\n")
+_FRAMING = (b"content-length", b"transfer-encoding")
 _WITHOUT_BODY = (204, 304)
 
 
@@ -122,20 +123,19 @@ class AnswerReader:
     def _frame(self, head: Head) -> None:
         """How the body is delimited: RFC 9112, section 6.3."""
         codings, lengths = head.values(b"transfer-encoding"), set(head.values(b"content-length"))
+        if codings and codings != [b"chunked"]:
+            raise BadAnswer("a transfer-encoding other than chunked")
+        if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+            raise BadAnswer("a content-length that is no number, or two of them")
         self.reusable = head.minor_version >= 1 and b"close" not in head.values(b"connection")
         if self._method == "HEAD" or head.status in _WITHOUT_BODY:
             self._read = AnswerReader._read_nothing
             self.done = True
         elif codings:
-            if codings != [b"chunked"]:
-                raise BadAnswer("a transfer-encoding other than chunked")
             self.reusable = self.reusable and not lengths  # both at once: an attempt to confuse somebody
             self._read = AnswerReader._read_chunks
         elif lengths:
-            length = lengths.pop()
-            if lengths or not _LENGTH.fullmatch(length):
-                raise BadAnswer("a content-length that is no number, or two of them")
-            self._left = int(length)
+            self._left = int(lengths.pop())
             self._read = AnswerReader._read_length
             self.done = not self._left
         else:
@@ -199,7 +199,8 @@ class AnswerReader:
         """Fields after the last chunk, nearly always none. They are checked and forgotten."""
         block, rest = self._take_block(data)
         if block is not None:
-            _parse_fields(block)
+            if any(name in _FRAMING for name, _ in _parse_fields(block)):
+                raise BadAnswer("a trailer that says how long the body is")
             self._end(rest)
         return b""
 

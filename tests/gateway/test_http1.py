@@ -130,6 +130,7 @@ BAD: Sequence[bytes] = [
     answer(f"{OK}\ncontent-length: +5", "hello"),
     answer(f"{OK}\ncontent-length: 5_0", "hello"),
     answer(f"{OK}\ncontent-length: 5, 6", "hello"),
+    answer("HTTP/1.1 304 Not Modified\ncontent-length: five"),
     answer(f"{OK}\ntransfer-encoding: gzip, chunked", "0\r\n\r\n"),
     answer(f"{OK}\ntransfer-encoding: identity", "x"),
     answer(CHUNKED, "\r\n"),
@@ -191,6 +192,7 @@ def test_the_answer_to_head_has_no_body() -> None:
     "data",
     [
         pytest.param(b"HTTP/2.0 200 OK\r\n\r\n", id="another version, to which these rules do not apply"),
+        pytest.param(answer(CHUNKED, "0\r\ncontent-length: 3\r\n\r\n"), id="a trailer about the framing"),
         pytest.param(answer("HTTP/1.1 101 Switching Protocols"), id="another protocol nobody asked for"),
     ],
 )
