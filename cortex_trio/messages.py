@@ -198,7 +198,7 @@ def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, 
 
 def _tool(item: Tool | Mapping[str, Any], where: str) -> Tool:
     if isinstance(item, Tool):
-        return item
+        item = attrs.asdict(item, recurse=False)
     if not isinstance(item, Mapping):
         raise InvalidRequest(f"{where}: a Tool or a mapping, not {_kind(item)}")
     function = item.get("function", item)
@@ -214,7 +214,7 @@ def _tool(item: Tool | Mapping[str, Any], where: str) -> Tool:
 def _message(item: Message | Mapping[str, Any], where: str) -> Message:
     if isinstance(item, Message):
         _require_role(item.role, where)
-        return item
+        return item if isinstance(item.content, str) else _with_parts(item, where)
     if not isinstance(item, Mapping):
         raise InvalidRequest(f"{where}: a Message or a mapping, not {_kind(item)}")
     role = item.get("role")
@@ -234,6 +234,12 @@ def _message(item: Message | Mapping[str, Any], where: str) -> Message:
     return Message(role, tuple(parts))  # type: ignore[arg-type]
 
 
+def _with_parts(message: Message, where: str) -> Message:
+    """What is no value of ours yet is made one; the message itself if nothing was to do."""
+    parts = _parts(message.content, f"{where}.content")
+    return message if parts == message.content else Message(message.role, parts)
+
+
 def _require_role(role: object, where: str) -> None:
     if role not in get_args(Role):
         raise InvalidRequest(f"{where}.role: one of {', '.join(get_args(Role))}, not {role!r:.40}")
@@ -250,6 +256,8 @@ def _parts(content: object, where: str) -> Sequence[Part]:
 
 
 def _part(item: object, where: str) -> Part:
+    if isinstance(item, ToolResult):
+        _require_texts_and_images(item.content, where)
     if isinstance(item, Part):
         return item
     if isinstance(item, str):
@@ -303,13 +311,18 @@ def _tool_result(item: Mapping[str, Any], where: str) -> ToolResult:
             if not isinstance(call_id, str) or not call_id:
                 raise InvalidRequest(f"{where}.tool_call_id: the id of the call this answers is needed")
             parts = _parts(content, f"{where}.content")
-            if not all(isinstance(part, Text | Image) for part in parts):
-                raise InvalidRequest(f"{where}.content: a tool result holds text and images only")
+            _require_texts_and_images(parts, where)
             return ToolResult(
                 call_id,
                 content if isinstance(content, str) else parts,  # type: ignore[arg-type]
                 name=item.get("name"),
             )
+
+
+def _require_texts_and_images(content: object, where: str) -> None:
+    listed = content if isinstance(content, Sequence) else (content,)
+    if not isinstance(content, str) and not all(isinstance(part, Text | Image) for part in listed):
+        raise InvalidRequest(f"{where}.content: a tool result holds text and images only")
 
 
 def _kind(value: object) -> str:

@@ -107,6 +107,10 @@ REFUSED: list[tuple[Any, str]] = [
     ([Message("robot", "hi")], "messages[0].role: "),  # type: ignore[arg-type]
     ({"role": ["user"], "content": "hi"}, "messages.role: "),
     ([{"role": "user", "content": 5}], "messages[0].content: "),
+    ([Message("user", 5)], "messages[0].content: "),  # type: ignore[arg-type]
+    (user("hi", 5), "messages.content[1]: "),  # type: ignore[arg-type]
+    ([Message("tool", [ToolResult("c", 5)])], "messages[0].content[0].content: "),  # type: ignore[arg-type]
+    ([Message("tool", [ToolResult("c", [Document("d")])])], "messages[0].content[0].content: "),  # type: ignore[list-item]
     ([{"role": "user", "content": {"type": "text"}}], "messages[0].content: "),
     ([{"role": "user", "content": [5]}], "messages[0].content[0]: "),
     ([{"role": "user", "content": ["a", {"type": "video"}]}], "messages[0].content[1].type: "),
@@ -186,6 +190,8 @@ def test_a_tool_without_parameters_takes_an_empty_object() -> None:
         ({"function": {"name": 5}}, "tools[0].name: "),
         ({"function": 5}, "tools[0].name: "),
         ({"name": "f", "parameters": [1]}, "tools[0].parameters: "),
+        (Tool("", "", {}), "tools[0].name: "),
+        (Tool("f", "", [1]), "tools[0].parameters: "),  # type: ignore[arg-type]
     ],
 )
 def test_a_tool_that_cannot_be_understood_is_named_by_its_place(tool: Any, beginning: str) -> None:

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -91,11 +91,12 @@ CAPABILITIES = ("tools", "images", "documents", "reasoning", "json")
 
 
 def _capabilities(value: Any) -> Any:
-    return value if value is None or isinstance(value, str) else tuple(value)
+    return tuple(value) if isinstance(value, Collection) and not isinstance(value, str) else value
 
 
 def _known_capabilities(_: object, field: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and (isinstance(value, str) or not set(value) <= set(CAPABILITIES)):
+    known = isinstance(value, tuple) and all(item in CAPABILITIES for item in value)
+    if value is not None and not known:
         raise ConfigError(field.name, f"a list of {', '.join(CAPABILITIES)} is allowed, not {value!r:.80}")
 
 
@@ -175,15 +176,23 @@ class WorkerConfig:
         return self.provider if isinstance(self.provider, Provider) else PROVIDERS[self.provider]
 
 
-def _workers(value: Mapping[str, WorkerConfig]) -> Mapping[str, WorkerConfig]:
-    return dict(value)
+def _workers(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
 
 
-def _some_worker(_: object, field: attrs.Attribute[Any], value: Mapping[str, WorkerConfig]) -> None:
+def _some_worker(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(field.name, f"names and WorkerConfigs are needed, not {type(value).__name__}")
     if not value:
         raise ConfigError("$", f"no providers: {HOW_TO_START}")
-    for name in value:
+    for name, worker in value.items():
         _worker_name(name)
+        if not isinstance(worker, WorkerConfig):
+            kind = type(worker).__name__
+            raise ConfigError(
+                f"{field.name}.{name}",
+                f"a WorkerConfig is needed, not {kind}; Config.from_mapping reads objects",
+            )
 
 
 def _worker_name(name: object) -> str:

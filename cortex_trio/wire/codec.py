@@ -95,12 +95,28 @@ class Dialect(Protocol):
 
 
 def json_body(value: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
-    """A request body: compact, UTF-8, with the caller's `extra_body` laid over it, key by key."""
+    """A request body: compact, UTF-8, with the caller's `extra_body` laid over it, key by key.
+
+    Raises InvalidRequest for what has no JSON form.
+    """
     merged = {**value, **extra} if extra else value
-    text = json.dumps(merged, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = json.dumps(merged, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        raise _unwritable(merged) from None
     return text.encode(
         "utf-8", "replace"
     )  # half a surrogate pair, as a cut answer may hold, has no UTF-8 form
+
+
+def _unwritable(fields: Mapping[str, Any]) -> InvalidRequest:
+    """Say which field it is that has no JSON form: of extra_body, a schema or a tool, for nothing else is free."""
+    for name, field in fields.items():
+        try:
+            json.dumps(field, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            return InvalidRequest(f"{name}: there is no JSON for it ({error})")
+    return InvalidRequest("extra_body: its keys must be str")
 
 
 def json_post(

@@ -19,6 +19,7 @@ from cortex_trio import (
     NoWorkersAvailable,
     ProviderError,
     Text,
+    Tool,
     WorkerConfig,
     assistant,
     open_cortex,
@@ -189,6 +190,27 @@ async def test_an_option_that_makes_no_sense_is_refused_by_its_name(
                 cortex.chat("Hi", **options)
             assert isinstance(refused.value, CortexError)
             assert isinstance(refused.value, ValueError)
+        assert not provider.requests
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"extra_body": {"seed": object()}}, "seed: there is no JSON for it"),
+        ({"extra_body": {"seed": float("nan")}}, "seed: there is no JSON for it"),
+        ({"extra_body": {b"seed": 1}}, "extra_body: its keys must be str"),
+        ({"tools": [Tool("f", "", {"x": b"y"})]}, "tools: there is no JSON for it"),
+        ({"response_schema": {"x": {1, 2}}}, "there is no JSON for it"),
+    ],
+)
+async def test_what_has_no_json_is_refused_before_anything_is_sent(
+    options: dict[str, Any], told: str
+) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai")
+        async with gateway(sim) as cortex:
+            with pytest.raises(InvalidRequest, match=told):
+                await cortex.complete("Hi", **options)
         assert not provider.requests
 
 

@@ -570,3 +570,26 @@ def test_an_address_that_was_given_is_believed_although_nobody_answers_yet(close
 def test_ollamas_own_variable_is_understood(host: str, address: str) -> None:
     config = Config.from_env({"OLLAMA_HOST": host, "OLLAMA_MODEL": "m"})
     assert config.workers["ollama"].base_url == address
+
+
+@pytest.mark.parametrize(
+    ("workers", "told"),
+    [
+        (
+            {"openai": {"api_keys": [SECRET]}},
+            r"workers.openai: a WorkerConfig is needed, not dict; Config.from_mapping",
+        ),
+        ([SECRET], "workers: names and WorkerConfigs are needed, not list"),
+        (None, "workers: names and WorkerConfigs are needed, not NoneType"),
+    ],
+)
+def test_a_config_made_by_hand_takes_worker_configs_only(workers: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        Config(workers=workers)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("capabilities", [5, "tools", [{}], ["sing"]])
+def test_capabilities_that_are_none_are_refused(capabilities: Any) -> None:
+    with pytest.raises(ConfigError, match="capabilities: a list of tools, images"):
+        WorkerConfig(provider="ollama", models=["m"], capabilities=capabilities)
