@@ -12,6 +12,7 @@ CortexError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from .kinds import Failure
@@ -68,6 +69,9 @@ class ProviderError(CortexError):
         self.worker = worker
         self.attempts = tuple(attempts)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.failure, self.worker, self.attempts)
+
     @property
     def retry_after(self) -> float | None:
         return self.failure.retry_after
@@ -79,6 +83,9 @@ class StreamInterrupted(ProviderError):
     def __init__(self, failure: Failure, worker: str, attempts: Sequence[Attempt], partial: Reply) -> None:
         super().__init__(failure, worker, attempts)
         self.partial = partial
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.failure, self.worker, self.attempts, self.partial)
 
 
 class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
@@ -109,6 +116,10 @@ class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
 
     def __init__(self, message: str, errors: Sequence[ProviderError], **_: object) -> None:
         super().__init__(message, errors)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        made = partial(type(self), primary=self.primary, retry_after=self.retry_after, attempts=self.attempts)
+        return made, (self.message, self.exceptions)
 
     def derive(self, errors: Sequence[ProviderError], /) -> AllWorkersFailed:  # type: ignore[override]
         """Keep the facts when `except*` splits the group."""

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 
+from cortex_trio.events import ReplyBuilder, TextDelta
 from cortex_trio.failures import (
     AllWorkersFailed,
     ConfigError,
@@ -49,6 +50,20 @@ def test_a_config_error_grows_its_path_from_the_leaf_up() -> None:
 def test_a_config_error_survives_pickling() -> None:
     found = pickle.loads(pickle.dumps(ConfigError("$.openai.timeout", "too long")))
     assert (found.path, found.problem) == ("$.openai.timeout", "too long")
+
+
+def test_errors_survive_pickling_with_all_they_know() -> None:
+    """So they may come out of another process, and be copied."""
+    builder = ReplyBuilder()
+    builder.add(TextDelta("Once"))
+    partial = builder.reply(worker="w", provider="p", model="m", attempts=())
+    broken = StreamInterrupted(Failure(FailureKind.TRUNCATED), "w", (), partial)
+    for error in (provider_error(), broken, NoWorkersAvailable("no", retry_after=2.0)):
+        found = pickle.loads(pickle.dumps(error))
+        assert (type(found), str(found), vars(found)) == (type(error), str(error), vars(error))
+    found = pickle.loads(pickle.dumps(all_failed()))
+    assert (str(found), str(found.primary)) == (str(all_failed()), str(all_failed().primary))
+    assert (found.retry_after, [e.worker for e in found.exceptions]) == (3.0, ["openai", "groq"])
 
 
 def test_a_provider_error_says_who_and_what() -> None:
