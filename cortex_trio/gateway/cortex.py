@@ -36,7 +36,7 @@ from .calls import patiently
 from .config import Config, WorkerConfig, worker_config_from
 from .failover import Call
 from .flat import open_flat_nursery
-from .health import ask_free, check_all, free_key
+from .health import HealthMonitor, ask_free, check_all, free_key
 from .jobs import ChatJob, EmbedJob, without_unable
 from .keys import KeyManager, KeyRing
 from .options import CallOptions, Chat, chat_from, positive, texts_from
@@ -337,7 +337,10 @@ class Cortex:
         for name in [name for name in new.workers if name in old]:
             if new.workers[name] != old[name]:
                 await self._reconfigure(name, new.workers[name])
+        rescheduled = runtime.config.health_check_interval != new.health_check_interval
         runtime.config = new
+        if rescheduled:
+            runtime.health.cast(HealthMonitor.reschedule)
         await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy, new.rate_limit_rest)
         async with open_flat_nursery() as nursery:
             for name in [name for name in old if name not in new.workers]:

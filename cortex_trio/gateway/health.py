@@ -13,7 +13,7 @@ from typing import Literal
 import trio
 
 from ..failures import Failure, FailureKind, classify
-from ..otp import GenServer
+from ..otp import GenServer, Timer
 from ..wire.codec import HttpRequest
 from .calls import patiently
 from .keys import KeyManager
@@ -150,8 +150,13 @@ class HealthMonitor(GenServer):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._timer: Timer | None = None  # None: there are no rounds
 
     async def init(self) -> None:
+        self._schedule()
+
+    async def reschedule(self) -> None:
+        """The interval was changed: the next round is due so long from now."""
         self._schedule()
 
     async def handle_info(self, message: object) -> None:
@@ -160,6 +165,9 @@ class HealthMonitor(GenServer):
             self._schedule()
 
     def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()  # there is one at most, whoever asks for the next round
         interval = self._runtime.config.health_check_interval
         if interval > 0:
-            self.send_after(interval * (1 + JITTER * (self._runtime.random.random() - 0.5)), "check")
+            jittered = interval * (1 + JITTER * (self._runtime.random.random() - 0.5))
+            self._timer = self.send_after(jittered, "check")

@@ -75,3 +75,14 @@ async def test_the_strategy_can_be_changed_as_well(autojump_clock: object) -> No
             workers = {name: worker_of(sim[name]) for name in ("openai", "anthropic")}
             await cortex.reload(Config(workers=workers, strategy="round_robin"))
             assert {(await cortex.complete("Hi")).text for _ in range(2)} == {"openai", "anthropic"}
+
+
+async def test_a_new_interval_of_health_checks_counts_at_once(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        workers = {"openai": worker_of(sim.add("openai"))}
+        async with gateway(sim, workers) as cortex:
+            for interval, rounds in ((10, 6), (0, 0), (20, 3)):
+                await cortex.reload(Config(workers=workers, health_check_interval=interval))
+                before = len(sim["openai"].requests)
+                await trio.sleep(69)
+                assert len(sim["openai"].requests) - before == rounds
