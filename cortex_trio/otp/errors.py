@@ -19,7 +19,7 @@ callers would grow one traceback with the frames of all of them.
 from collections.abc import Iterable
 from typing import Final
 
-from .reasons import ExitReason, Normal, error_of
+from .reasons import Crashed, ExitReason, Normal, error_of
 
 NORMAL: Final = Normal()
 NO_REPLY: Final = object()
@@ -75,12 +75,10 @@ class StartFailed(ActorError):
 class MaxRestartsExceeded(ActorError):
     """A supervisor gave up. `__cause__` is an ExceptionGroup of the crashes inside the window."""
 
-    def __init__(
-        self, supervisor: str, max_restarts: int, max_seconds: float, crashes: Iterable[Exception]
-    ) -> None:
-        super().__init__(f"{supervisor!r} gave up: more than {max_restarts} restarts in {max_seconds:g} s")
+    def __init__(self, supervisor: str, restarts: int, seconds: float, crashes: Iterable[Exception]) -> None:
+        super().__init__(f"{supervisor!r} gave up: more than {restarts} restarts in {seconds:g} s")
         self.supervisor = supervisor
-        self.__cause__ = ExceptionGroup(f"restarts in the last {max_seconds:g} s", list(crashes))
+        self.__cause__ = ExceptionGroup(f"restarts in the last {seconds:g} s", list(crashes))
 
 
 class AlreadyStarted(ActorError):
@@ -126,3 +124,8 @@ class Reject(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
+
+
+def exit_reason(error: Exception) -> ExitReason:
+    """Why a process ends that `error` leaves."""
+    return error.reason if isinstance(error, Stop) else Crashed(error)

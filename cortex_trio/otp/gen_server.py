@@ -8,9 +8,9 @@ import attrs
 import outcome
 import trio
 
-from .errors import NO_REPLY, Ignore, Reject, Stop, require
+from .errors import NO_REPLY, Ignore, Reject, Stop, exit_reason, require
 from .process import Call, Cast, Info, Message, Process
-from .reasons import Crashed, ExitReason, Normal, Shutdown
+from .reasons import ExitReason, Normal, Shutdown
 from .ref import Deferred, Monitor, Ref
 from .reports import logger
 
@@ -24,7 +24,7 @@ class GenServer:
     """
 
     ref: Ref[Any]  # set before init
-    _process: Process[Any]  # set before init
+    _process: Process  # set before init
 
     async def init(self) -> None:
         """Runs before the supervisor starts the next child. Fail here to make the start fail."""
@@ -52,12 +52,10 @@ class GenServer:
         """Like Ref.monitor, but the Down arrives at handle_info."""
         return Monitor(ref, watcher=self._process)
 
-    async def _serve(self, process: Process[Any]) -> None:
+    async def _serve(self, process: Process) -> None:
         """The life of a server inside its process; returns when the mailbox is closed and empty."""
         if "_process" in self.__dict__:
-            raise RuntimeError(
-                f"this {type(self).__name__} ran before: `start` must build a new one every time"
-            )
+            raise RuntimeError(f"this {type(self).__name__} ran before: `start` must build a new one")
         self._process, self.ref = process, process.ref
         try:
             await self.init()
@@ -72,16 +70,13 @@ class GenServer:
             async for message in process.inbox:  # yields to other tasks once per message
                 await self._handle(message)
                 message = None  # an idle server must not keep the last request alive
-        except Stop as stop:
-            try:
-                await self.terminate(stop.reason)
-            except Exception:  # the answer was decided before the cleanup failed; only a kill takes it back
-                _answer_last_call(message, stop)
-                raise
-            _answer_last_call(message, stop)
-            raise
         except Exception as error:
-            await self.terminate(Crashed(error))
+            try:
+                await self.terminate(exit_reason(error))
+            finally:  # as in OTP: a cleanup that fails does not take the answer back, a kill does
+                reply = error.reply if isinstance(error, Stop) else NO_REPLY
+                if reply is not NO_REPLY and isinstance(message, Call) and not process.scope.cancel_called:
+                    message.settle(outcome.Value(reply))
             raise
         await self.terminate(Shutdown())
 
@@ -104,17 +99,12 @@ class GenServer:
             message.settle(outcome.Value(answer))
 
 
-def _answer_last_call(message: Message | None, stop: Stop) -> None:
-    if isinstance(message, Call) and stop.reply is not NO_REPLY:
-        message.settle(outcome.Value(stop.reply))
-
-
 @final
 @attrs.define(eq=False, repr=False)
 class Timer:
     """A message on its way to `handle_info`."""
 
-    _process: Process[Any]
+    _process: Process
     _seconds: float
     _notice: Info
     # Shielded, for its process decides when it ends: no passing cancellation may silence a server that still runs.

@@ -18,28 +18,27 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import outcome
 import trio
 
-from .errors import ActorExited, AlreadyStarted, Stop
-from .reasons import Crashed, ExitReason, Killed, Shutdown
+from .errors import ActorExited, AlreadyStarted, exit_reason
+from .reasons import ExitReason, Killed, Shutdown
 
 if TYPE_CHECKING:
     from .gen_server import GenServer
     from .ref import Ref
 
 AsyncFn = Callable[..., Awaitable[object]]
-S_co = TypeVar("S_co", bound="GenServer", covariant=True)
 
 
 @attrs.define(eq=False, repr=False)
 class Call:
     """A request, and the place its answer goes: the caller's task sleeps until `settle`."""
 
-    process: Process[Any]
+    process: Process
     task: trio.lowlevel.Task | None  # None for a cast, once answered, and once the caller gave up
     method: AsyncFn
     args: tuple[object, ...]
@@ -79,33 +78,31 @@ Message = Call | Info
 class Watcher(Protocol):
     """Wants to hear of the end of a process: a monitor, or a registry that forgets its names."""
 
-    def on_exit(self, process: Process[Any], /) -> None: ...
+    def on_exit(self, process: Process, /) -> None: ...
 
 
 @attrs.define(eq=False, repr=False)
-class Process(Generic[S_co]):
+class Process:
     """Where a server runs, from its factory to its end."""
 
-    ref: Ref[S_co]
-    _start: Callable[[], S_co]  # called inside the new task: a factory that fails is a start that failed
+    ref: Ref[Any]
+    _start: Callable[[], GenServer]  # called inside the new task: a factory that fails is a start that failed
     nursery: trio.Nursery  # the supervisor's; the timers of this process live there too
-    _on_exit: Callable[[Process[Any]], None] | None  # tells the supervisor; None once nobody is to be told
+    _on_exit: Callable[[Process], None] | None  # tells the supervisor; None once nobody is to be told
     cast_limit: float = math.inf
     casts_queued: int = 0
-    server: S_co | None = None  # None only until the factory returned
+    server: GenServer | None = None  # None only until the factory returned
     task: trio.lowlevel.Task | None = None  # None only until the first step
     initialised: bool = False  # init returned: from here on an exit is not a failed start
     ignored: bool = False  # init raised Ignore
     closing: bool = False  # takes no more messages
-    awaited: Process[Any] | None = None  # the child this supervisor waits for; see waits_for
+    awaited: dict[Process, trio.Event] = attrs.field(factory=dict)  # children this supervisor waits for
     started: trio.Event = attrs.field(factory=trio.Event)  # init is over, or will never be
     exited: trio.Event = attrs.field(factory=trio.Event)
     scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))  # cancelled to kill
     work: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # cancelled by request_stop, see there
     pending: set[Call] = attrs.field(factory=set)
-    possessions: set[Callable[[], None]] = attrs.field(
-        factory=set
-    )  # cancels its timers, its monitors of others
+    possessions: set[Callable[[], None]] = attrs.field(factory=set)  # cancel its timers and monitors
     watchers: weakref.WeakSet[Watcher] = attrs.field(factory=weakref.WeakSet)
     reason: ExitReason = attrs.field(init=False)  # there once `exited` is set
     _mailbox: trio.MemorySendChannel[Message] = attrs.field(init=False)
@@ -121,7 +118,9 @@ class Process(Generic[S_co]):
 
     def waits_for(self, task: trio.lowlevel.Task) -> bool:
         """True if this process cannot answer before `task` goes on: its own task, or a child it waits for."""
-        return self.task is task or (self.awaited is not None and self.awaited.waits_for(task))
+        if self.task is task:
+            return True
+        return any(child.waits_for(task) for child, event in self.awaited.items() if not event.is_set())
 
     def post(self, message: Message) -> bool:
         """Queue a message; False (and no effect) when the process takes no more."""
@@ -147,29 +146,31 @@ class Process(Generic[S_co]):
         for call in list(self.pending):
             call.settle(outcome.Error(ActorExited(self.ref.name, reason, started=call.started)))
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """The whole life. The only thing ever spawned into a supervisor's nursery besides timers."""
-        self.task = trio.lowlevel.current_task()
         reason: ExitReason = Killed()
         try:
             with self.scope:
-                if self.ref.process is not None:
-                    raise AlreadyStarted(f"the ref {self.ref.name!r} is already behind a running process")
-                self.ref.process = self
-                self.server = self._start()
-                await self.server._serve(self)
+                await self._serve()
                 reason = Shutdown()  # the loop ends by itself only after `close`
-        except Stop as stop:
-            reason = stop.reason
         except Exception as error:
-            reason = Crashed(error)
+            reason = exit_reason(error)
         except BaseException:
             self._on_exit = None  # the program ends, or our surroundings do: no restart
             raise
         finally:
             self.finish(reason)
 
-    @trio.lowlevel.enable_ki_protection
+    @trio.lowlevel.disable_ki_protection  # an endless loop in a server can be interrupted
+    async def _serve(self) -> None:
+        self.task = trio.lowlevel.current_task()
+        if self.ref.process is not None:
+            raise AlreadyStarted(f"the ref {self.ref.name!r} is already behind a running process")
+        self.ref.process = self
+        self.server = self._start()
+        await self.server._serve(self)
+
     def finish(self, reason: ExitReason) -> None:
         """Everything that must be true of a dead process, in one step nobody can see half of."""
         self.reason = reason

@@ -39,7 +39,7 @@ class Ref(Generic[S]):
     def __init__(self, name: str) -> None:
         require(isinstance(name, str) and name != "", f"a Ref is named by a non-empty string, not {name!r}")
         self.name = name
-        self.process: Process[S] | None = None
+        self.process: Process | None = None
         self.dead_letters = 0
 
     def __repr__(self) -> str:
@@ -54,6 +54,7 @@ class Ref(Generic[S]):
     async def call(self, method: Method[S, P, Deferred[R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     async def call(self, method: Method[S, P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @trio.lowlevel.enable_ki_protection  # an interrupt gets in while it waits, and takes the request back
     async def call(self, method: AsyncFn, /, *args: object, **kwargs: object) -> object:
         """Run `method` in the server, between its other messages, and return what it returns.
 
@@ -173,7 +174,7 @@ class Monitor:
     with the watcher. A monitor nobody holds any more is forgotten.
     """
 
-    def __init__(self, ref: Ref[Any], watcher: Process[Any] | None = None) -> None:
+    def __init__(self, ref: Ref[Any], watcher: Process | None = None) -> None:
         self._ref, self._watched, self._watcher = ref, ref.process, watcher
         self._notice = Info(None)  # holds the Down as soon as it is known
         self._known = trio.Event()
@@ -198,7 +199,7 @@ class Monitor:
         if self._watcher is not None:
             self._watcher.possessions.discard(self.cancel)
 
-    def on_exit(self, process: Process[Any] | None, /) -> None:
+    def on_exit(self, process: Process | None, /) -> None:
         """For `Process`: it has ended (or, with None, was not there)."""
         self._notice.content = Down(self._ref, None if process is None else process.reason)
         self._known.set()

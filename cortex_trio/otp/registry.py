@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, final
+from typing import Generic, TypeVar, final
 
 import attrs
 
@@ -17,7 +17,7 @@ K = TypeVar("K")
 class _Entry(Generic[K, S]):
     key: K
     ref: Ref[S]
-    process: Process[S]  # the owner: an entry ends with the incarnation that was there when it was made
+    process: Process  # the owner: an entry ends with the incarnation that was there when it was made
     value: object
 
 
@@ -34,7 +34,7 @@ class Registry(Generic[K, S]):
     def __init__(self, *, unique: bool = True) -> None:
         self._unique = unique
         self._by_key: dict[K, list[_Entry[K, S]]] = {}
-        self._by_owner: dict[Process[S], list[_Entry[K, S]]] = {}  # the same entries
+        self._by_owner: dict[Process, list[_Entry[K, S]]] = {}  # the same entries
 
     def register(self, key: K, ref: Ref[S], value: object = None) -> None:
         """Until the current process of `ref` exits. AlreadyRegistered if unique and taken by a live process.
@@ -71,7 +71,7 @@ class Registry(Generic[K, S]):
         """The keys of the current process of `ref`, oldest first, with repeats."""
         return [entry.key for entry in self._owned(ref)]
 
-    def on_exit(self, process: Process[Any], /) -> None:
+    def on_exit(self, process: Process, /) -> None:
         """For `Process`: forget all its keys."""
         for entry in self._by_owner.pop(process, ()):
             self._forget(entry)

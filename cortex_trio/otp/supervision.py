@@ -21,7 +21,7 @@ import trio
 
 from .child import Child, ChildInfo, ChildState, Strategy
 from .decision import Decision, affected, child_exited, child_stopped, is_expected_stop, is_reported
-from .errors import ActorError, MaxRestartsExceeded, Reject, StartFailed, Stop
+from .errors import ActorError, MaxRestartsExceeded, Reject, StartFailed, Stop, exit_reason
 from .gen_server import GenServer, Timer
 from .intensity import RestartIntensity
 from .process import Info, Process
@@ -35,7 +35,7 @@ class Member:
 
     key: object  # under which the supervisor finds it
     spec: Child[Any]
-    process: Process[Any] | None = None  # None: stopped, or between two starts
+    process: Process | None = None  # None: stopped, or between two starts
     retry: Timer | None = None  # the start that is due, if one is; never together with a process
     server_type: type[GenServer] = GenServer  # of the last process
     restarts: int = 0
@@ -77,7 +77,7 @@ class ChildExited:
     """To the supervisor itself: this process of this child has ended."""
 
     member: Member
-    process: Process[Any]
+    process: Process
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -130,7 +130,8 @@ class AbstractSupervisor(GenServer):
 
     # ---------------------------------------------------------------- life
 
-    async def _serve(self, process: Process[Any]) -> None:
+    @trio.lowlevel.enable_ki_protection  # an interrupt in the middle of a stop would leave children behind
+    async def _serve(self, process: Process) -> None:
         failure: Exception | None = None
         async with trio.open_nursery() as self._nursery:
             try:
@@ -142,7 +143,7 @@ class AbstractSupervisor(GenServer):
                 # First the mailbox: a child that calls us from its terminate must fail at once, not wait for
                 # an answer from someone who waits for it.
                 process.close()
-                process.fail_pending(Shutdown())
+                process.fail_pending(Shutdown() if failure is None else exit_reason(failure))
                 with trio.move_on_after(math.inf, shield=True):  # the deadlines are the children's own
                     await self._stop_all()
         if failure is not None:
@@ -152,7 +153,7 @@ class AbstractSupervisor(GenServer):
         for member in reversed(self._members.values()):  # each completely, before the next is asked
             await self._stop(member)
 
-    async def _on_exit(self, member: Member, process: Process[Any]) -> None:
+    async def _on_exit(self, member: Member, process: Process) -> None:
         reason, restart = process.reason, member.spec.restart
         member.process = None
         if is_reported(reason, restart):
@@ -240,8 +241,8 @@ class AbstractSupervisor(GenServer):
         raise StartFailed(member.spec.id, process.reason)
 
     @trio.lowlevel.enable_ki_protection
-    def _spawn(self, member: Member) -> Process[Any]:
-        def on_exit(process: Process[Any]) -> None:
+    def _spawn(self, member: Member) -> Process:
+        def on_exit(process: Process) -> None:
             self._process.post(Info(ChildExited(member, process)))
 
         spec = member.spec
@@ -253,6 +254,7 @@ class AbstractSupervisor(GenServer):
         await self._stop(member)
         self._settle(member, child_stopped(member.spec.restart))
 
+    @trio.lowlevel.enable_ki_protection
     async def _stop(self, member: Member) -> None:
         """Stop a child, or cancel its pending restart: ask, wait for its grace, cancel, wait. Idempotent."""
         member.cancel_retry()
@@ -273,13 +275,13 @@ class AbstractSupervisor(GenServer):
         if not told and not is_expected_stop(process.reason, member.spec.restart, grace):
             self._report(ReportKind.SHUTDOWN_ERROR, member, process.reason)
 
-    async def _wait_for(self, process: Process[Any], event: trio.Event) -> None:
+    async def _wait_for(self, process: Process, event: trio.Event) -> None:
         """Wait for a child; meanwhile a call from it to us would be a deadlock, and is refused (`Ref.call`)."""
-        self._process.awaited = process
+        self._process.awaited[process] = event
         try:
             await event.wait()
         finally:
-            self._process.awaited = None
+            del self._process.awaited[process]
 
     def _report(self, kind: ReportKind, member: Member, reason: ExitReason | None) -> None:
         publish(Report(kind, self.ref.name, member.spec.id, reason), self._observer)
