@@ -211,7 +211,7 @@ MUTANTS = (
         "        if now >= checked.at + CHECK_COUNTS_SECONDS:\n            return None\n",
         "",
         "no state without a timed exit: a bad check grows old",
-        ("tests/gateway/test_worker.py", "tests/gateway/test_health.py"),
+        ("tests/gateway/test_worker.py", "tests/mutation/test_gaps.py"),
     ),
     Mutant(
         "a removed worker never becomes idle",
@@ -382,7 +382,7 @@ MUTANTS = (
         "            self._after_cr = True\n",
         "            pass\n",
         "the events are the same however the bytes are cut",
-        ("tests/wire/test_sse.py",),
+        ("tests/wire/test_sse.py", "tests/mutation/test_gaps.py"),
     ),
     Mutant(
         "an event may be of any size",
@@ -422,7 +422,7 @@ MUTANTS = (
         "        if self._broken:\n            raise self._failed(self._broken)  # it broke in the same breath",
         "        if False:\n            raise self._failed(self._broken)  # it broke in the same breath",
         "what broke before anything was delivered is failed over unnoticed",
-        (WITHIN, EXAM, "tests/gateway/test_interruptions.py"),
+        ("tests/mutation/test_gaps.py",),
     ),
     Mutant(
         "an unread answer's connection is used again",

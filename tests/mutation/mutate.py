@@ -31,7 +31,7 @@ PYTEST = (
     "-p",
     "no:randomly",
 )
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 120
 """A mutant that makes the tests hang is noticed as well."""
 
 

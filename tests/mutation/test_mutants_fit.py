@@ -1,4 +1,4 @@
-"""Every planted bug still fits the code it is planted in; whether it is noticed, `mutate.py` finds out in some minutes."""
+"""Every planted bug still fits the code it is planted in; whether it is noticed, `mutate.py` finds out."""
 
 import ast
 

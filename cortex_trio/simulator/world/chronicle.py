@@ -14,6 +14,7 @@ import trio
 from ...events import Attempt
 from ...failures import Failure, FailureKind
 from ...gateway.cortex import Cortex
+from ...gateway.status import status_of
 from ...otp import Report, ReportKind
 from ...telemetry import WorkerStatusChanged
 from .people import Called
@@ -156,7 +157,8 @@ class Chronicle:
         for name, state in runtime.table.workers.items():
             keys = runtime.ring.states(name)
             resting = sum(key.rest(state.models[0], now) is not None for key in keys)
-            seen = Sample(now, state.status, state.breaker.state(now).value, resting, len(keys))
+            status, _, _ = status_of(state, runtime.ring, now)
+            seen = Sample(now, status, state.breaker.state(now).value, resting, len(keys))
             lane = self.lanes.setdefault(name, [])
             if not lane or attrs.evolve(lane[-1], at=now) != seen:
                 lane.append(seen)
