@@ -83,6 +83,7 @@ async def open_cortex(
             yield Cortex(runtime, http_transport)
             nursery.cancel_scope.cancel()
     finally:
+        runtime.closed = True
         states = list(runtime.table.workers.values())
         retired = [old.connections for old in runtime.retired]
         for connections in [*(state.connections for state in states), *retired]:
@@ -288,9 +289,8 @@ class Cortex:
             checked = worker_config_from(name, config, f"$.{name}")
         finally:
             del config
+        self._check_free(name)
         state = _state(name, checked, self._make_transport)
-        if name in runtime.table.workers:
-            raise ConfigError(f"$.{name}", "the name is taken by a worker that is here")
         await patiently(runtime.keys, KeyManager.set_keys, name, checked.api_keys)
         try:
             await self._start(state)
@@ -304,6 +304,11 @@ class Cortex:
                 raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
             raise
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+
+    def _check_free(self, name: str) -> None:
+        if known := self._runtime.table.workers.get(name):
+            whose = "that is still being removed" if known.draining else "that is here"
+            raise ConfigError(f"$.{name}", f"the name is taken by a worker {whose}")
 
     async def _start(self, state: WorkerState) -> None:
         """Start its actor; a supervisor that dies over it is followed by one that starts all in the table."""
@@ -332,7 +337,10 @@ class Cortex:
         finally:
             del config
         old = {name: state.config for name, state in runtime.table.workers.items() if not state.draining}
-        for name in [name for name in new.workers if name not in old]:
+        added = [name for name in new.workers if name not in old]
+        for name in added:
+            self._check_free(name)
+        for name in added:
             await self.add_worker(name, new.workers[name])
         for name in [name for name in new.workers if name in old]:
             if new.workers[name] != old[name]:
@@ -365,7 +373,8 @@ class Cortex:
         state = runtime.table.workers.get(name)
         if state is None or state.draining:
             raise KeyError(name)
-        await patiently(state.ref, Worker.drain)
+        if not await patiently(state.ref, Worker.drain):
+            raise KeyError(name)  # somebody else has just begun to remove it
         try:
             with trio.move_on_after(drain):
                 await state.idle.wait()
@@ -375,7 +384,7 @@ class Cortex:
                 await patiently(runtime.registry, WorkerRegistry.unregister, name)
                 await self._stop(state)
                 await state.connections.aclose()
-        runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
+            runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
 
     async def _stop(self, state: WorkerState) -> None:
         """Stop the actor of one that is in the table no more: no supervisor that comes after would start it."""

@@ -12,7 +12,8 @@ import trio
 async def open_flat_nursery() -> AsyncIterator[trio.Nursery]:
     """Open a nursery from which a single exception comes out as it went in, not in a group of one.
 
-    Several at once stay a group: none of them may be lost.
+    Several at once stay a group: none of them may be lost. A lone Ctrl-C comes out as KeyboardInterrupt, however
+    deep among the actors it struck.
     """
     try:
         async with trio.open_nursery() as nursery:
@@ -21,6 +22,10 @@ async def open_flat_nursery() -> AsyncIterator[trio.Nursery]:
         error, *others = group.exceptions
         if others:
             raise
+        while isinstance(error, BaseExceptionGroup) and not isinstance(error, ExceptionGroup):
+            error, *others = error.exceptions
+            if others:
+                raise
         context = error.__context__
         try:
             raise error

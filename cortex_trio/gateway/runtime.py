@@ -56,6 +56,7 @@ class Runtime:
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     watchdog: Watchdog = attrs.field(factory=Watchdog)
     retired: list[Retired] = attrs.field(factory=list)  # closed by a later reload, or with the gateway
+    closed: bool = False  # written once, when the gateway is left
     turn: int = 0  # requests so far; what round robin goes by
     # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
@@ -88,6 +89,8 @@ class Runtime:
 
     def select(self, wanted: Wanted, *, peek: bool = False) -> Selected:
         """Decide whom to ask now; `peek` leaves round robin where it is."""
+        if self.closed:
+            raise trio.ClosedResourceError("this gateway was closed: ask inside `async with open_cortex()`")
         turn = self.turn
         if not peek:
             self.turn += 1

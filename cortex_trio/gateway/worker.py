@@ -247,10 +247,14 @@ class Worker(GenServer):
             permit.trial = False  # its breaker is gone
         self._changed(state)
 
-    async def drain(self) -> None:
-        """Admit nobody from now on; `WorkerState.idle` is set once the last request has ended."""
-        self._state.draining = True
+    async def drain(self) -> bool:
+        """Admit nobody from now on; `WorkerState.idle` is set once the last request has ended.
+
+        Returns whether this is news.
+        """
+        news, self._state.draining = not self._state.draining, True
         self._drained()
+        return news
 
     def _catch_up(self) -> None:
         """Learn from the permits that are settled already; their tellings, if they come, change nothing."""

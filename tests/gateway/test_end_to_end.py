@@ -17,7 +17,6 @@ from cortex_trio import (
     Finished,
     FinishReason,
     Image,
-    NoWorkersAvailable,
     ProviderError,
     Reply,
     TextDelta,
@@ -426,6 +425,9 @@ async def test_a_gateway_that_is_closed_says_so(autojump_clock: trio.testing.Moc
         assert "not running" in cortex.tree()
         with pytest.raises(NoProcess, match="registry"):
             await cortex.list_workers()
-        with pytest.raises(NoWorkersAvailable, match="actor is down"):
-            await cortex.complete("Hi")
+        began = trio.current_time()
+        for ask in (cortex.complete, cortex.embed):
+            with pytest.raises(trio.ClosedResourceError, match="async with open_cortex"):
+                await ask("Hi")
+        assert trio.current_time() == began  # nobody was waited for
         assert not provider.requests

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from cortex_trio import Config, ConfigError, NoWorkersAvailable
 from cortex_trio.failures import FailureKind
@@ -86,3 +87,40 @@ async def test_a_new_interval_of_health_checks_counts_at_once(autojump_clock: ob
                 before = len(sim["openai"].requests)
                 await trio.sleep(69)
                 assert len(sim["openai"].requests) - before == rounds
+
+
+async def test_a_name_that_is_still_being_removed_is_refused_with_nothing_changed(
+    autojump_clock: object,
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="one two three", tokens_per_second=1))
+        workers = {"openai": worker_of(sim["openai"]), "spare": worker_of(sim["openai"])}
+        async with gateway(sim, {"openai": workers["openai"]}) as cortex, trio.open_nursery() as nursery:
+            async with cortex.chat("Hi") as answer:
+                nursery.start_soon(cortex.remove_worker, "openai")
+                await trio.testing.wait_all_tasks_blocked()
+                with pytest.raises(ConfigError, match="still being removed"):
+                    await cortex.reload(
+                        Config(workers={"spare": workers["spare"], "openai": workers["openai"]})
+                    )
+                assert [info.name for info in await cortex.list_workers()] == ["openai"]
+                assert (await answer.collect()).text == "one two three"
+
+
+async def test_of_two_who_remove_the_same_worker_one_is_told(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        worker, told = worker_of(sim.add("openai")), []
+        async with gateway(sim, {"openai": worker, "twin": worker}) as cortex:
+
+            async def remove() -> None:
+                try:
+                    await cortex.remove_worker("twin")
+                except KeyError as error:
+                    told.append(error.args)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(remove)
+                nursery.start_soon(remove)
+            assert told == [("twin",)]
+            await cortex.add_worker("twin", worker)
+            assert (await cortex.complete("Hi", worker="twin")).worker == "twin"
