@@ -8,7 +8,7 @@ Let it crash, and let someone whose only job it is decide what to do about it. T
     ref           the stable address: call, cast, info, monitor, kill; Deferred answers
     gen_server    a server is a class, its messages are its methods
     child         how a child is specified, and how it is seen
-    decision      the rules of OTP as pure functions; intensity: how many restarts are too many
+    decision      the rules of OTP as pure functions: who is restarted, and how often is too often
     supervision   what every supervisor does
     supervisor    the static one; run: where a tree meets your nursery
     dynamic       servers and tasks on demand
@@ -26,13 +26,13 @@ Let it crash, and let someone whose only job it is decide what to do about it. T
 # isort: off
 # fmt: off
 from .child import BRUTAL_KILL, AutoShutdown, Backoff, Child, ChildInfo, ChildState, Restart, Strategy
+from .decision import RestartIntensity
 from .describe import describe
 from .dynamic import DynamicSupervisor, TaskSupervisor
 from .errors import ActorError, ActorExited, AlreadyPresent, AlreadyRegistered, AlreadyStarted, CallingSelf, Ignore
 from .errors import MailboxFull, MaxChildrenReached, MaxRestartsExceeded, NoProcess, NotFound, Reject, Restarting
 from .errors import StartFailed, Stop
 from .gen_server import GenServer, Timer
-from .intensity import RestartIntensity
 from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
 from .ref import Deferred, Down, Monitor, Ref
 from .registry import Registry

@@ -1,9 +1,8 @@
-"""What a supervisor is told about a child (`Child`) and what it tells about one (`ChildInfo`). Values only."""
-
-from __future__ import annotations
+"""What a supervisor is told about a child (`Child`), remembers of it (`Member`) and tells (`ChildInfo`)."""
 
 import enum
 import math
+import random
 from collections.abc import Callable
 from typing import Any, Final, Generic
 
@@ -11,6 +10,8 @@ import attrs
 from attrs.validators import ge, le
 
 from .errors import require
+from .gen_server import GenServer, Timer
+from .process import Process
 from .ref import Ref, S
 
 
@@ -111,3 +112,35 @@ class ChildInfo:
     server: str  # class of the last process; GenServer if there never was one
     restarts: int  # how often its supervisor started it again
     mailbox_length: int  # messages that wait now
+
+
+@attrs.define(eq=False)
+class Member:
+    """A child as its supervisor knows it."""
+
+    key: object  # under which the supervisor finds it
+    spec: Child[Any]
+    process: Process | None = None  # None: stopped, or between two starts
+    retry: Timer | None = None  # the start that is due, if one is; never together with a process
+    server_type: type[GenServer] = GenServer  # of the last process
+    restarts: int = 0
+    attempt: int = 0  # restarts since it was last quiet for long enough: the n of Backoff
+    quiet_since: float = -math.inf
+
+    def next_delay(self, now: float) -> float:
+        """Seconds to wait before the next start."""
+        backoff = self.spec.backoff
+        if backoff is None:
+            return 0.0
+        if now - self.quiet_since >= backoff.reset_after:
+            self.attempt = 0
+        delay = backoff.delay(self.attempt, random.random())
+        self.attempt += 1
+        self.quiet_since = now + delay
+        return delay
+
+    def cancel_retry(self) -> None:
+        """No start is due any more: it happens now, or not at all."""
+        if self.retry is not None:
+            self.retry.cancel()
+            self.retry = None

@@ -1,15 +1,18 @@
 """What the rules of OTP say, as pure functions: a child exited, what now? Nothing here runs, waits or logs.
 
-`child_exited` is the whole of supervision in one table; `supervision.py` only carries it out.
-Source of the rules: `supervisor.erl` (do_restart, restart, do_terminate).
+Whether there is a restart (`child_exited`), whom it is about (`group`), and whether it is one too many
+(`RestartIntensity`) are three questions that know nothing of each other; `supervision.py` only carries out the
+answers. Source of the rules: `supervisor.erl` (do_restart, restart, add_restart, do_terminate).
 """
 
 import enum
+from collections import deque
 from collections.abc import Iterable
 from itertools import dropwhile
 from typing import TypeVar
 
 from .child import BRUTAL_KILL, Restart, Strategy
+from .errors import require
 from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
 
 T = TypeVar("T")
@@ -18,24 +21,18 @@ T = TypeVar("T")
 class Decision(enum.Enum):
     FORGET = "drop the child and its spec"
     KEEP = "leave the child stopped, remember its spec"
-    RESTART_ONE = "start the child again"
-    RESTART_ALL = "stop and start every child"
-    RESTART_REST = "stop and start the child and those started after it"
+    RESTART = "start it again, together with those its strategy names"
 
 
-def child_exited(reason: ExitReason, restart: Restart, strategy: Strategy) -> Decision:
+def child_exited(reason: ExitReason, restart: Restart) -> Decision:
     """What to do about a child that exited by itself."""
-    match reason, restart, strategy:
-        case _, Restart.TEMPORARY, _:
+    match reason, restart:
+        case _, Restart.TEMPORARY:
             return Decision.FORGET
-        case Normal() | Shutdown(), Restart.TRANSIENT, _:
+        case Normal() | Shutdown(), Restart.TRANSIENT:
             return Decision.KEEP
-        case _, _, Strategy.ONE_FOR_ONE:
-            return Decision.RESTART_ONE
-        case _, _, Strategy.ONE_FOR_ALL:
-            return Decision.RESTART_ALL
-        case _, _, Strategy.REST_FOR_ONE:
-            return Decision.RESTART_REST
+        case _:
+            return Decision.RESTART
 
 
 def child_stopped(restart: Restart) -> Decision:
@@ -43,17 +40,15 @@ def child_stopped(restart: Restart) -> Decision:
     return Decision.FORGET if restart is Restart.TEMPORARY else Decision.KEEP
 
 
-def affected(children: Iterable[T], child: T, decision: Decision) -> list[T]:
-    """Those a restart is about, in start order. Which child triggered RESTART_ALL does not matter."""
-    match decision:
-        case Decision.RESTART_ONE:
+def group(children: Iterable[T], child: T, strategy: Strategy) -> list[T]:
+    """Those the restart of `child` is about, in start order."""
+    match strategy:
+        case Strategy.ONE_FOR_ONE:
             return [child]
-        case Decision.RESTART_ALL:
+        case Strategy.ONE_FOR_ALL:
             return list(children)
-        case Decision.RESTART_REST:
+        case Strategy.REST_FOR_ONE:
             return list(dropwhile(lambda other: other is not child, children))
-        case Decision.FORGET | Decision.KEEP:
-            return []
 
 
 def is_reported(reason: ExitReason, restart: Restart) -> bool:
@@ -61,7 +56,7 @@ def is_reported(reason: ExitReason, restart: Restart) -> bool:
     return is_abnormal(reason) or restart is Restart.PERMANENT
 
 
-def is_expected_stop(reason: ExitReason, restart: Restart, shutdown: float | None) -> bool:
+def is_expected(reason: ExitReason, restart: Restart, shutdown: float | None) -> bool:
     """Whether a child that was asked to stop ended the way it was asked to."""
     match reason:
         case Killed():
@@ -72,3 +67,26 @@ def is_expected_stop(reason: ExitReason, restart: Restart, shutdown: float | Non
             return restart is not Restart.PERMANENT
         case Crashed():
             return False
+
+
+class RestartIntensity:
+    """The sliding window: more than max_restarts in the last max_seconds (inclusive) is too many.
+
+    OTP's `add_restart`: the restart being decided is counted first, then compared. So `max_restarts`
+    are allowed inside the window and the next one is not; with 0, the first is already too many.
+    The window slides: old restarts age out one by one, and success never resets it.
+    """
+
+    def __init__(self, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
+        whole = isinstance(max_restarts, int) and max_restarts >= 0
+        require(whole, f"max_restarts must be an integer >= 0, not {max_restarts!r}")
+        require(max_seconds > 0, f"max_seconds must be > 0, not {max_seconds!r}")
+        self.max_restarts, self.max_seconds = max_restarts, max_seconds
+        self._times: deque[float] = deque()
+
+    def allow(self, now: float) -> bool:
+        """Count one restart at `now` (seconds, never going back); False when it is one too many."""
+        while self._times and self._times[0] < now - self.max_seconds:
+            self._times.popleft()
+        self._times.append(now)
+        return len(self._times) <= self.max_restarts

@@ -1,7 +1,5 @@
 """The running tree as text, for people. Reads published state only: it asks nobody and waits for nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,24 +1,23 @@
 """Children on demand: servers (`DynamicSupervisor`) and plain async functions (`TaskSupervisor`)."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
+import attrs
 import trio
+from attrs.validators import ge
 
-from .child import Child, Restart, Strategy
+from .child import Child, Member, Restart
 from .decision import Decision
-from .errors import AlreadyStarted, MaxChildrenReached, NotFound, Reject, Stop, require
+from .errors import Stop
 from .gen_server import GenServer
-from .intensity import RestartIntensity
 from .process import AsyncFn
 from .reasons import Normal, Shutdown
 from .ref import Ref
-from .reports import Observer
-from .supervision import AbstractSupervisor, Member
+from .supervision import AbstractSupervisor
 
 
+@attrs.define(eq=False, repr=False, slots=False, kw_only=True)
 class DynamicSupervisor(AbstractSupervisor):
     """Children come and go, no order among them, stopped concurrently.
 
@@ -26,35 +25,14 @@ class DynamicSupervisor(AbstractSupervisor):
     forgotten, whatever its restart type: there is no stopped state to come back from.
     """
 
-    def __init__(
-        self,
-        *,
-        max_children: float = math.inf,
-        max_restarts: int = 3,
-        max_seconds: float = 5.0,
-        report: Observer | None = None,
-    ) -> None:
-        super().__init__(Strategy.ONE_FOR_ONE, RestartIntensity(max_restarts, max_seconds), report)
-        require(max_children >= 0, f"max_children must be >= 0, not {max_children!r}")
-        self._max_children = max_children
-
-    async def start_child(self, child: Child[Any]) -> None:
-        """Start a child. Reject(StartFailed / AlreadyStarted / MaxChildrenReached) leaves no trace."""
-        if not isinstance(child, Child) or child.significant:
-            raise Reject(
-                ValueError(f"a DynamicSupervisor takes Child values, none significant, not {child!r}")
-            )
-        if child.ref.alive or child.ref in self._members:
-            raise Reject(AlreadyStarted(f"child {child.id!r} is running"))
-        if len(self._members) >= self._max_children:
-            raise Reject(MaxChildrenReached(f"{self.ref.name!r} has {len(self._members)} children already"))
-        await self._add(Member(child.ref, child))
+    max_children: float = attrs.field(default=math.inf, validator=ge(0))  # those between restarts count
 
     async def terminate_child(self, ref: Ref[Any]) -> None:
         """Stop a child, or cancel its pending restart, and forget it. Reject(NotFound) for any other ref."""
-        if ref not in self._members:
-            raise Reject(NotFound(f"{self.ref.name!r} has no child behind {ref!r}"))
-        await self._stop_and_settle(self._members[ref])
+        await self._stop_and_settle(self._get(ref))
+
+    def _key(self, child: Child[Any]) -> object:
+        return child.ref
 
     async def _stop_all(self) -> None:
         async with trio.open_nursery() as nursery:  # each with its own grace; a slow one delays nobody

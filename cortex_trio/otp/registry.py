@@ -1,7 +1,5 @@
 """Names for refs, gone the moment their process is. A plain object: no task, no waiting."""
 
-from __future__ import annotations
-
 from typing import Generic, TypeVar, final
 
 import attrs

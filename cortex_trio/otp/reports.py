@@ -35,25 +35,16 @@ class Report:
     reason: ExitReason | None  # None for PROGRESS; for MAX_RESTARTS the supervisor's own
 
 
-LINES = {
-    ReportKind.PROGRESS: "%s: child %s started",
-    ReportKind.CHILD_TERMINATED: "%s: child %s %s",
-    ReportKind.START_ERROR: "%s: child %s %s before its init was done",
-    ReportKind.SHUTDOWN_ERROR: "%s: child %s %s instead of stopping in order and in time",
-    ReportKind.MAX_RESTARTS: "%s gives up: child %s was one restart too many, so the supervisor %s",
-}
-
-
 Observer = Callable[[Report], None]
 
 
 def publish(report: Report, observer: Observer | None) -> None:
     """Log a report and hand it to the observer; what the observer raises is logged and goes no further."""
+    subject = (report.supervisor, report.kind, report.child)
     if report.reason is None:
-        logger.debug(LINES[report.kind], report.supervisor, report.child)
+        logger.debug("%s: %s (%s)", *subject)
     else:
-        subject = (report.supervisor, report.child, report.reason)
-        logger.error(LINES[report.kind], *subject, exc_info=error_of(report.reason))
+        logger.error("%s: %s (%s): %s", *subject, report.reason, exc_info=error_of(report.reason))
     if observer is not None:
         try:
             observer(report)

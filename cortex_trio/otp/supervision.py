@@ -9,67 +9,21 @@ instead of raising, and what must be raised is raised after the nursery is close
 down gives up with one flat exception, not with a nest of groups.
 """
 
-from __future__ import annotations
-
 import math
-import random
 from collections import deque
 from typing import Any
 
 import attrs
 import trio
 
-from .child import Child, ChildInfo, ChildState, Strategy
-from .decision import Decision, affected, child_exited, child_stopped, is_expected_stop, is_reported
-from .errors import ActorError, MaxRestartsExceeded, Reject, StartFailed, Stop, exit_reason
-from .gen_server import GenServer, Timer
-from .intensity import RestartIntensity
+from . import errors
+from .child import AutoShutdown, Child, ChildInfo, ChildState, Member, Strategy
+from .decision import Decision, RestartIntensity, child_exited, child_stopped, group, is_expected, is_reported
+from .errors import ActorError, MaxRestartsExceeded, Reject, StartFailed, Stop, exit_reason, require
+from .gen_server import GenServer
 from .process import Info, Process
 from .reasons import Crashed, ExitReason, Killed, Shutdown, error_of
 from .reports import Observer, Report, ReportKind, publish
-
-
-@attrs.define(eq=False)
-class Member:
-    """A child as its supervisor knows it."""
-
-    key: object  # under which the supervisor finds it
-    spec: Child[Any]
-    process: Process | None = None  # None: stopped, or between two starts
-    retry: Timer | None = None  # the start that is due, if one is; never together with a process
-    server_type: type[GenServer] = GenServer  # of the last process
-    restarts: int = 0
-    attempt: int = 0  # restarts since it was last quiet for long enough: the n of Backoff
-    quiet_since: float = -math.inf
-
-    def next_delay(self, now: float) -> float:
-        """Seconds to wait before the next start."""
-        backoff = self.spec.backoff
-        if backoff is None:
-            return 0.0
-        if now - self.quiet_since >= backoff.reset_after:
-            self.attempt = 0
-        delay = backoff.delay(self.attempt, random.random())
-        self.attempt += 1
-        self.quiet_since = now + delay
-        return delay
-
-    def cancel_retry(self) -> None:
-        """No start is due any more: it happens now, or not at all."""
-        if self.retry is not None:
-            self.retry.cancel()
-            self.retry = None
-
-    def info(self) -> ChildInfo:
-        """What others may know of it."""
-        process, kind, state = self.process, self.server_type, ChildState.STOPPED
-        if self.retry is not None:
-            state = ChildState.RESTARTING
-        elif process is not None and not process.exited.is_set():
-            state = ChildState.RUNNING
-        waiting = 0 if process is None else process.mailbox_length
-        nested = issubclass(kind, AbstractSupervisor)
-        return ChildInfo(self.spec.id, state, nested, self.spec.ref, kind.__name__, self.restarts, waiting)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -88,30 +42,59 @@ class Retry:
     """
 
     member: Member
-    decision: Decision
     failure: ExitReason | None  # of the start before: this is one more restart. None: it has been counted
 
 
+@attrs.define(eq=False, repr=False, slots=False, kw_only=True)
 class AbstractSupervisor(GenServer):
     """The part static and dynamic supervisors share."""
 
-    _nursery: trio.Nursery
+    strategy = Strategy.ONE_FOR_ONE
+    auto_shutdown = AutoShutdown.NEVER
+    max_children = math.inf
+    max_restarts: int = 3
+    max_seconds: float = 5.0
+    report: Observer | None = None
+    _members: dict[object, Member] = attrs.field(init=False, factory=dict)  # in start order
+    _nursery: trio.Nursery = attrs.field(init=False)
 
-    def __init__(self, strategy: Strategy, intensity: RestartIntensity, observer: Observer | None) -> None:
-        self._strategy, self._intensity, self._observer = strategy, intensity, observer
-        self._members: dict[object, Member] = {}  # in start order
+    def __attrs_post_init__(self) -> None:
+        self._intensity = RestartIntensity(self.max_restarts, self.max_seconds)
         # The last max_restarts + 1 are those inside the window when it gives up. Never more: an exception pins
         # its frames, and frames pin what requests carried.
-        self._errors: deque[Exception] = deque(maxlen=intensity.max_restarts + 1)
+        self._errors: deque[Exception] = deque(maxlen=self.max_restarts + 1)
 
     @property
     def children(self) -> tuple[ChildInfo, ...]:
         """The children as they are now, in start order. Plain reading, from any task."""
-        return tuple(member.info() for member in self._members.values())
+        return tuple(_info(member) for member in self._members.values())
 
     async def which_children(self) -> list[ChildInfo]:
         """`children`, in turn with the other requests: after a crash it waits for the restart."""
         return list(self.children)
+
+    async def start_child(self, child: Child[Any]) -> None:
+        """Add and start. Reject(StartFailed / AlreadyStarted / AlreadyPresent / MaxChildrenReached) leaves no trace."""
+        try:
+            self._check(child)
+        except ValueError as error:
+            raise Reject(error) from error
+        key = self._key(child)
+        known = self._members.get(key)
+        if child.ref.alive or (known is not None and known.process is not None):
+            raise Reject(errors.AlreadyStarted(f"child {child.id!r} is running"))
+        if known is not None:
+            raise Reject(errors.AlreadyPresent(f"child {child.id!r} is known, though it is not running"))
+        if len(self._members) >= self.max_children:
+            raise Reject(
+                errors.MaxChildrenReached(f"{self.ref.name!r} has {len(self._members)} children already")
+            )
+        member = self._members[key] = Member(key, child)
+        try:
+            await self._start(member)
+        except StartFailed as error:
+            del self._members[key]
+            raise Reject(error) from error
 
     async def handle_info(self, message: object) -> None:
         """Exits and retries; anything else is ignored, as in any GenServer."""
@@ -119,14 +102,34 @@ class AbstractSupervisor(GenServer):
             case ChildExited(member, process):
                 if member.process is process:  # else it was stopped, and seen to be dead, meanwhile
                     await self._on_exit(member, process)
-            case Retry(member, decision, failure):
+            case Retry(member, failure):
                 member.retry = None
                 if failure is not None:
                     self._count_restart(member, failure)
-                    await self._stop_affected(member, decision)
-                await self._start_affected(member, decision)
+                    await self._stop_group(member)
+                await self._start_group(member)
             case _:
                 await super().handle_info(message)
+
+    # ---------------------------------------------------------------- what a supervisor knows
+
+    def _key(self, child: Child[Any]) -> object:
+        return child.id
+
+    def _check(self, child: Child[Any]) -> None:
+        require(isinstance(child, Child), f"children must be Child values, not {child!r}")
+        matters = not child.significant or self.auto_shutdown is not AutoShutdown.NEVER
+        require(matters, f"child {child.id!r}: significant means nothing while auto_shutdown is NEVER")
+
+    def _get(self, key: object) -> Member:
+        if key not in self._members:
+            raise Reject(errors.NotFound(f"{self.ref.name!r} has no child {key!r}"))
+        return self._members[key]
+
+    def _settle(self, member: Member, decision: Decision) -> None:
+        """FORGET or KEEP a child that is not running and will not be restarted."""
+        if decision is Decision.FORGET:
+            del self._members[member.key]
 
     # ---------------------------------------------------------------- life
 
@@ -158,66 +161,55 @@ class AbstractSupervisor(GenServer):
         member.process = None
         if is_reported(reason, restart):
             self._report(ReportKind.CHILD_TERMINATED, member, reason)
-        decision = child_exited(reason, restart, self._strategy)
-        if decision in (Decision.FORGET, Decision.KEEP):
+        decision = child_exited(reason, restart)
+        if decision is not Decision.RESTART:
             self._settle(member, decision)
-            self._on_leave(member)
+            self._leave_with(member)
             return
         self._count_restart(member, reason)
-        await self._stop_affected(member, decision)
+        await self._stop_group(member)
         delay = member.next_delay(trio.current_time())
         if delay > 0:
-            member.retry = self.send_after(delay, Retry(member, decision, failure=None))
+            member.retry = self.send_after(delay, Retry(member, failure=None))
         else:
-            await self._start_affected(member, decision)
+            await self._start_group(member)
 
-    def _settle(self, member: Member, decision: Decision) -> None:
-        """FORGET or KEEP a child that is not running and will not be restarted."""
-        if decision is Decision.FORGET:
-            del self._members[member.key]
-
-    def _on_leave(self, member: Member) -> None:
-        """A child left by itself and is not restarted."""
+    def _leave_with(self, member: Member) -> None:
+        """A child left by itself and is not restarted: for a significant one, auto_shutdown says what follows."""
+        others = (m for m in self._members.values() if m.spec.significant and m is not member)
+        last = not any(other.process or other.retry for other in others)
+        if member.spec.significant and (last or self.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT):
+            raise Stop(Shutdown())
 
     # ---------------------------------------------------------------- restart
 
     def _count_restart(self, member: Member, reason: ExitReason) -> None:
         """Raises Stop to give up when it is one too many."""
-        limits = self._intensity
         self._errors.append(error_of(reason) or ActorError(f"{member.spec.id!r} {reason}"))
-        if not limits.allow(trio.current_time()):
-            error = MaxRestartsExceeded(self.ref.name, limits.max_restarts, limits.max_seconds, self._errors)
+        if not self._intensity.allow(trio.current_time()):
+            error = MaxRestartsExceeded(self.ref.name, self.max_restarts, self.max_seconds, self._errors)
             self._report(ReportKind.MAX_RESTARTS, member, Shutdown(error))
             raise Stop(Shutdown(error))
 
-    async def _stop_affected(self, trigger: Member, decision: Decision) -> None:
-        for member in reversed(affected(self._members.values(), trigger, decision)):
+    async def _stop_group(self, trigger: Member) -> None:
+        for member in reversed(group(self._members.values(), trigger, self.strategy)):
             if member is not trigger:
                 await self._stop_and_settle(member)
 
-    async def _start_affected(self, trigger: Member, decision: Decision) -> None:
+    async def _start_group(self, trigger: Member) -> None:
         """Start all that do not run; where one fails, its restart is tried again in a later message."""
-        for member in affected(self._members.values(), trigger, decision):
+        for member in group(self._members.values(), trigger, self.strategy):
             if member.process is None:
                 try:
                     await self._start(member)
                 except StartFailed as error:
                     self._report(ReportKind.START_ERROR, member, error.reason)
                     delay = member.next_delay(trio.current_time())
-                    member.retry = self.send_after(delay, Retry(member, decision, failure=error.reason))
+                    member.retry = self.send_after(delay, Retry(member, failure=error.reason))
                     return
                 member.restarts += 1
 
     # ---------------------------------------------------------------- one child
-
-    async def _add(self, member: Member) -> None:
-        """Start a new child, or Reject(StartFailed) and forget that there was one."""
-        self._members[member.key] = member
-        try:
-            await self._start(member)
-        except StartFailed as error:
-            del self._members[member.key]
-            raise Reject(error) from error
 
     async def _start(self, member: Member) -> None:
         """Start a child and wait for its init. Raises StartFailed; one that chose Ignore is left stopped.
@@ -272,7 +264,7 @@ class AbstractSupervisor(GenServer):
         await self._wait_for(process, process.exited)
         member.process = None
         told = overdue and not isinstance(process.reason, Crashed)
-        if not told and not is_expected_stop(process.reason, member.spec.restart, grace):
+        if not told and not is_expected(process.reason, member.spec.restart, grace):
             self._report(ReportKind.SHUTDOWN_ERROR, member, process.reason)
 
     async def _wait_for(self, process: Process, event: trio.Event) -> None:
@@ -284,4 +276,16 @@ class AbstractSupervisor(GenServer):
             del self._process.awaited[process]
 
     def _report(self, kind: ReportKind, member: Member, reason: ExitReason | None) -> None:
-        publish(Report(kind, self.ref.name, member.spec.id, reason), self._observer)
+        publish(Report(kind, self.ref.name, member.spec.id, reason), self.report)
+
+
+def _info(member: Member) -> ChildInfo:
+    """What others may know of a child."""
+    process, kind, state = member.process, member.server_type, ChildState.STOPPED
+    if member.retry is not None:
+        state = ChildState.RESTARTING
+    elif process is not None and not process.exited.is_set():
+        state = ChildState.RUNNING
+    waiting = 0 if process is None else process.mailbox_length
+    nested = issubclass(kind, AbstractSupervisor)
+    return ChildInfo(member.spec.id, state, nested, member.spec.ref, kind.__name__, member.restarts, waiting)

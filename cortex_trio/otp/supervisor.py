@@ -1,32 +1,22 @@
 """The static supervisor, whose children are a list; and `run`, where a tree meets the program around it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import trio
+from attrs.validators import in_
 
-from .child import AutoShutdown, Child, Strategy
-from .errors import (
-    ActorExited,
-    AlreadyPresent,
-    AlreadyStarted,
-    NotFound,
-    Reject,
-    Restarting,
-    StartFailed,
-    Stop,
-    require,
-)
-from .intensity import RestartIntensity
+from .child import AutoShutdown, Child, Member, Strategy
+from .errors import ActorExited, AlreadyStarted, Reject, Restarting, StartFailed, require
 from .process import Process
-from .reasons import Shutdown, error_of, is_abnormal
+from .reasons import error_of, is_abnormal
 from .ref import Ref
-from .reports import Observer, ReportKind
-from .supervision import AbstractSupervisor, Member
+from .reports import ReportKind
+from .supervision import AbstractSupervisor
 
 
+@attrs.define(eq=False, repr=False, slots=False)
 class Supervisor(AbstractSupervisor):
     """A GenServer whose state is its children. Start order is list order; stop order is the reverse.
 
@@ -39,26 +29,19 @@ class Supervisor(AbstractSupervisor):
     never matter.
     """
 
-    def __init__(
-        self,
-        children: Iterable[Child[Any]] = (),
-        *,
-        strategy: Strategy = Strategy.ONE_FOR_ONE,
-        max_restarts: int = 3,
-        max_seconds: float = 5.0,
-        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
-        report: Observer | None = None,
-    ) -> None:
-        super().__init__(strategy, RestartIntensity(max_restarts, max_seconds), report)
-        require(isinstance(strategy, Strategy), f"strategy must be a Strategy, not {strategy!r}")
-        known = isinstance(auto_shutdown, AutoShutdown)
-        require(known, f"auto_shutdown must be an AutoShutdown, not {auto_shutdown!r}")
-        self._auto_shutdown = auto_shutdown
-        for child in children:
+    specs: Iterable[Child[Any]] = attrs.field(default=(), alias="children")
+    strategy: Strategy = attrs.field(
+        default=Strategy.ONE_FOR_ONE, kw_only=True, validator=in_(list(Strategy))
+    )
+    auto_shutdown: AutoShutdown = attrs.field(
+        default=AutoShutdown.NEVER, kw_only=True, validator=in_(list(AutoShutdown))
+    )
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        for child in self.specs:
             self._check(child)
-            require(
-                child.id not in self._members, f"children: two have the id {child.id!r} (their ref's name)"
-            )
+            require(child.id not in self._members, f"children: two have the id {child.id!r}")
             self._members[child.id] = Member(child.id, child)
 
     async def init(self) -> None:
@@ -72,19 +55,6 @@ class Supervisor(AbstractSupervisor):
             except StartFailed as error:
                 self._report(ReportKind.START_ERROR, member, error.reason)
                 raise
-
-    async def start_child(self, child: Child[Any]) -> None:
-        """Add and start. Reject(StartFailed) leaves no trace; Reject(AlreadyStarted / AlreadyPresent)."""
-        try:
-            self._check(child)
-        except ValueError as error:
-            raise Reject(error) from error
-        known = self._members.get(child.id)
-        if child.ref.alive or (known is not None and known.process is not None):
-            raise Reject(AlreadyStarted(f"child {child.id!r} is running"))
-        if known is not None:
-            raise Reject(AlreadyPresent(f"child {child.id!r} is known: restart_child or delete_child it"))
-        await self._add(Member(child.id, child))
 
     async def terminate_child(self, id: str) -> None:
         """Stop it and keep its spec (a TEMPORARY one is forgotten). Cancels a pending restart. Idempotent.
@@ -107,16 +77,6 @@ class Supervisor(AbstractSupervisor):
         """Forget a stopped child. Reject(NotFound / AlreadyStarted / Restarting)."""
         del self._members[self._get_stopped(id).key]
 
-    def _check(self, child: Child[Any]) -> None:
-        require(isinstance(child, Child), f"children must be Child values, not {child!r}")
-        matters = not child.significant or self._auto_shutdown is not AutoShutdown.NEVER
-        require(matters, f"child {child.id!r}: significant means nothing while auto_shutdown is NEVER")
-
-    def _get(self, id: str) -> Member:
-        if id not in self._members:
-            raise Reject(NotFound(f"{self.ref.name!r} has no child {id!r}"))
-        return self._members[id]
-
     def _get_stopped(self, id: str) -> Member:
         member = self._get(id)
         if member.retry is not None:
@@ -124,12 +84,6 @@ class Supervisor(AbstractSupervisor):
         if member.process is not None:
             raise Reject(AlreadyStarted(f"child {id!r} is running"))
         return member
-
-    def _on_leave(self, member: Member) -> None:
-        others = [m for m in self._members.values() if m.spec.significant and m is not member]
-        last = not any(m.process is not None or m.retry is not None for m in others)
-        if member.spec.significant and (last or self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT):
-            raise Stop(Shutdown())
 
 
 async def run(

@@ -8,6 +8,7 @@ from stage import Bang
 from cortex_trio.otp import (
     BRUTAL_KILL,
     Crashed,
+    ExitReason,
     Killed,
     Normal,
     Ref,
@@ -18,35 +19,28 @@ from cortex_trio.otp import (
 )
 from cortex_trio.otp.decision import (
     Decision,
-    affected,
     child_exited,
     child_stopped,
-    is_expected_stop,
+    group,
+    is_expected,
     is_reported,
 )
 
 NORMAL = [Normal(), Shutdown(), Shutdown("info")]
 ABNORMAL = [Killed(), Crashed(Bang())]
-RESTARTS = {
-    Strategy.ONE_FOR_ONE: Decision.RESTART_ONE,
-    Strategy.ONE_FOR_ALL: Decision.RESTART_ALL,
-    Strategy.REST_FOR_ONE: Decision.RESTART_REST,
-}
 
 
-@pytest.mark.parametrize(
-    ("reason", "restart", "strategy"), list(itertools.product(NORMAL + ABNORMAL, Restart, Strategy))
-)
-def test_every_case_is_decided(reason: object, restart: Restart, strategy: Strategy) -> None:
+@pytest.mark.parametrize(("reason", "restart"), list(itertools.product(NORMAL + ABNORMAL, Restart)))
+def test_every_case_is_decided(reason: ExitReason, restart: Restart) -> None:
     """The table of the supervisor's manual page: what is normal is normal only for a transient child."""
     match restart:
         case Restart.TEMPORARY:
             expected = Decision.FORGET
         case Restart.TRANSIENT:
-            expected = Decision.KEEP if reason in NORMAL else RESTARTS[strategy]
+            expected = Decision.KEEP if reason in NORMAL else Decision.RESTART
         case Restart.PERMANENT:
-            expected = RESTARTS[strategy]
-    assert child_exited(reason, restart, strategy) is expected  # type: ignore[arg-type]
+            expected = Decision.RESTART
+    assert child_exited(reason, restart) is expected
 
 
 def test_what_is_abnormal() -> None:
@@ -58,18 +52,12 @@ def test_a_stopped_child_is_remembered_unless_it_is_temporary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "expected"),
-    [
-        (Decision.RESTART_ONE, "c"),
-        (Decision.RESTART_ALL, "zcma"),
-        (Decision.RESTART_REST, "cma"),
-        (Decision.KEEP, ""),
-        (Decision.FORGET, ""),
-    ],
+    ("strategy", "expected"),
+    [(Strategy.ONE_FOR_ONE, "c"), (Strategy.ONE_FOR_ALL, "zcma"), (Strategy.REST_FOR_ONE, "cma")],
 )
-def test_whom_a_restart_is_about(decision: Decision, expected: str) -> None:
+def test_whom_a_restart_is_about(strategy: Strategy, expected: str) -> None:
     children = {name: Ref(name) for name in "zcma"}
-    assert affected(children.values(), children["c"], decision) == [children[name] for name in expected]
+    assert group(children.values(), children["c"], strategy) == [children[name] for name in expected]
 
 
 def test_what_is_reported() -> None:
@@ -84,5 +72,5 @@ def test_which_ends_of_a_stop_are_in_order(shutdown: float | None) -> None:
     """`shutdown` when asked, `killed` when that was the wish; whoever is not permanent may also leave by itself."""
     for restart in Restart:
         relaxed, brutal = restart is not Restart.PERMANENT, shutdown is BRUTAL_KILL
-        seen = [is_expected_stop(reason, restart, shutdown) for reason in NORMAL + ABNORMAL]
+        seen = [is_expected(reason, restart, shutdown) for reason in NORMAL + ABNORMAL]
         assert seen == [relaxed, relaxed or not brutal, relaxed, brutal, False]

@@ -38,11 +38,14 @@ async def test_levels_of_the_log(stage: Stage, caplog: pytest.LogCaptureFixture)
         stage["a"].cast(Actor.crash)
         await tree.ended.wait()
     started, crashed, gave_up = caplog.records
-    assert (started.levelname, started.getMessage()) == ("DEBUG", "root: child a started")
-    assert (crashed.levelname, crashed.getMessage()) == ("ERROR", "root: child a crashed with Bang")
+    assert (started.levelname, started.getMessage()) == ("DEBUG", "root: progress (a)")
+    assert (crashed.levelname, crashed.getMessage()) == (
+        "ERROR",
+        "root: child_terminated (a): crashed with Bang",
+    )
     assert crashed.exc_info is not None
     assert crashed.exc_info[0] is Bang
-    assert gave_up.getMessage().startswith("root gives up: child a was one restart too many")
+    assert gave_up.getMessage() == "root: max_restarts (a): shut itself down (MaxRestartsExceeded)"
 
 
 class Vault(GenServer):
@@ -67,5 +70,5 @@ async def test_state_and_messages_stay_out_of_reports_and_logs(caplog: pytest.Lo
         await settle()
     assert [report.kind for report in reports].count(ReportKind.CHILD_TERMINATED) == 1
     assert isinstance(reports[1].reason, Crashed)
-    assert "child vault crashed with Bang" in caplog.text
+    assert "(vault): crashed with Bang" in caplog.text
     assert "sk-" not in caplog.text + repr(reports) + repr(ref)
