@@ -86,6 +86,7 @@ class Supervisor(AbstractSupervisor):
         return member
 
 
+@trio.lowlevel.enable_ki_protection  # an interrupt reaches the program around it, which then cancels it
 async def run(
     root: Supervisor,
     *,

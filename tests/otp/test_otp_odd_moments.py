@@ -126,8 +126,17 @@ class Probe:
             self.disturb(self)
 
     async def life(self) -> None:
+        """The program, and somebody who notices when it hangs."""
+        patience = trio.CancelScope()
+        trio.lowlevel.spawn_system_task(_watchdog, patience)
+        try:
+            await self.program()
+        finally:
+            patience.cancel()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def program(self) -> None:
         """Start, call, crash one, let a group restart, add and remove, time out, stop."""
-        trio.lowlevel.spawn_system_task(_watchdog)
         stage = self.stage
         inner = stage.sub("inner", *stage.children("bc"), strategy=Strategy.ONE_FOR_ALL, max_restarts=9)
         root = stage.supervisor(stage.child("a"), inner, stage.dynamic("pool"), max_restarts=9)
@@ -164,10 +173,11 @@ class Probe:
         assert [ref.name for ref in refs if ref.alive] == []
 
 
-async def _watchdog() -> None:
+async def _watchdog(patience: trio.CancelScope) -> None:
     """Virtual time only gets here when everybody waits for something that will never happen."""
-    await trio.sleep(1000)
-    raise AssertionError("the tree hangs")
+    with patience:
+        await trio.sleep(1000)
+        raise AssertionError("the tree hangs")
 
 
 class StepProbe(Probe, trio.abc.Instrument):
