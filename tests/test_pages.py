@@ -5,7 +5,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
+
+from cortex_trio import Config, WorkerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -25,3 +28,9 @@ def test_what_a_tool_writes_is_what_is_there(tool: str, monkeypatch: pytest.Monk
 def test_every_link_leads_somewhere(page: Path) -> None:
     targets = [link[1] for link in LINK.finditer(page.read_text(encoding="utf-8")) if "://" not in link[1]]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("settings", [Config, WorkerConfig])
+def test_the_page_on_configuration_lists_all_there_is(settings: type) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert [field.name for field in attrs.fields(settings) if f"| `{field.name}` |" not in page] == []

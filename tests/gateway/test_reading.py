@@ -5,7 +5,15 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
-from cortex_trio import Restarted, StreamInterrupted, TextDelta
+from cortex_trio import (
+    AllWorkersFailed,
+    ChatStream,
+    FailureKind,
+    ProviderError,
+    Restarted,
+    StreamInterrupted,
+    TextDelta,
+)
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway
 
@@ -79,3 +87,35 @@ async def test_a_deadline_for_the_opening_alone_does_not_bind_what_follows(autoj
             events = [event async for event in answer]
     assert [event.worker for event in events if isinstance(event, Restarted)] == ["anthropic"]
     assert "".join(event.text for event in events if isinstance(event, TextDelta)).endswith(STORY)
+
+
+async def read_slowly(answer: ChatStream) -> None:
+    async for _ in answer:
+        await trio.sleep(10)
+
+
+async def test_a_call_whose_time_is_over_ends_and_nobody_is_blamed(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(tokens=["word "] * 10_000))
+        async with gateway(sim, total_timeout=600) as cortex:
+            async with cortex.chat("Tell me", on_interrupt="restart") as answer:
+                with pytest.raises(StreamInterrupted, match="time is over") as caught:
+                    await read_slowly(answer)
+            assert caught.value.failure.kind is FailureKind.CANCELLED
+            worker = (await cortex.health_status()).workers["openai"]
+            assert (worker.requests, worker.failures) == (1, 0)
+
+
+async def test_the_time_of_a_call_is_shared_by_all_who_are_asked(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        for name in ("openai", "anthropic"):
+            sim.add(name, Behaviour(silent=True))
+        async with gateway(sim, total_timeout=40) as cortex:
+            began = trio.current_time()
+            with pytest.raises(AllWorkersFailed) as caught:
+                await cortex.complete("Hi", first_token_timeout=30)
+            assert trio.current_time() - began == 40
+            kinds = [
+                error.failure.kind for error in caught.value.exceptions if isinstance(error, ProviderError)
+            ]
+            assert kinds == [FailureKind.STALLED, FailureKind.CANCELLED]
