@@ -22,7 +22,8 @@ class DynamicSupervisor(AbstractSupervisor):
     """Children come and go, no order among them, stopped concurrently.
 
     A child is known by its Ref; names need not differ. A child that has left and is not restarted is
-    forgotten, whatever its restart type: there is no stopped state to come back from.
+    forgotten, whatever its restart type: there is no stopped state to come back from. One between two starts is
+    still its child: it counts for `max_children`, and a second start_child of it is AlreadyPresent.
     """
 
     max_children: float = attrs.field(default=math.inf, validator=ge(0))  # those between restarts count

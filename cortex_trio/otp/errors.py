@@ -86,7 +86,7 @@ class AlreadyStarted(ActorError):
 
 
 class AlreadyPresent(ActorError):
-    """start_child with the id of a child that is known but not running."""
+    """start_child of a child that is known but not running: stopped, or between two starts."""
 
 
 class Restarting(ActorError):

@@ -134,7 +134,8 @@ class Deferred(Generic[R]):
     async def reply_with(self, async_fn: Callable[..., Awaitable[R]], *args: object) -> None:
         """Run async_fn and settle with its result or its Exception; hand this to a TaskSupervisor.
 
-        If it is cancelled, the caller gets ActorExited(Killed) rather than no answer at all.
+        If it is cancelled, the caller gets ActorExited(Killed) rather than no answer at all. If it never runs,
+        because the TaskSupervisor was full or away, nobody answers: callers bound their wait, as for any call.
         """
         try:
             self.reply(await async_fn(*args))

@@ -1,8 +1,8 @@
 """What every supervisor does: start children, hear of their ends, restart them within limits, stop them.
 
 A supervisor is a GenServer whose messages are the exits of its children, so requests, exits and retries take
-turns and need no locks. It decides with `decision.py` and acts here; how its children are named, added and
-removed is left to `Supervisor` and `DynamicSupervisor`.
+turns and need no locks. It decides with `decision.py` and acts here; how its children are named, and what
+remains of one that left, is for `Supervisor` and `DynamicSupervisor` to say.
 
 Children run in the supervisor's nursery, but the nursery never sees them crash: `Process.run` reports ends
 instead of raising, and what must be raised is raised after the nursery is closed. So a supervisor three levels
@@ -47,7 +47,11 @@ class Retry:
 
 @attrs.define(eq=False, repr=False, slots=False, kw_only=True)
 class AbstractSupervisor(GenServer):
-    """The part static and dynamic supervisors share."""
+    """The part static and dynamic supervisors share.
+
+    Like OTP's, a supervisor has no `terminate` to write: a stop interrupts it wherever it is, and its own work
+    then is to stop its children.
+    """
 
     strategy = Strategy.ONE_FOR_ONE
     auto_shutdown = AutoShutdown.NEVER
@@ -86,9 +90,7 @@ class AbstractSupervisor(GenServer):
         if known is not None:
             raise Reject(errors.AlreadyPresent(f"child {child.id!r} is known, though it is not running"))
         if len(self._members) >= self.max_children:
-            raise Reject(
-                errors.MaxChildrenReached(f"{self.ref.name!r} has {len(self._members)} children already")
-            )
+            raise Reject(errors.MaxChildrenReached(f"{self.ref.name!r} takes {self.max_children} children"))
         member = self._members[key] = Member(key, child)
         try:
             await self._start(member)

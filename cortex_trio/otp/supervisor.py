@@ -20,9 +20,9 @@ from .supervision import AbstractSupervisor
 class Supervisor(AbstractSupervisor):
     """A GenServer whose state is its children. Start order is list order; stop order is the reverse.
 
-    A child exits: `decision.child_exited` says what follows. More than `max_restarts` restarts within
-    `max_seconds`, of all children together, and the supervisor gives up: it stops the others and leaves with
-    MaxRestartsExceeded, for its own supervisor to decide. Children added with `start_child` are not there
+    A child exits: `decision.child_exited` says whether it is restarted, `decision.group` with whom. More than
+    `max_restarts` restarts within `max_seconds`, of all children together, and the supervisor gives up: it stops
+    the others and leaves with MaxRestartsExceeded, for its own supervisor to decide. Children added with `start_child` are not there
     again after the supervisor itself was restarted.
 
     Raises ValueError, before anything runs, for a bad limit, a duplicate id, or a significant child that could
