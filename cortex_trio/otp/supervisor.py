@@ -22,8 +22,8 @@ class Supervisor(AbstractSupervisor):
 
     A child exits: `decision.child_exited` says whether it is restarted, `decision.group` with whom. More than
     `max_restarts` restarts within `max_seconds`, of all children together, and the supervisor gives up: it stops
-    the others and leaves with MaxRestartsExceeded, for its own supervisor to decide. Children added with `start_child` are not there
-    again after the supervisor itself was restarted.
+    the others and leaves with MaxRestartsExceeded, for its own supervisor to decide. Children added with
+    `start_child` are not there again after the supervisor itself was restarted.
 
     Raises ValueError, before anything runs, for a bad limit, a duplicate id, or a significant child that could
     never matter.
