@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from ...failures import CortexError
+from ...gateway.breaker import OPEN_SECONDS
 from ...gateway.config import Config, WorkerConfig
 from ...gateway.cortex import Cortex, open_cortex
 from ...otp import ActorError, MaxRestartsExceeded
@@ -23,10 +24,16 @@ from .chronicle import Chronicle
 from .people import Called, ask
 from .plan import Intervention, Plan, PlannedProvider, Trouble, plan_of
 from .troubles import LINK_TROUBLES, MOMENTS
-from .upstream import Upstream
+from .upstream import Upstream, prompt_of
 
 LOOK_SECONDS = 120.0
 """How often everything is looked at."""
+CALM_SECONDS = 7_200.0
+"""Longer than any key rests."""
+LONGEST_OPEN_SECONDS = OPEN_SECONDS[1] + 1
+RECOVERY_TRIES = 2
+LAST_CALL = 1_000_000
+"""The numbers of calls that are in no plan begin here."""
 LAST_SECONDS = 700.0
 """After the last event of the plan: no call lasts longer."""
 
@@ -79,6 +86,7 @@ class _Life:
                 nursery.start_soon(self._breakages, sim)
                 nursery.start_soon(self._interventions, sim, cortex)
                 await self._look(cortex)
+            await self._recover(cortex)
             self._chronicle.trace(cortex.tree())
 
     # ---- what happens
@@ -175,6 +183,23 @@ class _Life:
             if trio.current_time() - last > laws.HEALING_SECONDS:
                 for broken in laws.broken_tree(cortex):
                     self._chronicle.complain(broken)
+
+    async def _recover(self, cortex: Cortex) -> None:
+        """All is well again, and what rested has had its time: whoever is there must serve. No state is for ever."""
+        for upstream in self._upstreams.values():
+            upstream.is_calm = True
+        await trio.sleep(CALM_SECONDS)
+        for place, name in enumerate(cortex._runtime.table.workers):
+            error: CortexError | None = None
+            for number in range(RECOVERY_TRIES):
+                try:
+                    await cortex.complete(prompt_of(LAST_CALL + RECOVERY_TRIES * place + number), worker=name)
+                    break
+                except CortexError as refused:
+                    error = refused
+                    await trio.sleep(LONGEST_OPEN_SECONDS)
+            else:
+                self._chronicle.complain(f"{name} does not come back, though all is well: {error}")
 
     def _judge(self, sim: Simulator, tasks: int) -> None:
         chronicle = self._chronicle

@@ -17,7 +17,7 @@ from .troubles import LINK_TROUBLES, MOMENTS, TROUBLES
 HOUR = 3600.0
 CALLS_PER_HOUR = (8.0, 30.0)
 TROUBLES_PER_HOUR = (1.0, 5.0)
-KILLS_PER_HOUR = (0.0, 1.0)
+KILLS_PER_HOUR = (0.0, 2.0)
 STORMS = 0.1
 """Share of worlds in which one actor is killed again and again, so that the tree may rightly give up."""
 BURST_SECONDS = 20.0
@@ -109,6 +109,7 @@ def plan_of(seed: int, hours: float) -> Plan:
         providers = tuple(_solid(provider) if provider.name == rock else provider for provider in providers)
     shaky = [provider.name for provider in providers if provider.name != rock]
     troubles = tuple(sorted(_troubles(draw, seconds, shaky), key=lambda trouble: trouble.at))
+    calls = tuple(_calls(draw, seconds, providers, troubles))
     return Plan(
         seed=seed,
         seconds=seconds,
@@ -116,8 +117,8 @@ def plan_of(seed: int, hours: float) -> Plan:
         rock=rock,
         config=_config(draw, rock),
         troubles=troubles,
-        calls=tuple(_calls(draw, seconds, providers, troubles)),
-        interventions=tuple(_interventions(draw, seconds, providers, shaky)),
+        calls=calls,
+        interventions=tuple(_interventions(draw, seconds, providers, shaky, calls)),
     )
 
 
@@ -173,14 +174,22 @@ def _troubles(draw: random.Random, seconds: float, names: list[str]) -> Iterator
 
 
 def _interventions(
-    draw: random.Random, seconds: float, providers: tuple[PlannedProvider, ...], shaky: list[str]
+    draw: random.Random,
+    seconds: float,
+    providers: tuple[PlannedProvider, ...],
+    shaky: list[str],
+    calls: tuple[PlannedCall, ...],
 ) -> list[Intervention]:
-    """Every actor may be killed; what is reconfigured or replaced is not the one nothing happens to."""
+    """Every actor may be killed; what is reconfigured or replaced is not the one nothing happens to.
+
+    Most of it is done while somebody asks, and some rounds of Trio's loop later: in between two steps of a request.
+    """
     hours = seconds / HOUR
 
     def some(what: str, per_hour: float, whom: tuple[str, ...]) -> Iterator[Intervention]:
         for _ in range(round(hours * per_hour)):
-            yield Intervention(draw.uniform(0, seconds), what, draw.choice(whom), draw.randint(0, 60))
+            at = draw.choice(calls).at if calls and draw.random() < 0.7 else draw.uniform(0, seconds)
+            yield Intervention(at, what, draw.choice(whom), draw.randint(0, 60))
 
     actors = ("registry", "keys", "workers", "health", *(provider.name for provider in providers))
     planned = [

@@ -43,6 +43,8 @@ class Upstream:
 
     def __init__(self, planned: PlannedProvider, note: Callable[[str], None]) -> None:
         self.troubles: list[str] = []
+        self.is_calm = False
+        """Nothing goes wrong any more, and there is enough for everybody."""
         self._planned = planned
         self._draw = random.Random(planned.seed)
         self._buckets: dict[str | None, _Bucket] = {}
@@ -51,6 +53,8 @@ class Upstream:
     def answer(self, request: SimRequest) -> Behaviour:
         number = number_of(request)
         text = story_of(number) if number is not None else "Who are you?"
+        if self.is_calm:
+            return Behaviour(text=text)
         if wait := self._wait(request.key):
             self._note("quota exceeded")
             return Behaviour(error=FailureKind.RATE_LIMIT, retry_after=wait)
