@@ -118,9 +118,10 @@ class Process:
 
     def waits_for(self, task: trio.lowlevel.Task) -> bool:
         """True if this process cannot answer before `task` goes on: its own task, or a child it waits for."""
-        if self.task is task:
-            return True
-        return any(child.waits_for(task) for child, event in self.awaited.items() if not event.is_set())
+        for child, event in self.awaited.items():
+            if not event.is_set() and child.waits_for(task):
+                return True
+        return self.task is task
 
     def post(self, message: Message) -> bool:
         """Queue a message; False (and no effect) when the process takes no more."""

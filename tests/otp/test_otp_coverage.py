@@ -47,6 +47,10 @@ def test_the_kernel_imports_nothing_of_ours_and_little_of_others() -> None:
                     assert top in allowed or top in sys.stdlib_module_names, f"{file.name} imports {name}"
 
 
+def test_every_file_can_be_read_in_one_go() -> None:
+    assert [file.name for file in KERNEL.glob("*.py") if len(file.read_text().splitlines()) > 300] == []
+
+
 def test_everything_public_is_exported() -> None:
     exported = set(cortex_trio.otp.__all__)
     visible = {
