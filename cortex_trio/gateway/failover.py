@@ -239,12 +239,13 @@ class Call:
 
     def _reopens_after(self) -> float | None:
         """Seconds until the first of those asked may be asked again."""
-        now, model = trio.current_time(), self._wanted.model
+        now = trio.current_time()
         untils = [now + e.failure.retry_after for e in self.errors if e.failure.retry_after is not None]
-        for state in {id(c.state): c.state for c in self._selected.order}.values():
-            refusal = state.refusal(model or state.models[0], now)
-            if refusal is not None:
-                untils.append(refusal.until)
+        for asked in self._selected.order:
+            keys = self._runtime.ring.available(asked.state.name, asked.model, now)
+            untils += [
+                rest.until for rest in (asked.state.refusal(asked.model, now), keys) if rest is not None
+            ]
         return _soonest(untils, now)
 
 

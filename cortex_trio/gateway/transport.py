@@ -35,6 +35,8 @@ from .watchdog import Watchdog
 log = logging.getLogger("cortex_trio")
 
 USER_AGENT = "cortex-trio"
+UNWIND_PIECES = 1_000
+"""What may have been read from the socket and not yet from the transport, when an answer is left early."""
 
 MakeTransport = Callable[[WorkerConfig], httpx.AsyncBaseTransport]
 
@@ -236,10 +238,21 @@ class _HttpxAnswer:
 
     async def aclose(self) -> None:
         closings = getattr(self._chunks, "aclose", None), self._stream.aclose
-        for close in filter(None, closings):
+        for close in filter(None, (self._unwind, *closings)):
             # Whatever a transport of the user's raises here: the answer is over.
             with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Exception):
                 await close()
+
+    async def _unwind(self) -> None:
+        """End the generators inside the generator: `aclose` reaches the outermost alone, a cancellation all of them.
+
+        httpcore nests four; those that are left suspended warn when they are collected.
+        """
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            for _ in range(UNWIND_PIECES):
+                if not await anext(self._chunks, b""):
+                    break
 
 
 # ------------------------------------------------------------------ failures

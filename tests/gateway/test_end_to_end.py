@@ -11,12 +11,14 @@ import trio.testing
 from at_rest import gateway, nobody_is_connected, worker_of
 
 from cortex_trio import (
+    AllWorkersFailed,
     Attempt,
     Cortex,
     FailureKind,
     Finished,
     FinishReason,
     Image,
+    NoWorkersAvailable,
     ProviderError,
     Reply,
     TextDelta,
@@ -431,3 +433,18 @@ async def test_a_gateway_that_is_closed_says_so(autojump_clock: trio.testing.Moc
                 await ask("Hi")
         assert trio.current_time() == began  # nobody was waited for
         assert not provider.requests
+
+
+async def test_who_rests_without_having_said_for_how_long_still_says_when_to_come_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_simulator() as sim:
+        for name in ("openai", "anthropic"):
+            sim.add(name, Behaviour(error=FailureKind.QUOTA))
+        async with gateway(sim) as cortex:
+            with pytest.raises(AllWorkersFailed) as failed:
+                await cortex.complete("Hi")
+            with pytest.raises(NoWorkersAvailable) as refused:
+                await cortex.complete("Hi")
+        assert failed.value.retry_after == pytest.approx(900, abs=1)
+        assert refused.value.retry_after == pytest.approx(900, abs=1)

@@ -1,12 +1,16 @@
 """A transport of the user's own may do anything; what it does becomes a failure of one attempt."""
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+import trio
 
 from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, open_cortex
+from cortex_trio.simulator import Behaviour, open_simulator
+from tests.at_rest import settle, worker_of
 
 KEY = "sk-live-0123456789abcdefghij"
 CONFIG = Config(workers={"openai": WorkerConfig(provider="openai", api_keys=[KEY])}, health_check_interval=0)
@@ -64,3 +68,17 @@ async def test_an_address_nobody_can_spell_is_one_that_cannot_be_reached() -> No
         with pytest.raises(ProviderError) as caught:
             await cortex.complete("Hi")
         assert caught.value.failure.kind is FailureKind.CONNECTION
+
+
+async def test_the_transport_of_httpx_leaves_no_generator_behind_when_an_answer_is_left() -> None:
+    """httpcore nests its generators; one that is collected while suspended is a ResourceWarning, here an error."""
+    async with open_simulator(sockets=True) as sim:
+        provider = sim.add("openai", Behaviour(tokens=["word "] * 1000, tokens_per_second=500))
+        config = Config(workers={"openai": worker_of(provider)}, health_check_interval=0)
+        async with open_cortex(config, http_transport=lambda worker: httpx.AsyncHTTPTransport()) as cortex:
+            async with cortex.chat("Hi") as answer:
+                await anext(answer.text())
+            with trio.move_on_after(0.05):
+                await cortex.complete("Hi")
+            gc.collect()
+            assert await settle(lambda: not provider.open_connections)
