@@ -118,6 +118,7 @@ class Cortex:
     def __init__(self, runtime: Runtime, make_transport: MakeTransport | None) -> None:
         self._runtime = runtime
         self._make_transport = make_transport
+        self._reloading = trio.Lock()
 
     # -------------------------------------------------------------- asking
 
@@ -329,13 +330,17 @@ class Cortex:
 
         New workers are added first, changed ones change in place (what is in flight ends on the old
         connections), those that are gone are removed as by `remove_worker`. Raises ConfigError with nothing
-        changed.
+        changed. Of several at once the later ones wait for the earlier.
         """
-        runtime = self._runtime
         try:
             new = _config(config)
         finally:
             del config
+        async with self._reloading:
+            await self._change_to(new, drain)
+
+    async def _change_to(self, new: Config, drain: float) -> None:
+        runtime = self._runtime
         old = {name: state.config for name, state in runtime.table.workers.items() if not state.draining}
         added = [name for name in new.workers if name not in old]
         for name in added:

@@ -124,3 +124,16 @@ async def test_of_two_who_remove_the_same_worker_one_is_told(autojump_clock: obj
             assert told == [("twin",)]
             await cortex.add_worker("twin", worker)
             assert (await cortex.complete("Hi", worker="twin")).worker == "twin"
+
+
+async def test_reloads_at_the_same_time_come_one_after_the_other(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        worker = worker_of(sim.add("openai"))
+        plain, more = {"openai": worker}, {"openai": worker, "spare": worker}
+        async with gateway(sim) as cortex:
+            async with trio.open_nursery() as nursery:
+                for workers in (more, plain) * 3:
+                    nursery.start_soon(cortex.reload, Config(workers=workers, health_check_interval=0))
+            there = {info.name for info in await cortex.list_workers()}
+            assert there in ({"openai"}, {"openai", "spare"})
+            assert (await cortex.complete("Hi")).worker in there
