@@ -53,6 +53,8 @@ class KeyState:
 
     def rest(self, model: str, now: float) -> Rests | None:
         """What keeps this key from serving `model` now: the weightiest of its rests."""
+        if not self.rests:
+            return None  # asked of every key of every worker, at every request
         found = [r for name in (ANY_MODEL, model) if (r := self.rests.get(name)) and r.until > now]
         return max(found, key=_weight, default=None)
 
@@ -98,12 +100,12 @@ class Blocked:
     kind: FailureKind
 
 
-Choose = Callable[[Sequence[KeyState], int], KeyState]
+Choose = Callable[[Sequence[KeyState]], KeyState]
 
-CHOOSE: Mapping[str, Choose] = {
-    "round_robin": lambda free, turn: free[turn % len(free)],
-    "least_used": lambda free, turn: min(free, key=lambda state: (state.in_use, state.usage_count)),
-    "random": lambda free, turn: random.choice(free),
+CHOOSE: Mapping[str, Choose | None] = {
+    "round_robin": None,  # by turn: looks only at the keys whose turn it is, and not at all that are free
+    "least_used": lambda free: min(free, key=lambda state: (state.in_use, state.usage_count)),
+    "random": random.choice,
 }
 
 
@@ -141,14 +143,8 @@ class KeyRing:
         worker, model = lease.worker, lease.model
         if lease.settled:
             return None  # the borrower left before its turn came
-        states = [state for state in self._keys.get(worker, ()) if state.key not in avoid]
-        free = [state for state in states if state.rest(model, now) is None]
-        if free:
-            turn = self._turn[worker] = self._turn.get(worker, -1) + 1
-            state = self._in_turn(worker, free, turn)
-        elif suspected := [s for s in states if (rest := s.rest(model, now)) and not rest.declared]:
-            state = min(suspected, key=lambda s: _until(s, model, now))
-        else:
+        state = self._free(worker, model, now, avoid) or self._suspected(worker, model, now, avoid)
+        if state is None:
             return self._blocked(worker, model, now)
         state.usage_count += 1
         state.in_use += 1
@@ -157,29 +153,50 @@ class KeyRing:
         self._leases.add(lease)
         return None
 
-    def _in_turn(self, worker: str, free: Sequence[KeyState], turn: int) -> KeyState:
-        """Round robin goes by the place in the whole ring, so that one resting key does not shift the others."""
-        if self._choose is not CHOOSE["round_robin"]:
-            return self._choose(free, turn)
-        ring = self._keys[worker]
-        while ring[turn % len(ring)] not in free:
-            turn = self._turn[worker] = turn + 1
-        return ring[turn % len(ring)]
+    def _free(self, worker: str, model: str, now: float, avoid: frozenset[ApiKey]) -> KeyState | None:
+        """One that does not rest, by the strategy; None if all do."""
+        ring = self._keys.get(worker, ())
+        if self._choose is not None:
+            free = [state for state in ring if state.key not in avoid and state.rest(model, now) is None]
+            return self._choose(free) if free else None
+        # By the place in the whole ring, so that one resting key does not shift the others.
+        start = self._turn.get(worker, -1) + 1
+        for turn in range(start, start + len(ring)):
+            state = ring[turn % len(ring)]
+            if state.key not in avoid and state.rest(model, now) is None:
+                self._turn[worker] = turn
+                return state
+        return None
+
+    def _suspected(self, worker: str, model: str, now: float, avoid: frozenset[ApiKey]) -> KeyState | None:
+        """Of those that rest on suspicion alone, the one that is due first."""
+        suspected = [
+            (rest.until, place, state)
+            for place, state in enumerate(self._keys.get(worker, ()))
+            if state.key not in avoid and (rest := state.rest(model, now)) and not rest.declared
+        ]
+        return min(suspected)[2] if suspected else None
 
     def available(self, worker: str, model: str, now: float) -> Blocked | None:
         """None if a key could be lent now; what stands in the way otherwise."""
         states = self._keys.get(worker)
         if not states:
             return None
-        rests = [state.rest(model, now) for state in states]
-        if any(rest is None or not rest.declared for rest in rests):
-            return None
+        for state in states:  # nearly always the first is free
+            rest = state.rest(model, now)
+            if rest is None or not rest.declared:
+                return None
         return self._blocked(worker, model, now)
 
     def is_suspect(self, worker: str, model: str, now: float) -> bool:
         """Every key rests, on a guess of ours at least one: to be asked when nobody else is left."""
-        rests = [state.rest(model, now) for state in self._keys.get(worker, ())]
-        return bool(rests) and all(rests) and any(rest and not rest.declared for rest in rests)
+        guessed = False
+        for state in self._keys.get(worker, ()):
+            rest = state.rest(model, now)
+            if rest is None:
+                return False
+            guessed |= not rest.declared
+        return guessed
 
     def _blocked(self, worker: str, model: str, now: float) -> Blocked:
         rests = [rest for state in self._keys.get(worker, ()) if (rest := state.rest(model, now))]
@@ -267,11 +284,6 @@ class KeyRing:
     def leased(self) -> int:
         """Keys on loan at the moment."""
         return len(self._leases)
-
-
-def _until(state: KeyState, model: str, now: float) -> float:
-    rest = state.rest(model, now)
-    return rest.until if rest else now
 
 
 class KeyManager(GenServer):

@@ -139,9 +139,10 @@ def not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
         return Refusal(f"is not of the provider {wanted.provider!r}")
     if wanted.embed and not (wanted.model or state.kind.embed_model):
         return Refusal("has no default model for embeddings")
-    named = wanted.worker is not None or wanted.provider is not None
+    if wanted.model is None or wanted.worker is not None or wanted.provider is not None:
+        return None
     models = [*state.models, *[state.kind.embed_model] * wanted.embed]
-    if wanted.model is not None and not named and wanted.model not in models:
+    if wanted.model not in models:
         return Refusal(f"has no model {wanted.model!r} (it has {', '.join(models)})")
     return None
 
