@@ -79,13 +79,17 @@ class ChatStream:
             if self._on_interrupt is OnInterrupt.BUFFER:
                 await self._read_whole()
         except BaseException:
-            await self._close_upstream()  # nobody leaves what could not be entered
+            await self.aclose()  # nobody leaves what could not be entered
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Leave it, as the end of `async with` does: when this returns, the upstream socket is closed."""
         self._left = True
         await self._close_upstream()
 
