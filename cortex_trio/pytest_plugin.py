@@ -49,7 +49,7 @@ else:
         async with open_simulator() as sim:
             for name in (marker and marker.args) or DEFAULT_PROVIDERS:
                 sim.add(name)
-            yield sim  # noqa: ASYNC119 - pytest-trio always runs a fixture to its end
+            yield sim  # noqa: ASYNC119, RUF100 - pytest-trio runs it to its end
 
     @trio_fixture  # type: ignore[untyped-decorator, unused-ignore]
     async def cortex(simulated_providers: Simulator, request: pytest.FixtureRequest) -> AsyncIterator[Cortex]:
@@ -68,7 +68,7 @@ else:
         settings = {"health_check_interval": 0, **(marker.kwargs if marker else {})}
         config = Config(workers=workers, **settings)
         async with open_cortex(config, http_transport=simulated_providers.transport) as gateway:
-            yield gateway  # noqa: ASYNC119 - as above
+            yield gateway  # noqa: ASYNC119, RUF100 - as above
             await wait_all_tasks_blocked()
             if held := leftovers(gateway):
                 pytest.fail(f"requests left something behind: {held}")
