@@ -147,7 +147,7 @@ def _survived(summary: Summary) -> list[tuple[str, int]]:
         ("… left or cancelled by the caller", outcomes["left"] + outcomes["cancelled"]),
         ("… in the middle when their gateway gave up", outcomes["asking"] + outcomes["finished"]),
         ("requests to providers", summary.requests),
-        ("waits named by providers, all of them kept", counts["waits named by providers"]),
+        ("waits named by providers", counts["waits named by providers"]),
         ("actors killed", counts["kill"]),
         ("actors restarted", counts["restarts"]),
         ("configurations changed under load", counts["reload"] + counts["replace"]),
