@@ -1,27 +1,48 @@
-"""`python -m benchmarks [--quick]`: measure, and print what came of it."""
+"""`python -m benchmarks`: measure, and print what came of it.
+
+--quick does one short round of everything, to see that it works. --only SUITE … does some. --out FOLDER writes
+report.md, report.json and streamed.svg there.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
-from .report import table
-from .rounds import measure, mock_upstream
-from .workload import Workload
-
-CLIENTS = ("floor", "ours", "bare_httpx", "openai_sdk")
-STREAMED = {1: (1, 100), 10: (5, 300), 100: (20, 500)}
-"""Streams at a time → milliseconds between two pieces, requests: slow enough that the floor idles half the time."""
+from .chart import bars
+from .report import report_json, report_text
+from .rounds import mock_upstream
+from .suites import SUITES, Bench, Section
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round of each: does it work at all?")
-    quick = parser.parse_args().quick
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=SUITES, default=list(SUITES), metavar="SUITE")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    sections = []
     with mock_upstream() as address:
-        for concurrency, (gap, requests) in STREAMED.items():
-            workload = Workload(f"chunks-20.gap-{gap}", 20 if quick else requests, concurrency)
-            rows = measure(address, CLIENTS, workload, 1 if quick else 7)
-            print(table(f"Streamed, 20 pieces, {concurrency} at a time", rows))
+        for name in options.only:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            sections.append(SUITES[name](Bench(address, options.quick)))
+    print(report_text(sections))
+    if options.out:
+        _write(options.out, sections)
+
+
+def _write(folder: Path, sections: list[Section]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.md").write_text(report_text(sections))
+    (folder / "report.json").write_text(report_json(sections))
+    hundred = [row for section in sections if "100 at a time" in section.title for row in section.measured]
+    rows = list({row.client: row for row in hundred}.values())
+    if rows:
+        title = "CPU per streamed request of 20 pieces, 100 at a time"
+        (folder / "streamed.svg").write_text(bars(title, rows))
 
 
 if __name__ == "__main__":

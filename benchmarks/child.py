@@ -7,10 +7,13 @@ next line blocks the whole process on purpose: between its rounds a client does 
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import sys
 import time
+from contextlib import nullcontext
 from itertools import count
+from typing import TextIO
 
 import anyio
 
@@ -19,6 +22,11 @@ from .workload import Measured, Workload
 
 WARM_UP_REQUESTS = 30
 PAGE = 4096
+BESIDE = {
+    "open": "mock:hold-1",
+    "busy": "mock:chunks-10000.gap-20",
+    "idle": "mock:chunks-1.first-{long_enough}",  # they end together, which leaves as many connections
+}
 
 
 def _resident() -> int:
@@ -65,14 +73,12 @@ class Rounds:
                 all_open.set()
             return False
 
-        if self._workload.beside_kind == "open":
+        prompt = BESIDE[self._workload.beside_kind].format(long_enough=beside * 2)
+        group = anyio.create_task_group() if self._workload.beside_kind == "idle" else nullcontext(background)
+        async with group as tasks:
             for _ in range(beside):
-                background.start_soon(self._client.stream, "mock:hold-1", on_piece)
+                tasks.start_soon(self._client.stream, prompt, on_piece)
             await all_open.wait()
-        else:
-            async with anyio.create_task_group() as group:
-                for _ in range(beside):
-                    group.start_soon(self._client.stream, f"mock:chunks-1.first-{beside * 2}", on_piece)
 
     async def _ask_many(self, requests: int) -> None:
         self._firsts: list[float] = []
@@ -80,10 +86,11 @@ class Rounds:
         self._left: dict[str, float] = {}
         self._remaining = requests
         async with anyio.create_task_group() as group:
-            for _ in range(self._workload.concurrency):
-                group.start_soon(self._ask_in_turn)
+            for place in range(self._workload.concurrency):
+                group.start_soon(self._ask_in_turn, place * self._workload.stagger)
 
-    async def _ask_in_turn(self) -> None:
+    async def _ask_in_turn(self, after: float) -> None:
+        await anyio.sleep(after)
         while self._remaining > 0:
             self._remaining -= 1
             if self._workload.kind == "whole":
@@ -110,17 +117,30 @@ class Rounds:
         self._events += pieces
 
 
-async def _main(name: str, address: str, workload: Workload) -> None:
+async def _main(name: str, address: str, workload: Workload, parent: TextIO) -> None:
     async with client_module(name).open_client(address, workload) as client:
         rounds = Rounds(client, workload)
         await rounds.warm_up()
-        print("ready", flush=True)
+        print("ready", file=parent, flush=True)
         while sys.stdin.readline():
-            print((await rounds.measure()).to_json(), flush=True)
+            print((await rounds.measure()).to_json(), file=parent, flush=True)
+
+
+def _line_to_parent() -> TextIO:
+    """Standard output, kept from libraries that print: what they say goes to standard error."""
+    parent = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return parent
 
 
 if __name__ == "__main__":
+    line = _line_to_parent()
     _, client_name, mock_address, told = sys.argv
     anyio.run(
-        _main, client_name, mock_address, Workload.from_json(told), backend=client_module(client_name).BACKEND
+        _main,
+        client_name,
+        mock_address,
+        Workload.from_json(told),
+        line,
+        backend=client_module(client_name).BACKEND,
     )

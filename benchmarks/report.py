@@ -1,25 +1,77 @@
-"""What was measured, in words: a table for people, JSON for programs."""
+"""What was measured, in words: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from .clients import client_module
-from .rounds import Row
+from .goals import goals_table
+from .suites import Section
+
+PACKAGES = ("trio", "httpx", "openai", "litellm", "pydantic-ai-slim", "tensorzero")
 
 
-def table(title: str, rows: Sequence[Row]) -> str:
-    """One workload as a Markdown table; ratios with the spread of their rounds."""
-    lines = [
-        f"### {title}",
-        "",
-        "| client | CPU per request | to the floor | to first token |",
-        "|---|--:|--:|--:|",
-    ]
-    lines += [
-        f"| {client_module(row.client).NAME} | {row.cpu.median * 1e6:,.0f} µs "
-        f"| **{row.ratio.median:.2f}** ({row.ratio.low:.2f}–{row.ratio.high:.2f}) "
-        f"| {row.first_token.median * 1e3:.2f} ms |"
-        for row in rows
-    ]
+def machine() -> str:
+    """What it was measured on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    processors = [line for line in _cpuinfo() if line.startswith("model name")]
+    name = processors[0].partition(":")[2].strip() if processors else platform.machine()
+    packages = ", ".join(f"{package} {number}" for package, number in found.items())
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{python}, {packages}; {max(len(processors), 1)} × {name}, {platform.system()}"
+
+
+def _cpuinfo() -> Sequence[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else ()
+
+
+def section_text(section: Section) -> str:
+    """One section as Markdown."""
+    align = ["---", *["--:"] * (len(section.head) - 1)]
+    lines = [f"### {section.title}", ""]
+    if section.note:
+        lines += [section.note, ""]
+    lines += [f"| {' | '.join(cells)} |" for cells in (section.head, align, *section.rows)]
     return "\n".join([*lines, ""])
+
+
+def report_text(sections: Sequence[Section]) -> str:
+    """Everything: goals first."""
+    goals = [
+        "## Goals",
+        "",
+        goals_table(figures_of(sections)),
+        "",
+        "## Measurements",
+        "",
+        f"{machine()}.",
+        "",
+    ]
+    return "\n".join([*goals, *map(section_text, sections)])
+
+
+def figures_of(sections: Sequence[Section]) -> Mapping[str, float]:
+    return {name: value for section in sections for name, value in section.figures.items()}
+
+
+def report_json(sections: Sequence[Section]) -> str:
+    """The figures, and every round of what was measured beside the floor."""
+    measured = {
+        section.title: [
+            {"client": row.client, "rounds": [asdict(one) for one in row.rounds]} for row in section.measured
+        ]
+        for section in sections
+        if section.measured
+    }
+    told = {"machine": machine(), "figures": figures_of(sections), "measured": measured}
+    return json.dumps(told, indent=1)

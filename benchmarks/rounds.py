@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 from .workload import Measured, Workload
 
+PATIENCE_SECONDS = 120
 PYTHON_OF = "BENCH_PYTHON_"
 """BENCH_PYTHON_<CLIENT>: an interpreter of another environment, where libraries do not go together in one."""
 
@@ -73,8 +76,9 @@ class ClientProcess:
         python = os.environ.get(f"{PYTHON_OF}{name.upper()}", sys.executable)
         command = [python, "-m", "benchmarks.child", name, address, workload.to_json()]
         self.name = name
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
         )
 
     def wait_ready(self) -> None:
@@ -88,16 +92,19 @@ class ClientProcess:
 
     def _line(self) -> str:
         assert self._process.stdout is not None
-        assert self._process.stderr is not None
+        if not select.select([self._process.stdout], [], [], PATIENCE_SECONDS)[0]:
+            raise ClientFailed(f"{self.name}: still not done after {PATIENCE_SECONDS} s")
         line = self._process.stdout.readline()
         if not line:
-            said = self._process.stderr.read().strip().splitlines() or ["nothing"]
-            raise ClientFailed(f"{self.name}: {said[-1]}")
+            self._said.seek(0)
+            errors = [said.strip(" |+-") for said in self._said if "Error" in said] or ["it said nothing"]
+            raise ClientFailed(f"{self.name}: {errors[-1].strip()}")
         return line
 
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
+        self._said.close()
 
 
 def measure(address: str, clients: Sequence[str], workload: Workload, rounds: int) -> list[Row]:
@@ -114,8 +121,13 @@ def measure(address: str, clients: Sequence[str], workload: Workload, rounds: in
                 print(f"  left out: {failed}", file=sys.stderr)
         results: dict[str, list[Measured]] = {process.name: [] for process in running}
         for _ in range(rounds):
-            for process in running:
-                results[process.name].append(process.round())
+            for process in list(running):
+                try:
+                    results[process.name].append(process.round())
+                except ClientFailed as failed:
+                    print(f"  given up: {failed}", file=sys.stderr)
+                    running.remove(process)
+                    del results[process.name]
     first = next(iter(results.values()), [])
     return [_row(name, results[name], first, workload.requests) for name in results]
 

@@ -7,7 +7,7 @@ the same, in front of its path, `/status-500/v1/chat/completions`.
     gap-G      milliseconds between two writes        join-J     chunks in one write
     hold-1     after the first chunk nothing more comes
     whole-1    one JSON answer, whatever was asked for
-    status-S   an error with that status, and no answer
+    status-S   an error with that status, and no answer; code-C: with that code
 
 `GET /closed` gives the times (of the monotonic clock, which all processes share) at which streams were closed in
 the middle by their clients, by the `tag:N` in their prompts.
@@ -136,7 +136,8 @@ class _Script:
         self.always_whole = "whole" in wanted
         self.error: bytes | None = None
         if status := wanted.get("status"):
-            body = b'{"error":{"message":"The server had an error","type":"server_error","code":null}}'
+            error = {"message": "The request was refused", "type": "refused", "code": wanted.get("code")}
+            body = json.dumps({"error": error}).encode()
             self.error = self._head(f"{status} Refused", "application/json", f"content-length: {len(body)}")
             self.error += body
 

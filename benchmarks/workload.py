@@ -11,8 +11,9 @@ from typing import Literal
 class Workload:
     """`requests` requests, `concurrency` at a time, answered as `settings` says (see `upstream`).
 
+    The first ones start `stagger` seconds apart: streams that begin together would wake their client together.
     `beside` connections are in the background while a round is measured: kept alive and idle, or carrying
-    streams that are open and silent. With `refusing` a gateway asks a first worker in vain.
+    streams that are open and silent, or open and busy. With `refusing` a gateway asks a first worker in vain.
     """
 
     settings: str
@@ -20,8 +21,9 @@ class Workload:
     concurrency: int = 1
     kind: Literal["streamed", "whole"] = "streamed"
     dialect: Literal["chat", "messages", "ollama"] = "chat"
+    stagger: float = 0.0
     beside: int = 0
-    beside_kind: Literal["idle", "open"] = "idle"
+    beside_kind: Literal["idle", "open", "busy"] = "idle"
     refusing: bool = False
     cancel: bool = False  # leave each stream after its first piece, and note when
 

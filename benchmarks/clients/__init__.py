@@ -17,6 +17,8 @@ from ..workload import Workload
 OnPiece = Callable[[], bool]
 KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 MODEL = "mock-model"
+REFUSING = "/status-400.code-context_length_exceeded"
+"""Where a worker refuses: an error after which a gateway asks the next one, and learns nothing of the first."""
 
 
 class Client(Protocol):
@@ -27,9 +29,25 @@ class Client(Protocol):
 
 class ClientModule(Protocol):
     BACKEND: str  # "trio" or "asyncio"
-    NAME: str  # as it stands in the tables
 
     def open_client(self, address: str, workload: Workload) -> AbstractAsyncContextManager[Client]: ...
+
+
+NAMES = {
+    "floor": "floor: a raw trio socket",
+    "transport": "our connections, no gateway",
+    "ours": "cortex_trio, the whole gateway",
+    "bare_httpx": "httpx, bare",
+    "openai_sdk": "openai SDK on Trio, bare",
+    "litellm_router": "LiteLLM Router",
+    "pydantic_ai_model": "pydantic-ai",
+    "tensorzero_embedded": "TensorZero embedded (Rust)",
+}
+
+
+def client_name(name: str) -> str:
+    """As it stands in tables; known here, for the parent does not import what it measures."""
+    return NAMES[name]
 
 
 def client_module(name: str) -> ClientModule:

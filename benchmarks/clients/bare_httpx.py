@@ -12,7 +12,6 @@ from ..workload import Workload
 from . import KEY, MODEL, OnPiece
 
 BACKEND = "trio"
-NAME = f"httpx {httpx.__version__}, bare"
 
 
 class Bare:

@@ -16,7 +16,6 @@ from ..workload import Workload
 from . import KEY, MODEL, OnPiece
 
 BACKEND = "trio"
-NAME = "floor: raw trio socket"
 
 
 class Floor:

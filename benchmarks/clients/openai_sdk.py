@@ -11,7 +11,6 @@ from ..workload import Workload
 from . import KEY, MODEL, OnPiece
 
 BACKEND = "trio"
-NAME = f"openai SDK {openai.__version__}"
 
 
 class Sdk:

@@ -9,10 +9,9 @@ from typing import Any
 from cortex_trio import Cortex, open_cortex
 
 from ..workload import Workload
-from . import KEY, MODEL, OnPiece
+from . import KEY, MODEL, REFUSING, OnPiece
 
 BACKEND = "trio"
-NAME = "cortex_trio, whole gateway"
 
 DIALECTS: Mapping[str, tuple[str, str]] = {
     "chat": ("openai_compatible", "/v1"),
@@ -44,6 +43,7 @@ async def open_client(address: str, workload: Workload) -> AsyncIterator[Ours]:
         "second": {**common, "base_url": f"{address}{root}", "priority": 1},
     }
     if workload.refusing:
-        workers["first"]["base_url"] = f"{address}/status-400{root}"
+        workers["first"] |= {"base_url": f"{address}{REFUSING}{root}", "context_window": 100_000}
+        workers["second"]["context_window"] = 1_000_000
     async with open_cortex(workers) as cortex:
         yield Ours(cortex)

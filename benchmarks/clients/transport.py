@@ -18,7 +18,6 @@ from ..workload import Workload
 from . import KEY, MODEL, OnPiece
 
 BACKEND = "trio"
-NAME = "our connections, no gateway"
 
 
 class Transport:
@@ -35,9 +34,7 @@ class Transport:
 
     async def stream(self, prompt: str, on_piece: OnPiece) -> None:
         request = self._request(prompt, stream=True)
-        answer = await self._connections.send(
-            request, self._key, connect_timeout=10, watchdog=self._watchdog
-        )
+        answer = await self._connections.send(request, self._key, connect_timeout=10, watchdog=self._watchdog)
         reader = SseReader()
         try:
             while data := await answer.receive(trio.current_time() + 60):

@@ -1,0 +1,66 @@
+"""What must not grow with the size of a gateway: choosing among its workers, lending one of its keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from cortex_trio import ApiKey, WorkerConfig
+from cortex_trio.gateway.keys import KeyRing, Lease
+from cortex_trio.gateway.selection import Wanted, select
+from cortex_trio.gateway.transport import Connections
+from cortex_trio.gateway.worker import WorkerState
+from cortex_trio.otp import Ref
+
+MODEL = "mock-model"
+
+
+def _cost(action: Callable[[], object], times: int) -> float:
+    """CPU seconds of one, the least of five series."""
+    series = []
+    for _ in range(5):
+        start = time.process_time()
+        for _ in range(times):
+            action()
+        series.append((time.process_time() - start) / times)
+    return min(series)
+
+
+def selection_costs(quick: bool) -> Mapping[int, float]:
+    """Number of workers → seconds of one selection among them."""
+    costs = {}
+    for count in (1, 10, 100, 1_000):
+        config = WorkerConfig(
+            provider="openai_compatible",
+            base_url="http://127.0.0.1:9/v1",
+            models=(MODEL,),
+            api_keys=(ApiKey("sk-bench-0123456789"),),
+        )
+        connections, ring = Connections(config), KeyRing()
+        states = [WorkerState(f"worker-{n}", config, connections, Ref(f"worker-{n}")) for n in range(count)]
+        for state in states:
+            ring.set_keys(state.name, config.api_keys)
+
+        def choose(states: list[WorkerState] = states, ring: KeyRing = ring) -> object:
+            return select(states, Wanted(), strategy="priority", turn=0, ring=ring, now=0.0)
+
+        costs[count] = _cost(choose, 2 if quick else max(20, 20_000 // count))
+    return costs
+
+
+def key_ring_costs(quick: bool) -> Mapping[int, float]:
+    """Number of keys of one worker → seconds to ask for one, borrow it and give it back."""
+    costs = {}
+    for count in (1, 100, 10_000):
+        ring = KeyRing()
+        ring.set_keys("worker", [ApiKey(f"sk-bench-{n:012}") for n in range(count)])
+
+        def borrow(ring: KeyRing = ring) -> None:
+            ring.available("worker", MODEL, 0.0)
+            lease = Lease("worker", MODEL)
+            ring.lend(lease, 0.0)
+            lease.settled = True
+            ring.report(lease, 0.0)
+
+        costs[count] = _cost(borrow, 2 if quick else max(50, 20_000 // count))
+    return costs

@@ -1,0 +1,256 @@
+"""What is measured: one function a question, each giving a table and the figures its goals are about."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .clients import client_name
+from .growth import key_ring_costs, selection_costs
+from .rounds import Row, closed_streams, measure
+from .workload import Workload
+
+BARE = ("floor", "transport", "ours", "bare_httpx", "openai_sdk")
+PEERS = ("floor", "ours", "tensorzero_embedded", "pydantic_ai_model", "litellm_router")
+
+GAPS = {1: 1, 10: 5, 100: 25, 1000: 300}
+"""Streams at a time → milliseconds between two pieces, so that the floor is idle most of the time: a client that is
+always late finds several pieces in one read, and looks cheaper than it is."""
+REQUESTS = {1: 100, 10: 300, 100: 600, 1000: 1500}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question and its answer."""
+
+    title: str
+    note: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    figures: dict[str, float]  # what goals are about, by name
+    measured: Sequence[Row] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the mock is, and how thoroughly to measure."""
+
+    address: str
+    quick: bool
+
+    def run(self, clients: Sequence[str], workload: Workload, rounds: int) -> dict[str, Row]:
+        rows = measure(self.address, clients, workload, 1 if self.quick else rounds)
+        return {row.client: row for row in rows}
+
+    def requests(self, wanted: int) -> int:
+        return min(wanted, 20) if self.quick else wanted
+
+
+def _streamed(bench: Bench, concurrency: int, chunks: int = 20) -> Workload:
+    gap = GAPS[concurrency]
+    return Workload(
+        f"chunks-{chunks}.gap-{gap}",
+        bench.requests(REQUESTS[concurrency]),
+        concurrency,
+        stagger=chunks * gap / 1000 / concurrency,
+    )
+
+
+_CPU_HEAD = ("client", "CPU per request", "to the floor", "to the first token")
+
+
+def _cpu_row(row: Row) -> Sequence[str]:
+    return (
+        client_name(row.client),
+        f"{row.cpu.median * 1e6:,.0f} µs",
+        f"**{row.ratio.median:.2f}** ({row.ratio.low:.2f}–{row.ratio.high:.2f})",
+        f"{row.first_token.median * 1e3:.2f} ms" if row.first_token.median else "",
+    )
+
+
+def streamed(concurrency: int) -> Callable[[Bench], Section]:
+    """One streamed request of 20 pieces, beside what one could do without a gateway."""
+
+    def suite(bench: Bench) -> Section:
+        clients = [c for c in BARE if concurrency < 1000 or c != "bare_httpx"]  # it does not finish there
+        rows = bench.run(clients, _streamed(bench, concurrency), 5 if concurrency == 1000 else 9)
+        ours, bare = rows["ours"], rows["transport"]
+        figures = {f"streamed/{concurrency}/{name}": _relation(ours, row) for name, row in rows.items()}
+        figures[f"first_token/{concurrency}"] = ours.first_token.median / bare.first_token.median
+        title = f"One streamed request of 20 pieces, {concurrency:,} at a time"
+        return Section(title, "", _CPU_HEAD, [*map(_cpu_row, rows.values())], figures, [*rows.values()])
+
+    return suite
+
+
+def _relation(ours: Row, other: Row) -> float:
+    """Our CPU to theirs: the median of the rounds, each compared with its own neighbour."""
+    return statistics.median(a.cpu / b.cpu for a, b in zip(ours.rounds, other.rounds, strict=True))
+
+
+def peers(concurrency: int) -> Callable[[Bench], Section]:
+    """The same beside other gateways; they are given as much time as they take."""
+
+    def suite(bench: Bench) -> Section:
+        workload = _streamed(bench, concurrency)
+        rows = bench.run(PEERS, workload, 5)
+        figures = {f"peers/{concurrency}/{name}": _relation(rows["ours"], row) for name, row in rows.items()}
+        title = f"Beside other gateways: streamed, 20 pieces, {concurrency:,} at a time"
+        return Section(title, "", _CPU_HEAD, [*map(_cpu_row, rows.values())], figures, [*rows.values()])
+
+    return suite
+
+
+def whole(bench: Bench) -> Section:
+    """One answer that is not streamed, 10 at a time."""
+    clients = (
+        "floor",
+        "transport",
+        "ours",
+        "bare_httpx",
+        "openai_sdk",
+        "tensorzero_embedded",
+        "litellm_router",
+    )
+    workload = Workload("chunks-20.whole-1", bench.requests(500), 10, kind="whole")
+    rows = bench.run(clients, workload, 7)
+    figures = {f"whole/{name}": _relation(rows["ours"], row) for name, row in rows.items()}
+    note = "The mock answers with one JSON object. `complete()` asks for a stream and takes what comes."
+    return Section("Not streamed, 10 at a time", note, _CPU_HEAD, [*map(_cpu_row, rows.values())], figures)
+
+
+def events(bench: Bench) -> Section:
+    """Does one event cost more when there are many?"""
+    sizes = {20: 400} if bench.quick else {20: 400, 1_000: 20, 10_000: 10}
+    rows, per_event = [], {}
+    for chunks, requests in sizes.items():
+        workload = Workload(f"chunks-{chunks}.gap-1", bench.requests(requests), 10, stagger=0.0021)
+        row = bench.run(("ours",), workload, 3)["ours"]
+        per_event[chunks] = row.cpu.median / chunks
+        rows.append((f"{chunks:,}", f"{per_event[chunks] * 1e6:.1f} µs"))
+    figures = {"events": per_event[max(sizes)] / per_event[20]}
+    return Section("Many events, 10 streams", "", ("events", "CPU per event"), rows, figures)
+
+
+def coalesced(bench: Bench) -> Section:
+    """Ten pieces in each write, as a busy server sends them, and the other dialects."""
+    rows = []
+    for dialect, join in (("chat", 10), ("messages", 1), ("messages", 10), ("ollama", 1), ("ollama", 10)):
+        workload = Workload(
+            f"chunks-200.gap-5.join-{join}", bench.requests(60), 10, dialect=dialect, stagger=0.1
+        )
+        row = bench.run(("ours",), workload, 3)["ours"]
+        rows.append((dialect, str(join), f"{row.cpu.median / 200 * 1e6:.1f} µs"))
+    head = ("dialect", "pieces in a write", "CPU per piece")
+    return Section("Dialects and coalescing, 200 pieces, 10 at a time", "", head, rows, {})
+
+
+def beside(kind: str) -> Callable[[Bench], Section]:
+    """One short request beside connections that do nothing, and beside streams that are open."""
+
+    def suite(bench: Bench) -> Section:
+        costs: dict[tuple[str, int], float] = {}
+        counts = (0, 100, 300, 1000, 3000)
+        for client in ("ours", "bare_httpx"):
+            for count in counts[:3] if client == "bare_httpx" or bench.quick else counts:
+                workload = Workload("chunks-1", bench.requests(150), beside=count, beside_kind=kind)
+                costs[client, count] = bench.run((client,), workload, 5)[client].cpu.median
+        rows = [
+            (
+                client_name(client),
+                *(f"{costs[client, n] * 1e3:.2f} ms" if (client, n) in costs else "–" for n in counts),
+            )
+            for client in ("ours", "bare_httpx")
+        ]
+        most = max(n for client, n in costs if client == "ours")
+        figures = {f"beside/{kind}": costs["ours", most] / costs["ours", 0]}
+        title = f"One short request beside {'idle connections' if kind == 'idle' else 'open streams'}"
+        return Section(title, "", ("client", *(f"beside {n:,}" for n in counts)), rows, figures)
+
+    return suite
+
+
+def memory(bench: Bench) -> Section:
+    """What an open stream keeps."""
+    count = 100 if bench.quick else 1000
+    grown = {}
+    for client in ("transport", "ours", "openai_sdk"):
+        workload = Workload("chunks-1", 5, beside=count, beside_kind="open")
+        rows = [bench.run((client,), workload, 1)[client] for _ in range(1 if bench.quick else 3)]
+        grown[client] = statistics.median(row.rounds[0].resident / count for row in rows)
+    rows_told = [(client_name(client), f"{size / 1024:.1f} KiB") for client, size in grown.items()]
+    figures = {"memory": grown["ours"] / max(grown["transport"], 1.0)}
+    title = f"Resident memory per open stream, {count:,} streams"
+    return Section(title, "", ("client", "memory per stream"), rows_told, figures)
+
+
+def cancel(bench: Bench) -> Section:
+    """From the moment the caller leaves to the moment the provider sees the close, beside 100 busy streams."""
+    rows, figures = [], {}
+    for client in ("ours", "bare_httpx"):
+        closed_streams(bench.address)
+        workload = Workload(
+            "chunks-1000.gap-20", bench.requests(200), cancel=True, beside=100, beside_kind="busy"
+        )
+        row = bench.run((client,), workload, 1)[client]
+        seen, left = closed_streams(bench.address), row.rounds[0].left
+        waits = sorted(seen[tag] - left[tag] for tag in left if tag in seen)
+        p99 = waits[int(len(waits) * 0.99)]
+        rows.append(
+            (
+                client_name(client),
+                f"{len(waits)} of {len(left)}",
+                f"{statistics.median(waits) * 1e3:.2f} ms",
+                f"{p99 * 1e3:.2f} ms",
+            )
+        )
+        figures[f"cancel/{client}"] = p99 * 1e3
+    head = ("client", "seen closed", "median", "p99")
+    return Section("From leaving a stream to its close at the provider", "", head, rows, figures)
+
+
+def failover(bench: Bench) -> Section:
+    """A request whose first worker refuses, to two requests that are served."""
+    plain = Workload("chunks-1", bench.requests(300), 10)
+    failing = Workload("chunks-1", bench.requests(300), 10, refusing=True)
+    rows, figures = [], {}
+    for client in ("ours", "litellm_router"):
+        one, two = (bench.run((client,), workload, 5).get(client) for workload in (plain, failing))
+        if one is None or two is None:
+            continue
+        ratio = two.cpu.median / (2 * one.cpu.median)
+        times = (f"{row.cpu.median * 1e3:.2f} ms" for row in (one, two))
+        rows.append((client_name(client), *times, f"{ratio:.2f}"))
+        figures[f"failover/{client}"] = ratio
+    head = ("client", "served at once", "after one refusal", "to two served at once")
+    return Section("Failover", "", head, rows, figures)
+
+
+def growth(bench: Bench) -> Section:
+    """What a request pays for many workers and many keys: pure decisions, no I/O."""
+    selection, ring = selection_costs(bench.quick), key_ring_costs(bench.quick)
+    rows = [(f"{n:,} workers: one selection", f"{seconds * 1e6:,.1f} µs") for n, seconds in selection.items()]
+    rows += [
+        (f"{n:,} keys: one loan and its return", f"{seconds * 1e6:,.1f} µs") for n, seconds in ring.items()
+    ]
+    figures = {
+        "growth/worker": (selection[max(selection)] - selection[1]) / (max(selection) - 1) * 1e6,
+        "growth/keys": ring[max(ring)] / ring[1],
+    }
+    return Section("Many workers, many keys", "", ("what", "CPU"), rows, figures)
+
+
+SUITES: dict[str, Callable[[Bench], Section]] = {
+    **{f"streamed-{n}": streamed(n) for n in (1, 10, 100, 1000)},
+    **{f"peers-{n}": peers(n) for n in (10, 100)},
+    "whole": whole,
+    "events": events,
+    "dialects": coalesced,
+    "beside-idle": beside("idle"),
+    "beside-open": beside("open"),
+    "memory": memory,
+    "cancel": cancel,
+    "failover": failover,
+    "growth": growth,
+}
