@@ -11,5 +11,6 @@ the machine than about the code.
     rounds       the parent's side: starts the processes, lets them take turns, takes medians
     suites       what is measured, beside which goals
     growth       what must not grow: selection, key rings
-    report       table, JSON and chart
+    goals        what the figures should be
+    report       tables and JSON; chart, the SVG
 """

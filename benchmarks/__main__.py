@@ -29,14 +29,14 @@ def main() -> None:
         for name in options.only:
             print(f"{name} …", file=sys.stderr, flush=True)
             sections.append(SUITES[name](Bench(address, options.quick)))
-    print(report_text(sections))
+    print(report_text(sections, quick=options.quick))
     if options.out:
-        _write(options.out, sections)
+        _write(options.out, sections, quick=options.quick)
 
 
-def _write(folder: Path, sections: list[Section]) -> None:
+def _write(folder: Path, sections: list[Section], *, quick: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(report_text(sections))
+    (folder / "report.md").write_text(report_text(sections, quick=quick))
     (folder / "report.json").write_text(report_json(sections))
     hundred = [row for section in sections if "100 at a time" in section.title for row in section.measured]
     rows = list({row.client: row for row in hundred}.values())

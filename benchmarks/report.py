@@ -45,19 +45,10 @@ def section_text(section: Section) -> str:
     return "\n".join([*lines, ""])
 
 
-def report_text(sections: Sequence[Section]) -> str:
-    """Everything: goals first."""
-    goals = [
-        "## Goals",
-        "",
-        goals_table(figures_of(sections)),
-        "",
-        "## Measurements",
-        "",
-        f"{machine()}.",
-        "",
-    ]
-    return "\n".join([*goals, *map(section_text, sections)])
+def report_text(sections: Sequence[Section], *, quick: bool) -> str:
+    """Everything: goals first, unless it was too quick to say anything about them."""
+    goals = [] if quick else ["## Goals", "", goals_table(figures_of(sections)), ""]
+    return "\n".join([*goals, "## Measurements", "", f"{machine()}.", "", *map(section_text, sections)])
 
 
 def figures_of(sections: Sequence[Section]) -> Mapping[str, float]:
