@@ -14,10 +14,10 @@ from .workload import Workload
 BARE = ("floor", "transport", "ours", "bare_httpx", "openai_sdk")
 PEERS = ("floor", "ours", "tensorzero_embedded", "pydantic_ai_model", "litellm_router")
 
-GAPS = {1: 1, 10: 5, 100: 25, 1000: 300}
+GAPS = {1: 1, 10: 5, 100: 25, 1000: 200}
 """Streams at a time → milliseconds between two pieces, so that the floor is idle most of the time: a client that is
 always late finds several pieces in one read, and looks cheaper than it is."""
-REQUESTS = {1: 100, 10: 300, 100: 600, 1000: 1500}
+REQUESTS = {1: 60, 10: 200, 100: 400, 1000: 1000}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def streamed(concurrency: int) -> Callable[[Bench], Section]:
 
     def suite(bench: Bench) -> Section:
         clients = [c for c in BARE if concurrency < 1000 or c != "bare_httpx"]  # it does not finish there
-        rows = bench.run(clients, _streamed(bench, concurrency), 5 if concurrency == 1000 else 9)
+        rows = bench.run(clients, _streamed(bench, concurrency), 3 if concurrency == 1000 else 7)
         ours, bare = rows["ours"], rows["transport"]
         figures = {f"streamed/{concurrency}/{name}": _relation(ours, row) for name, row in rows.items()}
         figures[f"first_token/{concurrency}"] = ours.first_token.median / bare.first_token.median
