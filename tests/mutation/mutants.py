@@ -233,8 +233,8 @@ MUTANTS = (
     Mutant(
         "a declared rest is overridden like a guess",
         "gateway/keys.py",
-        "(rest := s.rest(model, now)) and not rest.declared",
-        "(rest := s.rest(model, now))",
+        "(rest := state.rest(model, now)) and not rest.declared",
+        "(rest := state.rest(model, now))",
         "what the provider itself declared is honoured",
         ("tests/gateway/test_keys.py",),
     ),
@@ -257,8 +257,8 @@ MUTANTS = (
     Mutant(
         "round robin stands still",
         "gateway/keys.py",
-        "self._turn[worker] = self._turn.get(worker, -1) + 1",
-        "self._turn[worker] = self._turn.get(worker, 0)",
+        "start = self._turn.get(worker, -1) + 1",
+        "start = 0",
         "round robin goes round",
         ("tests/gateway/test_keys.py",),
     ),
