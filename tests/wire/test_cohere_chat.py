@@ -556,7 +556,9 @@ def test_tools_are_functions_and_strict_for_all_of_them_if_for_one() -> None:
 
 
 def test_a_tool_choice_that_is_no_tool_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(InvalidRequest, match=r"'clocks' cannot be met by the tools there are \(weather, clock\)"):
+    with pytest.raises(
+        InvalidRequest, match=r"'clocks' cannot be met by the tools there are \(weather, clock\)"
+    ):
         encoded(user("Hi"), tools=(WEATHER, CLOCK), tool_choice="clocks")
 
 
