@@ -268,6 +268,13 @@ def test_endless_informational_answers_are_refused() -> None:
     assert feed_until_refused(b"", answer("HTTP/1.1 103 Early Hints"), HEAD_LIMIT) <= HEAD_LIMIT + 100
 
 
+def test_a_thousand_informational_answers_in_one_read_are_passed_over() -> None:
+    hints = answer("HTTP/1.1 103 Early Hints") * 1000
+    reader = AnswerReader("POST")
+    assert reader.feed(hints + answer(f"{OK}\ncontent-length: 2", "ok")) == b"ok"
+    assert reader.done
+
+
 def test_an_endless_chunk_extension_is_refused() -> None:
     start = answer(CHUNKED, "5;")
     assert feed_until_refused(start, b"x" * 100, CHUNK_LINE_LIMIT) <= CHUNK_LINE_LIMIT
