@@ -1,8 +1,8 @@
 """Byte streams to servers: plain, over TLS, or of somebody's own making. Knows no HTTP.
 
 A plain socket is read with trio's `wait_readable` and one `recv`: `trio.SocketStream` tries the `recv` first, which
-on a stream that is waited for fails each time (measured: 18 instead of 22 µs for a read). TLS is trio's `SSLStream`, and an
-`httpcore.AsyncNetworkBackend`, such as the simulator's network in memory, can stand in for the network.
+on a stream that is waited for fails each time (measured: 18 instead of 22 µs for a read). TLS is trio's `SSLStream`,
+and an `httpcore.AsyncNetworkBackend`, such as the simulator's network in memory, can stand in for the network.
 """
 
 from __future__ import annotations
