@@ -74,7 +74,7 @@ def streamed(concurrency: int) -> Callable[[Bench], Section]:
 
     def suite(bench: Bench) -> Section:
         clients = [c for c in BARE if concurrency < 1000 or c != "bare_httpx"]  # it does not finish there
-        rows = bench.run(clients, _streamed(bench, concurrency), 3 if concurrency == 1000 else 7)
+        rows = bench.run(clients, _streamed(bench, concurrency), 3 if concurrency == 1000 else 5)
         ours, bare = rows["ours"], rows["transport"]
         figures = {f"streamed/{concurrency}/{name}": _relation(ours, row) for name, row in rows.items()}
         figures[f"first_token/{concurrency}"] = ours.first_token.median / bare.first_token.median
@@ -94,7 +94,7 @@ def peers(concurrency: int) -> Callable[[Bench], Section]:
 
     def suite(bench: Bench) -> Section:
         workload = _streamed(bench, concurrency)
-        rows = bench.run(PEERS, workload, 5)
+        rows = bench.run(PEERS, workload, 3)
         figures = {f"peers/{concurrency}/{name}": _relation(rows["ours"], row) for name, row in rows.items()}
         title = f"Beside other gateways: streamed, 20 pieces, {concurrency:,} at a time"
         return Section(title, "", _CPU_HEAD, [*map(_cpu_row, rows.values())], figures, [*rows.values()])
@@ -175,7 +175,7 @@ def memory(bench: Bench) -> Section:
     """What an open stream keeps."""
     count = 100 if bench.quick else 1000
     grown = {}
-    for client in ("transport", "ours", "openai_sdk"):
+    for client in ("transport", "ours"):
         workload = Workload("chunks-1", 5, beside=count, beside_kind="open")
         rows = [bench.run((client,), workload, 1)[client] for _ in range(1 if bench.quick else 3)]
         grown[client] = statistics.median(row.rounds[0].resident / count for row in rows)
