@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from .chart import bars
-from .report import report_json, report_text
+from .report import machine, report_json, report_text
 from .rounds import mock_upstream
 from .suites import SUITES, Bench, Section
 
@@ -42,10 +42,10 @@ def _write(folder: Path, sections: list[Section], *, quick: bool) -> None:
     (folder / "report.md").write_text(report_text(sections, quick=quick))
     (folder / "report.json").write_text(report_json(sections))
     hundred = [row for section in sections if "100 at a time" in section.title for row in section.measured]
-    rows = list({row.client: row for row in hundred}.values())
+    rows = list({row.client: row for row in reversed(hundred)}.values())
     if rows:
         title = "CPU per streamed request of 20 pieces, 100 at a time"
-        (folder / "streamed.svg").write_text(bars(title, rows))
+        (folder / "streamed.svg").write_text(bars(title, machine(), rows))
 
 
 if __name__ == "__main__":

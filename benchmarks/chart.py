@@ -14,10 +14,10 @@ COLOURS = {"floor": "#8a8f98", "transport": "#5b8def", "ours": "#1f9d66"}
 OTHERS = "#c9803a"
 
 
-def bars(title: str, rows: Sequence[Row]) -> str:
+def bars(title: str, measured_on: str, rows: Sequence[Row]) -> str:
     """One bar a client; logarithmic, for the last would hide the first."""
     top = 44
-    height = top + len(rows) * (BAR + GAP) + 10
+    height = top + len(rows) * (BAR + GAP) + 24
     most = max(row.ratio.median for row in rows)
     room = WIDTH - LABELS - 70
 
@@ -39,4 +39,5 @@ def bars(title: str, rows: Sequence[Row]) -> str:
             f'<rect x="{LABELS}" y="{y}" width="{end - LABELS:.0f}" height="{BAR}" rx="3" fill="{colour}"/>',
             f'<text x="{end + 8:.0f}" y="{y + 13}">{row.ratio.median:.2f}</text>',
         ]
+    parts.append(f'<text x="0" y="{height - 6}" font-size="9">{escape(measured_on)}</text>')
     return "\n".join([*parts, "</svg>", ""])
