@@ -7,25 +7,13 @@ everything before it stays invisible to the user; after an interruption it is si
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterable
 from typing import final
 
 import trio
 
 from ..events import Attempt
-from ..failures import (
-    PRIMARY_ORDER,
-    REACTIONS,
-    AllWorkersFailed,
-    CortexError,
-    Failure,
-    FailureKind,
-    InvalidRequest,
-    NextWorker,
-    NoWorkersAvailable,
-    ProviderError,
-)
+from ..failures import CortexError, Failure, FailureKind, InvalidRequest, ProviderError
+from ..wire.codec import Decoder, HttpRequest
 from .admission import check_out
 from .attempt import AttemptFailed, Timers, Upstream
 from .flat import open_flat_nursery
@@ -33,7 +21,8 @@ from .jobs import Job, cannot_be_told
 from .options import CallOptions
 from .plan import Ask, Plan
 from .runtime import Runtime
-from .selection import Candidate, Selected, Wanted, refusal_text
+from .selection import Candidate, Selected, Wanted
+from .verdict import all_failed, nobody_to_ask, reopens_after
 from .worker import Refusal, WorkerState
 
 log = logging.getLogger("cortex_trio")
@@ -123,33 +112,19 @@ class Call:
         return winner
 
     async def _ask(self, ask: Ask) -> Upstream | None:
+        """One try. None if there was no answer; the ledger and the plan know why."""
         candidate = ask.candidate
-        try:
-            http_request, decoder = self._job.encode(candidate), self._job.decoder(candidate)
-        except InvalidRequest as error:
-            self._invalid = self._invalid or error
-            self._refuse(candidate, cannot_be_told(error))
-            return None
-        except Exception as error:
-            log.exception("the dialect %s raised; please report it", candidate.state.kind.dialect.name)
-            text = f"a bug in the dialect: {type(error).__name__}"
-            self.failed(candidate, None, Failure(FailureKind.CRASHED, text, phase="connect"))
+        said = self._put_into_words(candidate)
+        if said is None:
             return None
         slips = await check_out(self._runtime, candidate, ask.avoid)
         if isinstance(slips, Refusal):
             self._refuse(candidate, slips)
             return None
         self._sent += 1
+        timers = self._timers(candidate)
         upstream = Upstream(
-            self._runtime,
-            candidate,
-            self._job,
-            http_request,
-            decoder,
-            slips,
-            self._timers(candidate),
-            self._sent,
-            self._record,
+            self._runtime, candidate, self._job, *said, slips, timers, self._sent, self._record
         )
         try:
             return await upstream.__aenter__()
@@ -159,6 +134,19 @@ class Call:
         except trio.Cancelled:
             self._plan.lost(candidate)
             raise
+
+    def _put_into_words(self, candidate: Candidate) -> tuple[HttpRequest, Decoder] | None:
+        """What to send, and who reads the answer; None if this candidate cannot be told."""
+        try:
+            return self._job.encode(candidate), self._job.decoder(candidate)
+        except InvalidRequest as error:
+            self._invalid = self._invalid or error
+            self._refuse(candidate, cannot_be_told(error))
+        except Exception as error:
+            log.exception("the dialect %s raised; please report it", candidate.state.kind.dialect.name)
+            text = f"a bug in the dialect: {type(error).__name__}"
+            self.failed(candidate, None, Failure(FailureKind.CRASHED, text, phase="connect"))
+        return None
 
     def _timers(self, candidate: Candidate) -> Timers:
         config, options = self._runtime.config, self._options
@@ -192,63 +180,11 @@ class Call:
     # -------------------------------------------------------------- errors
 
     def _error(self) -> CortexError:
-        """What the caller is told: precisely who was asked and what each of them said."""
+        now, runtime = trio.current_time(), self._runtime
         for error in self.errors:
             error.attempts = tuple(self.attempts)
-        if not self.errors:
-            return self._invalid or self._nobody()
-        last = self.errors[-1]
-        if len(self.errors) == 1 or last.failure.kind is FailureKind.BAD_REQUEST:
-            return last
-        primary = min(self.errors, key=lambda error: PRIMARY_ORDER.index(error.failure.kind))
-        if REACTIONS[last.failure.kind].next_worker is NextWorker.NO:
-            primary = last
-        names = ", ".join(dict.fromkeys(error.worker for error in self.errors))
-        return AllWorkersFailed(
-            f"{len(self.errors)} attempts failed ({names}); the main reason is {primary}",
-            self.errors,
-            primary=primary,
-            retry_after=self._reopens_after(),
-            attempts=self.attempts,
-        )
-
-    def _nobody(self) -> NoWorkersAvailable:
-        now = trio.current_time()
+        if self.errors:
+            reopens = reopens_after(self.errors, self._selected, runtime.ring, now)
+            return all_failed(self.errors, self.attempts, reopens)
         reasons = [*self._selected.skipped, *self._refusals]
-        if unknown := self._unknown_name():
-            return NoWorkersAvailable(unknown)
-        told = "; ".join(f"{state.name} {refusal_text(refusal, now)}" for state, refusal in reasons)
-        return NoWorkersAvailable(
-            f"nobody may be asked: {told or 'there are no workers'}",
-            retry_after=_soonest((refusal.until for _, refusal in reasons), now),
-        )
-
-    def _unknown_name(self) -> str | None:
-        """A name nobody has is a mistake of the caller's; say which names there are."""
-        states, wanted = self._runtime.table.workers.values(), self._wanted
-        for what, name, known in (
-            ("worker", wanted.worker, [state.name for state in states]),
-            ("provider", wanted.provider, [state.kind.name for state in states]),
-            ("model", wanted.model, [model for state in states for model in state.models]),
-        ):
-            named = what != "model" or (wanted.worker is None and wanted.provider is None)
-            if name is not None and named and name not in known:
-                listed = ", ".join(dict.fromkeys(known)) or "none"
-                return f"there is no {what} {name!r}; there are: {listed}"
-        return None
-
-    def _reopens_after(self) -> float | None:
-        """Seconds until the first of those asked may be asked again."""
-        now = trio.current_time()
-        untils = [now + e.failure.retry_after for e in self.errors if e.failure.retry_after is not None]
-        for asked in self._selected.order:
-            keys = self._runtime.ring.available(asked.state.name, asked.model, now)
-            untils += [
-                rest.until for rest in (asked.state.refusal(asked.model, now), keys) if rest is not None
-            ]
-        return _soonest(untils, now)
-
-
-def _soonest(untils: Iterable[float], now: float) -> float | None:
-    finite = [until for until in untils if math.isfinite(until)]
-    return max(0.0, min(finite) - now) if finite else None
+        return self._invalid or nobody_to_ask(runtime.table.workers.values(), self._wanted, reasons, now)
