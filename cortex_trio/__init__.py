@@ -36,6 +36,7 @@ from .events import (
     ToolCallDelta,
     Usage,
     UsageUpdate,
+    WholePart,
 )
 from .failures import (
     AllWorkersFailed,
@@ -59,6 +60,7 @@ from .messages import (
     Image,
     Message,
     Messages,
+    Opaque,
     Part,
     Reasoning,
     Text,
@@ -99,6 +101,7 @@ __all__ = [
     "Message",
     "Messages",
     "NoWorkersAvailable",
+    "Opaque",
     "Part",
     "Provider",
     "ProviderError",
@@ -117,6 +120,7 @@ __all__ = [
     "ToolResult",
     "Usage",
     "UsageUpdate",
+    "WholePart",
     "WorkerAdded",
     "WorkerConfig",
     "WorkerInfo",

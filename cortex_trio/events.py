@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from .failures import Failure
-from .messages import Message, Part, Reasoning, Text, ToolCall
+from .messages import Image, Message, Opaque, Part, Reasoning, Text, ToolCall
 
 
 class FinishReason(str, enum.Enum):
@@ -75,6 +75,13 @@ class ToolCallDelta:
 
 
 @attrs.frozen
+class WholePart:
+    """A part that does not come piece by piece: an image the model made, or a block only its provider understands."""
+
+    part: Image | Opaque
+
+
+@attrs.frozen
 class CitationDelta:
     start: int | None
     end: int | None
@@ -124,6 +131,7 @@ WireEvent = (
     | ReasoningDelta
     | ReasoningSeal
     | ToolCallDelta
+    | WholePart
     | CitationDelta
     | UsageUpdate
     | Vectors
@@ -137,6 +145,7 @@ StreamEvent = (
     | ReasoningDelta
     | ReasoningSeal
     | ToolCallDelta
+    | WholePart
     | CitationDelta
     | UsageUpdate
     | Finished
@@ -145,7 +154,7 @@ StreamEvent = (
 )
 """What the user sees: failures have become exceptions, or Restarted and Continued."""
 
-CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta, Vectors)
+CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta, WholePart, Vectors)
 """The events that commit a stream: after one of these was delivered, failover is no longer invisible."""
 
 
@@ -201,7 +210,7 @@ class ReplyBuilder:
 
     def __init__(self, origin: str | None = None) -> None:
         self.origin = origin
-        self._blocks: list[_Block] = []
+        self._blocks: list[_Block | Image | Opaque] = []
         self._calls: dict[int, _Block] = {}
         self.usage = Usage()
         self.finish: Finished | None = None
@@ -216,6 +225,8 @@ class ReplyBuilder:
                 self._seal(signature, encrypted)
             case ToolCallDelta():
                 self._add_call(event)
+            case WholePart(part):
+                self._blocks.append(self._stamped(part))
             case UsageUpdate(usage):
                 self.usage = usage
             case Finished():
@@ -233,7 +244,7 @@ class ReplyBuilder:
 
     def _block(self, kind: type[Text] | type[Reasoning]) -> _Block:
         last = self._blocks[-1] if self._blocks else None
-        if last is None or last.key is not kind or last.signature or last.encrypted:
+        if not isinstance(last, _Block) or last.key is not kind or last.signature or last.encrypted:
             last = _Block(kind, [], origin=self.origin)
             self._blocks.append(last)
         return last
@@ -250,13 +261,20 @@ class ReplyBuilder:
             self._blocks.append(block)
         block.pieces.append(delta.arguments)
 
+    def _stamped(self, part: Image | Opaque) -> Image | Opaque:
+        return part if isinstance(part, Image) else attrs.evolve(part, origin=self.origin)
+
     @property
     def text(self) -> str:
-        return "".join(piece for block in self._blocks if block.key is Text for piece in block.pieces)
+        return self._joined(Text)
 
     @property
     def reasoning(self) -> str:
-        return "".join(piece for block in self._blocks if block.key is Reasoning for piece in block.pieces)
+        return self._joined(Reasoning)
+
+    def _joined(self, kind: type[Text] | type[Reasoning]) -> str:
+        blocks = (block for block in self._blocks if isinstance(block, _Block) and block.key is kind)
+        return "".join(piece for block in blocks for piece in block.pieces)
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
@@ -269,7 +287,9 @@ class ReplyBuilder:
     def _parts(self) -> tuple[Part, ...]:
         return tuple(self._part(block) for block in self._blocks)
 
-    def _part(self, block: _Block) -> Part:
+    def _part(self, block: _Block | Image | Opaque) -> Part:
+        if not isinstance(block, _Block):
+            return block
         joined = "".join(block.pieces)
         if block.key is Text:
             return Text(joined)

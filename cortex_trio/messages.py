@@ -96,7 +96,27 @@ class ToolResult:
     is_error: bool = False
 
 
-Part = Text | Image | Document | Reasoning | ToolCall | ToolResult
+@attrs.frozen
+class Opaque:
+    """A block only its provider understands, such as a search it ran itself: kept as it came, and sent back unread.
+
+    It goes back only to the provider of its `origin` ("provider/model", as in Reasoning); None means: to whoever is
+    asked, the caller vouches for it. Without it the conversation is still legal, only poorer.
+    """
+
+    type: str  # as its provider calls it
+    data: str = attrs.field(repr=lambda data: f"<{len(data)} characters>")  # the whole block, raw JSON text
+    origin: str | None = None
+
+    def parsed(self) -> dict[str, Any]:
+        """Return the block as an object; raises ValueError if it is none."""
+        value = json.loads(self.data)
+        if not isinstance(value, dict):
+            raise ValueError(f"a block of type {self.type!r} is a JSON {type(value).__name__}, not an object")
+        return value
+
+
+Part = Text | Image | Document | Reasoning | ToolCall | ToolResult | Opaque
 
 
 @attrs.frozen

@@ -1,5 +1,8 @@
 """What comes out: how events fold into a reply."""
 
+import pickle
+
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +14,9 @@ from cortex_trio import (
     FailureKind,
     Finished,
     FinishReason,
+    Image,
     Message,
+    Opaque,
     Reasoning,
     ReasoningDelta,
     ReasoningSeal,
@@ -24,6 +29,7 @@ from cortex_trio import (
     ToolCallDelta,
     Usage,
     UsageUpdate,
+    WholePart,
 )
 from cortex_trio.events import ReplyBuilder
 
@@ -151,6 +157,7 @@ pieces = st.one_of(
     st.builds(TextDelta, st.text(max_size=5)),
     st.builds(ReasoningDelta, st.text(max_size=5)),
     st.builds(ToolCallDelta, st.integers(0, 2), st.text(max_size=5), id=st.just("c"), name=st.just("f")),
+    st.builds(WholePart, st.builds(Opaque, st.just("search"), st.text(max_size=5))),
 )
 
 
@@ -164,4 +171,71 @@ def test_nothing_is_lost_and_nothing_is_doubled(events: list[StreamEvent]) -> No
         "".join(e.arguments for e in events if isinstance(e, ToolCallDelta) and e.index == index)
         for index in indexes
     ]
+    whole = [part for part in reply.message.parts if isinstance(part, Opaque)]
+    assert whole == [event.part for event in events if isinstance(event, WholePart)]
     assert reply.text == reply.message.text
+
+
+# ------------------------------------------------------------------ parts that come whole
+
+SEARCH = Opaque("server_tool_use", '{"type":"server_tool_use","id":"s1","input":{"query":"Oslo"}}')
+FOUND = Opaque("web_search_tool_result", '{"type":"web_search_tool_result","content":[]}')
+PICTURE = Image(data=b"\x89PNG", media_type="image/png")
+
+
+def test_a_part_that_comes_whole_stands_where_it_came_and_parts_the_text_around_it() -> None:
+    reply = folded(
+        ReasoningDelta("hm"),
+        WholePart(SEARCH),
+        WholePart(FOUND),
+        TextDelta("It "),
+        TextDelta("rains."),
+        WholePart(PICTURE),
+        TextDelta("See?"),
+        ToolCallDelta(0, "{}", id="c", name="f"),
+        WholePart(SEARCH),
+        origin="anthropic/claude",
+    )
+    came = attrs.evolve(SEARCH, origin="anthropic/claude")
+    assert reply.message.parts == (
+        Reasoning("hm", origin="anthropic/claude"),
+        came,
+        attrs.evolve(FOUND, origin="anthropic/claude"),
+        Text("It rains."),
+        PICTURE,
+        Text("See?"),
+        ToolCall("c", "f", "{}"),
+        came,
+    )
+    assert (reply.text, reply.reasoning) == ("It rains.See?", "hm")
+
+
+def test_arguments_that_come_late_still_belong_to_their_call() -> None:
+    reply = folded(
+        ToolCallDelta(0, '{"a":', id="c", name="f"),
+        WholePart(SEARCH),
+        ToolCallDelta(0, "1}"),
+        TextDelta("so"),
+    )
+    assert reply.message.parts == (ToolCall("c", "f", '{"a":1}'), SEARCH, Text("so"))
+
+
+def test_a_restart_makes_void_the_parts_that_came_whole() -> None:
+    reply = folded(WholePart(SEARCH), WholePart(PICTURE), Restarted(STALLED, "b"), TextDelta("b"))
+    assert reply.message.parts == (Text("b"),)
+
+
+@pytest.mark.parametrize("part", [attrs.evolve(SEARCH, origin="anthropic/claude"), PICTURE])
+def test_a_part_that_comes_whole_is_a_fact(part: Image | Opaque) -> None:
+    event = WholePart(part)
+    assert pickle.loads(pickle.dumps(event)) == event
+    assert {event: 1}[WholePart(attrs.evolve(part))] == 1
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        event.part = PICTURE  # type: ignore[misc]
+
+
+def test_an_opaque_block_shows_its_size_and_can_be_looked_into() -> None:
+    assert repr(SEARCH) == "Opaque(type='server_tool_use', data=<61 characters>, origin=None)"
+    assert SEARCH.parsed()["input"] == {"query": "Oslo"}
+    with pytest.raises(ValueError, match="a JSON list, not an object"):
+        Opaque("x", "[]").parsed()

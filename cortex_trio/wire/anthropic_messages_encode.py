@@ -17,6 +17,7 @@ from ..messages import (
     Document,
     Image,
     Message,
+    Opaque,
     Part,
     Reasoning,
     Text,
@@ -25,7 +26,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, arguments_object, asked_by_user, may_replay, titled, with_documents
+from .history import CallIds, arguments_object, asked_by_user, may_replay, replayed, titled, with_documents
 from .options import stops, tool_choice, within
 
 DEFAULT_MAX_TOKENS = 4096
@@ -188,6 +189,8 @@ class _Turns:
                 }
             case ToolResult():
                 return self._tool_result(part)
+            case Opaque():
+                return replayed(part, self._provider)
 
     def _document(self, document: Document) -> Block:
         block: Block = {

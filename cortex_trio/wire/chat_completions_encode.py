@@ -17,6 +17,7 @@ from ..messages import (
     Document,
     Image,
     Message,
+    Opaque,
     Part,
     Reasoning,
     Text,
@@ -116,7 +117,7 @@ class _Messages:
     def encode(self, messages: Iterable[Message]) -> list[Json]:
         for message in messages:
             results = [part for part in message.parts if isinstance(part, ToolResult)]
-            rest = [part for part in message.parts if not isinstance(part, ToolResult)]
+            rest = [part for part in message.parts if not isinstance(part, ToolResult | Opaque)]
             for result in results:
                 self._add_result(result)
             if rest or not results:
@@ -199,7 +200,7 @@ class _Messages:
                 return text
             case Document():
                 return titled(part)
-            case Image() | Reasoning() | ToolCall() | ToolResult():
+            case Image() | Reasoning() | ToolCall() | ToolResult() | Opaque():
                 raise Unsupported(f"{type(part).__name__} in a message of role {role}", self._provider)
 
 

@@ -20,6 +20,7 @@ from ..messages import (
     Document,
     Image,
     Message,
+    Opaque,
     Part,
     Reasoning,
     Text,
@@ -28,7 +29,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, arguments_object, asked_by_user, may_replay, titled, with_documents
+from .history import CallIds, arguments_object, asked_by_user, may_replay, replayed, titled, with_documents
 from .options import stops, tool_choice
 
 Json = dict[str, Any]
@@ -121,6 +122,9 @@ class _Contents:
                 yield self._call(part)
             case ToolResult():
                 yield from self._result(part)
+            case Opaque():
+                if (own := replayed(part, self._provider)) is not None:
+                    yield own
 
     def _call(self, call: ToolCall) -> Json:
         call_id = self._ids.of_call(call)

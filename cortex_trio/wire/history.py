@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from ..failures import InvalidRequest
-from ..messages import Document, Message, Reasoning, ToolCall, ToolResult
+from ..messages import Document, Message, Opaque, Reasoning, ToolCall, ToolResult
 
 
 def with_documents(messages: Sequence[Message], documents: Sequence[Document] | None) -> tuple[Message, ...]:
@@ -43,6 +43,19 @@ def titled(document: Document) -> str:
 def may_replay(part: Reasoning | ToolCall, provider: str, model: str) -> bool:
     """Whether what a model signed goes to that very model, or the caller vouches for it."""
     return part.origin in (None, f"{provider}/{model}")
+
+
+def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
+    """The block as it goes back to its own provider, whichever model is asked there; None for any other.
+
+    Raises InvalidRequest where it is no object (a caller made it).
+    """
+    if part.origin is not None and part.origin.partition("/")[0] != provider:
+        return None
+    try:
+        return part.parsed()
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"the data of Opaque({part.type!r:.40}) is no JSON object") from None
 
 
 def arguments_object(call: ToolCall, provider: str) -> dict[str, Any]:
