@@ -25,9 +25,11 @@ from ..events import (
     ToolCallDelta,
     Usage,
     Vectors,
+    WholePart,
     WireEvent,
 )
 from ..failures import AllWorkersFailed, CortexError, Failure, ProviderError, StreamInterrupted
+from ..messages import Image, Opaque, ToolCall
 from ..telemetry import AnswerInterrupted, Telemetry
 from .attempt import AttemptFailed, Upstream
 from .failover import Call
@@ -54,7 +56,6 @@ class ChatStream:
         self._pending: deque[WireEvent | Restarted | Continued] = deque()
         self._overlap: Overlap | None = None  # while the start of a continuation may be a repetition
         self._builder = ReplyBuilder()
-        self._tool_call_delivered = False
         self._interruption: StreamInterrupted | None = None  # nobody goes on, or nobody does yet
         self._left = False
         self.worker = self.provider = self.model = ""
@@ -110,7 +111,7 @@ class ChatStream:
             text = ""
             if isinstance(event, TextDelta):
                 text = self._overlap.feed(event.text)
-            elif isinstance(event, Finished | ToolCallDelta):  # usage and reasoning come before text, too
+            elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage, reasoning: before text, too
                 text = self._overlap.finish()
             if text:
                 self._pending.append(TextDelta(text))
@@ -152,9 +153,7 @@ class ChatStream:
         # An Upstream raises failures, and vectors are not chatted. (A tuple: a union would be made for each event.)
         assert not isinstance(event, (Failure, Vectors))
         self._builder.add(event)
-        if isinstance(event, ToolCallDelta):
-            self._tool_call_delivered = True
-        elif isinstance(event, Finished):
+        if isinstance(event, Finished):
             await self._close_upstream()
         return event
 
@@ -206,12 +205,14 @@ class ChatStream:
     async def _resume(self, failure: Failure) -> bool:
         """Go on with the next worker, if the user wants it; False if not. Raises CortexError if nobody can.
 
-        Never after a tool call was delivered: the user may have acted on it.
+        Never after a tool call was delivered: the user may have acted on it. Nor after a block of the provider's
+        own: its tools may have acted. Behind an image nobody can go on, so the answer begins again.
         """
-        how, text = self._on_interrupt, self._builder.text
-        if self._tool_call_delivered or how in (OnInterrupt.RAISE, OnInterrupt.BUFFER):
+        how, text, parts = self._on_interrupt, self._builder.text, self._builder.message().parts
+        acted = any(isinstance(part, ToolCall | Opaque) for part in parts)
+        if acted or how in (OnInterrupt.RAISE, OnInterrupt.BUFFER):
             return False
-        if how is OnInterrupt.CONTINUE and text:
+        if how is OnInterrupt.CONTINUE and text and not any(isinstance(part, Image) for part in parts):
             try:
                 await self._continue(failure, text)
                 return True

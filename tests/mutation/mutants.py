@@ -467,7 +467,7 @@ MUTANTS = (
     Mutant(
         "an answer starts again after a tool call",
         "gateway/stream.py",
-        "if self._tool_call_delivered or how in",
+        "if acted or how in",
         "if how in",
         "never a duplicate tool call",
         (WITHIN,),
