@@ -52,6 +52,7 @@ from .failures import (
 from .failures.limits import Bucket
 from .gateway.config import Config, WorkerConfig
 from .gateway.cortex import Cortex, open_cortex
+from .gateway.options import ChatOptions
 from .gateway.secrets import ApiKey, api_keys_from
 from .gateway.status import HealthStatus, WorkerInfo
 from .gateway.stream import ChatStream
@@ -83,6 +84,7 @@ __all__ = [
     "Attempt",
     "Auth",
     "Bucket",
+    "ChatOptions",
     "ChatStream",
     "CitationDelta",
     "Config",

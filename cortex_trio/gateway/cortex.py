@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, final
+from typing import Any, Unpack, final
 
 import trio
 
@@ -39,7 +39,7 @@ from .flat import open_flat_nursery
 from .health import HealthMonitor, ask_free, check_all, free_key
 from .jobs import ChatJob, EmbedJob, without_unable
 from .keys import KeyManager, KeyRing
-from .options import CallOptions, Chat, chat_from, positive, texts_from
+from .options import CallOptions, Chat, ChatOptions, chat_from, positive, texts_from
 from .registry import WorkerRegistry, WorkerTable
 from .runtime import Retired, Runtime
 from .selection import Wanted, explain
@@ -183,12 +183,13 @@ class Cortex:
         async with ChatStream(call, chat, self._runtime.telemetry) as stream:
             yield stream
 
-    async def complete(self, messages: Messages, **options: Any) -> Reply:
+    async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
         """The whole answer; failover is invisible until the last event (on_interrupt="buffer").
 
         Options and errors as in `chat`.
         """
-        async with self.chat(messages, **{**options, "on_interrupt": "buffer"}) as stream:
+        options["on_interrupt"] = "buffer"
+        async with self._open(chat_from(messages, **options)) as stream:
             return await stream.collect()
 
     async def embed(
@@ -252,7 +253,7 @@ class Cortex:
         states = await patiently(self._runtime.registry, WorkerRegistry.list_all)
         return tuple(worker_info(state, self._runtime.ring, trio.current_time()) for state in states)
 
-    def explain(self, messages: Messages, **options: Any) -> str:
+    def explain(self, messages: Messages, **options: Unpack[ChatOptions]) -> str:
         """Which workers would be tried, in which order, and why the others would not. Sends nothing.
 
         Options and InvalidRequest as in `chat`.

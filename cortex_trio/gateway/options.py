@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import attrs
 
@@ -24,6 +24,29 @@ class OnInterrupt(str, enum.Enum):
     RESTART = "restart"  # a Restarted event, then a whole new answer from the next worker
     CONTINUE = "continue"  # a Continued event, then the rest from the next worker
     BUFFER = "buffer"  # nothing is delivered before the answer is whole
+
+
+class ChatOptions(TypedDict, total=False):
+    """The options of `Cortex.chat`, `complete` and `explain`; what is not there is not sent. Times are in seconds."""
+
+    model: str | None
+    provider: str | None
+    worker: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stop: Sequence[str] | None
+    tools: Sequence[Tool | Mapping[str, Any]] | None
+    tool_choice: str | None
+    response_schema: Mapping[str, Any] | None
+    reasoning: str | int | None
+    documents: Sequence[Document] | None
+    extra_body: Mapping[str, Any] | None
+    on_interrupt: str
+    first_token_timeout: float | None
+    idle_timeout: float | None
+    hedge_after: float | None
+    max_attempts: int | None
 
 
 @attrs.frozen(kw_only=True)
@@ -46,55 +69,39 @@ class Chat:
     on_interrupt: OnInterrupt
 
 
-def chat_from(
-    messages: Messages,
-    *,
-    model: str | None = None,
-    provider: str | None = None,
-    worker: str | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    stop: Sequence[str] | None = None,
-    tools: Sequence[Tool | Mapping[str, Any]] | None = None,
-    tool_choice: str | None = None,
-    response_schema: Mapping[str, Any] | None = None,
-    reasoning: str | int | None = None,
-    documents: Sequence[Document] | None = None,
-    extra_body: Mapping[str, Any] | None = None,
-    on_interrupt: str = "raise",
-    first_token_timeout: float | None = None,
-    idle_timeout: float | None = None,
-    hedge_after: float | None = None,
-    max_attempts: int | None = None,
-) -> Chat:
-    """Return the options of `Cortex.chat` as values. Raises InvalidRequest."""
+def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
+    """Return what was asked for as values. Raises InvalidRequest; TypeError for an option that does not exist."""
+    if unknown := options.keys() - ChatOptions.__annotations__.keys():
+        raise TypeError(
+            f"there is no option {sorted(unknown)[0]!r}; there are: {', '.join(ChatOptions.__annotations__)}"
+        )
+    tools = tools_from(options.get("tools"))
     request = ChatRequest(
         messages=messages_from(messages),
-        max_tokens=positive("max_tokens", max_tokens, whole=True),
-        temperature=_number("temperature", temperature),
-        top_p=_number("top_p", top_p),
-        stop=_strings("stop", stop),
-        tools=tools_from(tools),
-        tool_choice=_tool_choice(tool_choice, tools_from(tools)),
-        response_schema=_mapping("response_schema", response_schema),
-        reasoning=_reasoning(reasoning),
-        documents=_documents(documents),
-        extra_body=_mapping("extra_body", extra_body),
+        max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),
+        temperature=_number("temperature", options.get("temperature")),
+        top_p=_number("top_p", options.get("top_p")),
+        stop=_strings("stop", options.get("stop")),
+        tools=tools,
+        tool_choice=_tool_choice(options.get("tool_choice"), tools),
+        response_schema=_mapping("response_schema", options.get("response_schema")),
+        reasoning=_reasoning(options.get("reasoning")),
+        documents=_documents(options.get("documents")),
+        extra_body=_mapping("extra_body", options.get("extra_body")),
     )
-    options = CallOptions(
-        first_token_timeout=positive("first_token_timeout", first_token_timeout),
-        idle_timeout=positive("idle_timeout", idle_timeout),
-        hedge_after=positive("hedge_after", hedge_after),
-        max_attempts=positive("max_attempts", max_attempts, whole=True),
+    patience = CallOptions(
+        first_token_timeout=positive("first_token_timeout", options.get("first_token_timeout")),
+        idle_timeout=positive("idle_timeout", options.get("idle_timeout")),
+        hedge_after=positive("hedge_after", options.get("hedge_after")),
+        max_attempts=positive("max_attempts", options.get("max_attempts"), whole=True),
     )
     wanted = Wanted(
-        model=_name("model", model),
-        provider=_name("provider", provider),
-        worker=_name("worker", worker),
+        model=_name("model", options.get("model")),
+        provider=_name("provider", options.get("provider")),
+        worker=_name("worker", options.get("worker")),
         request=request,
     )
-    return Chat(request, wanted, options, _on_interrupt(on_interrupt))
+    return Chat(request, wanted, patience, _on_interrupt(options.get("on_interrupt", "raise")))
 
 
 def positive(name: str, value: Any, *, whole: bool = False) -> Any:

@@ -1,5 +1,6 @@
 """What a user may get wrong, and what he is told: one clear error that says where, what, and what there is instead."""
 
+import inspect
 import socket
 from typing import Any
 
@@ -10,6 +11,7 @@ from at_rest import gateway, worker_of
 
 from cortex_trio import (
     AllWorkersFailed,
+    ChatOptions,
     ConfigError,
     Cortex,
     CortexError,
@@ -57,6 +59,26 @@ async def test_an_unknown_name_is_answered_with_those_that_exist(asked: dict[str
 async def read(cortex: Cortex, **options: Any) -> None:
     async with cortex.chat("Hi", **options) as answer:
         await answer.collect()
+
+
+async def test_an_option_that_does_not_exist_is_a_mistake_in_the_program() -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        async with gateway(sim) as cortex:
+            misspelt: dict[str, Any] = {"temprature": 0.5}
+            with pytest.raises(TypeError, match=r"no option 'temprature'; there are: model, .*max_attempts"):
+                await cortex.complete("Hi", **misspelt)
+            with pytest.raises(TypeError, match="no option 'temprature'"):
+                cortex.explain("Hi", **misspelt)
+            with pytest.raises(TypeError, match="temprature"):
+                cortex.chat("Hi", **misspelt)
+
+
+def test_the_typed_options_are_those_of_chat() -> None:
+    options = inspect.signature(Cortex.chat).parameters.values()
+    assert {option.name: option.annotation for option in options if option.kind is option.KEYWORD_ONLY} == {
+        name: annotation.__forward_arg__ for name, annotation in ChatOptions.__annotations__.items()
+    }
 
 
 async def test_a_model_the_provider_does_not_have_is_its_own_answer() -> None:
