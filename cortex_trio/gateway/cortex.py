@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from functools import partial
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, Unpack, final
 
 import trio
 
 from ..events import Reply, Vectors
 from ..failures import (
-    ConfigError,
     Failure,
     FailureKind,
     NoWorkersAvailable,
@@ -20,37 +18,28 @@ from ..failures import (
 )
 from ..messages import Document, Messages, Tool
 from ..otp import (
-    ActorExited,
-    AlreadyRegistered,
-    AlreadyStarted,
-    DynamicSupervisor,
-    NotFound,
     Ref,
-    StartFailed,
     Supervisor,
     describe,
     run,
 )
-from ..telemetry import Telemetry, WorkerAdded, WorkerRemoved
+from ..telemetry import Telemetry
 from .calls import patiently
+from .changes import Changes, worker_state
 from .config import Config, WorkerConfig, worker_config_from
 from .failover import Call
 from .flat import open_flat_nursery
-from .health import HealthMonitor, ask_free, check_all, free_key
+from .health import ask_free, check_all, free_key
 from .jobs import ChatJob, EmbedJob, without_unable
-from .keys import KeyManager, KeyRing
+from .keys import KeyRing
 from .options import CallOptions, Chat, ChatOptions, chat_from, positive, texts_from
 from .registry import WorkerRegistry, WorkerTable
-from .runtime import Retired, Runtime
+from .runtime import Runtime
 from .selection import Wanted, explain
 from .status import HealthStatus, WorkerInfo, health_status, worker_info
 from .stream import ChatStream
-from .transport import Connections, MakeTransport
-from .tree import cortex_tree, worker_child
-from .worker import Worker, WorkerState
-
-REMOVE_SECONDS = 10.0
-"""What taking a drained worker out of the tree may take; its actor has five seconds to stop."""
+from .transport import MakeTransport
+from .tree import cortex_tree
 
 
 @asynccontextmanager
@@ -71,7 +60,7 @@ async def open_cortex(
         checked = _config(config)
     finally:
         del config  # a traceback with locals is a place where keys leak
-    states = [_state(name, worker, http_transport) for name, worker in checked.workers.items()]
+    states = [worker_state(name, worker, http_transport) for name, worker in checked.workers.items()]
     ring = KeyRing(checked.key_strategy, checked.rate_limit_rest)
     for state in states:
         ring.set_keys(state.name, state.config.api_keys)
@@ -94,14 +83,6 @@ async def _run_tree(runtime: Runtime, task_status: trio.TaskStatus[object]) -> N
     await run(cortex_tree(runtime), ref=runtime.root, task_status=task_status)
 
 
-def _state(name: str, config: WorkerConfig, make_transport: MakeTransport | None) -> WorkerState:
-    return WorkerState(name, config, _connections(config, make_transport), Ref(name))
-
-
-def _connections(config: WorkerConfig, make_transport: MakeTransport | None) -> Connections:
-    return Connections(config, make_transport(config) if make_transport else None)
-
-
 def _config(config: Config | Mapping[str, Any] | None) -> Config:
     try:
         if config is None:
@@ -117,8 +98,7 @@ class Cortex:
 
     def __init__(self, runtime: Runtime, make_transport: MakeTransport | None) -> None:
         self._runtime = runtime
-        self._make_transport = make_transport
-        self._reloading = trio.Lock()
+        self._changes = Changes(runtime, make_transport)
 
     # -------------------------------------------------------------- asking
 
@@ -286,45 +266,15 @@ class Cortex:
 
     async def add_worker(self, name: str, config: WorkerConfig | Mapping[str, Any]) -> None:
         """Start a worker. Raises ConfigError, also for a name that is taken; times of a mapping are in ms."""
-        runtime = self._runtime
         try:
             checked = worker_config_from(name, config, f"$.{name}")
         finally:
             del config
-        self._check_free(name)
-        state = _state(name, checked, self._make_transport)
-        await patiently(runtime.keys, KeyManager.set_keys, name, checked.api_keys)
-        try:
-            await self._start(state)
-        except StartFailed as error:
-            await state.connections.aclose()
-            if isinstance(error.__cause__, AlreadyRegistered):
-                first = runtime.table.workers[
-                    name
-                ]  # somebody was quicker, and its keys are the ones that count
-                await patiently(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
-                raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
-            raise
-        runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+        await self._changes.add(name, checked)
 
-    def _check_free(self, name: str) -> None:
-        if known := self._runtime.table.workers.get(name):
-            whose = "that is still being removed" if known.draining else "that is here"
-            raise ConfigError(f"$.{name}", f"the name is taken by a worker {whose}")
-
-    async def _start(self, state: WorkerState) -> None:
-        """Start its actor; a supervisor that dies over it is followed by one that starts all in the table."""
-        runtime = self._runtime
-        while runtime.table.workers.get(state.name) is not state:
-            try:
-                child = worker_child(runtime, state)
-                await patiently(runtime.workers, DynamicSupervisor.start_child, child)
-                return
-            except AlreadyStarted:
-                return  # by the next supervisor, which found it in the table after all
-            except ActorExited as exited:
-                if not exited.started:
-                    raise
+    async def remove_worker(self, name: str, *, drain: float = 30.0) -> None:
+        """Takes it out of selection at once, lets its streams end for up to `drain` seconds. Unknown name: KeyError."""
+        await self._changes.remove(name, drain)
 
     async def reload(self, config: Config | Mapping[str, Any] | None = None, *, drain: float = 30.0) -> None:
         """Go on under another configuration without dropping a stream; None reads the environment again.
@@ -337,66 +287,4 @@ class Cortex:
             new = _config(config)
         finally:
             del config
-        async with self._reloading:
-            await self._change_to(new, drain)
-
-    async def _change_to(self, new: Config, drain: float) -> None:
-        runtime = self._runtime
-        old = {name: state.config for name, state in runtime.table.workers.items() if not state.draining}
-        added = [name for name in new.workers if name not in old]
-        for name in added:
-            self._check_free(name)
-        for name in added:
-            await self.add_worker(name, new.workers[name])
-        for name in [name for name in new.workers if name in old]:
-            if new.workers[name] != old[name]:
-                await self._reconfigure(name, new.workers[name])
-        rescheduled = runtime.config.health_check_interval != new.health_check_interval
-        runtime.config = new
-        if rescheduled:
-            runtime.health.cast(HealthMonitor.reschedule)
-        await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy, new.rate_limit_rest)
-        async with open_flat_nursery() as nursery:
-            for name in [name for name in old if name not in new.workers]:
-                nursery.start_soon(partial(self.remove_worker, name, drain=drain))
-
-    async def _reconfigure(self, name: str, config: WorkerConfig) -> None:
-        state = self._runtime.table.workers[name]
-        before = state.connections
-        connections = _connections(config, self._make_transport)
-        await patiently(self._runtime.keys, KeyManager.set_keys, name, config.api_keys)
-        await patiently(state.ref, Worker.reconfigure, config, connections)
-        over = [old for old in self._runtime.retired if old.is_over]
-        going = [old for old in self._runtime.retired if not old.is_over]
-        self._runtime.retired = [*going, Retired(before, frozenset(state.permits))]
-        await before.retire()
-        for old in over:
-            await old.connections.aclose()
-
-    async def remove_worker(self, name: str, *, drain: float = 30.0) -> None:
-        """Takes it out of selection at once, lets its streams end for up to `drain` seconds. Unknown name: KeyError."""
-        runtime = self._runtime
-        state = runtime.table.workers.get(name)
-        if state is None or state.draining:
-            raise KeyError(name)
-        if not await patiently(state.ref, Worker.drain):
-            raise KeyError(name)  # somebody else has just begun to remove it
-        try:
-            with trio.move_on_after(drain):
-                await state.idle.wait()
-        finally:  # also when the caller has no more patience: half removed is no state to stay in
-            with trio.move_on_after(REMOVE_SECONDS, shield=True):
-                await patiently(runtime.keys, KeyManager.remove, name)
-                await patiently(runtime.registry, WorkerRegistry.unregister, name)
-                await self._stop(state)
-                await state.connections.aclose()
-            runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
-
-    async def _stop(self, state: WorkerState) -> None:
-        """Stop the actor of one that is in the table no more: no supervisor that comes after would start it."""
-        with suppress(NotFound):
-            try:
-                await patiently(self._runtime.workers, DynamicSupervisor.terminate_child, state.ref)
-            except ActorExited as exited:
-                if not exited.started:
-                    raise
+        await self._changes.change_to(new, drain)

@@ -1,0 +1,163 @@
+"""Workers that come, change and go while the gateway runs, and no stream is dropped over it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import final
+
+import trio
+
+from ..failures import ConfigError
+from ..otp import (
+    ActorExited,
+    AlreadyRegistered,
+    AlreadyStarted,
+    DynamicSupervisor,
+    NotFound,
+    Ref,
+    StartFailed,
+)
+from ..telemetry import WorkerAdded, WorkerRemoved
+from .calls import patiently
+from .config import Config, WorkerConfig
+from .flat import open_flat_nursery
+from .health import HealthMonitor
+from .keys import KeyManager
+from .registry import WorkerRegistry
+from .runtime import Retired, Runtime
+from .transport import Connections, MakeTransport
+from .tree import worker_child
+from .worker import Worker, WorkerState
+
+REMOVE_SECONDS = 10.0
+"""What taking a drained worker out of the tree may take; its actor has five seconds to stop."""
+
+
+def worker_state(name: str, config: WorkerConfig, make_transport: MakeTransport | None) -> WorkerState:
+    """What is known of a worker before its actor lives, and after."""
+    return WorkerState(name, config, _connections(config, make_transport), Ref(name))
+
+
+def _connections(config: WorkerConfig, make_transport: MakeTransport | None) -> Connections:
+    return Connections(config, make_transport(config) if make_transport else None)
+
+
+@final
+class Changes:
+    """Adds workers, changes them, lets them go. Its methods may be called from any task; reloads take turns."""
+
+    def __init__(self, runtime: Runtime, make_transport: MakeTransport | None) -> None:
+        self._runtime = runtime
+        self._make_transport = make_transport
+        self._reloading = trio.Lock()
+
+    # -------------------------------------------------------------- coming
+
+    async def add(self, name: str, config: WorkerConfig) -> None:
+        """Start a worker. Raises ConfigError if the name is taken."""
+        runtime = self._runtime
+        self._check_free(name)
+        state = worker_state(name, config, self._make_transport)
+        await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
+        try:
+            await self._start(state)
+        except StartFailed as error:
+            await state.connections.aclose()
+            if isinstance(error.__cause__, AlreadyRegistered):
+                first = runtime.table.workers[name]  # somebody was quicker, and its keys are those that count
+                await patiently(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
+                raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
+            raise
+        runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+
+    def _check_free(self, name: str) -> None:
+        if known := self._runtime.table.workers.get(name):
+            whose = "that is still being removed" if known.draining else "that is here"
+            raise ConfigError(f"$.{name}", f"the name is taken by a worker {whose}")
+
+    async def _start(self, state: WorkerState) -> None:
+        """Start its actor; a supervisor that dies over it is followed by one that starts all in the table."""
+        runtime = self._runtime
+        while runtime.table.workers.get(state.name) is not state:
+            try:
+                child = worker_child(runtime, state)
+                await patiently(runtime.workers, DynamicSupervisor.start_child, child)
+                return
+            except AlreadyStarted:
+                return  # by the next supervisor, which found it in the table after all
+            except ActorExited as exited:
+                if not exited.started:
+                    raise
+
+    # -------------------------------------------------------------- changing
+
+    async def change_to(self, new: Config, drain: float) -> None:
+        """Add, change and remove workers until they are those of `new`. Raises ConfigError with nothing changed."""
+        async with self._reloading:
+            old = {name: s.config for name, s in self._runtime.table.workers.items() if not s.draining}
+            added = [name for name in new.workers if name not in old]
+            for name in added:
+                self._check_free(name)
+            for name in added:
+                await self.add(name, new.workers[name])
+            for name in [name for name in new.workers if name in old]:
+                if new.workers[name] != old[name]:
+                    await self._reconfigure(name, new.workers[name])
+            await self._adopt(new)
+            async with open_flat_nursery() as nursery:
+                for name in [name for name in old if name not in new.workers]:
+                    nursery.start_soon(partial(self.remove, name, drain))
+
+    async def _adopt(self, new: Config) -> None:
+        """What is said of the gateway as a whole."""
+        runtime = self._runtime
+        rescheduled = runtime.config.health_check_interval != new.health_check_interval
+        runtime.config = new
+        if rescheduled:
+            runtime.health.cast(HealthMonitor.reschedule)
+        await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy, new.rate_limit_rest)
+
+    async def _reconfigure(self, name: str, config: WorkerConfig) -> None:
+        runtime = self._runtime
+        state = runtime.table.workers[name]
+        before = state.connections
+        connections = _connections(config, self._make_transport)
+        await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
+        await patiently(state.ref, Worker.reconfigure, config, connections)
+        over = [old for old in runtime.retired if old.is_over]
+        going = [old for old in runtime.retired if not old.is_over]
+        runtime.retired = [*going, Retired(before, frozenset(state.permits))]
+        await before.retire()
+        for old in over:
+            await old.connections.aclose()
+
+    # -------------------------------------------------------------- going
+
+    async def remove(self, name: str, drain: float) -> None:
+        """Let its streams end for up to `drain` seconds, then take it out of the tree. Raises KeyError."""
+        runtime = self._runtime
+        state = runtime.table.workers.get(name)
+        if state is None or state.draining:
+            raise KeyError(name)
+        if not await patiently(state.ref, Worker.drain):
+            raise KeyError(name)  # somebody else has just begun to remove it
+        try:
+            with trio.move_on_after(drain):
+                await state.idle.wait()
+        finally:  # also when the caller has no more patience: half removed is no state to stay in
+            with trio.move_on_after(REMOVE_SECONDS, shield=True):
+                await patiently(runtime.keys, KeyManager.remove, name)
+                await patiently(runtime.registry, WorkerRegistry.unregister, name)
+                await self._stop(state)
+                await state.connections.aclose()
+            runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
+
+    async def _stop(self, state: WorkerState) -> None:
+        """Stop the actor of one that is in the table no more: no supervisor that comes after would start it."""
+        with suppress(NotFound):
+            try:
+                await patiently(self._runtime.workers, DynamicSupervisor.terminate_child, state.ref)
+            except ActorExited as exited:
+                if not exited.started:
+                    raise
