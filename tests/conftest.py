@@ -5,12 +5,14 @@ import signal
 from pathlib import Path
 
 import pytest
+from key_watch import KeyWatch
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_configure() -> None:
-    """Hear Ctrl-C again where a shell started us in the background, deaf to it: tests and their children send it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch over every key; and hear Ctrl-C again where a shell started us in the background, deaf to it."""
+    config.pluginmanager.register(KeyWatch())  # which configures it as well
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

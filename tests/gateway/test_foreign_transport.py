@@ -43,7 +43,7 @@ async def test_what_it_raises_is_the_failure_of_an_attempt(
         assert caught.value.failure.kind is FailureKind.CRASHED
         assert "a bug in the transport" in caught.value.failure.message
         assert (await cortex.check_health()).system_health == "unhealthy"
-    assert caplog.get_records("call")[0].levelno == logging.ERROR
+    assert any(record.levelno == logging.ERROR for record in caplog.get_records("call"))
     assert KEY not in f"{caplog.text} {caught.value!r}"
 
 

@@ -104,6 +104,9 @@ async def soak(requests: int) -> None:
             await trio.sleep(400)  # keys were swept, connections aged
             more = {name: count for name, count in (ours() - alive).items() if count > 10}
             grown = sys.getallocatedblocks() - blocks
+            print(
+                f"{requests:,} requests: {grown:+,} blocks of memory, objects of ours {more or 'as before'}"
+            )
             assert not more, f"left over: {more}"
             assert grown < SLACK_BLOCKS, f"{grown:,} blocks of memory more after {requests:,} requests"
             tables_are_bounded(cortex)

@@ -1,7 +1,7 @@
-"""A canary for secrets: keys with a mark in them, and a place that looks for the mark wherever it might come out.
+"""A canary for secrets: it knows what is secret, and sings at the sight of it wherever it might come out.
 
-The mark lies where the masked form shows nothing, so any sight of it is a leak. Frames of the tests themselves
-are not looked at: they hold the keys.
+A whole key is secret, and of a long one what lies between the ends that its mask shows: any sight of that is a leak.
+Frames of the tests themselves are not looked at: they hold the keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 import attrs
 
 MARK = "NIGHTINGALE"
-TESTS = str(Path(__file__).resolve().parents[1])
+"""Lies in marked keys where the mask shows nothing, so that also a part of one is recognised."""
+TESTS = str(Path(__file__).resolve().parent)
 
 
 def marked_key(name: str) -> str:
@@ -28,6 +29,7 @@ def marked_key(name: str) -> str:
 class Canary:
     """Collects leaks as sentences; `logs` is a handler for the root logger."""
 
+    secrets: set[str] = attrs.field(factory=lambda: {MARK, MARK.lower()}, repr=False)
     leaks: list[str] = attrs.field(factory=list)
     looked_at: int = 0
     logs: logging.Handler = attrs.field(init=False)
@@ -38,27 +40,30 @@ class Canary:
     def look(self, where: str, value: object) -> None:
         """Look at whatever came out of the gateway, in every way it might be shown or kept."""
         if isinstance(value, BaseException):
-            self._look_at_error(where, value)
+            self.look_at_error(where, value)
         for how, shown in _shown(value):
-            self._check(f"{where}: {how}", shown)
+            self.check(f"{where}: {how}", shown)
 
-    def _check(self, where: str, shown: str | bytes) -> None:
+    def check(self, where: str, shown: str | bytes) -> None:
+        """Is there a secret in what is shown?"""
         self.looked_at += 1
         text = shown.decode("latin-1") if isinstance(shown, bytes) else shown
-        if MARK in text or MARK.lower() in text:
-            at = text.lower().index(MARK.lower())
-            self.leaks.append(f"{where}: …{text[max(0, at - 60) : at + 30]}…")
+        for secret in self.secrets:
+            if secret in text:
+                at = text.index(secret)
+                self.leaks.append(f"{where}: …{text[max(0, at - 60) : at + len(secret) + 20]}…")
 
-    def _look_at_error(self, where: str, error: BaseException) -> None:
+    def look_at_error(self, where: str, error: BaseException) -> None:
+        """What a traceback with locals would tell of it, of all it groups and of all that led to it."""
         for each in _all_of(error):
             name = f"{where}: {type(each).__name__}"
-            self._check(name, f"{each} {each!r} {each.args!r} {vars(each)!r}")
+            self.check(name, f"{each} {each!r} {each.args!r} {vars(each)!r}")
             for frame, _ in traceback.walk_tb(each.__traceback__):
-                if frame.f_code.co_filename.startswith((TESTS, "<attrs generated")):
+                if frame.f_code.co_filename.startswith(TESTS):
                     continue
                 for local, value in frame.f_locals.items():
                     place = f"{name}: {local} in {frame.f_code.co_filename}:{frame.f_code.co_name}"
-                    self._check(place, _repr(value))
+                    self.check(place, shown_of(value))
 
 
 class _Listener(logging.Handler):
@@ -67,12 +72,17 @@ class _Listener(logging.Handler):
         self._canary = canary
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._canary._check(f"log {record.name}", f"{record.getMessage()} {_repr(record.args)}")
+        if not self._canary.secrets:
+            return
+        self._canary.check(f"log {record.name}", f"{record.getMessage()} {shown_of(record.args)}")
         if record.exc_info and record.exc_info[1] is not None:
-            self._canary.look(f"log {record.name}", record.exc_info[1])
+            self._canary.look_at_error(f"log {record.name}", record.exc_info[1])
 
 
-def _repr(value: object) -> str:
+def shown_of(value: object) -> str | bytes:
+    """What a reporter would print of a value; text is its own print, however long it is."""
+    if isinstance(value, str | bytes):
+        return value
     try:
         return repr(value)
     except Exception:  # a half-made object in somebody's frame
@@ -80,7 +90,7 @@ def _repr(value: object) -> str:
 
 
 def _shown(value: object) -> Iterator[tuple[str, str | bytes]]:
-    yield "repr", _repr(value)
+    yield "repr", shown_of(value)
     yield "str", str(value)
     yield "format", f"{value}"
     if attrs.has(type(value)):
