@@ -34,6 +34,7 @@ LONGEST = 86_400.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def _without_keys(read: Callable[P, R]) -> Callable[P, R]:
@@ -45,10 +46,17 @@ def _without_keys(read: Callable[P, R]) -> Callable[P, R]:
             return read(*args, **kwargs)
         except ConfigError as error:
             problem = ConfigError(error.path, error.problem)
-        del args, kwargs
+        finally:
+            del args, kwargs
         raise problem
 
     return reading
+
+
+def _made_without_keys(cls: type[T]) -> type[T]:
+    """The same for a class whose fields hold keys, half made as it may be when one of them is refused."""
+    setattr(cls, "__init__", _without_keys(getattr(cls, "__init__")))  # noqa: B009, B010
+    return cls
 
 
 def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any, Any, Any], None]:
@@ -139,6 +147,7 @@ def _headers(_: object, field: attrs.Attribute[Any], value: object) -> None:
             )
 
 
+@_made_without_keys
 @attrs.frozen(kw_only=True)
 class WorkerConfig:
     """One worker: a provider, its keys, its models. None stands for the provider's own number.
@@ -207,6 +216,7 @@ HOW_TO_START = (
 )
 
 
+@_made_without_keys
 @attrs.frozen(kw_only=True)
 class Config:
     """The whole gateway. All times in seconds."""
