@@ -36,6 +36,7 @@ GOALS = (
     Goal("events", "CPU per event at 10,000 events, to at 20", 1.05),
     Goal("first_token/100", "time to first token at 100 streams, to our bare connections", 1.3),
     Goal("memory", "memory per open stream at 1,000, to our bare connections", 1.5),
+    Goal("growth/workers", "CPU of a selection among 1,000 workers, to 10, the worst strategy", 2.0),
     Goal("cancel/ours", "caller leaves → provider sees the close, p99 beside 100 streams", 5.0, " ms"),
     Goal("failover/ours", "CPU of a request whose first worker refuses, to two plain requests", 1.1),
 )

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 
 from cortex_trio import ApiKey, WorkerConfig
 from cortex_trio.gateway.keys import KeyRing, Lease
-from cortex_trio.gateway.selection import Wanted, select
+from cortex_trio.gateway.roster import Roster
+from cortex_trio.gateway.selection import Wanted
+from cortex_trio.gateway.strategies import STRATEGIES
 from cortex_trio.gateway.transport import Connections
 from cortex_trio.gateway.worker import WorkerState
 from cortex_trio.otp import Ref
 
 MODEL = "mock-model"
+WORKERS = (1, 10, 100, 1_000)
 
 
 def _cost(action: Callable[[], object], times: int) -> float:
@@ -26,26 +29,39 @@ def _cost(action: Callable[[], object], times: int) -> float:
     return min(series)
 
 
-def selection_costs(quick: bool) -> Mapping[int, float]:
-    """Number of workers → seconds of one selection among them."""
-    costs = {}
-    for count in (1, 10, 100, 1_000):
-        config = WorkerConfig(
-            provider="openai_compatible",
-            base_url="http://127.0.0.1:9/v1",
-            models=(MODEL,),
-            api_keys=(ApiKey("sk-bench-0123456789"),),
-        )
-        connections, ring = Connections(config), KeyRing()
-        states = [WorkerState(f"worker-{n}", config, connections, Ref(f"worker-{n}")) for n in range(count)]
-        for state in states:
-            ring.set_keys(state.name, config.api_keys)
+def selection_costs(quick: bool) -> Mapping[str, Mapping[int, float]]:
+    """By strategy: number of workers → seconds to choose the first to ask among them, and to note its end."""
+    return {
+        strategy: {count: _selection_cost(strategy, count, quick) for count in WORKERS}
+        for strategy in STRATEGIES
+    }
 
-        def choose(states: list[WorkerState] = states, ring: KeyRing = ring) -> object:
-            return select(states, Wanted(), strategy="priority", turn=0, ring=ring, now=0.0)
 
-        costs[count] = _cost(choose, 2 if quick else max(20, 20_000 // count))
-    return costs
+def _selection_cost(strategy: str, count: int, quick: bool) -> float:
+    config = WorkerConfig(
+        provider="openai_compatible",
+        base_url="http://127.0.0.1:9/v1",
+        models=(MODEL,),
+        api_keys=(ApiKey("sk-bench-0123456789"),),
+    )
+    connections, ring = Connections(config), KeyRing()
+    states = [WorkerState(f"worker-{n}", config, connections, Ref(f"worker-{n}")) for n in range(count)]
+    for state in states:
+        ring.set_keys(state.name, config.api_keys)
+    roster, wanted = Roster(states), Wanted(model=MODEL)
+
+    def choose() -> None:
+        chosen = next(roster.select(wanted, strategy=strategy, ring=ring, clock=_zero)).state
+        chosen.requests += 1  # as a request would: by it and by its time the next choice goes
+        chosen.latency = 0.1 + chosen.requests % 7
+        roster.note(chosen)
+
+    choose()  # the first of its kind arranges them
+    return _cost(choose, 2 if quick else 2_000)
+
+
+def _zero() -> float:
+    return 0.0
 
 
 def key_ring_costs(quick: bool) -> Mapping[int, float]:

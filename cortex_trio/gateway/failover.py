@@ -21,7 +21,7 @@ from .jobs import Job, cannot_be_told
 from .options import CallOptions
 from .plan import Ask, Plan
 from .runtime import Runtime
-from .selection import Candidate, Selected, Wanted
+from .selection import Candidate, Wanted
 from .verdict import all_failed, nobody_to_ask, reopens_after
 from .worker import Refusal, WorkerState
 
@@ -46,10 +46,10 @@ class Call:
         self._sent = 0
         self._refusals: list[tuple[WorkerState, Refusal]] = []
         self._until = now + config.total_timeout
-        self._selected: Selected = runtime.select(wanted)
+        self._selection = runtime.select(wanted)
         runtime.budget.request(now)
         self._plan = Plan(
-            self._selected.order,
+            self._selection,
             max_attempts=options.max_attempts or config.max_attempts,
             deadline=self._until,
             may_retry=runtime.budget.take,
@@ -180,11 +180,11 @@ class Call:
     # -------------------------------------------------------------- errors
 
     def _error(self) -> CortexError:
-        now, runtime = trio.current_time(), self._runtime
+        now, runtime, selected = trio.current_time(), self._runtime, self._selection.whole()
         for error in self.errors:
             error.attempts = tuple(self.attempts)
         if self.errors:
-            reopens = reopens_after(self.errors, self._selected, runtime.ring, now)
+            reopens = reopens_after(self.errors, selected, runtime.ring, now)
             return all_failed(self.errors, self.attempts, reopens)
-        reasons = [*self._selected.skipped, *self._refusals]
+        reasons = [*selected.skipped, *self._refusals]
         return self._invalid or nobody_to_ask(runtime.table.workers.values(), self._wanted, reasons, now)

@@ -13,7 +13,7 @@ tried after a failure, by its row of `failures.REACTIONS`:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import final
 
 import attrs
@@ -62,18 +62,22 @@ class _Tried:
 
 @final
 class Plan:
-    """One call's way through its candidates. `deadline` is the Trio time by which it must be over; it may be moved."""
+    """One call's way through its candidates. `deadline` is the Trio time by which it must be over; it may be moved.
+
+    The next in `order` is asked for only when everybody before was of no help.
+    """
 
     def __init__(
         self,
-        order: Sequence[Candidate],
+        order: Iterable[Candidate],
         *,
         max_attempts: int,
         deadline: float,
         may_retry: Callable[[float], bool],
         chance: Callable[[], float],
     ) -> None:
-        self._all = [_Tried(candidate) for candidate in order]
+        self._all: list[_Tried] = []
+        self._order = iter(order)
         self._current: _Tried | None = None
         self._left = max_attempts
         self.deadline = deadline
@@ -118,7 +122,7 @@ class Plan:
         elif failure.retry_after is not None:
             tried.reopens = min(tried.reopens, now + failure.retry_after)
         if reaction.next_worker is NextWorker.LARGER:
-            self._window = tried.candidate.state.context_window(tried.candidate.model) or 0
+            self._window = tried.candidate.window or 0
         self._committed = committed
         again = failure.should_retry is True and tried.tries < TRIES_PER_WORKER
         self._over = reaction.next_worker is NextWorker.NO and not again
@@ -183,17 +187,23 @@ class Plan:
         return tried.out_of_keys or len(tried.keys) >= len(tried.candidate.state.config.api_keys)
 
     def _next_worker(self) -> Ask | None:
-        for tried in self._all:
+        for tried in self._everybody():
             fresh = not tried.asked and not tried.refused
             if fresh and self._large_enough(tried.candidate):
                 tried.asked = True
                 return Ask(tried.candidate)
         return None
 
+    def _everybody(self) -> Iterator[_Tried]:
+        yield from self._all
+        for candidate in self._order:
+            self._all.append(tried := _Tried(candidate))
+            yield tried
+
     def _large_enough(self, candidate: Candidate) -> bool:
         if self._window is None:
             return True
-        window = candidate.state.context_window(candidate.model)
+        window = candidate.window
         return window is not None and window > self._window
 
     def _come_back(self, now: float) -> Ask | None:

@@ -2,7 +2,7 @@
 
 The table is made before the tree and handed in; a restarted WorkerRegistry adopts it, and workers register
 in their own `init`, so it is never empty while there are workers. Reading the table is plain attribute
-access: selection does it once per request.
+access; for selection it is arranged as a `roster`, once for each time somebody comes or goes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class WorkerTable:
 
     workers: dict[str, WorkerState] = attrs.field(factory=dict)
     last_health_check: datetime | None = None
+    changes: int = 0  # how often somebody came or went; a roster of an older number is out of date
 
     @classmethod
     def of(cls, states: Iterable[WorkerState]) -> WorkerTable:
@@ -48,9 +49,11 @@ class WorkerRegistry(GenServer):
         known = self._table.workers.setdefault(state.name, state)
         if known is not state:
             raise Reject(AlreadyRegistered(f"the name {state.name!r} is taken"))
+        self._table.changes += 1
 
     async def unregister(self, name: str) -> None:
         self._table.workers.pop(name, None)
+        self._table.changes += 1
 
     async def get(self, name: str) -> WorkerState | None:
         return self._table.workers.get(name)

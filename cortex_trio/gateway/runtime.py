@@ -16,8 +16,10 @@ from .config import Config
 from .keys import KeyManager, KeyRing
 from .registry import WorkerRegistry, WorkerTable
 from .retries import RetryBudget
-from .selection import Selected, Wanted, not_wanted, select
+from .roster import Roster, Selection
+from .selection import Selected, Wanted
 from .status import status_of
+from .strategies import by_priority
 from .transport import Connections
 from .watchdog import Watchdog
 from .worker import Permit, Worker, WorkerState
@@ -57,12 +59,15 @@ class Runtime:
     watchdog: Watchdog = attrs.field(factory=Watchdog)
     retired: list[Retired] = attrs.field(factory=list)  # closed by a later reload, or with the gateway
     closed: bool = False  # written once, when the gateway is left
-    turn: int = 0  # requests so far; what round robin goes by
     # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
+    _roster: Roster | None = attrs.field(default=None, init=False, repr=False)
+    _arranged: int = attrs.field(default=0, init=False)  # the table's `changes` when the roster was made
 
     def note_status(self, state: WorkerState) -> None:
         """Publish a worker's status if it is another than before; called by its actor, its only writer."""
+        if self._roster is not None and not self._roster.note(state):
+            self._roster = None
         status, reason, _ = status_of(state, self.ring, trio.current_time())
         if status == state.status:
             return
@@ -75,30 +80,37 @@ class Runtime:
         if state := self.table.workers.get(worker):
             state.ref.cast(Worker.refresh)
 
+    @property
+    def roster(self) -> Roster:
+        """Everybody, arranged for selection."""
+        if self._roster is None or self._arranged != self.table.changes:
+            self._roster, self._arranged = Roster(self.table.workers.values()), self.table.changes
+        return self._roster
+
     def embed_model(self, provider: str | None) -> str | None:
         """The model embeddings are made with when none is named; None if nobody has one."""
-        states = [s for s in self.table.workers.values() if s.kind.embed_model]
-        states = [state for state in states if provider in (None, state.kind.name)]
-        first = min(states, key=lambda state: state.priority, default=None)
-        return first.kind.embed_model if first else None
+        group = self.roster.group(Wanted(provider=provider, embed=True))
+        return group.members[group.sorted_by(by_priority)[0]].model if group.members else None
 
     def embed_batch(self, wanted: Wanted) -> int:
         """Texts that every worker that might be asked takes at once."""
-        kinds = [s.kind for s in self.table.workers.values() if not_wanted(s, wanted) is None]
-        return min((kind.embed_batch for kind in kinds), default=2048)
+        group = self.roster.group(wanted)
+        if not group.members:
+            return 2048
+        return group.members[group.sorted_by(_by_embed_batch)[0]].state.kind.embed_batch
 
-    def select(self, wanted: Wanted, *, peek: bool = False) -> Selected:
-        """Decide whom to ask now; `peek` leaves round robin where it is."""
+    def select(self, wanted: Wanted) -> Selection:
+        """Decide whom to ask, step by step."""
         if self.closed:
             raise trio.ClosedResourceError("this gateway was closed: ask inside `async with open_cortex()`")
-        turn = self.turn
-        if not peek:
-            self.turn += 1
-        return select(
-            tuple(self.table.workers.values()),
-            wanted,
-            strategy=self.config.strategy,
-            turn=turn,
-            ring=self.ring,
-            now=trio.current_time(),
-        )
+        strategy = self.config.strategy
+        return self.roster.select(wanted, strategy=strategy, ring=self.ring, clock=trio.current_time)
+
+    def peek(self, wanted: Wanted) -> Selected:
+        """The decision as it would be taken now, about everybody."""
+        strategy = self.config.strategy
+        return self.roster.peek(wanted, strategy=strategy, ring=self.ring, clock=trio.current_time)
+
+
+def _by_embed_batch(state: WorkerState) -> int:
+    return state.kind.embed_batch

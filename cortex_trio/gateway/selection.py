@@ -1,16 +1,10 @@
-"""Who is asked, and in which order. A strategy is one pure function from candidates to an order.
+"""What a request wants of a worker, what keeps a worker from serving it, and the decision in words.
 
-`select` narrows by name, filters those who may not be asked now, and orders the rest. Nothing here waits,
-sends or writes; `explain` shows the same decision in words.
+Every reason is one pure function. Who is asked in which order is `strategies`' to say, and `roster` walks it; nothing
+here waits, sends or writes.
 """
 
 from __future__ import annotations
-
-import random
-from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
-from typing import TypeVar
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -20,10 +14,6 @@ from .worker import Refusal, WorkerState
 
 CHARACTERS_PER_TOKEN = 6
 """Generous, so that only a prompt that certainly does not fit keeps a worker from being asked."""
-EXPLORE = 0.05
-"""Share of requests with which `fastest` looks whether another worker has become faster."""
-
-T = TypeVar("T")
 
 
 @attrs.frozen
@@ -43,6 +33,10 @@ class Candidate:
 
     state: WorkerState
     model: str
+    window: int | None = attrs.field(init=False, eq=False)  # tokens of `model`; None: nobody said
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "window", self.state.context_window(self.model))  # frozen from here on
 
 
 @attrs.frozen
@@ -53,82 +47,17 @@ class Selected:
     skipped: tuple[tuple[WorkerState, Refusal], ...]
 
 
-# ------------------------------------------------------------------ strategies
+# ------------------------------------------------------------------ what a configuration decides
 
 
-def _by_priority(candidates: Sequence[Candidate], turn: int) -> list[Candidate]:
-    return sorted(candidates, key=lambda c: c.state.priority)
+def model_for(state: WorkerState, wanted: Wanted) -> str:
+    """What it would be asked for."""
+    return wanted.model or (state.kind.embed_model if wanted.embed else state.models[0])
 
 
-def _local_first(candidates: Sequence[Candidate], turn: int) -> list[Candidate]:
-    return sorted(candidates, key=lambda c: (not is_local(c.state), c.state.priority))
-
-
-def _round_robin(candidates: Sequence[Candidate], turn: int) -> list[Candidate]:
-    start = turn % len(candidates)
-    return [*candidates[start:], *candidates[:start]]
-
-
-def _least_used(candidates: Sequence[Candidate], turn: int) -> list[Candidate]:
-    return sorted(candidates, key=lambda c: (c.state.in_flight, c.state.requests))
-
-
-def _random(candidates: Sequence[Candidate], turn: int) -> list[Candidate]:
-    return random.sample(candidates, len(candidates))
-
-
-def _fastest(candidates: Sequence[Candidate], turn: int) -> list[Candidate]:
-    """By the moving average of the time to first token; who was never measured is asked first, once."""
-    order = sorted(candidates, key=lambda c: c.state.latency or 0.0)
-    if len(order) > 1 and random.random() < EXPLORE:
-        order.insert(0, order.pop(random.randrange(1, len(order))))
-    return order
-
-
-STRATEGIES: Mapping[str, Callable[[Sequence[Candidate], int], list[Candidate]]] = {
-    "priority": _by_priority,
-    "local_first": _local_first,
-    "round_robin": _round_robin,
-    "least_used": _least_used,
-    "random": _random,
-    "fastest": _fastest,
-}
-
-
-def is_local(state: WorkerState) -> bool:
-    """A worker without keys, or on this machine."""
-    if not state.config.api_keys:
-        return True
-    host = urlsplit(state.config.base_url or state.kind.base_url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-# ------------------------------------------------------------------ the decision
-
-
-def select(
-    workers: Sequence[WorkerState], wanted: Wanted, *, strategy: str, turn: int, ring: KeyRing, now: float
-) -> Selected:
-    """Decide whom to ask. `turn` counts the requests so far; `now` is Trio time."""
-    candidates: list[Candidate] = []
-    skipped: list[tuple[WorkerState, Refusal]] = []
-    for state in workers:
-        model = wanted.model or (state.kind.embed_model if wanted.embed else state.models[0])
-        refusal = (
-            not_wanted(state, wanted) or state.refusal(model, now) or _not_able(state, model, wanted)
-        ) or _keyless(state, model, ring, now)
-        if refusal:
-            skipped.append((state, refusal))
-        else:
-            candidates.append(Candidate(state, model))
-    order = STRATEGIES[strategy](candidates, turn) if candidates else []
-    order.sort(
-        key=lambda c: ring.is_suspect(c.state.name, c.model, now)
-    )  # a guess is obeyed while others can
-    return Selected(tuple(order), tuple(skipped))
+def fixed_refusal(state: WorkerState, wanted: Wanted) -> Refusal | None:
+    """Why only another configuration would let it serve what is wanted."""
+    return not_wanted(state, wanted) or _not_able(state, wanted)
 
 
 def not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
@@ -160,19 +89,24 @@ def needed(request: ChatRequest) -> set[str]:
     return {what for what, wanted in wants.items() if wanted}
 
 
-def _not_able(state: WorkerState, model: str, wanted: Wanted) -> Refusal | None:
+def _not_able(state: WorkerState, wanted: Wanted) -> Refusal | None:
     can = state.config.capabilities
     if can is not None and wanted.request is not None and (missing := needed(wanted.request) - set(can)):
         return Refusal(f"cannot do {', '.join(sorted(missing))}")
-    window = state.context_window(model)
-    if window is None:
-        return None
-    if wanted.request is not None and (tokens := _least_tokens(wanted.request)) > window:
+    return None
+
+
+# ------------------------------------------------------------------ what this request and this moment decide
+
+
+def too_long(tokens: int, window: int) -> Refusal | None:
+    """Messages of at least `tokens` before a context window of so many."""
+    if tokens > window:
         return Refusal(f"has a context window of {window:,} tokens; the messages take {tokens:,} or more")
     return None
 
 
-def _least_tokens(request: ChatRequest) -> int:
+def least_tokens(request: ChatRequest) -> int:
     """A floor of what the messages take; images and tools are not counted."""
     characters = 0
     for message in request.messages:
@@ -185,11 +119,15 @@ def _least_tokens(request: ChatRequest) -> int:
     return characters // CHARACTERS_PER_TOKEN
 
 
-def _keyless(state: WorkerState, model: str, ring: KeyRing, now: float) -> Refusal | None:
+def keyless(state: WorkerState, model: str, ring: KeyRing, now: float) -> Refusal | None:
+    """Why none of its keys may be used now."""
     blocked = ring.available(state.name, model, now)
     if blocked is None:
         return None
     return Refusal(f"has no key to use ({blocked.kind.value})", blocked.kind, blocked.until)
+
+
+# ------------------------------------------------------------------ in words
 
 
 def explain(selected: Selected, now: float) -> str:

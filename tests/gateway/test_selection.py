@@ -11,7 +11,9 @@ import pytest
 from cortex_trio import Failure, FailureKind, WorkerConfig
 from cortex_trio.gateway.breaker import IN_A_ROW, Verdict
 from cortex_trio.gateway.keys import KeyRing, Lease
-from cortex_trio.gateway.selection import STRATEGIES, Selected, Wanted, explain, is_local, select
+from cortex_trio.gateway.roster import Roster, Selection
+from cortex_trio.gateway.selection import Selected, Wanted, explain
+from cortex_trio.gateway.strategies import STRATEGIES, is_local
 from cortex_trio.gateway.transport import Connections
 from cortex_trio.gateway.worker import Permit, Refusal, WorkerState
 from cortex_trio.messages import ChatRequest, Document, Image, Message, Text, Tool
@@ -37,13 +39,16 @@ def choose(
     states: Sequence[WorkerState],
     *,
     strategy: str = "priority",
-    turn: int = 0,
     ring: KeyRing | None = None,
     now: float = 0.0,
     **wanted: Any,
 ) -> Selected:
     used = ring or ring_of(states)
-    return select(states, Wanted(**wanted), strategy=strategy, turn=turn, ring=used, now=now)
+    return Roster(states).peek(Wanted(**wanted), strategy=strategy, ring=used, clock=lambda: now)
+
+
+def take(roster: Roster, ring: KeyRing, strategy: str, **wanted: Any) -> Selection:
+    return roster.select(Wanted(**wanted), strategy=strategy, ring=ring, clock=lambda: 0.0)
 
 
 def names(selected: Selected) -> list[str]:
@@ -99,7 +104,8 @@ def test_local_is_the_loopback_and_nothing_that_looks_like_it(address: str, loca
 
 def test_round_robin_begins_one_further_each_time() -> None:
     states = [worker(name) for name in "abc"]
-    begun = [names(choose(states, strategy="round_robin", turn=turn)) for turn in range(4)]
+    roster, ring = Roster(states), ring_of(states)
+    begun = [names(take(roster, ring, "round_robin").whole()) for _ in range(4)]
     assert ["".join(order) for order in begun] == ["abc", "bca", "cab", "abc"]
 
 

@@ -499,9 +499,9 @@ MUTANTS = (
     ),
     Mutant(
         "priority is taken backwards",
-        "gateway/selection.py",
-        "return sorted(candidates, key=lambda c: c.state.priority)",
-        "return sorted(candidates, key=lambda c: -c.state.priority)",
+        "gateway/strategies.py",
+        "    return state.priority\n",
+        "    return -state.priority\n",
         "the lowest number is asked first",
         ("tests/gateway/test_selection.py",),
     ),

@@ -1,0 +1,183 @@
+"""Everybody, arranged so that choosing among 1,000 workers costs as much as choosing among ten.
+
+A `Roster` is made anew when a worker comes, goes or is configured anew, and shared by all requests in between. What
+a configuration decides (names, models, capabilities) is decided once for each kind of request; what the moment
+decides (breakers, rests, limits) is asked of those alone whose turn it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import final
+
+from .keys import KeyRing
+from .selection import (
+    Candidate,
+    Selected,
+    Wanted,
+    fixed_refusal,
+    keyless,
+    least_tokens,
+    model_for,
+    needed,
+    too_long,
+)
+from .strategies import STRATEGIES, Group
+from .worker import Refusal, WorkerState
+
+KINDS_KNOWN = 64
+"""Kinds of request whose groups are kept; callers name what they like, and memory is bounded."""
+
+Kind = tuple[str | None, str | None, str | None, bool, frozenset[str]]
+
+
+@final
+class Roster:
+    """All workers, and for each kind of request those who could serve it."""
+
+    def __init__(self, workers: Iterable[WorkerState]) -> None:
+        self.states = tuple(workers)
+        self._configs = {state.name: state.config for state in self.states}
+        self._by_name = {state.name: (state,) for state in self.states}
+        self._by_provider: dict[str, list[WorkerState]] = {}
+        self._by_model: dict[str, dict[str, WorkerState]] = {}
+        self._some_are_limited = False
+        for state in self.states:
+            self._by_provider.setdefault(state.kind.name, []).append(state)
+            for model in (*state.models, *filter(None, [state.kind.embed_model])):
+                self._by_model.setdefault(model, {})[state.name] = state
+            self._some_are_limited |= state.config.capabilities is not None
+        self._groups: dict[Kind, Group] = {}
+
+    def note(self, state: WorkerState) -> bool:
+        """Something about `state` has changed. False if it was its configuration: then make another roster."""
+        for group in self._groups.values():
+            group.touch(state)
+        return self._configs.get(state.name) is state.config
+
+    def group(self, wanted: Wanted) -> Group:
+        """Those whose configuration allows what is wanted."""
+        needs = frozenset[str]()
+        if self._some_are_limited and wanted.request is not None:
+            needs = frozenset(needed(wanted.request))
+        kind = (wanted.model, wanted.provider, wanted.worker, wanted.embed, needs)
+        group = self._groups.get(kind)
+        if group is None:
+            if len(self._groups) >= KINDS_KNOWN:
+                del self._groups[next(iter(self._groups))]
+            group = self._groups[kind] = Group(tuple(self._members(wanted)))
+        return group
+
+    def _members(self, wanted: Wanted) -> Iterator[Candidate]:
+        for state in self._named(wanted):
+            if fixed_refusal(state, wanted) is None:
+                yield Candidate(state, model_for(state, wanted))
+
+    def _named(self, wanted: Wanted) -> Iterable[WorkerState]:
+        """Not more than those who can be meant."""
+        if wanted.worker is not None:
+            return self._by_name.get(wanted.worker, ())
+        if wanted.provider is not None:
+            return self._by_provider.get(wanted.provider, ())
+        if wanted.model is not None:
+            return self._by_model.get(wanted.model, {}).values()
+        return self.states
+
+    def select(
+        self, wanted: Wanted, *, strategy: str, ring: KeyRing, clock: Callable[[], float]
+    ) -> Selection:
+        """Decide whom to ask; `clock` tells Trio time."""
+        return Selection(self.states, self.group(wanted), wanted, strategy, ring, clock)
+
+    def peek(self, wanted: Wanted, *, strategy: str, ring: KeyRing, clock: Callable[[], float]) -> Selected:
+        """The whole decision as it would be taken now. It is nobody's turn: round robin stays where it is."""
+        group = self.group(wanted)
+        cursor = group.cursor
+        try:
+            return self.select(wanted, strategy=strategy, ring=ring, clock=clock).whole()
+        finally:
+            group.cursor = cursor
+
+
+@final
+class Selection:
+    """The decision of one call, taken step by step: iterate it for the next to ask.
+
+    Whether somebody may be asked is looked at when their turn has come. Those whose keys rest on a guess of ours
+    come last: it is obeyed while others can serve.
+    """
+
+    def __init__(
+        self,
+        states: Sequence[WorkerState],
+        group: Group,
+        wanted: Wanted,
+        strategy: str,
+        ring: KeyRing,
+        clock: Callable[[], float],
+    ) -> None:
+        self._states = states
+        self._group = group
+        self._wanted = wanted
+        self._order = STRATEGIES[strategy]
+        self._ring = ring
+        self._clock = clock
+        self._tokens: int | None = None
+        self._given: list[int] = []
+        self._refused: dict[int, Refusal] = {}
+        self._suspects: set[int] = set()
+        self._places = self._walk()
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return self
+
+    def __next__(self) -> Candidate:
+        place = next(self._places)
+        self._given.append(place)
+        return self._group.members[place]
+
+    def _walk(self) -> Iterator[int]:
+        yield from self._order(self._group, self._may)
+        if self._suspects:
+            yield from self._order(self._group, self._may_at_last)
+
+    def _may(self, place: int) -> bool:
+        candidate, now = self._group.members[place], self._clock()
+        name, model = candidate.state.name, candidate.model
+        refusal = (
+            candidate.state.refusal(model, now)
+            or self._too_long(candidate)
+            or keyless(candidate.state, model, self._ring, now)
+        )
+        if refusal is not None:
+            self._refused[place] = refusal
+            return False
+        if self._ring.is_suspect(name, model, now):
+            self._suspects.add(place)
+            return False
+        return True
+
+    def _may_at_last(self, place: int) -> bool:
+        if place not in self._suspects or place in self._given:
+            return False
+        return self._may(place) or place not in self._refused
+
+    def _too_long(self, candidate: Candidate) -> Refusal | None:
+        request, window = self._wanted.request, candidate.window
+        if window is None or request is None:
+            return None
+        if self._tokens is None:
+            self._tokens = least_tokens(request)
+        return too_long(self._tokens, window)
+
+    def whole(self) -> Selected:
+        """All there is to tell: looks at everybody, also at those whose turn would never have come."""
+        for _ in self:
+            pass
+        members = self._group.members
+        order = tuple(members[place] for place in self._given)
+        refused = {members[place].state.name: why for place, why in self._refused.items()}
+        asked = {candidate.state.name for candidate in order}
+        others = [state for state in self._states if state.name not in asked]
+        reasons = [(state, fixed_refusal(state, self._wanted) or refused.get(state.name)) for state in others]
+        return Selected(order, tuple((state, why) for state, why in reasons if why is not None))
