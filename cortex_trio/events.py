@@ -262,7 +262,8 @@ class ReplyBuilder:
         block.pieces.append(delta.arguments)
 
     def _stamped(self, part: Image | Opaque) -> Image | Opaque:
-        return part if isinstance(part, Image) else attrs.evolve(part, origin=self.origin)
+        unbound = isinstance(part, Image) and part.signature is None
+        return part if unbound else attrs.evolve(part, origin=self.origin)
 
     @property
     def text(self) -> str:

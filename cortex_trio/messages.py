@@ -27,11 +27,16 @@ class Text:
 
 @attrs.frozen
 class Image:
-    """An image by URL, or as bytes with a media type."""
+    """An image by URL, or as bytes with a media type.
+
+    One that a model made may have a `signature`, which goes back only to its `origin`, as that of a ToolCall does.
+    """
 
     url: str | None = None
     data: bytes | None = attrs.field(default=None, repr=lambda data: f"<{len(data or b'')} bytes>")
     media_type: str | None = None
+    signature: str | None = None
+    origin: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if (self.url is None) == (self.data is None):

@@ -9,14 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..events import CitationDelta, ReasoningDelta, ReasoningSeal, TextDelta, ToolCallDelta, WireEvent
-from .payload import Malformed, arguments_text, as_count, as_list, as_object, as_text, text_events
+from ..events import (
+    CitationDelta,
+    ReasoningDelta,
+    ReasoningSeal,
+    TextDelta,
+    ToolCallDelta,
+    WholePart,
+    WireEvent,
+)
+from .codec import EVENT_LIMIT
+from .payload import (
+    Malformed,
+    arguments_text,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    load_object,
+    opaque,
+    text_events,
+)
 
 Json = Mapping[str, Any]
 
 
 class Block:
-    """A kind with nothing in it for the caller: what the server's own tools ask and answer, and kinds to come."""
+    """The grammar of a block; by itself one with nothing in it, as one that does not even say its type."""
 
     def open(self, content: Json) -> list[WireEvent]:
         """`content_block_start`."""
@@ -108,12 +127,52 @@ class ToolUseBlock(Block):
         return [] if self._came_as_text else [ToolCallDelta(self._index, arguments_text(self._input))]
 
 
+class OpaqueBlock(Block):
+    """What the server's own tools ask and answer, and kinds to come: one part, at its close.
+
+    It comes whole, but for the `input` of a call and the content of a compaction. One that grew by anything else
+    could not go back as it was, nor could a call whose input was cut: those are passed over.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._content: Json = {}
+        self._input: list[str] = []
+        self._size = 0
+        self._understood = True
+
+    def open(self, content: Json) -> list[WireEvent]:
+        self._content = content
+        return []
+
+    def grow(self, delta: Json) -> list[WireEvent]:
+        match delta:
+            case {"type": "input_json_delta", "partial_json": fragment}:
+                self._input.append(as_text(fragment, "input_json_delta.partial_json"))
+                self._size += len(self._input[-1])
+                if self._size > EVENT_LIMIT:
+                    raise Malformed(f"a server tool's input of more than {EVENT_LIMIT:,} characters")
+            case {"type": "compaction_delta", **fields}:
+                self._content = {**self._content, **fields}
+            case _:
+                self._understood = False
+        return []
+
+    def close(self) -> list[WireEvent]:
+        given = "".join(self._input)
+        try:
+            whole = {**self._content, "input": load_object(given)} if given else self._content
+        except Malformed:
+            return []
+        return [WholePart(opaque(self._kind, whole))] if self._understood else []
+
+
 BLOCKS: Mapping[str, type[Block]] = {
     "text": TextBlock,
     "thinking": ThinkingBlock,
     "redacted_thinking": RedactedThinkingBlock,
 }
-"""Kinds that need nothing but their content; a ToolUseBlock is told its number."""
+"""Kinds that need nothing but their content; a ToolUseBlock is told its number, an OpaqueBlock its kind."""
 
 
 def _citation(value: object) -> CitationDelta:

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..events import Finished, FinishReason, TextDelta, Usage, UsageUpdate, WireEvent
 from ..failures import Failure, classify_payload
-from .anthropic_messages_blocks import BLOCKS, Block, TextBlock, ToolUseBlock
+from .anthropic_messages_blocks import BLOCKS, Block, OpaqueBlock, TextBlock, ToolUseBlock
 from .codec import malformed, truncated
 from .framing import TooLarge
 from .payload import (
@@ -155,8 +155,10 @@ class _Message:
             case "tool_use":
                 block: Block = ToolUseBlock(self._calls)
                 self._calls += 1
-            case kind:
-                block = BLOCKS.get(kind, Block)() if isinstance(kind, str) else Block()
+            case str(kind) if kind:
+                block = BLOCKS[kind]() if kind in BLOCKS else OpaqueBlock(kind)
+            case _:
+                block = Block()
         self._has_text = self._has_text or isinstance(block, TextBlock)
         events = self._blocks[index].close() if index in self._blocks else []
         self._blocks[index] = block

@@ -1,13 +1,17 @@
 """Turns a ChatRequest into the body of a Messages request. Which model takes which option, the server knows.
 
 The rules of the conversation, each of them a 400 if broken: text blocks are not blank; the user speaks first; roles
-alternate, so neighbours of one role are merged; tool results stand first in the user turn after their calls; an
-assistant turn at the end (a prefill) has no trailing white space; ids of calls are unique; `max_tokens` is there.
+alternate, so neighbours of one role are merged; tool results stand first in the user turn after their calls; only the
+user shows images; a call of the server's own tool and its result stand in one turn, unless the turn is the last (a
+pause that goes on); an assistant turn at the end (a prefill) has no trailing white space; ids of calls are unique;
+`max_tokens` is there.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +30,16 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, arguments_object, asked_by_user, may_replay, replayed, titled, with_documents
+from .history import (
+    CallIds,
+    arguments_object,
+    asked_by_user,
+    may_replay,
+    replayed,
+    shown_by_user,
+    titled,
+    with_documents,
+)
 from .options import stops, tool_choice, within
 
 DEFAULT_MAX_TOKENS = 4096
@@ -154,14 +167,18 @@ class _Turns:
         self._cites = request.response_schema is None
 
     def of(self, messages: Sequence[Message]) -> list[Block]:
-        turns: list[Block] = []
-        for message in messages:
-            blocks = [block for part in message.parts if (block := self._block(part)) is not None]
-            role = "assistant" if message.role == "assistant" else "user"  # later system messages are demoted
-            if blocks and turns and turns[-1]["role"] == role:
-                turns[-1]["content"] += blocks
-            elif blocks:
-                turns.append({"role": role, "content": blocks})
+        said = [
+            (
+                "assistant" if message.role == "assistant" else "user",
+                block,
+            )  # later system messages are demoted
+            for message in shown_by_user(messages)
+            for part in message.parts
+            if (block := self._block(part)) is not None
+        ]
+        runs = itertools.groupby(said, operator.itemgetter(0))
+        turns = [{"role": role, "content": [block for _, block in run]} for role, run in runs]
+        turns = _with_server_tools_paired(turns)
         for turn in turns:
             if turn["role"] == "user":
                 turn["content"].sort(key=lambda block: block["type"] != "tool_result")  # stable
@@ -190,7 +207,8 @@ class _Turns:
             case ToolResult():
                 return self._tool_result(part)
             case Opaque():
-                return replayed(part, self._provider)
+                block = replayed(part, self._provider)
+                return None if block is None else {"type": part.type, **block}
 
     def _document(self, document: Document) -> Block:
         block: Block = {
@@ -234,6 +252,34 @@ def _image(image: Image) -> Block:
         return {"type": "image", "source": {"type": "url", "url": image.url}}
     data = base64.b64encode(image.data).decode("ascii")
     return {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": data}}
+
+
+def _with_server_tools_paired(turns: list[Block]) -> list[Block]:
+    """A broken answer may hold a call of the server's own tool without its result, which is a 400 later on."""
+    for turn in turns:
+        calls = {block["id"] for block in turn["content"] if _is_server_call(block)}
+        results = {block["tool_use_id"] for block in turn["content"] if _is_server_result(block)}
+        if turn is turns[-1]:
+            results |= calls  # their results are still to come
+        turn["content"] = [
+            block
+            for block in turn["content"]
+            if not (_is_server_call(block) and block["id"] not in results)
+            and not (_is_server_result(block) and block["tool_use_id"] not in calls)
+        ]
+    return [turn for turn in turns if turn["content"]]
+
+
+def _is_server_call(block: Block) -> bool:
+    kind = str(block["type"])
+    return kind != "tool_use" and kind.endswith("tool_use") and isinstance(block.get("id"), str)
+
+
+def _is_server_result(block: Block) -> bool:
+    kind = str(block["type"])
+    return (
+        kind != "tool_result" and kind.endswith("tool_result") and isinstance(block.get("tool_use_id"), str)
+    )
 
 
 def _strip_prefill(turns: list[Block]) -> None:

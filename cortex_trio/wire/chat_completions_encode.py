@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..messages import (
@@ -26,7 +26,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, may_replay, titled, with_documents
+from .history import CallIds, may_replay, shown_by_user, titled, with_documents
 from .options import stops, tool_choice
 
 Json = dict[str, Any]
@@ -114,8 +114,8 @@ class _Messages:
         self._encoded: list[Json] = []
         self._images: list[Json] = []
 
-    def encode(self, messages: Iterable[Message]) -> list[Json]:
-        for message in messages:
+    def encode(self, messages: Sequence[Message]) -> list[Json]:
+        for message in shown_by_user(messages):
             results = [part for part in message.parts if isinstance(part, ToolResult)]
             rest = [part for part in message.parts if not isinstance(part, ToolResult | Opaque)]
             for result in results:

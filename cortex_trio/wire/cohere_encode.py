@@ -28,7 +28,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, asked_by_user, may_replay, titled
+from .history import CallIds, asked_by_user, may_replay, shown_by_user, titled
 from .options import stops, tool_choice, within
 
 Json = dict[str, Any]
@@ -83,7 +83,7 @@ class _Messages:
         self._images: list[Part] = []  # out of the results of the step so far
 
     def encode(self, messages: Sequence[Message]) -> list[Json]:
-        for message in messages:
+        for message in shown_by_user(messages):
             results = [part for part in message.parts if isinstance(part, ToolResult)]
             rest = [part for part in message.parts if not isinstance(part, ToolResult)]
             for result in results:

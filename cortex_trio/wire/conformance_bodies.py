@@ -71,6 +71,25 @@ def with_unknown_fields(body: bytes) -> bytes:
     return _reframed(body, lambda value: {**value, **UNKNOWN} if isinstance(value, dict) else value)
 
 
+def without_unknown(value: Any) -> Any:
+    """What `with_unknown_fields` made of it, taken back."""
+    match value:
+        case dict():
+            return {name: without_unknown(inner) for name, inner in value.items() if name not in UNKNOWN}
+        case list():
+            return [without_unknown(inner) for inner in value]
+        case _:
+            return value
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object inside `value` and itself, in the order in which they stand there."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(inner)
+
+
 def with_unknown_events(body: bytes) -> bytes:
     """Between any two items of the stream stands one we never heard of."""
     unknown = json.dumps(UNKNOWN).encode()

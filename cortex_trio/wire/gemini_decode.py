@@ -1,6 +1,7 @@
 """Reads Gemini's answers: partial GenerateContentResponses, each a little more of one candidate.
 
     {"candidates": [{"content": {"parts": […]}, "finishReason"?}], "usageMetadata": {…}}   again and again
+        beside content: citationMetadata, groundingMetadata, urlContextMetadata: which sources a text rests on
     {"promptFeedback": {"blockReason": …}}      instead of candidates: the prompt was refused
     {"error": {…}} or [{"error": {…}}]          at any time
 
@@ -10,6 +11,7 @@ closes). Until then the finish is held back, because an error may still follow a
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,13 +26,16 @@ from ..events import (
     ToolCallDelta,
     Usage,
     UsageUpdate,
+    WholePart,
     WireEvent,
 )
 from ..failures import Failure, FailureKind, classify_payload, scrub
+from ..messages import Image
 from .codec import malformed, truncated
 from .framing import TooLarge
 from .gemini_framing import BLANK, Frames, frames_for
 from .gemini_partial_args import PartialCall
+from .gemini_sources import Sources
 from .payload import (
     Malformed,
     arguments_text,
@@ -40,6 +45,7 @@ from .payload import (
     as_text,
     as_word,
     load_json,
+    opaque,
     text_events,
 )
 
@@ -125,6 +131,7 @@ class _Answer:
     finish_reason: str | None = None  # the latest; held back until the end
     finish_message: str = ""
     usage: Usage = attrs.Factory(Usage)
+    sources: Sources = attrs.Factory(Sources)
 
     def read(self, text: str | bytes) -> list[WireEvent]:
         """The events of one JSON value; a Failure is the last of them."""
@@ -174,7 +181,10 @@ class _Answer:
         for part in as_list(content.get("parts"), "parts"):
             for event in self._part(as_object(part or {}, "a part")):
                 self.anything_said = True
+                if isinstance(event, TextDelta):
+                    self.sources.said(event.text)
                 yield event
+        yield from self.sources.of(candidate)
         if reason := as_word(candidate.get("finishReason"), "finishReason"):
             self.finish_reason = reason
             self.finish_message = as_text(candidate.get("finishMessage"), "finishMessage")
@@ -182,15 +192,19 @@ class _Answer:
                 yield self._close_call(self.open_call)
 
     def _part(self, part: Mapping[str, Any]) -> Iterator[WireEvent]:
-        """Parts of kinds we have no event for (images, code the provider ran) are passed over."""
+        """Code the provider ran, and kinds to come, stay as they are."""
         signature = as_text(part.get("thoughtSignature"), "thoughtSignature") or None
         if part.get("functionCall") is not None:  # {} is one: it ends the call that is open
             yield from self._function_call(as_object(part["functionCall"] or {}, "functionCall"), signature)
         elif "text" in part:
-            kind = ReasoningDelta if part.get("thought") else TextDelta
-            yield from text_events(kind, part["text"], "text")
+            piece = ReasoningDelta if part.get("thought") else TextDelta
+            yield from text_events(piece, part["text"], "text")
             if signature:
                 yield ReasoningSeal(signature)
+        elif (kind := next((name for name in part if isinstance(part[name], dict)), None)) is not None:
+            yield WholePart(_image(part, signature) or opaque(kind, part))
+        elif signature:
+            yield ReasoningSeal(signature)
 
     def _function_call(self, call: Mapping[str, Any], signature: str | None) -> Iterator[ToolCallDelta]:
         name = as_text(call.get("name"), "a function's name")
@@ -213,6 +227,24 @@ class _Answer:
     def _close_call(self, call: PartialCall) -> ToolCallDelta:
         self.open_call = None
         return ToolCallDelta(self.calls - 1, call.arguments(), call.id, call.name, call.signature)
+
+
+def _image(part: Mapping[str, Any], signature: str | None) -> Image | None:
+    """The image a part holds. One that is still a thought is not part of the answer."""
+    data = part.get("inlineData")
+    if not isinstance(data, dict) or part.get("thought"):
+        return None
+    media_type = as_text(data.get("mimeType"), "mimeType")
+    if not media_type.startswith("image/"):
+        return None
+    try:
+        return Image(
+            data=base64.b64decode(as_text(data.get("data"), "data")),
+            media_type=media_type,
+            signature=signature,
+        )
+    except ValueError:
+        raise Malformed("an image that is not base64") from None
 
 
 def _blocked(feedback: Mapping[str, Any]) -> Failure:

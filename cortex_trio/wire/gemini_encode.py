@@ -112,7 +112,7 @@ class _Contents:
                 if text:
                     yield {"text": text}
             case Image():
-                yield _image(part)
+                yield self._image(part)
             case Document():
                 yield {"text": titled(part)}
             case Reasoning():
@@ -123,8 +123,19 @@ class _Contents:
             case ToolResult():
                 yield from self._result(part)
             case Opaque():
-                if (own := replayed(part, self._provider)) is not None:
-                    yield own
+                yield from self._opaque(part)
+
+    def _image(self, image: Image) -> Json:
+        signed = image.signature and may_replay(image, self._provider, self._model)
+        return {**_image(image), "thoughtSignature": image.signature} if signed else _image(image)
+
+    def _opaque(self, part: Opaque) -> Iterator[Json]:
+        """As it came, but that what one model signed is nothing to another."""
+        block = replayed(part, self._provider)
+        if block is not None:
+            if part.origin not in (None, f"{self._provider}/{self._model}"):
+                block.pop("thoughtSignature", None)
+            yield block
 
     def _call(self, call: ToolCall) -> Json:
         call_id = self._ids.of_call(call)

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from ..failures import InvalidRequest
-from ..messages import Document, Message, Opaque, Reasoning, ToolCall, ToolResult
+from ..messages import Document, Image, Message, Opaque, Reasoning, Text, ToolCall, ToolResult
 
 
 def with_documents(messages: Sequence[Message], documents: Sequence[Document] | None) -> tuple[Message, ...]:
@@ -35,12 +35,36 @@ def asked_by_user(messages: Sequence[Message]) -> Sequence[Message]:
     return (*messages[:-1], Message("user", messages[-1].content))
 
 
+def shown_by_user(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages; an image the model made is shown by the user, for wires on which nobody else may.
+
+    It comes after the results of the calls that were made with it: between those nobody may speak.
+    """
+    shown: list[Message] = []
+    held: list[Image] = []
+    for message in messages:
+        if held and not any(isinstance(part, ToolResult) for part in message.parts):
+            shown.append(_shown(held))
+            held = []
+        if message.role == "assistant" and any(isinstance(part, Image) for part in message.parts):
+            held += [part for part in message.parts if isinstance(part, Image)]
+            message = attrs.evolve(
+                message, content=tuple(part for part in message.parts if not isinstance(part, Image))
+            )
+        shown.append(message)
+    return [*shown, _shown(held)] if held else shown
+
+
+def _shown(images: Sequence[Image]) -> Message:
+    return Message("user", (Text("Of your answer:"), *images))
+
+
 def titled(document: Document) -> str:
     """A document as plain text, for wires that have no documents."""
     return f"{document.title}\n\n{document.text}" if document.title else document.text
 
 
-def may_replay(part: Reasoning | ToolCall, provider: str, model: str) -> bool:
+def may_replay(part: Reasoning | ToolCall | Image, provider: str, model: str) -> bool:
     """Whether what a model signed goes to that very model, or the caller vouches for it."""
     return part.origin in (None, f"{provider}/{model}")
 

@@ -6,9 +6,11 @@ Knows no dialect. What is wrong is said by place and type; the text of an answer
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..events import ReasoningDelta, TextDelta, WireEvent
+from ..messages import Opaque
 from .codec import compact
 
 WORD_LIMIT = 200
@@ -121,6 +123,14 @@ def arguments_text(value: object) -> str:
         return compact(value or {})
     except RecursionError:
         raise Malformed("tool arguments nested too deeply") from None
+
+
+def opaque(kind: str, block: Mapping[str, Any]) -> Opaque:
+    """A block to be kept as it came. Its origin is stamped on it by who knows it, where the answer is folded."""
+    try:
+        return Opaque(kind[:WORD_LIMIT], compact(block))
+    except RecursionError:
+        raise Malformed(f"a block of type {kind[:WORD_LIMIT]!r} nested too deeply") from None
 
 
 def _kind(value: object) -> str:

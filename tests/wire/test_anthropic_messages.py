@@ -22,18 +22,20 @@ from cortex_trio.events import (
     ToolCallDelta,
     Usage,
     UsageUpdate,
+    WholePart,
     WireEvent,
 )
 from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.messages import (
     ChatRequest,
+    Opaque,
     Reasoning,
     Text,
     ToolCall,
     user,
 )
 from cortex_trio.wire.anthropic_messages import AnthropicMessages
-from cortex_trio.wire.codec import EVENT_LIMIT
+from cortex_trio.wire.codec import EVENT_LIMIT, compact
 
 DIALECT = AnthropicMessages()
 HAIKU = "claude-haiku-4-5-20251001"
@@ -102,6 +104,7 @@ class Heard:
     signatures: tuple[tuple[str, int], ...] = ()
     encrypted: tuple[str, ...] = ()
     citations: int = 0
+    opaque: tuple[str, ...] = ()
 
 
 def tokens(input: int, output: int, cached: int | None = 0, reasoning: int | None = None) -> Usage:
@@ -188,13 +191,14 @@ HEARD = {
             ToolCall("toolu_REDACTED_1", "echo", '{"message": "Grüße aus 東京, from the \\"naïve café\\"!"}'),
         ),
     ),
-    # The server's own search (a query and its results) is skipped; input grew from 2037 while it ran.
+    # Input grew from 2037 while the server's own search ran.
     "recordings/anthropic/stream_server_tool_web_search.sse": Heard(
         STOP,
         tokens(15665, 795),
         pieces=56,
         text=("Based on my search results, here are the key", "international retail expansion.", 2402),
         citations=14,
+        opaque=("server_tool_use", "web_search_tool_result"),
     ),
     "constructed/anthropic/stream_unknown_event_and_delta.sse": Heard(
         Finished(FinishReason.OTHER, "future_reason"),
@@ -247,6 +251,8 @@ def test_a_recorded_stream_says_what_a_reader_finds_in_it(shared_dir: Path, name
     )
     assert tuple(seal.encrypted for seal in seals if seal.encrypted) == expected.encrypted
     assert sum(isinstance(event, CitationDelta) for event in events) == expected.citations
+    whole = [event.part for event in events if isinstance(event, WholePart)]
+    assert tuple(part.type for part in whole if isinstance(part, Opaque)) == expected.opaque
 
 
 @pytest.mark.parametrize("name", HEARD)
@@ -511,11 +517,9 @@ def test_what_nobody_has_heard_of_is_skipped() -> None:
         b"event: ping\ndata:\n\n"
         b'data: {"type":"from_the_future"}\n\n'
         + sse(
-            start(0, type="server_tool_use", id="s", name="web_search", input={}),
-            delta(0, type="input_json_delta", partial_json='{"query":"x"}'),
+            start(0),
+            delta(0, type="text_delta", text="what is it"),
             close(0),
-            start(1, type="web_search_tool_result", content=[{"type": "web_search_result"}]),
-            close(1),
             start(2, type="hologram"),
             delta(2, type="text_delta", text="not for us"),
             close(2),
@@ -529,6 +533,83 @@ def test_what_nobody_has_heard_of_is_skipped() -> None:
         )
     )
     assert decode([body]) == [TextDelta("hi"), STOP]
+
+
+def test_blocks_only_the_provider_understands_are_kept_whole_in_their_place() -> None:
+    search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "Köln"}}
+    found = {"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"url": "u"}]}
+    listed = {"type": "mcp_tool_use", "id": "m", "name": "list", "input": {}}
+    hologram = {"type": "hologram", "depth": 3}
+    body = sse(
+        start(0, **{**search, "input": {}}),
+        *(delta(0, type="input_json_delta", partial_json=piece) for piece in ("", '{"query":', '"Köln"}')),
+        close(0),
+        start(1, **found),
+        close(1),
+        start(2, type="text", text=""),
+        delta(2, type="text_delta", text="hi"),
+        close(2),
+        start(3, **listed),
+        close(3),
+        start(4, **hologram),
+        close(4),
+        start(5, type="compaction", content=None),
+        delta(5, type="compaction_delta", content="so far", encrypted_content="E"),
+        close(5),
+        end("pause_turn"),
+        MESSAGE_STOP,
+    )
+    compaction = {"type": "compaction", "content": "so far", "encrypted_content": "E"}
+    assert decode([body]) == [
+        WholePart(Opaque("server_tool_use", compact(search))),
+        WholePart(Opaque("web_search_tool_result", compact(found))),
+        TextDelta("hi"),
+        WholePart(Opaque("mcp_tool_use", compact(listed))),
+        WholePart(Opaque("hologram", compact(hologram))),
+        WholePart(Opaque("compaction", compact(compaction))),
+        Finished(FinishReason.PAUSE, "pause_turn"),
+    ]
+
+
+def test_the_call_of_a_servers_tool_whose_input_was_cut_is_passed_over() -> None:
+    body = sse(
+        start(0, type="server_tool_use", id="s", name="web_search", input={}),
+        delta(0, type="input_json_delta", partial_json='{"query":"Kö'),
+        close(0),
+        end("max_tokens"),
+        MESSAGE_STOP,
+    )
+    assert decode([body]) == [Finished(FinishReason.LENGTH, "max_tokens")]
+
+
+def test_the_input_of_a_servers_tool_does_not_grow_for_ever() -> None:
+    decoder = DIALECT.decoder()
+    events = decoder.feed(sse(start(0, type="server_tool_use", id="s", name="f", input={})))
+    piece = sse(delta(0, type="input_json_delta", partial_json="x" * (EVENT_LIMIT // 4)))
+    for _ in range(5):
+        events += decoder.feed(piece)
+    assert decoder.done
+    [failure] = events
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureKind.PROTOCOL
+
+
+def test_recorded_blocks_of_a_servers_tool_go_back_as_they_came(shared_dir: Path) -> None:
+    body = (shared_dir / "wire/recordings/anthropic/stream_server_tool_web_search.sse").read_bytes()
+    payloads = [json.loads(line[5:]) for line in body.splitlines() if line.startswith(b"data:")]
+    search, found = [p["content_block"] for p in payloads if p["type"] == "content_block_start"][:2]
+    query = "".join(p["delta"]["partial_json"] for p in payloads if "partial_json" in p.get("delta", {}))
+    built = ReplyBuilder("anthropic/claude")
+    built.add_all(decode([body]))
+    kinds = [part.type if isinstance(part, Opaque) else type(part) for part in built.message().parts]
+    assert kinds == ["server_tool_use", "web_search_tool_result", Text]
+    request = ChatRequest(messages=(user("What is new?"), built.message(), user("And else?")))
+    sent = json.loads(DIALECT.encode(request, "anthropic", "claude").body or b"")
+    assert sent["messages"][1]["content"] == [
+        {**search, "input": json.loads(query)},
+        found,
+        {"type": "text", "text": built.text},
+    ]
 
 
 def test_event_names_may_be_missing() -> None:
@@ -637,6 +718,9 @@ def test_no_bytes_are_a_surprise(body: bytes) -> None:
 # ------------------------------------------------------------------ whole messages
 
 
+SEARCHES = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}}
+
+
 def test_a_whole_message_folds_into_what_its_stream_folds_into() -> None:
     whole = {
         "type": "message",
@@ -648,7 +732,7 @@ def test_a_whole_message_folds_into_what_its_stream_folds_into() -> None:
                 "text": "see",
                 "citations": [{"type": "page_location", "cited_text": "p", "document_index": 2}],
             },
-            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}},
+            SEARCHES,
             {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}},
             {"type": "tool_use", "id": "b", "name": "g", "input": {}},
         ],
@@ -662,6 +746,7 @@ def test_a_whole_message_folds_into_what_its_stream_folds_into() -> None:
         Reasoning("hm", signature="sig"),
         Reasoning("", encrypted="opaque"),
         Text("see"),
+        Opaque("server_tool_use", compact(SEARCHES)),
         ToolCall("a", "f", '{"x":1}'),
         ToolCall("b", "g", "{}"),
     )

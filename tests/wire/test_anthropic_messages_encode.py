@@ -13,6 +13,7 @@ from cortex_trio.messages import (
     Document,
     Image,
     Message,
+    Opaque,
     Reasoning,
     Text,
     Tool,
@@ -316,6 +317,76 @@ def test_thinking_nobody_signed_is_left_out_and_the_callers_own_is_sent() -> Non
     assert turns(user("a"), own)[-1]["content"] == [
         {"type": "thinking", "thinking": "vouched", "signature": "s"},
         text("x"),
+    ]
+
+
+# ------------------------------------------------------------------ blocks of the server's own
+
+
+def opaque(kind: str, origin: str | None = "anthropic/claude-y", **fields: Any) -> Opaque:
+    return Opaque(kind, json.dumps({"type": kind, **fields}), origin)
+
+
+CALLS = opaque("server_tool_use", id="s1", name="web_search", input={"query": "Oslo"})
+FOUND = opaque("web_search_tool_result", tool_use_id="s1", content=[])
+CALLS_MORE = opaque("server_tool_use", id="s2", name="web_search", input={"query": "Bergen"})
+
+
+def kinds(turn: dict[str, Any]) -> list[str]:
+    return [block["type"] for block in turn["content"]]
+
+
+def test_a_pause_goes_on_where_it_stopped() -> None:
+    *_, last = turns(user("Look it up"), assistant(CALLS, FOUND, CALLS_MORE))
+    assert last == {"role": "assistant", "content": [part.parsed() for part in (CALLS, FOUND, CALLS_MORE)]}
+
+
+def test_what_came_after_a_pause_joins_the_turn_it_belongs_to() -> None:
+    found_more = opaque("web_search_tool_result", tool_use_id="s2", content=[])
+    conversation = turns(user("Look"), assistant(CALLS), assistant(FOUND, "Rain."), user("And there?"))
+    assert [kinds(turn) for turn in conversation] == [
+        ["text"],
+        ["server_tool_use", "web_search_tool_result", "text"],
+        ["text"],
+    ]
+    assert kinds(turns(user("Look"), assistant(CALLS_MORE, "hm", found_more))[1]) == [
+        "server_tool_use",
+        "text",
+        "web_search_tool_result",
+    ]
+
+
+def test_a_call_without_its_result_is_left_out_once_the_conversation_went_on() -> None:
+    conversation = turns(user("Look"), assistant(CALLS, FOUND, "Rain.", CALLS_MORE), user("And?"))
+    assert kinds(conversation[1]) == ["server_tool_use", "web_search_tool_result", "text"]
+    conversation = turns(user("Look"), assistant(CALLS), user("And?"))
+    assert [turn["role"] for turn in conversation] == ["user", "user"]
+
+
+def test_a_result_without_its_call_is_left_out() -> None:
+    assert kinds(turns(user("Look"), assistant(FOUND, "Rain."), user("And?"))[1]) == ["text"]
+    assert kinds(turns(user("Look"), assistant(FOUND, "Rain."))[1]) == ["text"]
+
+
+def test_blocks_of_another_provider_are_left_out() -> None:
+    foreign = Opaque("executableCode", '{"executableCode":{}}', "gemini/flash")
+    assert kinds(turns(user("Look"), assistant(foreign, "Rain."), user("And?"))[1]) == ["text"]
+
+
+def test_a_block_the_caller_vouches_for_has_a_type_on_this_wire() -> None:
+    block = turns(user("Look"), assistant(Opaque("hologram", '{"depth":3}'), "So"), user("And?"))[1][
+        "content"
+    ][0]
+    assert block == {"type": "hologram", "depth": 3}
+
+
+def test_an_image_the_model_made_is_shown_by_the_user() -> None:
+    picture = Image(url="https://example.org/a.png")
+    conversation = turns(user("Draw"), assistant("Here:", picture), user("Bigger"))
+    assert [(turn["role"], kinds(turn)) for turn in conversation] == [
+        ("user", ["text"]),
+        ("assistant", ["text"]),
+        ("user", ["text", "image", "text"]),
     ]
 
 

@@ -12,6 +12,7 @@ from cortex_trio.messages import (
     Document,
     Image,
     Message,
+    Opaque,
     Reasoning,
     Text,
     Tool,
@@ -308,9 +309,24 @@ def test_reasoning_goes_back_to_a_server_that_wants_it_if_it_came_from_there(
     )
 
 
-@pytest.mark.parametrize(
-    "message", [Message("system", (PNG,)), Message("assistant", (PNG,)), Message("tool", (Text("x"),))]
-)
+def test_an_image_the_model_made_is_shown_by_the_user_after_the_results_of_its_calls() -> None:
+    made = assistant(PNG, "Here.", ToolCall("a", "f", "{}"))
+    messages = encoded(user("Draw"), made, Message("tool", (ToolResult("a", "ok"),)), user("Bigger"))
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "user", "user"]
+    assert messages[1]["content"] == "Here."
+    assert [part["type"] for part in messages[3]["content"]] == ["text", "image_url"]
+
+
+def test_blocks_of_another_providers_own_are_left_out() -> None:
+    search = Opaque("server_tool_use", '{"type":"server_tool_use"}', "anthropic/claude")
+    assert encoded(user("Hi"), assistant(search, "Hello"), assistant(search), user("Go on")) == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "Go on"},
+    ]
+
+
+@pytest.mark.parametrize("message", [Message("system", (PNG,)), Message("tool", (Text("x"),))])
 def test_what_has_no_place_in_a_message_is_refused(message: Message) -> None:
     with pytest.raises(Unsupported, match="openai has no way to say"):
         encoded(message)

@@ -606,7 +606,6 @@ def test_images_go_by_url_or_as_data_urls() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        assistant(Image(url="https://example.com/a.jpg")),
         Message("system", (Image(url="https://example.com/a.jpg"),)),
         Message("tool", "no result"),
     ],
@@ -614,6 +613,22 @@ def test_images_go_by_url_or_as_data_urls() -> None:
 def test_parts_a_role_cannot_hold_are_refused(message: Message) -> None:
     with pytest.raises(Unsupported, match=message.role):
         encoded(user("Hi"), message, user("And?"))
+
+
+def test_an_image_the_model_made_is_shown_by_the_user() -> None:
+    url = "https://example.com/a.jpg"
+    assert encoded(user("Draw"), assistant("Here:", Image(url=url)), user("Bigger"))["messages"] == [
+        {"role": "user", "content": "Draw"},
+        {"role": "assistant", "content": "Here:"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Of your answer:"},
+                {"type": "image_url", "image_url": {"url": url}},
+            ],
+        },
+        {"role": "user", "content": "Bigger"},
+    ]
 
 
 def test_results_follow_their_calls_and_their_images_follow_the_last_of_them() -> None:

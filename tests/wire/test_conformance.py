@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from cortex_trio.events import Finished, FinishReason, TextDelta, WireEvent
 from cortex_trio.failures import Failure
+from cortex_trio.messages import ChatRequest
 from cortex_trio.providers import PROVIDERS
+from cortex_trio.wire.anthropic_messages import AnthropicMessages
 from cortex_trio.wire.chat_completions import ChatCompletions
-from cortex_trio.wire.codec import Dialect, malformed
-from cortex_trio.wire.conformance import check_dialect, check_grammar, check_linear_time, decode
+from cortex_trio.wire.codec import Dialect, HttpRequest, malformed
+from cortex_trio.wire.conformance import check_dialect, check_grammar, check_linear_time, check_replay, decode
 
 
 def dump(value: Any) -> bytes:
@@ -116,6 +118,28 @@ CHAT_COMPLETIONS = Answers(
 # ------------------------------------------------------------------ anthropic
 
 ANTHROPIC_CALL = {"type": "tool_use", "id": "toolu_1", "name": "weather"}
+ANTHROPIC_SEARCH = {
+    "type": "server_tool_use",
+    "id": "srvtoolu_1",
+    "name": "web_search",
+    "input": {"query": "Köln"},
+}
+ANTHROPIC_FOUND = {
+    "type": "web_search_tool_result",
+    "tool_use_id": "srvtoolu_1",
+    "content": [{"type": "web_search_result", "url": "https://example.org/", "encrypted_content": "E="}],
+}
+
+
+def in_pieces(index: int, block: dict[str, Any], *input: str) -> list[dict[str, Any]]:
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in input]
+    return [
+        {"type": "content_block_start", "index": index, "content_block": block},
+        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": index},
+    ]
+
+
 ANTHROPIC = Answers(
     streamed=[
         named_sse(
@@ -140,21 +164,12 @@ ANTHROPIC = Answers(
                 "delta": {"type": "signature_delta", "signature": "S="},
             },
             {"type": "content_block_stop", "index": 0},
-            {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
-            {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Köln 🌤"}},
-            {"type": "content_block_stop", "index": 1},
-            {"type": "content_block_start", "index": 2, "content_block": {**ANTHROPIC_CALL, "input": {}}},
-            {
-                "type": "content_block_delta",
-                "index": 2,
-                "delta": {"type": "input_json_delta", "partial_json": '{"city":'},
-            },
-            {
-                "type": "content_block_delta",
-                "index": 2,
-                "delta": {"type": "input_json_delta", "partial_json": '"Köln"}'},
-            },
-            {"type": "content_block_stop", "index": 2},
+            *in_pieces(1, {**ANTHROPIC_SEARCH, "input": {}}, '{"query":', '"Köln"}'),
+            *in_pieces(2, ANTHROPIC_FOUND),
+            {"type": "content_block_start", "index": 3, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 3, "delta": {"type": "text_delta", "text": "Köln 🌤"}},
+            {"type": "content_block_stop", "index": 3},
+            *in_pieces(4, {**ANTHROPIC_CALL, "input": {}}, '{"city":', '"Köln"}'),
             {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 7}},
             {"type": "message_stop"},
         ),
@@ -170,6 +185,8 @@ ANTHROPIC = Answers(
                 "role": "assistant",
                 "content": [
                     {"type": "thinking", "thinking": "Hm.", "signature": "S="},
+                    ANTHROPIC_SEARCH,
+                    ANTHROPIC_FOUND,
                     {"type": "text", "text": "Köln 🌤"},
                     {**ANTHROPIC_CALL, "input": {"city": "Köln"}},
                 ],
@@ -190,7 +207,10 @@ def candidate(*parts: dict[str, Any], finish: str | None = None, **beside: Any) 
 
 GEMINI_PARTS: list[dict[str, Any]] = [
     {"text": "Hm.", "thought": True},
+    {"executableCode": {"language": "PYTHON", "code": "print(1)"}, "thoughtSignature": "S="},
+    {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1\n"}},
     {"text": "Köln 🌤"},
+    {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}},
     {"functionCall": {"id": "f1", "name": "weather", "args": {"city": "Köln"}}, "thoughtSignature": "S="},
 ]
 GEMINI_USAGE = {
@@ -208,7 +228,10 @@ GEMINI = Answers(
         sse(*GEMINI_STREAM).replace(b"\n", b"\r\n"),
         dump(GEMINI_STREAM),
         sse({"promptFeedback": {"blockReason": "SAFETY"}}),
-        sse(GEMINI_STREAM[1], {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}),
+        sse(
+            candidate({"text": "Köln"}),
+            {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}},
+        ),
     ],
     whole=[dump(candidate(*GEMINI_PARTS, finish="STOP", usageMetadata=GEMINI_USAGE))] * 2,
 )
@@ -456,6 +479,22 @@ def test_the_check_says_which_promise_is_broken(fault: str, promise: str) -> Non
 class Forgetful(ChatCompletions):
     def decode_reply(self, body: bytes) -> list[WireEvent]:
         return [event for event in super().decode_reply(body) if not isinstance(event, TextDelta)]
+
+
+@attrs.frozen
+class Misdirected(AnthropicMessages):
+    """Takes everybody for one provider: its own blocks go to others as well, or nowhere."""
+
+    believes: str = ""
+
+    def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
+        return super().encode(request, self.believes, model)
+
+
+@pytest.mark.parametrize("believes", ["somebody", "nobody"])
+def test_the_check_follows_blocks_only_their_provider_understands(believes: str) -> None:
+    with pytest.raises(AssertionError, match="is sent"):
+        check_replay(Misdirected(believes=believes), ANTHROPIC.streamed[0])
 
 
 def test_the_check_compares_streamed_and_whole_answers() -> None:

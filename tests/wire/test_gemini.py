@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_trio.events import (
+    CitationDelta,
     Finished,
     FinishReason,
     ReasoningDelta,
@@ -21,6 +22,7 @@ from cortex_trio.events import (
     ToolCallDelta,
     Usage,
     UsageUpdate,
+    WholePart,
     WireEvent,
 )
 from cortex_trio.failures import Failure, FailureKind, InvalidRequest
@@ -29,6 +31,7 @@ from cortex_trio.messages import (
     Document,
     Image,
     Message,
+    Opaque,
     Reasoning,
     Text,
     Tool,
@@ -38,10 +41,11 @@ from cortex_trio.messages import (
     system,
     user,
 )
-from cortex_trio.wire.codec import EVENT_LIMIT, Unsupported
+from cortex_trio.wire.codec import EVENT_LIMIT, Unsupported, compact
 from cortex_trio.wire.gemini import Gemini
 
 DIALECT = Gemini()
+MODEL = "gemini-3.8-flash"
 FLASH = "gemini-2.5-flash"
 STOP = Finished(FinishReason.STOP, "STOP")
 TOOL_CALLS = Finished(FinishReason.TOOL_CALLS, "STOP")
@@ -470,9 +474,119 @@ def test_signatures_seal_thoughts_and_texts_and_ride_on_calls() -> None:
     ]
 
 
-def test_parts_of_unknown_kinds_are_survived() -> None:
-    body = sse(said({"executableCode": {"code": "1"}}, {"inlineData": {}}, {}, {"text": "a"}, finish="STOP"))
-    assert decode([body]) == [TextDelta("a"), STOP]
+def test_code_the_provider_ran_and_parts_of_unknown_kinds_stay_as_they_are() -> None:
+    parts: list[dict[str, Any]] = [
+        {"executableCode": {"language": "PYTHON", "code": "print(6 * 7)"}, "thoughtSignature": "S1="},
+        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "42\n"}},
+        {"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}},
+        {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}, "thought": True},
+        {"hologram": {"depth": 3}},
+    ]
+    nothing: list[dict[str, Any]] = [{}, {"hologram": None}, {"text": None}]
+    kinds = ("executableCode", "codeExecutionResult", "inlineData", "inlineData", "hologram")
+    assert decode([sse(said(*parts, *nothing, {"text": "a"}, finish="STOP"))]) == [
+        *(WholePart(Opaque(kind, compact(part))) for kind, part in zip(kinds, parts, strict=True)),
+        TextDelta("a"),
+        STOP,
+    ]
+
+
+def test_what_the_provider_ran_goes_back_as_it_came_and_its_signature_only_to_its_model() -> None:
+    signed = {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "S1="}
+    result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}
+    history = folded(said(signed, result, {"text": "One."}, finish="STOP"))
+    assert sent_back(history, MODEL) == [signed, result, {"text": "One."}]
+    unsigned = {"executableCode": {"language": "PYTHON", "code": "1"}}
+    assert sent_back(history, "gemini-another") == [unsigned, result, {"text": "One."}]
+    assert sent_back(history, MODEL, provider="vertex") == [{"text": "One."}]
+
+
+def folded(*responses: dict[str, Any]) -> Message:
+    builder = ReplyBuilder(f"gemini/{MODEL}")
+    builder.add_all(decode([sse(*responses)]))
+    return builder.message()
+
+
+def sent_back(message: Message, model: str, provider: str = "gemini") -> object:
+    http = DIALECT.encode(ChatRequest(messages=(user("Hi"), message, user("Go on"))), provider, model)
+    return json.loads(http.body or b"")["contents"][1]["parts"]
+
+
+def test_an_image_is_a_part_of_the_answer_and_goes_back_with_its_signature_to_its_model_alone() -> None:
+    wired = {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}, "thoughtSignature": "S1="}
+    message = folded(said({"text": "Here:"}), said(wired, finish="STOP"))
+    image = Image(data=b"\x89PNG", media_type="image/png", signature="S1=", origin=f"gemini/{MODEL}")
+    assert message.parts == (Text("Here:"), image)
+    assert sent_back(message, MODEL) == [{"text": "Here:"}, wired]
+    assert sent_back(message, "gemini-another") == [{"text": "Here:"}, {"inlineData": wired["inlineData"]}]
+
+
+def test_an_image_that_is_no_image_is_malformed() -> None:
+    last = decode([sse(said({"inlineData": {"mimeType": "image/png", "data": "a"}}))])[-1]
+    assert isinstance(last, Failure)
+    assert (last.kind, last.message) == (FailureKind.PROTOCOL, "an image that is not base64")
+
+
+def test_a_signature_that_comes_alone_is_kept() -> None:
+    assert decode([sse(said({"thoughtSignature": "S1="}, {"text": "a"}, finish="STOP"))]) == [
+        ReasoningSeal("S1="),
+        TextDelta("a"),
+        STOP,
+    ]
+
+
+def ends_with(**metadata: Any) -> list[CitationDelta]:
+    """The citations of "Köln 🌤 it is.", said in two pieces, when `metadata` stands beside the last."""
+    last = said({"text": "🌤 it is."}, finish="STOP")
+    last["candidates"][0] |= metadata
+    events = decode([sse(said({"text": "Köln "}), last)])
+    assert events[-1] == STOP
+    return [event for event in events if isinstance(event, CitationDelta)]
+
+
+def test_grounding_tells_the_pages_each_stretch_of_the_text_rests_on() -> None:
+    pages = [{"web": {"uri": f"https://example.org/{n}", "title": "t"}} for n in range(3)]
+    grounding = {
+        "groundingChunks": [*pages, {"retrievedContext": {"title": "my file"}}],
+        "groundingSupports": [
+            {"segment": {"endIndex": 5, "text": "Köln"}, "groundingChunkIndices": [0, 2, 99]},
+            {"segment": {"startIndex": 6, "endIndex": 10, "text": "🌤"}, "groundingChunkIndices": [3]},
+            {"segment": {"startIndex": 6, "endIndex": 10, "text": "elsewhere"}, "groundingChunkIndices": [1]},
+        ],
+    }
+    assert ends_with(groundingMetadata=grounding) == [
+        CitationDelta(0, 4, "Köln", ("https://example.org/0", "https://example.org/2")),
+        CitationDelta(5, 6, "🌤", ("my file",)),
+        CitationDelta(None, None, "elsewhere", ("https://example.org/1",)),
+    ]
+
+
+def test_pages_that_were_found_or_shown_are_told_without_a_place() -> None:
+    found = [{"web": {"uri": "https://example.org/1"}}, {"web": {"uri": "https://example.org/2"}}]
+    assert ends_with(groundingMetadata={"groundingChunks": found}) == [
+        CitationDelta(None, None, "", ("https://example.org/1", "https://example.org/2"))
+    ]
+    shown = [{"retrievedUrl": "https://example.org/1", "urlRetrievalStatus": "OK"}]
+    assert ends_with(urlContextMetadata={"urlMetadata": shown}) == [
+        CitationDelta(None, None, "", ("https://example.org/1",))
+    ]
+
+
+@pytest.mark.parametrize("name", ["citationSources", "citations"])
+def test_what_was_recited_is_told_with_its_source_and_place_in_characters(name: str) -> None:
+    sources = [{"startIndex": 0, "endIndex": 5, "uri": "https://example.org/1", "license": "mit"}]
+    assert ends_with(citationMetadata={name: sources}) == [
+        CitationDelta(0, 4, "Köln", ("https://example.org/1",))
+    ]
+
+
+def test_a_source_that_is_repeated_with_every_response_is_told_once() -> None:
+    cited = said({"text": "a"})
+    cited["candidates"][0]["citationMetadata"] = {"citationSources": [{"endIndex": 1, "uri": "u"}]}
+    events = decode([sse(cited, {**cited, "x": 1}, said(finish="STOP"))])
+    assert [event for event in events if isinstance(event, CitationDelta)] == [
+        CitationDelta(0, 1, "a", ("u",))
+    ]
 
 
 def test_a_call_cut_by_max_tokens_says_length_not_tool_calls() -> None:

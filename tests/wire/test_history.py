@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from cortex_trio.failures import InvalidRequest
 from cortex_trio.messages import (
     Document,
+    Image,
     Message,
+    Opaque,
     Reasoning,
     Text,
     ToolCall,
@@ -23,6 +25,8 @@ from cortex_trio.wire.history import (
     arguments_object,
     asked_by_user,
     may_replay,
+    replayed,
+    shown_by_user,
     titled,
     with_documents,
 )
@@ -111,3 +115,53 @@ def test_what_the_system_says_last_is_asked_by_the_user() -> None:
     assert asked_by_user(ends) == (user("Hi"), user("Be brief."))
     assert asked_by_user((system("Be brief."), user("Hi"))) == (system("Be brief."), user("Hi"))
     assert asked_by_user(()) == ()
+
+
+BLOCK = '{"type":"search","id":"s"}'
+
+
+@pytest.mark.parametrize(
+    ("origin", "provider", "goes"),
+    [
+        ("anthropic/claude", "anthropic", True),
+        ("anthropic/another/model", "anthropic", True),
+        (None, "anthropic", True),
+        ("anthropic/claude", "anthropic2", False),
+        ("openrouter/anthropic/claude", "anthropic", False),
+    ],
+)
+def test_a_block_goes_back_to_its_own_provider_whichever_model_is_asked(
+    origin: str | None, provider: str, goes: bool
+) -> None:
+    found = replayed(Opaque("search", BLOCK, origin), provider)
+    assert found == ({"type": "search", "id": "s"} if goes else None)
+
+
+@pytest.mark.parametrize("data", ["[]", "{", "", "null"])
+def test_a_block_that_is_no_object_is_refused_by_its_type(data: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"data of Opaque\('search'\) is no JSON object"):
+        replayed(Opaque("search", data), "anthropic")
+    assert replayed(Opaque("search", data, "gemini/x"), "anthropic") is None
+
+
+PICTURE = Image(url="https://example.org/a.png")
+
+
+def test_images_the_model_made_are_shown_by_the_user_when_nobody_waits_for_a_result() -> None:
+    result = Message("tool", (ToolResult("a", "ok"),))
+    made = assistant("Here", PICTURE, call("a"))
+    shown = user(Text("Of your answer:"), PICTURE)
+    rest = Message("assistant", (Text("Here"), call("a")))
+    assert shown_by_user([user("Draw"), made, result, user("More")]) == [
+        user("Draw"),
+        rest,
+        result,
+        shown,
+        user("More"),
+    ]
+    assert shown_by_user([made, result]) == [rest, result, shown]
+
+
+def test_messages_without_images_of_the_models_stay_as_they_are() -> None:
+    messages = [user("Look", PICTURE), assistant("I see"), user("And?")]
+    assert shown_by_user(messages) == messages
