@@ -10,13 +10,26 @@ from .groq import GROQ
 from .ollama import OLLAMA
 from .openai import OPENAI
 from .openai_compatible import OPENAI_COMPATIBLE
+from .openai_responses import OPENAI_RESPONSES
 from .provider import Auth, Provider
 from .xai import XAI
+from .xai_responses import XAI_RESPONSES
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
         provider.name: provider
-        for provider in (OPENAI, ANTHROPIC, GROQ, GEMINI, XAI, COHERE, OLLAMA, OPENAI_COMPATIBLE)
+        for provider in (
+            OPENAI,
+            OPENAI_RESPONSES,
+            ANTHROPIC,
+            GROQ,
+            GEMINI,
+            XAI,
+            XAI_RESPONSES,
+            COHERE,
+            OLLAMA,
+            OPENAI_COMPATIBLE,
+        )
     }
 )
 

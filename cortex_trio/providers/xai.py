@@ -4,10 +4,12 @@ from ..wire.chat_completions import ChatCompletions
 from ..wire.codec import HttpRequest
 from .provider import Provider
 
+EFFORTS = ("none", "low", "medium", "high")
+
 XAI = Provider(
     name="xai",
     base_url="https://api.x.ai/v1",
-    dialect=ChatCompletions(usage_excludes_reasoning=True, efforts=("none", "low", "medium", "high")),
+    dialect=ChatCompletions(usage_excludes_reasoning=True, efforts=EFFORTS),
     priority=25,
     health=HttpRequest("GET", "/api-key"),
     models=HttpRequest("GET", "/models"),

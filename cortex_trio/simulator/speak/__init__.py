@@ -4,21 +4,25 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .anthropic import Anthropic
-from .chat_completions import ChatCompletions, OpenAI
+from .chat_completions import ChatCompletions
 from .cohere import Cohere
 from .gemini import Gemini
 from .groq import Groq
 from .ollama import Ollama
+from .responses import OpenAIWithResponses, XAIWithResponses
 from .speaker import Speaker
-from .xai import XAI
+
+_OPENAI, _XAI = OpenAIWithResponses(), XAIWithResponses()  # one server each, whichever API is asked
 
 SPEAKERS: Mapping[str, Speaker] = MappingProxyType(
     {
-        "openai": OpenAI(),
+        "openai": _OPENAI,
+        "openai_responses": _OPENAI,
         "anthropic": Anthropic(),
         "groq": Groq(),
         "gemini": Gemini(),
-        "xai": XAI(),
+        "xai": _XAI,
+        "xai_responses": _XAI,
         "cohere": Cohere(),
         "ollama": Ollama(),
         "openai_compatible": ChatCompletions(),

@@ -1,0 +1,208 @@
+"""The output items of a Responses answer, one class for each kind: what its start, its pieces and its end mean.
+
+Items may come in pieces (a stream) or whole in their end (an answer that was not streamed, or a server that skips
+the pieces), so whatever no piece said is read there. Knows no stream around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..events import (
+    CitationDelta,
+    ReasoningDelta,
+    ReasoningSeal,
+    TextDelta,
+    ToolCallDelta,
+    WholePart,
+    WireEvent,
+)
+from ..messages import Opaque
+from .codec import compact
+from .payload import (
+    Malformed,
+    arguments_text,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    as_word,
+    require_open,
+    text_events,
+)
+
+Json = Mapping[str, Any]
+
+BETWEEN_PARTS = "\n\n"
+"""What stands between two parts of one summary; the wire sends none, and `responses_encode` takes it off again."""
+
+
+class Item:
+    """A kind with no form of ours, such as a search the server ran itself: kept whole, for its provider."""
+
+    def open(self, item: Json) -> list[WireEvent]:
+        """`response.output_item.added`."""
+        return []
+
+    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
+        """A delta of the event type `kind`; those the item does not know are skipped."""
+        return []
+
+    def close(self, item: Json) -> list[WireEvent]:
+        """`response.output_item.done`, or the end of the answer; `item` is all of it."""
+        kind = as_word(item.get("type"), "an item's type")
+        if not kind:
+            raise Malformed("an item without a type")
+        try:
+            return [WholePart(Opaque(kind, compact(item)))]
+        except RecursionError:
+            raise Malformed("an item nested too deeply") from None
+
+
+class MessageItem(Item):
+    """What the model says, or why it says nothing: refusals are text of their own kind."""
+
+    def __init__(self) -> None:
+        self.refused = False
+        self._said: set[int | None] = set()  # the content parts of which something came
+        self._cited: dict[int | None, int] = {}  # citations that came, by content part
+
+    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
+        part = as_count(payload.get("content_index"))
+        match kind:
+            case "response.output_text.delta" | "response.refusal.delta":
+                self.refused = self.refused or kind == "response.refusal.delta"
+                self._said.add(part)
+                require_open(len(self._said), "content parts")
+                return text_events(TextDelta, payload.get("delta"), "delta")
+            case "response.output_text.annotation.added":
+                self._cited[part] = self._cited.get(part, 0) + 1
+                require_open(len(self._cited), "content parts")
+                return _citations([payload.get("annotation")])
+            case _:
+                return []
+
+    def close(self, item: Json) -> list[WireEvent]:
+        events: list[WireEvent] = []
+        for index, content in enumerate(as_list(item.get("content"), "content")):
+            part = as_object(content, "a content part")
+            refusal = part.get("type") == "refusal"
+            self.refused = self.refused or refusal
+            if index not in self._said:
+                events += text_events(TextDelta, part.get("refusal" if refusal else "text"), "a content part")
+            annotations = as_list(part.get("annotations"), "annotations")
+            events += _citations(annotations[self._cited.get(index, 0) :])
+        return events
+
+
+class ReasoningItem(Item):
+    """A summary of the thoughts in one part or several, in an open model the thoughts themselves; and all of them
+    encrypted, which is what goes back.
+
+    Each part is one block of reasoning, closed by the item's id, so that they go back as the parts they were.
+    """
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._last: tuple[str, int | None] | None = None  # the part that is growing
+        self._said: set[tuple[str, int | None]] = set()
+
+    def open(self, item: Json) -> list[WireEvent]:
+        self._id = as_text(item.get("id"), "id")
+        return []
+
+    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
+        match kind:
+            case "response.reasoning_summary_text.delta":
+                return self._say("summary", payload.get("summary_index"), payload.get("delta"))
+            case "response.reasoning_text.delta":
+                return self._say("content", payload.get("content_index"), payload.get("delta"))
+            case _:
+                return []
+
+    def close(self, item: Json) -> list[WireEvent]:
+        self._id = as_text(item.get("id"), "id") or self._id
+        events: list[WireEvent] = []
+        for field in ("summary", "content"):
+            for index, part in enumerate(as_list(item.get(field), field)):
+                if (field, index) not in self._said:
+                    events += self._say(field, index, as_object(part, "a part of the reasoning").get("text"))
+        if encrypted := as_text(item.get("encrypted_content"), "encrypted_content"):
+            events.append(ReasoningSeal(self._id or None, encrypted))
+        return events
+
+    def _say(self, field: str, index: object, delta: object) -> list[WireEvent]:
+        text = as_text(delta, "delta")
+        if not text:
+            return []
+        events: list[WireEvent] = []
+        part = field, as_count(index)
+        if self._last not in (None, part):
+            events += [ReasoningSeal(self._id)] if self._id else []
+            text = BETWEEN_PARTS + text
+        self._last = part
+        self._said.add(part)
+        require_open(len(self._said), "parts of the reasoning")
+        return [*events, ReasoningDelta(text)]
+
+
+class FunctionCallItem(Item):
+    """The answer's call number `index`. Results name it by `call_id`; the item's own id is of no use to anybody."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._came = False  # anything of the arguments
+
+    def open(self, item: Json) -> list[WireEvent]:
+        call_id = as_text(item.get("call_id"), "call_id") or as_text(item.get("id"), "id")
+        name = as_text(item.get("name"), "name")
+        if not name:
+            raise Malformed("a function_call without a name")
+        arguments = _arguments(item)
+        self._came = bool(arguments)
+        return [ToolCallDelta(self._index, arguments, call_id or f"call_{self._index}", name)]
+
+    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
+        if kind != "response.function_call_arguments.delta":
+            return []
+        fragment = as_text(payload.get("delta"), "delta")
+        self._came = self._came or bool(fragment)
+        return [ToolCallDelta(self._index, fragment)] if fragment else []
+
+    def close(self, item: Json) -> list[WireEvent]:
+        arguments = "" if self._came else _arguments(item)
+        return [ToolCallDelta(self._index, arguments)] if arguments else []
+
+
+KINDS: Mapping[str, type[Item]] = {"message": MessageItem, "reasoning": ReasoningItem}
+"""Kinds that need nothing but their content; a FunctionCallItem is told its number."""
+
+DELTAS = (
+    "response.output_text.delta",
+    "response.output_text.annotation.added",
+    "response.refusal.delta",
+    "response.reasoning_summary_text.delta",
+    "response.reasoning_text.delta",
+    "response.function_call_arguments.delta",
+)
+"""The event types that make an item grow. Their `.done` twins repeat what came, and are skipped."""
+
+
+def _arguments(item: Json) -> str:
+    arguments = item.get("arguments")
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else arguments_text(arguments)
+
+
+def _citations(annotations: list[Any]) -> list[WireEvent]:
+    """Pages and files an answer rests on. A page is cited by a range of the text, a file at one place of it."""
+    events: list[WireEvent] = []
+    for item in annotations:
+        annotation = as_object(item, "an annotation")
+        names = (annotation.get(field) for field in ("url", "filename", "file_id"))
+        if source := next((name for name in names if isinstance(name, str) and name), None):
+            start, end = as_count(annotation.get("start_index")), as_count(annotation.get("end_index"))
+            events.append(CitationDelta(start, end, "", (source,)))
+    return events
