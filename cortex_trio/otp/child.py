@@ -9,7 +9,7 @@ from typing import Any, Final, Generic
 import attrs
 from attrs.validators import ge, le
 
-from .errors import require
+from .errors import is_amount, require
 from .gen_server import GenServer, Timer
 from .process import Process
 from .ref import Ref, S
@@ -84,9 +84,11 @@ class Child(Generic[S]):
         here = f"child {self.id!r}"
         require(callable(self.start), f"{here}: start must be a callable, not {self.start!r}")
         require(isinstance(self.restart, Restart), f"{here}: restart must be a Restart, not {self.restart!r}")
-        graceful = self.shutdown is None or self.shutdown >= 0
+        graceful = self.shutdown is None or is_amount(self.shutdown)
         require(graceful, f"{here}: shutdown must be seconds >= 0 or BRUTAL_KILL, not {self.shutdown!r}")
-        require(self.mailbox >= 0, f"{here}: mailbox must be a number of casts >= 0, not {self.mailbox!r}")
+        require(
+            is_amount(self.mailbox), f"{here}: mailbox must be a number of casts >= 0, not {self.mailbox!r}"
+        )
         leaves = self.restart is not Restart.PERMANENT or not self.significant
         require(leaves, f"{here}: significant cannot go with PERMANENT, which never leaves by itself")
 
@@ -121,6 +123,7 @@ class Member:
     key: object  # under which the supervisor finds it
     spec: Child[Any]
     process: Process | None = None  # None: stopped, or between two starts
+    overdue: Process | None = None  # the one that was reported for not stopping in time
     retry: Timer | None = None  # the start that is due, if one is; never together with a process
     server_type: type[GenServer] = GenServer  # of the last process
     restarts: int = 0

@@ -12,7 +12,7 @@ from itertools import dropwhile
 from typing import TypeVar
 
 from .child import BRUTAL_KILL, Restart, Strategy
-from .errors import require
+from .errors import is_amount, require
 from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class RestartIntensity:
     def __init__(self, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
         whole = isinstance(max_restarts, int) and max_restarts >= 0
         require(whole, f"max_restarts must be an integer >= 0, not {max_restarts!r}")
-        require(max_seconds > 0, f"max_seconds must be > 0, not {max_seconds!r}")
+        require(is_amount(max_seconds) and max_seconds > 0, f"max_seconds must be > 0, not {max_seconds!r}")
         self.max_restarts, self.max_seconds = max_restarts, max_seconds
         self._times: deque[float] = deque()
 

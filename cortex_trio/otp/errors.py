@@ -32,6 +32,11 @@ def require(valid: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def is_amount(value: object) -> bool:
+    """A number from 0 (NaN is not one)."""
+    return isinstance(value, int | float) and value >= 0
+
+
 class ActorError(Exception):
     """Base of everything `Ref.call` can raise by itself."""
 

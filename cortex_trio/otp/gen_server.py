@@ -8,7 +8,7 @@ import attrs
 import outcome
 import trio
 
-from .errors import NO_REPLY, Ignore, Reject, Stop, exit_reason, require
+from .errors import NO_REPLY, Ignore, Reject, Stop, exit_reason, is_amount, require
 from .process import Call, Cast, Info, Message, Process
 from .reasons import ExitReason, Normal, Shutdown
 from .ref import Deferred, Monitor, Ref
@@ -41,7 +41,7 @@ class GenServer:
 
     def send_after(self, seconds: float, message: object) -> Timer:
         """Deliver `message` to handle_info later; dies with the process."""
-        require(seconds >= 0, f"seconds must be >= 0, not {seconds!r}")
+        require(is_amount(seconds), f"seconds must be >= 0, not {seconds!r}")
         timer = Timer(self._process, seconds, Info(message))
         if not self._process.exited.is_set():  # else a stray task of a dead server asks: nobody to deliver to
             self._process.possessions.add(timer.cancel)

@@ -148,7 +148,8 @@ class AbstractSupervisor(GenServer):
                 # First the mailbox: a child that calls us from its terminate must fail at once, not wait for
                 # an answer from someone who waits for it.
                 process.close()
-                process.fail_pending(Shutdown() if failure is None else exit_reason(failure))
+                stopped = Killed() if process.scope.cancel_called else Shutdown()
+                process.fail_pending(stopped if failure is None else exit_reason(failure))
                 with trio.move_on_after(math.inf, shield=True):  # the deadlines are the children's own
                     await self._stop_all()
         if failure is not None:
@@ -259,13 +260,14 @@ class AbstractSupervisor(GenServer):
             process.request_stop()
             with trio.move_on_after(grace):
                 await self._wait_for(process, process.exited)
-        overdue = grace is not None and not process.exited.is_set()
-        if overdue:  # told now and not at its end: what shields itself from cancellation may take for ever
+        if grace is not None and not process.exited.is_set() and member.overdue is not process:
+            # Told now and not at its end: what shields itself from cancellation may take for ever.
+            member.overdue = process
             self._report(ReportKind.SHUTDOWN_ERROR, member, Killed())
         process.scope.cancel()
         await self._wait_for(process, process.exited)
         member.process = None
-        told = overdue and not isinstance(process.reason, Crashed)
+        told = member.overdue is process and not isinstance(process.reason, Crashed)
         if not told and not is_expected(process.reason, member.spec.restart, grace):
             self._report(ReportKind.SHUTDOWN_ERROR, member, process.reason)
 

@@ -9,6 +9,7 @@ from stage import TEMPORARY, TRANSIENT, Actor, Bang, Stage, running, settle
 
 from cortex_trio.otp import (
     BRUTAL_KILL,
+    ActorExited,
     AutoShutdown,
     CallingSelf,
     Killed,
@@ -171,6 +172,42 @@ async def test_what_shields_itself_is_waited_for(stage: Stage, autojump_clock: o
         await tree.ended.wait()
         assert trio.current_time() - begin == pytest.approx(30)
         assert stage.told() == ["shutdown_error a"]
+
+
+async def test_an_overdue_child_is_told_of_once(stage: Stage, autojump_clock: object) -> None:
+    """58. Also when its supervisor was stopped over waiting for it."""
+
+    async def shielded(actor: Actor) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(30)
+
+    async with running(stage.supervisor(stage.child("a", on_terminate=shielded, shutdown=1))) as tree:
+        tree.ref.cast(Supervisor.terminate_child, "a")
+        await trio.sleep(1.5)
+        await tree.stop()
+        assert stage.told() == ["shutdown_error a"]
+
+
+async def test_who_waits_for_a_killed_supervisor_hears_that_it_was_killed(
+    stage: Stage, autojump_clock: object
+) -> None:
+    """54. The queued caller, too, although a supervisor stops its children before it is gone."""
+    seen: list[object] = []
+
+    async def ask() -> None:
+        try:
+            await tree.ref.call(Supervisor.which_children)
+        except ActorExited as exited:
+            seen.append((exited.reason, exited.started))
+
+    async with running(stage.supervisor(stage.child("a"))) as tree, trio.open_nursery() as nursery:
+        tree.ref.cast(Supervisor.start_child, stage.child("slow", on_init=takes(10)))
+        await settle()
+        nursery.start_soon(ask)
+        await settle()
+        tree.ref.kill()
+        await tree.ended.wait()
+    assert seen == [(Killed(), False)]
 
 
 async def test_a_child_that_calls_its_stopping_supervisor_fails_at_once(

@@ -75,12 +75,15 @@ def test_two_specs_with_one_id_are_refused(stage: Stage) -> None:
         ("max_restarts", lambda child: Supervisor([child()], max_restarts=-1)),
         ("max_restarts", lambda child: Supervisor([child()], max_restarts=1.5)),  # type: ignore[arg-type]
         ("max_seconds", lambda child: Supervisor([child()], max_seconds=0)),
+        ("max_seconds", lambda child: Supervisor([child()], max_seconds="5")),  # type: ignore[arg-type]
         ("strategy", lambda child: Supervisor([child()], strategy="one_for_one")),  # type: ignore[arg-type]
         ("auto_shutdown", lambda child: Supervisor([child()], auto_shutdown="any")),  # type: ignore[arg-type]
         ("shutdown", lambda child: child(shutdown=-1)),
         ("shutdown", lambda child: child(shutdown=math.nan)),
+        ("shutdown", lambda child: child(shutdown="5")),
         ("restart", lambda child: child(restart="permanent")),
         ("mailbox", lambda child: child(mailbox=-1)),
+        ("mailbox", lambda child: child(mailbox=None)),
         ("start", lambda child: Child(ref=Ref("a"), start=None)),  # type: ignore[arg-type]
         ("ref", lambda child: Child(ref="a", start=Actor)),  # type: ignore[arg-type]
         ("first", lambda child: Backoff(first=-1)),
