@@ -27,7 +27,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
-from .history import CallIds, may_replay, replayed, titled, with_documents
+from .history import CallIds, may_replay, replayed, shown_by_user, titled, with_documents
 from .options import tool_choice
 from .responses_items import BETWEEN_PARTS
 
@@ -52,7 +52,7 @@ def responses_body(
     if request.stop:
         raise Unsupported("stop sequences", provider)
     leading, conversation = _split_system(request.messages)
-    messages = with_documents(conversation, request.documents)
+    messages = shown_by_user(with_documents(conversation, request.documents))
     body: Json = {"model": model, "input": _Input(messages, provider, model).items(messages), "store": False}
     options: Json = {
         "instructions": _instructions(leading, provider),
@@ -231,7 +231,8 @@ class _Input:
         """An item as it came, for its own model only: the server wants to see the reasoning that led to it."""
         if part.origin not in (None, f"{self._provider}/{self._model}"):
             return None
-        return replayed(part, self._provider)
+        item = replayed(part, self._provider)
+        return None if item is None else {"type": part.type, **item}
 
 
 def _holds_results(parts: Sequence[Part]) -> bool:

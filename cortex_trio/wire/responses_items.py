@@ -18,8 +18,6 @@ from ..events import (
     WholePart,
     WireEvent,
 )
-from ..messages import Opaque
-from .codec import compact
 from .payload import (
     Malformed,
     arguments_text,
@@ -27,7 +25,7 @@ from .payload import (
     as_list,
     as_object,
     as_text,
-    as_word,
+    opaque,
     require_open,
     text_events,
 )
@@ -51,13 +49,10 @@ class Item:
 
     def close(self, item: Json) -> list[WireEvent]:
         """`response.output_item.done`, or the end of the answer; `item` is all of it."""
-        kind = as_word(item.get("type"), "an item's type")
+        kind = as_text(item.get("type"), "an item's type")
         if not kind:
             raise Malformed("an item without a type")
-        try:
-            return [WholePart(Opaque(kind, compact(item)))]
-        except RecursionError:
-            raise Malformed("an item nested too deeply") from None
+        return [WholePart(opaque(kind, item))]
 
 
 class MessageItem(Item):

@@ -103,6 +103,13 @@ class Speaker:
         assert builder.finish is not None, "a good answer is whole"
         return builder.message()
 
+    def whole_answer(self, asked: Asked, behaviour: Behaviour) -> Message:
+        """The same, not streamed."""
+        builder = ReplyBuilder(self.origin)
+        body = SPEAKERS[self.name].whole(asked, Answer.of(behaviour, asked))
+        builder.add_all(self.kind.dialect.decode_reply(body))
+        return builder.message()
+
 
 SPEAKERS_OF = {name: tuple(Speaker(name, model) for model in models) for name, models in MODELS.items()}
 
@@ -232,7 +239,7 @@ def marks_expected(messages: Sequence[Message], speaker: Speaker) -> list[str]:
     return found
 
 
-TAKES_THOUGHTS = ("anthropic", "gemini", "cohere", "ollama")
+TAKES_THOUGHTS = ("anthropic", "gemini", "cohere", "ollama", "openai_responses", "xai_responses")
 """Chat completions have no place for them (and xAI and OpenAI count what is sent as prompt)."""
 
 
@@ -249,8 +256,10 @@ def _ids(value: object) -> Iterator[tuple[str, str]]:
     match value:
         case {"type": "tool_use", "id": str(id)} | {"function": {"arguments": _}, "id": str(id)}:
             yield "call", id
-        case {"functionCall": {"id": str(id)}}:
+        case {"functionCall": {"id": str(id)}} | {"type": "function_call", "call_id": str(id)}:
             yield "call", id
+        case {"type": "function_call_output", "call_id": str(id)}:
+            yield "result", id
         case {"type": "tool_result", "tool_use_id": str(id)} | {"role": "tool", "tool_call_id": str(id)}:
             yield "result", id
         case {"functionResponse": {"id": str(id)}}:

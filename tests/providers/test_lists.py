@@ -15,8 +15,8 @@ from cortex_trio.failures import FailureKind
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, open_simulator
 
-WITH_EMBEDDINGS = ("openai", "gemini", "cohere", "ollama")
-WITHOUT = ("anthropic", "groq", "xai")
+WITH_EMBEDDINGS = ("openai", "openai_responses", "gemini", "cohere", "ollama")
+WITHOUT = ("anthropic", "groq", "xai", "xai_responses")
 
 
 @pytest.mark.parametrize("name", WITH_EMBEDDINGS)

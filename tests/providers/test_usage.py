@@ -29,11 +29,24 @@ OPENAI_USAGE = {
     "prompt_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 10},
     "completion_tokens_details": {"reasoning_tokens": 12},
 }
+RESPONSES = {
+    "status": "completed",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}],
+    "usage": {
+        "input_tokens": 100,
+        "output_tokens": 30,
+        "total_tokens": 130,
+        "input_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 10},
+        "output_tokens_details": {"reasoning_tokens": 12},
+    },
+}
 CHOICE = {"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}
 
 WHOLE: dict[str, tuple[Any, Usage]] = {
     "openai": ({"choices": [CHOICE], "usage": OPENAI_USAGE}, ALL),
     "openai_compatible": ({"choices": [CHOICE], "usage": OPENAI_USAGE}, ALL),
+    "openai_responses": (RESPONSES, ALL),
+    "xai_responses": (RESPONSES, ALL),
     "groq": ({"choices": [CHOICE], "usage": OPENAI_USAGE}, ALL),
     "xai": ({"choices": [CHOICE], "usage": {**OPENAI_USAGE, "completion_tokens": 18}}, ALL),
     "anthropic": (

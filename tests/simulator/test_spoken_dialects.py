@@ -31,6 +31,9 @@ from cortex_trio.simulator import Behaviour
 KINDS = sorted(PROVIDERS)
 WEATHER = Tool("weather", "Tells it", {"type": "object", "properties": {"city": {"type": "string"}}})
 CALLS = (ToolCall("call_a", "weather", '{"city":"Rome, the old one"}'), ToolCall("call_b", "now", "{}"))
+RESPONSES = ("openai_responses", "xai_responses")
+CAN_FILTER = ("openai", "groq", "xai", "gemini", "cohere", *RESPONSES)
+CITING = ("anthropic", "cohere", "openai", "xai", *RESPONSES)
 PLAIN = ChatRequest(messages=(user("How are you?"),))
 
 
@@ -91,7 +94,7 @@ async def test_parallel_tool_calls_arrive_whole(sim, client, kind, stream):
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"openai"}))
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"openai", "openai_responses"}))
 async def test_reasoning_comes_before_the_text(sim, client, kind, stream):
     provider = sim.add(kind, Behaviour(text="Four.", reasoning="Two and two."))
     reply = folded(await ask(client, provider, attrs.evolve(PLAIN, stream=stream)))
@@ -119,7 +122,7 @@ async def test_usage_is_counted_where_none_is_scripted(sim, client, kind):
 @pytest.mark.parametrize(
     ("kind", "finish"),
     [(kind, FinishReason.LENGTH) for kind in KINDS]
-    + [(kind, FinishReason.CONTENT_FILTER) for kind in ("openai", "groq", "xai", "gemini", "cohere")]
+    + [(kind, FinishReason.CONTENT_FILTER) for kind in CAN_FILTER]
     + [("anthropic", FinishReason.PAUSE)]
     + [(kind, FinishReason.OTHER) for kind in KINDS],
 )
@@ -134,13 +137,13 @@ async def test_a_finish_reason_arrives(sim, client, kind, finish):
 async def test_a_refusal_is_one_where_the_wire_has_a_word_for_it(sim, client, kind):
     provider = sim.add(kind, Behaviour(text="I cannot help with that.", refusal=True))
     reply = folded(await ask(client, provider))
-    spoken = kind in ("openai", "xai", "openai_compatible", "anthropic")
+    spoken = kind not in ("groq", "gemini", "cohere", "ollama")
     assert reply.text == "I cannot help with that."
     assert reply.finish is not None
     assert reply.finish.reason is (FinishReason.REFUSAL if spoken else FinishReason.STOP)
 
 
-@pytest.mark.parametrize("kind", ["anthropic", "cohere", "openai", "xai"])
+@pytest.mark.parametrize("kind", CITING)
 async def test_citations_name_their_source(sim, client, kind):
     citation = CitationDelta(0, 5, "Hello", ("https://example.org/a",))
     provider = sim.add(kind, Behaviour(citations=(citation,)))
@@ -231,12 +234,15 @@ HISTORY = (
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_whole_conversation_of_the_gateway_is_legal(sim, client, kind):
     provider = sim.add(kind)
-    request = ChatRequest(messages=HISTORY, tools=(WEATHER,), max_tokens=100, temperature=0.5, stop=("END",))
+    stop = () if PROVIDERS[kind].dialect.name == "responses" else ("END",)
+    request = ChatRequest(messages=HISTORY, tools=(WEATHER,), max_tokens=100, temperature=0.5, stop=stop)
     reply = folded(await ask(client, provider, request))
     assert reply.text == "Hello from the simulator."
 
 
-@pytest.mark.parametrize("kind", ["cohere", "gemini", "ollama", "openai", "openai_compatible"])
+@pytest.mark.parametrize(
+    "kind", ["cohere", "gemini", "ollama", "openai", "openai_compatible", "openai_responses"]
+)
 async def test_embeddings_depend_on_the_text_alone(sim, client, kind):
     provider = sim.add(kind)
     seen = PROVIDERS[kind]

@@ -322,7 +322,89 @@ OLLAMA = Answers(
     whole=[dump(line(done=True, thinking="Hm.", content="Köln 🌤", tool_calls=OLLAMA_CALLS))],
 )
 
+# ------------------------------------------------------------------ responses
+
+
+def growing(kind: str, index: int, **fields: Any) -> dict[str, Any]:
+    return {"type": f"response.{kind}", "output_index": index, **fields}
+
+
+def ended(status: str, *output: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"status": status, "output": list(output), "usage": RESPONSES_USAGE, **fields}
+
+
+RESPONSES_USAGE = {
+    "input_tokens": 9,
+    "input_tokens_details": {"cached_tokens": 4},
+    "output_tokens": 7,
+    "output_tokens_details": {"reasoning_tokens": 2},
+    "total_tokens": 16,
+}
+THOUGHT = {
+    "id": "rs_1",
+    "type": "reasoning",
+    "summary": [{"type": "summary_text", "text": "Hm."}, {"type": "summary_text", "text": "So."}],
+    "encrypted_content": "E=",
+}
+SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "completed", "action": {"query": "Köln"}}
+CITED = {"type": "url_citation", "url": "https://example.org/a", "start_index": 0, "end_index": 4}
+SAID = {
+    "id": "msg_1",
+    "type": "message",
+    "content": [{"type": "output_text", "text": "Köln 🌤", "annotations": [CITED]}],
+}
+CALLED = {
+    "id": "fc_1",
+    "type": "function_call",
+    "call_id": "c1",
+    "name": "weather",
+    "arguments": '{"city":"Köln"}',
+}
+REFUSED = {"id": "msg_2", "type": "message", "content": [{"type": "refusal", "refusal": "No."}]}
+RESPONSES = Answers(
+    streamed=[
+        named_sse(
+            {"type": "response.created", "response": {"status": "in_progress", "output": []}},
+            growing("output_item.added", 0, item={**THOUGHT, "summary": []}),
+            growing("reasoning_summary_text.delta", 0, summary_index=0, delta="Hm."),
+            growing("reasoning_summary_text.delta", 0, summary_index=1, delta="So."),
+            growing("output_item.done", 0, item=THOUGHT),
+            growing("output_item.added", 1, item={**SEARCH, "status": "in_progress"}),
+            growing("web_search_call.searching", 1, item_id="ws_1"),
+            growing("output_item.done", 1, item=SEARCH),
+            growing("output_item.added", 2, item={**SAID, "content": []}),
+            growing("output_text.delta", 2, content_index=0, delta="Köln 🌤"),
+            growing("output_text.annotation.added", 2, content_index=0, annotation=CITED),
+            growing("output_item.done", 2, item=SAID),
+            growing("output_item.added", 3, item={**CALLED, "arguments": ""}),
+            growing("function_call_arguments.delta", 3, delta='{"city":'),
+            growing("function_call_arguments.delta", 3, delta='"Köln"}'),
+            growing("output_item.done", 3, item=CALLED),
+            {"type": "response.completed", "response": ended("completed", THOUGHT, SEARCH, SAID, CALLED)},
+        ),
+        named_sse(
+            growing("output_item.added", 0, item={**REFUSED, "content": []}),
+            growing("refusal.delta", 0, content_index=0, delta="No."),
+            {"type": "response.completed", "response": ended("completed", REFUSED)},
+        ),
+        named_sse(
+            growing("output_item.added", 0, item={**SAID, "content": []}),
+            growing("output_text.delta", 0, content_index=0, delta="Köln"),
+            {"type": "error", "code": "server_error", "message": "it broke", "param": None},
+        ),
+        named_sse(
+            {"type": "response.created", "response": {"status": "in_progress", "output": []}},
+            {"type": "response.failed", "response": {"error": {"code": "rate_limit_exceeded"}}},
+        ),
+    ],
+    whole=[
+        dump(ended("completed", THOUGHT, SEARCH, SAID, CALLED)),
+        dump(ended("completed", REFUSED)),
+    ],
+)
+
 ANSWERS = {
+    "responses": RESPONSES,
     "chat_completions": CHAT_COMPLETIONS,
     "anthropic_messages": ANTHROPIC,
     "gemini": GEMINI,
