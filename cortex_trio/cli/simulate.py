@@ -147,6 +147,8 @@ def _survived(summary: Summary) -> list[tuple[str, int]]:
         ("… left or cancelled by the caller", outcomes["left"] + outcomes["cancelled"]),
         ("… in the middle when their gateway gave up", outcomes["asking"] + outcomes["finished"]),
         ("requests to providers", summary.requests),
+        ("tool calls executed, and their results sent back", counts["tool calls executed"]),
+        ("texts embedded", counts["texts embedded"]),
         ("waits named by providers", counts["waits named by providers"]),
         ("actors killed", counts["kill"]),
         ("actors restarted", counts["restarts"]),

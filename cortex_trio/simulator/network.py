@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import httpcore
@@ -43,7 +44,7 @@ class MemoryNetwork(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError(f"no simulated provider at {host!r}")
         behaviour = provider.next_connection()
         try:
-            with trio.fail_after(_seconds(timeout)):
+            with _within(timeout):
                 await provider.link.connect()
                 await trio.sleep(behaviour.connect_after)
         except trio.TooSlowError:
@@ -74,7 +75,7 @@ class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            with trio.fail_after(_seconds(timeout)):
+            with _within(timeout):
                 return await self._end.receive_some(max_bytes)
         except trio.TooSlowError:
             raise httpcore.ReadTimeout from None
@@ -83,7 +84,7 @@ class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
-            with trio.fail_after(_seconds(timeout)):
+            with _within(timeout):
                 await self._end.send_all(buffer)
         except trio.TooSlowError:
             raise httpcore.WriteTimeout from None
@@ -110,5 +111,9 @@ class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
                 return None
 
 
-def _seconds(timeout: float | None) -> float:
-    return float("inf") if timeout is None else timeout
+_FOR_EVER = nullcontext()
+
+
+def _within(timeout: float | None) -> AbstractContextManager[object]:
+    """A deadline where there is one: a cancel scope costs more than what it would watch over here."""
+    return _FOR_EVER if timeout is None else trio.fail_after(timeout)

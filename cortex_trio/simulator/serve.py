@@ -5,6 +5,7 @@ A client that goes away ends its connection and nothing else.
 
 from __future__ import annotations
 
+import enum
 import itertools
 import json
 import math
@@ -28,6 +29,25 @@ if TYPE_CHECKING:
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 _RECEIVE = 64 * 1024
+_BODILESS = (204, 304)
+"""Statuses that never have a body (RFC 9110, 6.4.1)."""
+
+
+class _Framing(enum.Enum):
+    """How the client finds the end of an answer's body."""
+
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    HEAD = "head"  # the answer to HEAD has the headers of a body, and none
+    NONE = "none"
+
+
+def _framing_of(request: SimRequest, scene: Scene) -> _Framing:
+    if scene.status in _BODILESS:
+        return _Framing.NONE
+    if request.method == "HEAD":
+        return _Framing.HEAD
+    return _Framing.CHUNKED if scene.length is None else _Framing.LENGTH
 
 
 class Connection:
@@ -41,6 +61,7 @@ class Connection:
         self._number = number
         self._http = h11.Connection(h11.SERVER)
         self._begun = False
+        self._framing = _Framing.LENGTH  # of the answer that is being sent
 
     @property
     def is_open(self) -> bool:
@@ -72,6 +93,7 @@ class Connection:
         if request is None:
             return False
         scene = self._provider.scene(request)
+        self._framing = _framing_of(request, scene)
         with self._provider.answering():
             ending = await self._play(scene)
         match ending:
@@ -147,20 +169,30 @@ class Connection:
             return
         self._begun = True
         headers = list(scene.headers.items())
-        if scene.length is None:
-            headers.append(("transfer-encoding", "chunked"))
-        else:
-            headers.append(("content-length", str(scene.length)))
+        match self._framing:
+            case _Framing.CHUNKED:
+                headers.append(("transfer-encoding", "chunked"))
+            case _Framing.LENGTH | _Framing.HEAD if scene.length is not None:
+                headers.append(("content-length", str(scene.length)))
+            case _:
+                pass  # 204 and 304 say nothing of a body, nor HEAD of one that would have been chunked
         await self._send(
             h11.Response(status_code=scene.status, headers=headers, reason=_reason(scene.status))
         )
 
     async def write(self, data: bytes) -> None:
-        await self._send(h11.Data(data=data))
+        match self._framing:
+            case _Framing.CHUNKED:  # as h11 frames them, which keeps no count of chunks
+                await self._send_bytes(b"%x\r\n%b\r\n" % (len(data), data) if data else b"")
+            case _Framing.LENGTH:
+                await self._send(h11.Data(data=data))
+            case _Framing.HEAD | _Framing.NONE:
+                pass
 
     async def write_half(self, data: bytes) -> None:
-        framed = self._http.send(h11.Data(data=data)) or b""
-        await self._send_bytes(framed[: len(framed) - math.ceil(len(data) / 2) - len(b"\r\n")])
+        if self._framing in (_Framing.LENGTH, _Framing.CHUNKED):
+            framed = self._http.send(h11.Data(data=data)) or b""
+            await self._send_bytes(framed[: len(framed) - math.ceil(len(data) / 2) - len(b"\r\n")])
 
     async def write_endless_headers(self, scene: Scene) -> None:
         await self._send_bytes(f"HTTP/1.1 {scene.status} OK\r\n".encode())

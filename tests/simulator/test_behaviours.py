@@ -3,9 +3,12 @@
 import json
 import re
 
+import attrs
 import httpcore
 import pytest
 import trio
+from at_rest import gateway
+from sim_client import headers
 
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour
@@ -355,3 +358,37 @@ async def test_any_body_can_come(any_sim, any_client):
     answer = await any_client.post(any_sim.add("openai", behaviour))
     assert (answer.body, answer.headers["content-type"]) == (b"\x1f\x8bzip", "x/y")
     assert answer.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize(
+    "behaviour", [Behaviour(), Behaviour(error_body="none"), Behaviour(slice_bytes=1, cut_after=0)]
+)
+async def test_statuses_without_a_body_have_none_and_the_connection_lives_on(
+    any_sim, any_client, status, behaviour
+):
+    openai = any_sim.add("openai", attrs.evolve(behaviour, status=status), Behaviour(text="next"))
+    answer = await any_client.post(openai)
+    assert (answer.status, answer.body) == (status, b"")
+    assert not {"content-length", "transfer-encoding"} & answer.headers.keys()
+    assert (await any_client.post(openai)).text == "next"
+    assert [request.connection for request in openai.requests] == [1, 1]
+
+
+async def test_a_head_request_gets_headers_and_no_body(any_sim, any_client):
+    openai = any_sim.add("openai")
+    head = await any_client.pool.request("HEAD", f"{openai.url}/models", headers=headers())
+    assert head.content == b""
+    assert int(dict(head.headers)[b"content-length"]) > 0
+    assert (await any_client.post(openai)).status == 200
+    assert [request.connection for request in openai.requests] == [1, 1]
+
+
+async def test_a_status_without_a_body_is_a_failure_to_the_gateway_and_no_crash(sim, autojump_clock):
+    for status in (204, 304):
+        sim.add(f"openai {status}", Behaviour(status=status), provider="openai")
+    sim.add("ollama", Behaviour(text="Served."))
+    async with gateway(sim) as cortex:
+        reply = await cortex.complete("Hi")
+        assert (reply.worker, reply.text) == ("ollama", "Served.")
+        assert [attempt.failure.kind for attempt in reply.attempts[:-1] if attempt.failure]

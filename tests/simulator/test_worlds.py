@@ -20,16 +20,29 @@ from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Screen
 from cortex_trio.cli.simulate import _tell, seeds_from
 from cortex_trio.failures import InvalidRequest
+from cortex_trio.messages import Message, ToolResult, assistant, user
 from cortex_trio.otp import MaxRestartsExceeded, Supervisor
-from cortex_trio.simulator import Behaviour, open_simulator
+from cortex_trio.simulator import Behaviour, Link, open_simulator
+from cortex_trio.simulator.speak.speaker import vector_of
 from cortex_trio.simulator.world import laws
 from cortex_trio.simulator.world.campaign import Summary, Verdict, judge
 from cortex_trio.simulator.world.chronicle import Chronicle
 from cortex_trio.simulator.world.life import live
-from cortex_trio.simulator.world.people import Called
+from cortex_trio.simulator.world.load import PlannedCall
+from cortex_trio.simulator.world.people import Called, HeardCall, ask
 from cortex_trio.simulator.world.picture import ACTORS, picture
-from cortex_trio.simulator.world.plan import PlannedCall, PlannedProvider, plan_of
-from cortex_trio.simulator.world.upstream import Upstream, prompt_of, story_of
+from cortex_trio.simulator.world.plan import PlannedProvider, plan_of
+from cortex_trio.simulator.world.tales import (
+    LOOK_UP,
+    answer_of,
+    calls_of,
+    executed,
+    prompt_of,
+    story_of,
+    texts_of,
+)
+from cortex_trio.simulator.world.troubles import Way
+from cortex_trio.simulator.world.upstream import Upstream
 
 HOURS = 3.0
 SEEDS = range(8)
@@ -94,9 +107,24 @@ def test_plans_hold_some_of_everything() -> None:
         "check",
     }
     assert {plan.config["strategy"] for plan in plans} >= {"priority", "fastest", "random"}
+    calls = [call for plan in plans for call in plan.calls]
+    assert {call.what for call in calls} == {"story", "tools", "object", "embed", "models"}
+    assert {call.how for call in calls if call.what == "tools"} >= {
+        "complete",
+        "restart",
+        "continue",
+        "raise",
+    }
+    assert max(call.requests for call in calls if call.what == "embed") > 1
     for plan in plans:
         hurt = {trouble.who for trouble in plan.troubles}
         assert plan.rock not in hurt
+
+
+def test_an_hour_is_enough_for_something_to_break() -> None:
+    plans = [plan_of(seed, 1) for seed in range(200)]
+    assert all(plan.troubles and plan.calls for plan in plans if len(plan.providers) > 1 or not plan.rock)
+    assert {step.what for plan in plans for step in plan.interventions} >= {"kill", "reload", "replace"}
 
 
 # ------------------------------------------------------------------ the laws notice
@@ -130,6 +158,90 @@ def test_a_call_that_breaks_a_law_is_noticed(seen: Called, complaint: str) -> No
     assert any(complaint in broken for broken in laws.broken_by_call(seen))
 
 
+def looked_up(**seen: Any) -> Called:
+    """A call with tools that went well, but for `seen`."""
+    heard = {place: HeardCall(call.name, call.arguments) for place, call in enumerate(calls_of(5))}
+    whole: dict[str, Any] = {"outcome": "whole", "shown": story_of(5), "heard": heard, "results_sent": True}
+    return Called(attrs.evolve(CALL, what="tools"), started=1.0, ended=2.0, **{**whole, **seen})
+
+
+def heard(*arguments: str) -> dict[int, HeardCall]:
+    return {place: HeardCall(LOOK_UP.name, text) for place, text in enumerate(arguments)}
+
+
+WORDS = [call.arguments for call in calls_of(5)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "complaint"),
+    [
+        (looked_up(heard=heard(*WORDS, WORDS[0])), "4 tool calls, where 3 were made"),
+        (looked_up(heard=heard(WORDS[0] * 2, *WORDS[1:])), "not the beginning of"),
+        (looked_up(heard=heard(*WORDS[:2], WORDS[2][:-4])), "are not 3 whole ones"),
+        (looked_up(heard=heard(*WORDS[:2])), "are not 3 whole ones"),
+        (looked_up(heard=heard(WORDS[1], WORDS[0], WORDS[2])), "not the beginning of"),
+        (looked_up(heard={0: HeardCall("forget", WORDS[0])}, outcome="interrupted"), "not the beginning of"),
+        (looked_up(begun_after_a_call=True), "begun again after a tool call"),
+        (looked_up(heard={}, results_sent=False), "though no tool was called"),
+        (called(heard=heard(WORDS[0])), "1 tool calls, where 0 were made"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_tool_call_that_is_doubled_cut_or_invented_is_noticed(seen: Called, complaint: str) -> None:
+    assert list(laws.broken_by_call(looked_up())) == []
+    assert (
+        list(
+            laws.broken_by_call(
+                looked_up(heard=heard(WORDS[0][:5]), outcome="left", shown="", results_sent=False)
+            )
+        )
+        == []
+    )
+    assert any(complaint in broken for broken in laws.broken_by_call(seen))
+
+
+def embedded(vectors: list[list[float]], **options: Any) -> Called:
+    planned = attrs.evolve(CALL, what="embed", texts=2, options=options)
+    return Called(planned, started=1.0, ended=2.0, outcome="whole", vectors=vectors)
+
+
+def test_vectors_that_are_not_those_of_the_texts_are_noticed() -> None:
+    first, second = [vector_of(text, None) for text in texts_of(5, 2)]
+    longer = [vector_of(text, 16) for text in texts_of(5, 2)]
+    assert list(laws.broken_by_call(embedded([first, second]))) == []
+    assert list(laws.broken_by_call(embedded(longer, dimensions=16))) == []
+    for wrong in ([second, first], [first], [first, second, second], longer):
+        assert any("not those of the 2 texts" in broken for broken in laws.broken_by_call(embedded(wrong)))
+    assert list(laws.broken_by_call(embedded([first, second], dimensions=16)))
+
+
+def test_an_answer_of_a_given_shape_is_judged_whole() -> None:
+    planned = attrs.evolve(CALL, what="object")
+    whole = Called(planned, started=1.0, ended=2.0, outcome="whole", shown=answer_of(5, "object"))
+    assert list(laws.broken_by_call(whole)) == []
+    assert list(laws.broken_by_call(attrs.evolve(whole, shown=story_of(5))))
+
+
+def test_a_request_no_provider_understands_is_noticed() -> None:
+    refused = Failure(FailureKind.BAD_REQUEST)
+    seen = called(attempts=[attempt(failure=refused), attempt()])
+    assert any("does not understand" in broken for broken in laws.broken_by_call(seen))
+    going_on = attrs.evolve(seen, planned=attrs.evolve(CALL, how="continue"))  # a prefix may be declined
+    assert list(laws.broken_by_call(going_on)) == []
+
+
+async def test_a_list_of_texts_that_two_models_embedded_is_noticed() -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        sim.add("gemini")
+        async with gateway(sim) as cortex:
+            await cortex.embed(texts_of(5, 2), provider="openai")
+            assert list(laws.broken_embeddings(sim)) == []
+            await cortex.embed(texts_of(5, 2), provider="gemini")
+            [broken] = laws.broken_embeddings(sim)
+            assert "['gemini-embedding-001', 'text-embedding-3-small']" in broken
+
+
 def test_a_call_that_could_have_been_served_is_missed() -> None:
     plan = next(plan for seed in range(50) if (plan := plan_of(seed, 1)).rock is not None)
     refused = called(outcome="refused", shown="")
@@ -156,6 +268,9 @@ async def test_asking_earlier_than_told_is_noticed(
     chronicle.on_event(attempt())  # it was asked in the moment in which the hint came: nobody could know
     await trio.sleep(5)
     chronicle.on_event(attempt(duration=6))  # asked before
+    assert chronicle.broken == []
+    if not other_key:
+        chronicle.on_event(attrs.evolve(attempt(), model="another"))  # its limit is another one
     assert chronicle.broken == []
     chronicle.on_event(attrs.evolve(attempt(), key="another") if other_key else attempt())
     assert ["told to wait until 11" in broken for broken in chronicle.broken] == [True]
@@ -223,7 +338,7 @@ def test_giving_up_is_right_only_after_many_kills_at_once() -> None:
 async def test_a_quota_is_a_bucket_for_each_key(autojump_clock: trio.testing.MockClock) -> None:
     noted: Counter[str] = Counter()
     planned = PlannedProvider("openai", "openai", (), 1, 0.0, 3.0, 0.0, {})
-    upstream = Upstream(planned, lambda what: noted.update([what]))
+    upstream = Upstream(planned, lambda what: noted.update([what]), pytest.fail)
     async with open_simulator() as sim:
         sim.add("openai", upstream.answer).api_keys = ("sk-one-key", "sk-another-key")
         async with gateway(sim) as cortex:
@@ -234,6 +349,55 @@ async def test_a_quota_is_a_bucket_for_each_key(autojump_clock: trio.testing.Moc
             assert noted["quota exceeded"] == 2
             await trio.sleep(21)
             assert (await cortex.complete(prompt_of(8))).text == story_of(8)
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini", "cohere", "ollama", "groq", "xai"])
+@pytest.mark.parametrize("how", ["complete", "raise"])
+async def test_tool_calls_are_executed_and_their_results_come_back_whole(dialect: str, how: str) -> None:
+    upstream = Upstream(
+        PlannedProvider(dialect, dialect, (), 1, 0.0, None, 0.0, {}), pytest.fail, pytest.fail
+    )
+    async with open_simulator() as sim:
+        provider = sim.add(dialect, upstream.answer)
+        async with gateway(sim) as cortex:
+            seen = Called(attrs.evolve(CALL, what="tools", how=how))
+            await ask(cortex, seen)
+    assert (seen.outcome, seen.shown, seen.results_sent) == ("whole", story_of(5), True)
+    assert list(laws.broken_by_call(seen)) == []
+    assert len(provider.requests) == len(seen.attempts or ()) == 2
+
+
+async def test_a_result_that_comes_back_twice_or_not_at_all_is_noticed() -> None:
+    complaints: list[str] = []
+    upstream = Upstream(
+        PlannedProvider("openai", "openai", (), 1, 0.0, None, 0.0, {}), pytest.fail, complaints.append
+    )
+    first, *others = calls_of(5)
+    results = [Message("tool", [ToolResult(call.id, executed(call))]) for call in (first, *others)]
+    asked = [user(prompt_of(5, "tools")), assistant(first, *others)]
+    async with open_simulator() as sim:
+        sim.add("openai", upstream.answer)
+        async with gateway(sim) as cortex:
+            await cortex.complete([*asked, *results])
+            assert complaints == []
+            results[1] = Message("tool", [ToolResult(others[0].id, executed(first))])
+            await cortex.complete([*asked, *results])
+    assert len(complaints) == 2
+
+
+def test_troubles_of_a_link_that_overlap_end_each_for_itself() -> None:
+    link = Link()
+    link.latency = 0.2
+    way = Way(link)
+    for what in ("refused", "latency", "partition", "refused"):
+        way.begin(what)
+    way.end("refused")
+    assert (link.refusing, link.latency, link.is_partitioned) == (True, 0.8, True)
+    way.end("latency")
+    assert (link.refusing, link.latency, link.is_partitioned) == (True, 0.2, True)
+    way.end("refused")
+    way.end("partition")
+    assert (link.refusing, link.latency, link.jitter, link.is_partitioned) == (False, 0.2, 0.0, False)
 
 
 # ------------------------------------------------------------------ the picture and the command

@@ -1,6 +1,8 @@
 """Whole lives of a gateway: random worlds, drawn from a seed, in which everything breaks and nothing may be lost.
 
-plan        what is going to happen: who is there, who asks, what breaks
+plan        what is going to happen: who is there, what breaks
+load        … who asks, for what and how
+tales       what is said: everything about a call follows from its number
 troubles    the catalogue of what breaks
 upstream    one provider of the world: its faults, its quotas, its outages
 people      those who ask, and what they saw

@@ -19,8 +19,11 @@ from ...otp import Report, ReportKind
 from ...telemetry import WorkerStatusChanged
 from .people import Called
 
-ABOUT_A_KEY = (FailureKind.RATE_LIMIT, FailureKind.QUOTA)
+ABOUT_A_KEY_AND_A_MODEL = (FailureKind.RATE_LIMIT,)
+ABOUT_A_KEY = (FailureKind.QUOTA,)
 ABOUT_A_WORKER = (FailureKind.OVERLOADED, FailureKind.SERVER)
+_Place = tuple[str, str | None, str | None]
+"""Worker, key, model; None: all of them."""
 INSTANT = 1e-6
 """Seconds by which two sums of the same floats may differ."""
 
@@ -64,7 +67,7 @@ class Chronicle:
         self.lines: list[str] = []
         self._keep = keep
         self._digest = hashlib.sha256()
-        self._hints: dict[tuple[str, str | None], tuple[float, float]] = {}  # (worker, key) → noted at, until
+        self._hints: dict[_Place, tuple[float, float]] = {}  # who was told to wait → noted at, until
         self._configuring: Counter[str] = Counter()
 
     @property
@@ -89,6 +92,11 @@ class Chronicle:
         """A law was broken."""
         self.broken.append(f"at {trio.current_time():.3f} s: {what}")
         self.trace(f"BROKEN {what}")
+
+    def on_call(self, called: Called) -> None:
+        self.trace(called.summary())
+        self.counts["tool calls executed"] += len(called.heard) if called.results_sent else 0
+        self.counts["texts embedded"] += len(called.vectors)
 
     # ---- what the gateway tells
 
@@ -118,19 +126,23 @@ class Chronicle:
         """Nobody is asked earlier than told."""
         if self._configuring[attempt.worker]:
             return
-        for place in ((attempt.worker, None), (attempt.worker, attempt.key)):
+        worker, key, model = attempt.worker, attempt.key, attempt.model
+        for place in ((worker, None, None), (worker, key, None), (worker, key, model)):
             noted, until = self._hints.get(place, (0.0, 0.0))
             if noted + INSTANT < started < until - INSTANT:
                 self.complain(
-                    f"{attempt.worker} was asked with {attempt.key} at {started:.3f}, though at {noted:.3f} "
+                    f"{worker} was asked for {model} with {key} at {started:.3f}, though at {noted:.3f} "
                     f"it was told to wait until {until:.3f}"
                 )
 
     def _note_hint(self, attempt: Attempt, failure: Failure, now: float) -> None:
-        if failure.kind in ABOUT_A_KEY:
-            place = (attempt.worker, attempt.key)
+        place: _Place
+        if failure.kind in ABOUT_A_KEY_AND_A_MODEL:
+            place = (attempt.worker, attempt.key, attempt.model)
+        elif failure.kind in ABOUT_A_KEY:
+            place = (attempt.worker, attempt.key, None)
         elif failure.kind in ABOUT_A_WORKER:
-            place = (attempt.worker, None)
+            place = (attempt.worker, None, None)
         else:
             return
         until = now + (failure.retry_after or 0.0)

@@ -14,12 +14,14 @@ from ...gateway.breaker import WINDOW_CALLS
 from ...gateway.cortex import Cortex
 from ...gateway.secrets import mask
 from ...gateway.tree import ROOT_RESTARTS, WINDOW_SECONDS, WORKER_RESTARTS
+from ...providers import PROVIDERS
 from ..leftovers import connected, leftovers
 from ..simulator import Simulator
+from ..speak.speaker import vector_of
 from .chronicle import Chronicle
 from .people import Called
 from .plan import Plan
-from .upstream import number_of, story_of
+from .tales import answer_of, calls_of, embed_model_of, kind_and_number_of, number_of, texts_of
 
 GRACE_SECONDS = 0.1
 """Draining the end of an answer may take 50 ms."""
@@ -34,34 +36,89 @@ OUTCOMES = ("whole", "interrupted", "refused", "left", "cancelled")
 
 def broken_by_call(called: Called) -> Iterator[str]:
     """What is wrong with one call that has ended."""
-    story, shown = story_of(called.planned.number), called.shown
     if called.outcome not in OUTCOMES:
         yield f"{called.summary()}: an error of no type of ours: {called.error!r}"
-    if called.is_served and shown != story:
-        yield f"{called.summary()}: a whole answer that is not {story!r}"
-    if not story.startswith(shown):
-        yield f"{called.summary()}: text that is not the beginning of {story!r}"
-    if isinstance(called.error, StreamInterrupted) and called.error.partial.text != shown:
-        yield f"{called.summary()}: the partial answer is {called.error.partial.text!r}"
+    yield from _broken_text(called)
+    yield from _broken_tool_calls(called)
+    if called.is_served:
+        yield from _broken_result(called)
     if not called.offsets_fit or not called.ended_once:
         yield f"{called.summary()}: events out of order"
-    limit = TOTAL_SECONDS if called.planned.deadline is None else called.planned.deadline
+    if called.planned.how != "continue" and any(_is_our_fault(attempt) for attempt in called.attempts or ()):
+        yield f"{called.summary()}: a provider was sent what it does not understand"
+    total = TOTAL_SECONDS * called.planned.requests
+    limit = total if called.planned.deadline is None else called.planned.deadline
     if called.ended - called.started > limit + called.paused + GRACE_SECONDS:
         yield f"{called.summary()}: took {called.ended - called.started:.3f} s of {limit:.3f}"
 
 
+def _broken_text(called: Called) -> Iterator[str]:
+    if called.planned.what in ("embed", "models"):
+        return
+    answer, shown = answer_of(called.planned.number, called.planned.what), called.shown
+    if called.is_served and shown != answer:
+        yield f"{called.summary()}: a whole answer that is not {answer!r}"
+    if not answer.startswith(shown):
+        yield f"{called.summary()}: text that is not the beginning of {answer!r}"
+    if isinstance(called.error, StreamInterrupted) and called.error.partial.text != shown:
+        yield f"{called.summary()}: the partial answer is {called.error.partial.text!r}"
+
+
+def _broken_tool_calls(called: Called) -> Iterator[str]:
+    """Each call is heard once; what is heard of its arguments is their beginning, and all of them in the end."""
+    wanted = calls_of(called.planned.number) if called.planned.what == "tools" else ()
+    if called.begun_after_a_call:
+        yield f"{called.summary()}: an answer was begun again after a tool call was heard"
+    if len(called.heard) > len(wanted):
+        yield f"{called.summary()}: {len(called.heard)} tool calls, where {len(wanted)} were made"
+    for call, planned in zip(called.heard.values(), wanted, strict=False):
+        said, whole = _squeezed(call.arguments), _squeezed(planned.arguments)
+        if call.name != planned.name or not whole.startswith(said):
+            yield f"{called.summary()}: a tool call that is not the beginning of {planned.arguments}"
+    heard = [_squeezed(call.arguments) for call in called.heard.values()]
+    if called.results_sent and heard != [_squeezed(planned.arguments) for planned in wanted]:
+        yield f"{called.summary()}: the tool calls of a whole answer are not {len(wanted)} whole ones"
+
+
+def _squeezed(arguments: str) -> str:
+    """JSON without its spaces: where a wire has objects and no text, they are not the provider's own."""
+    return "".join(arguments.split())
+
+
+def _broken_result(called: Called) -> Iterator[str]:
+    """What is wrong with vectors and lists."""
+    planned = called.planned
+    if planned.what == "embed":
+        texts = texts_of(planned.number, planned.texts)
+        wanted = [vector_of(text, planned.options.get("dimensions")) for text in texts]
+        if [list(vector) for vector in called.vectors] != wanted:
+            yield f"{called.summary()}: the vectors are not those of the {len(texts)} texts, in order"
+    if planned.what == "models" and not called.listed:
+        yield f"{called.summary()}: nobody is in the list of models"
+    if planned.what == "tools" and not called.results_sent:
+        yield f"{called.summary()}: whole, though no tool was called"
+
+
+def _is_our_fault(attempt: Attempt) -> bool:
+    return attempt.failure is not None and attempt.failure.kind is FailureKind.BAD_REQUEST
+
+
 def broken_by_refusing(called: Called, plan: Plan, kills: Iterable[tuple[float, str]]) -> Iterator[str]:
     """With a worker nothing ever happens to, whoever wants any whole answer gets one."""
-    if (
-        plan.rock is None
-        or called.planned.is_particular
-        or not called.planned.wants_whole
-        or called.is_served
-    ):
+    planned = called.planned
+    if plan.rock is None or planned.is_particular or not planned.wants_whole or called.is_served:
+        return
+    if planned.what == "embed" and not _is_the_only_model(plan):
         return
     if any(called.started - HEALING_SECONDS <= at <= called.ended for at, _ in kills):
         return  # the one worker that could serve may have been the one that was just killed
     yield f"{called.summary()}: not served, though {plan.rock} could: {called.error}"
+
+
+def _is_the_only_model(plan: Plan) -> bool:
+    """Whether whoever embeds does it with the rock's own model, so that the rock can do it for all of them."""
+    models = {provider.name: PROVIDERS[provider.dialect].embed_model for provider in plan.providers}
+    return plan.rock is not None and {model for model in models.values() if model} == {models[plan.rock]}
 
 
 # ------------------------------------------------------------------ the gateway at a moment
@@ -91,7 +148,7 @@ def _is_checking(held: Iterable[str]) -> bool:
 
 def broken_tree(cortex: Cortex) -> Iterator[str]:
     for line in cortex.tree().splitlines():
-        if not re.search(r"  running(, \d+ restarts?)?$", line):
+        if not re.search(r"  running(, .*)?$", line):
             yield f"the tree did not heal:\n{cortex.tree()}"
             return
 
@@ -132,6 +189,19 @@ def broken_ledger(chronicle: Chronicle, sim: Simulator) -> Iterator[str]:
             number = called.planned.number
             sent, repeated = seen.get(number, Counter()), again.get(number, Counter())
             yield from _compared(f"call {number}", called.attempts, sent, repeated)
+
+
+def broken_embeddings(sim: Simulator) -> Iterator[str]:
+    """The vectors of one call come from one model: those of two cannot be compared."""
+    models: dict[int, set[str]] = {}
+    for provider in sim.providers.values():
+        for request in provider.requests:
+            match kind_and_number_of(request):
+                case ("embed", number):
+                    models.setdefault(number, set()).add(embed_model_of(request))
+    for number, named in models.items():
+        if len(named) > 1:
+            yield f"call {number}: texts were embedded by {sorted(named)}"
 
 
 def _compared(

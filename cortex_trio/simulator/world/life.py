@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, final
+import itertools
+from typing import final
 
 import attrs
 import trio
@@ -15,7 +14,6 @@ from ...gateway.breaker import OPEN_SECONDS
 from ...gateway.config import Config, WorkerConfig
 from ...gateway.cortex import Cortex, open_cortex
 from ...otp import ActorError, MaxRestartsExceeded
-from ..link import Link
 from ..provider import SimulatedProvider
 from ..seeded import seeded
 from ..simulator import Simulator, open_simulator
@@ -23,8 +21,9 @@ from . import laws
 from .chronicle import Chronicle
 from .people import Called, ask
 from .plan import Intervention, Plan, PlannedProvider, Trouble, plan_of
-from .troubles import LINK_TROUBLES, MOMENTS
-from .upstream import Upstream, prompt_of
+from .tales import prompt_of
+from .troubles import LINK_TROUBLES, MOMENTS, Way
+from .upstream import Upstream
 
 LOOK_SECONDS = 120.0
 """How often everything is looked at."""
@@ -52,6 +51,7 @@ class _Life:
         self._plan = plan
         self._chronicle = chronicle
         self._upstreams: dict[str, Upstream] = {}
+        self._ways: dict[str, Way] = {}
         self._asking = 0
 
     async def run(self) -> None:
@@ -64,16 +64,19 @@ class _Life:
             except MaxRestartsExceeded as error:
                 self._chronicle.gave_up = error
                 self._chronicle.trace(f"gave up: {error}")
-            for link in [provider.link for provider in sim.providers.values()]:
-                link.heal()
+            for way in self._ways.values():
+                way.end_all()
             await trio.sleep(LAST_SECONDS)  # what is on its way arrives, who stalls wakes up
             self._judge(sim, tasks)
 
     def _add(self, sim: Simulator, planned: PlannedProvider) -> None:
-        upstream = self._upstreams[planned.name] = Upstream(planned, self._chronicle.inject)
+        upstream = Upstream(planned, self._chronicle.inject, self._chronicle.complain)
+        self._upstreams[planned.name] = upstream
         provider = sim.add(planned.name, upstream.answer, provider=planned.dialect)
+        provider.behave_health(upstream.answer_check)
         provider.api_keys = planned.keys
         provider.link.latency = planned.latency
+        self._ways[planned.name] = Way(provider.link)
 
     async def _with_gateway(self, sim: Simulator) -> None:
         workers = {planned.name: _worker(sim, planned) for planned in self._plan.providers}
@@ -105,7 +108,7 @@ class _Life:
             await ask(cortex, called)
         finally:
             self._asking -= 1
-        self._chronicle.trace(called.summary())
+        self._chronicle.on_call(called)
         for broken in laws.broken_by_call(called):
             self._chronicle.complain(broken)
 
@@ -122,9 +125,10 @@ class _Life:
             MOMENTS[trouble.what](provider.link)
         elif trouble.what in LINK_TROUBLES:
             self._chronicle.inject(trouble.what)
-            with _restored(provider.link):
-                LINK_TROUBLES[trouble.what](provider.link)
-                await trio.sleep_until(trouble.until)
+            way = self._ways[trouble.who]
+            way.begin(trouble.what)
+            await trio.sleep_until(trouble.until)
+            way.end(trouble.what)
         else:
             upstream = self._upstreams[trouble.who]
             upstream.troubles.append(trouble.what)
@@ -203,27 +207,14 @@ class _Life:
 
     def _judge(self, sim: Simulator, tasks: int) -> None:
         chronicle = self._chronicle
-        for broken in (*laws.broken_at_the_end(sim, tasks), *laws.broken_ledger(chronicle, sim)):
+        at_the_end = laws.broken_at_the_end(sim, tasks), laws.broken_ledger(chronicle, sim)
+        for broken in (*itertools.chain(*at_the_end), *laws.broken_embeddings(sim)):
             chronicle.complain(broken)
         for called in [called for called in chronicle.calls if called.is_over]:
             for broken in laws.broken_by_refusing(called, self._plan, chronicle.kills):
                 chronicle.complain(broken)
         if chronicle.gave_up is not None and not laws.may_give_up(chronicle.kills):
             chronicle.complain(f"it gave up without a reason: {chronicle.gave_up}")
-
-
-@contextmanager
-def _restored(link: Link) -> Iterator[None]:
-    """Have a link as it was, afterwards. Where two troubles overlap the first that ends ends both."""
-    before: dict[str, Any] = {
-        name: getattr(link, name) for name in ("latency", "jitter", "bandwidth", "refusing")
-    }
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(link, name, value)
-        link.heal()
 
 
 def _worker(sim: Simulator, planned: PlannedProvider) -> WorkerConfig:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 import trio
 
-from ...events import Attempt, Continued, Finished, Restarted, StreamEvent, TextDelta
+from ...events import (
+    Attempt,
+    Continued,
+    Finished,
+    Reply,
+    Restarted,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+)
 from ...failures import AllWorkersFailed, CortexError, ProviderError, StreamInterrupted
 from ...gateway.cortex import Cortex
-from .plan import PlannedCall
-from .upstream import prompt_of
+from ...messages import Message, ToolResult, user
+from .load import PlannedCall
+from .tales import LOOK_UP, OBJECT_SCHEMA, executed, prompt_of, texts_of
+
+
+@attrs.define
+class HeardCall:
+    """A tool call as far as it was heard."""
+
+    name: str | None
+    arguments: str
 
 
 @attrs.define
@@ -25,8 +43,13 @@ class Called:
     paused: float = 0.0  # seconds the reader took for itself
     outcome: str = "asking"  # "whole" | "interrupted" | "refused" | "left" | "cancelled" | "crashed"
     shown: str = ""  # the text that stands, restarts considered
+    heard: dict[int, HeardCall] = attrs.field(factory=dict)  # the tool calls that stand, by index
+    results_sent: bool = False  # the tool calls were taken for whole, and executed
+    begun_after_a_call: bool = False  # an answer was begun again or continued after a tool call was heard
     offsets_fit: bool = True  # every Continued named the place at which the text stood
     ended_once: bool = True  # nothing came after Finished
+    vectors: Sequence[Sequence[float]] = ()
+    listed: Sequence[str] = ()
     error: BaseException | None = None
     attempts: Sequence[Attempt] | None = None
 
@@ -39,10 +62,17 @@ class Called:
     def is_served(self) -> bool:
         return self.outcome == "whole"
 
+    @property
+    def holds_only_its_last_request(self) -> bool:
+        """What an error says of attempts is not all there were: a list of texts went in several requests."""
+        return self.planned.what == "embed" and self.planned.requests > 1
+
     def summary(self) -> str:
         kind = type(self.error).__name__ if self.error else "-"
         asked = ",".join(attempt.worker for attempt in self.attempts or ())
-        return f"call {self.planned.number} {self.outcome} {kind} {asked} {self.shown!r}"
+        heard = "".join(f" {call.name} {call.arguments}" for call in self.heard.values())
+        seen = f"{self.shown!r}{heard}{f' {len(self.vectors)} vectors' if self.vectors else ''}"
+        return f"call {self.planned.number} {self.planned.what} {self.outcome} {kind} {asked} {seen}"
 
 
 async def ask(cortex: Cortex, called: Called) -> None:
@@ -53,53 +83,131 @@ async def ask(cortex: Cortex, called: Called) -> None:
     called.started = trio.current_time()
     try:
         with trio.move_on_after(float("inf") if planned.deadline is None else planned.deadline) as scope:
-            await (_complete if planned.how == "complete" else _stream)(cortex, called)
+            await _WAYS[planned.what](cortex, called)
         if scope.cancelled_caught:
-            called.outcome = "cancelled"
+            called.outcome, called.attempts = "cancelled", None
     except StreamInterrupted as error:
-        called.outcome, called.error, called.attempts = "interrupted", error, error.attempts
+        called.outcome, called.error = "interrupted", error
+        called.attempts = [*(called.attempts or ()), *error.attempts]
     except CortexError as error:
         called.outcome, called.error = "refused", error
-        if isinstance(error, ProviderError | AllWorkersFailed):
-            called.attempts = error.attempts
+        if isinstance(error, ProviderError | AllWorkersFailed) and not called.holds_only_its_last_request:
+            called.attempts = [*(called.attempts or ()), *error.attempts]
+        else:
+            called.attempts = None
     except Exception as error:
         called.outcome, called.error = "crashed", error
     called.ended = trio.current_time()
 
 
-async def _complete(cortex: Cortex, called: Called) -> None:
-    reply = await cortex.complete(prompt_of(called.planned.number), **called.planned.options)
-    called.shown, called.attempts, called.outcome = reply.text, reply.attempts, "whole"
+# ------------------------------------------------------------------ what they ask for
 
 
-async def _stream(cortex: Cortex, called: Called) -> None:
+async def _story(cortex: Cortex, called: Called) -> None:
+    await _chat(cortex, called, [user(prompt_of(called.planned.number))], {})
+    _served(called)
+
+
+async def _object(cortex: Cortex, called: Called) -> None:
+    """An answer of a given shape."""
+    await _chat(
+        cortex,
+        called,
+        [user(prompt_of(called.planned.number, "object"))],
+        {"response_schema": OBJECT_SCHEMA},
+    )
+    _served(called)
+
+
+async def _tools(cortex: Cortex, called: Called) -> None:
+    """The model looks something up: its calls are executed, and the results are sent back."""
+    asked: list[Message] = [user(prompt_of(called.planned.number, "tools"))]
+    tools = {"tools": [LOOK_UP]}
+    reply = await _chat(cortex, called, asked, tools)
+    if reply is None:
+        return
+    called.results_sent = True
+    results = [ToolResult(call.id, executed(call), name=call.name) for call in reply.tool_calls]
+    await _chat(cortex, called, [*asked, reply.message, Message("tool", results)], tools)
+    _served(called)
+
+
+async def _embed(cortex: Cortex, called: Called) -> None:
     planned = called.planned
-    options: dict[str, Any] = {**planned.options, "on_interrupt": planned.how}
-    count = 0
-    async with cortex.chat(prompt_of(planned.number), **options) as stream:
+    called.vectors = await cortex.embed(texts_of(planned.number, planned.texts), **planned.options)
+    called.outcome = "whole"
+
+
+async def _models(cortex: Cortex, called: Called) -> None:
+    called.listed = await cortex.models(**called.planned.options)
+    called.outcome = "whole"
+
+
+_WAYS: Mapping[str, Callable[[Cortex, Called], Awaitable[None]]] = {
+    "story": _story,
+    "object": _object,
+    "tools": _tools,
+    "embed": _embed,
+    "models": _models,
+}
+
+
+def _served(called: Called) -> None:
+    if called.outcome != "left":
+        called.outcome = "whole"
+
+
+# ------------------------------------------------------------------ how they ask
+
+
+async def _chat(
+    cortex: Cortex, called: Called, messages: Sequence[Message], wanted: Mapping[str, Any]
+) -> Reply | None:
+    """One answer, added to what was seen; None if the caller left in the middle of it."""
+    options = {**called.planned.options, **wanted}
+    if called.planned.how != "complete":
+        return await _stream(cortex, called, messages, options)
+    reply = await cortex.complete(messages, **options)
+    called.shown += reply.text
+    for call in reply.tool_calls:
+        called.heard[len(called.heard)] = HeardCall(call.name, call.arguments)
+    called.attempts = [*(called.attempts or ()), *reply.attempts]
+    return reply
+
+
+async def _stream(
+    cortex: Cortex, called: Called, messages: Sequence[Message], options: Mapping[str, Any]
+) -> Reply | None:
+    planned, reply, count, finished = called.planned, None, 0, False
+    async with cortex.chat(messages, **{**options, "on_interrupt": planned.how}) as stream:
         async for event in stream:
+            called.ended_once &= not finished
+            finished |= isinstance(event, Finished)
             _note(called, event)
             count += 1
             if planned.leaves_after is not None and count > planned.leaves_after:
+                called.outcome = "left"
                 break
             await trio.sleep(planned.pause)
             called.paused += planned.pause
         else:
-            called.outcome = "whole"
-    if called.outcome != "whole":
-        called.outcome = "left"
-    called.attempts = stream.attempts
+            reply = await stream.collect()
+    called.attempts = [*(called.attempts or ()), *stream.attempts]
+    return reply
 
 
 def _note(called: Called, event: StreamEvent) -> None:
-    if called.outcome == "finished":
-        called.ended_once = False
     match event:
         case TextDelta(text):
             called.shown += text
+        case ToolCallDelta():
+            call = called.heard.setdefault(event.index, HeardCall(event.name, ""))
+            call.arguments += event.arguments
         case Restarted():
+            called.begun_after_a_call |= bool(called.heard) and not called.results_sent
             called.shown = ""
         case Continued(offset=offset):
+            called.begun_after_a_call |= bool(called.heard) and not called.results_sent
             called.offsets_fit &= offset == len(called.shown)
-        case Finished():
-            called.outcome = "finished"
+        case _:
+            pass

@@ -1,10 +1,12 @@
-"""What is going to happen in one world, drawn from a seed before anything runs: who is there, who asks, what breaks.
+"""What is going to happen in one world, drawn from a seed before anything runs: who is there and what breaks.
 
-A plan is data. The same seed and hours draw the same plan, whatever the machine and the hash seed.
+Who asks is drawn in load. A plan is data: the same seed and hours draw the same one, whatever the machine and the
+hash seed.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,15 +14,13 @@ from typing import Any
 import attrs
 
 from ..speak import SPEAKERS
+from .load import HOUR, PlannedCall, planned_calls
 from .troubles import LINK_TROUBLES, MOMENTS, TROUBLES
 
-HOUR = 3600.0
-CALLS_PER_HOUR = (8.0, 30.0)
 TROUBLES_PER_HOUR = (1.0, 5.0)
 KILLS_PER_HOUR = (0.0, 2.0)
 STORMS = 0.1
 """Share of worlds in which one actor is killed again and again, so that the tree may rightly give up."""
-BURST_SECONDS = 20.0
 ROCK_ATTEMPTS = 32
 """With somebody who always serves there must be attempts enough to come to them."""
 DIALECTS = tuple(name for name in SPEAKERS if name != "openai_compatible")
@@ -48,31 +48,6 @@ class Trouble:
     until: float
     who: str
     what: str
-
-
-@attrs.frozen
-class PlannedCall:
-    """One call. `how` is "complete" or an on_interrupt; `rounds` delays it by rounds of Trio's loop."""
-
-    number: int
-    at: float
-    how: str
-    options: Mapping[str, Any]
-    deadline: float | None
-    leaves_after: int | None
-    pause: float
-    rounds: int
-
-    @property
-    def is_particular(self) -> bool:
-        """The caller limits who may serve, or for how long: nobody can promise an answer then."""
-        narrow = {"worker", "provider", "max_attempts"} & self.options.keys()
-        return bool(narrow) or self.deadline is not None or self.leaves_after is not None
-
-    @property
-    def wants_whole(self) -> bool:
-        """An interruption is no answer to this caller."""
-        return self.how != "raise"
 
 
 @attrs.frozen
@@ -109,7 +84,8 @@ def plan_of(seed: int, hours: float) -> Plan:
         providers = tuple(_solid(provider) if provider.name == rock else provider for provider in providers)
     shaky = [provider.name for provider in providers if provider.name != rock]
     troubles = tuple(sorted(_troubles(draw, seconds, shaky), key=lambda trouble: trouble.at))
-    calls = tuple(_calls(draw, seconds, providers, troubles))
+    spans = [(trouble.at, trouble.until) for trouble in troubles]
+    calls = tuple(planned_calls(draw, seconds, [provider.name for provider in providers], spans))
     return Plan(
         seed=seed,
         seconds=seconds,
@@ -167,7 +143,7 @@ def _troubles(draw: random.Random, seconds: float, names: list[str]) -> Iterator
     if not names:
         return
     kinds = (*TROUBLES, *LINK_TROUBLES, *MOMENTS)
-    for _ in range(round(seconds / HOUR * draw.uniform(*TROUBLES_PER_HOUR))):
+    for _ in range(math.ceil(seconds / HOUR * draw.uniform(*TROUBLES_PER_HOUR))):
         at, what = draw.uniform(0, seconds), draw.choice(kinds)
         lasts = 0.0 if what in MOMENTS else draw.choice((5.0, 60.0, 600.0)) * draw.uniform(0.5, 3)
         yield Trouble(at, min(at + lasts, seconds), draw.choice(names), what)
@@ -187,7 +163,9 @@ def _interventions(
     hours = seconds / HOUR
 
     def some(what: str, per_hour: float, whom: tuple[str, ...]) -> Iterator[Intervention]:
-        for _ in range(round(hours * per_hour)):
+        for _ in range(
+            int(hours * per_hour + draw.random())
+        ):  # what is rare is rare in short lives, not absent
             at = draw.choice(calls).at if calls and draw.random() < 0.7 else draw.uniform(0, seconds)
             yield Intervention(at, what, draw.choice(whom), draw.randint(0, 60))
 
@@ -202,44 +180,3 @@ def _interventions(
         at, who = draw.uniform(0, seconds), draw.choice(actors)
         planned += [Intervention(at + 0.3 * place, "kill", who, 0) for place in range(draw.randint(4, 10))]
     return sorted(planned, key=lambda intervention: intervention.at)
-
-
-# ------------------------------------------------------------------ who asks
-
-
-def _calls(
-    draw: random.Random, seconds: float, providers: tuple[PlannedProvider, ...], troubles: tuple[Trouble, ...]
-) -> list[PlannedCall]:
-    """Calls come in bursts, and most of the bursts come while something is broken: that is when things go wrong."""
-    many = round(seconds / HOUR * draw.uniform(*CALLS_PER_HOUR))
-    moments: list[float] = []
-    while len(moments) < many:
-        start = draw.uniform(0, seconds)
-        if troubles and draw.random() < 0.7:
-            trouble = draw.choice(troubles)
-            start = draw.uniform(trouble.at, min(trouble.until, trouble.at + 60))
-        spread = draw.choice((0.0, BURST_SECONDS))
-        moments += [max(0.0, start + draw.uniform(-1, spread)) for _ in range(draw.randint(1, 12))]
-    return [_call(draw, number, at, providers) for number, at in enumerate(sorted(moments[:many]), 1)]
-
-
-def _call(draw: random.Random, number: int, at: float, providers: tuple[PlannedProvider, ...]) -> PlannedCall:
-    options: dict[str, Any] = {}
-    if draw.random() < 0.15:
-        options["hedge_after"] = draw.choice((0.5, 3.0))
-    if draw.random() < 0.2:
-        options["first_token_timeout"] = draw.choice((2.0, 10.0))
-    if draw.random() < 0.1:
-        options["worker"] = draw.choice(providers).name
-    elif draw.random() < 0.1:
-        options["max_attempts"] = draw.randint(1, 3)
-    return PlannedCall(
-        number=number,
-        at=at,
-        how=draw.choice(("complete", "complete", "raise", "restart", "continue", "buffer")),
-        options=options,
-        deadline=draw.choice((None, None, None, draw.uniform(0, 5), draw.uniform(0, 60))),
-        leaves_after=draw.randint(0, 8) if draw.random() < 0.1 else None,
-        pause=draw.choice((0.0, 0.0, 0.0, 0.5)),
-        rounds=draw.choice((0, 0, draw.randint(0, 40))),
-    )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import final
 
 import attrs
@@ -15,33 +14,22 @@ from ...failures import FailureKind
 from ..behaviour import Behaviour
 from ..speak.speaker import SimRequest
 from .plan import PlannedProvider
+from .tales import answer_of, begun_in, broken_history, calls_of, has_results, kind_and_number_of
 from .troubles import TROUBLES
 
 CERTAINLY = 0.9
 """Share of requests that meet a trouble while it lasts: most of them, since real outages let some through."""
-_ASKED = re.compile(r"Tell me story (\d+)\.")
-
-
-def prompt_of(number: int) -> str:
-    return f"Tell me story {number}."
-
-
-def story_of(number: int) -> str:
-    """What every provider answers to call `number`, and to no other: a mix-up of two answers would show."""
-    return f"Story {number}: " + " ".join(f"word{number}.{place}" for place in range(6 + number % 7))
-
-
-def number_of(request: SimRequest) -> int | None:
-    """The call a request was sent for; None for health checks and lists of models."""
-    found = [match for text in _strings(request.body) if (match := _ASKED.search(text))]
-    return int(found[0].group(1)) if found else None
+CHECKS_MEET_IT = 0.5
+"""The same for health checks and lists of models: at many providers they are other machines."""
 
 
 @final
 class Upstream:
     """The script of one simulated provider. `troubles` are the keys of TROUBLES that last at the moment."""
 
-    def __init__(self, planned: PlannedProvider, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, planned: PlannedProvider, note: Callable[[str], None], complain: Callable[[str], None]
+    ) -> None:
         self.troubles: list[str] = []
         self.is_calm = False
         """Nothing goes wrong any more, and there is enough for everybody."""
@@ -49,25 +37,45 @@ class Upstream:
         self._draw = random.Random(planned.seed)
         self._buckets: dict[str | None, _Bucket] = {}
         self._note = note
+        self._complain = complain
 
     def answer(self, request: SimRequest) -> Behaviour:
-        number = number_of(request)
-        text = story_of(number) if number is not None else "Who are you?"
+        """What a chat or a request for embeddings gets."""
+        good = self._good(request)
         if self.is_calm:
-            return Behaviour(text=text)
+            return good
         if wait := self._wait(request.key):
             self._note("quota exceeded")
             return Behaviour(error=FailureKind.RATE_LIMIT, retry_after=wait)
-        rest = text.removeprefix(_begun(request.body, text)) or text
         if self.troubles and self._draw.random() < CERTAINLY:
-            return self._trouble(self._draw.choice(self.troubles), rest)
+            return self._trouble(self._draw.choice(self.troubles), good)
         if self._draw.random() < self._planned.faults:
-            return self._trouble(self._draw.choice(tuple(TROUBLES)), rest)
-        return Behaviour(text=rest, tokens_per_second=self._draw.choice((math.inf, 20.0)))
+            return self._trouble(self._draw.choice(tuple(TROUBLES)), good)
+        return attrs.evolve(good, tokens_per_second=self._draw.choice((math.inf, 20.0)))
 
-    def _trouble(self, what: str, text: str) -> Behaviour:
+    def answer_check(self, request: SimRequest) -> Behaviour:
+        """What a health check or a list of models gets."""
+        if self.is_calm or not self.troubles or self._draw.random() >= CHECKS_MEET_IT:
+            return Behaviour()
+        return self._trouble(self._draw.choice(self.troubles), Behaviour())
+
+    def _good(self, request: SimRequest) -> Behaviour:
+        """The right answer, from where the request says that it broke off."""
+        asked = kind_and_number_of(request)
+        if asked is None:
+            return Behaviour(text="Who are you?")
+        what, number = asked
+        if what == "tools":
+            if not has_results(request, number):
+                return Behaviour(text="", tool_calls=calls_of(number))
+            for broken in broken_history(request, number):
+                self._complain(broken)
+        answer = answer_of(number, what)
+        return Behaviour(text=answer.removeprefix(begun_in(request, answer)) or answer)
+
+    def _trouble(self, what: str, good: Behaviour) -> Behaviour:
         self._note(what)
-        return TROUBLES[what](self._draw, text)
+        return TROUBLES[what](self._draw, good)
 
     def _wait(self, key: str | None) -> int:
         """Seconds until this key may ask again; 0: it may, and has."""
@@ -96,31 +104,3 @@ class _Bucket:
             self.tokens -= 1
             return 0
         return math.ceil((1 - self.tokens) * 60 / self.per_minute)
-
-
-def _begun(body: object, story: str) -> str:
-    """The beginning of the story that a request hands over to be continued, if it does."""
-    found = ""
-    for text in _strings(body):
-        at = text.find(story[:10])
-        if at >= 0:
-            same = _common(text[at:], story)
-            found = max(found, story[:same], key=len)
-    return found
-
-
-def _common(one: str, other: str) -> int:
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _strings(body: object) -> Iterator[str]:
-    match body:
-        case dict():
-            for value in body.values():
-                yield from _strings(value)
-        case list():
-            for value in body:
-                yield from _strings(value)
-        case str():
-            yield body
