@@ -195,7 +195,7 @@ def _some_worker(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not value:
         raise ConfigError("$", f"no providers: {HOW_TO_START}")
     for name, worker in value.items():
-        _worker_name(name)
+        worker_name(name)
         if not isinstance(worker, WorkerConfig):
             kind = type(worker).__name__
             raise ConfigError(
@@ -204,7 +204,8 @@ def _some_worker(_: object, field: attrs.Attribute[Any], value: object) -> None:
             )
 
 
-def _worker_name(name: object) -> str:
+def worker_name(name: object) -> str:
+    """Return `name` if it may be one. Raises ConfigError."""
     if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 100:
         raise ConfigError("$", f"a worker's name is 1 to 100 printable characters, not {name!r:.60}")
     return name
@@ -284,7 +285,7 @@ def _workers_from(mapping: Any) -> dict[str, WorkerConfig]:
     if not isinstance(mapping, Mapping):
         raise ConfigError("$", f"an object of providers is needed, not {type(mapping).__name__}")
     return {
-        _worker_name(name): worker_config_from(name, value, f"$.{name}") for name, value in mapping.items()
+        worker_name(name): worker_config_from(name, value, f"$.{name}") for name, value in mapping.items()
     }
 
 

@@ -26,13 +26,13 @@ from ..otp import (
 from ..telemetry import Telemetry
 from .calls import patiently
 from .changes import Changes, worker_state
-from .config import Config, WorkerConfig, worker_config_from
+from .config import Config, WorkerConfig, worker_config_from, worker_name
 from .failover import Call
 from .flat import open_flat_nursery
 from .health import ask_free, check_all, free_key
 from .jobs import ChatJob, EmbedJob, without_unable
 from .keys import KeyRing
-from .options import CallOptions, Chat, ChatOptions, chat_from, positive, texts_from
+from .options import CallOptions, Chat, ChatOptions, chat_from, named, positive, texts_from
 from .registry import WorkerRegistry, WorkerTable
 from .runtime import Runtime
 from .selection import Wanted, explain
@@ -187,6 +187,7 @@ class Cortex:
         their providers take at once goes in several requests.
         """
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
+        model, provider = named("model", model), named("provider", provider)
         model = model or self._runtime.embed_model(provider)
         wanted = Wanted(model, provider, embed=True)
         most = self._runtime.embed_batch(wanted)
@@ -239,7 +240,7 @@ class Cortex:
         Options and InvalidRequest as in `chat`.
         """
         chat = chat_from(messages, **options)
-        selected = self._runtime.select(chat.wanted, peek=True)
+        selected = self._runtime.peek(chat.wanted)
         return explain(without_unable(selected, ChatJob(chat.request)), trio.current_time())
 
     def tree(self) -> str:
@@ -267,7 +268,7 @@ class Cortex:
     async def add_worker(self, name: str, config: WorkerConfig | Mapping[str, Any]) -> None:
         """Start a worker. Raises ConfigError, also for a name that is taken; times of a mapping are in ms."""
         try:
-            checked = worker_config_from(name, config, f"$.{name}")
+            checked = worker_config_from(worker_name(name), config, f"$.{name}")
         finally:
             del config
         await self._changes.add(name, checked)

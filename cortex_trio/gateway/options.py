@@ -96,9 +96,9 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         max_attempts=positive("max_attempts", options.get("max_attempts"), whole=True),
     )
     wanted = Wanted(
-        model=_name("model", options.get("model")),
-        provider=_name("provider", options.get("provider")),
-        worker=_name("worker", options.get("worker")),
+        model=named("model", options.get("model")),
+        provider=named("provider", options.get("provider")),
+        worker=named("worker", options.get("worker")),
         request=request,
     )
     return Chat(request, wanted, patience, _on_interrupt(options.get("on_interrupt", "raise")))
@@ -114,6 +114,13 @@ def positive(name: str, value: Any, *, whole: bool = False) -> Any:
     raise InvalidRequest(f"{name}: {wanted} or None is allowed, not {value!r:.40}")
 
 
+def named(name: str, value: Any) -> Any:
+    """Return `value` if it is None or may be the name of something."""
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise InvalidRequest(f"{name}: a non-empty str or None is allowed, not {value!r:.40}")
+
+
 def texts_from(texts: str | Sequence[str]) -> tuple[str, ...]:
     """Return what is to be embedded as a tuple of non-empty strings."""
     checked = _strings("texts", texts)
@@ -123,15 +130,10 @@ def texts_from(texts: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _number(name: str, value: Any) -> Any:
-    if value is None or (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or (number and math.isfinite(value) and value >= 0):
         return value
     raise InvalidRequest(f"{name}: a number from 0 or None is allowed, not {value!r:.40}")
-
-
-def _name(name: str, value: Any) -> Any:
-    if value is None or (isinstance(value, str) and value):
-        return value
-    raise InvalidRequest(f"{name}: a non-empty str or None is allowed, not {value!r:.40}")
 
 
 def _strings(name: str, value: Any) -> tuple[str, ...] | None:

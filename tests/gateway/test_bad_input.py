@@ -94,6 +94,24 @@ async def test_a_model_the_provider_does_not_have_is_its_own_answer() -> None:
             assert (await cortex.complete("Hi")).text == "Still here."
 
 
+@pytest.mark.parametrize("asked", [{"model": ["a"]}, {"provider": {}}, {"model": ""}, {"dimensions": 0}])
+async def test_embeddings_are_not_asked_for_by_what_is_no_name(asked: dict[str, Any]) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        async with gateway(sim) as cortex:
+            with pytest.raises(InvalidRequest, match=f"^{next(iter(asked))}: "):
+                await cortex.embed("Hi", **asked)
+
+
+@pytest.mark.parametrize("name", ["", 5, None, ["a"], {}])
+async def test_a_worker_needs_a_name(name: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        async with gateway(sim) as cortex:
+            with pytest.raises(ConfigError, match="a worker's name is 1 to 100 printable characters"):
+                await cortex.add_worker(name, {"provider": "openai"})
+
+
 async def test_embeddings_nobody_makes_are_refused_with_the_reason() -> None:
     async with open_simulator() as sim:
         sim.add("anthropic")
@@ -183,6 +201,7 @@ async def test_messages_that_make_no_sense_are_refused_at_their_place(messages: 
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "many"}, "max_tokens"),
         ({"temperature": "hot"}, "temperature"),
+        ({"temperature": True}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"first_token_timeout": -1}, "first_token_timeout"),
         ({"idle_timeout": 0}, "idle_timeout"),
