@@ -3,7 +3,7 @@
 A `Behaviour` with no arguments is a good answer. Everything else is one thing that providers are known to do
 wrong, and most of them combine: a stall after two events, then a cut after four.
 
-"After N content events" means: N deltas of text, reasoning or tool calls went out, and the next thing, a delta
+"After N content events" means: N deltas of text, reasoning or tool calls or whole parts went out, and the next thing, a delta
 or the finish, did not. An N beyond the end of the answer means after the last delta, so a scripted fault
 always happens.
 """
@@ -19,7 +19,7 @@ import attrs
 
 from ..events import CitationDelta, FinishReason, Usage
 from ..failures import FailureKind
-from ..messages import ToolCall
+from ..messages import Image, Opaque, ToolCall
 
 WIRELESS: Mapping[FailureKind, str] = {
     FailureKind.CONNECTION: "refuse, reset_after or cut_mid_chunk",
@@ -93,6 +93,8 @@ class Behaviour:
     reasoning: str = ""
     """Shown where the wire shows it; OpenAI's chat completions only count it."""
     tool_calls: Sequence[ToolCall] = ()
+    parts: Sequence[Image | Opaque] = ()
+    """Said whole between reasoning and text, where the wire can: blocks of the provider's own, images (Gemini)."""
     citations: Sequence[CitationDelta] = ()
     refusal: bool = False
     """The text is a refusal; a plain answer where the wire has no word for it (Groq, Gemini, Cohere, Ollama)."""

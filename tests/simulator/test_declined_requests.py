@@ -16,6 +16,8 @@ CALLS = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "12:00"}
 USE = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
 FOUND = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "12:00"}
+SEARCHES = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+SEARCHED = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
 SAY = {"role": "user", "parts": [{"text": "Hi"}]}
 FUNCTION_CALL = {"role": "model", "parts": [{"functionCall": {"name": "now", "args": {}}}]}
 FUNCTION_RESPONSE = {"functionResponse": {"name": "now", "response": {"result": "12:00"}}}
@@ -139,6 +141,30 @@ ILLEGAL: list[tuple[str, dict[str, Any], int, str]] = [
         {"messages": [USER, {"role": "assistant", "content": [{**USE, "id": "call:1"}]}]},
         400,
         "messages.1.content.0.id: Input should be pattern '^[a-zA-Z0-9_-]+$'",
+    ),
+    (
+        "anthropic",
+        {"messages": [USER, {"role": "assistant", "content": [SEARCHES]}, USER]},
+        400,
+        "`web_search` tool use with id `srvtoolu_1` was found without a corresponding `web_search_tool_result`",
+    ),
+    (
+        "anthropic",
+        {"messages": [USER, {"role": "assistant", "content": [SEARCHED]}]},
+        400,
+        "unexpected `tool_use_id` found in `web_search_tool_result` blocks: srvtoolu_1",
+    ),
+    (
+        "anthropic",
+        {"messages": [USER, {"role": "assistant", "content": [{**SEARCHES, "id": "toolu_1"}]}]},
+        400,
+        "messages.1.content.0.id: Input should be pattern '^(srvtoolu|mcptoolu)_",
+    ),
+    (
+        "anthropic",
+        {"tools": [{"type": "web_search", "name": "web_search"}]},
+        400,
+        "tools.0.type: Input should",
     ),
     ("anthropic", {"messages": [USER, {"role": "assistant", "content": "So "}]}, 400, "trailing whitespace"),
     (

@@ -8,11 +8,12 @@ A ping follows the first block's start, and every JSON is padded with spaces bef
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
 from ...failures import FailureKind as K
+from ...messages import Opaque, ToolCall
 from ..behaviour import split_tokens
 from . import anthropic_rules as rules
 from .base import BaseSpeaker
@@ -149,66 +150,28 @@ class Anthropic(BaseSpeaker):
         yield Frame(
             FrameKind.OPENING, _event("message_start", {"message": self._message(asked, answer, [], None)})
         )
-        index = 0
-        for frames in (self._thinking(answer), self._text(answer), *self._calls(answer)):
-            if not frames:
-                continue
-            kind, block, deltas = frames
-            yield Frame(kind, _event("content_block_start", {"index": index, "content_block": block}))
+        for index, block in enumerate(_blocks(answer)):
+            start = {"index": index, "content_block": block.start}
+            yield Frame(block.starts, _event("content_block_start", start))
             if index == 0:
                 yield Frame(FrameKind.OPENING, self.ping(asked))
-            for delta_kind, delta in deltas:
-                yield Frame(delta_kind, _event("content_block_delta", {"index": index, "delta": delta}))
-            yield Frame(FrameKind.OPENING, _event("content_block_stop", {"index": index}))
-            index += 1
+            for kind, delta in block.deltas:
+                yield Frame(kind, _event("content_block_delta", {"index": index, "delta": delta}))
+            yield Frame(block.stops, _event("content_block_stop", {"index": index}))
         delta = _ending(answer)
         usage = _final_usage(answer.usage)
         yield Frame(FrameKind.FINISH, _event("message_delta", {"delta": delta, "usage": usage}))
         yield Frame(FrameKind.TERMINAL, _event("message_stop", {}))
 
-    def _thinking(self, answer: Answer) -> _Block | None:
-        if not answer.reasoning:
-            return None
-        block = {"type": "thinking", "thinking": "", "signature": ""}
-        return FrameKind.OPENING, block, _thoughts(answer)
-
-    def _text(self, answer: Answer) -> _Block | None:
-        if not answer.tokens:
-            return None
-        block: dict[str, Any] = {"type": "text", "text": ""}
-        if answer.citations:
-            block = {"citations": [], **block}
-        return FrameKind.OPENING, block, _words(answer)
-
-    def _calls(self, answer: Answer) -> Iterator[_Block]:
-        for call in answer.tool_calls:
-            block = {
-                "type": "tool_use",
-                "id": call.id,
-                "name": call.name,
-                "input": {},
-                "caller": {"type": "direct"},
-            }
-            yield FrameKind.CONTENT, block, _fragments(call.arguments)
-
     def whole(self, asked: Asked, answer: Answer) -> bytes:
         content: list[dict[str, Any]] = []
         if answer.reasoning:
             content.append({"type": "thinking", "thinking": answer.reasoning_text, "signature": SIGNATURE})
+        content.extend(_own_blocks(answer))
         if answer.tokens:
             cited = {"citations": [_citation(one) for one in answer.citations]} if answer.citations else {}
             content.append({**cited, "type": "text", "text": answer.text})
-        for call in answer.tool_calls:
-            arguments = json_object(call.arguments)
-            content.append(
-                {
-                    "type": "tool_use",
-                    "id": call.id,
-                    "name": call.name,
-                    "input": arguments,
-                    "caller": {"type": "direct"},
-                }
-            )
+        content.extend(_tool_use(call, json_object(call.arguments)) for call in answer.tool_calls)
         return dumps(self._message(asked, answer, content, answer.finish)).encode()
 
     def _message(
@@ -283,7 +246,40 @@ class Anthropic(BaseSpeaker):
 
 # ------------------------------------------------------------------ pieces
 
-_Block = tuple[FrameKind, dict[str, Any], Iterator[tuple[FrameKind, dict[str, Any]]]]
+
+class _Block(NamedTuple):
+    """One block of a stream. What the user gets to see of it are its deltas, or its start, or its end."""
+
+    start: dict[str, Any]
+    deltas: Iterator[tuple[FrameKind, dict[str, Any]]]
+    starts: FrameKind = FrameKind.OPENING
+    stops: FrameKind = FrameKind.OPENING
+
+
+def _blocks(answer: Answer) -> Iterator[_Block]:
+    if answer.reasoning:
+        yield _Block({"type": "thinking", "thinking": "", "signature": ""}, _thoughts(answer))
+    for own in _own_blocks(answer):
+        given = own.get("input")
+        start = {**own, "input": {}} if given else own
+        yield _Block(start, _fragments(dumps(given)) if given else iter(()), stops=FrameKind.CONTENT)
+    if answer.tokens:
+        cited = {"citations": list[object]()} if answer.citations else {}
+        yield _Block({**cited, "type": "text", "text": ""}, _words(answer))
+    for call in answer.tool_calls:
+        yield _Block(_tool_use(call, {}), _spoken(call.arguments), starts=FrameKind.CONTENT)
+
+
+def _own_blocks(answer: Answer) -> Iterator[dict[str, Any]]:
+    """Blocks of the provider's own tools. Claude makes no images."""
+    for part in answer.parts:
+        if isinstance(part, Opaque):
+            yield {"type": part.type, **part.parsed()}
+
+
+def _tool_use(call: ToolCall, given: object) -> dict[str, Any]:
+    said = {"type": "tool_use", "id": call.id, "name": call.name, "input": given}
+    return {**said, "caller": {"type": "direct"}}
 
 
 def _event(name: str, fields: Mapping[str, Any]) -> bytes:
@@ -304,10 +300,15 @@ def _words(answer: Answer) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
         yield FrameKind.CONTENT, {"type": "text_delta", "text": token}
 
 
+def _spoken(arguments: str) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
+    """The arguments of a call, of which the user sees every piece but the empty first."""
+    for kind, delta in _fragments("" if arguments == "{}" else arguments):
+        yield FrameKind.CONTENT if delta["partial_json"] else kind, delta
+
+
 def _fragments(arguments: str) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
-    yield FrameKind.OPENING, {"type": "input_json_delta", "partial_json": ""}
-    for piece in split_tokens("" if arguments == "{}" else arguments):
-        yield FrameKind.CONTENT, {"type": "input_json_delta", "partial_json": piece}
+    for piece in ("", *split_tokens(arguments)):
+        yield FrameKind.OPENING, {"type": "input_json_delta", "partial_json": piece}
 
 
 def _citation(citation: CitationDelta) -> dict[str, Any]:

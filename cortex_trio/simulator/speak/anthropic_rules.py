@@ -73,6 +73,10 @@ DOCUMENT = fields(
     },
 )
 RESULT_BLOCKS = array(tagged("type", {"text": TEXT, "image": IMAGE, "document": DOCUMENT}))
+SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
+SERVER_ID = matching(r"(srvtoolu|mcptoolu)_[a-zA-Z0-9_]+")
+SERVER_CALL = fields({"type": string, "id": SERVER_ID, "name": filled, "input": json_object}, open=True)
+SERVER_RESULT = fields({"type": string, "tool_use_id": SERVER_ID, "content": anything}, open=True)
 BLOCKS: Mapping[str, Rule] = {
     "text": TEXT,
     "image": IMAGE,
@@ -87,8 +91,26 @@ BLOCKS: Mapping[str, Rule] = {
     ),
     "thinking": fields({"type": string, "thinking": string, "signature": filled}),
     "redacted_thinking": fields({"type": string, "data": filled}),
+    "server_tool_use": SERVER_CALL,
+    "mcp_tool_use": SERVER_CALL,
+    **dict.fromkeys(
+        (
+            "web_search_tool_result",
+            "web_fetch_tool_result",
+            "code_execution_tool_result",
+            "bash_code_execution_tool_result",
+            "text_editor_code_execution_tool_result",
+            "tool_search_tool_result",
+            "mcp_tool_result",
+        ),
+        SERVER_RESULT,
+    ),
+    "compaction": fields({"type": string, "content": nullable(string)}, open=True),
+    "container_upload": fields({"type": string, "file_id": filled}),
 }
-TOOL = fields(
+OWN_TOOL = fields({"type": matching(r"[a-z_]+_\d{8}"), "name": filled}, open=True)
+"""One the server runs itself, such as web_search_20250305."""
+CALLERS_TOOL = fields(
     {
         "name": matching(r"[a-zA-Z0-9_-]{1,128}"),
         "input_schema": fields({"type": one_of("object")}, open=True),
@@ -100,6 +122,13 @@ TOOL = fields(
         "cache_control": CACHE,
     },
 )
+
+
+def tool(value: object, where: Where) -> None:
+    own = isinstance(value, dict) and value.get("type") not in (None, "custom")
+    (OWN_TOOL if own else CALLERS_TOOL)(value, where)
+
+
 PARALLEL: Mapping[str, Rule] = {"disable_parallel_tool_use": boolean}
 MESSAGES = fields(
     {
@@ -122,7 +151,7 @@ MESSAGES = fields(
         "temperature": number(0, 1),
         "top_p": number(0, 1),
         "top_k": integer(0),
-        "tools": array(TOOL),
+        "tools": array(tool),
         "tool_choice": tagged(
             "type",
             {
@@ -166,6 +195,7 @@ def in_order(*, prefill: bool | None) -> Rule:
         _require_speakers(turns)
         _require_content(turns)
         _require_answers(turns)
+        _require_server_results(turns)
         _require_budget(body)
         _require_ending(turns, body["model"], prefill)
 
@@ -235,6 +265,31 @@ def _require_answers(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:
         )
 
 
+def _require_server_results(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:
+    """A call of the server's own tool is answered in its turn, unless that is the last: then it is what goes on."""
+    for index, (_, blocks) in enumerate(turns):
+        called = {block["id"]: block["name"] for block in blocks if block["type"] in SERVER_CALLS}
+        results = [block for block in blocks if _is_server_result(block)]
+        answered = {block["tool_use_id"] for block in results}
+        for call, name in called.items() if index < len(turns) - 1 else ():
+            if call not in answered:
+                raise _complaint(
+                    f"messages.{index}: `{name}` tool use with id `{call}` was found without a corresponding"
+                    f" `{name}_tool_result` block"
+                )
+        for block in results:
+            if block["tool_use_id"] not in called:
+                raise _complaint(
+                    f"messages.{index}: unexpected `tool_use_id` found in `{block['type']}` blocks:"
+                    f" {block['tool_use_id']}. Each `{block['type']}` block must have a corresponding"
+                    " `server_tool_use` block before it."
+                )
+
+
+def _is_server_result(block: dict[str, Any]) -> bool:
+    return block["type"] != "tool_result" and str(block["type"]).endswith("_tool_result")
+
+
 def _require_budget(body: dict[str, Any]) -> None:
     budget = (body.get("thinking") or {}).get("budget_tokens", 0)
     if budget >= body["max_tokens"]:
@@ -245,6 +300,8 @@ def _require_ending(turns: list[tuple[str, list[dict[str, Any]]]], model: str, p
     role, blocks = turns[-1]
     if role != "assistant":
         return
+    if any(block["type"] in SERVER_CALLS for block in blocks):
+        return  # a pause that goes on, which every model does
     if prefill is None:
         prefill = not model.startswith("claude-") or bool(_PREFILLED.match(model))
     if not prefill:

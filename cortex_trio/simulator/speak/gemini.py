@@ -7,6 +7,8 @@ a 200 with `promptFeedback` and no candidate.
 
 from __future__ import annotations
 
+import base64
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ import attrs
 from ...events import FinishReason, Usage
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from ...messages import ToolCall
+from ...messages import Opaque, ToolCall
 from . import gemini_rules as rules
 from .base import BaseSpeaker
 from .gemini_errors import FAULTS, UNREGISTERED, Fault, blocked, status_body
@@ -140,10 +142,8 @@ class Gemini(BaseSpeaker):
         for token in answer.reasoning:
             thought += 1
             yield self._part(asked, {"text": token, "thought": True}, answer, thought, said)
-        for token in answer.tokens:
-            said += 1
-            yield self._part(asked, {"text": token}, answer, thought, said)
-        for part in _calls(answer):
+        words = ({"text": token} for token in answer.tokens)
+        for part in itertools.chain(_own_parts(answer), words, _calls(answer)):
             said += 1
             yield self._part(asked, part, answer, thought, said)
         yield FrameKind.FINISH, self._last(asked, answer, [{"text": ""}])
@@ -166,12 +166,7 @@ class Gemini(BaseSpeaker):
         if answer.tool_calls:
             candidate["finishMessage"] = "Model generated function call(s)."
         if answer.citations:
-            candidate["citationMetadata"] = {
-                "citationSources": [
-                    {"startIndex": one.start, "endIndex": one.end, "uri": (one.sources or ("",))[0]}
-                    for one in answer.citations
-                ]
-            }
+            candidate["groundingMetadata"] = _grounding(answer)
         return self._response(asked, candidate, answer.usage)
 
     def _response(self, asked: Asked, candidate: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
@@ -186,6 +181,7 @@ class Gemini(BaseSpeaker):
         parts: list[Any] = []
         if answer.reasoning:
             parts.append({"text": answer.reasoning_text, "thought": True})
+        parts.extend(_own_parts(answer))
         if answer.tokens:
             parts.append({"text": answer.text})
         parts.extend(_calls(answer))
@@ -253,6 +249,36 @@ def _event(response: object) -> bytes:
 
 def _pretty(value: object) -> str:
     return dumps(value, indent=2, escape_html=True) + "\n"
+
+
+def _own_parts(answer: Answer) -> Iterator[dict[str, Any]]:
+    """Code the provider ran itself and its result, and images."""
+    for part in answer.parts:
+        if isinstance(part, Opaque):
+            yield part.parsed()
+        elif part.data is not None:
+            inline = {"mimeType": part.media_type, "data": base64.b64encode(part.data).decode()}
+            yield {"inlineData": inline, **({"thoughtSignature": part.signature} if part.signature else {})}
+        else:
+            yield {"fileData": {"fileUri": part.url}}
+
+
+def _grounding(answer: Answer) -> dict[str, Any]:
+    """Every source once; a stretch of the text counts bytes, and leaves out where it starts if that is 0."""
+    pages = list(dict.fromkeys(source for one in answer.citations for source in one.sources))
+    supports = []
+    for one in answer.citations:
+        start, end = (len(answer.text[:place].encode()) if place else None for place in (one.start, one.end))
+        segment = {"startIndex": start, "endIndex": end, "text": one.text}
+        places = [pages.index(source) for source in one.sources]
+        supports.append(
+            {
+                "segment": {name: value for name, value in segment.items() if value is not None},
+                "groundingChunkIndices": places,
+            }
+        )
+    chunks = [{"web": {"uri": page, "title": page}} for page in pages]
+    return {"groundingChunks": chunks, "groundingSupports": supports}
 
 
 def _calls(answer: Answer) -> Iterator[dict[str, Any]]:

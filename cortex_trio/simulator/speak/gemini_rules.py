@@ -45,7 +45,12 @@ _FUNCTION = fields(
 )
 _TOOL = fields(
     {},
-    {"functionDeclarations": array(_FUNCTION), "googleSearch": json_object, "urlContext": json_object},
+    {
+        "functionDeclarations": array(_FUNCTION),
+        "googleSearch": json_object,
+        "urlContext": json_object,
+        "codeExecution": json_object,
+    },
 )
 _CONFIG = fields(
     {},
@@ -86,16 +91,7 @@ _GENERATE = fields(
     {"contents": array(_CONTENT, at_least=1)},
     {
         "systemInstruction": fields({"parts": array(_PART, at_least=1)}, {"role": string}),
-        "tools": array(
-            fields(
-                {},
-                {
-                    "functionDeclarations": array(_FUNCTION),
-                    "googleSearch": json_object,
-                    "urlContext": json_object,
-                },
-            )
-        ),
+        "tools": array(_TOOL),
         "toolConfig": fields({}, {"functionCallingConfig": _CALLING}),
         "generationConfig": _CONFIG,
         "safetySettings": array(fields({"category": filled, "threshold": filled})),

@@ -16,7 +16,7 @@ import attrs
 
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
-from ...messages import ToolCall
+from ...messages import Image, Opaque, ToolCall
 from ..behaviour import Behaviour, split_tokens
 
 CREATED = 1767225600
@@ -85,6 +85,7 @@ class Answer:
 
     tokens: Sequence[str]
     reasoning: Sequence[str]
+    parts: Sequence[Image | Opaque]
     tool_calls: Sequence[ToolCall]
     citations: Sequence[CitationDelta]
     refusal: bool
@@ -116,6 +117,7 @@ class Answer:
         return cls(
             tokens=tokens,
             reasoning=reasoning,
+            parts=tuple(behaviour.parts),
             tool_calls=tuple(behaviour.tool_calls),
             citations=tuple(behaviour.citations),
             refusal=behaviour.refusal,
