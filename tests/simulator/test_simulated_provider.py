@@ -144,7 +144,7 @@ async def test_a_name_is_taken_once(sim):
 
 
 async def test_a_dialect_must_exist(sim):
-    with pytest.raises(ValueError, match="provider: one of openai, .*anthropic, .*not 'mistral'"):
+    with pytest.raises(ValueError, match=r"provider: one of openai, .*anthropic, .*not 'mistral'"):
         sim.add("mistral")
 
 
