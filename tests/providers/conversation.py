@@ -19,6 +19,7 @@ from cortex_trio.messages import (
     Document,
     Image,
     Message,
+    Opaque,
     Reasoning,
     Text,
     Tool,
@@ -133,12 +134,13 @@ class Talk:
         content: Any = parts[0].text if len(parts) == 1 and isinstance(parts[0], Text) else tuple(parts)
         self.messages.append(Message("user", content))
 
-    def script(self) -> Behaviour:
-        """What the provider shall answer: text, thoughts, calls in any mixture, but something."""
+    def script(self, name: str) -> Behaviour:
+        """What the provider shall answer: text, thoughts, parts, calls in any mixture, but something."""
         calls = tuple(self._call() for _ in range(self.chance.choice((0, 0, 1, 2, 3))))
         text = self._mark("text") if not calls or self.chance.random() < 0.5 else ""
         thought = self._mark("thought") if self.chance.random() < 0.4 else ""
-        return Behaviour(text=text, reasoning=thought, tool_calls=calls)
+        parts = self._own_parts(name) if self.chance.random() < 0.3 else ()
+        return Behaviour(text=text, reasoning=thought, parts=parts, tool_calls=calls)
 
     def hear(self, message: Message) -> None:
         """An answer, and the results of the calls it made: one message for each, or one for all."""
@@ -153,6 +155,28 @@ class Talk:
     @property
     def waits_for_the_model(self) -> bool:
         return bool(self.messages) and self.messages[-1].role == "tool"
+
+    def _own_parts(self, name: str) -> tuple[Image | Opaque, ...]:
+        """What only this provider says: a search of its own, code it ran, a picture."""
+        match name:
+            case "anthropic":
+                call_id = f"srvtoolu_{self._count}"
+                query, found = (
+                    self._mark("query"),
+                    [{"type": "web_search_result", "title": self._mark("found")}],
+                )
+                return (
+                    _opaque(type="server_tool_use", id=call_id, name="web_search", input={"query": query}),
+                    _opaque(type="web_search_tool_result", tool_use_id=call_id, content=found),
+                )
+            case "gemini":
+                return (
+                    _opaque(executableCode={"language": "PYTHON", "code": self._mark("code")}),
+                    _opaque(codeExecutionResult={"outcome": "OUTCOME_OK", "output": self._mark("output")}),
+                    Image(data=self._mark("image").encode(), media_type="image/png"),
+                )
+            case _:
+                return ()
 
     def _user_part(self) -> Text | Image | Document:
         match self.chance.choice(("text", "text", "text", "image", "document")):
@@ -188,6 +212,10 @@ class Talk:
         return f"⟦{kind} {self._count}⟧"
 
 
+def _opaque(**fields: Any) -> Opaque:
+    return Opaque(fields.get("type") or next(iter(fields)), json.dumps(fields, ensure_ascii=False))
+
+
 # ------------------------------------------------------------------ what is in a body
 
 
@@ -218,7 +246,7 @@ def _opened(text: str) -> str:
 
 
 def marks_expected(messages: Sequence[Message], speaker: Speaker) -> list[str]:
-    """What must be in a body for `speaker`: all but thoughts, and of those its own where its wire takes them back."""
+    """What must be in a body for `speaker`: all but blocks and thoughts of others, and thoughts its wire has no place for."""
     found: list[str] = []
     for message in messages:
         for part in message.parts:
@@ -234,6 +262,8 @@ def marks_expected(messages: Sequence[Message], speaker: Speaker) -> list[str]:
                 case ToolResult():
                     inner = (Text(part.content),) if isinstance(part.content, str) else tuple(part.content)
                     found += marks_expected((Message("user", inner),), speaker)
+                case Opaque(data=data) if (part.origin or "").partition("/")[0] == speaker.name:
+                    found += _named(data)
                 case Reasoning(text) if part.origin == speaker.origin and speaker.name in TAKES_THOUGHTS:
                     found += _named(text)
     return found

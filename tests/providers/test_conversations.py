@@ -62,7 +62,7 @@ def step(talk: Talk, speaker: Speaker) -> None:
     asked = accepted(speaker, http)
     assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(talk.messages, speaker))
     assert_paired(http, speaker)
-    behaviour = talk.script()
+    behaviour = talk.script(speaker.name)
     message = speaker.answer(asked, behaviour)
     assert message.text == behaviour.text
     calls = [part for part in message.parts if isinstance(part, ToolCall)]
@@ -112,7 +112,7 @@ async def ask_somebody(cortex: Cortex, sim: Simulator, talk: Talk, worker: str) 
     """One step as a user takes it: the history is whatever `Reply.message` was, and nothing is adapted by hand."""
     if not talk.waits_for_the_model:
         talk.ask()
-    behaviour = talk.script()
+    behaviour = talk.script(worker)
     sim[worker].behave(behaviour)
     reply = await cortex.complete(talk.messages, worker=worker, tools=TOOLS)
     assert reply.text == behaviour.text
