@@ -41,6 +41,9 @@ RECORDED = {
     "openai/chat_stream_text_emoji_gpt4o_netchunks.sse": Expected(74, "0c0b9b48", 0, STOP, 28, 21),
     "openai/chat_stream_text_gpt5.sse": Expected(4, "c6c5876c", 0, STOP, 19, 75),
     "openai/chat_stream_text_include_usage_gpt4omini.sse": Expected(15, "988fb759", 0, STOP, 22, 3),
+    "openai/responses_stream_reasoning_summary_gpt56.sse": Expected(3, "9f1f9dce", 377, STOP, 38, 40),
+    "openai/responses_stream_refusal.sse": Expected(36, "3d2f3d83", 0, REFUSAL, 43, 11),
+    "openai/responses_stream_text_gpt54.sse": Expected(42, "0872f929", 0, STOP, 35, 19),
     "groq/stream_reasoning_gptoss120b_netchunks.sse": Expected(82, "8617047a", 173, STOP, 91, 63),
     "groq/stream_reasoning_qwen3_netchunks.sse": Expected(654, "d1262582", 0, STOP, 42, 235),
     "groq/stream_text_llama33_netchunks.sse": Expected(90, "3b9651a2", 0, STOP, 52, 20),
@@ -48,6 +51,7 @@ RECORDED = {
         62, "d3ab146b", 981, STOP, 28, 14 + 226
     ),
     "xai/chat_stream_text_grok4fast_netchunks.sse": Expected(59, "f05ea57f", 0, STOP, 173, 13 + 78),
+    "xai/responses_stream_text_grok43.sse": Expected(8, "8586afc3", 35, STOP, 199, 160),
     "anthropic/stream_adaptive_thinking_opus46.sse": Expected(36, "9d159429", 40, STOP, 34, 44),
     "anthropic/stream_citations_haiku45.sse": Expected(72, "dd27211b", 0, STOP, 672, 39),
     "anthropic/stream_image_input_haiku45.sse": Expected(180, "5e3868b5", 0, STOP, 26, 40),
@@ -133,7 +137,8 @@ WAYS = [
 async def test_what_a_provider_really_sent_comes_out_whole(shared_dir: Path, name: str, how: str) -> None:
     recording = Recording.load(shared_dir / "wire" / "recordings" / name)
     assert recording.network_chunks or how != "as recorded"
-    expected, provider = RECORDED[name], name.partition("/")[0]
+    expected, (provider, _, file) = RECORDED[name], name.partition("/")
+    provider += "_responses" * file.startswith("responses_")
     keys = [] if provider == "ollama" else ["sk-test-0123456789"]
     async with serving(recording, how) as address:
         worker = WorkerConfig(provider=provider, api_keys=keys, models=["recorded"], base_url=address)
@@ -148,8 +153,8 @@ async def test_what_a_provider_really_sent_comes_out_whole(shared_dir: Path, nam
 
 
 def test_every_streamed_text_that_was_recorded_is_in_the_table(shared_dir: Path) -> None:
-    """Other recordings are of tool calls, of errors, or of another API."""
-    others = ("tool", "function_call", "parallel", "error", "prompt_blocked", "responses_")
+    """Other recordings are of tool calls or of errors."""
+    others = ("tool", "function_call", "parallel", "error", "prompt_blocked")
     recorded = {
         f"{file.parent.name}/{file.name}"
         for file in (shared_dir / "wire" / "recordings").glob("*/*stream*")

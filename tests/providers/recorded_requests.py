@@ -42,6 +42,8 @@ def with_whole_images(value: Any) -> Any:
             return {**value, "images": [PIXELS for _ in images]}
         case {"url": str(url)} if url.startswith("data:"):
             return {**value, "url": f"data:image/png;base64,{PIXELS}"}
+        case {"image_url": str(url)} if url.startswith("data:"):
+            return {**value, "image_url": f"data:image/png;base64,{PIXELS}"}
         case dict():
             return {name: with_whole_images(item) for name, item in value.items()}
         case _:
@@ -420,12 +422,64 @@ def canonical_ollama(body: Json) -> Json:
     return {name: value for name, value in body.items() if value not in (None, [], {})}
 
 
+# ------------------------------------------------------------------ Responses
+
+RESPONSES = {"max_output_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p"}
+RESPONSES_OWN = {*RESPONSES, "model", "input", "instructions", "stream", "store", "include", "tools", "text"}
+
+
+def read_responses(body: Json) -> ChatRequest:
+    messages = [Message("system", body["instructions"])] if "instructions" in body else []
+    for item in body["input"]:
+        assert item.get("type", "message") == "message"
+        messages += messages_from({"role": item["role"], "content": list(_responses_parts(item["content"]))})
+    extra = {name: value for name, value in body.items() if name not in RESPONSES_OWN}
+    return _request(
+        body,
+        RESPONSES,
+        body,
+        messages,
+        stream=bool(body.get("stream")),
+        tools=tools_from(body.get("tools")),
+        response_schema=body["text"]["format"]["schema"] if "text" in body else None,
+        reasoning=body.get("reasoning", {}).get("effort"),
+        extra_body=extra or None,
+    )
+
+
+def _responses_parts(content: str | Sequence[Json]) -> Iterator[Part]:
+    for part in [{"type": "input_text", "text": content}] if isinstance(content, str) else content:
+        match part:
+            case {"type": "input_text", "text": text}:
+                yield Text(text)
+            case {"type": "input_image", "image_url": url}:
+                yield from messages_from(
+                    {"role": "user", "content": [{"type": "image_url", "image_url": url}]}
+                )[0].parts
+
+
+def canonical_responses(body: Json) -> Json:
+    """Ours never has the server keep an answer, and asks for reasoning whether the recorded request did or not."""
+    body = json.loads(json.dumps(body))
+    body.setdefault("stream", False)
+    body |= {"store": False, "include": ["reasoning.encrypted_content"]}
+    for item in body["input"]:
+        match item["content"]:
+            case [{"type": "input_text", "text": str(text)}]:
+                item["content"] = text
+        item.pop("type", None)
+    if schema := body.get("text", {}).get("format"):
+        schema["name"] = "response"  # ours has no other
+    return body
+
+
 READERS: Mapping[str, Callable[[Json], ChatRequest]] = {
     "chat_completions": read_chat,
     "anthropic_messages": read_messages,
     "gemini": read_gemini,
     "cohere_chat": read_cohere,
     "ollama_chat": read_ollama,
+    "responses": read_responses,
 }
 CANONICAL: Mapping[str, Callable[[Json], Json]] = {
     "chat_completions": canonical_chat,
@@ -433,4 +487,5 @@ CANONICAL: Mapping[str, Callable[[Json], Json]] = {
     "gemini": canonical_gemini,
     "cohere_chat": canonical_cohere,
     "ollama_chat": canonical_ollama,
+    "responses": canonical_responses,
 }

@@ -7,19 +7,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 NAMES_WHAT_IT_LEAVES_OUT = ("test_nothing_left_out.py", "test_recorded_requests.py")
 
-RESPONSES = "OpenAI's Responses API, which no dialect of ours speaks"
 OUT_OF_SCOPE = {
-    "openai/responses_image_input_gpt41nano": RESPONSES,
-    "openai/responses_parallel_function_calls_gpt5nano": RESPONSES,
-    "openai/responses_stream_error_tpm_rate_limit_in_200": RESPONSES,
-    "openai/responses_stream_function_call_gpt54": RESPONSES,
-    "openai/responses_stream_reasoning_summary_gpt56": RESPONSES,
-    "openai/responses_stream_refusal": RESPONSES,
-    "openai/responses_stream_text_gpt54": RESPONSES,
-    "xai/responses_json_schema_grok43": RESPONSES,
-    "xai/responses_stream_function_call_grok43": RESPONSES,
-    "xai/responses_stream_text_grok43": RESPONSES,
-    "xai/responses_text_grok43": RESPONSES,
     "anthropic/count_tokens": "the answer to a request the gateway never makes",
     "ollama/root_liveness": "plain text that is looked at for nothing but its status",
     "ollama/version": "health is asked of /api/tags, which also says which models are there",
