@@ -11,13 +11,17 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import attrs
 
 from .failures import InvalidRequest
 
 Role = Literal["system", "user", "assistant", "tool"]
+
+
+def _size(data: object, unit: str) -> str:
+    return f"<{len(data)} {unit}>" if isinstance(data, str | bytes) else repr(data)
 
 
 @attrs.frozen
@@ -33,7 +37,7 @@ class Image:
     """
 
     url: str | None = None
-    data: bytes | None = attrs.field(default=None, repr=lambda data: f"<{len(data or b'')} bytes>")
+    data: bytes | None = attrs.field(default=None, repr=lambda data: _size(data, "bytes"))
     media_type: str | None = None
     signature: str | None = None
     origin: str | None = None
@@ -110,7 +114,7 @@ class Opaque:
     """
 
     type: str  # as its provider calls it
-    data: str = attrs.field(repr=lambda data: f"<{len(data)} characters>")  # the whole block, raw JSON text
+    data: str = attrs.field(repr=lambda data: _size(data, "characters"))  # the whole block, raw JSON text
     origin: str | None = None
 
     def parsed(self) -> dict[str, Any]:
@@ -122,6 +126,7 @@ class Opaque:
 
 
 Part = Text | Image | Document | Reasoning | ToolCall | ToolResult | Opaque
+P = TypeVar("P", bound=Part)
 
 
 @attrs.frozen
@@ -281,10 +286,8 @@ def _parts(content: object, where: str) -> Sequence[Part]:
 
 
 def _part(item: object, where: str) -> Part:
-    if isinstance(item, ToolResult):
-        _require_texts_and_images(item.content, where)
     if isinstance(item, Part):
-        return item
+        return checked(item, where)
     if isinstance(item, str):
         return Text(item)
     if not isinstance(item, Mapping):
@@ -295,7 +298,7 @@ def _part(item: object, where: str) -> Part:
         case {"type": "refusal", "refusal": str(text)}:
             return Text(text)
         case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
-            return _image(url, where)
+            return image_from(url, f"{where}.image_url")
         case {"type": "thinking", "thinking": str(text)}:
             return Reasoning(text, signature=item.get("signature"))
         case _:
@@ -304,22 +307,52 @@ def _part(item: object, where: str) -> Part:
             )
 
 
-def _image(url: str, where: str) -> Image:
+_TEXT, _MAYBE_TEXT = (str,), (str, type(None))
+_FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
+    Text: {"text": _TEXT},
+    Image: {"url": _MAYBE_TEXT, "data": (bytes, type(None)), "media_type": _MAYBE_TEXT},
+    Document: {"text": _TEXT, "title": _MAYBE_TEXT, "id": _MAYBE_TEXT},
+    Reasoning: {"text": _TEXT, "signature": _MAYBE_TEXT, "encrypted": _MAYBE_TEXT},
+    ToolCall: {"id": _TEXT, "name": _TEXT, "arguments": _TEXT, "signature": _MAYBE_TEXT},
+    ToolResult: {"tool_call_id": _TEXT, "name": _MAYBE_TEXT, "is_error": (bool,)},
+    Opaque: {"type": _TEXT, "data": _TEXT},
+}
+"""Of what type each field is: said by the annotations to type checkers, and here to those who use none."""
+
+
+def checked(part: P, where: str) -> P:
+    """Return `part` if its fields are what they should be. Raises InvalidRequest naming the field."""
+    if type(part) is Text and type(part.text) is str:
+        return part  # most are
+    for field, types in (*_FIELDS[type(part)].items(), ("origin", _MAYBE_TEXT)):
+        value = getattr(part, field, None)
+        if not isinstance(value, types):
+            allowed = " or ".join("None" if each is type(None) else each.__name__ for each in types)
+            raise InvalidRequest(f"{where}.{field}: {allowed} is allowed, not {_kind(value)}")
+    if isinstance(part, ToolResult) and not isinstance(part.content, str):
+        _require_texts_and_images(part.content, where)
+        for index, each in enumerate(part.content):
+            checked(each, f"{where}.content[{index}]")
+    return part
+
+
+def image_from(url: str, where: str) -> Image:
+    """Return the image at `url`, its bytes if it is a data URL; raises InvalidRequest naming `where`."""
     if not url.startswith("data:"):
         return Image(url=url)
     head, _, payload = url[len("data:") :].partition(",")
     media_type, _, encoding = head.partition(";")
     if encoding != "base64" or not media_type:
-        raise InvalidRequest(f"{where}.image_url: a data URL must look like data:image/png;base64,…")
+        raise InvalidRequest(f"{where}: a data URL must look like data:image/png;base64,…")
     try:
         return Image(data=base64.b64decode(payload, validate=True), media_type=media_type)
     except binascii.Error:
-        raise InvalidRequest(f"{where}.image_url: the data URL is not valid base64") from None
+        raise InvalidRequest(f"{where}: the data URL is not valid base64") from None
 
 
 def _tool_call(item: object, where: str) -> ToolCall:
     if isinstance(item, ToolCall):
-        return item
+        return checked(item, where)
     match item:
         case {"id": str(id), "function": {"name": str(name), "arguments": str(arguments)}}:
             return ToolCall(id, name, arguments)
@@ -330,7 +363,7 @@ def _tool_call(item: object, where: str) -> ToolCall:
 def _tool_result(item: Mapping[str, Any], where: str) -> ToolResult:
     match item.get("content"):
         case [ToolResult() as result]:
-            return result
+            return checked(result, where)
         case content:
             call_id = item.get("tool_call_id")
             if not isinstance(call_id, str) or not call_id:

@@ -13,6 +13,7 @@ from cortex_trio import (
     Image,
     InvalidRequest,
     Message,
+    Opaque,
     Reasoning,
     Text,
     Tool,
@@ -24,6 +25,7 @@ from cortex_trio import (
 )
 from cortex_trio.messages import messages_from, tools_from
 
+FIVE: Any = 5  # where type checkers would have told
 PNG = base64.b64encode(b"\x89PNG").decode()
 
 UNDERSTOOD: list[tuple[Any, tuple[Message, ...]]] = [
@@ -129,6 +131,17 @@ REFUSED: list[tuple[Any, str]] = [
     ([{"role": "tool", "content": "42"}], "messages[0].tool_call_id: "),
     ([{"role": "tool", "tool_call_id": "", "content": "42"}], "messages[0].tool_call_id: "),
     ([{"role": "tool", "tool_call_id": "c", "content": [Document("d")]}], "messages[0].content: "),
+    ([user(Text(FIVE))], "messages[0].content[0].text: str is allowed, not int"),
+    ([user(Image(url=FIVE))], "messages[0].content[0].url: str or None is allowed, not int"),
+    ([user("Look:", Image(data=FIVE, media_type="image/png"))], "messages[0].content[1].data: bytes or None"),
+    ([user(Document("d", title=FIVE))], "messages[0].content[0].title: "),
+    ([assistant(Reasoning("r", origin=FIVE))], "messages[0].content[0].origin: "),
+    ([assistant(Opaque("search", FIVE))], "messages[0].content[0].data: "),
+    ([assistant(ToolCall("c", "f", FIVE))], "messages[0].content[0].arguments: "),
+    ({"role": "assistant", "tool_calls": [ToolCall("c", FIVE, "")]}, "messages.tool_calls[0].name: "),
+    ([user(ToolResult(FIVE, "42"))], "messages[0].content[0].tool_call_id: "),
+    ({"role": "tool", "content": [ToolResult("c", "42", is_error=FIVE)]}, "messages.is_error: "),
+    ([user(ToolResult("c", [Text(FIVE)]))], "messages[0].content[0].content[0].text: "),
 ]
 
 

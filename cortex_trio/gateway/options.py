@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 import attrs
 
 from ..failures import InvalidRequest
-from ..messages import ChatRequest, Document, Messages, Tool, messages_from, tools_from
+from ..messages import ChatRequest, Document, Messages, Tool, checked, messages_from, tools_from
 from .selection import Wanted
 
 
@@ -172,7 +172,7 @@ def _documents(value: Any) -> tuple[Document, ...] | None:
     if value is None:
         return None
     if isinstance(value, Sequence) and all(isinstance(item, Document) for item in value):
-        return tuple(value)
+        return tuple(checked(item, f"documents[{index}]") for index, item in enumerate(value))
     raise InvalidRequest("documents: a sequence of Document is allowed")
 
 
