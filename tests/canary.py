@@ -57,7 +57,8 @@ class Canary:
         """What a traceback with locals would tell of it, of all it groups and of all that led to it."""
         for each in _all_of(error):
             name = f"{where}: {type(each).__name__}"
-            self.check(name, f"{each} {each!r} {each.args!r} {vars(each)!r}")
+            for shown in (_said_by(each), shown_of(each), shown_of(each.args), shown_of(vars(each))):
+                self.check(name, shown)
             for frame, _ in traceback.walk_tb(each.__traceback__):
                 if frame.f_code.co_filename.startswith(TESTS):
                     continue
@@ -86,6 +87,13 @@ def shown_of(value: object) -> str | bytes:
     try:
         return repr(value)
     except Exception:  # a half-made object in somebody's frame
+        return ""
+
+
+def _said_by(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # of a library's, which did not expect to be shown this
         return ""
 
 

@@ -269,6 +269,9 @@ def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, pat
         return mapping
     if not isinstance(mapping, Mapping):
         raise ConfigError(path, f"an object is needed, not {type(mapping).__name__}")
+    for key in mapping:
+        if not isinstance(key, str):
+            raise ConfigError(path, f"names of settings are strings, not {key!r:.40}")
     if "provider" not in mapping:
         if name not in PROVIDERS:
             raise ConfigError(
