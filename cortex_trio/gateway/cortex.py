@@ -200,7 +200,7 @@ class Cortex:
 
     async def models(self, *, worker: str) -> Sequence[str]:
         """The models `worker`'s provider lists now. Raises NoWorkersAvailable for an unknown worker, ProviderError."""
-        state = self._runtime.table.workers.get(worker)
+        state = self._runtime.table.workers.get(named("worker", worker))
         if state is None:
             known = ", ".join(self._runtime.table.workers) or "none"
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
