@@ -57,8 +57,9 @@ class Canary:
         """What a traceback with locals would tell of it, of all it groups and of all that led to it."""
         for each in _all_of(error):
             name = f"{where}: {type(each).__name__}"
-            for shown in (_said_by(each), shown_of(each), shown_of(each.args), shown_of(vars(each))):
-                self.check(name, shown)
+            self.check(name, _said_by(each))
+            for shown in (each, each.args, vars(each)):
+                self.check(name, shown_of(shown))
             for frame, _ in traceback.walk_tb(each.__traceback__):
                 if frame.f_code.co_filename.startswith(TESTS):
                     continue
@@ -75,7 +76,8 @@ class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not self._canary.secrets:
             return
-        self._canary.check(f"log {record.name}", f"{record.getMessage()} {shown_of(record.args)}")
+        self._canary.check(f"log {record.name}", record.getMessage())
+        self._canary.check(f"log {record.name}", shown_of(record.args))
         if record.exc_info and record.exc_info[1] is not None:
             self._canary.look_at_error(f"log {record.name}", record.exc_info[1])
 
