@@ -7,6 +7,7 @@ that is cancelled in the middle of asking settles what it may or may not have be
 from __future__ import annotations
 
 import attrs
+import trio
 
 from ..failures import Failure, FailureKind
 from ..otp import ActorError
@@ -53,6 +54,7 @@ async def check_out(
         refusal = Refusal(f"cannot be asked: its actor is down ({type(error).__name__})", FailureKind.CRASHED)
     finally:
         if not granted:
+            slips.permit.sent = False
             give_back(runtime, slips, NOT_USED)
     return slips if refusal is None else refusal
 
@@ -68,6 +70,7 @@ def give_back(
 ) -> None:
     """Write on the slips what came of the try, then tell their keepers. Synchronous, and lost by no crash."""
     permit, lease = slips.permit, slips.lease
+    permit.ended_at = lease.ended_at = trio.current_time()
     permit.failure, permit.time_to_first_token, permit.settled = failure, time_to_first_token, True
     slips.state.ref.cast(Worker.settle, permit)
     lease.failure, lease.settled = failure, True

@@ -85,6 +85,7 @@ class Lease:
     state: KeyState | None = attrs.field(default=None, repr=False)  # None: nothing was lent (yet)
     strikes: Mapping[Rest, int] = attrs.field(factory=dict, repr=False)  # the key's when it was lent
     settled: bool = False  # written once, by the borrower
+    ended_at: float | None = None  # Trio time of that; of the telling, where nobody wrote it
     failure: Failure | None = None  # None with settled: it served, or nothing was learnt about the key
 
     @property
@@ -188,6 +189,13 @@ class KeyRing:
                 return None
         return self._blocked(worker, model, now)
 
+    def resting(self, worker: str, model: str, now: float) -> Blocked | None:
+        """None if some key does not rest; otherwise the first rest to end, be it a guess that may be overridden."""
+        states = self._keys.get(worker, ())
+        if not states or any(state.rest(model, now) is None for state in states):
+            return None
+        return self._blocked(worker, model, now)
+
     def is_suspect(self, worker: str, model: str, now: float) -> bool:
         """Every key rests, on a guess of ours at least one: to be asked when nobody else is left."""
         guessed = False
@@ -210,6 +218,9 @@ class KeyRing:
             return
         self._leases.discard(lease)
         state.in_use -= 1
+        now = (
+            now if lease.ended_at is None else lease.ended_at
+        )  # rests are counted from what was told, not from then
         if lease.failure is None:
             state.success_count += 1
             state.strikes.clear()

@@ -7,14 +7,18 @@ access; for selection it is arranged as a `roster`, once for each time somebody 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import attrs
+import trio
 
-from ..otp import AlreadyRegistered, GenServer, Reject
+from ..otp import AlreadyRegistered, GenServer, Reject, Timer
 from .breaker import BreakerState
-from .worker import WorkerState
+from .worker import Worker, WorkerState
+
+ALARM = "somebody's rest may be over"
 
 
 @attrs.define(eq=False)
@@ -40,10 +44,40 @@ class WorkerTable:
 
 
 class WorkerRegistry(GenServer):
-    """Names for workers. `register` is idempotent for the same worker and refuses another of the same name."""
+    """Names for workers. `register` is idempotent for the same worker and refuses another of the same name.
+
+    It also has the one alarm that wakes workers whose rest ends by time alone, so that whoever observes hears of it
+    then and not with the next request. When that is lies in the table: the alarm is set again after a crash.
+    """
 
     def __init__(self, table: WorkerTable) -> None:
         self._table = table
+        self._rings_at = math.inf
+        self._alarm: Timer | None = None  # set before anything is asked
+
+    async def init(self) -> None:
+        self._set_alarm(min((state.changes_at for state in self._table.workers.values()), default=math.inf))
+
+    async def look_again_at(self, when: float) -> None:
+        """Some worker's status may end by itself at `when` (Trio time)."""
+        if trio.current_time() < when < self._rings_at:
+            self._set_alarm(when)
+
+    async def handle_info(self, message: object) -> None:
+        if message == ALARM:
+            now = trio.current_time()
+            resting = [state for state in self._table.workers.values() if math.isfinite(state.changes_at)]
+            for state in resting:
+                if state.changes_at <= now:
+                    state.ref.cast(Worker.refresh)
+            self._set_alarm(min((s.changes_at for s in resting if s.changes_at > now), default=math.inf))
+
+    def _set_alarm(self, when: float) -> None:
+        """There is always one, if for never: as many tasks while somebody rests as while nobody does."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._rings_at = when
+        self._alarm = self.send_after(max(0.0, when - trio.current_time()), ALARM)
 
     async def register(self, state: WorkerState) -> None:
         known = self._table.workers.setdefault(state.name, state)

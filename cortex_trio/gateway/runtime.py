@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -68,7 +69,11 @@ class Runtime:
         """Publish a worker's status if it is another than before; called by its actor, its only writer."""
         if self._roster is not None and not self._roster.note(state):
             self._roster = None
-        status, reason, _ = status_of(state, self.ring, trio.current_time())
+        status, reason, until = status_of(state, self.ring, trio.current_time())
+        if until != state.changes_at:
+            state.changes_at = until
+            if math.isfinite(until):
+                self.registry.cast(WorkerRegistry.look_again_at, until)
         if status == state.status:
             return
         old, state.status, state.since = state.status, status, datetime.now(UTC)

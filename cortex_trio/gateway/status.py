@@ -19,7 +19,11 @@ STATUSES = ("available", "unavailable", "quota_exceeded", "rate_limited")
 
 @attrs.frozen
 class WorkerInfo:
-    """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if nobody knows."""
+    """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if nobody knows.
+
+    A worker whose keys rest on a guess of ours (a 429 that named no time) is not available, but it is asked all the
+    same when nobody else is left. `requests` are those that were sent.
+    """
 
     name: str
     provider: str
@@ -60,7 +64,7 @@ def status_of(state: WorkerState, ring: KeyRing, now: float) -> tuple[str, Failu
         by_check = state.checked is not None and refusal == state.unwell(now)
         status = state.checked.status if by_check and state.checked else "unavailable"
         return status, refusal.kind, refusal.until
-    blocked = ring.available(state.name, model, now)
+    blocked = ring.resting(state.name, model, now)
     if blocked is not None:
         limited = blocked.kind is FailureKind.RATE_LIMIT
         return "rate_limited" if limited else "quota_exceeded", blocked.kind, blocked.until

@@ -41,6 +41,8 @@ class Permit:
     admitted: bool = False
     trial: bool = False  # it is the one trial of a half-open breaker
     settled: bool = False  # written once, by the caller
+    ended_at: float | None = None  # Trio time of that; of the telling, where nobody wrote it
+    sent: bool = True  # False with settled: the caller left before it asked anything
     failure: Failure | None = None  # None with settled: it served
     time_to_first_token: float | None = None
     headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)  # of limits, in the answer
@@ -85,6 +87,7 @@ class WorkerState:
     last_failure: FailureKind | None = None
     status: str = "available"  # as last published; `status.status_of` says what it is right now
     since: datetime = attrs.field(factory=lambda: datetime.now(UTC))  # of `status`
+    changes_at: float = math.inf  # Trio time at which `status` may end by itself
     requests: int = 0
     failures: int = 0
     starts: int = 0
@@ -201,6 +204,7 @@ class Worker(GenServer):
         self._catch_up()  # with tellings that were lost with the process before
         if not self._state.draining:  # one that is being removed must not come back into the table
             await self._register(self._state)
+        self._changed(self._state)  # it may have missed its cue
 
     async def admit(self, permit: Permit) -> Refusal | None:
         """Admit the caller's permit, or say why not. One the caller has given up already is left alone."""
@@ -262,9 +266,12 @@ class Worker(GenServer):
             self._settle(permit)
 
     def _settle(self, permit: Permit) -> None:
-        state, now = self._state, trio.current_time()
+        state, now = self._state, permit.ended_at
         if permit not in state.permits:
             return
+        if now is None:
+            now = trio.current_time()
+        state.requests -= not permit.sent  # counted when admitted, so that it counts at once
         state.permits.discard(permit)
         failure = permit.failure
         if permit.headers is not None:
@@ -273,7 +280,7 @@ class Worker(GenServer):
         failed = verdict in (Verdict.FAILED, Verdict.HALF_FAILED)
         state.breaker.record(verdict, now, trial=permit.trial, may_open=failed and self._may_eject(state))
         if failure is None:
-            state.last_served = now
+            state.last_served = max(state.last_served, now)
             state.model_doubts.pop(permit.model, None)
             self._remember_latency(permit.time_to_first_token)
         elif failure.kind is not FailureKind.CANCELLED:

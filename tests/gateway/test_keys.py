@@ -456,6 +456,25 @@ async def test_a_borrower_cancelled_while_its_call_is_queued_leaves_no_loan(auto
         assert (ring.leased, ring.states("openai")[0].in_use) == (0, 0)
 
 
+def test_a_rest_counts_from_the_answer_however_late_it_is_told() -> None:
+    ring = ring_of(A)
+    lease = lent(ring)
+    lease.ended_at = 2.0
+    settle(ring, lease, Failure(K.RATE_LIMIT, retry_after=20.0), now=9.0)
+    assert lend(ring, 9.0) == Blocked(22.0, K.RATE_LIMIT)
+
+
+def test_keys_that_rest_on_a_guess_rest_and_may_be_lent() -> None:
+    ring = ring_of(A, B)
+    fail(ring, K.RATE_LIMIT)
+    assert ring.resting("openai", MODEL, 1.0) is None, "the other one does not"
+    fail(ring, K.RATE_LIMIT, now=1.0)
+    assert ring.resting("openai", MODEL, 1.0) == Blocked(LADDER[0], K.RATE_LIMIT)
+    assert ring.available("openai", MODEL, 1.0) is None
+    assert ring.resting("openai", MODEL, 10.0) is None, "the first rest is over"
+    assert ring.resting("nobody", MODEL, 1.0) is None
+
+
 async def test_rests_that_are_over_are_swept_every_five_minutes(autojump_clock: object) -> None:
     ring = ring_of(A)
     async with open_manager(ring) as ref:

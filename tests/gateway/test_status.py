@@ -73,7 +73,10 @@ def test_a_worker_at_its_limit_is_busy_and_well() -> None:
         (Failure(K.QUOTA), ("quota_exceeded", K.QUOTA, 899.0)),
         (Failure(K.CREDENTIAL), ("quota_exceeded", K.CREDENTIAL, None)),
         (Failure(K.PERMISSION), ("quota_exceeded", K.PERMISSION, None)),
-        (Failure(K.RATE_LIMIT), ("available", None, None)),  # a guess; it would still be asked
+        (
+            Failure(K.RATE_LIMIT),
+            ("rate_limited", K.RATE_LIMIT, 9.0),
+        ),  # by a guess of ours: it rests all the same
     ],
 )
 def test_a_worker_all_of_whose_keys_rest_says_why(
@@ -83,6 +86,14 @@ def test_a_worker_all_of_whose_keys_rest_says_why(
     ring = ring_of(state)
     fail_key(ring, state, failure)
     assert shown(state, ring) == expected
+
+
+def test_the_first_of_its_rests_to_end_is_the_one_that_is_told() -> None:
+    state = worker("a", api_keys=("sk-one-of-two", "sk-two-of-two"))
+    ring = ring_of(state)
+    fail_key(ring, state, Failure(K.QUOTA))
+    fail_key(ring, state, Failure(K.RATE_LIMIT))
+    assert shown(state, ring) == ("rate_limited", K.RATE_LIMIT, 9.0)
 
 
 def test_one_key_that_works_is_enough() -> None:

@@ -49,6 +49,98 @@ async def test_keys_at_rest_are_told_as_the_workers_status(autojump_clock: objec
             assert openai.reopens_in == pytest.approx(30, abs=0.1)
 
 
+def timed(events: list[tuple[float, object]]) -> list[tuple[float, str, str]]:
+    """When (to the tenth of a second) which worker became what."""
+    return [(round(at, 1), e.worker, e.new) for at, e in events if isinstance(e, WorkerStatusChanged)]
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds", "status"),
+    [
+        ([Behaviour(error=FailureKind.OVERLOADED)] * 3, 5.0, "unavailable"),
+        ([Behaviour(error=FailureKind.OVERLOADED, retry_after=40)], 40.0, "unavailable"),
+        ([Behaviour(error=FailureKind.RATE_LIMIT, retry_after=30)], 30.0, "rate_limited"),
+        ([Behaviour(error=FailureKind.RATE_LIMIT)], 10.0, "rate_limited"),
+        ([Behaviour(error=FailureKind.QUOTA)], 900.0, "quota_exceeded"),
+    ],
+    ids=["breaker", "asked to be left alone", "key", "key on a guess", "quota"],
+)
+async def test_the_end_of_a_rest_is_told_when_it_ends_though_nobody_asks(
+    failures: list[Behaviour], seconds: float, status: str, autojump_clock: object
+) -> None:
+    events: list[tuple[float, object]] = []
+    async with open_simulator() as sim:
+        sim.add("openai", *failures, Behaviour(text="well again"))
+        sim.add("anthropic", Behaviour(text="meanwhile"))
+        async with gateway(sim, on_event=lambda e: events.append((trio.current_time(), e))) as cortex:
+            for _ in failures:
+                await cortex.complete("Hi")
+            await trio.testing.wait_all_tasks_blocked()
+            [openai, _] = await cortex.list_workers()
+            assert (openai.status, openai.reopens_in) == (status, pytest.approx(seconds, abs=0.2))
+            [(began, _, _)] = timed(events)
+            await trio.sleep(seconds + 1)
+            ended = pytest.approx(began + seconds, abs=0.11)
+            assert timed(events) == [(began, "openai", status), (ended, "openai", "available")]
+            [openai, _] = await cortex.list_workers()
+            assert (openai.status, openai.reason, openai.reopens_in) == ("available", None, None)
+
+
+async def test_a_bad_check_that_grows_old_is_told_when_it_does(autojump_clock: object) -> None:
+    events: list[tuple[float, object]] = []
+    async with open_simulator() as sim:
+        sim.add("openai").behave_health(Behaviour(status=500))
+        async with gateway(sim, on_event=lambda e: events.append((trio.current_time(), e))) as cortex:
+            await cortex.check_health()
+            await trio.sleep(200)
+        assert timed(events) == [(0.0, "openai", "unavailable"), (120.0, "openai", "available")]
+
+
+async def test_an_actor_that_dies_during_a_rest_does_not_forget_its_end(autojump_clock: object) -> None:
+    events: list[tuple[float, object]] = []
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=30))
+        sim.add("anthropic", Behaviour(text="meanwhile"))
+        async with gateway(sim, on_event=lambda e: events.append((trio.current_time(), e))) as cortex:
+            await cortex.complete("Hi")
+            for actor in ("openai", "keys", "workers", "registry", "health"):
+                await trio.sleep(5)
+                cortex.actor(actor).kill()
+            await trio.sleep(30)
+        assert timed(events)[0][1:] == ("openai", "rate_limited")
+        assert timed(events)[1:] == [(pytest.approx(30, abs=0.2), "openai", "available")]
+
+
+class TimersMade(trio.abc.Instrument):
+    def __init__(self) -> None:
+        self.count = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name == "timer of registry"
+
+
+async def test_a_rest_takes_one_timer_and_a_trial_that_lasts_takes_none(autojump_clock: object) -> None:
+    overloaded = Behaviour(error=FailureKind.OVERLOADED)
+    async with open_simulator() as sim:
+        sim.add("openai", *[overloaded] * 3, Behaviour(text="x", first_token_after=400))
+        sim.add("anthropic", Behaviour(text="meanwhile"))
+        workers = {
+            "openai": worker_of(sim["openai"], timeout=500.0),
+            "anthropic": worker_of(sim["anthropic"]),
+        }
+        async with gateway(sim, workers) as cortex:
+            timers = TimersMade()
+            trio.lowlevel.add_instrument(timers)
+            for _ in range(3):
+                await cortex.complete("Hi")
+            for _ in range(20):
+                await cortex.complete("Hi")  # by the other one
+            await trio.sleep(10)
+            await cortex.complete("Hi", worker="openai")
+            trio.lowlevel.remove_instrument(timers)
+            assert timers.count == 2, "set once for its end, and then for never"
+
+
 async def test_every_attempt_is_emitted_once(autojump_clock: object) -> None:
     events: list[object] = []
     async with open_simulator() as sim:

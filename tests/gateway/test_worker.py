@@ -170,6 +170,44 @@ async def test_a_half_open_worker_gives_one_trial_and_a_cancelled_one_is_free_ag
         assert (await admitted(ref)).trial
 
 
+async def test_what_is_told_late_counts_from_when_it_happened(autojump_clock: object) -> None:
+    """A telling may be lost with a dying actor; the next one reads it off the slip, later."""
+    async with open_worker(state_of()) as ref:
+        for _ in range(IN_A_ROW):
+            permit = await admitted(ref)
+            permit.ended_at = trio.current_time()
+            await trio.sleep(1.5)
+            await settle(ref, permit, Failure(K.SERVER))
+        assert (await refusal(ref)).until == 3.0 + 5.0, "the third failed at 3.0"
+        await trio.sleep_until(8)
+        trial = await admitted(ref)
+        trial.ended_at = 8.5
+        await trio.sleep(10)
+        await settle(ref, trial, Failure(K.SERVER))
+        assert (await refusal(ref)).until == 8.5 + 10.0, (
+            "it rests from its failure, not from when that was told"
+        )
+
+
+async def test_a_time_to_come_back_counts_from_when_it_was_said(autojump_clock: object) -> None:
+    async with open_worker(state_of()) as ref:
+        permit = await admitted(ref)
+        permit.ended_at = trio.current_time()
+        await trio.sleep(4)
+        await settle(ref, permit, Failure(K.OVERLOADED, retry_after=20.0))
+        assert (await refusal(ref)).until == 20.0
+
+
+async def test_who_was_admitted_and_sent_nothing_is_no_request(autojump_clock: object) -> None:
+    state = state_of()
+    async with open_worker(state) as ref:
+        permit = await admitted(ref)
+        permit.sent = False
+        await settle(ref, permit, Failure(K.CANCELLED))
+        await settle(ref, await admitted(ref), Failure(K.CANCELLED))
+        assert (state.requests, state.failures) == (1, 0)
+
+
 async def test_a_worker_that_asked_to_be_left_alone_is(autojump_clock: object) -> None:
     async with open_worker(state_of()) as ref:
         await fail(ref, K.OVERLOADED, retry_after=20.0)

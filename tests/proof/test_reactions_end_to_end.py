@@ -38,7 +38,9 @@ ROWS = {
     K.CREDENTIAL: Row("pPf", status="quota_exceeded"),
     K.PERMISSION: Row("pPf", status="quota_exceeded"),
     K.QUOTA: Row("pPf", status="quota_exceeded", reopens_in=900),
-    K.RATE_LIMIT: Row("pPf"),  # a rest of our own guessing keeps nobody from being asked if all else fails
+    K.RATE_LIMIT: Row(
+        "pPf", status="rate_limited", reopens_in=10
+    ),  # a guess of ours: still asked if all else fails
     K.OVERLOADED: Row("pf", opens_after=3),
     K.SERVER: Row("ppf", opens_after=3),
     K.CONNECTION: Row("pf", opens_after=3, fails_with=Behaviour(refuse=True)),
