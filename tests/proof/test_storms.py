@@ -7,7 +7,7 @@ import pytest
 import trio
 from at_rest import gateway, worker_of
 
-from cortex_trio import Cortex, CortexError
+from cortex_trio import Cortex, CortexError, NoWorkersAvailable, ProviderError
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.breaker import WINDOW_CALLS, BreakerState
 from cortex_trio.gateway.retries import BUDGET_MOST, BUDGET_PER_SECOND, BUDGET_SHARE
@@ -141,3 +141,27 @@ async def test_all_are_back_within_thirty_seconds_of_the_end_of_an_outage(autoju
             after = {name: len(provider.requests) for name, provider in sim.providers.items()}
             assert all(after[name] == before[name] + 2 for name in before)
             assert ejected(cortex) == 0
+
+
+async def test_the_only_worker_is_asked_however_often_it_failed(autojump_clock: object) -> None:
+    """Left out it would help nobody: there is nobody else to ask, and the first good answer is one."""
+    async with open_simulator() as sim:
+        openai = sim.add("openai", *[Behaviour(status=500)] * 40, Behaviour(text="well again"))
+        async with gateway(sim, max_attempts=1) as cortex:
+            for _ in range(40):
+                with pytest.raises(ProviderError):
+                    await cortex.complete("Hi")
+            assert (await cortex.complete("Hi")).text == "well again"
+        assert len(openai.requests) == 41
+
+
+async def test_the_only_worker_is_left_alone_for_as_long_as_it_said(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        openai = sim.add("openai", Behaviour(error=FailureKind.OVERLOADED, retry_after=90))
+        async with gateway(sim, max_attempts=1) as cortex:
+            with pytest.raises(ProviderError):
+                await cortex.complete("Hi")
+            with pytest.raises(NoWorkersAvailable) as caught:
+                await cortex.complete("Hi")
+            assert caught.value.retry_after == pytest.approx(90, abs=1)
+        assert len(openai.requests) == 1
