@@ -134,6 +134,8 @@ def _base_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 §5.6.2, token."""
+_OURS = {"accept-encoding", "connection", "content-length", "expect", "te", "transfer-encoding", "upgrade"}
+"""How a message is framed and packed is between the connection and its peer; said twice, it smuggles requests."""
 
 
 def _headers(_: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -145,6 +147,8 @@ def _headers(_: object, field: attrs.Attribute[Any], value: object) -> None:
             raise ConfigError(
                 f"{field.name}.{name!s:.40}", "a header's name and a printable ASCII value are allowed"
             )
+        if name.lower() in _OURS:
+            raise ConfigError(f"{field.name}.{name}", "this header is the connection's own; leave it out")
 
 
 @_made_without_keys

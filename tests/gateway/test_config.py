@@ -281,6 +281,12 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("headers", {"x-team": 5}, "$.openai.headers.x-team: "),
     ("headers", {"x-team": "a\r\nx-evil: b"}, "$.openai.headers.x-team: "),
     ("headers", {"": "a"}, "$.openai.headers"),
+    (
+        "headers",
+        {"Content-Length": "5"},
+        "$.openai.headers.Content-Length: this header is the connection's own",
+    ),
+    ("headers", {"accept-encoding": "gzip"}, "$.openai.headers.accept-encoding: "),
     ("headers", {"x team": "a"}, "$.openai.headers.x team: "),
     ("base_url", "localhost:11434", "$.openai.base_url: "),
     ("base_url", "ftp://host", "$.openai.base_url: "),
