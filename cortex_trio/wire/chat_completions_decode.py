@@ -1,7 +1,7 @@
 """The stream of a chat completion, from its first byte to its end.
 
     stream = *( comment | chunk ) "[DONE]"
-    chunk  = { choices: [ { index, delta, finish_reason? } ], usage?, error?, x_groq?: { usage } }
+    chunk  = { choices: [ { index, delta, finish_reason? } ], usage?, error?, x_groq?: { usage?, error? } }
 
 `choices` may be empty, and usage may come on any chunk (OpenAI: after the finish; Groq: up to three times). The
 finish is held back until `[DONE]`, or the end of the body where a server leaves that out. An answer is choice 0.
@@ -125,16 +125,18 @@ class ChatCompletionsDecoder:
                 self._deltas.read(as_object(delta, field), self._events)
             if reason := choice.get("finish_reason"):
                 self._raw_reason = as_word(reason, "finish_reason")
-        usage = chunk.get("usage")
-        if usage is None and (groq := chunk.get("x_groq")):
-            usage = as_object(groq, "x_groq").get("usage")
+        usage, error = chunk.get("usage"), chunk.get("error")
+        if groq := chunk.get("x_groq"):
+            beside = as_object(groq, "x_groq")
+            usage = beside.get("usage") if usage is None else usage
+            error = error or beside.get("error")
         if usage:
             self._read_usage(as_object(usage, "usage"))
         if citations := chunk.get("citations"):  # xAI: the pages its search found
             pages = tuple(as_text(page, "a citation") for page in as_list(citations, "citations"))
             self._events.append(CitationDelta(None, None, "", pages))
-        if chunk.get("error"):
-            self._end(classify_payload(chunk, phase="stream"))
+        if error:
+            self._end(classify_payload({**chunk, "error": error}, phase="stream"))
         elif self._raw_reason in FAILED_REASONS:
             message = f"finish_reason {self._raw_reason}"
             self._end(Failure(FAILED_REASONS[self._raw_reason], message, phase="stream"))

@@ -1,6 +1,7 @@
 """What one delta of a chat completion holds, as events: content, refusals, reasoning, tool calls, citations, usage.
 
-    delta = { content?, refusal?, reasoning? | reasoning_content? | reasoning_details?, tool_calls?, annotations? }
+    delta = { content?, refusal?, reasoning? | reasoning_content? | reasoning_details?, tool_calls?, images?,
+              annotations?, executed_tools? }
 
 Any field may be missing, null or empty; then it says nothing. The `message` of a whole answer has the same fields
 and is read as its only delta. Knows no framing and no end of stream.
@@ -8,10 +9,22 @@ and is read as its only delta. Knows no framing and no end of stream.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from ..events import CitationDelta, ReasoningDelta, TextDelta, ToolCallDelta, Usage, WireEvent
+from ..events import (
+    CitationDelta,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    WholePart,
+    WireEvent,
+)
+from ..failures import InvalidRequest
+from ..messages import image_from
 from .payload import (
+    Malformed,
     arguments_text,
     as_count,
     as_list,
@@ -33,6 +46,7 @@ class DeltaReader:
         self.refused = False
         self._ids: list[str] = []  # of the tool calls, in order of appearance; the place is our index
         self._at: dict[int, int] = {}  # the wire's index of a call → ours
+        self._pages: set[str] = set()  # found by searches of the server's own
 
     @property
     def has_calls(self) -> bool:
@@ -52,8 +66,11 @@ class DeltaReader:
             self.refused = True
         for call in as_list(delta.get("tool_calls"), "tool_calls"):
             self._read_call(as_object(call, "a tool call"), events)
+        events += [_image(as_object(image, "an image")) for image in as_list(delta.get("images"), "images")]
         for annotation in as_list(delta.get("annotations"), "annotations"):
-            self._read_annotation(as_object(annotation, "an annotation"), events)
+            events += _annotation(as_object(annotation, "an annotation"))
+        for tool in as_list(delta.get("executed_tools"), "executed_tools"):
+            self._read_search(as_object(tool, "an executed tool"), events)
 
     def _read_reasoning(self, delta: Json, events: list[WireEvent]) -> None:
         for name in REASONING_FIELDS:
@@ -111,12 +128,39 @@ class DeltaReader:
         opens = call_id != self._ids[-1] if call_id else bool(name)
         return None if opens else len(self._ids) - 1
 
-    def _read_annotation(self, annotation: Json, events: list[WireEvent]) -> None:
-        """Web search of OpenAI and OpenRouter: `url_citation`; other kinds are skipped."""
-        citation = annotation.get("url_citation")
-        if isinstance(citation, dict) and isinstance(url := citation.get("url"), str):
+    def _read_search(self, tool: Json, events: list[WireEvent]) -> None:
+        """The pages a tool of Groq's found; a stream tells them as often as it tells of the tool."""
+        found = as_object(tool.get("search_results") or {}, "search_results")
+        results = (as_object(item, "a search result") for item in as_list(found.get("results"), "results"))
+        urls = (as_text(result.get("url"), "a search result's url") for result in results)
+        pages = tuple(dict.fromkeys(url for url in urls if url and url not in self._pages))
+        if pages:
+            self._pages.update(pages)
+            events.append(CitationDelta(None, None, "", pages))
+
+
+CITATIONS = {"url_citation": "url", "document_citation": "document_id"}
+"""Kinds of annotations, and what names their source: searches of OpenAI and OpenRouter, documents given to Groq."""
+
+
+def _annotation(annotation: Json) -> Iterator[WireEvent]:
+    """Kinds unknown to us are skipped."""
+    for kind, name in CITATIONS.items():
+        citation = annotation.get(kind)
+        if isinstance(citation, dict) and isinstance(source := citation.get(name), str):
             start, end = as_count(citation.get("start_index")), as_count(citation.get("end_index"))
-            events.append(CitationDelta(start, end, "", (url,)))
+            yield CitationDelta(start, end, "", (source,))
+
+
+def _image(item: Json) -> WholePart:
+    """An image the model made, as OpenRouter hands it on: an `image_url`, nearly always with a data URL."""
+    url = as_text(as_object(item.get("image_url"), "image_url").get("url"), "image_url.url")
+    if not url:
+        raise Malformed("an image without a url")
+    try:
+        return WholePart(image_from(url, "image_url"))
+    except InvalidRequest as error:
+        raise Malformed(str(error)) from None
 
 
 def read_usage(usage: Json, *, excludes_reasoning: bool) -> Usage:

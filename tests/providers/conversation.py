@@ -246,7 +246,7 @@ def _opened(text: str) -> str:
 
 
 def marks_expected(messages: Sequence[Message], speaker: Speaker) -> list[str]:
-    """What must be in a body for `speaker`: all but blocks and thoughts of others, and thoughts its wire has no place for."""
+    """What must be in a body for `speaker`: all but thoughts and blocks of others."""
     found: list[str] = []
     for message in messages:
         for part in message.parts:

@@ -92,6 +92,15 @@ def test_a_history_with_them_is_legal_everywhere_and_leaks_to_nobody(name: str, 
     assert all((text in (sent.body or b"").decode()) is (stranger.name == name) for text in fits)
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_an_image_from_a_compatible_server_stands_behind_the_text(stream: bool) -> None:
+    own = SPEAKERS_OF["openai_compatible"][0]
+    asked = own.accept(own.encode(ChatRequest(messages=(user("Hi"),), stream=stream)))
+    behaviour = Behaviour(text="Here.", parts=(SEARCH, PICTURE))
+    message = own.answer(asked, behaviour) if stream else own.whole_answer(asked, behaviour)
+    assert message.parts == (Text("Here."), PICTURE)
+
+
 @pytest.mark.parametrize(
     ("parts", "complaint"),
     [

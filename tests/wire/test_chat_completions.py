@@ -18,10 +18,11 @@ from cortex_trio.events import (
     ToolCallDelta,
     Usage,
     UsageUpdate,
+    WholePart,
     WireEvent,
 )
 from cortex_trio.failures import Failure, FailureKind
-from cortex_trio.messages import ToolCall
+from cortex_trio.messages import Image, ToolCall
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.chat_completions import ChatCompletions
 from cortex_trio.wire.codec import EVENT_LIMIT
@@ -516,6 +517,48 @@ def test_citations_are_told_with_their_pages() -> None:
         CitationDelta(1, 4, "", ("https://a.example",)),
         CitationDelta(None, None, "", ("https://b.example",)),
     ]
+
+
+def test_documents_that_were_given_are_cited_by_their_id() -> None:
+    cited = {"document_id": "doc 1", "start_index": 0, "end_index": 4}
+    assert read(chunk({"annotations": [{"type": "document_citation", "document_citation": cited}]})) == [
+        CitationDelta(0, 4, "", ("doc 1",))
+    ]
+
+
+def test_pages_a_server_found_by_itself_are_told_once() -> None:
+    def searched(*urls: str | None) -> dict[str, Any]:
+        results = [{"title": "t", "url": url, "score": 0.5} for url in urls]
+        tool = {"index": 0, "type": "search", "arguments": "{}", "search_results": {"results": results}}
+        return chunk({"executed_tools": [tool, {"index": 1, "type": "python", "code_results": []}]})
+
+    assert read(searched("https://a", None), searched("https://a", "https://b", "https://b")) == [
+        CitationDelta(None, None, "", ("https://a",)),
+        CitationDelta(None, None, "", ("https://b",)),
+    ]
+
+
+def test_images_the_model_made_are_parts_of_the_answer() -> None:
+    urls = ("data:image/png;base64,iVBORw==", "https://example.org/a.png")
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    assert read(chunk({"content": "Here:", "images": images})) == [
+        TextDelta("Here:"),
+        WholePart(Image(data=b"\x89PNG", media_type="image/png")),
+        WholePart(Image(url="https://example.org/a.png")),
+    ]
+
+
+@pytest.mark.parametrize("url", ["data:image/png,raw", "data:image/png;base64,a", None])
+def test_an_image_that_is_none_is_malformed(url: str | None) -> None:
+    [failure] = decode([sse(chunk({"images": [{"image_url": {"url": url}}]}))])
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureKind.PROTOCOL
+
+
+def test_why_groq_stopped_early_is_a_failure() -> None:
+    [failure] = decode([sse(chunk({}, x_groq={"id": "r", "error": "over capacity"}))])
+    assert isinstance(failure, Failure)
+    assert failure.message == "over capacity"
 
 
 @pytest.mark.parametrize(

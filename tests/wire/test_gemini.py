@@ -105,6 +105,8 @@ class Heard:
     reasoning: tuple[str, str, int] = ("", "", 0)
     calls: tuple[tuple[str, str, str, int], ...] = ()  # id, name, arguments, length of the signature
     seals: tuple[tuple[str, int], ...] = ()
+    images: tuple[tuple[str, int], ...] = ()  # media type, bytes
+    sources: tuple[str, ...] = ()
 
 
 def tokens(input: int, output: int, reasoning: int | None = None) -> Usage:
@@ -167,7 +169,11 @@ STREAMS = {
     ),
     "recordings/gemini/stream_sse_prompt_blocked_safety.sse": Heard(FailureKind.CONTENT_POLICY),
     "recordings/gemini/stream_sse_empty_parts.sse": Heard(
-        STOP, tokens(16, 1307), pieces=5, text=("Here's a cute cartoon ki", "f yarn for you! ", 66)
+        STOP,
+        tokens(16, 1307),
+        pieces=5,
+        text=("Here's a cute cartoon ki", "f yarn for you! ", 66),
+        images=(("image/png", 69),),
     ),
     "recordings/gemini/stream_sse_thought_summary_function_call_signature.sse": Heard(
         TOOL_CALLS,
@@ -190,6 +196,7 @@ STREAMS = {
         tokens(9, 261),
         pieces=8,
         text=("text1text2", "text7text8", 40),
+        sources=("https://www.google.com/", "https://uc-r.github.io/tidy_text"),
     ),
     "constructed/gemini/stream_sse_unknown_finish_reason.sse": Heard(
         Finished(FinishReason.OTHER, "FAKE_ENUM"),
@@ -242,6 +249,10 @@ def check(heard: Heard, events: list[WireEvent]) -> None:
     assert calls == heard.calls
     seals = [event.signature or "" for event in events if isinstance(event, ReasoningSeal)]
     assert tuple((seal[:12], len(seal)) for seal in seals) == heard.seals
+    images = [part for part in reply.message().parts if isinstance(part, Image)]
+    assert tuple((image.media_type, len(image.data or b"")) for image in images) == heard.images
+    cited = [source for event in events if isinstance(event, CitationDelta) for source in event.sources]
+    assert tuple(cited) == heard.sources
 
 
 @pytest.mark.parametrize("path", STREAMS)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
-from ...messages import ToolCall
+from ...messages import Image, ToolCall
 from ..behaviour import split_tokens
 from . import chat_completions_errors as errors
 from . import chat_completions_rules as rules
@@ -55,6 +55,7 @@ class ChatCompletions(BaseSpeaker):
     whole_calls: ClassVar[bool] = False
     reasoning_field: ClassVar[str | None] = "reasoning_content"
     has_embeddings: ClassVar[bool] = True
+    makes_images: ClassVar[bool] = True  # as OpenRouter hands them on
     faults: ClassVar[Mapping[FailureKind, errors.Fault]] = errors.FAULTS
     spoken = frozenset(errors.FAULTS)
 
@@ -147,8 +148,14 @@ class ChatCompletions(BaseSpeaker):
                 yield self._reasoning_delta(token)
         for token in answer.tokens:
             yield {"refusal" if answer.refusal else "content": token}
+        for image in self._images(answer):
+            yield {"images": [image]}
         for index, call in enumerate(answer.tool_calls):
             yield from self._call_deltas(index, call)
+
+    def _images(self, answer: Answer) -> list[dict[str, Any]]:
+        images = [part for part in answer.parts if isinstance(part, Image)] if self.makes_images else []
+        return [{"type": "image_url", "image_url": {"url": _image_url(image)}} for image in images]
 
     def _reasoning_delta(self, token: str) -> dict[str, Any]:
         return {str(self.reasoning_field): token}
@@ -200,6 +207,8 @@ class ChatCompletions(BaseSpeaker):
         message: dict[str, Any] = {"role": "assistant", "content": said}
         if self.reasoning_field and answer.reasoning:
             message[self.reasoning_field] = answer.reasoning_text
+        if images := self._images(answer):
+            message["images"] = images
         if answer.tool_calls:
             message["tool_calls"] = [whole_call(call) for call in answer.tool_calls]
         if answer.refusal:
@@ -256,6 +265,7 @@ class OpenAI(ChatCompletions):
 
     needs_key = True
     reasoning_field = None
+    makes_images = False
     _limits: ClassVar[Mapping[str, str]] = {
         "x-ratelimit-limit-requests": "10000",
         "x-ratelimit-limit-tokens": "2000000",
@@ -337,6 +347,12 @@ class OpenAI(ChatCompletions):
 
 def whole_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _image_url(image: Image) -> str:
+    if image.data is None:
+        return image.url or ""
+    return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
 
 
 def _url_citation(citation: CitationDelta) -> dict[str, Any]:

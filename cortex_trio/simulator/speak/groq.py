@@ -74,6 +74,7 @@ FAULTS: Mapping[K, Fault] = {
 class Groq(ChatCompletions):
     base_path = "/openai/v1"
     needs_key = True
+    makes_images = False
     reasoning_field = "reasoning"
     has_embeddings = False
     faults = FAULTS

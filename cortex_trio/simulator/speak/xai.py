@@ -90,6 +90,7 @@ KEY_STATUS: Mapping[str, Any] = {
 
 class XAI(ChatCompletions):
     needs_key = True
+    makes_images = False
     faults = FAULTS
 
     def _rule(self) -> Rule:
