@@ -83,6 +83,8 @@ class WholePart:
 
 @attrs.frozen
 class CitationDelta:
+    """A stretch of the text and what it rests on; without a place: what the answer as a whole rests on."""
+
     start: int | None
     end: int | None
     text: str
@@ -187,6 +189,7 @@ class Reply:
     provider: str
     model: str
     attempts: Sequence[Attempt]
+    citations: Sequence[CitationDelta] = ()
 
 
 @attrs.define
@@ -212,6 +215,7 @@ class ReplyBuilder:
         self.origin = origin
         self._blocks: list[_Block | Image | Opaque] = []
         self._calls: dict[int, _Block] = {}
+        self._citations: list[CitationDelta] = []
         self.usage = Usage()
         self.finish: Finished | None = None
 
@@ -227,6 +231,8 @@ class ReplyBuilder:
                 self._add_call(event)
             case WholePart(part):
                 self._blocks.append(self._stamped(part))
+            case CitationDelta():
+                self._citations.append(event)
             case UsageUpdate(usage):
                 self.usage = usage
             case Finished():
@@ -234,8 +240,9 @@ class ReplyBuilder:
             case Restarted():
                 self._blocks.clear()
                 self._calls.clear()
+                self._citations.clear()
                 self.usage, self.finish = Usage(), None
-            case CitationDelta() | Continued() | Vectors() | Failure():
+            case Continued() | Vectors() | Failure():
                 pass
 
     def add_all(self, events: Iterable[WireEvent | StreamEvent]) -> None:
@@ -312,4 +319,5 @@ class ReplyBuilder:
             provider=provider,
             model=model,
             attempts=tuple(attempts),
+            citations=tuple(self._citations),
         )

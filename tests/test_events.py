@@ -149,8 +149,12 @@ def test_what_goes_on_where_it_broke_off_is_one_text() -> None:
     assert reply.message.parts == (Text("Once upon a time"),)
 
 
-def test_citations_are_for_whoever_reads_along() -> None:
-    assert folded(TextDelta("a"), CitationDelta(0, 1, "a", ("doc",))).message.parts == (Text("a"),)
+def test_citations_stand_beside_the_message_and_not_in_it() -> None:
+    one, other = CitationDelta(0, 1, "a", ("doc",)), CitationDelta(None, None, "", ("https://example.org/",))
+    reply = folded(TextDelta("a"), one, TextDelta("b"), other)
+    assert reply.message.parts == (Text("ab"),)
+    assert reply.citations == (one, other)
+    assert folded(one, Restarted(STALLED, "b"), other).citations == (other,)
 
 
 pieces = st.one_of(

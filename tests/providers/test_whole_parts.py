@@ -209,6 +209,6 @@ async def test_sources_of_an_answer_are_told_with_the_place_they_belong_to(autoj
     )
     async with open_simulator() as sim:
         sim.add("gemini", Behaviour(text="Köln 🌤 today", citations=citations))
-        async with gateway(sim) as cortex, cortex.chat("The weather?") as answer:
-            events = [event async for event in answer]
-    assert tuple(event for event in events if isinstance(event, CitationDelta)) == citations
+        async with gateway(sim) as cortex:
+            reply = await cortex.complete("The weather?")
+    assert reply.citations == citations
