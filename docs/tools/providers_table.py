@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from cortex_trio.events import CitationDelta, ReasoningDelta, WireEvent
 from cortex_trio.messages import (
     ChatRequest,
@@ -29,14 +31,16 @@ from cortex_trio.messages import (
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour
 from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import Answer, Asked
+from cortex_trio.simulator.speak.speaker import Answer, SimRequest, Terms
 from cortex_trio.wire.codec import Unsupported
+from cortex_trio.wire.responses import Responses
 
 PAGE = Path(__file__).resolve().parents[1] / "providers.md"
 TABLES = ("features", "numbers")
 BEGIN, END = "<!-- {}: written by docs/tools/providers_table.py -->", "<!-- end of {} -->"
 
 MODEL = "some-model"
+PLAIN = ChatRequest(messages=(user("Hi"),))
 TOOL = Tool("look", "Looks", {"type": "object", "properties": {}})
 PNG = Image(data=b"\x89PNG", media_type="image/png")
 SCHEMA = {"type": "object", "properties": {}}
@@ -59,11 +63,23 @@ def body_of(kind: Provider, *messages: Message, **options: Any) -> dict[str, Any
 
 
 def events_of(kind: Provider, behaviour: Behaviour) -> list[WireEvent]:
-    """What the simulated provider's answer is read as."""
-    options = {"include_usage": True, "sse": True, "obfuscated": False}
-    asked = Asked(what="chat", number=1, model=MODEL, stream=True, options=options)
+    """What the simulated provider's answer to a plain request is read as."""
+    speaker, http = SPEAKERS[kind.name], kind.dialect.encode(PLAIN, kind.name, MODEL)
+    path, _, query = http.path.partition("?")
+    asked = speaker.understand(
+        SimRequest(
+            when=0.0,
+            method=http.method,
+            path=speaker.base_path + path,
+            query=dict(pair.split("=") for pair in query.split("&") if pair),
+            body=json.loads(http.body or b""),
+            key="sk-sim",
+            headers={**kind.headers, **http.headers},
+        ),
+        Terms(),
+    )
     decoder = kind.dialect.decoder()
-    frames = SPEAKERS[kind.name].stream(asked, Answer.of(behaviour, asked))
+    frames = speaker.stream(asked, Answer.of(behaviour, asked))
     events = [event for frame in frames for event in decoder.feed(frame.data)]
     return [*events, *decoder.finish()]
 
@@ -73,8 +89,7 @@ def mark(holds: object) -> str:
 
 
 def streaming(kind: Provider) -> str:
-    request = ChatRequest(messages=(user("Hi"),))
-    accept = kind.dialect.encode(request, kind.name, MODEL).headers["accept"]
+    accept = kind.dialect.encode(PLAIN, kind.name, MODEL).headers["accept"]
     return {"text/event-stream": "SSE", "application/x-ndjson": "NDJSON"}[accept]
 
 
@@ -99,7 +114,8 @@ def result_images(kind: Provider) -> str:
         body = body_of(kind, *history, Message("tool", (ToolResult("a", content),)))
         if body is None:
             return "–"
-        counts.append(len(body.get("messages") or body["contents"]))
+        [said] = (body[name] for name in ("messages", "contents", "input") if name in body)
+        counts.append(len(said))
     return "yes" if counts[0] == counts[1] else "in a user message after it"
 
 
@@ -110,18 +126,28 @@ def reasoning_options(kind: Provider) -> str:
 
 
 def reasoning_shown(kind: Provider) -> str:
-    events = events_of(kind, Behaviour(reasoning="Hm."))
-    return mark(any(isinstance(event, ReasoningDelta) for event in events))
+    def is_shown(kind: Provider) -> bool:
+        events = events_of(kind, Behaviour(reasoning="Hm."))
+        return any(isinstance(event, ReasoningDelta) for event in events)
+
+    if isinstance(kind.dialect, Responses) and not is_shown(kind):
+        asking = attrs.evolve(kind, dialect=attrs.evolve(kind.dialect, summary="auto"))
+        return "with `summary=`" if is_shown(asking) else "–"
+    return mark(is_shown(kind))
 
 
 def replay(kind: Provider) -> str:
-    thought = Reasoning("Hm, so.", signature="c2ln")
     call = ToolCall("a", "look", "{}")
-    history = user("Hi"), Message("assistant", (thought, call)), Message("tool", (ToolResult("a", "ok"),))
-    text = json.dumps(body_of(kind, *history))
-    if "Hm, so." not in text:
-        return "–"
-    return "with its signature" if "c2ln" in text else "as text"
+
+    def sent(thought: Reasoning) -> str:
+        said = Message("assistant", (thought, call))
+        return json.dumps(body_of(kind, user("Hi"), said, Message("tool", (ToolResult("a", "ok"),))))
+
+    text = sent(Reasoning("Hm, so.", signature="c2ln"))
+    if "Hm, so." in text:
+        return "with its signature" if "c2ln" in text else "as text"
+    whole = sent(Reasoning("Hm, so.", signature="rs_1", encrypted="Y2lwaGVy"))
+    return "encrypted" if "Hm, so." in whole and "Y2lwaGVy" in whole else "–"
 
 
 def schema(kind: Provider) -> str:
@@ -144,6 +170,8 @@ def citations(kind: Provider) -> str:
 
 def most_stops(kind: Provider) -> str:
     allowed = [n for n in range(1, MOST_TRIED + 1) if body_of(kind, stop=tuple(map(str, range(n))))]
+    if not allowed:
+        return "–"
     return "any number" if len(allowed) == MOST_TRIED else f"up to {max(allowed)}"
 
 
