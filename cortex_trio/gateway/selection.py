@@ -61,13 +61,18 @@ def fixed_refusal(state: WorkerState, wanted: Wanted) -> Refusal | None:
 
 
 def not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
+    """Why it is not whom the caller meant."""
+    if wanted.embed and not (wanted.model or state.kind.embed_model):
+        return not_named(state, wanted) or Refusal("has no default model for embeddings")
+    return not_named(state, wanted)
+
+
+def not_named(state: WorkerState, wanted: Wanted) -> Refusal | None:
     """Why it is not whom the caller named. Names are compared whole: a part would send traffic to strangers."""
     if wanted.worker is not None and state.name != wanted.worker:
         return Refusal(f"is not the worker {wanted.worker!r}")
     if wanted.provider is not None and state.kind.name != wanted.provider:
         return Refusal(f"is not of the provider {wanted.provider!r}")
-    if wanted.embed and not (wanted.model or state.kind.embed_model):
-        return Refusal("has no default model for embeddings")
     if wanted.model is None or wanted.worker is not None or wanted.provider is not None:
         return None
     models = [*state.models, *[state.kind.embed_model] * wanted.embed]

@@ -16,7 +16,7 @@ from ..failures import (
     ProviderError,
 )
 from .keys import KeyRing
-from .selection import Selected, Wanted, refusal_text
+from .selection import Selected, Wanted, not_named, refusal_text
 from .worker import Refusal, WorkerState
 
 
@@ -46,10 +46,11 @@ def nobody_to_ask(
     reasons: Sequence[tuple[WorkerState, Refusal]],
     now: float,
 ) -> NoWorkersAvailable:
-    """Nothing was sent: why each of them could not be asked, and the soonest end of those reasons."""
+    """Nothing was sent: why each of those who were meant could not be asked, and the soonest end of those reasons."""
     if unknown := _unknown_name(workers, wanted):
         return NoWorkersAvailable(unknown)
-    told = "; ".join(f"{state.name} {refusal_text(refusal, now)}" for state, refusal in reasons)
+    meant = [(state, why) for state, why in reasons if not_named(state, wanted) is None]
+    told = "; ".join(f"{state.name} {refusal_text(why, now)}" for state, why in meant or reasons)
     return NoWorkersAvailable(
         f"nobody may be asked: {told or 'there are no workers'}",
         retry_after=_soonest((refusal.until for _, refusal in reasons), now),
