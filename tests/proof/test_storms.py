@@ -165,3 +165,27 @@ async def test_the_only_worker_is_left_alone_for_as_long_as_it_said(autojump_clo
                 await cortex.complete("Hi")
             assert caught.value.retry_after == pytest.approx(90, abs=1)
         assert len(openai.requests) == 1
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_free_checks_bring_a_flapping_worker_back_within_thirty_seconds(
+    seed: int, autojump_clock: object
+) -> None:
+    """Trials alone may be a minute apart by then; a check that is answered lets the next one through at once."""
+    draw = random.Random(seed)
+    period, share, phase = draw.uniform(4, 20), draw.uniform(0.3, 0.95), draw.uniform(0, 20)
+
+    def flap(request: SimRequest) -> Behaviour:
+        bad = request.when < 60 and (request.when + phase) % period < period * share
+        return Behaviour(status=503) if bad else GOOD
+
+    async with open_simulator() as sim:
+        sim.add("openai", flap)
+        sim.add("anthropic", GOOD)
+        async with gateway(sim, health_check_interval=30.0) as cortex:
+            for number in range(1, 21):
+                await cortex.complete("Hi")
+                await trio.sleep_until(3 * number)
+            while (await cortex.complete("Hi")).worker != "openai":
+                await trio.sleep(1)
+            assert trio.current_time() <= 90
