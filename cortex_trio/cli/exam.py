@@ -58,12 +58,13 @@ def _inside(screen: Screen, numbers: Sequence[str] | None) -> int:
 
 
 def _row(scenario: Scenario, marks: Sequence[Mark]) -> Row:
-    mine = {mark.dialect: mark for mark in marks if mark.scenario is scenario}
+    mine = [mark for mark in marks if mark.scenario is scenario]
     cells = []
     for place, dialect in enumerate(DIALECTS):
-        mark = mine.get(dialect) or (mine.get(ALL) if place == 0 else None)
-        cells.append(ONCE if mark is None else PASSED if mark.is_passed else NOT_PASSED)
-    good = all(mark.is_passed for mark in mine.values())
+        here = (dialect, ALL) if place == 0 else (dialect,)
+        played = [mark.is_passed for mark in mine if mark.dialect in here]
+        cells.append(ONCE if not played else PASSED if all(played) else NOT_PASSED)
+    good = all(mark.is_passed for mark in mine)
     colour = Colour.PLAIN if good else Colour.RED
     return Row((scenario.number, scenario.misfortune, scenario.promise, *cells), colour)
 
@@ -73,7 +74,7 @@ def _tell_problems(screen: Screen, marks: Sequence[Mark]) -> None:
     if problems:
         screen.line()
     for mark in problems:
-        screen.line(f"{mark.scenario.number} {mark.dialect}: {mark.problem}", Colour.RED)
+        screen.line(f"{mark.scenario.number} {mark.dialect}, {mark.part.title}: {mark.problem}", Colour.RED)
 
 
 def _tell_score(screen: Screen, marks: Sequence[Mark], numbers: Sequence[str]) -> None:

@@ -67,9 +67,13 @@ async def _simulate(
         summary.add(verdict)
         progress.show(summary, trio.current_time() - start)
 
-    await campaign(seeds, hours, processes=processes, on_verdict=on_verdict)
-    progress.clear()
-    _tell(screen, summary, hours, trio.current_time() - start, processes)
+    try:
+        await campaign(seeds, hours, processes=processes, on_verdict=on_verdict)
+    finally:  # whoever interrupts it hears how far it came
+        progress.clear()
+        _tell(screen, summary, hours, trio.current_time() - start, processes)
+        if summary.lives < len(seeds):
+            screen.line(f"Interrupted after {summary.lives:,} of {len(seeds):,} lives.", Colour.RED)
     return FAILED if summary.failed else 0
 
 

@@ -1,113 +1,98 @@
-"""Answers that are no answers, and secrets in places where they do not belong."""
+"""Answers that are no answers: S28."""
 
 from __future__ import annotations
 
 import gzip
-import json
-import logging
-import traceback
-from collections.abc import Iterator, Mapping
-from typing import final
+import tracemalloc
+from collections.abc import Callable, Mapping
 
 from ...failures import AllWorkersFailed, CortexError, FailureKind, ProviderError
 from ..behaviour import Behaviour
 from .scenario import scenario
 from .stage import GOOD, RESCUE, Stage, check, equal, failing
 
-SECRET = "sk-proj-Zq83hfbQWm2pXkVvT9sLr4eY"
 MEGABYTE = 1024 * 1024
+MOST_MEMORY = 50 * MEGABYTE
+WRONG = {FailureKind.PROTOCOL, FailureKind.TRUNCATED, FailureKind.EMPTY}
+
+S28 = scenario("S28", "10 MB line, endless headers, HTML under 200, gzip bomb", "typed error, memory bounded")
+
+Monster = Callable[[str, bytes], Behaviour]
+"""From the content type of a stream in the dialect, and what begins a line of it."""
+
+MONSTERS: Mapping[str, Monster] = {
+    "a line of 10 MB": lambda framed, start: Behaviour(
+        body=start + b'{"x": "' + b"y" * (10 * MEGABYTE), content_type=framed
+    ),
+    "a line of 10 MB in small pieces": lambda framed, start: Behaviour(
+        body=start + b"z" * (10 * MEGABYTE), content_type=framed, slice_bytes=65536
+    ),
+    "a JSON body of 20 MB": lambda framed, start: Behaviour(body=b'{"x": "' + b"y" * (20 * MEGABYTE)),
+    "endless headers": lambda framed, start: Behaviour(endless_headers=True),
+    "HTML under 200": lambda framed, start: Behaviour(html=True),
+    "HTML that says it is a stream": lambda framed, start: Behaviour(
+        body=b"<!DOCTYPE html><html><body>Log in</body></html>\n\n", content_type=framed
+    ),
+    "a gzip bomb": lambda framed, start: Behaviour(
+        body=gzip.compress(b"x" * (20 * MEGABYTE)),
+        content_type=framed,
+        headers={"content-encoding": "gzip"},
+    ),
+    "nothing at all": lambda framed, start: Behaviour(body=b"", content_type=framed),
+    "empty lines for ever": lambda framed, start: Behaviour(
+        body=b"\n" * (4 * MEGABYTE), content_type=framed, slice_bytes=65536
+    ),
+    "a page of zeros": lambda framed, start: Behaviour(body=bytes(MEGABYTE), content_type=framed),
+}
+LARGE = ("a line of 10 MB in small pieces", "a gzip bomb", "a JSON body of 20 MB")
 
 
-def _echoes() -> Mapping[str, Behaviour]:
-    said = f"Key {SECRET} is not what we expected."
-    as_json = json.dumps({"error": {"message": said, "type": "server_error", "code": SECRET}})
-    in_sse = f'data: {{"error": {{"message": "{said}", "code": "{SECRET}"}}}}\n\n'
-    return {
-        "a 401": Behaviour(status=401, error_body=as_json),
-        "a 500": Behaviour(status=500, error_body=as_json),
-        "plain text": Behaviour(status=400, error_body=said, content_type="text/plain"),
-        "an event of the stream": Behaviour(body=in_sse.encode(), content_type="text/event-stream"),
-    }
+def _of(stage: Stage, monster: Monster) -> Behaviour:
+    if stage.dialect == "ollama":
+        return monster("application/x-ndjson", b"")
+    return monster("text/event-stream", b"data: ")
 
 
-@final
-class _Listening(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(record.getMessage())
-
-
-@scenario(
-    "S22",
-    "an error body echoes the API key",
-    "it appears in no log, exception, repr, traceback or event",
-    about_keys=True,
-)
-async def echoed_key(stage: Stage) -> None:
-    listening, logger = _Listening(), logging.getLogger("cortex_trio")
-    logger.addHandler(listening)
-    try:
-        for name, echo in _echoes().items():
-            there = Stage(stage.sim, stage.dialect)
-            there.add(name, echo, api_keys=[SECRET])
-            events: list[object] = []
-            async with there.gateway(on_event=events.append) as cortex:
-                error = await failing(CortexError, lambda: cortex.complete("Hi"))
-                seen = [*_shown(error), repr(events), repr(await cortex.health_status()), *listening.heard]
-            check(not any(SECRET in text for text in seen), f"{name} that echoes the key does not show it")
-    finally:
-        logger.removeHandler(listening)
+@S28.parts_for(MONSTERS, "whatever comes instead of an answer is one typed error")
+async def one_typed_error(stage: Stage, monster: Monster) -> None:
+    primary = stage.primary(_of(stage, monster))
+    async with stage.gateway() as cortex:
+        failed = await failing(CortexError, lambda: cortex.complete("Hi"))
+        errors = failed.exceptions if isinstance(failed, AllWorkersFailed) else (failed,)
+        for error in errors:
+            if not isinstance(error, ProviderError):
+                check(False, f"a typed error, and not {error!r:.100}")
+            else:
+                check(error.failure.kind in WRONG, f"it is called what it is, not {error.failure.kind.value}")
+                check(len(error.failure.message) <= 200, "what it said is not repeated at length")
+        check(len(primary.requests) <= 2, "it is asked no more than twice")
+        primary.behave(GOOD)
+        equal((await cortex.complete("Hi")).text, GOOD.text, "the answer after it")
 
 
-def _shown(error: BaseException) -> Iterator[str]:
-    """All that a log or an error reporter would show, the locals of our frames included."""
-    yield from (str(error), repr(error), "".join(traceback.format_exception(error)))
-    yield repr(getattr(error, "attempts", ""))
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename != __file__:
-            yield repr(frame.f_locals)
-
-
-def _monsters(dialect: str) -> Mapping[str, Behaviour]:
-    framed = "application/x-ndjson" if dialect == "ollama" else "text/event-stream"
-    start = b"" if dialect == "ollama" else b"data: "
-    return {
-        "a line of 10 MB": Behaviour(
-            body=start + b"y" * (10 * MEGABYTE), content_type=framed, slice_bytes=65536
-        ),
-        "endless headers": Behaviour(endless_headers=True),
-        "HTML under 200": Behaviour(html=True),
-        "a gzip bomb": Behaviour(
-            body=gzip.compress(b"x" * (20 * MEGABYTE)),
-            content_type=framed,
-            headers={"content-encoding": "gzip"},
-        ),
-        "nothing at all": Behaviour(body=b"", content_type=framed),
-        "a page of zeros": Behaviour(body=bytes(MEGABYTE), content_type=framed),
-    }
-
-
-@scenario("S28", "10 MB line, endless headers, HTML under 200, gzip bomb", "typed error, memory bounded")
-async def monsters(stage: Stage) -> None:
-    for name, monster in _monsters(stage.dialect).items():
-        there = Stage(stage.sim, stage.dialect)
-        provider = there.add(name, monster)
-        async with there.gateway() as cortex:
-            error = await failing(CortexError, lambda: cortex.complete("Hi"))
-            errors = error.exceptions if isinstance(error, AllWorkersFailed) else (error,)
-            for one in errors:
-                check(isinstance(one, ProviderError), f"{name} is a typed error")
-                wrong = {FailureKind.PROTOCOL, FailureKind.TRUNCATED, FailureKind.EMPTY}
-                check(isinstance(one, ProviderError) and one.failure.kind in wrong, f"{name} is what it is")
-            provider.behave(GOOD)
-            equal((await cortex.complete("Hi")).text, GOOD.text, f"the answer after {name}")
-    there = Stage(stage.sim, stage.dialect)
-    for number, monster in enumerate(_monsters(stage.dialect).values()):
-        there.add(f"monster {number}", monster)
-    there.add("rescue", RESCUE)
-    async with there.gateway() as cortex:
+@S28.part("the fallback serves, whatever comes before it", virtual=True)
+async def all_of_them(stage: Stage) -> None:
+    for number, monster in enumerate(MONSTERS.values()):
+        stage.add(f"monster-{number}", _of(stage, monster))
+    stage.fallback()
+    async with stage.gateway() as cortex:
         reply = await cortex.complete("Hi", max_attempts=32)
-        equal((reply.worker, reply.text), ("rescue", RESCUE.text), "the answer behind all of them")
+    equal((reply.worker, reply.text), ("fallback", RESCUE.text), "the answer")
+
+
+@S28.parts_for(
+    {name: MONSTERS[name] for name in LARGE},
+    "memory stays bounded",
+    virtual=True,
+    only=("openai", "openai_responses", "gemini", "ollama"),  # each framing
+)
+async def bounded_memory(stage: Stage, monster: Monster) -> None:
+    stage.primary(_of(stage, monster))
+    async with stage.gateway() as cortex:
+        tracemalloc.start()
+        try:
+            await failing(CortexError, lambda: cortex.complete("Hi"))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    check(peak < MOST_MEMORY, f"memory stays bounded ({peak:,} bytes)")

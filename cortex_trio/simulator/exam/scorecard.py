@@ -1,4 +1,4 @@
-"""Sits the whole exam: every scenario in every dialect, each in a world and a virtual time of its own."""
+"""Sits the whole exam: every part of every scenario in every dialect, each in a world and a time of its own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import trio.testing
 
 from ..seeded import seeded
 from ..simulator import open_simulator
-from . import before, hostile, lasting, within
-from .scenario import SCENARIOS, Scenario
+from . import before, broken, crowds, echoes, hostile, lasting, late, leaving, limits, within
+from .scenario import SCENARIOS, Part, Scenario, by_number
 from .stage import DIALECTS, NotPassed, Stage
 
-ROOMS = (before, within, lasting, hostile)
+ROOMS = (limits, before, late, broken, within, lasting, leaving, crowds, echoes, hostile)
 """Importing them is what fills SCENARIOS."""
 BENCH = tuple(f"S{number:02}" for number in range(1, 17))
 """The scenarios of the public FailoverBench."""
@@ -22,9 +22,10 @@ BENCH = tuple(f"S{number:02}" for number in range(1, 17))
 
 @attrs.frozen
 class Mark:
-    """One scenario in one dialect. `problem` is None if it was passed; `seconds` are virtual."""
+    """One part of a scenario in one dialect. `problem` is None if it was passed; `seconds` are virtual."""
 
     scenario: Scenario
+    part: Part
     dialect: str
     problem: str | None
     seconds: float
@@ -35,28 +36,41 @@ class Mark:
 
 
 def all_scenarios() -> Sequence[Scenario]:
-    return tuple(SCENARIOS[number] for number in sorted(SCENARIOS))
+    return by_number(SCENARIOS.values())
+
+
+def plays(
+    scenarios: Sequence[Scenario], dialects: Sequence[str] = DIALECTS
+) -> Iterator[tuple[Scenario, Part, str]]:
+    """All there is to be played: parts, and the dialects in which they are."""
+    for scenario in scenarios:
+        for part in scenario.parts:
+            for dialect in part.dialects(dialects):
+                yield scenario, part, dialect
 
 
 def sit(scenarios: Sequence[Scenario], dialects: Sequence[str] = DIALECTS, seed: int = 0) -> Iterator[Mark]:
-    """Play each scenario in each dialect, and say what came of it as soon as it is over."""
-    for scenario in scenarios:
-        for dialect in scenario.dialects(dialects):
-            yield play(scenario, dialect, seed)
+    """Play every part in each dialect, and say what came of it as soon as it is over."""
+    for scenario, part, dialect in plays(scenarios, dialects):
+        yield play(scenario, part, dialect, seed)
 
 
-def play(scenario: Scenario, dialect: str, seed: int = 0) -> Mark:
-    """Play one scenario; never raises an Exception: what goes wrong is the mark's problem."""
+def play(scenario: Scenario, part: Part, dialect: str, seed: int = 0) -> Mark:
+    """Play one part in virtual time; never raises an Exception: what goes wrong is the mark's problem."""
     clock = trio.testing.MockClock(autojump_threshold=0)
     with seeded(seed):
-        problem = trio.run(_played, scenario, dialect, clock=clock)
-    return Mark(scenario, dialect, problem, clock.current_time())
+        problem = trio.run(perform, part, dialect, clock=clock)
+    return Mark(scenario, part, dialect, problem, clock.current_time())
 
 
-async def _played(scenario: Scenario, dialect: str) -> str | None:
+async def perform(part: Part, dialect: str, *, second: float = 1.0, sockets: bool = False) -> str | None:
+    """Play one part on the running clock; return what does not hold, or None.
+
+    Over sockets the clock is real, and `second` says what is left of a second.
+    """
     try:
-        async with open_simulator() as sim:
-            await scenario.play(Stage(sim, dialect if scenario.every_dialect else DIALECTS[0]))
+        async with open_simulator(sockets=sockets) as sim:
+            await part.play(Stage(sim, DIALECTS[0] if part.once else dialect, second))
     except NotPassed as error:
         return str(error)
     except Exception as error:
