@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from ..failures import FailureKind
 from ..gateway.config import WorkerConfig
 from .behaviour import Behaviour
 from .link import Link
@@ -23,8 +24,8 @@ class SimulatedProvider:
     """A fake upstream, made by `Simulator.add`.
 
     Legal chat and embedding requests use up its script, one step each; the last step repeats. Requests a real
-    provider would not accept (bad key, illegal body) are declined in its own words and use up nothing. Health checks
-    and lists of models are answered well unless `behave_health` says otherwise or nobody can connect.
+    provider would not accept (bad key, illegal body) are declined in its own words and use up nothing. Health checks,
+    counts of tokens and questions about models are answered well unless `behave_health` says otherwise or nobody can connect.
     """
 
     def __init__(
@@ -139,6 +140,8 @@ class SimulatedProvider:
             asked = self.speaker.understand(request, Terms(keys=keys, prefill=self.prefill))
         except Declined as declined:
             return decline(declined.answer)
+        if asked.what == "model" and asked.model not in self.models:
+            return decline(self.speaker.failure(FailureKind.MODEL_NOT_FOUND, asked))
         behaviour = self._behaviour(asked, request)
         if asked.what in ("chat", "embed"):
             return compose(self.speaker, asked, behaviour)

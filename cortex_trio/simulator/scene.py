@@ -70,7 +70,7 @@ def compose(speaker: Speaker, asked: Asked, behaviour: Behaviour) -> Scene:
 
 
 def listing(speaker: Speaker, asked: Asked, behaviour: Behaviour, models: Iterable[str]) -> Scene:
-    """The scene of a list of models or a health check."""
+    """The scene of a list of models, one of them, a count of tokens or a health check."""
     fails = behaviour.failure is not None or behaviour.error is not None
     if behaviour.html or behaviour.body is not None or fails:
         return compose(speaker, asked, behaviour)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import attrs
+
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
 from ...failures import FailureKind as K
@@ -98,8 +100,13 @@ class Anthropic(BaseSpeaker):
                 self.require(rules.MESSAGES, request)
                 self.require(rules.in_order(prefill=terms.prefill), request)
                 return self._chat(request)
+            case "POST", "/v1/messages/count_tokens":
+                self.require(rules.COUNT, request)
+                return attrs.evolve(self._chat(request), what="count", stream=False)
             case "GET", "/v1/models":
                 return Asked(what="models", number=request.number)
+            case "GET", path if path.startswith("/v1/models/"):
+                return Asked(what="model", number=request.number, model=path.removeprefix("/v1/models/"))
             case _:
                 raise Declined(self._error(404, "not_found_error", "Not Found", request.number))
 
@@ -198,17 +205,11 @@ class Anthropic(BaseSpeaker):
         }
 
     def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
-        data = [
-            {
-                "type": "model",
-                "id": name,
-                "display_name": name,
-                "created_at": RFC3339,
-                "max_input_tokens": 1_000_000,
-                "max_tokens": 128_000,
-            }
-            for name in models
-        ]
+        if asked.what == "model":
+            return dumps(_entry(asked.model)).encode()
+        if asked.what == "count":
+            return dumps({"input_tokens": asked.prompt_tokens}).encode()
+        data = [_entry(name) for name in models]
         page = {"data": data, "has_more": False, "first_id": models[0], "last_id": models[-1]}
         return dumps(page).encode()
 
@@ -280,6 +281,11 @@ def _own_blocks(answer: Answer) -> Iterator[dict[str, Any]]:
 def _tool_use(call: ToolCall, given: object) -> dict[str, Any]:
     said = {"type": "tool_use", "id": call.id, "name": call.name, "input": given}
     return {**said, "caller": {"type": "direct"}}
+
+
+def _entry(model: str) -> dict[str, Any]:
+    limits = {"max_input_tokens": 1_000_000, "max_tokens": 128_000}
+    return {"type": "model", "id": model, "display_name": model, "created_at": RFC3339, **limits}
 
 
 def _event(name: str, fields: Mapping[str, Any]) -> bytes:

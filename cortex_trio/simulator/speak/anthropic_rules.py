@@ -130,57 +130,56 @@ def tool(value: object, where: Where) -> None:
 
 
 PARALLEL: Mapping[str, Rule] = {"disable_parallel_tool_use": boolean}
-MESSAGES = fields(
-    {
-        "model": filled,
-        "max_tokens": integer(1),
-        "messages": array(
-            fields(
-                {
-                    "role": one_of("user", "assistant"),
-                    "content": either(string, array(tagged("type", BLOCKS))),
-                }
-            ),
-            at_least=1,
-        ),
-    },
-    {
-        "system": either(string, array(TEXT)),
-        "stop_sequences": array(string),
-        "stream": boolean,
-        "temperature": number(0, 1),
-        "top_p": number(0, 1),
-        "top_k": integer(0),
-        "tools": array(tool),
-        "tool_choice": tagged(
-            "type",
+_NEEDED: Mapping[str, Rule] = {
+    "model": filled,
+    "messages": array(
+        fields(
             {
-                "auto": fields({"type": string}, PARALLEL),
-                "any": fields({"type": string}, PARALLEL),
-                "tool": fields({"type": string, "name": filled}, PARALLEL),
-                "none": fields({"type": string}),
-            },
+                "role": one_of("user", "assistant"),
+                "content": either(string, array(tagged("type", BLOCKS))),
+            }
         ),
-        "thinking": tagged(
-            "type",
-            {
-                "enabled": fields({"type": string, "budget_tokens": integer(1024)}, {"display": string}),
-                "adaptive": fields({"type": string}, {"display": string}),
-                "disabled": fields({"type": string}),
-            },
-        ),
-        "output_config": fields(
-            {},
-            {
-                "effort": one_of("low", "medium", "high", "xhigh", "max"),
-                "format": fields({"type": one_of("json_schema"), "schema": json_object}),
-            },
-        ),
-        "metadata": fields({}, {"user_id": nullable(string)}),
-        "service_tier": one_of("auto", "standard_only"),
-        "cache_control": CACHE,
-    },
-)
+        at_least=1,
+    ),
+}
+_ALLOWED: Mapping[str, Rule] = {
+    "system": either(string, array(TEXT)),
+    "stop_sequences": array(string),
+    "stream": boolean,
+    "temperature": number(0, 1),
+    "top_p": number(0, 1),
+    "top_k": integer(0),
+    "tools": array(tool),
+    "tool_choice": tagged(
+        "type",
+        {
+            "auto": fields({"type": string}, PARALLEL),
+            "any": fields({"type": string}, PARALLEL),
+            "tool": fields({"type": string, "name": filled}, PARALLEL),
+            "none": fields({"type": string}),
+        },
+    ),
+    "thinking": tagged(
+        "type",
+        {
+            "enabled": fields({"type": string, "budget_tokens": integer(1024)}, {"display": string}),
+            "adaptive": fields({"type": string}, {"display": string}),
+            "disabled": fields({"type": string}),
+        },
+    ),
+    "output_config": fields(
+        {},
+        {
+            "effort": one_of("low", "medium", "high", "xhigh", "max"),
+            "format": fields({"type": one_of("json_schema"), "schema": json_object}),
+        },
+    ),
+    "metadata": fields({}, {"user_id": nullable(string)}),
+    "service_tier": one_of("auto", "standard_only"),
+    "cache_control": CACHE,
+}
+MESSAGES = fields({**_NEEDED, "max_tokens": integer(1)}, _ALLOWED)
+COUNT = fields(_NEEDED, _ALLOWED)
 
 _PREFILLED = re.compile(r"claude-(instant|2|3)|claude-(opus|sonnet|haiku)-4($|-[015]\b|-20)")
 """Models that go on from an assistant's last message; those since Opus 4.6 refuse one."""

@@ -12,6 +12,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
@@ -78,6 +79,9 @@ class ChatCompletions(BaseSpeaker):
                 return self._embed(request)
             case "GET", "/models":
                 return Asked(what="models", number=request.number)
+            case "GET", path if path.startswith("/models/"):
+                model = unquote(path.removeprefix("/models/"))  # Groq's have a slash of their own
+                return Asked(what="model", number=request.number, model=model)
             case _:
                 raise Declined(
                     self._answer(404, errors.no_route(request.method, request.path), request.number)
@@ -216,8 +220,12 @@ class ChatCompletions(BaseSpeaker):
         return message
 
     def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
-        data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "system"} for name in models]
-        return dumps({"object": "list", "data": data}).encode()
+        if asked.what == "model":
+            return dumps(self._entry(asked.model)).encode()
+        return dumps({"object": "list", "data": [self._entry(name) for name in models]}).encode()
+
+    def _entry(self, model: str) -> dict[str, Any]:
+        return {"id": model, "object": "model", "created": CREATED, "owned_by": "system"}
 
     def embeddings(self, asked: Asked) -> bytes:
         vectors = [vector_of(text, asked.dimensions) for text in asked.texts]

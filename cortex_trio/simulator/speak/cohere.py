@@ -108,6 +108,8 @@ class Cohere(BaseSpeaker):
                 return Asked(what="health", number=request.number)
             case "GET", "/v1/models":
                 return Asked(what="models", number=request.number)
+            case "GET", path if path.startswith("/v1/models/"):
+                return Asked(what="model", number=request.number, model=path.removeprefix("/v1/models/"))
             case _:
                 raise Declined(self._error(404, f"no route for {request.path}", None, request.number))
 
@@ -200,20 +202,9 @@ class Cohere(BaseSpeaker):
     def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
         if asked.what == "health":
             return dumps({"valid": True, "organization_id": _id(0), "owner_id": _id(0)}).encode()
-        listed = [
-            {
-                "name": name,
-                "is_deprecated": False,
-                "endpoints": ["chat"],
-                "finetuned": False,
-                "context_length": 288000,
-                "tokenizer_url": "",
-                "default_endpoints": [],
-                "features": ["tools", "citations"],
-            }
-            for name in models
-        ]
-        return dumps({"models": listed}).encode()
+        if asked.what == "model":
+            return dumps(_entry(asked.model)).encode()
+        return dumps({"models": [_entry(name) for name in models]}).encode()
 
     def embeddings(self, asked: Asked) -> bytes:
         vectors = [vector_of(text, asked.dimensions) for text in asked.texts]
@@ -256,6 +247,19 @@ class Cohere(BaseSpeaker):
 
 
 # ------------------------------------------------------------------ pieces
+
+
+def _entry(model: str) -> dict[str, Any]:
+    return {
+        "name": model,
+        "is_deprecated": False,
+        "endpoints": ["chat"],
+        "finetuned": False,
+        "context_length": 288000,
+        "tokenizer_url": "",
+        "default_endpoints": [],
+        "features": ["tools", "citations"],
+    }
 
 
 def _id(number: int) -> str:

@@ -65,6 +65,8 @@ class Gemini(BaseSpeaker):
         path = request.path.removeprefix("/v1beta").removeprefix("/v1")
         if (request.method, path) == ("GET", "/models"):
             return Asked(what="models", number=request.number)
+        if request.method == "GET" and path.startswith("/models/"):
+            return Asked(what="model", number=request.number, model=path.removeprefix("/models/"))
         model, _, method = path.removeprefix("/").rpartition(":")
         model = model.removeprefix("models/")
         match request.method, method:
@@ -72,6 +74,9 @@ class Gemini(BaseSpeaker):
                 self.require(rules.GENERATE, request)
                 self.require(rules.in_order(model, prefill=terms.prefill), request)
                 return self._chat(request, model, stream=method == "streamGenerateContent")
+            case "POST", "countTokens" if model:
+                self.require(rules.COUNT, request)
+                return attrs.evolve(self._chat(request, model, stream=False), what="count")
             case "POST", "batchEmbedContents" if model:
                 self.require(rules.BATCH_EMBED, request)
                 return self._embed(request, model, request.body["requests"])
@@ -188,18 +193,15 @@ class Gemini(BaseSpeaker):
         return _pretty(self._last(asked, answer, parts)).encode()
 
     def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
-        listed = [
-            {
-                "name": f"models/{name}",
-                "version": "001",
-                "displayName": name,
-                "inputTokenLimit": 1048576,
-                "outputTokenLimit": 65536,
-                "supportedGenerationMethods": ["generateContent", "countTokens"],
-            }
-            for name in models
-        ]
-        return _pretty({"models": listed}).encode()
+        match asked.what:
+            case "model":
+                return _pretty(_entry(asked.model)).encode()
+            case "count":
+                counted = [{"modality": "TEXT", "tokenCount": asked.prompt_tokens}]
+                count = {"totalTokens": asked.prompt_tokens, "promptTokensDetails": counted}
+                return _pretty(count).encode()
+            case _:
+                return _pretty({"models": [_entry(name) for name in models]}).encode()
 
     def embeddings(self, asked: Asked) -> bytes:
         vectors = [{"values": vector_of(text, asked.dimensions)} for text in asked.texts]
@@ -241,6 +243,17 @@ class Gemini(BaseSpeaker):
 
 
 # ------------------------------------------------------------------ pieces
+
+
+def _entry(model: str) -> dict[str, Any]:
+    return {
+        "name": f"models/{model}",
+        "version": "001",
+        "displayName": model,
+        "inputTokenLimit": 1048576,
+        "outputTokenLimit": 65536,
+        "supportedGenerationMethods": ["generateContent", "countTokens"],
+    }
 
 
 def _event(response: object) -> bytes:

@@ -127,6 +127,13 @@ def camel(value: object) -> Any:
             return value
 
 
+_COUNT = fields({"contents": array(_CONTENT, at_least=1)}, {"generateContentRequest": json_object})
+
+
+def COUNT(value: object, where: Where) -> None:
+    _COUNT(camel(value), where)
+
+
 def GENERATE(value: object, where: Where) -> None:  # a rule like the others, that reads both spellings
     _GENERATE(camel(value), where)
 

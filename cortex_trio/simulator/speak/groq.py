@@ -175,17 +175,16 @@ class Groq(ChatCompletions):
         return dumps(reply, escape_html=True).encode() + b"\n"
 
     def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+        return super().listing(asked, models) + b"\n"
+
+    def _entry(self, model: str) -> dict[str, Any]:
         limits = {
             "active": True,
             "context_window": 131072,
             "public_apps": None,
             "max_completion_tokens": 65536,
         }
-        data = [
-            {"id": name, "object": "model", "created": CREATED, "owned_by": "Groq", **limits}
-            for name in models
-        ]
-        return dumps({"object": "list", "data": data}).encode() + b"\n"
+        return {"id": model, "object": "model", "created": CREATED, "owned_by": "Groq", **limits}
 
     def _answer(
         self, status: int, body: Mapping[str, Any], number: int, headers: Mapping[str, str] | None = None

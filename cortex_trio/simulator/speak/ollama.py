@@ -100,6 +100,16 @@ CHAT: Rule = fields(
     open=True,
 )
 EMBED: Rule = fields({"model": filled, "input": either(string, array(string))}, open=True)
+SHOW: Rule = fields({"model": filled}, open=True)
+
+DETAILS: Mapping[str, Any] = {
+    "parent_model": "",
+    "format": "gguf",
+    "family": "qwen3",
+    "families": ["qwen3"],
+    "parameter_size": "4.0B",
+    "quantization_level": "Q4_K_M",
+}
 
 
 def _ending(*, prefill: bool | None) -> Rule:
@@ -135,6 +145,9 @@ class Ollama(BaseSpeaker):
                 return Asked(what="health", number=request.number, options={"path": request.path})
             case "GET", ("/api/tags" | "/api/ps"):
                 return Asked(what="models", number=request.number)
+            case "POST", "/api/show":
+                self.require(SHOW, request)
+                return Asked(what="model", number=request.number, model=request.body["model"])
             case _:
                 plain = {"content-type": "text/plain"}
                 raise Declined(HttpAnswer(status=404, headers=plain, body=b"404 page not found"))
@@ -225,14 +238,10 @@ class Ollama(BaseSpeaker):
     def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
         if asked.what == "health":
             return b"Ollama is running" if asked.options["path"] == "/" else b'{"version":"0.12.6"}'
-        details = {
-            "parent_model": "",
-            "format": "gguf",
-            "family": "qwen3",
-            "families": ["qwen3"],
-            "parameter_size": "4.0B",
-            "quantization_level": "Q4_K_M",
-        }
+        if asked.what == "model":
+            shown = {"details": DETAILS, "model_info": {"general.architecture": "qwen3"}}
+            able = ["completion", "tools", "thinking"]
+            return dumps({"modelfile": "", "template": "", **shown, "capabilities": able}).encode()
         tags = [
             {
                 "name": name,
@@ -240,7 +249,7 @@ class Ollama(BaseSpeaker):
                 "modified_at": RFC3339,
                 "size": 2497293931,
                 "digest": "0" * 64,
-                "details": details,
+                "details": DETAILS,
             }
             for name in models
         ]

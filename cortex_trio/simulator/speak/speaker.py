@@ -46,7 +46,7 @@ class SimRequest:
 class Asked:
     """A legal request, understood. `options` holds what the dialect itself wants to remember."""
 
-    what: Literal["chat", "embed", "models", "health"]
+    what: Literal["chat", "embed", "models", "model", "count", "health"]
     number: int
     model: str = ""
     stream: bool = False
@@ -165,7 +165,7 @@ class Speaker(Protocol):
     def whole(self, asked: Asked, answer: Answer) -> bytes: ...
 
     def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
-        """The answer to a list of models or a health check."""
+        """The answer to a list of models, to `asked.model` alone, to a count of tokens or a health check."""
         ...
 
     def embeddings(self, asked: Asked) -> bytes: ...

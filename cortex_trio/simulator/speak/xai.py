@@ -196,8 +196,10 @@ class XAI(ChatCompletions):
     def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
         if asked.what == "health":
             return dumps(KEY_STATUS).encode()
-        data = [{"id": name, "created": CREATED, "object": "model", "owned_by": "xai"} for name in models]
-        return dumps({"data": data, "object": "list"}).encode()
+        return super().listing(asked, models)
+
+    def _entry(self, model: str) -> dict[str, Any]:
+        return {"id": model, "created": CREATED, "object": "model", "owned_by": "xai"}
 
     def _answer(
         self, status: int, body: Mapping[str, Any], number: int, headers: Mapping[str, str] | None = None
