@@ -26,16 +26,15 @@ async def patiently(
     (NoProcess, or ActorExited with started=False) is safe to repeat. Raises what `Ref.call` raises once
     two seconds have not helped, or at once if handling had begun.
     """
-    deadline = trio.current_time() + PATIENCE_SECONDS
+    deadline: float | None = None
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             return await ref.call(method, *args, **kwargs)
-        except NoProcess:
-            if trio.current_time() >= deadline:
-                raise
-        except ActorExited as exited:
-            if exited.started or trio.current_time() >= deadline:
+        except (NoProcess, ActorExited) as error:
+            deadline = deadline or trio.current_time() + PATIENCE_SECONDS
+            began = isinstance(error, ActorExited) and error.started
+            if began or trio.current_time() >= deadline:
                 raise
         await trio.sleep(pause)
         pause *= 2

@@ -187,6 +187,8 @@ def verdict_of(failure: Failure | None) -> Verdict:
 class Worker(GenServer):
     """Owns admission to one provider: breaker, concurrency limit, table of requests in flight, latency, drain."""
 
+    messages_per_turn = 32  # no handler waits; with 1, a request beside nine others took a fifth more CPU
+
     def __init__(
         self,
         state: WorkerState,

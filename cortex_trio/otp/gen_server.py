@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import attrs
 import outcome
@@ -25,6 +25,8 @@ class GenServer:
 
     ref: Ref[Any]  # set before init
     _process: Process  # set before init
+    messages_per_turn: ClassVar[int] = 1
+    """How many may be handled before other tasks have a turn; more only where no handler waits or takes long."""
 
     async def init(self) -> None:
         """Runs before the supervisor starts the next child. Fail here to make the start fail."""
@@ -67,7 +69,7 @@ class GenServer:
         message: Message | None = None
         try:
             await self.handle_continue()
-            async for message in process.inbox:  # yields to other tasks once per message
+            while (message := await process.next_message(self.messages_per_turn)) is not None:
                 await self._handle(message)
                 message = None  # an idle server must not keep the last request alive
         except Exception as error:

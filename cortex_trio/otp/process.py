@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,16 +106,14 @@ class Process:
     possessions: set[Callable[[], None]] = attrs.field(factory=set)  # cancel its timers and monitors
     watchers: weakref.WeakSet[Watcher] = attrs.field(factory=weakref.WeakSet)
     reason: ExitReason = attrs.field(init=False)  # there once `exited` is set
-    _mailbox: trio.MemorySendChannel[Message] = attrs.field(init=False)
-    inbox: trio.MemoryReceiveChannel[Message] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._mailbox, self.inbox = trio.open_memory_channel[Message](math.inf)
+    _mailbox: deque[Message] = attrs.field(factory=deque)
+    _asleep: bool = False  # the task waits in `next_message`
+    _in_a_row: int = 0  # messages taken since other tasks had a turn
 
     @property
     def mailbox_length(self) -> int:
         """Messages that wait, of all kinds."""
-        return self.inbox.statistics().current_buffer_used
+        return len(self._mailbox)
 
     def waits_for(self, task: trio.lowlevel.Task) -> bool:
         """True if this process cannot answer before `task` goes on: its own task, or a child it waits for."""
@@ -123,16 +122,41 @@ class Process:
                 return True
         return self.task is task
 
+    @trio.lowlevel.enable_ki_protection
     def post(self, message: Message) -> bool:
         """Queue a message; False (and no effect) when the process takes no more."""
         if not self.closing:
-            self._mailbox.send_nowait(message)
+            self._mailbox.append(message)
+            self._wake()
         return not self.closing
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Take no more messages; those already queued will still be handled."""
         self.closing = True
-        self._mailbox.close()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._asleep and self.task is not None:
+            self._asleep = False
+            trio.lowlevel.reschedule(self.task)
+
+    @trio.lowlevel.enable_ki_protection
+    async def next_message(self, per_turn: int) -> Message | None:
+        """Wait for a message; None once the process is closed and has handled what was queued."""
+        self._in_a_row = self._in_a_row + 1 if self._in_a_row < per_turn else 1
+        if self._in_a_row > 1 and self._mailbox and not self.scope.cancel_called:
+            return self._mailbox.popleft()
+        if self._mailbox or self.closing:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._asleep = True
+            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        return self._mailbox.popleft() if self._mailbox else None
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._asleep = False
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def request_stop(self) -> None:
         """Ask for an orderly stop: what is queued is handled, then `terminate(Shutdown())` runs.
@@ -176,7 +200,7 @@ class Process:
         """Everything that must be true of a dead process, in one step nobody can see half of."""
         self.reason = reason
         self.close()
-        self.inbox.close()
+        self._mailbox.clear()
         if self.ref.process is self:
             self.ref.process = None
         self.fail_pending(reason)

@@ -94,6 +94,9 @@ class Dialect(Protocol):
 # ------------------------------------------------------------------ shared by the dialects
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def json_body(value: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
     """A request body: compact, UTF-8, with the caller's `extra_body` laid over it, key by key.
 
@@ -101,7 +104,7 @@ def json_body(value: Mapping[str, Any], extra: Mapping[str, Any] | None = None) 
     """
     merged = {**value, **extra} if extra else value
     try:
-        text = json.dumps(merged, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(merged)
     except (TypeError, ValueError, RecursionError):
         raise _unwritable(merged) from None
     return text.encode(

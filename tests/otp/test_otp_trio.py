@@ -18,6 +18,7 @@ from cortex_trio.otp import (
     Killed,
     MaxRestartsExceeded,
     Ref,
+    Supervisor,
     describe,
     run,
 )
@@ -230,6 +231,46 @@ async def test_a_flood_of_casts_starves_nobody(stage: Stage) -> None:
             await trio.lowlevel.checkpoint()
         assert turns >= 500
         assert await stage["a"].call(Actor.add) == 1001
+
+
+class Counter(GenServer):
+    """Handles ten messages in a row."""
+
+    messages_per_turn = 10
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def add(self) -> None:
+        self.count += 1
+
+    async def kill_itself(self) -> None:
+        self.ref.kill()
+
+
+async def test_a_server_may_handle_several_messages_in_a_row_but_no_more(nursery: trio.Nursery) -> None:
+    ref = Ref[Counter]("counter")
+    await nursery.start(run, Supervisor([Child(ref=ref, start=Counter)]))
+    assert ref.process is not None
+    for _ in range(1000):
+        ref.cast(Counter.add)
+    turns = 0
+    while ref.process.mailbox_length:
+        turns += 1
+        await trio.lowlevel.checkpoint()
+    assert 100 <= turns <= 110
+
+
+async def test_who_is_killed_in_the_middle_of_a_row_handles_no_more(nursery: trio.Nursery) -> None:
+    ref = Ref[Counter]("counter")
+    await nursery.start(run, Supervisor([Child(ref=ref, start=Counter)]))
+    assert ref.process is not None
+    server, down = ref.process.server, ref.monitor()
+    assert isinstance(server, Counter)
+    for method in (Counter.add, Counter.kill_itself, Counter.add):
+        ref.cast(method)
+    assert isinstance((await down.down()).reason, Killed)
+    assert server.count == 1
 
 
 async def test_failures_cascade_along_calls(stage: Stage, autojump_clock: object) -> None:
