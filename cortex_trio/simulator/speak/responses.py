@@ -68,6 +68,7 @@ class _Told:
     """What one request asked of the answer's form."""
 
     response: Mapping[str, Any]  # the fields that repeat the request
+    turn: int  # items in its input: the same request gets the same ids, another turn others
     summary: bool
     encrypted: bool
     obfuscated: bool
@@ -93,6 +94,7 @@ class _Responses(ChatCompletions):
         included, reasoning = body.get("include") or (), body.get("reasoning") or {}
         told = _Told(
             response={name: body.get(name, default) for name, default in ECHOED.items()},
+            turn=len(body["input"]) if isinstance(body["input"], list) else 1,
             summary=self.tells_thoughts or bool(reasoning.get("summary")),
             encrypted="reasoning.encrypted_content" in included,
             obfuscated=(body.get("stream_options") or {}).get("include_obfuscation", True),
@@ -172,15 +174,15 @@ class _Responses(ChatCompletions):
 
     def _items(self, asked: Asked, answer: Answer, told: _Told) -> Iterator[dict[str, Any]]:
         if answer.reasoning:
-            yield self._reasoning_item(asked, answer, told)
+            yield self._reasoning_item(answer, told)
         if answer.tokens or not (answer.tool_calls or answer.reasoning):
             yield self._message_item(asked, answer)
         for index, call in enumerate(answer.tool_calls):
             yield self._call_item(asked, index, call)
 
-    def _reasoning_item(self, asked: Asked, answer: Answer, told: _Told) -> dict[str, Any]:
+    def _reasoning_item(self, answer: Answer, told: _Told) -> dict[str, Any]:
         text = answer.reasoning_text
-        digest = hashlib.blake2b(f"{asked.number} {text}".encode(), digest_size=24).digest()
+        digest = hashlib.blake2b(f"{told.turn} {text}".encode(), digest_size=24).digest()
         parts = text.split("\n\n")  # between two of them the wire has nothing
         shown = (parts if all(parts) else [text]) if told.summary else []
         item: dict[str, Any] = {
