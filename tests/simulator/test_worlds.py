@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from at_rest import gateway
 from cortex_trio import Attempt, CortexError, Failure, FailureKind
 from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Screen
-from cortex_trio.cli.simulate import _tell, seeds_from
+from cortex_trio.cli.simulate import _simulate, _tell, seeds_from
 from cortex_trio.failures import InvalidRequest
 from cortex_trio.messages import Message, ToolResult, assistant, user
 from cortex_trio.otp import MaxRestartsExceeded, Supervisor
@@ -424,6 +425,24 @@ def test_simulate_tells_what_it_injected_and_keeps_one_life(
     assert "No law was broken." in out
     assert "attempt" in trace.read_text(encoding="utf-8")
     assert ElementTree.parse(timeline).getroot().tag.endswith("svg")
+
+
+def test_who_has_seen_enough_hears_how_far_it_came_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    out = StringIO()
+
+    async def enough_at_once() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await _simulate(Screen(out, colours=False), Summary(), range(40), 0.1, 1)
+
+    trio.run(enough_at_once)
+    for thread in set(threading.enumerate()) - {threading.current_thread()}:
+        thread.join(30)  # the executor's: it calls off what was not begun
+    assert "Interrupted after 0 of 40 lives." in out.getvalue()
+    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
 
 
 def test_a_life_in_which_a_law_was_broken_says_how_to_replay_it() -> None:

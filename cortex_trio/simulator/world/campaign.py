@@ -9,6 +9,8 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import final
 
 import attrs
@@ -86,11 +88,19 @@ async def campaign(
     futures = [executor.submit(judge, seed, hours) for seed in seeds]
     try:
         for future in futures:
-            future.add_done_callback(lambda done: token.run_sync_soon(send.send_nowait, done))
+            future.add_done_callback(partial(_tell, token, send))
         for _ in futures:
             on_verdict((await receive.receive()).result())
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _tell(
+    token: trio.lowlevel.TrioToken, send: trio.MemorySendChannel[Future[Verdict]], done: Future[Verdict]
+) -> None:
+    """Called in a thread of the executor, which also says so of what it will not begin any more."""
+    with suppress(trio.RunFinishedError):  # nobody waits for it
+        token.run_sync_soon(send.send_nowait, done)
 
 
 def available_processes() -> int:
