@@ -371,7 +371,8 @@ MUTANTS = (
     Mutant(
         "an error inside a stream is text",
         "wire/chat_completions_decode.py",
-        '        if error:\n            self._end(classify_payload(chunk, phase="stream"))\n        elif',
+        "        if error:\n"
+        '            self._end(classify_payload({**chunk, "error": error}, phase="stream"))\n        elif',
         "        if",
         "an error inside a 200 is an error",
         ("tests/wire/test_chat_completions.py",),

@@ -1,13 +1,13 @@
 """The Anthropic dialect: recorded answers read right at every slicing, and taken back as they came."""
 
-import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from hearing import Heard, Recording, bytewise, heard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,16 +44,7 @@ TOOL_CALLS = Finished(FinishReason.TOOL_CALLS, "tool_use")
 
 
 def decode(chunks: Iterable[bytes]) -> list[WireEvent]:
-    decoder = DIALECT.decoder()
-    events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    events += decoder.finish()
-    assert decoder.done
-    assert [event for event in events if isinstance(event, Finished | Failure)] == events[-1:]
-    return events
-
-
-def bytewise(body: bytes) -> list[bytes]:
-    return [body[index : index + 1] for index in range(len(body))]
+    return heard(DIALECT, chunks)
 
 
 def sse(*payloads: dict[str, Any]) -> bytes:
@@ -92,14 +83,9 @@ MESSAGE_STOP = {"type": "message_stop"}
 
 
 @attrs.frozen
-class Heard:
-    """What a reader finds in a recorded stream. Texts by their beginning, end and length."""
+class HeardHere(Heard):
+    """And the parts that only this dialect tells apart."""
 
-    finish: Finished | FailureKind
-    usage: Usage
-    pieces: int = 0  # deltas with text or thinking in them
-    text: tuple[str, str, int] = ("", "", 0)
-    reasoning: tuple[str, str, int] = ("", "", 0)
     calls: tuple[ToolCall, ...] = ()
     signatures: tuple[tuple[str, int], ...] = ()
     encrypted: tuple[str, ...] = ()
@@ -112,16 +98,16 @@ def tokens(input: int, output: int, cached: int | None = 0, reasoning: int | Non
 
 
 HEARD = {
-    "recordings/anthropic/stream_text_haiku45.sse": Heard(
+    "recordings/anthropic/stream_text_haiku45.sse": HeardHere(
         STOP, tokens(15, 9), pieces=1, text=("1\n2\n3", "3", 5)
     ),
-    "recordings/anthropic/stream_image_input_haiku45.sse": Heard(
+    "recordings/anthropic/stream_image_input_haiku45.sse": HeardHere(
         STOP, tokens(26, 40), pieces=19, text=("This image shows a simple **red", "design element.", 180)
     ),
-    "recordings/anthropic/stream_citations_haiku45.sse": Heard(
+    "recordings/anthropic/stream_citations_haiku45.sse": HeardHere(
         STOP, tokens(672, 39), pieces=1, text=("The Ruby programming", "Matsumoto in 1993.", 72), citations=1
     ),
-    "recordings/anthropic/stream_text_haiku45_netchunks.sse": Heard(
+    "recordings/anthropic/stream_text_haiku45_netchunks.sse": HeardHere(
         STOP,
         tokens(55, 151),
         pieces=48,
@@ -129,7 +115,7 @@ HEARD = {
         reasoning=("The user wants me to say ", "overly complicated.", 497),
         signatures=(("EpgFCkYICxgC", 892),),
     ),
-    "recordings/anthropic/stream_adaptive_thinking_opus46.sse": Heard(
+    "recordings/anthropic/stream_adaptive_thinking_opus46.sse": HeardHere(
         STOP,
         tokens(34, 44),
         pieces=17,
@@ -137,7 +123,7 @@ HEARD = {
         reasoning=("Brief answer with two pet", "pelican names.", 40),
         signatures=(("EtABCkYICxgC", 284),),
     ),
-    "recordings/anthropic/stream_thinking_multi_block_sonnet46.sse": Heard(
+    "recordings/anthropic/stream_thinking_multi_block_sonnet46.sse": HeardHere(
         STOP,
         tokens(69, 353, reasoning=158),
         pieces=14,
@@ -145,14 +131,14 @@ HEARD = {
         reasoning=("I need to find positive integers n < 300", "37 - 12 = 25.", 382),
         signatures=(("signature_REDACTED_2", 20),),
     ),
-    "recordings/anthropic/stream_redacted_thinking_sonnet46.sse": Heard(
+    "recordings/anthropic/stream_redacted_thinking_sonnet46.sse": HeardHere(
         STOP,
         tokens(100, 13, reasoning=7),
         pieces=1,
         text=("OK", "OK", 2),
         encrypted=("redacted_thinking_REDACTED_1", "redacted_thinking_REDACTED_2"),
     ),
-    "recordings/anthropic/stream_thinking_then_tools_haiku45.sse": Heard(
+    "recordings/anthropic/stream_thinking_then_tools_haiku45.sse": HeardHere(
         TOOL_CALLS,
         tokens(598, 92, reasoning=53),
         pieces=2,
@@ -160,12 +146,12 @@ HEARD = {
         calls=(ToolCall("toolu_01825dXWLSoJwCst1qTsiWdb", "fixed_version", "{}"),),
         signatures=(("EoQDCm0IDhgC", 524),),
     ),
-    "recordings/anthropic/stream_tool_use_no_arguments_haiku45.sse": Heard(
+    "recordings/anthropic/stream_tool_use_no_arguments_haiku45.sse": HeardHere(
         TOOL_CALLS,
         tokens(579, 41),
         calls=(ToolCall("toolu_01EcJNDtgucTvxugUxuGcJmF", "best_language_to_learn", "{}"),),
     ),
-    "recordings/anthropic/stream_parallel_tool_use_haiku45.sse": Heard(
+    "recordings/anthropic/stream_parallel_tool_use_haiku45.sse": HeardHere(
         TOOL_CALLS,
         tokens(542, 62),
         calls=(
@@ -173,7 +159,7 @@ HEARD = {
             ToolCall("toolu_01N8a4jWyf116qKTMqKKmjyt", "pelican_name_generator", "{}"),
         ),
     ),
-    "recordings/anthropic/stream_object_tool_haiku45_netchunks.sse": Heard(
+    "recordings/anthropic/stream_object_tool_haiku45_netchunks.sse": HeardHere(
         TOOL_CALLS,
         tokens(725, 69),
         calls=(
@@ -184,7 +170,7 @@ HEARD = {
             ),
         ),
     ),
-    "recordings/anthropic/stream_tool_use_unicode_arguments_sonnet46.sse": Heard(
+    "recordings/anthropic/stream_tool_use_unicode_arguments_sonnet46.sse": HeardHere(
         TOOL_CALLS,
         tokens(618, 68),
         calls=(
@@ -192,7 +178,7 @@ HEARD = {
         ),
     ),
     # Input grew from 2037 while the server's own search ran.
-    "recordings/anthropic/stream_server_tool_web_search.sse": Heard(
+    "recordings/anthropic/stream_server_tool_web_search.sse": HeardHere(
         STOP,
         tokens(15665, 795),
         pieces=56,
@@ -200,16 +186,16 @@ HEARD = {
         citations=14,
         opaque=("server_tool_use", "web_search_tool_result"),
     ),
-    "constructed/anthropic/stream_unknown_event_and_delta.sse": Heard(
+    "constructed/anthropic/stream_unknown_event_and_delta.sse": HeardHere(
         Finished(FinishReason.OTHER, "future_reason"),
         tokens(25, 2, None),
         pieces=1,
         text=("Hello", "Hello", 5),
     ),
-    "constructed/anthropic/stream_error_overloaded_mid_stream.sse": Heard(
+    "constructed/anthropic/stream_error_overloaded_mid_stream.sse": HeardHere(
         FailureKind.OVERLOADED, tokens(25, 1, None), pieces=1, text=("Hello", "Hello", 5)
     ),
-    "constructed/anthropic/stream_refusal.sse": Heard(
+    "constructed/anthropic/stream_refusal.sse": HeardHere(
         Finished(FinishReason.REFUSAL, "refusal"),
         tokens(18, 5),
         pieces=1,
@@ -227,22 +213,7 @@ def test_every_recorded_stream_is_expected_here(shared_dir: Path) -> None:
 def test_a_recorded_stream_says_what_a_reader_finds_in_it(shared_dir: Path, name: str) -> None:
     expected = HEARD[name]
     events = decode([(shared_dir / "wire" / name).read_bytes()])
-    built = ReplyBuilder()
-    built.add_all(events)
-
-    last = events[-1]
-    assert (last.kind if isinstance(last, Failure) else last) == expected.finish
-    assert built.usage == expected.usage
-    assert sum(isinstance(event, TextDelta | ReasoningDelta) for event in events) == expected.pieces
-    for text, (beginning, ending, length) in (
-        (built.text, expected.text),
-        (built.reasoning, expected.reasoning),
-    ):
-        assert (text[: len(beginning)], text[len(text) - len(ending) :], len(text)) == (
-            beginning,
-            ending,
-            length,
-        )
+    built = expected.check(events)
     assert built.tool_calls == expected.calls
     seals = [event for event in events if isinstance(event, ReasoningSeal)]
     signatures = [seal.signature for seal in seals if seal.signature]
@@ -256,16 +227,11 @@ def test_a_recorded_stream_says_what_a_reader_finds_in_it(shared_dir: Path, name
 
 
 @pytest.mark.parametrize("name", HEARD)
-def test_a_recorded_stream_says_the_same_at_every_slicing(shared_dir: Path, name: str) -> None:
-    path = shared_dir / "wire" / name
-    body = path.read_bytes()
-    whole = decode([body])
-    assert decode(bytewise(body)) == whole
-    lengths = json.loads(path.with_suffix(".meta.json").read_text()).get("network_chunk_lengths")
-    if lengths:
-        cuts = [sum(lengths[:n]) for n in range(len(lengths) + 1)]
-        assert cuts[-1] == len(body)
-        assert decode(body[a:b] for a, b in itertools.pairwise(cuts)) == whole
+def test_a_recorded_stream_says_the_same_at_every_slicing(
+    recording: Callable[[str], Recording], name: str
+) -> None:
+    first, *others = [decode(chunks) for chunks in recording(name).slicings()]
+    assert all(events == first for events in others)
 
 
 @pytest.mark.parametrize(

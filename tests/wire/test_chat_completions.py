@@ -7,13 +7,13 @@ from typing import Any
 
 import attrs
 import pytest
+from hearing import folded, heard
 
 from cortex_trio.events import (
     CitationDelta,
     Finished,
     FinishReason,
     ReasoningDelta,
-    ReplyBuilder,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -37,17 +37,7 @@ CONTENT_FILTER = Finished(FinishReason.CONTENT_FILTER, "content_filter")
 
 
 def decode(chunks: Iterable[bytes], dialect: ChatCompletions = OPENAI) -> list[WireEvent]:
-    decoder = dialect.decoder()
-    events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    events += decoder.finish()
-    assert decoder.done
-    return events
-
-
-def folded(events: Iterable[WireEvent]) -> ReplyBuilder:
-    builder = ReplyBuilder()
-    builder.add_all(events)
-    return builder
+    return heard(dialect, chunks)
 
 
 # ------------------------------------------------------------------ recordings

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+from hearing import Heard, bytewise, heard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from cortex_trio.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
-    ReplyBuilder,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -49,18 +49,7 @@ LENGTH = Finished(FinishReason.LENGTH, "MAX_TOKENS")
 
 
 def decode(chunks: Iterable[bytes]) -> list[WireEvent]:
-    decoder = DIALECT.decoder()
-    events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    events += decoder.finish()
-    assert decoder.done
-    assert [event for event in events if isinstance(event, Finished | Failure)] == events[-1:]
-    assert decoder.feed(b"data: {}\n\n") == []
-    assert decoder.finish() == []
-    return events
-
-
-def bytewise(body: bytes) -> list[bytes]:
-    return [body[index : index + 1] for index in range(len(body))]
+    return heard(DIALECT, chunks)
 
 
 def sse(*payloads: dict[str, Any], done: bool = True) -> bytes:
@@ -102,14 +91,9 @@ CALL_END = {"type": "tool-call-end", "index": 0}
 
 
 @attrs.frozen
-class Heard:
-    """What a reader finds in a recorded answer. Texts by their beginning, end and length."""
+class HeardHere(Heard):
+    """And the parts that only this dialect tells apart."""
 
-    finish: Finished | FailureKind
-    usage: Usage = attrs.field(factory=Usage)
-    pieces: int = 0  # deltas with text or reasoning in them
-    text: tuple[str, str, int] = ("", "", 0)
-    reasoning: tuple[str, str, int] = ("", "", 0)
     calls: tuple[tuple[str, str, str], ...] = ()
     citations: tuple[CitationDelta, ...] = ()
 
@@ -122,43 +106,43 @@ RUBY = ("https://example.com/ruby-facts",)
 PLAN = ("I will use the ", " learn.", 78)
 
 STREAMS = {
-    "recordings/cohere/v2_stream_text_command_a.sse": Heard(
+    "recordings/cohere/v2_stream_text_command_a.sse": HeardHere(
         STOP, tokens(502, 24, 448), pieces=16, text=("Sure! Here's countin", "3:\n\n1, 2, 3.", 44)
     ),
-    "recordings/cohere/v2_stream_text_done_terminator.sse": Heard(
+    "recordings/cohere/v2_stream_text_done_terminator.sse": HeardHere(
         STOP, tokens(500, 4, 464), pieces=2, text=("STREAM", ".", 7)
     ),
-    "recordings/cohere/v2_stream_max_tokens.sse": Heard(
+    "recordings/cohere/v2_stream_max_tokens.sse": HeardHere(
         LENGTH, tokens(553, 64, 480), pieces=45, text=("(a)\na)\na)", ")a)\na)\na)(a)", 65)
     ),
-    "recordings/cohere/v2_stream_tool_call_command_a.sse": Heard(
+    "recordings/cohere/v2_stream_tool_call_command_a.sse": HeardHere(
         TOOL_CALLS,
         tokens(1508, 67, 1472),
         pieces=13,
         reasoning=("I will use the ", "e weather in Berlin.", 58),
         calls=(("weather_vvavrb8p34fk", "weather", '{"latitude": "52.5200", "longitude": "13.4050"}'),),
     ),
-    "recordings/cohere/v2_stream_tool_call_no_arguments.sse": Heard(
+    "recordings/cohere/v2_stream_tool_call_no_arguments.sse": HeardHere(
         TOOL_CALLS,
         tokens(1476, 58, 1376),
         pieces=20,
         reasoning=PLAN,
         calls=(("best_language_to_learn_wf0rc70sqj7v", "best_language_to_learn", "{}"),),
     ),
-    "recordings/cohere/v2_stream_after_tool_results_citations.sse": Heard(
+    "recordings/cohere/v2_stream_after_tool_results_citations.sse": HeardHere(
         STOP,
         tokens(1645, 33, 1600),
         pieces=20,
         text=("The current weather ", " of 10 km/h.", 60),
         citations=(CitationDelta(33, 60, "15°C with winds of 10 km/h.", ("weather_vvavrb8p34fk:0",)),),
     ),
-    "constructed/cohere/v2_stream_finish_error.sse": Heard(
+    "constructed/cohere/v2_stream_finish_error.sse": HeardHere(
         FailureKind.SERVER, Usage(500, 1, 501), pieces=1, text=("Hel", "Hel", 3)
     ),
 }
 
 REPLIES = {
-    "recordings/cohere/v2_after_tool_results_citations.json": Heard(
+    "recordings/cohere/v2_after_tool_results_citations.json": HeardHere(
         STOP,
         tokens(1774, 51, 1088),
         pieces=1,
@@ -168,7 +152,7 @@ REPLIES = {
             CitationDelta(91, 96, "Ruby.", ("best_language_to_learn_qxep73hcps93:0",)),
         ),
     ),
-    "recordings/cohere/v2_tool_results_citations_command_a_plus.json": Heard(
+    "recordings/cohere/v2_tool_results_citations_command_a_plus.json": HeardHere(
         STOP,
         tokens(379, 164, 144, 54),
         pieces=2,
@@ -184,7 +168,7 @@ REPLIES = {
             ),
         ),
     ),
-    "recordings/cohere/v2_parallel_tool_calls.json": Heard(
+    "recordings/cohere/v2_parallel_tool_calls.json": HeardHere(
         TOOL_CALLS,
         tokens(1568, 132, 992),
         pieces=1,
@@ -194,46 +178,37 @@ REPLIES = {
             ("best_language_to_learn_qxep73hcps93", "best_language_to_learn", "{}"),
         ),
     ),
-    "recordings/cohere/v2_reasoning_tool_call.json": Heard(
+    "recordings/cohere/v2_reasoning_tool_call.json": HeardHere(
         TOOL_CALLS,
         tokens(1494, 330, 1008),
         pieces=1,
         reasoning=("Okay, the user is asking", "location set to Osaka.", 1305),
         calls=(("get_the_weather_r8d0r2e0kw9s", "get_the_weather", '{"location":"Osaka"}'),),
     ),
-    "recordings/cohere/v2_tool_call_null_arguments.json": Heard(
+    "recordings/cohere/v2_tool_call_null_arguments.json": HeardHere(
         TOOL_CALLS,
         tokens(1445, 43, 992),
         pieces=1,
         reasoning=("I will use the currentTime", "the current time.", 57),
         calls=(("currentTime_tf4dywn8wgnk", "currentTime", "{}"),),
     ),
-    "recordings/cohere/v2_finish_stop_sequence.json": Heard(
+    "recordings/cohere/v2_finish_stop_sequence.json": HeardHere(
         Finished(FinishReason.STOP, "STOP_SEQUENCE"),
         tokens(505, 9, 448),
         pieces=1,
         text=("alpha", "alpha", 5),
     ),
-    "recordings/cohere/v2_image_input_command_a_plus.json": Heard(
+    "recordings/cohere/v2_image_input_command_a_plus.json": HeardHere(
         STOP, tokens(34, 70, 0, 0), pieces=1, text=("I see a red gemstone", "background is white.", 309)
     ),
-    "recordings/cohere/error_400_too_many_tokens.json": Heard(FailureKind.CONTEXT_LENGTH),
+    "recordings/cohere/error_400_too_many_tokens.json": HeardHere(FailureKind.CONTEXT_LENGTH),
 }
 
 
-def check(heard: Heard, events: list[WireEvent]) -> None:
-    reply = ReplyBuilder()
-    reply.add_all(events)
-    last = events[-1]
-    assert (last.kind if isinstance(last, Failure) else last) == heard.finish
-    assert reply.usage == heard.usage
-    assert sum(isinstance(event, TextDelta | ReasoningDelta) for event in events) == heard.pieces
-    for whole, (begin, end, length) in ((reply.text, heard.text), (reply.reasoning, heard.reasoning)):
-        assert len(whole) == length
-        assert whole.startswith(begin)
-        assert whole.endswith(end)
-    assert tuple((call.id, call.name, call.arguments) for call in reply.tool_calls) == heard.calls
-    assert tuple(event for event in events if isinstance(event, CitationDelta)) == heard.citations
+def check(expected: HeardHere, events: list[WireEvent]) -> None:
+    reply = expected.check(events)
+    assert tuple((call.id, call.name, call.arguments) for call in reply.tool_calls) == expected.calls
+    assert tuple(event for event in events if isinstance(event, CitationDelta)) == expected.citations
 
 
 @pytest.mark.parametrize("path", STREAMS)

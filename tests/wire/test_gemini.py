@@ -1,13 +1,14 @@
 """The Gemini dialect: recorded answers read right at every slicing, requests as the API asks for them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from hearing import Heard, Recording, bytewise, folded, heard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,18 +54,7 @@ LENGTH = Finished(FinishReason.LENGTH, "MAX_TOKENS")
 
 
 def decode(chunks: Iterable[bytes]) -> list[WireEvent]:
-    decoder = DIALECT.decoder()
-    events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    events += decoder.finish()
-    assert decoder.done
-    assert [event for event in events if isinstance(event, Finished | Failure)] == events[-1:]
-    assert decoder.feed(b"data: {}\r\n\r\n") == []
-    assert decoder.finish() == []
-    return events
-
-
-def bytewise(body: bytes) -> list[bytes]:
-    return [body[index : index + 1] for index in range(len(body))]
+    return heard(DIALECT, chunks)
 
 
 def sse(*responses: object) -> bytes:
@@ -95,14 +85,9 @@ OVERLOADED = {"error": {"code": 503, "message": "The model is overloaded.", "sta
 
 
 @attrs.frozen
-class Heard:
-    """What a reader finds in a recorded answer. Texts by their beginning, end and length."""
+class HeardHere(Heard):
+    """And the parts that only this dialect tells apart."""
 
-    finish: Finished | FailureKind
-    usage: Usage = attrs.field(factory=Usage)
-    pieces: int = 0  # deltas with text or thoughts in them
-    text: tuple[str, str, int] = ("", "", 0)
-    reasoning: tuple[str, str, int] = ("", "", 0)
     calls: tuple[tuple[str, str, str, int], ...] = ()  # id, name, arguments, length of the signature
     seals: tuple[tuple[str, int], ...] = ()
     images: tuple[tuple[str, int], ...] = ()  # media type, bytes
@@ -114,7 +99,7 @@ def tokens(input: int, output: int, reasoning: int | None = None) -> Usage:
 
 
 STREAMS = {
-    "recordings/gemini/stream_sse_thoughts_and_parallel_calls_35flash.sse": Heard(
+    "recordings/gemini/stream_sse_thoughts_and_parallel_calls_35flash.sse": HeardHere(
         TOOL_CALLS,
         tokens(71, 126, 93),
         calls=(
@@ -122,7 +107,7 @@ STREAMS = {
             ("j80tal12", "get_weather", '{"location":"New Delhi"}', 0),
         ),
     ),
-    "recordings/gemini/stream_sse_long_reasoning_35flash.sse": Heard(
+    "recordings/gemini/stream_sse_long_reasoning_35flash.sse": HeardHere(
         STOP,
         tokens(11, 1416, 713),
         pieces=31,
@@ -130,14 +115,14 @@ STREAMS = {
         reasoning=("**Defining the Narrative", "ready in bed.\n\n\n", 630),
         seals=(("EqIZCp8ZAQw5", 4316),),
     ),
-    "recordings/gemini/stream_sse_thoughts_terminal.sse": Heard(
+    "recordings/gemini/stream_sse_thoughts_terminal.sse": HeardHere(
         STOP,
         tokens(14, 312, 310),
         pieces=4,
         text=("2880", "2880", 4),
         reasoning=("**Calculating Time Conve", "em is solved!\n\n\n", 623),
     ),
-    "recordings/gemini/stream_json_array_structured_output.json": Heard(
+    "recordings/gemini/stream_json_array_structured_output.json": HeardHere(
         STOP,
         tokens(5, 503, 453),
         pieces=4,
@@ -145,10 +130,10 @@ STREAMS = {
         reasoning=("**Defining the Core Dog*", "ute validity.\n\n\n", 320),
         seals=(("EsIPCr8PARFN", 2652),),
     ),
-    "recordings/gemini/stream_json_array_function_call_thought_signature.json": Heard(
+    "recordings/gemini/stream_json_array_function_call_thought_signature.json": HeardHere(
         TOOL_CALLS, tokens(60, 48, 32), calls=(("call_0", "multiply", '{"y":3,"x":5}', 300),)
     ),
-    "recordings/gemini/stream_sse_parallel_function_calls_20flash.sse": Heard(
+    "recordings/gemini/stream_sse_parallel_function_calls_20flash.sse": HeardHere(
         TOOL_CALLS,
         tokens(64, 11),
         calls=(
@@ -156,63 +141,63 @@ STREAMS = {
             ("call_1", "get_weather", '{"location":"New Delhi"}', 0),
         ),
     ),
-    "recordings/gemini/stream_sse_function_call_25flash.sse": Heard(
+    "recordings/gemini/stream_sse_function_call_25flash.sse": HeardHere(
         TOOL_CALLS,
         tokens(103, 73, 43),
         calls=(("call_0", "weather", '{"latitude":"52.5200","longitude":"13.4050"}', 432),),
     ),
-    "recordings/gemini/stream_sse_max_tokens_25flashlite_netchunks.sse": Heard(
+    "recordings/gemini/stream_sse_max_tokens_25flashlite_netchunks.sse": HeardHere(
         LENGTH,
         tokens(18, 199, 199),
         pieces=2,
         reasoning=("**Composing a greeting**", " and brevity.\n\n\n", 650),
     ),
-    "recordings/gemini/stream_sse_prompt_blocked_safety.sse": Heard(FailureKind.CONTENT_POLICY),
-    "recordings/gemini/stream_sse_empty_parts.sse": Heard(
+    "recordings/gemini/stream_sse_prompt_blocked_safety.sse": HeardHere(FailureKind.CONTENT_POLICY),
+    "recordings/gemini/stream_sse_empty_parts.sse": HeardHere(
         STOP,
         tokens(16, 1307),
         pieces=5,
         text=("Here's a cute cartoon ki", "f yarn for you! ", 66),
         images=(("image/png", 69),),
     ),
-    "recordings/gemini/stream_sse_thought_summary_function_call_signature.sse": Heard(
+    "recordings/gemini/stream_sse_thought_summary_function_call_signature.sse": HeardHere(
         TOOL_CALLS,
         tokens(38, 174, 168),
         pieces=2,
         reasoning=("**Calculating the Days**", "today's date.\n\n\n", 765),
         calls=(("call_0", "now", "{}", 1140),),
     ),
-    "constructed/gemini/stream_json_array_error_mid_stream.json": Heard(
+    "constructed/gemini/stream_json_array_error_mid_stream.json": HeardHere(
         FailureKind.OVERLOADED, pieces=1, text=("Hel", "Hel", 3)
     ),
-    "constructed/gemini/stream_sse_error_as_data.sse": Heard(
+    "constructed/gemini/stream_sse_error_as_data.sse": HeardHere(
         FailureKind.OVERLOADED, pieces=1, text=("Hel", "Hel", 3)
     ),
-    "constructed/gemini/stream_sse_error_mid_stream_unframed.sse": Heard(
+    "constructed/gemini/stream_sse_error_mid_stream_unframed.sse": HeardHere(
         FailureKind.SERVER, pieces=2, text=("First ", "Second ", 13)
     ),
-    "constructed/gemini/stream_sse_finish_recitation.sse": Heard(
+    "constructed/gemini/stream_sse_finish_recitation.sse": HeardHere(
         Finished(FinishReason.CONTENT_FILTER, "RECITATION"),
         tokens(9, 261),
         pieces=8,
         text=("text1text2", "text7text8", 40),
         sources=("https://www.google.com/", "https://uc-r.github.io/tidy_text"),
     ),
-    "constructed/gemini/stream_sse_unknown_finish_reason.sse": Heard(
+    "constructed/gemini/stream_sse_unknown_finish_reason.sse": HeardHere(
         Finished(FinishReason.OTHER, "FAKE_ENUM"),
         pieces=6,
         text=("**Cats:**\n\n- **Physical ", "issues early on.", 3285),
     ),
-    "constructed/gemini/stream_sse_utf8.sse": Heard(
+    "constructed/gemini/stream_sse_utf8.sse": HeardHere(
         STOP, pieces=4, text=("秋风瑟瑟，叶落纷纷，", "领悟秋天的哲理。", 225)
     ),
-    "constructed/gemini/stream_sse_partial_function_args.sse": Heard(
+    "constructed/gemini/stream_sse_partial_function_args.sse": HeardHere(
         TOOL_CALLS, calls=(("f1", "get_weather", '{"city":"Paris"}', 0),)
     ),
 }
 
 REPLIES = {
-    "recordings/gemini/parallel_function_calls_25flash.json": Heard(
+    "recordings/gemini/parallel_function_calls_25flash.json": HeardHere(
         TOOL_CALLS,
         tokens(143, 153, 109),
         calls=(
@@ -220,58 +205,38 @@ REPLIES = {
             ("call_1", "best_language_to_learn", "{}", 0),
         ),
     ),
-    "recordings/gemini/function_response_with_image_25flash.json": Heard(
+    "recordings/gemini/function_response_with_image_25flash.json": HeardHere(
         STOP, tokens(340, 226), pieces=2, text=("thought\nThe user asked m", "a polished ruby.", 1101)
     ),
-    "recordings/gemini/max_tokens_no_parts_25pro.json": Heard(LENGTH, tokens(4, 499, 499)),
-    "recordings/gemini/finish_safety_no_content_15flash.json": Heard(
+    "recordings/gemini/max_tokens_no_parts_25pro.json": HeardHere(LENGTH, tokens(4, 499, 499)),
+    "recordings/gemini/finish_safety_no_content_15flash.json": HeardHere(
         Finished(FinishReason.CONTENT_FILTER, "SAFETY"), Usage(input_tokens=14, total_tokens=14)
     ),
-    "recordings/gemini/prompt_blocked_model_armor_vertex.json": Heard(FailureKind.CONTENT_POLICY),
-    "recordings/gemini/error_400_api_key_invalid.json": Heard(FailureKind.CREDENTIAL),
-    "constructed/gemini/finish_other_with_message.json": Heard(FailureKind.PROTOCOL),
-    "constructed/gemini/error_429_array_wrapped.json": Heard(FailureKind.RATE_LIMIT),
+    "recordings/gemini/prompt_blocked_model_armor_vertex.json": HeardHere(FailureKind.CONTENT_POLICY),
+    "recordings/gemini/error_400_api_key_invalid.json": HeardHere(FailureKind.CREDENTIAL),
+    "constructed/gemini/finish_other_with_message.json": HeardHere(FailureKind.PROTOCOL),
+    "constructed/gemini/error_429_array_wrapped.json": HeardHere(FailureKind.RATE_LIMIT),
 }
 
 
-def check(heard: Heard, events: list[WireEvent]) -> None:
-    reply = ReplyBuilder()
-    reply.add_all(events)
-    last = events[-1]
-    assert (last.kind if isinstance(last, Failure) else last) == heard.finish
-    assert reply.usage == heard.usage
-    assert sum(isinstance(event, TextDelta | ReasoningDelta) for event in events) == heard.pieces
-    for whole, (begin, end, length) in ((reply.text, heard.text), (reply.reasoning, heard.reasoning)):
-        assert len(whole) == length
-        assert whole.startswith(begin)
-        assert whole.endswith(end)
+def check(expected: HeardHere, events: list[WireEvent]) -> None:
+    reply = expected.check(events)
     calls = tuple((c.id, c.name, c.arguments, len(c.signature or "")) for c in reply.tool_calls)
-    assert calls == heard.calls
+    assert calls == expected.calls
     seals = [event.signature or "" for event in events if isinstance(event, ReasoningSeal)]
-    assert tuple((seal[:12], len(seal)) for seal in seals) == heard.seals
+    assert tuple((seal[:12], len(seal)) for seal in seals) == expected.seals
     images = [part for part in reply.message().parts if isinstance(part, Image)]
-    assert tuple((image.media_type, len(image.data or b"")) for image in images) == heard.images
+    assert tuple((image.media_type, len(image.data or b"")) for image in images) == expected.images
     cited = [source for event in events if isinstance(event, CitationDelta) for source in event.sources]
-    assert tuple(cited) == heard.sources
+    assert tuple(cited) == expected.sources
 
 
 @pytest.mark.parametrize("path", STREAMS)
 def test_recorded_streams_say_what_a_reader_finds_in_them_at_every_slicing(
-    path: str, shared_dir: Path
+    path: str, recording: Callable[[str], Recording]
 ) -> None:
-    file = shared_dir / "wire" / path
-    body = file.read_bytes()
-    events = decode([body])
-    check(STREAMS[path], events)
-    assert decode(bytewise(body)) == events
-    meta = json.loads(file.with_suffix(".meta.json").read_text())
-    recorded, chunks = 0, []
-    for length in meta.get("network_chunk_lengths") or ():
-        chunks.append(body[recorded : recorded + length])
-        recorded += length
-    if chunks:
-        assert recorded == len(body)
-        assert decode(chunks) == events
+    for chunks in recording(path).slicings():
+        check(STREAMS[path], decode(chunks))
 
 
 @pytest.mark.parametrize("path", REPLIES)
@@ -505,17 +470,15 @@ def test_code_the_provider_ran_and_parts_of_unknown_kinds_stay_as_they_are() -> 
 def test_what_the_provider_ran_goes_back_as_it_came_and_its_signature_only_to_its_model() -> None:
     signed = {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "S1="}
     result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}
-    history = folded(said(signed, result, {"text": "One."}, finish="STOP"))
+    history = answered(said(signed, result, {"text": "One."}, finish="STOP"))
     assert sent_back(history, MODEL) == [signed, result, {"text": "One."}]
     unsigned = {"executableCode": {"language": "PYTHON", "code": "1"}}
     assert sent_back(history, "gemini-another") == [unsigned, result, {"text": "One."}]
     assert sent_back(history, MODEL, provider="vertex") == [{"text": "One."}]
 
 
-def folded(*responses: dict[str, Any]) -> Message:
-    builder = ReplyBuilder(f"gemini/{MODEL}")
-    builder.add_all(decode([sse(*responses)]))
-    return builder.message()
+def answered(*responses: dict[str, Any]) -> Message:
+    return folded(decode([sse(*responses)]), f"gemini/{MODEL}").message()
 
 
 def sent_back(message: Message, model: str, provider: str = "gemini") -> object:
@@ -525,7 +488,7 @@ def sent_back(message: Message, model: str, provider: str = "gemini") -> object:
 
 def test_an_image_is_a_part_of_the_answer_and_goes_back_with_its_signature_to_its_model_alone() -> None:
     wired = {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}, "thoughtSignature": "S1="}
-    message = folded(said({"text": "Here:"}), said(wired, finish="STOP"))
+    message = answered(said({"text": "Here:"}), said(wired, finish="STOP"))
     image = Image(data=b"\x89PNG", media_type="image/png", signature="S1=", origin=f"gemini/{MODEL}")
     assert message.parts == (Text("Here:"), image)
     assert sent_back(message, MODEL) == [{"text": "Here:"}, wired]

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from hearing import Heard, bytewise, heard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from cortex_trio.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
-    ReplyBuilder,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -45,16 +45,7 @@ TOOL_CALLS = Finished(FinishReason.TOOL_CALLS, "stop")
 
 
 def decode(chunks: Iterable[bytes]) -> list[WireEvent]:
-    decoder = DIALECT.decoder()
-    events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    events += decoder.finish()
-    assert decoder.done
-    assert [event for event in events if isinstance(event, Finished | Failure)] == events[-1:]
-    return events
-
-
-def bytewise(body: bytes) -> list[bytes]:
-    return [body[index : index + 1] for index in range(len(body))]
+    return heard(DIALECT, chunks)
 
 
 def lines(*objects: object) -> bytes:
@@ -73,25 +64,20 @@ def done(**more: Any) -> dict[str, Any]:
 
 
 @attrs.frozen
-class Heard:
-    """What a reader finds in a recorded answer. Texts by their beginning, end and length."""
+class HeardHere(Heard):
+    """And the calls, which have an id here."""
 
-    finish: Finished | FailureKind
-    usage: Usage
-    pieces: int  # deltas with text or thinking in them
-    text: tuple[str, str, int] = ("", "", 0)
-    reasoning: tuple[str, str, int] = ("", "", 0)
     calls: tuple[ToolCall, ...] = ()
 
 
 STREAMS = {
-    "recordings/ollama/chat_stream_text_llama3.ndjson": Heard(
+    "recordings/ollama/chat_stream_text_llama3.ndjson": HeardHere(
         STOP,
         Usage(17, 50),
         49,
         text=("Why did the OpenTelemetry agent go to therapy?\n\n", "to your face!)", 212),
     ),
-    "recordings/ollama/chat_stream_cloud_gptoss20b.ndjson": Heard(
+    "recordings/ollama/chat_stream_cloud_gptoss20b.ndjson": HeardHere(
         STOP,
         Usage(67, 65),
         55,
@@ -99,14 +85,14 @@ STREAMS = {
         reasoning=('The user says: "Reply with exactly', "So output: STREAM.", 243),
     ),
     # Thinking was switched off, so the model wrote it, and the tag that ends it, into the answer.
-    "recordings/ollama/chat_stream_tool_call_qwen3.ndjson": Heard(
+    "recordings/ollama/chat_stream_tool_call_qwen3.ndjson": HeardHere(
         TOOL_CALLS,
         Usage(237, 321),
         296,
         text=("Okay, the user wants me to calculate 2 minus 5.", "and y=5.\n</think>\n\n", 1067),
         calls=(ToolCall("call_REDACTED_1", "subtract", '{"x":2,"y":5}'),),
     ),
-    "recordings/ollama/chat_stream_parallel_tool_calls_qwen3.ndjson": Heard(
+    "recordings/ollama/chat_stream_parallel_tool_calls_qwen3.ndjson": HeardHere(
         TOOL_CALLS,
         Usage(262, 473),
         433,
@@ -116,7 +102,7 @@ STREAMS = {
             ToolCall("call_REDACTED_2", "lookup_orchard_label", "{}"),
         ),
     ),
-    "recordings/ollama/chat_stream_two_tool_calls_qwen3_14b.ndjson": Heard(
+    "recordings/ollama/chat_stream_two_tool_calls_qwen3_14b.ndjson": HeardHere(
         TOOL_CALLS,
         Usage(218, 306),
         0,
@@ -125,22 +111,22 @@ STREAMS = {
             ToolCall("call_1", "search", '{"query":"Detroit Tigers game time today"}'),
         ),
     ),
-    "constructed/ollama/chat_stream_error_mid_stream.ndjson": Heard(
+    "constructed/ollama/chat_stream_error_mid_stream.ndjson": HeardHere(
         FailureKind.SERVER, Usage(), 2, text=("Hello", "Hello", 5)
     ),
 }
 
 WHOLE = {
-    "recordings/ollama/chat_done_reason_length.json": Heard(
+    "recordings/ollama/chat_done_reason_length.json": HeardHere(
         Finished(FinishReason.LENGTH, "length"),
         Usage(42, 24),
         1,
         text=("Hmm, the user wants a concise explanation", "one or two sentences", 129),
     ),
-    "recordings/ollama/chat_image_input.json": Heard(
+    "recordings/ollama/chat_image_input.json": HeardHere(
         STOP, Usage(590, 240), 1, text=("The image features a stylized black", "emblem-like effect.", 1083)
     ),
-    "recordings/ollama/chat_tool_call_qwen36.json": Heard(
+    "recordings/ollama/chat_tool_call_qwen36.json": HeardHere(
         TOOL_CALLS,
         Usage(292, 143),
         1,
@@ -150,22 +136,8 @@ WHOLE = {
 }
 
 
-def check(events: list[WireEvent], expected: Heard) -> None:
-    built = ReplyBuilder()
-    built.add_all(events)
-    last = events[-1]
-    assert (last.kind if isinstance(last, Failure) else last) == expected.finish
-    assert built.usage == expected.usage
-    assert sum(isinstance(event, TextDelta | ReasoningDelta) for event in events) == expected.pieces
-    for text, (beginning, ending, length) in (
-        (built.text, expected.text),
-        (built.reasoning, expected.reasoning),
-    ):
-        assert (text[: len(beginning)], text[len(text) - len(ending) :], len(text)) == (
-            beginning,
-            ending,
-            length,
-        )
+def check(events: list[WireEvent], expected: HeardHere) -> None:
+    built = expected.check(events)
     assert built.tool_calls == expected.calls
 
 

@@ -25,7 +25,7 @@ from cortex_trio.events import (
     WireEvent,
 )
 from cortex_trio.failures import Failure, FailureKind
-from cortex_trio.messages import Opaque, Reasoning, Text, ToolCall
+from cortex_trio.messages import Image, Opaque, Reasoning, Text, ToolCall
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.conformance import decode
 
@@ -348,6 +348,33 @@ def test_what_the_server_did_itself_is_kept_whole_for_it() -> None:
     assert isinstance(part, WholePart)
     assert isinstance(part.part, Opaque)
     assert (part.part.type, part.part.parsed()) == ("web_search_call", search)
+
+
+def test_an_image_the_server_made_is_an_image() -> None:
+    about = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "output_format": "webp"}
+    made = {**about, "result": "iVBORw=="}
+    streamed = decoded(
+        added({**about, "status": "in_progress"}),
+        growing("image_generation_call.partial_image", partial_image_b64="iVBO"),
+        done(made),
+        terminal(output=[made]),
+    )
+    assert streamed == decoded(terminal(output=[made]))
+    [image, _] = streamed
+    assert isinstance(image, WholePart)
+    assert isinstance(image.part, Image)
+    assert (image.part.data, image.part.media_type) == (b"\x89PNG", "image/webp")
+    assert json.loads(image.part.signature or "") == about
+
+
+def test_an_image_that_was_not_made_is_told_as_it_came_and_one_that_is_none_is_malformed() -> None:
+    failed = {"type": "image_generation_call", "id": "ig_1", "status": "failed", "result": None}
+    part = decoded(terminal(output=[failed]))[0]
+    assert isinstance(part, WholePart)
+    assert isinstance(part.part, Opaque)
+    [failure] = decoded(terminal(output=[{**failed, "result": "no base64!"}]))
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureKind.PROTOCOL
 
 
 def test_a_call_keeps_the_id_by_which_results_name_it() -> None:

@@ -212,6 +212,17 @@ def test_an_image_another_model_made_is_shown_by_the_user() -> None:
     assert roles == ["user", "assistant", "user", "user"]
 
 
+def test_an_image_of_its_own_goes_back_as_the_item_it_came_in() -> None:
+    about = {"type": "image_generation_call", "id": "ig_1", "status": "completed"}
+    made = attrs.evolve(PIXEL, signature=json.dumps(about), origin=OURS)
+    sent = items(user("Draw"), assistant(made, "Here."), user("More"))
+    assert sent[1:3] == [{**about, "result": "iVBORw=="}, {"role": "assistant", "content": "Here."}]
+    for other in (attrs.evolve(made, origin="gemini/m"), attrs.evolve(made, origin=None, signature="c2ln")):
+        sent = items(user("Draw"), assistant(other, "Here."), user("More"))
+        assert [item["role"] for item in sent] == ["user", "assistant", "user", "user"]
+        assert sent[2]["content"][-1] == PIXEL_PART
+
+
 @pytest.mark.parametrize(
     "message",
     [
