@@ -13,6 +13,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from ..messages import (
     ChatRequest,
     Document,
@@ -26,7 +28,7 @@ from ..messages import (
     ToolCall,
     ToolResult,
 )
-from .codec import Unsupported
+from .codec import Unsupported, compact
 from .history import CallIds, may_replay, replayed, shown_by_user, titled, with_documents
 from .options import tool_choice
 from .responses_items import BETWEEN_PARTS
@@ -52,8 +54,9 @@ def responses_body(
     if request.stop:
         raise Unsupported("stop sequences", provider)
     leading, conversation = _split_system(request.messages)
-    messages = shown_by_user(with_documents(conversation, request.documents))
-    body: Json = {"model": model, "input": _Input(messages, provider, model).items(messages), "store": False}
+    messages = with_documents(conversation, request.documents)
+    said = _Input(messages, provider, model).items(messages)
+    body: Json = {"model": model, "input": said, "store": False}
     options: Json = {
         "instructions": _instructions(leading, provider),
         "max_output_tokens": _max_tokens(request, least_max_tokens, provider),
@@ -135,7 +138,26 @@ class _Input:
         self._ids = CallIds(messages, LEGAL_CALL_ID)
 
     def items(self, messages: Sequence[Message]) -> list[Json]:
-        return [item for message in messages for item in self._of(message)]
+        with_own_images = [self._with_own_images(message) for message in messages]
+        return [item for message in shown_by_user(with_own_images) for item in self._of(message)]
+
+    def _with_own_images(self, message: Message) -> Message:
+        """Images this model made become the items they came in; `shown_by_user` takes care of all others."""
+        if message.role != "assistant" or not any(isinstance(part, Image) for part in message.parts):
+            return message
+        return Message("assistant", tuple(self._own_image(part) for part in message.parts))
+
+    def _own_image(self, part: Part) -> Part:
+        if not isinstance(part, Image) or part.data is None or part.signature is None:
+            return part
+        if not may_replay(part, self._provider, self._model):
+            return part
+        item = Opaque("image_generation_call", part.signature)
+        try:
+            whole = {**item.parsed(), "result": base64.b64encode(part.data).decode()}
+        except (ValueError, RecursionError):  # another wire's signature, which a caller vouches for
+            return part
+        return attrs.evolve(item, data=compact(whole))
 
     def _of(self, message: Message) -> Iterator[Json]:
         match message.role:

@@ -6,6 +6,7 @@ the pieces), so whatever no piece said is read there. Knows no stream around it.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..events import (
     WholePart,
     WireEvent,
 )
+from ..messages import Image
 from .payload import (
     Malformed,
     arguments_text,
@@ -170,7 +172,26 @@ class FunctionCallItem(Item):
         return [ToolCallDelta(self._index, arguments)] if arguments else []
 
 
-KINDS: Mapping[str, type[Item]] = {"message": MessageItem, "reasoning": ReasoningItem}
+class ImageItem(Item):
+    """An image the server made. What else the item says is the image's signature: with it, it goes back as an item."""
+
+    def close(self, item: Json) -> list[WireEvent]:
+        kind = as_text(item.get("output_format"), "output_format") or "png"
+        rest = {name: value for name, value in item.items() if name != "result"}
+        try:
+            made = base64.b64decode(as_text(item.get("result"), "result"), validate=True)
+        except ValueError:
+            raise Malformed("an image that is no base64") from None
+        if not made:
+            return super().close(item)
+        return [WholePart(Image(data=made, media_type=f"image/{kind}", signature=opaque("image", rest).data))]
+
+
+KINDS: Mapping[str, type[Item]] = {
+    "message": MessageItem,
+    "reasoning": ReasoningItem,
+    "image_generation_call": ImageItem,
+}
 """Kinds that need nothing but their content; a FunctionCallItem is told its number."""
 
 DELTAS = (

@@ -175,6 +175,10 @@ class Talk:
                     _opaque(codeExecutionResult={"outcome": "OUTCOME_OK", "output": self._mark("output")}),
                     Image(data=self._mark("image").encode(), media_type="image/png"),
                 )
+            case "openai_responses" | "xai_responses":
+                action = {"type": "search", "query": self._mark("query")}
+                search = _opaque(type="web_search_call", id=f"ws_{self._count}", action=action)
+                return (search, Image(data=self._mark("image").encode(), media_type="image/png"))
             case _:
                 return ()
 
@@ -262,11 +266,18 @@ def marks_expected(messages: Sequence[Message], speaker: Speaker) -> list[str]:
                 case ToolResult():
                     inner = (Text(part.content),) if isinstance(part.content, str) else tuple(part.content)
                     found += marks_expected((Message("user", inner),), speaker)
-                case Opaque(data=data) if (part.origin or "").partition("/")[0] == speaker.name:
+                case Opaque(data=data) if goes_back(part, speaker):
                     found += _named(data)
                 case Reasoning(text) if part.origin == speaker.origin and speaker.name in TAKES_THOUGHTS:
                     found += _named(text)
     return found
+
+
+def goes_back(part: Opaque, speaker: Speaker) -> bool:
+    """A block of its own goes back to a provider; by the Responses API only beside the reasoning that led to it."""
+    if speaker.kind.dialect.name == "responses":
+        return part.origin == speaker.origin
+    return (part.origin or "").partition("/")[0] == speaker.name
 
 
 TAKES_THOUGHTS = ("anthropic", "gemini", "cohere", "ollama", "openai_responses", "xai_responses")

@@ -18,7 +18,7 @@ import attrs
 
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
-from ...messages import ToolCall
+from ...messages import Image, Opaque, ToolCall
 from ..behaviour import split_tokens
 from . import responses_rules as rules
 from .chat_completions import ChatCompletions, OpenAI
@@ -141,7 +141,9 @@ class _Responses(ChatCompletions):
             yield frame(kind, "output_item.added", item=_unfilled(item), **place)
             for kind, name, fields in self._pieces(item, answer):
                 yield frame(kind, name, **at, **fields)
-            yield frame(FrameKind.OPENING, "output_item.done", item=item, **place)
+            own = item["type"] not in ("reasoning", "message", "function_call")
+            kind = FrameKind.CONTENT if own else FrameKind.OPENING
+            yield frame(kind, "output_item.done", item=item, **place)
         response = self._response(asked, told, answer=answer, output=output)
         yield frame(FrameKind.FINISH, response["status"], response=response)
 
@@ -163,7 +165,7 @@ class _Responses(ChatCompletions):
                 part = item["content"][0]
                 what, field = ("refusal", "refusal") if answer.refusal else ("output_text", "text")
                 yield from _part_pieces(what, field, {"content_index": 0}, part, answer.tokens)
-            case _:
+            case "function_call":
                 arguments = item["arguments"]
                 for piece in self._argument_pieces(arguments):
                     yield FrameKind.CONTENT, "function_call_arguments.delta", {"delta": piece}
@@ -175,7 +177,9 @@ class _Responses(ChatCompletions):
     def _items(self, asked: Asked, answer: Answer, told: _Told) -> Iterator[dict[str, Any]]:
         if answer.reasoning:
             yield self._reasoning_item(answer, told)
-        if answer.tokens or not (answer.tool_calls or answer.reasoning):
+        for part in answer.parts:
+            yield _own_item(part, told.turn)
+        if answer.tokens or not (answer.tool_calls or answer.reasoning or answer.parts):
             yield self._message_item(asked, answer)
         for index, call in enumerate(answer.tool_calls):
             yield self._call_item(asked, index, call)
@@ -311,6 +315,16 @@ class XAIWithResponses(_Responses, XAI):
         return _named({**flat, "sequence_number": 2})
 
 
+def _own_item(part: Image | Opaque, turn: int) -> dict[str, Any]:
+    """What the server did itself: an item as the script has it, or one for an image."""
+    if isinstance(part, Opaque):
+        return {"id": f"own_sim_{turn}", "type": part.type, **part.parsed()}
+    kind = (part.media_type or "image/png").removeprefix("image/")
+    result = base64.b64encode(part.data or b"").decode()
+    own = {"id": f"ig_sim_{turn}", "type": "image_generation_call", "status": "completed"}
+    return {**own, "output_format": kind, "result": result}
+
+
 def _named(event: Mapping[str, Any]) -> bytes:
     return f"event: {event['type']}\ndata: {dumps(event)}\n\n".encode()
 
@@ -318,7 +332,7 @@ def _named(event: Mapping[str, Any]) -> bytes:
 def _unfilled(item: Mapping[str, Any]) -> dict[str, Any]:
     """An item as it is announced: its kind and names, nothing of what it says."""
     begun = {"status": "in_progress"} if "status" in item else {}
-    empty: dict[str, Any] = {"content": [], "summary": [], "arguments": ""}
+    empty: dict[str, Any] = {"content": [], "summary": [], "arguments": "", "result": None}
     return {name: empty.get(name, value) for name, value in item.items()} | begun
 
 
