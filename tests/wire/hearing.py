@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
+from hypothesis import strategies as st
 
 from cortex_trio.events import Finished, ReasoningDelta, ReplyBuilder, TextDelta, Usage, WireEvent
 from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.wire import conformance
-from cortex_trio.wire.codec import Dialect
+from cortex_trio.wire.codec import EVENT_LIMIT, Dialect
 
 
 def heard(dialect: Dialect, chunks: Iterable[bytes]) -> list[WireEvent]:
@@ -20,6 +21,34 @@ def heard(dialect: Dialect, chunks: Iterable[bytes]) -> list[WireEvent]:
 
 def bytewise(body: bytes) -> Iterator[bytes]:
     return (body[at : at + 1] for at in range(len(body)))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def assert_broken(events: list[WireEvent], *before: WireEvent) -> None:
+    """What came before still counts; the failure behind it says what is wrong and quotes nothing long."""
+    *content, last = events
+    assert content == [*before]
+    assert isinstance(last, Failure)
+    assert last.kind is FailureKind.PROTOCOL
+    assert len(last.message) < 120
+
+
+def assert_bounded(dialect: Dialect, beginning: bytes, said: WireEvent) -> None:
+    """`beginning` says one thing and then opens what never ends: it is refused on the way."""
+    decoder = dialect.decoder()
+    chunk = b"x" * 65536
+    events, fed = decoder.feed(beginning), 0
+    while not decoder.done:
+        events += decoder.feed(chunk)
+        fed += len(chunk)
+    assert_broken(events, said)
+    assert fed <= EVENT_LIMIT + 2 * len(chunk)
 
 
 def folded(events: Iterable[WireEvent], origin: str | None = None) -> ReplyBuilder:
