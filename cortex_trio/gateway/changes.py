@@ -26,7 +26,7 @@ from .health import HealthMonitor
 from .keys import KeyManager
 from .registry import WorkerRegistry
 from .runtime import Retired, Runtime
-from .transport import Connections, MakeTransport
+from .transport import Connector
 from .tree import worker_child
 from .worker import Worker, WorkerState
 
@@ -34,22 +34,18 @@ REMOVE_SECONDS = 10.0
 """What taking a drained worker out of the tree may take; its actor has five seconds to stop."""
 
 
-def worker_state(name: str, config: WorkerConfig, make_transport: MakeTransport | None) -> WorkerState:
+def worker_state(name: str, config: WorkerConfig, connect: Connector) -> WorkerState:
     """What is known of a worker before its actor lives, and after."""
-    return WorkerState(name, config, _connections(config, make_transport), Ref(name))
-
-
-def _connections(config: WorkerConfig, make_transport: MakeTransport | None) -> Connections:
-    return Connections(config, make_transport(config) if make_transport else None)
+    return WorkerState(name, config, connect(config), Ref(name))
 
 
 @final
 class Changes:
     """Adds workers, changes them, lets them go. Its methods may be called from any task; reloads take turns."""
 
-    def __init__(self, runtime: Runtime, make_transport: MakeTransport | None) -> None:
+    def __init__(self, runtime: Runtime, connect: Connector) -> None:
         self._runtime = runtime
-        self._make_transport = make_transport
+        self._connect = connect
         self._reloading = trio.Lock()
 
     # -------------------------------------------------------------- coming
@@ -58,7 +54,7 @@ class Changes:
         """Start a worker. Raises ConfigError if the name is taken."""
         runtime = self._runtime
         self._check_free(name)
-        state = worker_state(name, config, self._make_transport)
+        state = worker_state(name, config, self._connect)
         await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
         try:
             await self._start(state)
@@ -122,7 +118,7 @@ class Changes:
         runtime = self._runtime
         state = runtime.table.workers[name]
         before = state.connections
-        connections = _connections(config, self._make_transport)
+        connections = self._connect(config)
         await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
         await patiently(state.ref, Worker.reconfigure, config, connections)
         over = [old for old in runtime.retired if old.is_over]

@@ -38,7 +38,7 @@ from .runtime import Runtime
 from .selection import Wanted, explain
 from .status import HealthStatus, WorkerInfo, health_status, worker_info
 from .stream import ChatStream
-from .transport import MakeTransport
+from .transport import Connector, MakeTransport
 from .tree import cortex_tree
 
 
@@ -60,7 +60,8 @@ async def open_cortex(
         checked = _config(config)
     finally:
         del config  # a traceback with locals is a place where keys leak
-    states = [worker_state(name, worker, http_transport) for name, worker in checked.workers.items()]
+    connect = Connector(http_transport)
+    states = [worker_state(name, worker, connect) for name, worker in checked.workers.items()]
     ring = KeyRing(checked.key_strategy, checked.rate_limit_rest)
     for state in states:
         ring.set_keys(state.name, state.config.api_keys)
@@ -69,7 +70,7 @@ async def open_cortex(
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.watchdog.run)
             await nursery.start(_run_tree, runtime)
-            yield Cortex(runtime, http_transport)
+            yield Cortex(runtime, connect)
             nursery.cancel_scope.cancel()
     finally:
         runtime.closed = True
@@ -96,9 +97,9 @@ def _config(config: Config | Mapping[str, Any] | None) -> Config:
 class Cortex:
     """A running gateway. Every method may be called from any task of the same Trio run."""
 
-    def __init__(self, runtime: Runtime, make_transport: MakeTransport | None) -> None:
+    def __init__(self, runtime: Runtime, connect: Connector) -> None:
         self._runtime = runtime
-        self._changes = Changes(runtime, make_transport)
+        self._changes = Changes(runtime, connect)
 
     # -------------------------------------------------------------- asking
 

@@ -1,14 +1,18 @@
 """Connections that are kept: taking one and giving it back cost the same beside 3,000 others as beside none.
 
-Per origin a stack of idle connections, last in, first out, looked at only when one is taken. httpcore's pool walks
-every connection at every request and polls every idle socket: 20 times the CPU at 100 streams.
+Per origin a stack of idle connections, last in, first out, looked at only when one is taken or the oldest has been
+kept long enough. httpcore's pool walks every connection at every request and polls every idle socket: 20 times the
+CPU at 100 streams.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import final
 
 import attrs
@@ -17,6 +21,8 @@ import trio
 from .http1 import AnswerReader, BrokenOff, Head
 from .sockets import CannotConnect, Network, Origin, Socket
 from .watchdog import Watchdog
+
+log = logging.getLogger("cortex_trio")
 
 KEEPALIVE_SECONDS = 30.0
 """Shorter than any provider's own: the one who closes first must not be the server."""
@@ -41,7 +47,11 @@ class _Idle:
 
 @final
 class Pool:
-    """Connections to any number of origins. `max_connections` bounds those in use; further requests wait their turn."""
+    """Connections to any number of origins. `max_connections` bounds those in use; further requests wait their turn.
+
+    Idle ones are closed after `keepalive` seconds: by the watchdog that came with their last request, without one at
+    the next request to their origin.
+    """
 
     def __init__(
         self, network: Network, *, max_connections: int | None = None, keepalive: float = KEEPALIVE_SECONDS
@@ -51,6 +61,8 @@ class Pool:
         self._keepalive = keepalive
         self._idle: defaultdict[Origin, deque[_Idle]] = defaultdict(deque)
         self._in_use: set[Socket] = set()
+        self._watchdog: Watchdog | None = None  # who was asked last to watch the idle ones
+        self.deadline = math.inf  # when the first of them has been kept long enough, if that is watched
         self.retired = False
         self._closed = False
 
@@ -108,6 +120,8 @@ class Pool:
         self._in_use.add(socket)
         watches = watchdog is not None and watchdog.awake and socket.can_abort
         try:
+            if watchdog is not None:
+                self._watchdog = watchdog
             exchange = Exchange(self, socket, origin, AnswerReader(method), watchdog if watches else None)
             await exchange.begin(data)
             return exchange
@@ -119,7 +133,8 @@ class Pool:
     async def _take_idle(self, origin: Origin) -> Socket | None:
         """The most recently used one that still lives."""
         stack = self._idle[origin]
-        await self._close_expired(stack)
+        for socket in self._take_expired(stack):
+            await socket.aclose()
         while stack:
             newest = stack.pop().socket
             if not newest.is_readable():
@@ -127,11 +142,26 @@ class Pool:
             await newest.aclose()  # the server has hung up, or speaks out of turn
         return None
 
-    async def _close_expired(self, stack: deque[_Idle]) -> None:
+    def _take_expired(self, stack: deque[_Idle]) -> list[Socket]:
         """The oldest lie at the bottom, where nobody takes them: each is looked at once, when its time is over."""
-        earliest = trio.current_time() - self._keepalive
-        while stack and stack[0].since < earliest:
-            await stack.popleft().socket.aclose()
+        expired, now = list[Socket](), trio.current_time()
+        while stack and stack[0].since + self._keepalive <= now:
+            expired.append(stack.popleft().socket)
+        return expired
+
+    def _expect_expiry(self, watchdog: Watchdog) -> None:
+        oldest = min((stack[0].since for stack in self._idle.values() if stack), default=math.inf)
+        if oldest < math.inf:
+            watchdog.watch(self)
+            watchdog.expect(self, oldest + self._keepalive)
+
+    def abort(self) -> None:
+        """For `Watchdog`: the oldest idle ones have been kept long enough."""
+        self.deadline, watchdog = math.inf, self._watchdog
+        expired = [socket for stack in self._idle.values() for socket in self._take_expired(stack)]
+        if watchdog is not None:
+            watchdog.start_soon(partial(_close_all, expired))
+            self._expect_expiry(watchdog)
 
     async def release(self, socket: Socket, origin: Origin, *, reusable: bool) -> None:
         """Take a connection back, or close it."""
@@ -139,6 +169,8 @@ class Pool:
         self._free_slot()
         if reusable and not self.retired:
             self._idle[origin].append(_Idle(socket, trio.current_time()))
+            if self.deadline == math.inf and self._watchdog is not None and self._watchdog.awake:
+                self._expect_expiry(self._watchdog)
         else:
             await socket.aclose()
 
@@ -161,6 +193,14 @@ class Pool:
             await socket.aclose()
 
 
+async def _close_all(sockets: Iterable[Socket]) -> None:
+    for socket in sockets:
+        try:
+            await socket.aclose()
+        except Exception:  # of a network that is not ours; the others are still to be closed
+            log.exception("an idle connection could not be closed")
+
+
 @final
 class Exchange:
     """One request and its answer on one connection. `head` is there from the start."""
@@ -177,6 +217,7 @@ class Exchange:
         self._watchdog = watchdog
         self._ahead = b""  # of the body, came together with the head
         self._aborted = False
+        self._reading = False
         self.deadline = math.inf
         self._closed = False
 
@@ -200,7 +241,10 @@ class Exchange:
             self._watchdog.watch(self)
 
     async def receive(self, deadline: float = math.inf) -> bytes:
-        """The next bytes of the body, b"" at its end. Raises http1.BrokenOff, http1.BadAnswer or TooLate."""
+        """The next bytes of the body, b"" at its end. Raises http1.BrokenOff, http1.BadAnswer or TooLate.
+
+        Raises trio.BusyResourceError while another task waits here.
+        """
         if self._ahead:
             ahead, self._ahead = self._ahead, b""
             return ahead
@@ -214,6 +258,9 @@ class Exchange:
         return b""
 
     async def _receive_some(self, deadline: float) -> bytes:
+        if self._reading:  # told here, for a second wait would end with the first one's deadline
+            raise trio.BusyResourceError("another task is reading this answer")
+        self._reading = True
         try:
             if self._watchdog is None:
                 with trio.move_on_at(deadline):
@@ -227,6 +274,7 @@ class Exchange:
             raise BrokenOff(str(error)) from error
         finally:
             self.deadline = math.inf
+            self._reading = False
 
     def abort(self) -> None:
         """For `Watchdog`: the deadline has passed."""

@@ -13,6 +13,7 @@ import logging
 import math
 import ssl
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -77,9 +78,17 @@ class Answer(Protocol):
 
 @final
 class Connections:
-    """Where one worker's requests go: its address, its headers, its transport."""
+    """Where one worker's requests go: its address, its headers, its transport.
 
-    def __init__(self, config: WorkerConfig, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    `users` counts who uses which transport (by id), where one may serve several: the last one closes it.
+    """
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        transport: httpx.AsyncBaseTransport | None = None,
+        users: Counter[int] | None = None,
+    ) -> None:
         kind = config.kind
         url = httpx.URL((config.base_url or kind.base_url).rstrip("/"))
         self._base_url = url
@@ -95,6 +104,9 @@ class Connections:
         }
         self._headers = {name.lower(): value for name, value in headers.items()}
         self.transport = transport if transport is not None else PooledTransport()
+        self._users = Counter[int]() if users is None else users
+        self._users[id(self.transport)] += 1
+        self._closed = False
 
     async def send(
         self,
@@ -166,16 +178,35 @@ class Connections:
 
     async def retire(self) -> None:
         """No more requests will come; those in flight may end. A transport that is not ours is closed with `aclose`."""
-        if isinstance(self.transport, PooledTransport):
+        if isinstance(self.transport, PooledTransport) and self._users[id(self.transport)] == 1:
             await self.transport.retire()
 
     async def aclose(self) -> None:
-        """Close all connections. Never raises, never waits long."""
+        """Close all connections, unless others use them, too. Never raises, never waits long."""
+        if self._closed:
+            return
+        self._closed = True
+        self._users[id(self.transport)] -= 1
+        if self._users[id(self.transport)]:
+            return
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             try:
                 await self.transport.aclose()
             except Exception:  # of a transport of the user's; the others are still to be closed
                 log.exception("a transport could not be closed")
+
+
+@final
+class Connector:
+    """Makes the connections of one gateway's workers; a transport that `make_transport` gives to several is shared."""
+
+    def __init__(self, make_transport: MakeTransport | None) -> None:
+        self._make_transport = make_transport
+        self._users = Counter[int]()
+
+    def __call__(self, config: WorkerConfig) -> Connections:
+        transport = self._make_transport(config) if self._make_transport else None
+        return Connections(config, transport, self._users)
 
 
 def _origin(url: httpx.URL) -> Origin:

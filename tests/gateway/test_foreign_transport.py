@@ -4,11 +4,13 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 
+import attrs
 import httpx
 import pytest
 import trio
 
 from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, open_cortex
+from cortex_trio.gateway.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import settle, worker_of
 
@@ -82,3 +84,51 @@ async def test_the_transport_of_httpx_leaves_no_generator_behind_when_an_answer_
                 await cortex.complete("Hi")
             gc.collect()
             assert await settle(lambda: not provider.open_connections)
+
+
+class Shared(httpx.AsyncBaseTransport):
+    """One for all workers; counts how often it is closed, and refuses to serve then."""
+
+    closed = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.closed:
+            raise httpx.ReadError("closed")
+        body = 'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        return httpx.Response(200, text=body, headers={"content-type": "text/event-stream"})
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_one_that_is_shared_is_closed_once_by_the_last_who_used_it(autojump_clock: object) -> None:
+    shared = Shared()
+    worker = {"provider": "openai", "api_keys": [KEY]}
+    workers = {"first": worker, "second": worker, "third": worker}
+    async with open_cortex(workers, http_transport=lambda _: shared) as cortex:
+        await cortex.remove_worker("first")
+        await cortex.reload({"second": {**worker, "priority": 1}, "third": worker})
+        await cortex.reload({"second": {**worker, "priority": 2}, "fourth": worker})
+        assert (await cortex.complete("Hi", worker="fourth")).text == "Hi"
+        assert not shared.closed
+    assert shared.closed == 1
+
+
+async def test_connections_that_are_shared_are_kept_when_one_of_their_workers_changes(
+    autojump_clock: object,
+) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(text="ok"))
+        worker = worker_of(provider)
+        shared = sim.transport(worker)
+        assert isinstance(shared, PooledTransport)
+        before = Config(workers={"a": worker, "b": worker}, health_check_interval=0)
+        async with open_cortex(before, http_transport=lambda _: shared) as cortex:
+            await cortex.complete("Hi", worker="a")
+            changed = attrs.evolve(worker, priority=1)
+            await cortex.reload(Config(workers={"a": changed, "b": worker}, health_check_interval=0))
+            assert shared.idle == 1
+            await cortex.complete("Hi", worker="b")
+            await cortex.remove_worker("b")
+            assert (shared.idle, provider.open_connections) == (1, 1)
+        assert provider.open_connections == 0

@@ -8,11 +8,13 @@ from functools import partial
 import pytest
 import trio
 
-from cortex_trio import WorkerConfig
-from cortex_trio.gateway.pool import TooLate
+from cortex_trio import Config, WorkerConfig, open_cortex
+from cortex_trio.gateway.pool import KEEPALIVE_SECONDS, TooLate
 from cortex_trio.gateway.transport import Answer, Connections, PooledTransport
 from cortex_trio.gateway.watchdog import Watchdog
+from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.codec import HttpRequest
+from tests.at_rest import worker_of
 
 
 class Waiting:
@@ -139,3 +141,63 @@ async def test_cancelling_a_watched_read_is_a_cancellation() -> None:
         assert scope.cancelled_caught
         await answer.aclose()
         assert (pool.in_use, pool.idle) == (0, 0)
+
+
+async def test_a_second_reader_is_refused_and_the_first_ones_deadline_stands(
+    mock_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    ends: list[str] = []
+
+    async def read(answer: Answer, seconds: float) -> None:
+        try:
+            with trio.move_on_after(60):
+                await answer.receive(trio.current_time() + seconds)
+            ends.append("for ever")
+        except (TooLate, trio.BusyResourceError) as error:
+            ends.append(type(error).__name__)
+
+    async with a_watchdog() as watchdog, open_answer(watchdog) as (answer, _):
+        assert await answer.receive() == b"half"
+        for seconds in (10, 20):
+            nursery.start_soon(read, answer, seconds)
+            await trio.testing.wait_all_tasks_blocked()
+        assert ends == ["BusyResourceError"]
+        mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(90)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ends == ["BusyResourceError", "TooLate"]
+
+
+async def test_a_kept_connection_is_closed_when_its_time_is_over_although_nobody_asks(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with a_watchdog() as watchdog, open_simulator(sockets=True) as sim:
+        provider = sim.add("openai", Behaviour(text="ok"))
+        pool = PooledTransport(keepalive=30)
+        connections = Connections(worker_of(provider), pool)
+        request = HttpRequest("GET", "/models")
+        for wait in (20, 20):  # the second time it is the same connection, which is young again
+            answer = await connections.send(request, None, connect_timeout=5, watchdog=watchdog)
+            while await answer.receive():
+                pass
+            await answer.aclose()
+            mock_clock.jump(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            assert pool.idle == provider.open_connections == 1
+        mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert pool.idle == provider.open_connections == 0
+
+
+async def test_kept_connections_of_any_network_are_closed_in_time(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(text="ok"))
+        config = Config(workers={"openai": worker_of(provider)}, health_check_interval=0)
+        async with open_cortex(config, http_transport=sim.transport) as cortex:
+            await cortex.complete("Hi")
+            await trio.sleep(KEEPALIVE_SECONDS - 1)
+            assert provider.open_connections == 1
+            await trio.sleep(2)
+            assert provider.open_connections == 0
+            assert (await cortex.complete("Hi")).text == "ok"
