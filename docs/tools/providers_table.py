@@ -15,12 +15,13 @@ from typing import Any
 
 import attrs
 
-from cortex_trio.events import CitationDelta, ReasoningDelta, WireEvent
+from cortex_trio.events import CitationDelta, ReasoningDelta, WholePart, WireEvent
 from cortex_trio.messages import (
     ChatRequest,
     Document,
     Image,
     Message,
+    Opaque,
     Reasoning,
     Text,
     Tool,
@@ -168,6 +169,20 @@ def citations(kind: Provider) -> str:
     return mark(any(isinstance(event, CitationDelta) for event in events))
 
 
+def made_images(kind: Provider) -> str:
+    events = events_of(kind, Behaviour(parts=(PNG,)))
+    return mark(any(isinstance(event, WholePart) and isinstance(event.part, Image) for event in events))
+
+
+def own_blocks(kind: Provider) -> str:
+    """Whether they are kept, and go back to whom they came from; of a kind yet to be invented, too."""
+    block = Opaque("hologram", '{"type":"hologram","id":"own_1","content":{"depth":3}}')
+    events = events_of(kind, Behaviour(parts=(block,)))
+    kept = [event.part for event in events if isinstance(event, WholePart)]
+    sent = json.dumps(body_of(kind, user("Hi"), Message("assistant", (*kept, Text("Hello")))))
+    return "kept, and sent back" if kept and "own_1" in sent else "kept" if kept else "–"
+
+
 def most_stops(kind: Provider) -> str:
     allowed = [n for n in range(1, MOST_TRIED + 1) if body_of(kind, stop=tuple(map(str, range(n))))]
     if not allowed:
@@ -197,6 +212,8 @@ FEATURES: Mapping[str, Callable[[Provider], str]] = {
     "`response_schema`": schema,
     "`documents`": documents,
     "citations are read": citations,
+    "images in answers": made_images,
+    "what its own tools did": own_blocks,
     "`stop`": most_stops,
     "embeddings": embeddings,
 }

@@ -33,7 +33,7 @@ WEATHER = Tool("weather", "Tells it", {"type": "object", "properties": {"city": 
 CALLS = (ToolCall("call_a", "weather", '{"city":"Rome, the old one"}'), ToolCall("call_b", "now", "{}"))
 RESPONSES = ("openai_responses", "xai_responses")
 CAN_FILTER = ("openai", "groq", "xai", "gemini", "cohere", *RESPONSES)
-CITING = ("anthropic", "cohere", "openai", "xai", *RESPONSES)
+CITING = tuple(kind for kind in KINDS if kind != "ollama")
 PLAIN = ChatRequest(messages=(user("How are you?"),))
 
 

@@ -156,10 +156,15 @@ class ChatCompletions(BaseSpeaker):
             yield {"images": [image]}
         for index, call in enumerate(answer.tool_calls):
             yield from self._call_deltas(index, call)
+        if annotations := self._annotations(answer):
+            yield {"annotations": annotations}
 
     def _images(self, answer: Answer) -> list[dict[str, Any]]:
         images = [part for part in answer.parts if isinstance(part, Image)] if self.makes_images else []
         return [{"type": "image_url", "image_url": {"url": _image_url(image)}} for image in images]
+
+    def _annotations(self, answer: Answer) -> list[dict[str, Any]]:
+        return [_url_citation(citation) for citation in answer.citations]
 
     def _reasoning_delta(self, token: str) -> dict[str, Any]:
         return {str(self.reasoning_field): token}
@@ -213,6 +218,8 @@ class ChatCompletions(BaseSpeaker):
             message[self.reasoning_field] = answer.reasoning_text
         if images := self._images(answer):
             message["images"] = images
+        if annotations := self._annotations(answer):
+            message["annotations"] = annotations
         if answer.tool_calls:
             message["tool_calls"] = [whole_call(call) for call in answer.tool_calls]
         if answer.refusal:
@@ -336,7 +343,7 @@ class OpenAI(ChatCompletions):
 
     def whole(self, asked: Asked, answer: Answer) -> bytes:
         message = {**self._message(answer), "refusal": answer.text if answer.refusal else None}
-        message["annotations"] = [_url_citation(citation) for citation in answer.citations]
+        message["annotations"] = self._annotations(answer)
         choice = {"index": 0, "message": message, "finish_reason": FINISH[answer.finish]}
         reply = {
             **self._envelope(asked, "chat.completion"),
@@ -346,11 +353,6 @@ class OpenAI(ChatCompletions):
             "system_fingerprint": None,
         }
         return dumps(reply, indent=2).encode() + b"\n"
-
-    def _deltas(self, answer: Answer) -> Iterator[dict[str, Any]]:
-        yield from super()._deltas(answer)
-        if answer.citations:
-            yield {"annotations": [_url_citation(citation) for citation in answer.citations]}
 
 
 def whole_call(call: ToolCall) -> dict[str, Any]:

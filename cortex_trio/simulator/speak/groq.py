@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...events import Usage
+from ...events import CitationDelta, Usage
 from ...failures import FailureKind
 from ...failures import FailureKind as K
 from ...messages import ToolCall
@@ -78,6 +78,9 @@ class Groq(ChatCompletions):
     reasoning_field = "reasoning"
     has_embeddings = False
     faults = FAULTS
+
+    def _annotations(self, answer: Answer) -> list[dict[str, Any]]:
+        return [_document_citation(citation) for citation in answer.citations]
 
     def _rule(self) -> Rule:
         return rules.GROQ
@@ -199,6 +202,12 @@ class Groq(ChatCompletions):
         fault = self.faults[self.inside(kind)]
         error = {**fault.body(asked.model, wait)["error"], "status_code": fault.status}
         return b"event: error\n" + self._data({"error": error})
+
+
+def _document_citation(citation: CitationDelta) -> dict[str, Any]:
+    source = citation.sources[0] if citation.sources else ""
+    where = {"start_index": citation.start, "end_index": citation.end}
+    return {"type": "document_citation", "document_citation": {"document_id": source, **where}}
 
 
 def _complaint(illegal: Illegal) -> dict[str, Any]:

@@ -93,6 +93,9 @@ class XAI(ChatCompletions):
     makes_images = False
     faults = FAULTS
 
+    def _annotations(self, answer: Answer) -> list[dict[str, Any]]:
+        return []  # it tells of pages, beside the choices
+
     def _rule(self) -> Rule:
         return rules.XAI
 
