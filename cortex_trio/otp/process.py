@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -106,14 +105,17 @@ class Process:
     possessions: set[Callable[[], None]] = attrs.field(factory=set)  # cancel its timers and monitors
     watchers: weakref.WeakSet[Watcher] = attrs.field(factory=weakref.WeakSet)
     reason: ExitReason = attrs.field(init=False)  # there once `exited` is set
-    _mailbox: deque[Message] = attrs.field(factory=deque)
-    _asleep: bool = False  # the task waits in `next_message`
     _in_a_row: int = 0  # messages taken since other tasks had a turn
+    _mailbox: trio.MemorySendChannel[Message] = attrs.field(init=False)
+    _inbox: trio.MemoryReceiveChannel[Message] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._mailbox, self._inbox = trio.open_memory_channel[Message](math.inf)
 
     @property
     def mailbox_length(self) -> int:
         """Messages that wait, of all kinds."""
-        return len(self._mailbox)
+        return self._inbox.statistics().current_buffer_used
 
     def waits_for(self, task: trio.lowlevel.Task) -> bool:
         """True if this process cannot answer before `task` goes on: its own task, or a child it waits for."""
@@ -122,41 +124,29 @@ class Process:
                 return True
         return self.task is task
 
-    @trio.lowlevel.enable_ki_protection
     def post(self, message: Message) -> bool:
         """Queue a message; False (and no effect) when the process takes no more."""
         if not self.closing:
-            self._mailbox.append(message)
-            self._wake()
+            self._mailbox.send_nowait(message)
         return not self.closing
 
-    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Take no more messages; those already queued will still be handled."""
         self.closing = True
-        self._wake()
+        self._mailbox.close()
 
-    def _wake(self) -> None:
-        if self._asleep and self.task is not None:
-            self._asleep = False
-            trio.lowlevel.reschedule(self.task)
-
-    @trio.lowlevel.enable_ki_protection
     async def next_message(self, per_turn: int) -> Message | None:
         """Wait for a message; None once the process is closed and has handled what was queued."""
-        self._in_a_row = self._in_a_row + 1 if self._in_a_row < per_turn else 1
-        if self._in_a_row > 1 and self._mailbox and not self.scope.cancel_called:
-            return self._mailbox.popleft()
-        if self._mailbox or self.closing:
-            await trio.lowlevel.checkpoint()
-        else:
-            self._asleep = True
-            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-        return self._mailbox.popleft() if self._mailbox else None
-
-    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._asleep = False
-        return trio.lowlevel.Abort.SUCCEEDED
+        try:
+            if 0 < self._in_a_row < per_turn and not self.scope.cancel_called:
+                self._in_a_row += 1
+                return self._inbox.receive_nowait()
+        except trio.WouldBlock:
+            pass
+        except trio.EndOfChannel:
+            return None
+        self._in_a_row = 1
+        return await anext(self._inbox, None)
 
     def request_stop(self) -> None:
         """Ask for an orderly stop: what is queued is handled, then `terminate(Shutdown())` runs.
@@ -200,7 +190,7 @@ class Process:
         """Everything that must be true of a dead process, in one step nobody can see half of."""
         self.reason = reason
         self.close()
-        self._mailbox.clear()
+        self._inbox.close()
         if self.ref.process is self:
             self.ref.process = None
         self.fail_pending(reason)
