@@ -1,5 +1,6 @@
 """Anthropic's own client."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,9 @@ import attrs
 import pytest
 from sdk_stage import ARGUMENTS, CALLS, COUNTED, KEY, SAYS, SCHEMA, TEXT, in_thread
 
+from cortex_trio.events import FinishReason
 from cortex_trio.failures import FailureKind
+from cortex_trio.messages import Opaque
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
 anthropic = pytest.importorskip("anthropic")
@@ -94,3 +97,56 @@ async def test_it_lists_models(sim: Simulator) -> None:
     provider = sim.add("anthropic", models=["m-1", "m-2"])
     listed = await with_client(provider, lambda client: [model.id for model in client.models.list()])
     assert listed == ["m-1", "m-2"]
+
+
+async def test_it_describes_a_model_and_counts_tokens(sim: Simulator) -> None:
+    provider = sim.add("anthropic", models=["m-1"])
+    model = await with_client(provider, lambda client: client.models.retrieve("m-1"))
+    assert (model.id, model.max_tokens) == ("m-1", 128_000)
+    messages = [{"role": "user", "content": "one two three"}]
+    counted = await with_client(
+        provider, lambda client: client.messages.count_tokens(model="m-1", messages=messages)
+    )
+    assert counted.input_tokens == 3
+
+
+SEARCH: dict[str, Any] = {
+    "type": "server_tool_use",
+    "id": "srvtoolu_1",
+    "name": "web_search",
+    "input": {"query": "Grüße"},
+}
+FOUND: dict[str, Any] = {
+    "type": "web_search_tool_result",
+    "tool_use_id": "srvtoolu_1",
+    "content": [
+        {
+            "type": "web_search_result",
+            "title": "A page",
+            "url": "https://example.org/",
+            "encrypted_content": "E=",
+            "page_age": None,
+        }
+    ],
+}
+WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+async def test_it_sends_a_paused_turn_back_and_goes_on(sim: Simulator) -> None:
+    parts = [Opaque(block["type"], json.dumps(block)) for block in (SEARCH, FOUND)]
+    paused = Behaviour(text="", parts=parts[:1], finish=FinishReason.PAUSE)
+    provider = sim.add("anthropic", paused, attrs.evolve(SAYS, parts=parts[1:]))
+    first = await with_client(provider, lambda client: streamed(client, tools=[WEB_SEARCH]))
+    [called] = first.content
+    assert (first.stop_reason, called.type, called.input) == (
+        "pause_turn",
+        "server_tool_use",
+        SEARCH["input"],
+    )
+    again = [*ASK["messages"], {"role": "assistant", "content": first.content}]
+    second = await with_client(
+        provider,
+        lambda client: client.messages.create(**{**ASK, "messages": again, "tools": [WEB_SEARCH]}),
+    )
+    found, said = second.content
+    assert (found.content[0].url, said.text) == ("https://example.org/", TEXT)

@@ -105,3 +105,9 @@ async def test_it_lists_models(sim: Simulator) -> None:
     provider = sim.add("cohere", models=["m-1", "m-2"])
     listed = await with_client(provider, lambda client: client.models.list())
     assert [model.name for model in listed.models] == ["m-1", "m-2"]
+
+
+async def test_it_describes_a_model(sim: Simulator) -> None:
+    provider = sim.add("cohere", models=["m-1"])
+    model = await with_client(provider, lambda client: client.models.get("m-1"))
+    assert (model.name, model.endpoints) == ("m-1", ["chat"])

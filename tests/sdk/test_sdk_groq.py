@@ -8,6 +8,7 @@ import attrs
 import pytest
 from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread
 
+from cortex_trio.events import CitationDelta
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
@@ -90,3 +91,20 @@ async def test_it_lists_models(sim: Simulator) -> None:
     provider = sim.add("groq", models=["m-1", "m-2"])
     listed = await with_client(provider, lambda client: client.models.list())
     assert [model.id for model in listed.data] == ["m-1", "m-2"]
+
+
+async def test_it_describes_a_model_whose_name_has_a_slash(sim: Simulator) -> None:
+    provider = sim.add("groq", models=["openai/gpt-oss-20b"])
+    model = await with_client(provider, lambda client: client.models.retrieve("openai/gpt-oss-20b"))
+    assert model.id == "openai/gpt-oss-20b"
+
+
+async def test_it_reads_which_documents_are_cited(sim: Simulator) -> None:
+    cited = attrs.evolve(SAYS, citations=(CitationDelta(0, 5, "Grüße", ("doc:0",)),))
+    last = [
+        chunk
+        for chunk in await with_client(sim.add("groq", cited), chunks)
+        if chunk.choices[0].delta.annotations
+    ]
+    [annotation] = last[0].choices[0].delta.annotations
+    assert (annotation.document_citation.document_id, annotation.document_citation.end_index) == ("doc:0", 5)

@@ -92,3 +92,9 @@ async def test_it_lists_models(sim: Simulator) -> None:
     provider = sim.add("ollama", models=["m-1", "m-2"])
     listed = await with_client(provider, lambda client: client.list())
     assert [model.model for model in listed.models] == ["m-1", "m-2"]
+
+
+async def test_it_shows_a_model(sim: Simulator) -> None:
+    provider = sim.add("ollama", models=["m-1"])
+    model = await with_client(provider, lambda client: client.show("m-1"))
+    assert model.details.format == "gguf"

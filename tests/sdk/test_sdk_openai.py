@@ -116,3 +116,11 @@ async def test_it_lists_models(sim: Simulator, kind: str) -> None:
         "m-1",
         "m-2",
     ]
+
+
+async def test_it_describes_a_model(sim: Simulator) -> None:
+    provider = sim.add("openai", models=["m-1"])
+    model = await with_client(provider, lambda client: client.models.retrieve("m-1"))
+    assert (model.id, model.object) == ("m-1", "model")
+    with pytest.raises(openai.NotFoundError):
+        await with_client(provider, lambda client: client.models.retrieve("nobody"))
