@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import statistics
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import count
 from typing import TextIO
 
@@ -22,6 +24,7 @@ from .workload import Measured, Workload
 
 WARM_UP_REQUESTS = 30
 PAGE = 4096
+_LONG = re.compile(r"chunks-\d{3,}")
 BESIDE = {
     "open": "mock:hold-1",
     "busy": "mock:chunks-10000.gap-20",
@@ -43,7 +46,10 @@ class Rounds:
         self._tags = count(1)
 
     async def warm_up(self) -> None:
-        await self._ask_many(min(WARM_UP_REQUESTS, self._workload.requests))
+        measured = self._workload
+        self._workload = replace(measured, settings=_LONG.sub("chunks-20", measured.settings))
+        await self._ask_many(min(WARM_UP_REQUESTS, measured.requests))
+        self._workload = measured
 
     async def measure(self) -> Measured:
         workload = self._workload
@@ -73,7 +79,7 @@ class Rounds:
                 all_open.set()
             return False
 
-        prompt = BESIDE[self._workload.beside_kind].format(long_enough=beside * 2)
+        prompt = BESIDE[self._workload.beside_kind].format(long_enough=beside * 3 // 2)
         group = anyio.create_task_group() if self._workload.beside_kind == "idle" else nullcontext(background)
         async with group as tasks:
             for _ in range(beside):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -42,12 +42,21 @@ GOALS = (
 )
 
 
-def goals_table(figures: Mapping[str, float]) -> str:
-    """As Markdown; figures that were not measured are left out."""
+def goals_table(runs: Sequence[Mapping[str, float]]) -> str:
+    """As Markdown, with the value of every run; figures that were not measured are left out."""
     lines = ["| figure | goal | measured | |", "|---|--:|--:|---|"]
     for goal in GOALS:
-        if goal.figure in figures:
-            value = figures[goal.figure]
-            met = "met" if value <= goal.limit else "**missed**"
-            lines.append(f"| {goal.words} | ≤ {goal.limit:.3g}{goal.unit} | {value:.3g}{goal.unit} | {met} |")
+        values = [figures[goal.figure] for figures in runs if goal.figure in figures]
+        if values:
+            told = " · ".join(f"{value:.3g}" for value in values)
+            lines.append(
+                f"| {goal.words} | ≤ {goal.limit:.3g}{goal.unit} | {told}{goal.unit} | {_verdict(goal, values)} |"
+            )
     return "\n".join(lines)
+
+
+def _verdict(goal: Goal, values: Sequence[float]) -> str:
+    met = sum(value <= goal.limit for value in values)
+    if met in (0, len(values)):
+        return "met" if met else "**missed**"
+    return f"met in {met} of {len(values)}"

@@ -45,18 +45,48 @@ def section_text(section: Section) -> str:
     return "\n".join([*lines, ""])
 
 
-def report_text(sections: Sequence[Section], *, quick: bool) -> str:
+def report_text(runs: Sequence[Sequence[Section]], *, quick: bool) -> str:
     """Everything: goals first, unless it was too quick to say anything about them."""
-    goals = [] if quick else ["## Goals", "", goals_table(figures_of(sections)), ""]
-    return "\n".join([*goals, "## Measurements", "", f"{machine()}.", "", *map(section_text, sections)])
+    goals = [] if quick else ["## Goals", "", goals_text(runs), ""]
+    return "\n".join([*goals, "## Measurements", "", measurements_text(runs)])
+
+
+def goals_text(runs: Sequence[Sequence[Section]]) -> str:
+    """Every goal beside what each run measured."""
+    return goals_table([figures_of(sections) for sections in runs])
+
+
+def measurements_text(runs: Sequence[Sequence[Section]]) -> str:
+    """All tables, of the last run."""
+    return "\n".join([f"{machine()}.", "", *map(section_text, runs[-1])])
+
+
+PARTS = ("goals", "measurements")
+
+
+def page_with(page: str, goals: str, measurements: str) -> str:
+    """`page` with what stands between its marks, `<!-- goals -->` to `<!-- /goals -->`, said anew."""
+    for part, text in zip(PARTS, (goals, measurements), strict=True):
+        before, mark, rest = page.partition(f"<!-- {part} -->\n")
+        _, end, after = rest.partition(f"<!-- /{part} -->")
+        if not mark or not end:
+            raise ValueError(f"the page has no marks for its {part}")
+        page = f"{before}{mark}\n{text.strip()}\n\n{end}{after}"
+    return page
 
 
 def figures_of(sections: Sequence[Section]) -> Mapping[str, float]:
+    """What goals are about, by name."""
     return {name: value for section in sections for name, value in section.figures.items()}
 
 
-def report_json(sections: Sequence[Section]) -> str:
-    """The figures, and every round of what was measured beside the floor."""
+def report_json(runs: Sequence[Sequence[Section]]) -> str:
+    """The figures of every run, and every round of what was measured beside the floor."""
+    told = {"machine": machine(), "runs": [_run_told(sections) for sections in runs]}
+    return json.dumps(told, indent=1)
+
+
+def _run_told(sections: Sequence[Section]) -> Mapping[str, object]:
     measured = {
         section.title: [
             {"client": row.client, "rounds": [asdict(one) for one in row.rounds]} for row in section.measured
@@ -64,5 +94,4 @@ def report_json(sections: Sequence[Section]) -> str:
         for section in sections
         if section.measured
     }
-    told = {"machine": machine(), "figures": figures_of(sections), "measured": measured}
-    return json.dumps(told, indent=1)
+    return {"figures": figures_of(sections), "measured": measured}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import statistics
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .workload import Measured, Workload
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 60
 PYTHON_OF = "BENCH_PYTHON_"
 """BENCH_PYTHON_<CLIENT>: an interpreter of another environment, where libraries do not go together in one."""
 
@@ -36,14 +38,17 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One client under one workload; `ratio` is to the first client of the same run, round by round."""
+    """One client under one workload; `ratio` is to the first job of the same run, round by round."""
 
     client: str
     cpu: Spread  # seconds for each request
-    ratio: Spread
+    ratio: Spread  # NaN if the first client failed
     first_token: Spread  # seconds
     events: int  # for each request
     rounds: tuple[Measured, ...]
+
+
+T = TypeVar("T")
 
 
 class ClientFailed(Exception):
@@ -107,37 +112,49 @@ class ClientProcess:
         self._said.close()
 
 
-def measure(address: str, clients: Sequence[str], workload: Workload, rounds: int) -> list[Row]:
-    """Let `clients` take turns, `rounds` times. A client that fails is left out, with a line on stderr."""
+Job = tuple[str, Workload]
+"""A client and what it is to do."""
+
+
+def measure(address: str, jobs: Sequence[Job], rounds: int) -> list[Row | None]:
+    """Let `jobs` take turns, `rounds` times; a row for each, None for one that failed, with a line on stderr.
+
+    All are started before the first is waited for: most of a start is importing.
+    """
     with ExitStack() as stack:
-        running: list[ClientProcess] = []
-        for name in clients:
-            process = ClientProcess(name, address, workload)
-            stack.callback(process.close)
-            try:
-                process.wait_ready()
-                running.append(process)
-            except ClientFailed as failed:
-                print(f"  left out: {failed}", file=sys.stderr)
-        results: dict[str, list[Measured]] = {process.name: [] for process in running}
+        running: dict[int, ClientProcess] = {}
+        for place, (name, workload) in enumerate(jobs):
+            running[place] = ClientProcess(name, address, workload)
+            stack.callback(running[place].close)
+        for place in list(running):
+            _or_leave_out(running, place, running[place].wait_ready)
+        results: list[list[Measured]] = [[] for _ in jobs]
         for _ in range(rounds):
-            for process in list(running):
-                try:
-                    results[process.name].append(process.round())
-                except ClientFailed as failed:
-                    print(f"  given up: {failed}", file=sys.stderr)
-                    running.remove(process)
-                    del results[process.name]
-    first = next(iter(results.values()), [])
-    return [_row(name, results[name], first, workload.requests) for name in results]
+            for place in list(running):
+                if measured := _or_leave_out(running, place, running[place].round):
+                    results[place].append(measured)
+        first = results[0] if 0 in running else []
+        return [
+            _row(name, results[place], first, workload.requests) if place in running else None
+            for place, (name, workload) in enumerate(jobs)
+        ]
+
+
+def _or_leave_out(running: dict[int, ClientProcess], place: int, act: Callable[[], T]) -> T | None:
+    try:
+        return act()
+    except (ClientFailed, OSError, ValueError) as failed:
+        print(f"  left out: {failed}", file=sys.stderr)
+        del running[place]
+        return None
 
 
 def _row(name: str, rounds: Sequence[Measured], first: Sequence[Measured], requests: int) -> Row:
-    ratios = [mine.cpu / other.cpu for mine, other in zip(rounds, first, strict=True)]
+    ratios = [mine.cpu / other.cpu for mine, other in zip(rounds, first, strict=False)]
     return Row(
         name,
         Spread.of([measured.cpu / requests for measured in rounds]),
-        Spread.of(ratios),
+        Spread.of(ratios or [math.nan]),
         Spread.of([measured.first_token for measured in rounds]),
         round(rounds[0].events / requests),
         tuple(rounds),

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .clients import client_name
 from .growth import key_ring_costs, selection_costs
-from .rounds import Row, closed_streams, measure
-from .workload import Workload
+from .rounds import Job, Row, closed_streams, measure
+from .workload import BesideKind, Dialect, Workload
 
 BARE = ("floor", "transport", "ours", "bare_httpx", "openai_sdk")
 PEERS = ("floor", "ours", "tensorzero_embedded", "pydantic_ai_model", "litellm_router")
 
-GAPS = {1: 1, 10: 5, 100: 25, 1000: 200}
+GAPS = {1: 1, 10: 5, 100: 25, 1000: 125}
 """Streams at a time → milliseconds between two pieces, so that the floor is idle most of the time: a client that is
 always late finds several pieces in one read, and looks cheaper than it is."""
-REQUESTS = {1: 60, 10: 200, 100: 400, 1000: 1000}
+REQUESTS = {1: 40, 10: 100, 100: 300, 1000: 1000}
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,13 @@ class Bench:
     quick: bool
 
     def run(self, clients: Sequence[str], workload: Workload, rounds: int) -> dict[str, Row]:
-        rows = measure(self.address, clients, workload, 1 if self.quick else rounds)
-        return {row.client: row for row in rows}
+        """The rows by client; one that failed has none."""
+        rows = self.turns([(client, workload) for client in clients], rounds)
+        return {row.client: row for row in rows if row is not None}
+
+    def turns(self, jobs: Sequence[Job], rounds: int) -> list[Row | None]:
+        """A row for each job; None for one that failed."""
+        return measure(self.address, jobs, 1 if self.quick else rounds)
 
     def requests(self, wanted: int) -> int:
         return min(wanted, 20) if self.quick else wanted
@@ -77,7 +82,10 @@ def streamed(concurrency: int) -> Callable[[Bench], Section]:
         rows = bench.run(clients, _streamed(bench, concurrency), 3 if concurrency == 1000 else 5)
         ours, bare = rows["ours"], rows["transport"]
         figures = {f"streamed/{concurrency}/{name}": _relation(ours, row) for name, row in rows.items()}
-        figures[f"first_token/{concurrency}"] = ours.first_token.median / bare.first_token.median
+        waits = zip(ours.rounds, bare.rounds, strict=False)
+        figures[f"first_token/{concurrency}"] = statistics.median(
+            a.first_token / b.first_token for a, b in waits
+        )
         title = f"One streamed request of 20 pieces, {concurrency:,} at a time"
         return Section(title, "", _CPU_HEAD, [*map(_cpu_row, rows.values())], figures, [*rows.values()])
 
@@ -86,14 +94,14 @@ def streamed(concurrency: int) -> Callable[[Bench], Section]:
 
 def _relation(ours: Row, other: Row) -> float:
     """Our CPU to theirs: the median of the rounds, each compared with its own neighbour."""
-    return statistics.median(a.cpu / b.cpu for a, b in zip(ours.rounds, other.rounds, strict=True))
+    return statistics.median(a.cpu / b.cpu for a, b in zip(ours.rounds, other.rounds, strict=False))
 
 
 def peers(concurrency: int) -> Callable[[Bench], Section]:
     """The same beside other gateways; they are given as much time as they take."""
 
     def suite(bench: Bench) -> Section:
-        workload = _streamed(bench, concurrency)
+        workload = replace(_streamed(bench, concurrency), requests=bench.requests(max(100, 2 * concurrency)))
         rows = bench.run(PEERS, workload, 3)
         figures = {f"peers/{concurrency}/{name}": _relation(rows["ours"], row) for name, row in rows.items()}
         title = f"Beside other gateways: streamed, 20 pieces, {concurrency:,} at a time"
@@ -113,7 +121,7 @@ def whole(bench: Bench) -> Section:
         "tensorzero_embedded",
         "litellm_router",
     )
-    workload = Workload("chunks-20.whole-1", bench.requests(500), 10, kind="whole")
+    workload = Workload("chunks-20.whole-1", bench.requests(300), 10, kind="whole")
     rows = bench.run(clients, workload, 7)
     figures = {f"whole/{name}": _relation(rows["ours"], row) for name, row in rows.items()}
     note = "The mock answers with one JSON object. `complete()` asks for a stream and takes what comes."
@@ -123,50 +131,77 @@ def whole(bench: Bench) -> Section:
 def events(bench: Bench) -> Section:
     """Does one event cost more when there are many?"""
     sizes = {20: 400} if bench.quick else {20: 400, 1_000: 20, 10_000: 10}
-    rows, per_event = [], {}
-    for chunks, requests in sizes.items():
-        workload = Workload(f"chunks-{chunks}.gap-1", bench.requests(requests), 10, stagger=0.0021)
-        row = bench.run(("ours",), workload, 3)["ours"]
-        per_event[chunks] = row.cpu.median / chunks
-        rows.append((f"{chunks:,}", f"{per_event[chunks] * 1e6:.1f} µs"))
-    figures = {"events": per_event[max(sizes)] / per_event[20]}
+    jobs = [
+        ("ours", Workload(f"chunks-{chunks}.gap-1", bench.requests(requests), 10, stagger=0.0021))
+        for chunks, requests in sizes.items()
+    ]
+    costs = {
+        chunks: row.cpu.median / chunks
+        for chunks, row in zip(sizes, bench.turns(jobs, 2), strict=True)
+        if row
+    }
+    figures = {"events": costs[max(sizes)] / costs[20]}
+    rows = [(f"{chunks:,}", f"{cost * 1e6:.1f} µs") for chunks, cost in costs.items()]
     return Section("Many events, 10 streams", "", ("events", "CPU per event"), rows, figures)
 
 
 def coalesced(bench: Bench) -> Section:
     """Ten pieces in each write, as a busy server sends them, and the other dialects."""
-    rows = []
-    for dialect, join in (("chat", 10), ("messages", 1), ("messages", 10), ("ollama", 1), ("ollama", 10)):
-        workload = Workload(
-            f"chunks-200.gap-5.join-{join}", bench.requests(60), 10, dialect=dialect, stagger=0.1
+    cases: Sequence[tuple[Dialect, int]] = (
+        ("chat", 10),
+        ("messages", 1),
+        ("messages", 10),
+        ("ollama", 1),
+        ("ollama", 10),
+    )
+    jobs: list[Job] = [
+        (
+            "ours",
+            Workload(f"chunks-200.gap-5.join-{join}", bench.requests(30), 10, dialect=dialect, stagger=0.1),
         )
-        row = bench.run(("ours",), workload, 3)["ours"]
-        rows.append((dialect, str(join), f"{row.cpu.median / 200 * 1e6:.1f} µs"))
+        for dialect, join in cases
+    ]
+    rows = [
+        (dialect, str(join), f"{row.cpu.median / 200 * 1e6:.1f} µs")
+        for (dialect, join), row in zip(cases, bench.turns(jobs, 3), strict=True)
+        if row
+    ]
     head = ("dialect", "pieces in a write", "CPU per piece")
     return Section("Dialects and coalescing, 200 pieces, 10 at a time", "", head, rows, {})
 
 
-def beside(kind: str) -> Callable[[Bench], Section]:
+BESIDE = (0, 100, 300, 1000, 3000)
+BESIDE_REQUESTS = {"ours": 600, "bare_httpx": 100}
+
+
+def beside(kind: BesideKind) -> Callable[[Bench], Section]:
     """One short request beside connections that do nothing, and beside streams that are open."""
 
     def suite(bench: Bench) -> Section:
-        costs: dict[tuple[str, int], float] = {}
-        counts = (0, 100, 300, 1000, 3000)
-        for client in ("ours", "bare_httpx"):
-            for count in counts[:3] if client == "bare_httpx" or bench.quick else counts:
-                workload = Workload("chunks-1", bench.requests(150), beside=count, beside_kind=kind)
-                costs[client, count] = bench.run((client,), workload, 5)[client].cpu.median
+        few = [("bare_httpx", count) for count in BESIDE[:3]]
+        cases = [*(("ours", count) for count in (BESIDE[:3] if bench.quick else BESIDE)), *few]
+        jobs = [
+            (
+                client,
+                Workload("chunks-1", bench.requests(BESIDE_REQUESTS[client]), beside=n, beside_kind=kind),
+            )
+            for client, n in cases
+        ]
+        found = {case: row for case, row in zip(cases, bench.turns(jobs, 5), strict=True) if row}
         rows = [
             (
                 client_name(client),
-                *(f"{costs[client, n] * 1e3:.2f} ms" if (client, n) in costs else "–" for n in counts),
+                *(
+                    f"{found[client, n].cpu.median * 1e3:.2f} ms" if (client, n) in found else "–"
+                    for n in BESIDE
+                ),
             )
-            for client in ("ours", "bare_httpx")
+            for client in BESIDE_REQUESTS
         ]
-        most = max(n for client, n in costs if client == "ours")
-        figures = {f"beside/{kind}": costs["ours", most] / costs["ours", 0]}
+        most = max(n for client, n in found if client == "ours")
+        figures = {f"beside/{kind}": _relation(found["ours", most], found["ours", 0])}
         title = f"One short request beside {'idle connections' if kind == 'idle' else 'open streams'}"
-        return Section(title, "", ("client", *(f"beside {n:,}" for n in counts)), rows, figures)
+        return Section(title, "", ("client", *(f"beside {n:,}" for n in BESIDE)), rows, figures)
 
     return suite
 
@@ -177,8 +212,8 @@ def memory(bench: Bench) -> Section:
     grown = {}
     for client in ("transport", "ours"):
         workload = Workload("chunks-1", 5, beside=count, beside_kind="open")
-        rows = [bench.run((client,), workload, 1)[client] for _ in range(1 if bench.quick else 3)]
-        grown[client] = statistics.median(row.rounds[0].resident / count for row in rows)
+        rows = [bench.run((client,), workload, 1).get(client) for _ in range(1 if bench.quick else 3)]
+        grown[client] = statistics.median(row.rounds[0].resident / count for row in rows if row)
     rows_told = [(client_name(client), f"{size / 1024:.1f} KiB") for client, size in grown.items()]
     figures = {"memory": grown["ours"] / max(grown["transport"], 1.0)}
     title = f"Resident memory per open stream, {count:,} streams"
@@ -193,9 +228,13 @@ def cancel(bench: Bench) -> Section:
         workload = Workload(
             "chunks-1000.gap-20", bench.requests(200), cancel=True, beside=100, beside_kind="busy"
         )
-        row = bench.run((client,), workload, 1)[client]
+        row = bench.run((client,), workload, 1).get(client)
+        if row is None:
+            continue
         seen, left = closed_streams(bench.address), row.rounds[0].left
         waits = sorted(seen[tag] - left[tag] for tag in left if tag in seen)
+        if not waits:
+            continue
         p99 = waits[int(len(waits) * 0.99)]
         rows.append(
             (
@@ -210,16 +249,18 @@ def cancel(bench: Bench) -> Section:
     return Section("From leaving a stream to its close at the provider", "", head, rows, figures)
 
 
+FAILOVER_REQUESTS = {"ours": 400, "litellm_router": 60}
+
+
 def failover(bench: Bench) -> Section:
     """A request whose first worker refuses, to two requests that are served."""
-    plain = Workload("chunks-1", bench.requests(300), 10)
-    failing = Workload("chunks-1", bench.requests(300), 10, refusing=True)
     rows, figures = [], {}
-    for client in ("ours", "litellm_router"):
-        one, two = (bench.run((client,), workload, 5).get(client) for workload in (plain, failing))
+    for client, requests in FAILOVER_REQUESTS.items():
+        plain = Workload("chunks-1", bench.requests(requests), 10)
+        one, two = bench.turns([(client, plain), (client, replace(plain, refusing=True))], 5)
         if one is None or two is None:
             continue
-        ratio = two.cpu.median / (2 * one.cpu.median)
+        ratio = two.ratio.median / 2
         times = (f"{row.cpu.median * 1e3:.2f} ms" for row in (one, two))
         rows.append((client_name(client), *times, f"{ratio:.2f}"))
         figures[f"failover/{client}"] = ratio

@@ -6,6 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+Dialect = Literal["chat", "messages", "ollama"]
+BesideKind = Literal["idle", "open", "busy"]
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -20,10 +23,10 @@ class Workload:
     requests: int
     concurrency: int = 1
     kind: Literal["streamed", "whole"] = "streamed"
-    dialect: Literal["chat", "messages", "ollama"] = "chat"
+    dialect: Dialect = "chat"
     stagger: float = 0.0
     beside: int = 0
-    beside_kind: Literal["idle", "open", "busy"] = "idle"
+    beside_kind: BesideKind = "idle"
     refusing: bool = False
     cancel: bool = False  # leave each stream after its first piece, and note when
 
