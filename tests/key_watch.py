@@ -20,6 +20,8 @@ SHORTEST = 8
 """Characters of a key below which any text might hold it by chance; tests of the mask itself make such."""
 HIDDEN = 16
 """Characters between the ends that a mask shows, if there are as many, are recognised by themselves."""
+MOST_SHOWN = 10
+"""Of the places where one key came out: every frame it passed through is another."""
 
 
 def secret_of(key: str) -> str | None:
@@ -76,7 +78,7 @@ class KeyWatch:
         leaks, self.canary.leaks = self.canary.leaks, []
         self.canary.secrets = set(self._of_all_tests)
         if leaks:
-            pytest.fail("a key came out:\n" + "\n".join(leaks), pytrace=False)
+            pytest.fail("a key came out:\n" + "\n".join(leaks[:MOST_SHOWN]), pytrace=False)
 
 
 def _observe(owner: object, name: str, see: Callable[..., None]) -> None:

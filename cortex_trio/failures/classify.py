@@ -127,9 +127,8 @@ def scrub(text: str, secrets: Collection[str] = ()) -> str:
 
 def _hide(text: str, secret: str) -> str:
     """`text` without `secret` or pieces of it, in capitals or not: bodies are cut, codes kept in lower case."""
-    size = min(SHORTEST_PIECE, len(secret))
-    key, low = secret.translate(_LOWER), text.translate(_LOWER)
-    pieces = {key[at : at + size] for at in range(len(key) - size + 1)}
+    pieces, size = _pieces(secret)
+    low = text.translate(_LOWER)
     kept: list[str] = []
     at = 0
     while at < len(text):
@@ -139,6 +138,19 @@ def _hide(text: str, secret: str) -> str:
         kept.append("***" if end > at else text[at])
         at = end + size - 1 if end > at else at + 1
     return "".join(kept)
+
+
+def holds(text: str, secret: str) -> bool:
+    """Is `secret`, or a piece of it that `scrub` would hide, in `text`?"""
+    low = text.translate(_LOWER)
+    return any(piece in low for piece in _pieces(secret)[0])
+
+
+def _pieces(secret: str) -> tuple[set[str], int]:
+    """The shortest pieces by which a secret is recognised, and their length."""
+    size = min(SHORTEST_PIECE, len(secret))
+    key = secret.translate(_LOWER)
+    return {key[at : at + size] for at in range(len(key) - size + 1)}, size
 
 
 def classify(

@@ -22,7 +22,7 @@ import trio
 from ..events import CONTENT, Attempt, Finished, FinishReason, Usage, UsageUpdate, WireEvent
 from ..failures import Failure, FailureKind, classify, empty_bucket_reset, scrub
 from ..failures.kinds import Phase
-from ..wire.codec import Decoder, HttpRequest
+from ..wire.codec import Decoder, HttpRequest, truncated
 from .admission import Slips, give_back
 from .jobs import EmbedJob, Job
 from .keys import KeyManager
@@ -46,11 +46,12 @@ NEEDS_CONTENT = {FinishReason.STOP, FinishReason.TOOL_CALLS, FinishReason.OTHER}
 
 
 class AttemptFailed(Exception):
-    """This try is over without an answer; what it proved is the Failure."""
+    """This try is over without an answer; what it proved is the Failure. `bug` is what a dialect raised, if it did."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, bug: BaseException | None = None) -> None:
         super().__init__(str(failure))
         self.failure = failure
+        self.bug = bug
 
 
 @attrs.frozen
@@ -214,12 +215,12 @@ class Upstream:
         """
         try:
             events = self._decoder.feed(data) if data else self._decoder.finish()
+            if not isinstance(events, list):
+                raise TypeError(f"it returned {type(events).__name__}, not a list of events")
         except Exception as error:
-            log.exception("the dialect %s raised; please report it", self.candidate.state.kind.dialect.name)
-            broken = Failure(
-                FailureKind.CRASHED, f"a bug in the dialect: {type(error).__name__}", phase="stream"
-            )
-            raise self._failed(broken) from error
+            provider = self.candidate.state.kind.name
+            bug = self._runtime.dialects.bug(provider, self._hook(data), error, self.key)
+            raise self._failed(bug.failure, bug.__cause__) from bug.__cause__
         if events and isinstance(failure := events[-1], Failure):
             events.pop()
             self._broken = broken or failure
@@ -230,9 +231,19 @@ class Upstream:
                 self.usage = event.usage
             elif isinstance(event, Finished):
                 self._finish(event)
+        if not data and not self._finished and self._broken is None:
+            self._broken = broken or truncated()  # whatever its dialect makes of it, the end is the end
         if self._broken and not events:
             raise self._failed(self._broken)
         return events
+
+    def _hook(self, data: bytes) -> str:
+        """Which of the dialect's hooks it was that raised."""
+        if isinstance(self._job, EmbedJob):
+            return "decode_embed"
+        if isinstance(self._decoder, WholeBody) and self._decoder.is_whole:
+            return "decode_reply"
+        return "feed" if data else "finish"
 
     def _note_content(self) -> None:
         self._last_content = trio.current_time()
@@ -266,12 +277,12 @@ class Upstream:
 
     # -------------------------------------------------------------- the end
 
-    def _failed(self, failure: Failure) -> AttemptFailed:
+    def _failed(self, failure: Failure, bug: BaseException | None = None) -> AttemptFailed:
         """End this try. Whatever was said inside the stream is scrubbed of the key, which decoders do not know."""
         if self.key is not None:
             failure = without_secret(failure, self.key)
         self._failure = failure
-        return AttemptFailed(failure)
+        return AttemptFailed(failure, bug)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,10 +11,8 @@ import trio
 from ..events import Reply, Vectors
 from ..failures import (
     Failure,
-    FailureKind,
     NoWorkersAvailable,
     ProviderError,
-    scrub,
 )
 from ..messages import Document, Messages, Tool
 from ..otp import (
@@ -27,6 +25,7 @@ from ..telemetry import Telemetry
 from .calls import patiently
 from .changes import Changes, worker_state
 from .config import Config, WorkerConfig, worker_config_from, worker_name
+from .dialects import DialectFailed
 from .failover import Call
 from .flat import open_flat_nursery
 from .health import ask_free, check_all, free_key
@@ -210,12 +209,12 @@ class Cortex:
         if isinstance(answer, Failure):
             raise ProviderError(answer, worker)
         try:
-            return state.kind.dialect.decode_models(answer)
-        except ValueError as error:
-            message = scrub(str(error), (key.reveal(),) if key else ())
+            return self._runtime.dialects.models(state.kind, answer, key)
+        except DialectFailed as error:
+            failed = error
         finally:
             del answer  # it may repeat the key
-        raise ProviderError(Failure(FailureKind.PROTOCOL, message, phase="body"), worker)
+        raise ProviderError(failed.failure, worker) from failed.__cause__
 
     # -------------------------------------------------------------- looking
 
@@ -242,7 +241,8 @@ class Cortex:
         """
         chat = chat_from(messages, **options)
         selected = self._runtime.peek(chat.wanted)
-        return explain(without_unable(selected, ChatJob(chat.request)), trio.current_time())
+        able = without_unable(selected, ChatJob(chat.request), self._runtime.dialects)
+        return explain(able, trio.current_time())
 
     def tree(self) -> str:
         """The supervision tree as it is now: states, restarts."""

@@ -12,10 +12,11 @@ from typing import final
 import trio
 
 from ..events import Attempt
-from ..failures import CortexError, Failure, FailureKind, InvalidRequest, ProviderError
+from ..failures import CortexError, Failure, InvalidRequest, ProviderError
 from ..wire.codec import Decoder, HttpRequest
 from .admission import check_out
 from .attempt import AttemptFailed, Timers, Upstream
+from .dialects import DialectFailed
 from .flat import open_flat_nursery
 from .jobs import Job, cannot_be_told
 from .options import CallOptions
@@ -129,7 +130,7 @@ class Call:
         try:
             return await upstream.__aenter__()
         except AttemptFailed as failed:
-            self.failed(candidate, upstream, failed.failure)
+            self.failed(candidate, upstream, failed.failure, bug=failed.bug)
             return None
         except trio.Cancelled:
             self._plan.lost(candidate)
@@ -138,14 +139,12 @@ class Call:
     def _put_into_words(self, candidate: Candidate) -> tuple[HttpRequest, Decoder] | None:
         """What to send, and who reads the answer; None if this candidate cannot be told."""
         try:
-            return self._job.encode(candidate), self._job.decoder(candidate)
+            return self._runtime.dialects.words(self._job, candidate)
         except InvalidRequest as error:
             self._invalid = self._invalid or error
             self._refuse(candidate, cannot_be_told(error))
-        except Exception as error:
-            log.exception("the dialect %s raised; please report it", candidate.state.kind.dialect.name)
-            text = f"a bug in the dialect: {type(error).__name__}"
-            self.failed(candidate, None, Failure(FailureKind.CRASHED, text, phase="connect"))
+        except DialectFailed as failed:
+            self.failed(candidate, None, failed.failure, bug=failed.__cause__)
         return None
 
     def _timers(self, candidate: Candidate) -> Timers:
@@ -161,12 +160,20 @@ class Call:
     # -------------------------------------------------------------- the ledger
 
     def failed(
-        self, candidate: Candidate, upstream: Upstream | None, failure: Failure, *, committed: bool = False
+        self,
+        candidate: Candidate,
+        upstream: Upstream | None,
+        failure: Failure,
+        *,
+        committed: bool = False,
+        bug: BaseException | None = None,
     ) -> None:
         """Learn from an attempt that is over; `committed` if something of its answer was delivered."""
         key = upstream.key if upstream else None
         self._plan.learn(candidate, failure, key, trio.current_time(), committed=committed)
-        self.errors.append(ProviderError(failure, candidate.state.name))
+        error = ProviderError(failure, candidate.state.name)
+        error.__cause__ = bug
+        self.errors.append(error)
 
     def _refuse(self, candidate: Candidate, refusal: Refusal) -> None:
         self._plan.refuse(candidate)

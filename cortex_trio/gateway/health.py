@@ -16,6 +16,7 @@ from ..failures import Failure, FailureKind, classify
 from ..otp import GenServer, Timer
 from ..wire.codec import HttpRequest
 from .calls import patiently
+from .dialects import DialectFailed
 from .keys import KeyManager
 from .registry import WorkerRegistry
 from .runtime import Runtime
@@ -81,7 +82,7 @@ async def _probe(runtime: Runtime, state: WorkerState, key: ApiKey | None) -> Fa
     answer = await ask_free(state, state.kind.health, key, runtime.config.health_check_timeout)
     if isinstance(answer, bytes):
         runtime.keys.cast(KeyManager.accept, state.name, key)
-        return _model_is_missing(state, answer) if state.kind.health_lists_models else None
+        return _model_is_missing(runtime, state, answer, key) if state.kind.health_lists_models else None
     if answer.kind is FailureKind.CREDENTIAL:
         runtime.keys.cast(KeyManager.refuse, state.name, key)
     return answer
@@ -133,12 +134,14 @@ async def ask_free(
     return Failure(FailureKind.STALLED, f"no answer within {timeout:g} s", phase="body")
 
 
-def _model_is_missing(state: WorkerState, body: bytes) -> Failure | None:
+def _model_is_missing(
+    runtime: Runtime, state: WorkerState, body: bytes, key: ApiKey | None
+) -> Failure | None:
     """A local server that lists what it can serve: is the default model among it? `name` means `name:latest`."""
     try:
-        served = state.kind.dialect.decode_models(body)
-    except ValueError as error:
-        return Failure(FailureKind.PROTOCOL, f"the list of models cannot be read: {error}")
+        served = runtime.dialects.models(state.kind, body, key)
+    except DialectFailed as failed:
+        return failed.failure
     wanted = state.models[0]
     if wanted in served or f"{wanted}:latest" in served:
         return None

@@ -6,7 +6,7 @@ The failover loop knows neither; it asks the job for bytes and for a decoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 import attrs
 
@@ -14,6 +14,7 @@ from ..events import Finished, FinishReason, Vectors, WireEvent
 from ..failures import Failure, FailureKind, InvalidRequest
 from ..messages import ChatRequest, assistant, user
 from ..wire.codec import Decoder, Dialect, HttpRequest, Unsupported
+from .dialects import Border, DialectFailed
 from .selection import Candidate, Selected
 from .worker import Refusal
 
@@ -23,6 +24,8 @@ EMBED_LIMIT = 128 * 1024 * 1024
 
 class Job(Protocol):
     """Pure: what to send to a candidate, and how to read what comes back."""
+
+    encoded_by: ClassVar[str]  # the dialect's hook that makes the bytes
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         """Raises wire.codec.Unsupported where the candidate's wire has no way to say it."""
@@ -35,21 +38,24 @@ def cannot_be_told(error: InvalidRequest) -> Refusal:
     return Refusal(f"cannot be told {error.what if isinstance(error, Unsupported) else error}")
 
 
-def without_unable(selected: Selected, job: Job) -> Selected:
+def without_unable(selected: Selected, job: Job, dialects: Border) -> Selected:
     """The same selection, with those moved to `skipped` whose wire has no way to say what `job` wants."""
     order, skipped = [], list(selected.skipped)
     for candidate in selected.order:
         try:
-            job.encode(candidate)
+            dialects.words(job, candidate)
             order.append(candidate)
         except InvalidRequest as error:
             skipped.append((candidate.state, cannot_be_told(error)))
+        except DialectFailed as failed:
+            skipped.append((candidate.state, Refusal(f"cannot be asked: {failed.failure.message}")))
     return Selected(tuple(order), tuple(skipped))
 
 
 @final
 @attrs.frozen
 class ChatJob:
+    encoded_by: ClassVar[str] = "encode"
     request: ChatRequest
 
     def encode(self, candidate: Candidate) -> HttpRequest:
@@ -71,6 +77,7 @@ CONTINUE_PLEASE = (
 class ContinueJob:
     """The rest of an answer of which `partial` was delivered already."""
 
+    encoded_by: ClassVar[str] = "encode"
     request: ChatRequest
     partial: str
 
@@ -89,6 +96,7 @@ class ContinueJob:
 @final
 @attrs.frozen
 class EmbedJob:
+    encoded_by: ClassVar[str] = "encode_embed"
     texts: tuple[str, ...]
     dimensions: int | None
 

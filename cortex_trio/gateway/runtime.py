@@ -14,6 +14,7 @@ import trio
 from ..otp import DynamicSupervisor, Ref, Supervisor
 from ..telemetry import Telemetry, WorkerStatusChanged
 from .config import Config
+from .dialects import Border
 from .keys import KeyManager, KeyRing
 from .registry import WorkerRegistry, WorkerTable
 from .retries import RetryBudget
@@ -58,6 +59,7 @@ class Runtime:
     health: Ref[HealthMonitor] = attrs.field(factory=lambda: Ref("health"))
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     watchdog: Watchdog = attrs.field(factory=Watchdog)
+    dialects: Border = attrs.field(factory=Border)
     retired: list[Retired] = attrs.field(factory=list)  # closed by a later reload, or with the gateway
     closed: bool = False  # written once, when the gateway is left
     # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.

@@ -27,6 +27,11 @@ class WholeBody:
     def done(self) -> bool:
         return self._done or self._stream.done
 
+    @property
+    def is_whole(self) -> bool:
+        """It turned out to be one object, and no stream."""
+        return self._whole is True
+
     def feed(self, data: bytes) -> list[WireEvent]:
         if self._whole is None and (start := data.lstrip()):
             self._whole = start.startswith(b"{")
