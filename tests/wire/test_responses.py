@@ -8,7 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import hearing
 import pytest
+from hearing import JSON, assert_bounded, assert_broken, bytewise, heard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cortex_trio.events import (
     CitationDelta,
@@ -27,7 +31,8 @@ from cortex_trio.events import (
 from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.messages import Image, Opaque, Reasoning, Text, ToolCall
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.wire.conformance import decode
+from cortex_trio.wire.payload import WORD_LIMIT
+from cortex_trio.wire.responses_decode import KNOWN_EVENTS
 
 Load = Callable[[str], Any]
 RESPONSES = PROVIDERS["openai_responses"].dialect
@@ -63,13 +68,11 @@ def message(text: str, *annotations: dict[str, Any]) -> dict[str, Any]:
 
 
 def decoded(*events: dict[str, Any], named: bool = True) -> list[WireEvent]:
-    return decode(RESPONSES.decoder(), [sse(*events, named=named)])
+    return heard(RESPONSES, [sse(*events, named=named)])
 
 
 def folded(events: list[WireEvent]) -> ReplyBuilder:
-    builder = ReplyBuilder("openai_responses/m")
-    builder.add_all(events)
-    return builder
+    return hearing.folded(events, "openai_responses/m")
 
 
 def read(load: Load, path: str) -> ReplyBuilder:
@@ -77,7 +80,7 @@ def read(load: Load, path: str) -> ReplyBuilder:
     found = load(f"recordings/{path}")
     if path.endswith(".json"):
         return folded(RESPONSES.decode_reply(found.body))
-    seen = [decode(RESPONSES.decoder(), slices) for slices in found.slicings()]
+    seen = [heard(RESPONSES, slices) for slices in found.slicings()]
     assert all(events == seen[0] for events in seen)
     return folded(seen[0])
 
@@ -123,7 +126,7 @@ def test_two_streamed_calls(recording: Load) -> None:
 def test_a_rate_limit_under_200_is_told_once(recording: Load) -> None:
     """The event `error` is followed by a `response.failed` that says the same."""
     body = recording("recordings/openai/responses_stream_error_tpm_rate_limit_in_200.sse").body
-    [failure] = decode(RESPONSES.decoder(), [body])
+    [failure] = heard(RESPONSES, [body])
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.code) == (FailureKind.RATE_LIMIT, "rate_limit_exceeded")
     assert failure.phase == "stream"
@@ -267,7 +270,7 @@ def test_an_answer_that_is_still_being_made_is_none(status: str) -> None:
 
 def test_a_stream_closed_in_the_manner_of_chat_completions_is_whole_all_the_same() -> None:
     body = sse(terminal())
-    assert decode(RESPONSES.decoder(), [b"data: [DONE]\n\n" + body + b"data: [DONE]\n\n"]) == [COMPLETED]
+    assert heard(RESPONSES, [b"data: [DONE]\n\n" + body + b"data: [DONE]\n\n"]) == [COMPLETED]
 
 
 # ------------------------------------------------------------------ items
@@ -405,9 +408,56 @@ def test_a_call_keeps_the_id_by_which_results_name_it() -> None:
     ],
 )
 def test_what_the_grammar_does_not_allow_is_a_protocol_failure(event: dict[str, Any]) -> None:
-    [failure] = decoded(event)
-    assert isinstance(failure, Failure)
-    assert failure.kind is FailureKind.PROTOCOL
+    assert_broken(decoded(event))
+
+
+HELLO = added(message("")), growing("output_text.delta", content_index=0, delta="Hello")
+
+
+TEXTS = st.text(max_size=4) | JSON
+PARTS = st.lists(st.fixed_dictionaries({"text": TEXTS}), max_size=2) | JSON
+KINDS = st.sampled_from(["message", "reasoning", "function_call", "image_generation_call", "unheard_of"])
+ITEMS = st.fixed_dictionaries(
+    {"type": KINDS | JSON},
+    optional={
+        **dict.fromkeys(("id", "call_id", "name", "arguments", "encrypted_content", "result"), TEXTS),
+        **dict.fromkeys(("content", "summary"), PARTS),
+    },
+)
+PAYLOADS = st.fixed_dictionaries(
+    {"type": st.sampled_from(sorted(KNOWN_EVENTS - {"error", "message"}))},
+    optional={
+        **{name: st.integers(0, 1) | JSON for name in ("output_index", "content_index", "summary_index")},
+        **dict.fromkeys(("delta", "annotation", "error"), TEXTS),
+        "item": ITEMS | JSON,
+        "response": st.fixed_dictionaries({"output": st.lists(ITEMS, max_size=2)}) | JSON,
+    },
+)
+
+
+@given(st.lists(PAYLOADS, max_size=6))
+def test_no_shape_of_json_is_a_surprise(payloads: list[dict[str, Any]]) -> None:
+    body = sse(*payloads)
+    assert heard(RESPONSES, [body]) == heard(RESPONSES, bytewise(body))
+    for payload in payloads:
+        whole = RESPONSES.decode_reply(json.dumps(payload.get("response")).encode())
+        assert isinstance(whole[-1], Finished | Failure)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_are_a_surprise(body: bytes) -> None:
+    assert isinstance(heard(RESPONSES, [body])[-1], Failure)
+    assert isinstance(RESPONSES.decode_reply(body)[-1], Failure)
+
+
+def test_an_event_without_end_is_refused_on_the_way() -> None:
+    assert_bounded(RESPONSES, sse(*HELLO) + b"event: response.output_text.delta\ndata: ", TextDelta("Hello"))
+
+
+def test_a_reason_is_a_word_not_a_novel() -> None:
+    [last] = decoded(terminal("incomplete", incomplete_details={"reason": "x" * 1000}))
+    assert isinstance(last, Finished)
+    assert last.raw_reason == "x" * WORD_LIMIT
 
 
 def test_a_server_cannot_open_items_or_parts_without_end() -> None:
