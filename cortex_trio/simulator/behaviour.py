@@ -94,8 +94,8 @@ class Behaviour:
     """Shown where the wire shows it; OpenAI's chat completions only count it."""
     tool_calls: Sequence[ToolCall] = ()
     parts: Sequence[Image | Opaque] = ()
-    """Said whole between reasoning and text, where the wire can: blocks of the provider's own (Anthropic, Gemini),
-    images (Gemini; an OpenAI-compatible server, as OpenRouter: behind the text)."""
+    """Said whole between reasoning and text, where the wire can: blocks of the provider's own (Anthropic, Gemini, the
+    Responses API), images (Gemini, the Responses API; an OpenAI-compatible server, as OpenRouter: behind the text)."""
     citations: Sequence[CitationDelta] = ()
     refusal: bool = False
     """The text is a refusal; a plain answer where the wire has no word for it (Groq, Gemini, Cohere, Ollama)."""
