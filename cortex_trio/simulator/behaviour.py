@@ -3,9 +3,9 @@
 A `Behaviour` with no arguments is a good answer. Everything else is one thing that providers are known to do
 wrong, and most of them combine: a stall after two events, then a cut after four.
 
-"After N content events" means: N deltas of text, reasoning or tool calls or whole parts went out, and the next thing, a delta
-or the finish, did not. An N beyond the end of the answer means after the last delta, so a scripted fault
-always happens.
+"After N content events" means: N deltas of text, reasoning or tool calls or whole parts went out, and the next
+thing, a delta or the finish, did not. An N beyond the end of the answer means after the last delta, so a scripted
+fault always happens.
 """
 
 from __future__ import annotations
