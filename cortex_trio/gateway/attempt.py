@@ -96,6 +96,7 @@ class Upstream:
         self._record = record
         self._decoder = decoder
         self._answer: Answer | None = None
+        self._bytes = 0  # of the answer so far
         self._started = trio.current_time()
         self._last_content: float | None = None
         self._first_token_after: float | None = None
@@ -213,6 +214,12 @@ class Upstream:
         At a disorderly end the decoder has the last word: an answer whose finish was seen is whole,
         however the connection ended. A bug in a dialect is this attempt's failure, not the gateway's.
         """
+        self._bytes += len(data)
+        most = self._runtime.config.max_answer_bytes
+        if self._bytes > most and not isinstance(self._job, EmbedJob):
+            raise self._failed(
+                _protocol(f"an answer of more than {most:,} bytes; max_answer_bytes allows no more")
+            )
         try:
             events = self._decoder.feed(data) if data else self._decoder.finish()
             if not isinstance(events, list):

@@ -80,6 +80,7 @@ def test_what_is_not_said_has_the_documented_defaults() -> None:
         "content_timeout": 120.0,
         "total_timeout": 600.0,
         "max_attempts": 4,
+        "max_answer_bytes": 64 * 1024 * 1024,
         "rate_limit_rest": None,
     }
 
@@ -380,6 +381,8 @@ def test_json_that_is_none_is_refused_without_being_repeated(text: str) -> None:
         ("max_attempts", 33),
         ("max_attempts", 2.0),
         ("max_attempts", None),
+        ("max_answer_bytes", 0),
+        ("max_answer_bytes", 1e6),
         ("rate_limit_rest", -1),
     ],
 )
