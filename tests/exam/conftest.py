@@ -1,29 +1,23 @@
-"""The exam's stages, as fixtures: `stage` is virtual and loopback, `virtual` is for what only a mock clock can show."""
+"""Every part of every scenario of the exam, as parameters: in every dialect in virtual time, in some over sockets."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from exam_stage import DIALECTS, Stage, loopback_stages, virtual_stages
 
-from cortex_trio.simulator import open_simulator
+from cortex_trio.simulator.exam.scorecard import all_scenarios, plays
 
-
-@asynccontextmanager
-async def _open_stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    dialect, sockets = request.param
-    async with open_simulator(sockets=sockets) as sim:
-        yield Stage(sim, dialect, second=0.03 if sockets else 1.0)
+OVER_SOCKETS = ("openai", "openai_responses", "ollama")
+"""One of each framing and of each shape: the others differ in nothing a socket shows."""
 
 
-@pytest.fixture(params=[*virtual_stages(*DIALECTS), *loopback_stages("openai", "ollama")])
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """In memory for every dialect, over sockets for one of each framing: they differ in nothing a socket shows."""
-    async with _open_stage(request) as made:
-        yield made
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "play" in metafunc.fixturenames:
+        metafunc.parametrize("play", list(_plays(over_sockets="sockets" in metafunc.function.__name__)))
 
 
-@pytest.fixture(params=virtual_stages(*DIALECTS))
-async def virtual(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    async with _open_stage(request) as made:
-        yield made
+def _plays(*, over_sockets: bool) -> Iterator[Any]:
+    for scenario, part, dialect in plays(all_scenarios()):
+        if over_sockets and (part.virtual or dialect not in OVER_SOCKETS):
+            continue
+        yield pytest.param((scenario, part, dialect), id=f"{scenario.number}-{dialect}-{part.title}")

@@ -60,7 +60,7 @@ async def one_typed_error(stage: Stage, monster: Monster) -> None:
         failed = await failing(CortexError, lambda: cortex.complete("Hi"))
         errors = failed.exceptions if isinstance(failed, AllWorkersFailed) else (failed,)
         for error in errors:
-            if not isinstance(error, ProviderError):
+            if type(error) is not ProviderError:
                 check(False, f"a typed error, and not {error!r:.100}")
             else:
                 check(error.failure.kind in WRONG, f"it is called what it is, not {error.failure.kind.value}")

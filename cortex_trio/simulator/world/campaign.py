@@ -91,8 +91,12 @@ async def campaign(
             future.add_done_callback(partial(_tell, token, send))
         for _ in futures:
             on_verdict((await receive.receive()).result())
-    finally:
+    except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():  # nobody wants to know any more how their lives end
+            child.terminate()
+        raise
+    executor.shutdown(wait=False)
 
 
 def _tell(
