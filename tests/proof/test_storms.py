@@ -186,6 +186,8 @@ async def test_free_checks_bring_a_flapping_worker_back_within_thirty_seconds(
             for number in range(1, 21):
                 await cortex.complete("Hi")
                 await trio.sleep_until(3 * number)
-            while (await cortex.complete("Hi")).worker != "openai":
-                await trio.sleep(1)
-            assert trio.current_time() <= 90
+            served = []
+            for second in range(61, 91):
+                await trio.sleep_until(second)
+                served.append((await cortex.complete("Hi")).worker)
+            assert "openai" in served

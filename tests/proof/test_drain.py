@@ -1,0 +1,192 @@
+"""Behind the end of an answer: a moment is waited for what belongs to it, so that its connection may be used again.
+
+The server speaks raw bytes, over the simulator's network, in virtual time: its clock shows who waited for whom.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from at_rest import gateway, leftovers
+
+from cortex_trio import Cortex
+from cortex_trio.gateway.attempt import DRAIN_BYTES, DRAIN_SECONDS
+from cortex_trio.simulator import Simulator, open_simulator
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def sse(delta: dict[str, str], finish: str | None = None) -> bytes:
+    event = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+    return chunk(f"data: {json.dumps(event)}\n\n".encode())
+
+
+ANSWER = HEAD + sse({"content": "An answer."}) + sse({}, "stop") + chunk(b"data: [DONE]\n\n")
+
+Rest = Callable[[trio.abc.HalfCloseableStream], Awaitable[None]]
+
+
+@attrs.define
+class RawServer:
+    """Answers every request with the same whole answer, and then does `rest`."""
+
+    rest: Rest
+    connections: int = 0
+    open: int = 0
+
+    async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self.connections += 1
+        self.open += 1
+        try:
+            async with stream:
+                while await stream.receive_some():
+                    await stream.send_all(ANSWER)
+                    await self.rest(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client has hung up
+        finally:
+            self.open -= 1
+
+
+def a_server(sim: Simulator, monkeypatch: pytest.MonkeyPatch, rest: Rest) -> RawServer:
+    server = RawServer(rest)
+    monkeypatch.setattr(sim.add("openai"), "serve", server.serve)
+    return server
+
+
+async def ends_after(stream: trio.abc.HalfCloseableStream, seconds: float) -> None:
+    await trio.sleep(seconds)
+    await stream.send_all(LAST_CHUNK)
+
+
+async def asked(cortex: Cortex) -> float:
+    """Seconds a call takes."""
+    started = trio.current_time()
+    assert (await cortex.complete("Hi")).text == "An answer."
+    return trio.current_time() - started
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.049])
+async def test_an_end_that_comes_in_time_keeps_the_connection(
+    seconds: float, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_simulator() as sim:
+        server = a_server(sim, monkeypatch, lambda stream: ends_after(stream, seconds))
+        async with gateway(sim) as cortex:
+            for _ in range(3):
+                assert await asked(cortex) == pytest.approx(seconds)
+            assert (server.connections, server.open) == (1, 1)
+
+
+async def test_an_end_that_does_not_come_is_waited_for_no_longer(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_simulator() as sim:
+        server = a_server(sim, monkeypatch, lambda stream: ends_after(stream, 3600))
+        async with gateway(sim) as cortex:
+            for number in range(1, 4):
+                assert await asked(cortex) == pytest.approx(DRAIN_SECONDS)
+                await trio.testing.wait_all_tasks_blocked()
+                assert (server.connections, leftovers(cortex)) == (number, {})
+                assert not cortex._runtime.table.workers["openai"].connections.transport.idle  # type: ignore[attr-defined]
+
+
+async def test_no_word_waits_for_that(autojump_clock: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_simulator() as sim:
+        a_server(sim, monkeypatch, lambda stream: ends_after(stream, 3600))
+        async with gateway(sim) as cortex, cortex.chat("Hi") as answer:
+            words = [(trio.current_time(), word) async for word in answer.text()]
+            assert words == [(0.0, "An answer.")]
+            assert trio.current_time() == pytest.approx(DRAIN_SECONDS), "its end does, and no longer"
+
+
+async def test_what_follows_without_end_is_not_read_for_ever(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = 0
+
+    async def chatter(stream: trio.abc.HalfCloseableStream) -> None:
+        nonlocal sent
+        while True:
+            await stream.send_all(chunk(b": and another thing\n\n" * 100))
+            sent += 2_000
+
+    async with open_simulator() as sim:
+        server = a_server(sim, monkeypatch, chatter)
+        async with gateway(sim) as cortex:
+            assert await asked(cortex) == pytest.approx(0, abs=DRAIN_SECONDS)
+            await trio.testing.wait_all_tasks_blocked()
+            assert server.open == 0
+        assert sent < 8 * DRAIN_BYTES
+
+
+@pytest.mark.parametrize("garbage", [b"garbage\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno"])
+async def test_what_comes_behind_the_end_is_no_answer_to_the_next_request(
+    garbage: bytes, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def goes_on(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(LAST_CHUNK + garbage)
+
+    async with open_simulator() as sim:
+        server = a_server(sim, monkeypatch, goes_on)
+        async with gateway(sim) as cortex:
+            for number in range(1, 4):
+                assert await asked(cortex) == pytest.approx(0)
+                assert server.connections == number
+
+
+async def test_garbage_instead_of_the_end_closes_it(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def goes_wrong(stream: trio.abc.HalfCloseableStream) -> None:
+        await trio.sleep(0.01)
+        await stream.send_all(b"no size of a chunk\r\n")
+
+    async with open_simulator() as sim:
+        server = a_server(sim, monkeypatch, goes_wrong)
+        async with gateway(sim) as cortex:
+            assert await asked(cortex) == pytest.approx(0.01)
+            await trio.testing.wait_all_tasks_blocked()
+            assert (server.connections, server.open) == (1, 0)
+            [info] = await cortex.list_workers()
+            assert (info.failures, info.status) == (0, "available"), "the answer was whole"
+
+
+async def test_a_connection_that_breaks_behind_the_answer_breaks_nothing(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_simulator() as sim:
+        server = a_server(sim, monkeypatch, lambda stream: stream.aclose())
+        async with gateway(sim) as cortex:
+            for number in range(1, 6):
+                assert await asked(cortex) == pytest.approx(0)
+                assert server.connections == number
+            await trio.testing.wait_all_tasks_blocked()
+            [info] = await cortex.list_workers()
+            assert (info.failures, info.status) == (0, "available")
+
+
+async def test_who_leaves_during_that_wait_leaves_at_once_and_was_served(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_simulator() as sim:
+        server = a_server(sim, monkeypatch, lambda stream: ends_after(stream, 3600))
+        async with gateway(sim) as cortex:
+            with trio.move_on_after(DRAIN_SECONDS / 2) as scope:
+                await cortex.complete("Hi")
+            assert scope.cancelled_caught
+            assert trio.current_time() == pytest.approx(DRAIN_SECONDS / 2)
+            await trio.testing.wait_all_tasks_blocked()
+            assert leftovers(cortex) == {}
+            [info] = await cortex.list_workers()
+            assert (info.failures, info.in_flight) == (0, 0)
+            assert cortex._runtime.table.workers["openai"].last_served == 0.0
+        assert server.connections == 1
