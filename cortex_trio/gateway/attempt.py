@@ -98,8 +98,7 @@ class Upstream:
         self._answer: Answer | None = None
         self._bytes = 0  # of the answer so far
         self._started = trio.current_time()
-        self._last_content: float | None = None
-        self._first_token_after: float | None = None
+        self._first_token_after: float | None = None  # None: there was no content yet
         self._broken: Failure | None = None  # decoded, but not yet raised
         self._failure: Failure | None = None
         self._finished = False
@@ -169,12 +168,12 @@ class Upstream:
     async def _wait_for_content(self) -> None:
         """Hold what comes back until the first content: the commit point before which failover is invisible."""
         held_bytes = 0
-        while self._last_content is None and not self._finished:
+        while self._first_token_after is None and not self._finished:
             data, broken = await self._read(self._first_token_deadline())
             held_bytes += len(data)
             self.held += self._decode(data, broken)
             too_much = len(self.held) > HELD_EVENTS or held_bytes > HELD_BYTES
-            if too_much and self._last_content is None and not self._finished:
+            if too_much and self._first_token_after is None and not self._finished:
                 raise self._failed(_protocol("no content after more than enough of everything else"))
         if self._broken:
             raise self._failed(self._broken)  # it broke in the same breath, and nothing was delivered yet
@@ -190,13 +189,15 @@ class Upstream:
         """Return the next events, at least one; the last of all is Finished. Raises AttemptFailed."""
         if self._broken:
             raise self._failed(self._broken)
-        timers, events = self._timers, list[WireEvent]()
         # Counted from here and not from the last byte: the time the reader took is not the worker's silence.
-        without_content = min(trio.current_time() + timers.content, timers.until)
-        while not events and not self._finished:
-            data, broken = await self._read(min(trio.current_time() + timers.idle, without_content))
-            events = self._decode(data, broken)
-        return events
+        timers, now = self._timers, trio.current_time()
+        without_content = min(now + timers.content, timers.until)
+        while not self._finished:
+            data, broken = await self._read(min(now + timers.idle, without_content))
+            if events := self._decode(data, broken):
+                return events
+            now = trio.current_time()
+        return []
 
     async def _read(self, deadline: float) -> tuple[bytes, Failure | None]:
         """The next bytes; b"" at the end, with the reason if it was no orderly one."""
@@ -233,7 +234,8 @@ class Upstream:
             self._broken = broken or failure
         for event in events:
             if isinstance(event, CONTENT):
-                self._note_content()
+                if self._first_token_after is None:
+                    self._first_token_after = trio.current_time() - self._started
             elif isinstance(event, UsageUpdate):
                 self.usage = event.usage
             elif isinstance(event, Finished):
@@ -252,14 +254,9 @@ class Upstream:
             return "decode_reply"
         return "feed" if data else "finish"
 
-    def _note_content(self) -> None:
-        self._last_content = trio.current_time()
-        if self._first_token_after is None:
-            self._first_token_after = self._last_content - self._started
-
     def _finish(self, event: Finished) -> None:
         on_purpose = (event.raw_reason or "").lower() == "stop_sequence"  # it was hit at once
-        empty = self._last_content is None and event.reason in NEEDS_CONTENT and not on_purpose
+        empty = self._first_token_after is None and event.reason in NEEDS_CONTENT and not on_purpose
         if empty:
             raise self._failed(
                 Failure(FailureKind.EMPTY, f"an answer without content ({event.raw_reason})", phase="stream")
@@ -276,7 +273,7 @@ class Upstream:
         if trio.current_time() >= self._timers.until:  # our own limit: it is nobody's fault who still answers
             words = f"the call's time is over, {waited:.1f} s after this try began"
             return Failure(FailureKind.CANCELLED, words, phase=phase)
-        if self._last_content is None:
+        if self._first_token_after is None:
             words = f"no first token within {waited:.1f} s"
         else:
             words = f"silent in the middle, {waited:.1f} s after the start"

@@ -157,11 +157,11 @@ class Cortex:
         )
         return self._open(chat)
 
-    @asynccontextmanager
-    async def _open(self, chat: Chat) -> AsyncIterator[ChatStream]:
-        call = Call(self._runtime, ChatJob(chat.request), chat.wanted, chat.options)
-        async with ChatStream(call, chat, self._runtime.telemetry) as stream:
-            yield stream
+    def _open(self, chat: Chat) -> ChatStream:
+        def begin() -> Call:
+            return Call(self._runtime, ChatJob(chat.request), chat.wanted, chat.options)
+
+        return ChatStream(begin, chat, self._runtime.telemetry)
 
     async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
         """The whole answer; failover is invisible until the last event (on_interrupt="buffer").

@@ -7,7 +7,7 @@ answered as `on_interrupt` says; before that, failover stays invisible.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, final
 
@@ -47,8 +47,8 @@ class ChatStream:
     cancelled loses nothing but the answer.
     """
 
-    def __init__(self, call: Call, chat: Chat, telemetry: Telemetry) -> None:
-        self._call = call
+    def __init__(self, begin: Callable[[], Call], chat: Chat, telemetry: Telemetry) -> None:
+        self._begin = begin
         self._request = chat.request
         self._on_interrupt = chat.on_interrupt
         self._telemetry = telemetry
@@ -75,6 +75,7 @@ class ChatStream:
     # -------------------------------------------------------------- opening and closing
 
     async def __aenter__(self) -> Self:
+        self._call = self._begin()  # now, and not when the context was made: who is well changes
         try:
             await self._open_next()
             if self._on_interrupt is OnInterrupt.BUFFER:
@@ -140,7 +141,8 @@ class ChatStream:
         return self
 
     async def __anext__(self) -> StreamEvent:
-        self._check_readable()
+        if self._builder.finish or self._interruption or self._left:
+            self._check_readable()
         while not self._pending:
             assert (
                 self._upstream is not None
