@@ -396,7 +396,7 @@ MUTANTS = (
     Mutant(
         "silence in the middle is waited for",
         "gateway/attempt.py",
-        "await self._read(min(trio.current_time() + timers.idle, without_content))",
+        "await self._read(min(now + timers.idle, without_content))",
         "await self._read(without_content)",
         "a stream that stalls is left after the idle time-out",
         (WITHIN,),
@@ -404,7 +404,7 @@ MUTANTS = (
     Mutant(
         "pings keep a stream alive for ever",
         "gateway/attempt.py",
-        "min(trio.current_time() + timers.content, timers.until)",
+        "min(now + timers.content, timers.until)",
         "timers.until",
         "signs of life without content do not keep a stream alive",
         (WITHIN,),
