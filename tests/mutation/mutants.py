@@ -7,15 +7,15 @@ that is taken for an end, a deadline that nobody keeps.
 
 import attrs
 
-EXAM = "tests/simulator/test_exam.py"
-BEFORE = "tests/exam/test_before_the_answer.py"
-WITHIN = "tests/exam/test_in_the_stream.py"
-LASTING = "tests/exam/test_over_time.py"
+
+def exam(*numbers: str) -> str:
+    """The scenarios of the exam that must notice, in every dialect, in virtual time."""
+    return f"tests/exam/test_scenarios.py -k 'virtual and ({' or '.join(numbers)})'"
 
 
 @attrs.frozen
 class Mutant:
-    """`tests` are what pytest is given; the narrower, the faster."""
+    """`tests` are what pytest is given, one after the other until one notices; the nearer to the bug, the faster."""
 
     name: str
     file: str
@@ -171,7 +171,7 @@ MUTANTS = (
         "        state.permits.discard(permit)\n        failure = permit.failure\n",
         "        failure = permit.failure\n        if failure is None:\n            state.permits.discard(permit)\n",
         "a permit comes back whatever happened to its request",
-        ("tests/gateway/test_worker.py", LASTING),
+        ("tests/gateway/test_worker.py", exam("S17")),
     ),
     Mutant(
         "a telling that was lost stays lost",
@@ -187,7 +187,7 @@ MUTANTS = (
         "        elif failure.kind is not FailureKind.CANCELLED:\n",
         "        else:\n",
         "a caller who leaves counts against nobody",
-        ("tests/gateway/test_worker.py", LASTING),
+        ("tests/gateway/test_worker.py", exam("S17")),
     ),
     Mutant(
         "a worker's Retry-After is forgotten",
@@ -301,7 +301,7 @@ MUTANTS = (
         "max(hint, 0.0) * (1 + WAIT_JITTER * self._chance()) + WAIT_MARGIN_SECONDS",
         "max(hint, 0.0) * (1 - WAIT_JITTER * self._chance())",
         "never earlier than asked",
-        ("tests/gateway/test_plan.py", BEFORE),
+        ("tests/gateway/test_plan.py", exam("S01", "S18")),
     ),
     Mutant(
         "a wait that does not fit the deadline is begun",
@@ -317,7 +317,7 @@ MUTANTS = (
         "return window is not None and window > self._window",
         "return window is not None and window >= self._window",
         "after context_length only a larger window is asked",
-        ("tests/gateway/test_plan.py", BEFORE),
+        ("tests/gateway/test_plan.py", exam("S12")),
     ),
     Mutant(
         "the same worker is asked again after something was delivered",
@@ -325,7 +325,7 @@ MUTANTS = (
         "is SameWorker.ONCE and not self._committed and not hinted",
         "is SameWorker.ONCE and not hinted",
         "after a commit the next worker comes first",
-        ("tests/gateway/test_plan.py", WITHIN),
+        ("tests/gateway/test_plan.py", exam("S08", "S10")),
     ),
     Mutant(
         "a policy refusal is routed around",
@@ -333,7 +333,7 @@ MUTANTS = (
         "K.CONTENT_POLICY: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.NO, Rest.NOTHING)",
         "K.CONTENT_POLICY: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.YES, Rest.NOTHING)",
         "a refusal by policy propagates",
-        ("tests/failures/test_reactions.py", BEFORE),
+        ("tests/failures/test_reactions.py", exam("S13")),
     ),
     Mutant(
         "a silent worker is asked again",
@@ -341,7 +341,7 @@ MUTANTS = (
         "K.STALLED: Reaction(SameWorker.NEVER,",
         "K.STALLED: Reaction(SameWorker.ONCE,",
         "a silent route is never asked again",
-        ("tests/failures/test_reactions.py", WITHIN),
+        ("tests/failures/test_reactions.py", exam("S06", "S07")),
     ),
     Mutant(
         "a server error burns every key",
@@ -349,7 +349,7 @@ MUTANTS = (
         "K.SERVER: Reaction(SameWorker.ONCE, NextKey.NO,",
         "K.SERVER: Reaction(SameWorker.ONCE, NextKey.YES,",
         "an overloaded provider does not cost all the keys",
-        ("tests/failures/test_reactions.py", BEFORE),
+        ("tests/failures/test_reactions.py", exam("S03")),
     ),
     Mutant(
         "the retry budget is bottomless",
@@ -399,7 +399,7 @@ MUTANTS = (
         "await self._read(min(now + timers.idle, without_content))",
         "await self._read(without_content)",
         "a stream that stalls is left after the idle time-out",
-        (WITHIN,),
+        (exam("S09"),),
     ),
     Mutant(
         "pings keep a stream alive for ever",
@@ -407,7 +407,7 @@ MUTANTS = (
         "min(now + timers.content, timers.until)",
         "timers.until",
         "signs of life without content do not keep a stream alive",
-        (WITHIN,),
+        (exam("S09"),),
     ),
     Mutant(
         "an empty answer is a success",
@@ -415,7 +415,7 @@ MUTANTS = (
         "        if empty:\n",
         "        if False:\n",
         "200 and nothing in it is a failure",
-        ("tests/gateway/test_end_to_end.py", "tests/exam", "tests/gateway"),
+        ("tests/gateway/test_end_to_end.py", exam("S28")),
     ),
     Mutant(
         "a failure in the same breath as the first content is delivered with it",
@@ -431,7 +431,7 @@ MUTANTS = (
         "reusable = self._reader.done and self._reader.reusable",
         "reusable = self._reader.reusable",
         "nobody reads the rest of somebody else's answer",
-        ("tests/gateway/test_transport.py", LASTING),
+        ("tests/gateway/test_transport.py", exam("S17", "S29")),
     ),
     Mutant(
         "a kept connection that died fails its request",
@@ -439,7 +439,7 @@ MUTANTS = (
         "                except NothingCame:\n                    pass\n",
         "                except ZeroDivisionError:\n                    pass\n",
         "a kept connection that died is replaced without anybody noticing",
-        ("tests/gateway/test_transport.py", LASTING),
+        ("tests/gateway/test_transport.py", exam("S29")),
     ),
     Mutant(
         "a request is sent again though an answer had begun",
@@ -463,7 +463,7 @@ MUTANTS = (
         "        await self._close_upstream()\n\n    async def _open_next",
         "        pass\n\n    async def _open_next",
         "leaving closes the upstream before control returns",
-        (LASTING, EXAM),
+        (exam("S17"),),
     ),
     Mutant(
         "an answer starts again after a tool call",
@@ -471,7 +471,7 @@ MUTANTS = (
         "if acted or how in",
         "if how in",
         "never a duplicate tool call",
-        (WITHIN,),
+        (exam("S24"),),
     ),
     Mutant(
         "a continuation repeats what was said",
@@ -479,7 +479,7 @@ MUTANTS = (
         "        self._overlap = Overlap(text)\n",
         "        self._overlap = None\n",
         "nothing is delivered twice",
-        ("tests/gateway/test_interruptions.py", WITHIN),
+        ("tests/gateway/test_interruptions.py", exam("S08")),
     ),
     Mutant(
         "a buffered answer keeps the broken beginning",
@@ -487,7 +487,7 @@ MUTANTS = (
         "                self._pending.clear()\n",
         "                pass\n",
         "complete() is one answer, not one and a half",
-        (WITHIN,),
+        (exam("S08", "S09"),),
     ),
     # ------------------------------------------------------------------ choosing, hints, secrets, health
     Mutant(
@@ -536,7 +536,7 @@ MUTANTS = (
         "            failure = without_secret(failure, self.key)\n",
         "            pass\n",
         "what a provider says inside a stream is scrubbed",
-        ("tests/exam/test_hostile.py",),
+        (exam("S22"),),
     ),
     Mutant(
         "a check that hangs says nothing",
@@ -544,7 +544,7 @@ MUTANTS = (
         '    return Failure(FailureKind.STALLED, f"no answer within {timeout:g} s", phase="body")\n',
         '    return b""\n',
         "a check that hangs makes its worker unavailable",
-        (LASTING,),
+        (exam("S20"),),
     ),
     Mutant(
         "a race goes on after it was won",
@@ -560,6 +560,82 @@ MUTANTS = (
         "PATIENCE_SECONDS = 2.0",
         "PATIENCE_SECONDS = 0.0",
         "killing an actor loses no request",
-        ("tests/gateway/test_kill_actors.py", LASTING),
+        ("tests/gateway/test_kill_actors.py", exam("S25")),
+    ),
+    # ------------------------------------------------------------------ what providers do themselves
+    Mutant(
+        "an answer starts again after the provider's own tools acted",
+        "gateway/stream.py",
+        "isinstance(part, ToolCall | Opaque) for part in parts",
+        "isinstance(part, ToolCall) for part in parts",
+        "what a provider did itself is not done again unasked",
+        ("tests/providers/test_whole_parts.py",),
+    ),
+    Mutant(
+        "a block goes to strangers",
+        "wire/history.py",
+        'if part.origin is not None and part.origin.partition("/")[0] != provider:',
+        "if False:",
+        "what only its provider understands goes back to nobody else",
+        ("tests/wire/test_history.py",),
+    ),
+    Mutant(
+        "a cut response is taken for an end",
+        "wire/responses_decode.py",
+        "        failure = self._stray_failure or self._stray.end() or truncated()\n        self._let_go()\n"
+        "        return [failure]\n",
+        "        self._let_go()\n        return [Finished(FinishReason.STOP)]\n",
+        "a Responses stream without its last event is truncated, never a clean end",
+        ("tests/wire/test_responses.py",),
+    ),
+    Mutant(
+        "an answer may be of any length",
+        "gateway/attempt.py",
+        "if self._bytes > most and not isinstance(self._job, EmbedJob):",
+        "if False:",
+        "an answer without end is left",
+        ("tests/gateway/test_answer_limit.py",),
+    ),
+    # ------------------------------------------------------------------ choosing among many
+    Mutant(
+        "a guess is not obeyed though others can serve",
+        "gateway/roster.py",
+        "            self._suspects.add(place)\n            return False\n",
+        "            return True\n",
+        "whose keys may be resting is asked last",
+        ("tests/gateway/test_roster.py",),
+    ),
+    Mutant(
+        "looking takes a turn",
+        "gateway/roster.py",
+        "            group.cursor = cursor\n",
+        "            pass\n",
+        "to explain a choice changes nothing",
+        ("tests/gateway/test_roster.py",),
+    ),
+    Mutant(
+        "a ranking grows with the requests",
+        "gateway/strategies.py",
+        "if len(self._heap) > 2 * len(self._members) + 16:",
+        "if False:",
+        "memory is bounded by how many workers there are",
+        ("tests/gateway/test_roster.py",),
+    ),
+    Mutant(
+        "names that callers make up are kept",
+        "gateway/roster.py",
+        "                del self._groups[next(iter(self._groups))]\n",
+        "                pass\n",
+        "memory is bounded whatever callers ask for",
+        ("tests/gateway/test_roster.py",),
+    ),
+    # ------------------------------------------------------------------ keys that get out
+    Mutant(
+        "the frames of a refused configuration hold its keys",
+        "gateway/config.py",
+        "            problem = ConfigError(error.path, error.problem)\n",
+        "            raise\n",
+        "no error reporter finds a key in a frame of ours",
+        ("tests/gateway/test_config.py",),
     ),
 )

@@ -1,12 +1,16 @@
 """Plant the mutants one at a time in a copy of the tree and see whether the tests notice.
 
-    python tests/mutation/mutate.py [--only WORDS] [--processes N]
+    python tests/mutation/mutate.py [--only WORDS,WORDS] [--processes N]
 
-The tests are run on the unchanged copy first: a test that fails by itself kills nothing. Exit status 1 if a mutant
-survived; a survivor is a gap in the tests.
+The tests are run on the unchanged copy first: a test that fails by itself kills nothing. Prints every mutant with
+what became of it, the survivors once more at the end. Exit status 1 if one survived: a survivor is a gap in the
+tests. 2 if nothing can be said.
 """
 
 import argparse
+import os
+import queue
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,7 +35,9 @@ PYTEST = (
     "-p",
     "no:randomly",
 )
-LONGEST_SECONDS = 120
+COMPILE = (sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "cortex_trio")
+"""By their hash: a mutant of the same length, written within the same second, must not meet the original's bytecode."""
+LONGEST_SECONDS = 120.0
 """A mutant that makes the tests hang is noticed as well."""
 
 
@@ -45,6 +51,7 @@ def planted(mutant: Mutant, root: Path) -> tuple[Path, str]:
 
 
 def copy_of_the_tree(folder: Path) -> Path:
+    """Copy what the tests need, compiled."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -53,55 +60,99 @@ def copy_of_the_tree(folder: Path) -> Path:
             )
         elif source.exists():
             shutil.copy(source, folder / name)
+    subprocess.run(COMPILE, cwd=folder, check=False)  # what is no Python is for the tests to say
     return folder
 
 
-def notices(tree: Path, tests: tuple[str, ...]) -> bool:
-    """Whether a test fails; hanging and not even starting count as failing."""
+def says(tree: Path, tests: str) -> str | None:
+    """What notices: "a test" that fails, "the clock" if it hangs; None if nobody does."""
+    environment = {
+        **os.environ,
+        "CORTEX_SHARED": os.environ.get("CORTEX_SHARED", str(ROOT.parent / "shared")),
+    }
     try:
         done = subprocess.run(
-            [*PYTEST, *tests], cwd=tree, capture_output=True, timeout=LONGEST_SECONDS, check=False
+            [*PYTEST, *shlex.split(tests)],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        return True
-    return done.returncode != 0
+        return "the clock"
+    return "a test" if done.returncode != 0 else None
 
 
-def is_killed(mutant: Mutant, original: Path) -> bool:
-    """Run the mutant's tests, one after the other until one notices, in a copy of the copy."""
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        tree = Path(folder) / "tree"
-        shutil.copytree(original, tree)
+class Trees:
+    """Copies of the tree, one for each process: lent to one mutant at a time, and made as they were afterwards."""
+
+    def __init__(self, folder: Path, many: int) -> None:
+        self._free: queue.Queue[Path] = queue.Queue()
+        first = copy_of_the_tree(folder / "0")
+        self._free.put(first)
+        for number in range(1, many):
+            self._free.put(shutil.copytree(first, folder / str(number)))
+
+    def say(self, tests: str) -> str | None:
+        tree = self._free.get()
+        try:
+            return says(tree, tests)
+        finally:
+            self._free.put(tree)
+
+    def try_out(self, mutant: Mutant) -> str | None:
+        """Plant it and run its tests, the nearest first, until one notices."""
+        tree = self._free.get()
         file, text = planted(mutant, tree)
-        file.write_text(text, encoding="utf-8")
-        return any(notices(tree, (test,)) for test in mutant.tests)
+        original = file.read_text(encoding="utf-8")
+        try:
+            file.write_text(text, encoding="utf-8")
+            return next((who for tests in mutant.tests if (who := says(tree, tests))), None)
+        finally:
+            file.write_text(original, encoding="utf-8")
+            self._free.put(tree)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", metavar="WORDS", help="mutants whose name holds these words")
-    parser.add_argument("--processes", type=int, default=2, metavar="N", help="default: 2")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS,WORDS", help="those whose name holds these words"
+    )
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 2, metavar="N")
     arguments = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if arguments.only in mutant.name]
+    wanted = arguments.only.split(",")
+    chosen = [mutant for mutant in MUTANTS if any(words.strip() in mutant.name for words in wanted)]
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
-        original = copy_of_the_tree(Path(folder))
-        tests = tuple(dict.fromkeys(test for mutant in chosen for test in mutant.tests))
-        if notices(original, tests):
-            print("the tests fail without any mutant: nothing can be said", file=sys.stderr)
+    with (
+        tempfile.TemporaryDirectory(prefix="mutation-") as folder,
+        ThreadPoolExecutor(arguments.processes) as executor,
+    ):
+        trees = Trees(Path(folder), arguments.processes)
+        tests = list(dict.fromkeys(tests for mutant in chosen for tests in mutant.tests))
+        failing = [test for test, who in zip(tests, executor.map(trees.say, tests), strict=True) if who]
+        if failing:
+            print(f"without any mutant these fail: {'; '.join(failing)}", file=sys.stderr)
             return 2
-        with ThreadPoolExecutor(arguments.processes) as executor:
-            killed = list(executor.map(lambda mutant: _tried(mutant, original), chosen))
-    print(f"{sum(killed)} of {len(chosen)} mutants killed in {time.monotonic() - start:.0f} s")
-    return 0 if all(killed) else 1
+        print(f"the tests pass on the unchanged tree ({time.monotonic() - start:.0f} s)", flush=True)
+        survivors = [
+            mutant for mutant, who in executor.map(lambda m: (m, _tried(trees, m)), chosen) if not who
+        ]
+    killed = len(chosen) - len(survivors)
+    print(f"{killed} of {len(chosen)} mutants killed in {time.monotonic() - start:.0f} s")
+    for mutant in survivors:
+        print(f"survivor: {mutant.file}: {mutant.name} (promised: {mutant.promise})")
+    return 1 if survivors or not chosen else 0
 
 
-def _tried(mutant: Mutant, original: Path) -> bool:
-    killed = is_killed(mutant, original)
-    print(f"{'killed  ' if killed else 'SURVIVED'}  {mutant.file}: {mutant.name}", flush=True)
-    return killed
+def _tried(trees: Trees, mutant: Mutant) -> str | None:
+    start = time.monotonic()
+    who = trees.try_out(mutant)
+    verdict = f"killed by {who}" if who else "SURVIVED"
+    print(f"{verdict:<20}  {time.monotonic() - start:4.0f} s  {mutant.file}: {mutant.name}", flush=True)
+    return who
 
 
 if __name__ == "__main__":
