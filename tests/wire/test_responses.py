@@ -200,6 +200,25 @@ def test_an_incomplete_answer_says_why(reason: str, expected: FinishReason) -> N
     assert events == [Finished(expected, reason)]
 
 
+def test_a_refusal_that_came_in_pieces_needs_no_repetition() -> None:
+    refusal = growing("refusal.delta", content_index=0, delta="No.")
+    assert decoded(added({"type": "message"}), refusal, terminal()) == [
+        TextDelta("No."),
+        Finished(FinishReason.REFUSAL, "completed"),
+    ]
+
+
+def test_usage_that_says_nothing_is_not_told() -> None:
+    assert decoded(terminal(usage={})) == decoded(terminal(usage=None)) == [COMPLETED]
+
+
+def test_events_nobody_has_heard_of_may_hold_anything() -> None:
+    unknown = b"event: response.unheard_of\ndata: no JSON\n\ndata:\n\n"
+    assert heard(RESPONSES, [unknown + sse(terminal())]) == [COMPLETED]
+    searching = added({"type": "web_search_call"}), growing("output_text.delta", delta="not its own")
+    assert decoded(*searching, terminal()) == [COMPLETED]
+
+
 def test_usage_comes_before_the_end() -> None:
     usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
     assert decoded(terminal(usage=usage)) == [UsageUpdate(Usage(3, 4, 7)), COMPLETED]
@@ -321,21 +340,33 @@ def test_thoughts_of_an_open_model_are_reasoning() -> None:
 def test_citations_come_once_as_they_are_added_or_at_the_end() -> None:
     page = {"type": "url_citation", "url": "https://example.org/a", "start_index": 0, "end_index": 2}
     file = {"type": "file_citation", "filename": "a.pdf", "index": 2}
-    item = message("Hi", page, file)
+    item = message("Hi", page, page, file)
     streamed = decoded(
         added({**item, "content": []}),
         growing("output_text.delta", content_index=0, delta="Hi"),
-        growing("output_text.annotation.added", content_index=0, annotation=page),
+        *[growing("output_text.annotation.added", content_index=0, annotation=page)] * 2,
         done(item),
         terminal(output=[item]),
     )
     expected = [
         TextDelta("Hi"),
-        CitationDelta(0, 2, "", ("https://example.org/a",)),
+        *[CitationDelta(0, 2, "", ("https://example.org/a",))] * 2,
         CitationDelta(None, None, "", ("a.pdf",)),
         COMPLETED,
     ]
     assert streamed == decoded(terminal(output=[item])) == expected
+
+
+def test_arguments_that_are_no_text_become_it() -> None:
+    for arguments, text in (({"a": [1, "é"]}, '{"a":[1,"é"]}'), (None, ""), ("{}", "{}")):
+        call = {"type": "function_call", "call_id": "c1", "name": "now", "arguments": arguments}
+        assert decoded(done(call), terminal())[0] == ToolCallDelta(0, text, "c1", "now")
+
+
+def test_reasoning_keeps_the_id_it_was_announced_with() -> None:
+    sealed = {"type": "reasoning", "encrypted_content": "E"}
+    events = decoded(added({"type": "reasoning", "id": "rs_1"}), done(sealed), terminal())
+    assert events[0] == ReasoningSeal("rs_1", "E")
 
 
 def test_what_the_server_did_itself_is_kept_whole_for_it() -> None:
