@@ -8,6 +8,7 @@
 The map of the house, in the order in which it is best read:
 
     messages    what goes in            Message, parts, Tool
+    intake      … as callers write it   strings, mappings, lists of them
     events      what comes out          stream events, Usage, Reply
     failures    what can go wrong       kinds, classify(), the table of reactions, the exceptions
     otp         the kernel              supervises any Trio program, knows nothing of models

@@ -1,17 +1,13 @@
 """What goes in: messages, their parts, tools, and the one request value every dialect encodes.
 
-Knows no provider and no wire. Callers may write a bare string, `Message` values, or mappings in
-OpenAI's shape; `messages_from` and `tools_from` turn all of them into the values below, or raise
-`InvalidRequest` naming the place (`messages[2].content[0].type`).
+Knows no provider and no wire. What else callers may write in their place is read in `intake`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal
 
 import attrs
 
@@ -126,7 +122,6 @@ class Opaque:
 
 
 Part = Text | Image | Document | Reasoning | ToolCall | ToolResult | Opaque
-P = TypeVar("P", bound=Part)
 
 
 @attrs.frozen
@@ -196,192 +191,3 @@ class ChatRequest:
     documents: tuple[Document, ...] | None = None
     extra_body: Mapping[str, Any] | None = None
     stream: bool = True
-
-
-# ------------------------------------------------------------------ from what callers write
-
-
-def messages_from(messages: Messages) -> tuple[Message, ...]:
-    """Return `messages` as values; raises InvalidRequest naming the place that cannot be understood."""
-    if isinstance(messages, str):
-        return (Message("user", messages),)
-    if isinstance(messages, Message | Mapping):
-        return (_message(messages, "messages"),)
-    if not isinstance(messages, Sequence):
-        raise InvalidRequest(
-            f"messages: a str, a Message, a mapping or a sequence of them, not {_kind(messages)}"
-        )
-    if not messages:
-        raise InvalidRequest("messages: at least one message is needed")
-    items: Sequence[Any] = messages
-    return tuple(_message(item, f"messages[{index}]") for index, item in enumerate(items))
-
-
-def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, ...] | None:
-    """Return tools as values; mappings may have OpenAI's `{"type": "function", "function": {…}}` shape or be flat."""
-    if tools is None:
-        return None
-    if not isinstance(tools, Sequence) or isinstance(tools, str):
-        raise InvalidRequest(f"tools: a sequence of Tool values or mappings, not {_kind(tools)}")
-    return tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(tools))
-
-
-def _tool(item: Tool | Mapping[str, Any], where: str) -> Tool:
-    if isinstance(item, Tool):
-        item = attrs.asdict(item, recurse=False)
-    if not isinstance(item, Mapping):
-        raise InvalidRequest(f"{where}: a Tool or a mapping, not {_kind(item)}")
-    function = item.get("function", item)
-    name = function.get("name") if isinstance(function, Mapping) else None
-    if not isinstance(name, str) or not name:
-        raise InvalidRequest(f"{where}.name: a non-empty str is needed")
-    parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    if not isinstance(parameters, Mapping):
-        raise InvalidRequest(f"{where}.parameters: a JSON Schema object, not {_kind(parameters)}")
-    return Tool(name, function.get("description") or "", parameters, function.get("strict"))
-
-
-def _message(item: Message | Mapping[str, Any], where: str) -> Message:
-    if isinstance(item, Message):
-        _require_role(item.role, where)
-        return item if isinstance(item.content, str) else _with_parts(item, where)
-    if not isinstance(item, Mapping):
-        raise InvalidRequest(f"{where}: a Message or a mapping, not {_kind(item)}")
-    role = item.get("role")
-    if role == "developer":  # OpenAI's newer name for system
-        role = "system"
-    _require_role(role, where)
-    content = item.get("content")
-    if role == "tool":
-        return Message("tool", (_tool_result(item, where),))
-    calls = item.get("tool_calls") or ()
-    if isinstance(content, str) and not calls:
-        return Message(role, content)  # type: ignore[arg-type]  # _require_role checked it
-    if not isinstance(calls, Sequence):
-        raise InvalidRequest(f"{where}.tool_calls: a sequence of calls, not {_kind(calls)}")
-    parts = [*_parts(content, f"{where}.content")]
-    parts += [_tool_call(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(calls)]
-    return Message(role, tuple(parts))  # type: ignore[arg-type]
-
-
-def _with_parts(message: Message, where: str) -> Message:
-    """What is no value of ours yet is made one; the message itself if nothing was to do."""
-    parts = _parts(message.content, f"{where}.content")
-    return message if parts == message.content else Message(message.role, parts)
-
-
-def _require_role(role: object, where: str) -> None:
-    if role not in get_args(Role):
-        raise InvalidRequest(f"{where}.role: one of {', '.join(get_args(Role))}, not {role!r:.40}")
-
-
-def _parts(content: object, where: str) -> Sequence[Part]:
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (Text(content),) if content else ()
-    if not isinstance(content, Sequence):
-        raise InvalidRequest(f"{where}: a str or a sequence of parts, not {_kind(content)}")
-    return tuple(_part(item, f"{where}[{index}]") for index, item in enumerate(content))
-
-
-def _part(item: object, where: str) -> Part:
-    if isinstance(item, Part):
-        return checked(item, where)
-    if isinstance(item, str):
-        return Text(item)
-    if not isinstance(item, Mapping):
-        raise InvalidRequest(f"{where}: a part or a mapping, not {_kind(item)}")
-    match item:
-        case {"type": "text" | "input_text" | "output_text" | "refusal", "text": str(text)}:
-            return Text(text)
-        case {"type": "refusal", "refusal": str(text)}:
-            return Text(text)
-        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
-            return image_from(url, f"{where}.image_url")
-        case {"type": "thinking", "thinking": str(text)}:
-            return Reasoning(text, signature=item.get("signature"))
-        case _:
-            raise InvalidRequest(
-                f'{where}.type: "text", "image_url" or "thinking" with its field, not {item.get("type")!r:.40}'
-            )
-
-
-_TEXT, _MAYBE_TEXT = (str,), (str, type(None))
-_FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
-    Text: {"text": _TEXT},
-    Image: {"url": _MAYBE_TEXT, "data": (bytes, type(None)), "media_type": _MAYBE_TEXT},
-    Document: {"text": _TEXT, "title": _MAYBE_TEXT, "id": _MAYBE_TEXT},
-    Reasoning: {"text": _TEXT, "signature": _MAYBE_TEXT, "encrypted": _MAYBE_TEXT},
-    ToolCall: {"id": _TEXT, "name": _TEXT, "arguments": _TEXT, "signature": _MAYBE_TEXT},
-    ToolResult: {"tool_call_id": _TEXT, "name": _MAYBE_TEXT, "is_error": (bool,)},
-    Opaque: {"type": _TEXT, "data": _TEXT},
-}
-"""Of what type each field is: said by the annotations to type checkers, and here to those who use none."""
-
-
-def checked(part: P, where: str) -> P:
-    """Return `part` if its fields are what they should be. Raises InvalidRequest naming the field."""
-    if type(part) is Text and type(part.text) is str:
-        return part  # most are
-    for field, types in (*_FIELDS[type(part)].items(), ("origin", _MAYBE_TEXT)):
-        value = getattr(part, field, None)
-        if not isinstance(value, types):
-            allowed = " or ".join("None" if each is type(None) else each.__name__ for each in types)
-            raise InvalidRequest(f"{where}.{field}: {allowed} is allowed, not {_kind(value)}")
-    if isinstance(part, ToolResult) and not isinstance(part.content, str):
-        _require_texts_and_images(part.content, where)
-        for index, each in enumerate(part.content):
-            checked(each, f"{where}.content[{index}]")
-    return part
-
-
-def image_from(url: str, where: str) -> Image:
-    """Return the image at `url`, its bytes if it is a data URL; raises InvalidRequest naming `where`."""
-    if not url.startswith("data:"):
-        return Image(url=url)
-    head, _, payload = url[len("data:") :].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if encoding != "base64" or not media_type:
-        raise InvalidRequest(f"{where}: a data URL must look like data:image/png;base64,…")
-    try:
-        return Image(data=base64.b64decode(payload, validate=True), media_type=media_type)
-    except binascii.Error:
-        raise InvalidRequest(f"{where}: the data URL is not valid base64") from None
-
-
-def _tool_call(item: object, where: str) -> ToolCall:
-    if isinstance(item, ToolCall):
-        return checked(item, where)
-    match item:
-        case {"id": str(id), "function": {"name": str(name), "arguments": str(arguments)}}:
-            return ToolCall(id, name, arguments)
-        case _:
-            raise InvalidRequest(f"{where}: needs id and function {{name, arguments}}, all strings")
-
-
-def _tool_result(item: Mapping[str, Any], where: str) -> ToolResult:
-    match item.get("content"):
-        case [ToolResult() as result]:
-            return checked(result, where)
-        case content:
-            call_id = item.get("tool_call_id")
-            if not isinstance(call_id, str) or not call_id:
-                raise InvalidRequest(f"{where}.tool_call_id: the id of the call this answers is needed")
-            parts = _parts(content, f"{where}.content")
-            _require_texts_and_images(parts, where)
-            return ToolResult(
-                call_id,
-                content if isinstance(content, str) else parts,  # type: ignore[arg-type]
-                name=item.get("name"),
-            )
-
-
-def _require_texts_and_images(content: object, where: str) -> None:
-    listed = content if isinstance(content, Sequence) else (content,)
-    if not isinstance(content, str) and not all(isinstance(part, Text | Image) for part in listed):
-        raise InvalidRequest(f"{where}.content: a tool result holds text and images only")
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

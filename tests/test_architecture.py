@@ -16,13 +16,14 @@ LONGEST_FILE = 420
 
 ROOMS = {
     "messages": {"failures"},
+    "intake": {"messages", "failures"},
     "events": {"messages", "failures"},
     "failures": set[str](),
     "otp": set[str](),
     "telemetry": {"failures"},
-    "wire": {"messages", "events", "failures"},
+    "wire": {"messages", "intake", "events", "failures"},
     "providers": {"wire"},
-    "gateway": {"providers", "wire", "messages", "events", "failures", "otp", "telemetry"},
+    "gateway": {"providers", "wire", "messages", "intake", "events", "failures", "otp", "telemetry"},
 }
 """Which rooms each one may import. The others may import anything: `simulator`, and those who speak to users."""
 USERS_OF_THE_GATEWAY = {"", "cli", "simulator", "pytest_plugin", "__main__"}
@@ -32,6 +33,7 @@ WORLDLY = {"datetime", "logging", "os", "socket", "threading"}
 
 LIBRARIES = {
     "messages": {"attrs"},
+    "intake": {"attrs"},
     "events": {"attrs"},
     "failures": {"attrs"},
     "otp": {"trio", "attrs", "outcome"},

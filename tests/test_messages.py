@@ -23,7 +23,7 @@ from cortex_trio import (
     system,
     user,
 )
-from cortex_trio.messages import messages_from, tools_from
+from cortex_trio.intake import messages_from, tools_from
 
 FIVE: Any = 5  # where type checkers would have told
 PNG = base64.b64encode(b"\x89PNG").decode()

@@ -13,7 +13,8 @@ from typing import Any, TypedDict, Unpack
 import attrs
 
 from ..failures import InvalidRequest
-from ..messages import ChatRequest, Document, Messages, Tool, checked, messages_from, tools_from
+from ..intake import checked, messages_from, tools_from
+from ..messages import ChatRequest, Document, Messages, Tool
 from .selection import Wanted
 
 
@@ -123,10 +124,10 @@ def named(name: str, value: Any) -> Any:
 
 def texts_from(texts: str | Sequence[str]) -> tuple[str, ...]:
     """Return what is to be embedded as a tuple of non-empty strings."""
-    checked = _strings("texts", texts)
-    if not checked or not all(checked):
+    strings = _strings("texts", texts)
+    if not strings or not all(strings):
         raise InvalidRequest("texts: a non-empty str, or a sequence of them, is needed")
-    return checked
+    return strings
 
 
 def _number(name: str, value: Any) -> Any:

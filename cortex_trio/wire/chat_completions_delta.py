@@ -22,7 +22,7 @@ from ..events import (
     WireEvent,
 )
 from ..failures import InvalidRequest
-from ..messages import image_from
+from ..intake import image_from
 from .payload import (
     Malformed,
     arguments_text,

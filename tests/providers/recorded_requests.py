@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from cortex_trio.intake import messages_from, tools_from
 from cortex_trio.messages import (
     ChatRequest,
     Document,
@@ -20,8 +21,6 @@ from cortex_trio.messages import (
     Tool,
     ToolCall,
     ToolResult,
-    messages_from,
-    tools_from,
 )
 from cortex_trio.simulator.speak.gemini_rules import camel
 

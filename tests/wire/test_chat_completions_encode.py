@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cortex_trio.intake import messages_from, tools_from
 from cortex_trio.messages import (
     ChatRequest,
     Document,
@@ -19,9 +20,7 @@ from cortex_trio.messages import (
     ToolCall,
     ToolResult,
     assistant,
-    messages_from,
     system,
-    tools_from,
     user,
 )
 from cortex_trio.providers import PROVIDERS
