@@ -11,7 +11,7 @@ import base64
 import hashlib
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -337,7 +337,7 @@ def _unfilled(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part_pieces(
-    what: str, field: str, at: Mapping[str, int], part: Mapping[str, Any], tokens: Any
+    what: str, field: str, at: Mapping[str, int], part: Mapping[str, Any], tokens: Sequence[str]
 ) -> Iterator[tuple[FrameKind, str, dict[str, Any]]]:
     """One part of a message or a summary: announced, told, cited, told again, ended."""
     around = "reasoning_summary_part" if what == "reasoning_summary_text" else "content_part"
