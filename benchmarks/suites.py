@@ -157,7 +157,7 @@ def coalesced(bench: Bench) -> Section:
     jobs: list[Job] = [
         (
             "ours",
-            Workload(f"chunks-200.gap-5.join-{join}", bench.requests(30), 10, dialect=dialect, stagger=0.1),
+            Workload(f"chunks-200.gap-5.join-{join}", bench.requests(20), 10, dialect=dialect, stagger=0.1),
         )
         for dialect, join in cases
     ]
@@ -187,7 +187,8 @@ def beside(kind: BesideKind) -> Callable[[Bench], Section]:
             )
             for client, n in cases
         ]
-        found = {case: row for case, row in zip(cases, bench.turns(jobs, 5), strict=True) if row}
+        rounds = 3 if kind == "idle" else 7  # to leave many idle takes seconds
+        found = {case: row for case, row in zip(cases, bench.turns(jobs, rounds), strict=True) if row}
         rows = [
             (
                 client_name(client),

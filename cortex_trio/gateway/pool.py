@@ -133,8 +133,9 @@ class Pool:
     async def _take_idle(self, origin: Origin) -> Socket | None:
         """The most recently used one that still lives."""
         stack = self._idle[origin]
-        for socket in self._take_expired(stack):
-            await socket.aclose()
+        if self.deadline == math.inf:  # nobody watches them
+            for socket in self._take_expired(stack):
+                await socket.aclose()
         while stack:
             newest = stack.pop().socket
             if not newest.is_readable():
@@ -144,8 +145,9 @@ class Pool:
 
     def _take_expired(self, stack: deque[_Idle]) -> list[Socket]:
         """The oldest lie at the bottom, where nobody takes them: each is looked at once, when its time is over."""
-        expired, now = list[Socket](), trio.current_time()
-        while stack and stack[0].since + self._keepalive <= now:
+        expired: list[Socket] = []
+        earliest = trio.current_time() - self._keepalive
+        while stack and stack[0].since <= earliest:
             expired.append(stack.popleft().socket)
         return expired
 
