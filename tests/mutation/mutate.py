@@ -19,6 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import attrs
 from mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,8 @@ PYTEST = (
 )
 COMPILE = (sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "cortex_trio")
 """By their hash: a mutant of the same length, written within the same second, must not meet the original's bytecode."""
+SHOWN = 2_000
+"""Characters at the end of what pytest says."""
 LONGEST_SECONDS = 120.0
 """A mutant that makes the tests hang is noticed as well."""
 
@@ -64,8 +67,16 @@ def copy_of_the_tree(folder: Path) -> Path:
     return folder
 
 
-def says(tree: Path, tests: str) -> str | None:
-    """What notices: "a test" that fails, "the clock" if it hangs; None if nobody does."""
+@attrs.frozen
+class Noticed:
+    """`who` is "a test" that fails, or "the clock" for tests that hang; `output` is pytest's."""
+
+    who: str
+    output: str
+
+
+def noticed(tree: Path, tests: str) -> Noticed | None:
+    """Run tests; None if they pass."""
     environment = {
         **os.environ,
         "CORTEX_SHARED": os.environ.get("CORTEX_SHARED", str(ROOT.parent / "shared")),
@@ -80,8 +91,8 @@ def says(tree: Path, tests: str) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return "the clock"
-    return "a test" if done.returncode != 0 else None
+        return Noticed("the clock", f"no end within {LONGEST_SECONDS:g} s")
+    return Noticed("a test", done.stdout.decode(errors="replace")) if done.returncode != 0 else None
 
 
 class Trees:
@@ -94,21 +105,21 @@ class Trees:
         for number in range(1, many):
             self._free.put(shutil.copytree(first, folder / str(number)))
 
-    def say(self, tests: str) -> str | None:
+    def run(self, tests: str) -> Noticed | None:
         tree = self._free.get()
         try:
-            return says(tree, tests)
+            return noticed(tree, tests)
         finally:
             self._free.put(tree)
 
-    def try_out(self, mutant: Mutant) -> str | None:
+    def try_out(self, mutant: Mutant) -> Noticed | None:
         """Plant it and run its tests, the nearest first, until one notices."""
         tree = self._free.get()
         file, text = planted(mutant, tree)
         original = file.read_text(encoding="utf-8")
         try:
             file.write_text(text, encoding="utf-8")
-            return next((who for tests in mutant.tests if (who := says(tree, tests))), None)
+            return next((found for tests in mutant.tests if (found := noticed(tree, tests))), None)
         finally:
             file.write_text(original, encoding="utf-8")
             self._free.put(tree)
@@ -132,27 +143,26 @@ def main() -> int:
     ):
         trees = Trees(Path(folder), arguments.processes)
         tests = list(dict.fromkeys(tests for mutant in chosen for tests in mutant.tests))
-        failing = [test for test, who in zip(tests, executor.map(trees.say, tests), strict=True) if who]
-        if failing:
-            print(f"without any mutant these fail: {'; '.join(failing)}", file=sys.stderr)
-            return 2
+        for test, failed in zip(tests, executor.map(trees.run, tests), strict=True):
+            if failed:
+                print(f"{test} fails without any mutant:\n{failed.output[-SHOWN:]}", file=sys.stderr)
+                executor.shutdown(cancel_futures=True)
+                return 2
         print(f"the tests pass on the unchanged tree ({time.monotonic() - start:.0f} s)", flush=True)
-        survivors = [
-            mutant for mutant, who in executor.map(lambda m: (m, _tried(trees, m)), chosen) if not who
-        ]
-    killed = len(chosen) - len(survivors)
-    print(f"{killed} of {len(chosen)} mutants killed in {time.monotonic() - start:.0f} s")
+        killed = list(executor.map(lambda mutant: _is_killed(trees, mutant), chosen))
+    print(f"{sum(killed)} of {len(chosen)} mutants killed in {time.monotonic() - start:.0f} s")
+    survivors = [mutant for mutant, is_killed in zip(chosen, killed, strict=True) if not is_killed]
     for mutant in survivors:
         print(f"survivor: {mutant.file}: {mutant.name} (promised: {mutant.promise})")
     return 1 if survivors or not chosen else 0
 
 
-def _tried(trees: Trees, mutant: Mutant) -> str | None:
+def _is_killed(trees: Trees, mutant: Mutant) -> bool:
     start = time.monotonic()
-    who = trees.try_out(mutant)
-    verdict = f"killed by {who}" if who else "SURVIVED"
+    found = trees.try_out(mutant)
+    verdict = f"killed by {found.who}" if found else "SURVIVED"
     print(f"{verdict:<20}  {time.monotonic() - start:4.0f} s  {mutant.file}: {mutant.name}", flush=True)
-    return who
+    return found is not None
 
 
 if __name__ == "__main__":

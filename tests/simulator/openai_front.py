@@ -1,6 +1,10 @@
-"""A small OpenAI-compatible HTTP server in front of a gateway: what a user of another language would put there."""
+"""A small OpenAI-compatible HTTP server in front of a gateway: what a user of another language would put there.
+
+As a program, `openai_front.py PORT PRIMARY FALLBACK`, it is a gateway of its own, in a process of its own.
+"""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,7 +13,15 @@ from typing import Any
 import h11
 import trio
 
-from cortex_trio import AllWorkersFailed, Cortex, CortexError, ProviderError, StreamInterrupted, TextDelta
+from cortex_trio import (
+    AllWorkersFailed,
+    Cortex,
+    CortexError,
+    ProviderError,
+    StreamInterrupted,
+    TextDelta,
+    open_cortex,
+)
 
 EVENT_STREAM = [
     ("content-type", "text/event-stream"),
@@ -19,10 +31,10 @@ EVENT_STREAM = [
 
 
 @asynccontextmanager
-async def open_front(cortex: Cortex, **options: Any) -> AsyncIterator[str]:
+async def open_front(cortex: Cortex, port: int = 0, **options: Any) -> AsyncIterator[str]:
     """Serve `cortex.chat(..., **options)` on a port of this machine; yields the base URL."""
     async with trio.open_nursery() as nursery:
-        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        [listener] = await trio.open_tcp_listeners(port, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, partial(_serve, cortex, options), [listener])
         yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
         nursery.cancel_scope.cancel()
@@ -89,3 +101,24 @@ def _chunk(model: str, delta: dict[str, str], finish: str | None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     chunk = {"object": "chat.completion.chunk", "model": model, "choices": [choice]}
     return f"data: {json.dumps(chunk)}\n\n".encode()
+
+
+async def _gateway(port: int, primary: str, fallback: str) -> None:
+    """Two upstreams, the first one first; a key for each is any."""
+    upstreams = {"primary": primary, "fallback": fallback}
+    workers = {
+        name: {
+            "provider": "openai_compatible",
+            "base_url": url,
+            "api_keys": ["sk-sim-any"],
+            "models": [f"{name}-model"],
+            "priority": place,
+        }
+        for place, (name, url) in enumerate(upstreams.items())
+    }
+    async with open_cortex(workers) as cortex, open_front(cortex, port):
+        await trio.sleep_forever()
+
+
+if __name__ == "__main__":
+    trio.run(_gateway, int(sys.argv[1]), *sys.argv[2:4])

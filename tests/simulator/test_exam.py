@@ -3,6 +3,8 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
@@ -24,7 +26,7 @@ from cortex_trio.simulator.exam.scorecard import BENCH, all_scenarios, play, sco
 from cortex_trio.simulator.exam.stage import DIALECTS, RESCUE, Stage, check, equal, failing, near
 from cortex_trio.simulator.speak import SPEAKERS
 
-SECOND = 0.02
+SECOND = 0.04
 TIMEOUT = 30 * SECOND
 
 
@@ -182,18 +184,60 @@ async def test_an_answer_that_was_cut_and_is_passed_off_as_whole_is_noticed() ->
             nursery.cancel_scope.cancel()
 
 
+async def free_ports(many: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    probes = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(many)]
+    ports = [probe.socket.getsockname()[1] for probe in probes]
+    for probe in probes:
+        await probe.aclose()
+    return ports
+
+
+def exam_command(url: str, only: str, ports: list[int]) -> list[str]:
+    command = [sys.executable, "-m", "cortex_trio", "exam", "--base-url", url, "--only", only]
+    return [*command, "--ports", *map(str, ports)]
+
+
 async def test_the_command_prints_where_to_point_the_gateway_and_what_came_of_it() -> None:
-    """The gateway is no gateway here: the primary itself, on a port that was free a moment ago."""
-    [probe, other] = [await trio.open_tcp_listeners(0, host="127.0.0.1") for _ in range(2)]
-    ports = [listeners[0].socket.getsockname()[1] for listeners in (probe, other)]
-    for listeners in (probe, other):
-        await listeners[0].aclose()
-    command = [sys.executable, "-m", "cortex_trio", "exam", "--base-url", f"http://127.0.0.1:{ports[0]}/v1"]
-    options = ["--only", "S02,S11", "--ports", *map(str, ports)]
-    with trio.fail_after(30):
-        ended = await trio.run_process([*command, *options], capture_stdout=True, check=False)
+    """The gateway is no gateway here: it is the primary itself."""
+    ports = await free_ports(2)
+    command = exam_command(f"http://127.0.0.1:{ports[0]}/v1", "S03,S11", ports)
+    with trio.fail_after(60):
+        ended = await trio.run_process(command, capture_stdout=True, check=False)
     out = ended.stdout.decode()
     assert f"http://127.0.0.1:{ports[1]}/v1   model fallback-model" in out
     assert "no [DONE] after the finish reason" in out
     assert "1 of 2" in out
     assert ended.returncode == 1
+
+
+async def test_a_gateway_in_a_process_of_its_own_sits_the_exam() -> None:
+    """Those scenarios that take no minutes; one gateway sits them all, one after the other."""
+    port, *upstreams = await free_ports(3)
+    urls = [f"http://127.0.0.1:{upstream}/v1" for upstream in upstreams]
+    command = exam_command(
+        f"http://127.0.0.1:{port}/v1", "S01,S03,S05,S08,S10,S11,S12,S13,S14,S16", upstreams
+    )
+    front = Path(__file__).with_name("openai_front.py")
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            gateway = await nursery.start(
+                partial(trio.run_process, [sys.executable, str(front), str(port), *urls], check=False)
+            )
+            ended = await trio.run_process(command, capture_stdout=True, check=False)
+            gateway.terminate()
+    assert "10 of 10" in ended.stdout.decode(), ended.stdout.decode()
+    assert ended.returncode == 0
+
+
+async def test_what_a_gateway_remembers_of_one_scenario_does_not_decide_the_next() -> None:
+    """Its breaker is open after S04, and S12 counts requests to the primary."""
+    async with upstreams() as stage:
+        workers = {
+            provider.name: provider.worker(priority=place, timeout=TIMEOUT)
+            for place, provider in enumerate((stage.primary, stage.fallback))
+        }
+        stage.second, chosen = 0.1, [scenario for scenario in OUTSIDE if scenario.number in ("S04", "S12")]
+        config = Config(workers=workers, health_check_interval=0)
+        async with open_cortex(config) as cortex, open_front(cortex) as stage.base_url:
+            assert [await sit_outside(scenario, stage) for scenario in chosen] == [None, None]
