@@ -42,7 +42,7 @@ class TooLate(Exception):
 @attrs.frozen
 class _Idle:
     socket: Socket
-    since: float
+    until: float  # Trio time; one number for all who look at it, for sums of it differ in the last digit
 
 
 @final
@@ -146,16 +146,16 @@ class Pool:
     def _take_expired(self, stack: deque[_Idle]) -> list[Socket]:
         """The oldest lie at the bottom, where nobody takes them: each is looked at once, when its time is over."""
         expired: list[Socket] = []
-        earliest = trio.current_time() - self._keepalive
-        while stack and stack[0].since <= earliest:
+        now = trio.current_time()
+        while stack and stack[0].until <= now:
             expired.append(stack.popleft().socket)
         return expired
 
     def _expect_expiry(self, watchdog: Watchdog) -> None:
-        oldest = min((stack[0].since for stack in self._idle.values() if stack), default=math.inf)
-        if oldest < math.inf:
+        first = min((stack[0].until for stack in self._idle.values() if stack), default=math.inf)
+        if first < math.inf:
             watchdog.watch(self)
-            watchdog.expect(self, oldest + self._keepalive)
+            watchdog.expect(self, first)
 
     def abort(self) -> None:
         """For `Watchdog`: the oldest idle ones have been kept long enough."""
@@ -170,7 +170,7 @@ class Pool:
         self._in_use.discard(socket)
         self._free_slot()
         if reusable and not self.retired:
-            self._idle[origin].append(_Idle(socket, trio.current_time()))
+            self._idle[origin].append(_Idle(socket, trio.current_time() + self._keepalive))
             if self.deadline == math.inf and self._watchdog is not None and self._watchdog.awake:
                 self._expect_expiry(self._watchdog)
         else:

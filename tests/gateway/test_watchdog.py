@@ -10,7 +10,8 @@ import trio
 
 from cortex_trio import Config, WorkerConfig, open_cortex
 from cortex_trio.gateway.pool import KEEPALIVE_SECONDS, TooLate
-from cortex_trio.gateway.transport import Answer, Connections, PooledTransport
+from cortex_trio.gateway.pooled_transport import PooledTransport
+from cortex_trio.gateway.transport import Answer, Connections
 from cortex_trio.gateway.watchdog import Watchdog
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.codec import HttpRequest
@@ -201,3 +202,16 @@ async def test_kept_connections_of_any_network_are_closed_in_time(autojump_clock
             await trio.sleep(2)
             assert provider.open_connections == 0
             assert (await cortex.complete("Hi")).text == "ok"
+
+
+async def test_no_last_digit_of_a_time_keeps_the_watchdog_busy(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(text="ok"))
+        config = Config(workers={"openai": worker_of(provider)}, health_check_interval=0)
+        async with open_cortex(config, http_transport=sim.transport) as cortex:
+            for tenths in range(100):
+                await trio.sleep(tenths / 10 + 1 / 3)
+                await cortex.complete("Hi")
+                with trio.fail_after(KEEPALIVE_SECONDS * 2):
+                    await trio.sleep(KEEPALIVE_SECONDS + 1)
+                assert provider.open_connections == 0
