@@ -10,6 +10,7 @@ import trio.testing
 
 from ...failures import FailureKind
 from ...gateway.cortex import Cortex
+from ...gateway.stream import ChatStream
 from ..behaviour import Behaviour
 from ..leftovers import connected, leftovers
 from ..provider import SimulatedProvider
@@ -28,10 +29,11 @@ S29 = scenario("S29", "a connection reused after the server closed it", "asked a
 async def caller_leaves(stage: Stage, how: str) -> None:
     primary = stage.primary(Behaviour(text=SIXTY, stall_after=3))
     async with stage.gateway() as cortex:
-        stream = cortex.chat("Hi")
+        streams: list[ChatStream] = []
         with trio.CancelScope() as scope:
             try:
-                async with stream as answer:
+                async with cortex.chat("Hi") as answer:
+                    streams.append(answer)
                     async for _ in answer.text():
                         equal(primary.open_connections, 1, "connections open while it is read")
                         if how == "break":
@@ -46,7 +48,7 @@ async def caller_leaves(stage: Stage, how: str) -> None:
         equal(scope.cancelled_caught, how == "cancel", "whether it was cancelled")
         await stage.settle(lambda: not primary.open_connections and not leftovers(cortex))
         equal((primary.open_connections, dict(leftovers(cortex))), (0, {}), "what is left")
-        kinds = [attempt.failure and attempt.failure.kind for attempt in answer.attempts]
+        kinds = [attempt.failure and attempt.failure.kind for attempt in streams[0].attempts]
         equal(kinds, [FailureKind.CANCELLED], "the ledger")
         health = await cortex.health_status()
         equal((health.system_health, health.workers["primary"].failures), ("healthy", 0), "what it counts")
