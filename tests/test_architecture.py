@@ -167,9 +167,9 @@ def users_of(library: str) -> set[str]:
     return {f.module for f in IMPORTS if f.target.partition(".")[0] == library and f.room != "simulator"}
 
 
-def test_the_http_client_is_met_in_one_place_and_its_network_in_another() -> None:
-    assert users_of("httpx") == {"gateway.transport"}
-    assert users_of("httpcore") <= {"gateway.transport", "gateway.sockets"}
+def test_the_http_client_is_met_where_requests_leave_and_nowhere_else() -> None:
+    assert users_of("httpx") == {"gateway.transport", "gateway.pooled_transport"}
+    assert users_of("httpcore") <= {"gateway.pooled_transport", "gateway.sockets"}
 
 
 def test_a_dialect_is_translation_and_nothing_else() -> None:

@@ -112,7 +112,7 @@ class ChatStream:
             text = ""
             if isinstance(event, TextDelta):
                 text = self._overlap.feed(event.text)
-            elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage, reasoning: before text, too
+            elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage comes before text, too
                 text = self._overlap.finish()
             if text:
                 self._pending.append(TextDelta(text))

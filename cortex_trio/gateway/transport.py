@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import logging
 import math
-import ssl
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
 from typing import Protocol, final
 
-import httpcore
 import httpx
 import trio
 
@@ -27,10 +24,11 @@ from ..failures import Failure, FailureKind
 from ..failures.kinds import Phase
 from ..wire.codec import HttpRequest
 from .config import WorkerConfig
-from .http1 import BadAnswer, BrokenOff, request_head
-from .pool import KEEPALIVE_SECONDS, Exchange, Pool, TooLate
+from .http1 import BadAnswer, BrokenOff
+from .pool import Exchange, Pool, TooLate
+from .pooled_transport import PooledTransport, origin_of, request_bytes
 from .secrets import ApiKey
-from .sockets import CLOSE_SECONDS, BackendNetwork, CannotConnect, Network, Origin, TrioNetwork
+from .sockets import CLOSE_SECONDS, CannotConnect
 from .watchdog import Watchdog
 
 log = logging.getLogger("cortex_trio")
@@ -40,14 +38,6 @@ UNWIND_PIECES = 1_000
 """What may have been read from the socket and not yet from the transport, when an answer is left early."""
 
 MakeTransport = Callable[[WorkerConfig], httpx.AsyncBaseTransport]
-
-
-@cache
-def shared_ssl_context() -> ssl.SSLContext:
-    """One context for all: making one costs tens of milliseconds."""
-    context = httpx.create_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class TransportFailed(Exception):
@@ -92,7 +82,7 @@ class Connections:
         kind = config.kind
         url = httpx.URL((config.base_url or kind.base_url).rstrip("/"))
         self._base_url = url
-        self._origin = _origin(url)
+        self._origin = origin_of(url)
         self._path = url.raw_path.decode("ascii").rstrip("/")
         self._auth = kind.auth
         headers = {
@@ -141,11 +131,13 @@ class Connections:
         watchdog: Watchdog | None,
     ) -> Answer:
         target = f"{self._path}{request.path}"
-        data = _request_bytes(request.method, target, headers, request.body)
         try:
+            data = request_bytes(request.method, target, headers, request.body)
             exchange = await pool.request(
                 self._origin, request.method, data, connect_timeout=connect_timeout, watchdog=watchdog
             )
+        except httpx.LocalProtocolError as error:
+            raise TransportFailed(_httpx_failure(error, "connect")) from None
         except (CannotConnect, BrokenOff, BadAnswer) as error:
             raise TransportFailed(_failure(error, "headers")) from error
         finally:
@@ -207,25 +199,6 @@ class Connector:
     def __call__(self, config: WorkerConfig) -> Connections:
         transport = self._make_transport(config) if self._make_transport else None
         return Connections(config, transport, self._users)
-
-
-def _origin(url: httpx.URL) -> Origin:
-    secure = url.scheme == "https"
-    return Origin(secure, url.raw_host.decode("ascii"), url.port or (443 if secure else 80))
-
-
-def _request_bytes(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> memoryview:
-    """A whole request, written at once. Raises TransportFailed if a header would end its line.
-
-    A view, for it holds the key: of one, a traceback with locals shows the address alone.
-    """
-    fields = [*headers.items(), *([("content-length", str(len(body)))] if body is not None else [])]
-    try:
-        return memoryview(b"%b\r\n%b" % (request_head(method, target, fields), body or b""))
-    except ValueError:
-        failure = Failure(FailureKind.PROTOCOL, "a header that HTTP cannot carry", phase="connect")
-    del headers, fields
-    raise TransportFailed(failure)
 
 
 # ------------------------------------------------------------------ answers
@@ -318,116 +291,3 @@ def _httpx_failure(error: Exception, phase: Phase) -> Failure:
             log.error("the transport raised %s\n%s", type(error).__name__, where)
             text = f"a bug in the transport: {type(error).__name__}: {error}"
             return Failure(FailureKind.CRASHED, text, phase=phase)
-
-
-# ------------------------------------------------------------------ our connections, for httpx
-
-
-_TO_HTTPX: Mapping[type[Exception], type[httpx.TransportError]] = {
-    CannotConnect: httpx.ConnectError,
-    BrokenOff: httpx.ReadError,
-    BadAnswer: httpx.RemoteProtocolError,
-}
-
-
-def _as_httpx(error: CannotConnect | BrokenOff | BadAnswer) -> httpx.TransportError:
-    known = next(theirs for ours, theirs in _TO_HTTPX.items() if isinstance(error, ours))
-    return known(str(error))
-
-
-@final
-class PooledTransport(httpx.AsyncBaseTransport):
-    """Our connections behind httpx's interface: `httpx.AsyncClient(transport=PooledTransport())`.
-
-    `max_connections` bounds those in use; further requests wait their turn, first come first served. A
-    `network_backend` stands in for the network (the simulator brings one). Requests sent over a kept
-    connection that turns out dead before any byte of an answer are sent once more, over a new one.
-    """
-
-    def __init__(
-        self,
-        *,
-        max_connections: int | None = None,
-        keepalive: float = KEEPALIVE_SECONDS,
-        ssl_context: ssl.SSLContext | None = None,
-        network_backend: httpcore.AsyncNetworkBackend | None = None,
-    ) -> None:
-        context = shared_ssl_context if ssl_context is None else lambda: ssl_context
-        network: Network = TrioNetwork(context)
-        if network_backend is not None:
-            network = BackendNetwork(network_backend, context)
-        self.pool = Pool(network, max_connections=max_connections, keepalive=keepalive)
-
-    @property
-    def in_use(self) -> int:
-        """Connections checked out at the moment."""
-        return self.pool.in_use
-
-    @property
-    def idle(self) -> int:
-        """Connections kept for the next request."""
-        return self.pool.idle
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        headers = {name: value for name, value in request.headers.items() if name not in _FRAMING}
-        target = request.url.raw_path.decode("ascii")
-        framed = body if body or request.method in ("POST", "PUT", "PATCH") else None
-        data = _request_bytes(request.method, target, headers, framed)
-        times = request.extensions.get("timeout", {})
-        connect, read = (_seconds(times.get(what)) for what in ("connect", "read"))
-        try:
-            with trio.fail_after(read):
-                exchange = await self.pool.request(
-                    _origin(request.url), request.method, data, connect_timeout=connect
-                )
-        except trio.TooSlowError:
-            raise httpx.ReadTimeout("no answer") from None
-        except (CannotConnect, BrokenOff, BadAnswer) as error:
-            raise _as_httpx(error) from error
-        return httpx.Response(
-            exchange.head.status, headers=list(exchange.head.fields), stream=_Body(exchange, read)
-        )
-
-    async def retire(self) -> None:
-        """Keep no connection from now on: idle ones are closed now, the others when their answers end."""
-        await self.pool.retire()
-
-    async def aclose(self) -> None:
-        """Close every connection; a request that still uses one fails with httpx.ReadError."""
-        await self.pool.aclose()
-
-
-_FRAMING = ("content-length", "transfer-encoding")
-"""Said anew: by the time it is sent, a body is whole."""
-
-
-def _seconds(timeout: float | None) -> float:
-    return math.inf if timeout is None else timeout
-
-
-@final
-class _Body(httpx.AsyncByteStream):
-    """The body of one answer; closing it gives the connection back, or closes it when the body was left early."""
-
-    def __init__(self, exchange: Exchange, timeout: float) -> None:
-        self._exchange = exchange
-        self._timeout = timeout
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            with trio.fail_after(self._timeout):
-                data = await self._exchange.receive()
-        except trio.TooSlowError:
-            raise httpx.ReadTimeout("no more of the answer") from None
-        except (BrokenOff, BadAnswer) as error:
-            raise _as_httpx(error) from error
-        if not data:
-            raise StopAsyncIteration
-        return data
-
-    async def aclose(self) -> None:
-        await self._exchange.aclose()

@@ -15,7 +15,7 @@ import trio
 
 from ..gateway.config import WorkerConfig
 from ..gateway.flat import open_flat_nursery
-from ..gateway.transport import PooledTransport
+from ..gateway.pooled_transport import PooledTransport
 from ..providers import PROVIDERS
 from .behaviour import Behaviour
 from .network import MemoryNetwork

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, open_cortex
-from cortex_trio.gateway.transport import PooledTransport
+from cortex_trio.gateway.pooled_transport import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import settle, worker_of
 

@@ -16,7 +16,8 @@ import trio
 
 from cortex_trio import FailureKind, WorkerConfig
 from cortex_trio.gateway.pool import TooLate
-from cortex_trio.gateway.transport import Answer, Connections, PooledTransport, TransportFailed
+from cortex_trio.gateway.pooled_transport import PooledTransport
+from cortex_trio.gateway.transport import Answer, Connections, TransportFailed
 from cortex_trio.gateway.watchdog import Watchdog
 from cortex_trio.wire.codec import HttpRequest
 

@@ -17,13 +17,9 @@ import trio.testing
 
 from cortex_trio import ApiKey, FailureKind, WorkerConfig
 from cortex_trio.failures import Failure
-from cortex_trio.gateway.transport import (
-    KEEPALIVE_SECONDS,
-    Answer,
-    Connections,
-    PooledTransport,
-    TransportFailed,
-)
+from cortex_trio.gateway.pool import KEEPALIVE_SECONDS
+from cortex_trio.gateway.pooled_transport import PooledTransport
+from cortex_trio.gateway.transport import Answer, Connections, TransportFailed
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
 from cortex_trio.wire.codec import HttpRequest
 
