@@ -141,7 +141,12 @@ def _part(item: object, where: str) -> Part:
 _TEXT, _MAYBE_TEXT = (str,), (str, type(None))
 _FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
     Text: {"text": _TEXT},
-    Image: {"url": _MAYBE_TEXT, "data": (bytes, type(None)), "media_type": _MAYBE_TEXT},
+    Image: {
+        "url": _MAYBE_TEXT,
+        "data": (bytes, type(None)),
+        "media_type": _MAYBE_TEXT,
+        "signature": _MAYBE_TEXT,
+    },
     Document: {"text": _TEXT, "title": _MAYBE_TEXT, "id": _MAYBE_TEXT},
     Reasoning: {"text": _TEXT, "signature": _MAYBE_TEXT, "encrypted": _MAYBE_TEXT},
     ToolCall: {"id": _TEXT, "name": _TEXT, "arguments": _TEXT, "signature": _MAYBE_TEXT},

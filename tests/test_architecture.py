@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,3 +219,9 @@ def test_a_file_tells_one_story_and_says_which(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONGEST_FILE
     assert ast.get_docstring(TREES[path]) or not text.strip()
+
+
+def test_the_map_of_the_gateway_names_every_file() -> None:
+    told = ast.get_docstring(TREES[PACKAGE / "gateway" / "__init__.py"]) or ""
+    files = {path.stem for path in MODULES if path.parent.name == "gateway"} - {"__init__"}
+    assert {name for name in files if not re.search(rf"\b{name}\b", told)} == set()

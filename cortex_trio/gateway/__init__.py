@@ -1,7 +1,10 @@
-"""How a request becomes an answer.
+"""How a request becomes an answer. All files, in the order in which they are best read:
 
-Down: cortex → stream → failover (rules: plan) → admission → attempt → transport.
-Beside: config and secrets (what we are told), selection, strategies and roster (who, in which order), verdict (what
-is told when nobody answered), keys, worker, breaker, registry (who may), health and status (how they are), runtime
-(what everybody shares), tree (who watches over it).
+    what we are told    config, secrets, ollama_probe; options (of one call)
+    a request's way     cortex → stream → failover → admission → attempt → transport
+      … as jobs         jobs (chat, continuation, embeddings), dialects (the border to them), whole, overlap
+      … who is asked    selection, strategies, roster; plan (who is next), retries; verdict (when nobody answered)
+    who may be asked    worker, breaker, keys, registry: the actors; status and health: how they are
+    the house           tree (who watches over it), runtime (what all share), calls, changes (who comes and goes), flat
+    HTTP                transport, pooled_transport, pool, http1, sockets, watchdog (deadlines)
 """
