@@ -183,6 +183,9 @@ class Pool:
     async def retire(self) -> None:
         """Keep no connection from now on: idle ones are closed now, the others when their answers end."""
         self.retired = True
+        if self._watchdog is not None:
+            self._watchdog.forget(self)
+            self.deadline = math.inf
         for stack in self._idle.values():
             while stack:
                 await stack.pop().socket.aclose()
