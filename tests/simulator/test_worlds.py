@@ -430,7 +430,7 @@ def test_simulate_tells_what_it_injected_and_keeps_one_life(
 def test_who_has_seen_enough_hears_how_far_it_came_and_nothing_else(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    out = StringIO()
+    out, before = StringIO(), set(threading.enumerate())
 
     async def enough_at_once() -> None:
         with trio.CancelScope() as scope:
@@ -438,8 +438,9 @@ def test_who_has_seen_enough_hears_how_far_it_came_and_nothing_else(
             await _simulate(Screen(out, colours=False), Summary(), range(40), 0.1, 1)
 
     trio.run(enough_at_once)
-    for thread in set(threading.enumerate()) - {threading.current_thread()}:
-        thread.join(30)  # the executor's: it calls off what was not begun
+    for thread in set(threading.enumerate()) - before:
+        if thread.is_alive():
+            thread.join(30)  # the executor's: it calls off what was not begun
     assert "Interrupted after 0 of 40 lives." in out.getvalue()
     assert capsys.readouterr().err == ""
     assert caplog.messages == []
