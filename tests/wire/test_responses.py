@@ -11,7 +11,7 @@ import attrs
 import hearing
 import pytest
 from hearing import JSON, assert_bounded, assert_broken, bytewise, heard
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cortex_trio.events import (
@@ -466,6 +466,7 @@ PAYLOADS = st.fixed_dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first of all draws builds the strategies
 @given(st.lists(PAYLOADS, max_size=6))
 def test_no_shape_of_json_is_a_surprise(payloads: list[dict[str, Any]]) -> None:
     body = sse(*payloads)
