@@ -217,6 +217,13 @@ def test_vectors_that_are_not_those_of_the_texts_are_noticed() -> None:
     assert list(laws.broken_by_call(embedded([first, second], dimensions=16)))
 
 
+def test_a_call_is_rescued_by_a_failure_and_not_by_its_second_request() -> None:
+    broken = attempt(failure=Failure(FailureKind.SERVER))
+    assert called(attempts=[broken, attempt()]).was_rescued
+    assert not looked_up(attempts=[attempt(), attempt()]).was_rescued
+    assert not called(outcome="refused", attempts=[broken]).was_rescued
+
+
 def test_an_answer_of_a_given_shape_is_judged_whole() -> None:
     planned = attrs.evolve(CALL, what="object")
     whole = Called(planned, started=1.0, ended=2.0, outcome="whole", shown=answer_of(5, "object"))

@@ -37,7 +37,7 @@ class Verdict:
 def judge(seed: int, hours: float) -> Verdict:
     """Live the life of `seed` and say what became of it."""
     seen = live(seed, hours)
-    rescued = sum(called.is_served and len(called.attempts or ()) > 1 for called in seen.calls)
+    rescued = sum(called.was_rescued for called in seen.calls)
     return Verdict(
         seed=seed,
         digest=seen.digest,

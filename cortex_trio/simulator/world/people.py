@@ -63,6 +63,11 @@ class Called:
         return self.outcome == "whole"
 
     @property
+    def was_rescued(self) -> bool:
+        """It was served after a failure that its caller did not see."""
+        return self.is_served and any(attempt.failure for attempt in self.attempts or ())
+
+    @property
     def holds_only_its_last_request(self) -> bool:
         """What an error says of attempts is not all there were: a list of texts went in several requests."""
         return self.planned.what == "embed" and self.planned.requests > 1
