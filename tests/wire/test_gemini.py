@@ -550,8 +550,17 @@ def test_pages_that_were_found_or_shown_are_told_without_a_place() -> None:
 def test_what_was_recited_is_told_with_its_source_and_place_in_characters(name: str) -> None:
     sources = [{"startIndex": 0, "endIndex": 5, "uri": "https://example.org/1", "license": "mit"}]
     assert ends_with(citationMetadata={name: sources}) == [
-        CitationDelta(0, 4, "Köln", ("https://example.org/1",))
+        CitationDelta(0, 4, "", ("https://example.org/1",))
     ]
+
+
+def test_a_place_is_found_in_a_long_text_and_a_source_holds_no_more_of_it_than_it_came_with() -> None:
+    text = "Köln 🌤 " * 5_000
+    sources = [{"startIndex": 11 * n, "endIndex": 11 * 5_000, "uri": "u"} for n in range(2_000)]
+    cited = said({"text": text}, finish="STOP")
+    cited["candidates"][0]["citationMetadata"] = {"citationSources": sources}
+    citations = [event for event in decode([sse(cited)]) if isinstance(event, CitationDelta)]
+    assert citations == [CitationDelta(7 * n, len(text), "", ("u",)) for n in range(2_000)]
 
 
 def test_a_source_that_is_repeated_with_every_response_is_told_once() -> None:
@@ -559,7 +568,7 @@ def test_a_source_that_is_repeated_with_every_response_is_told_once() -> None:
     cited["candidates"][0]["citationMetadata"] = {"citationSources": [{"endIndex": 1, "uri": "u"}]}
     events = decode([sse(cited, {**cited, "x": 1}, said(finish="STOP"))])
     assert [event for event in events if isinstance(event, CitationDelta)] == [
-        CitationDelta(0, 1, "a", ("u",))
+        CitationDelta(0, 1, "", ("u",))
     ]
 
 
