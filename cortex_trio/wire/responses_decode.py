@@ -15,7 +15,7 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..events import Finished, FinishReason, Usage, UsageUpdate, WireEvent
@@ -88,7 +88,7 @@ class ResponsesDecoder:
         if kind in DELTAS:
             return self._response.grow(kind, payload)
         handler = HANDLERS.get(kind)
-        return handler(self._response, payload) if handler else []
+        return handler(self._response, {**payload, "type": kind}) if handler else []
 
     def _let_go(self) -> None:
         self.done = True
@@ -114,6 +114,7 @@ class _Response:
         self._phase: Phase = phase
         self._items: dict[int, Item] = {}  # by output_index; those that are over stay, so none is read twice
         self._over: set[int] = set()
+        self._places: dict[str, int] = {}  # output_index by the item's id
         self._calls = 0
 
     def open_item(self, payload: Json) -> list[WireEvent]:
@@ -135,7 +136,11 @@ class _Response:
         return self.read({**response, "status": kind.removeprefix("response.")})
 
     def read(self, response: Json) -> list[WireEvent]:
-        """The response at its end: what of it was not told yet, its usage, and how it ended."""
+        """The response at its end: what of it was not told yet, its usage, and how it ended.
+
+        Items are found by their ids, for a server may count in its stream what it leaves out here, or the reverse;
+        by their places where they have none, or another one at each mention, as behind some proxies.
+        """
         status = as_word(response.get("status"), "status")
         usage = _usage_events(response.get("usage"))
         if response.get("error") or status in ("failed", "cancelled"):
@@ -144,8 +149,11 @@ class _Response:
         if status in ("in_progress", "queued"):
             return [truncated(f"the response is still {status}")]
         events: list[WireEvent] = []
-        for index, item in enumerate(as_list(response.get("output"), "output")):
-            events += self._close(index, as_object(item, "an item"))
+        places = dict(self._places)
+        for index, value in enumerate(as_list(response.get("output"), "output")):
+            item = as_object(value, "an item")
+            item_id = item.get("id")
+            events += self._close(places.get(item_id, index) if isinstance(item_id, str) else index, item)
         return [*events, *usage, self._finished(status, response)]
 
     def _open(self, index: int, content: Json) -> list[WireEvent]:
@@ -153,9 +161,13 @@ class _Response:
             case "function_call":
                 item: Item = FunctionCallItem(self._calls)
                 self._calls += 1
+            case "message":
+                item = MessageItem(sum(message.length for message in self._messages()))
             case kind:
                 item = KINDS.get(kind, Item)() if isinstance(kind, str) else Item()
         self._items[index] = item
+        if isinstance(item_id := content.get("id"), str):
+            self._places[item_id] = index
         self._over.discard(index)
         require_open(len(self._items), "items")
         return item.open(content)
@@ -174,11 +186,13 @@ class _Response:
             return Finished(INCOMPLETE_REASONS.get(raw, FinishReason.OTHER), raw)
         if status not in ("completed", ""):
             return Finished(FinishReason.OTHER, status)
-        messages = [item for item in self._items.values() if isinstance(item, MessageItem)]
-        if any(message.refused for message in messages):
+        if any(message.refused for message in self._messages()):
             return Finished(FinishReason.REFUSAL, status or None)
         reason = FinishReason.TOOL_CALLS if self._calls else FinishReason.STOP
         return Finished(reason, status or None)
+
+    def _messages(self) -> Iterator[MessageItem]:
+        return (item for item in self._items.values() if isinstance(item, MessageItem))
 
 
 HANDLERS: Mapping[str, Callable[[_Response, Json], list[WireEvent]]] = {

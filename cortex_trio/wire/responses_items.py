@@ -58,25 +58,28 @@ class Item:
 
 
 class MessageItem(Item):
-    """What the model says, or why it says nothing: refusals are text of their own kind."""
+    """What the model says, or why it says nothing: refusals are text of their own kind.
 
-    def __init__(self) -> None:
+    `before`: characters the answer had said when this began, for a citation counts from the start of its part.
+    """
+
+    def __init__(self, before: int) -> None:
         self.refused = False
-        self._said: set[int | None] = set()  # the content parts of which something came
-        self._cited: dict[int | None, int] = {}  # citations that came, by content part
+        self.length = 0
+        self._before = before
+        self._begins: dict[int, int] = {}  # where the content parts of which something came begin
+        self._cited: dict[int, int] = {}  # citations that came, by content part
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
-        part = as_count(payload.get("content_index"))
+        part = _part(payload, "content_index")
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
                 self.refused = self.refused or kind == "response.refusal.delta"
-                self._said.add(part)
-                require_open(len(self._said), "content parts")
-                return text_events(TextDelta, payload.get("delta"), "delta")
+                return self._say(part, payload.get("delta"), "delta")
             case "response.output_text.annotation.added":
                 self._cited[part] = self._cited.get(part, 0) + 1
                 require_open(len(self._cited), "content parts")
-                return _citations([payload.get("annotation")])
+                return self._cite(part, [payload.get("annotation")])
             case _:
                 return []
 
@@ -86,11 +89,21 @@ class MessageItem(Item):
             part = as_object(content, "a content part")
             refusal = part.get("type") == "refusal"
             self.refused = self.refused or refusal
-            if index not in self._said:
-                events += text_events(TextDelta, part.get("refusal" if refusal else "text"), "a content part")
+            if index not in self._begins:
+                events += self._say(index, part.get("refusal" if refusal else "text"), "a content part")
             annotations = as_list(part.get("annotations"), "annotations")
-            events += _citations(annotations[self._cited.get(index, 0) :])
+            events += self._cite(index, annotations[self._cited.get(index, 0) :])
         return events
+
+    def _say(self, part: int, text: object, what: str) -> list[WireEvent]:
+        events = text_events(TextDelta, text, what)
+        self._begins.setdefault(part, self._before + self.length)
+        require_open(len(self._begins), "content parts")
+        self.length += len(as_text(text, what))
+        return events
+
+    def _cite(self, part: int, annotations: list[Any]) -> list[WireEvent]:
+        return _citations(annotations, self._begins.get(part, self._before + self.length))
 
 
 class ReasoningItem(Item):
@@ -102,8 +115,8 @@ class ReasoningItem(Item):
 
     def __init__(self) -> None:
         self._id = ""
-        self._last: tuple[str, int | None] | None = None  # the part that is growing
-        self._said: set[tuple[str, int | None]] = set()
+        self._last: tuple[str, int] | None = None  # the part that is growing
+        self._said: set[tuple[str, int]] = set()
 
     def open(self, item: Json) -> list[WireEvent]:
         self._id = as_text(item.get("id"), "id")
@@ -112,16 +125,17 @@ class ReasoningItem(Item):
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
         match kind:
             case "response.reasoning_summary_text.delta":
-                return self._say("summary", payload.get("summary_index"), payload.get("delta"))
+                return self._say("summary", _part(payload, "summary_index"), payload.get("delta"))
             case "response.reasoning_text.delta":
-                return self._say("content", payload.get("content_index"), payload.get("delta"))
+                return self._say("content", _part(payload, "content_index"), payload.get("delta"))
             case _:
                 return []
 
     def close(self, item: Json) -> list[WireEvent]:
         self._id = as_text(item.get("id"), "id") or self._id
         events: list[WireEvent] = []
-        for field in ("summary", "content"):
+        came = {field for field, _ in self._said}  # in pieces; the other form would only repeat it
+        for field in ("summary", "content") if not came else sorted(came):
             for index, part in enumerate(as_list(item.get(field), field)):
                 if (field, index) not in self._said:
                     events += self._say(field, index, as_object(part, "a part of the reasoning").get("text"))
@@ -129,12 +143,12 @@ class ReasoningItem(Item):
             events.append(ReasoningSeal(self._id or None, encrypted))
         return events
 
-    def _say(self, field: str, index: object, delta: object) -> list[WireEvent]:
+    def _say(self, field: str, index: int, delta: object) -> list[WireEvent]:
         text = as_text(delta, "delta")
         if not text:
             return []
         events: list[WireEvent] = []
-        part = field, as_count(index)
+        part = field, index
         if self._last not in (None, part):
             events += [ReasoningSeal(self._id)] if self._id else []
             text = BETWEEN_PARTS + text
@@ -188,11 +202,10 @@ class ImageItem(Item):
 
 
 KINDS: Mapping[str, type[Item]] = {
-    "message": MessageItem,
     "reasoning": ReasoningItem,
     "image_generation_call": ImageItem,
 }
-"""Kinds that need nothing but their content; a FunctionCallItem is told its number."""
+"""Kinds that need nothing but their content; a FunctionCallItem is told its number, a MessageItem where it begins."""
 
 DELTAS = (
     "response.output_text.delta",
@@ -205,6 +218,11 @@ DELTAS = (
 """The event types that make an item grow. Their `.done` twins repeat what came, and are skipped."""
 
 
+def _part(payload: Json, name: str) -> int:
+    """Which part of its item an event is about; the first where a server with one part leaves that out."""
+    return as_count(payload.get(name)) or 0
+
+
 def _arguments(item: Json) -> str:
     arguments = item.get("arguments")
     if isinstance(arguments, str):
@@ -212,13 +230,17 @@ def _arguments(item: Json) -> str:
     return "" if arguments is None else arguments_text(arguments)
 
 
-def _citations(annotations: list[Any]) -> list[WireEvent]:
-    """Pages and files an answer rests on. A page is cited by a range of the text, a file at one place of it."""
+def _citations(annotations: list[Any], begin: int) -> list[WireEvent]:
+    """Pages and files an answer rests on. A page is cited by a range of the text, a file at one place of it.
+
+    `begin`: characters of the answer before the text that the ranges count in.
+    """
     events: list[WireEvent] = []
     for item in annotations:
         annotation = as_object(item, "an annotation")
         names = (annotation.get(field) for field in ("url", "filename", "file_id"))
         if source := next((name for name in names if isinstance(name, str) and name), None):
-            start, end = as_count(annotation.get("start_index")), as_count(annotation.get("end_index"))
+            places = (as_count(annotation.get(field)) for field in ("start_index", "end_index"))
+            start, end = (None if place is None else begin + place for place in places)
             events.append(CitationDelta(start, end, "", (source,)))
     return events

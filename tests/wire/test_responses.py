@@ -357,6 +357,69 @@ def test_citations_come_once_as_they_are_added_or_at_the_end() -> None:
     assert streamed == decoded(terminal(output=[item])) == expected
 
 
+def test_citations_count_in_the_text_of_the_whole_answer() -> None:
+    page = {"type": "url_citation", "url": "https://example.org/a", "start_index": 4, "end_index": 8}
+    place = CitationDelta(20, 24, "", ("https://example.org/a",))
+    preamble, said = {**message("I'll look it up."), "id": "msg_0"}, message("The sky.", page)
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    streamed = decoded(
+        added({**preamble, "content": []}),
+        growing("output_text.delta", content_index=0, delta="I'll look "),
+        growing("output_text.delta", content_index=0, delta="it up."),
+        done(preamble),
+        done(search, 1),
+        added({**said, "content": []}, 2),
+        growing("output_text.delta", 2, content_index=0, delta="The sky."),
+        growing("output_text.annotation.added", 2, content_index=0, annotation=page),
+        done(said, 2),
+        terminal(output=[preamble, search, said]),
+    )
+    whole = decoded(terminal(output=[preamble, search, said]))
+    assert [event for event in streamed if isinstance(event, CitationDelta)] == [place]
+    assert folded(streamed).message() == folded(whole).message()
+    assert [event for event in whole if isinstance(event, CitationDelta)] == [place]
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_an_item_is_told_once_even_if_the_last_event_counts_items_otherwise(at: int) -> None:
+    """Servers stream what they leave out at the end, a search they ran, or the reverse."""
+    events = [added(message(""), at), growing("output_text.delta", at, content_index=0, delta="Hello")]
+    for unended in (events, [*events, done(message("Hello"), at)]):
+        assert decoded(*unended, terminal(output=[message("Hello")])) == [TextDelta("Hello"), COMPLETED]
+
+
+def test_items_of_a_whole_answer_need_no_ids_that_tell_them_apart() -> None:
+    assert folded(decoded(terminal(output=[message("One, "), message("two.")]))).text == "One, two."
+
+
+def test_a_part_is_the_first_where_its_number_is_left_out() -> None:
+    assert decoded(
+        added(message("")),
+        growing("output_text.delta", delta="Hello"),
+        done(message("Hello")),
+        terminal(),
+    ) == [TextDelta("Hello"), COMPLETED]
+
+
+@pytest.mark.parametrize(
+    ("grown", "told"), [("reasoning_text", "summary"), ("reasoning_summary_text", "content")]
+)
+def test_thoughts_that_came_in_pieces_are_not_repeated_in_their_other_form(grown: str, told: str) -> None:
+    item = {"type": "reasoning", "id": "rs_1", told: [{"type": "text", "text": "Hm."}]}
+    assert decoded(
+        added({"type": "reasoning", "id": "rs_1"}),
+        growing(f"{grown}.delta", content_index=0, summary_index=0, delta="Hm."),
+        done(item),
+        terminal(),
+    ) == [ReasoningDelta("Hm."), COMPLETED]
+
+
+def test_the_name_of_an_event_is_its_type_where_the_data_has_none() -> None:
+    response = b'{"response": {"incomplete_details": {"reason": "max_output_tokens"}}}'
+    body = b"event: response.incomplete\ndata: " + response + b"\n\n"
+    assert heard(RESPONSES, [body]) == [Finished(FinishReason.LENGTH, "max_output_tokens")]
+
+
 def test_arguments_that_are_no_text_become_it() -> None:
     for arguments, text in (({"a": [1, "é"]}, '{"a":[1,"é"]}'), (None, ""), ("{}", "{}")):
         call = {"type": "function_call", "call_id": "c1", "name": "now", "arguments": arguments}
