@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..events import CitationDelta, Finished, FinishReason, Usage, UsageUpdate, WireEvent
+from ..events import Finished, FinishReason, Usage, UsageUpdate, WireEvent
 from ..failures import Failure, FailureKind, classify_payload
 from .chat_completions_delta import DeltaReader, read_usage
 from .codec import malformed, truncated
@@ -22,7 +22,6 @@ from .payload import (
     Malformed,
     as_list,
     as_object,
-    as_text,
     as_word,
     load_object,
 )
@@ -132,9 +131,10 @@ class ChatCompletionsDecoder:
             error = error or beside.get("error")
         if usage:
             self._read_usage(as_object(usage, "usage"))
-        if citations := chunk.get("citations"):  # xAI: the pages its search found
-            pages = tuple(as_text(page, "a citation") for page in as_list(citations, "citations"))
-            self._events.append(CitationDelta(None, None, "", pages))
+        if citations := chunk.get(
+            "citations"
+        ):  # the pages a search found: xAI at the end, Perplexity in every chunk
+            self._deltas.read_pages(citations, self._events)
         if error:
             self._end(classify_payload({**chunk, "error": error}, phase="stream"))
         elif self._raw_reason in FAILED_REASONS:

@@ -1,7 +1,7 @@
 """What one delta of a chat completion holds, as events: content, refusals, reasoning, tool calls, citations, usage.
 
     delta = { content?, refusal?, reasoning? | reasoning_content? | reasoning_details?, tool_calls?, images?,
-              annotations?, executed_tools? }
+              audio?, annotations?, executed_tools? }
 
 Any field may be missing, null or empty; then it says nothing. The `message` of a whole answer has the same fields
 and is read as its only delta. Knows no framing and no end of stream.
@@ -31,6 +31,7 @@ from .payload import (
     as_object,
     as_text,
     require_open,
+    text_events,
 )
 
 Json = dict[str, Any]
@@ -64,6 +65,10 @@ class DeltaReader:
         if refusal := delta.get("refusal"):
             events.append(TextDelta(as_text(refusal, "refusal")))
             self.refused = True
+        if isinstance(
+            audio := delta.get("audio"), dict
+        ):  # speech stands in place of content: what it says is the text
+            events += text_events(TextDelta, audio.get("transcript"), "transcript")
         for call in as_list(delta.get("tool_calls"), "tool_calls"):
             self._read_call(as_object(call, "a tool call"), events)
         events += [_image(as_object(image, "an image")) for image in as_list(delta.get("images"), "images")]
@@ -71,6 +76,16 @@ class DeltaReader:
             events += _annotation(as_object(annotation, "an annotation"))
         for tool in as_list(delta.get("executed_tools"), "executed_tools"):
             self._read_search(as_object(tool, "an executed tool"), events)
+
+    def read_pages(self, pages: object, events: list[WireEvent]) -> None:
+        """Pages the answer as a whole rests on: told once, and passed over where they are no addresses."""
+        urls = pages if isinstance(pages, list) else []
+        new = tuple(
+            dict.fromkeys(url for url in urls if url and isinstance(url, str) and url not in self._pages)
+        )
+        if new:
+            self._pages.update(new)
+            events.append(CitationDelta(None, None, "", new))
 
     def _read_reasoning(self, delta: Json, events: list[WireEvent]) -> None:
         for name in REASONING_FIELDS:
@@ -132,11 +147,7 @@ class DeltaReader:
         """The pages a tool of Groq's found; a stream tells them as often as it tells of the tool."""
         found = as_object(tool.get("search_results") or {}, "search_results")
         results = (as_object(item, "a search result") for item in as_list(found.get("results"), "results"))
-        urls = (as_text(result.get("url"), "a search result's url") for result in results)
-        pages = tuple(dict.fromkeys(url for url in urls if url and url not in self._pages))
-        if pages:
-            self._pages.update(pages)
-            events.append(CitationDelta(None, None, "", pages))
+        self.read_pages([result.get("url") for result in results], events)
 
 
 CITATIONS = {"url_citation": "url", "document_citation": "document_id"}

@@ -516,6 +516,29 @@ def test_documents_that_were_given_are_cited_by_their_id() -> None:
     ]
 
 
+def test_pages_that_every_chunk_repeats_are_told_once_and_other_shapes_fail_nothing() -> None:
+    pages = ["https://a", "https://b"]
+    assert read(
+        chunk({"content": "It "}, citations=pages),
+        chunk({"content": "is."}, citations=[*pages, "https://c"]),
+        chunk({}, citations=[{"url": "https://d"}, None]),
+        chunk({}, citations={"https://e": 1}),
+    ) == [
+        TextDelta("It "),
+        CitationDelta(None, None, "", ("https://a", "https://b")),
+        TextDelta("is."),
+        CitationDelta(None, None, "", ("https://c",)),
+    ]
+
+
+def test_speech_is_read_as_what_it_says() -> None:
+    pieces = {"id": "audio_1", "transcript": "Good "}, {"transcript": "day."}, {"data": "UklGRg=="}, None
+    assert read(*(chunk({"content": None, "audio": piece}) for piece in pieces)) == [
+        TextDelta("Good "),
+        TextDelta("day."),
+    ]
+
+
 def test_pages_a_server_found_by_itself_are_told_once() -> None:
     def searched(*urls: str | None) -> dict[str, Any]:
         results = [{"title": "t", "url": url, "score": 0.5} for url in urls]
