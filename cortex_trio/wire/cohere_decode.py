@@ -192,11 +192,15 @@ def _content(part: Json) -> Iterator[WireEvent]:
 
 
 def _citation(citation: Json) -> CitationDelta:
-    """`start` and `end` count characters of the text; `sources` are the ids of documents or tool results."""
+    """`start` and `end` count characters of the text; `sources` are the ids of documents or tool results.
+
+    A citation of a plan or of thinking counts there, and has no place in the text.
+    """
+    in_text = citation.get("type") in (None, "TEXT_CONTENT")
     sources = [as_object(source, "a source") for source in as_list(citation.get("sources"), "sources")]
     return CitationDelta(
-        as_count(citation.get("start")),
-        as_count(citation.get("end")),
+        as_count(citation.get("start")) if in_text else None,
+        as_count(citation.get("end")) if in_text else None,
         as_text(citation.get("text"), "a citation's text"),
         tuple(as_text(source["id"], "a source's id") for source in sources if source.get("id")),
     )

@@ -368,6 +368,18 @@ def test_thinking_a_plan_and_text_come_in_their_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("elsewhere", ["PLAN", "THINKING_CONTENT"])
+def test_what_a_plan_or_thinking_rests_on_has_no_place_in_the_text(elsewhere: str) -> None:
+    place = {"start": 0, "end": 4, "text": "said", "sources": [{"type": "document", "id": "doc:0"}]}
+    cited = (
+        step("citation-start", citations={**place, "type": kind}) for kind in ("TEXT_CONTENT", elsewhere)
+    )
+    assert decode([sse(*cited, end())])[:-1] == [
+        CitationDelta(0, 4, "said", ("doc:0",)),
+        CitationDelta(None, None, "said", ("doc:0",)),
+    ]
+
+
 def test_calls_are_numbered_as_they_appear_and_every_one_gets_arguments() -> None:
     body = sse(
         call_start(3, "a", id="A"),
