@@ -14,7 +14,7 @@ from typing import Protocol
 
 from .json_array import JsonArrayReader
 from .payload import is_json
-from .sse import BOM, SseReader
+from .sse import BOM, SseEvent, SseReader
 
 BLANK = b" \t\r\n" + BOM
 
@@ -76,13 +76,13 @@ class SseFrames:
             self._mid_line = not data.endswith((b"\n", b"\r"))
         for event in self._events.feed(data):
             yield from self._take_found()
-            if event.data:
+            if _holds_value(event):
                 yield event.data
         yield from self._take_found()
 
     def finish(self) -> Iterator[str | bytes]:
         """An event that lost only its blank line is whole if its JSON is: the closing brace says as much."""
-        unended = [event.data for event in self._events.feed(b"\n\n") if event.data]
+        unended = [event.data for event in self._events.feed(b"\n\n") if _holds_value(event)]
         whole: list[str | bytes] = [*self._take_found(), *filter(is_json, unended)]
         self.cut = self._strays.inside or (not whole and (self._mid_line or bool(unended)))
         yield from whole
@@ -94,3 +94,8 @@ class SseFrames:
     def _take_found(self) -> list[bytes]:
         found, self._found = self._found, []
         return found
+
+
+def _holds_value(event: SseEvent) -> bool:
+    """Proxies that close every stream in the manner of chat completions send a `[DONE]`, which is none."""
+    return bool(event.data) and not event.data.startswith("[DONE]")

@@ -346,6 +346,11 @@ def test_an_error_is_heard_framed_or_not_wrapped_or_not(tail: bytes) -> None:
             assert (failure.kind, failure.status) == (FailureKind.OVERLOADED, 503)
 
 
+@pytest.mark.parametrize("ending", [b"data: [DONE]\n\n", b"data: [DONE]\n"])
+def test_a_stream_closed_in_the_manner_of_chat_completions_is_whole_all_the_same(ending: bytes) -> None:
+    assert decode([sse(said({"text": "a"}, finish="STOP")) + ending]) == [TextDelta("a"), STOP]
+
+
 def test_an_unframed_error_that_breaks_off_is_a_cut_stream() -> None:
     body = sse(said({"text": "Hel"}, finish="STOP")) + b'{\n  "error": {\n    "code": 5'
     failure = decode(bytewise(body))[-1]
