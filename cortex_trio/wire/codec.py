@@ -17,8 +17,9 @@ from ..events import WireEvent
 from ..failures import Failure, FailureKind, InvalidRequest
 from ..messages import ChatRequest
 
-EVENT_LIMIT = 4 * 1024 * 1024
-"""Bytes of one SSE event or one NDJSON line. No provider comes near; past it memory is at stake, not content."""
+EVENT_LIMIT = 8 * 1024 * 1024
+"""Bytes of one SSE event or one NDJSON line: room for an image of 6 MB in base64, which some providers send in one
+event. Text comes nowhere near; past it memory is at stake, not content."""
 
 
 class Unsupported(InvalidRequest):
