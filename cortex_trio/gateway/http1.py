@@ -64,7 +64,8 @@ class Head:
 class AnswerReader:
     """Reads one answer. Feed it what the socket gives; `head` is there as soon as it is whole.
 
-    `done`: the body is whole. `reusable`, once done: the connection may carry the next request.
+    `done`: the body is whole. `reusable`, once done: the connection may carry the next request. `spoiled`: what is
+    wrong with the body behind what `feed` has given; nothing more will come.
     """
 
     def __init__(self, method: str) -> None:
@@ -79,6 +80,7 @@ class AnswerReader:
         self.head: Head | None = None
         self.done = False
         self.reusable = False
+        self.spoiled: BadAnswer | None = None
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes, give those that are of the body. Raises BadAnswer."""
@@ -164,6 +166,15 @@ class AnswerReader:
             data = bytes(self._buffer) + data
             self._buffer = bytearray()
         pieces: list[bytes] = []
+        try:
+            self._take_chunks(data, pieces)
+        except BadAnswer as error:
+            if not pieces:
+                raise
+            self.spoiled = error  # of the next bytes: an answer may be whole before its framing goes wrong
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _take_chunks(self, data: bytes, pieces: list[bytes]) -> None:
         at, size = 0, len(data)
         while at < size:
             if self._left:
@@ -186,14 +197,13 @@ class AnswerReader:
                     self._read = AnswerReader._read_trailer
                     self._buffer += b"\n"  # so that a trailer without fields is an empty line, too
                     self._read_trailer(data[at:])
-                    return b"".join(pieces)
+                    return
             else:
                 if size - at > CHUNK_LINE_LIMIT or b"\n" in data[at:]:
                     raise BadAnswer("a chunk without a size")
                 break
         if at < size:
             self._buffer += data[at:]
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _read_trailer(self, data: bytes) -> bytes:
         """Fields after the last chunk, nearly always none. They are checked and forgotten."""

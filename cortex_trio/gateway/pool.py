@@ -186,7 +186,7 @@ class Pool:
         if self._watchdog is not None:
             self._watchdog.forget(self)
             self.deadline = math.inf
-        for stack in self._idle.values():
+        for stack in list(self._idle.values()):  # a request to another origin may come while one is closed
             while stack:
                 await stack.pop().socket.aclose()
 
@@ -255,6 +255,8 @@ class Exchange:
             return ahead
         reader = self._reader
         while not reader.done:
+            if reader.spoiled is not None:
+                raise reader.spoiled
             data = await self._receive_some(deadline)
             if not data:
                 reader.finish()

@@ -42,6 +42,8 @@ def ours(slices: Iterable[bytes], method: str = "POST") -> Outcome:
             if reader.done:
                 break
             body += reader.feed(data)
+            if reader.spoiled is not None:
+                raise reader.spoiled
         reader.finish()
     except BadAnswer:
         return "bad"
@@ -198,6 +200,15 @@ def test_the_answer_to_head_has_no_body() -> None:
 )
 def test_what_h11_leaves_to_its_user_is_refused(data: bytes) -> None:
     assert ours([data]) == "bad"
+
+
+@pytest.mark.parametrize("rest", ["", "x", "0\r\ncontent-length: 3\r\n\r\n", "nonsense\r\n"])
+def test_what_came_before_the_framing_went_wrong_is_given_first(rest: str) -> None:
+    reader = AnswerReader("POST")
+    end = "\r\n" if rest else "!!"
+    assert reader.feed(answer(CHUNKED, f"5\r\nhello{end}{rest}" + "\r\n" * (rest == "x"))) == b"hello"
+    assert isinstance(reader.spoiled, BadAnswer)
+    assert not reader.done
 
 
 # ------------------------------------------------------------------ keeping the connection

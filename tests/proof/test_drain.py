@@ -39,6 +39,7 @@ class RawServer:
     """Answers every request with the same whole answer, and then does `rest`."""
 
     rest: Rest
+    behind: bytes = b""  # the end of the answer, in the same write
     connections: int = 0
     open: int = 0
 
@@ -48,7 +49,7 @@ class RawServer:
         try:
             async with stream:
                 while await stream.receive_some():
-                    await stream.send_all(ANSWER)
+                    await stream.send_all(ANSWER + self.behind)
                     await self.rest(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has hung up
@@ -60,6 +61,10 @@ def a_server(sim: Simulator, monkeypatch: pytest.MonkeyPatch, rest: Rest) -> Raw
     server = RawServer(rest)
     monkeypatch.setattr(sim.add("openai"), "serve", server.serve)
     return server
+
+
+async def nothing_more(stream: trio.abc.HalfCloseableStream) -> None:
+    await trio.lowlevel.checkpoint()
 
 
 async def ends_after(stream: trio.abc.HalfCloseableStream, seconds: float) -> None:
@@ -158,6 +163,18 @@ async def test_garbage_instead_of_the_end_closes_it(
             assert (server.connections, server.open) == (1, 0)
             [info] = await cortex.list_workers()
             assert (info.failures, info.status) == (0, "available"), "the answer was whole"
+
+
+async def test_garbage_that_comes_with_the_end_spoils_nothing_either(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_simulator() as sim:
+        server = a_server(sim, monkeypatch, nothing_more)
+        server.behind = b"no size of a chunk\r\n"
+        async with gateway(sim) as cortex:
+            assert await asked(cortex) == pytest.approx(0)
+            await trio.testing.wait_all_tasks_blocked()
+            assert (server.connections, server.open) == (1, 0)
 
 
 async def test_a_connection_that_breaks_behind_the_answer_breaks_nothing(
