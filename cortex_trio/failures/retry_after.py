@@ -24,6 +24,9 @@ _EPOCH = (
     1e9  # a "duration" of more than 30 years is a point in time; of more than 30,000, one in milliseconds
 )
 
+LONGEST_DURATION = 40
+"""Characters; "1d23h59m59.999999999s" has 21. Looking for the end of a number takes the square of its digits."""
+
 LONGEST_SECONDS = 31 * 86_400.0
 """Quotas are by the month at the longest; a header that names years must not take a worker out for good."""
 
@@ -31,6 +34,8 @@ LONGEST_SECONDS = 31 * 86_400.0
 def parse_duration(text: str) -> float | None:
     """Return the seconds of a Go duration ("6m0s", "120ms", "1d2h") or of a bare number; None if it is neither."""
     text = text.strip()
+    if len(text) > LONGEST_DURATION:
+        return None
     if _NUMBER.fullmatch(text):
         return _sane(float(text))
     terms = list(_TERM.finditer(text))

@@ -150,6 +150,14 @@ def test_a_duration_is_the_sum_of_its_parts(hours: int, minutes: int, seconds: i
     assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
 
 
+def test_a_number_without_an_end_costs_no_time_and_is_no_duration() -> None:
+    """Read digit by digit, each of these would take hours: the test would not come back."""
+    endless = "1" * 1_000_000 + "x"
+    assert parse_duration(endless) is None
+    assert retry_after({"x-ratelimit-remaining": "0", "x-ratelimit-reset": endless}, now=NOW) is None
+    assert retry_after({}, {"error": {"details": [{"retryDelay": endless}]}}) is None
+
+
 @given(st.text(max_size=30))
 def test_any_text_is_a_duration_or_none(text: str) -> None:
     found = parse_duration(text)
