@@ -44,6 +44,7 @@ CODES: Mapping[str, FailureKind] = {
     "unavailable": K.OVERLOADED,
     "content_filter": K.CONTENT_POLICY,
     "content_policy_violation": K.CONTENT_POLICY,
+    "image_content_policy_violation": K.CONTENT_POLICY,
     "unsupported_country_region_territory": K.REGION,
     "request_too_large": K.BAD_REQUEST,
 }
@@ -92,6 +93,20 @@ VAGUE_CODES: Mapping[str, FailureKind] = {
     "invalid_request_error": K.BAD_REQUEST,
     "invalid_argument": K.BAD_REQUEST,
     "not_found_error": K.MODEL_NOT_FOUND,
+    # What OpenAI's Responses API says of a prompt after it has begun to answer with 200.
+    "invalid_prompt": K.BAD_REQUEST,
+    "invalid_image": K.BAD_REQUEST,
+    "invalid_image_format": K.BAD_REQUEST,
+    "invalid_image_mode": K.BAD_REQUEST,
+    "invalid_image_url": K.BAD_REQUEST,
+    "invalid_base64_image": K.BAD_REQUEST,
+    "image_too_large": K.BAD_REQUEST,
+    "image_too_small": K.BAD_REQUEST,
+    "image_parse_error": K.BAD_REQUEST,
+    "image_file_too_large": K.BAD_REQUEST,
+    "image_file_not_found": K.BAD_REQUEST,
+    "empty_image_file": K.BAD_REQUEST,
+    "unsupported_image_media_type": K.BAD_REQUEST,
 }
 """Looked at only where there is no status (inside a stream): beside one they say less than it does."""
 
@@ -111,6 +126,12 @@ STATUSES: Mapping[int, FailureKind] = {
     504: K.SERVER,
     529: K.OVERLOADED,
 }
+
+READ_LIMIT = 4096
+"""Characters of a message that are looked at: a provider says what is wrong at once."""
+
+CODE_LIMIT = 100
+"""Characters kept of a code: codes travel into logs, whatever a server calls one."""
 
 SHORTEST_PIECE = 12
 """Characters of a key that are worth hiding by themselves; our own masks show 11."""
@@ -248,7 +269,8 @@ def _extract(payload: object) -> tuple[str, list[str]]:
         codes += [payload.get("error_type")]
     else:  # xAI and Ollama: a string; xAI's `code` beside it
         message, codes = error, [payload.get("code"), payload.get("error_type")]
-    return str(message or ""), [str(code).lower() for code in codes if code not in (None, "error")]
+    words = [str(code)[:CODE_LIMIT].lower() for code in codes if code not in (None, "error")]
+    return str(message or "")[:READ_LIMIT], words
 
 
 def _google_codes(details: Any) -> list[str]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_trio.failures import Failure, FailureKind, classify, classify_payload
+from cortex_trio.failures.classify import CODE_LIMIT
 from cortex_trio.failures.kinds import MESSAGE_LIMIT
 
 K = FailureKind
@@ -351,6 +352,16 @@ IN_STREAM: list[tuple[str, Any, FailureKind]] = [
         {"type": "error", "code": "insufficient_quota", "message": "You exceeded your current quota"},
         K.QUOTA,
     ),
+    (
+        "OpenAI Responses",
+        {"status": "failed", "error": {"code": "invalid_image_format", "message": "Unsupported format"}},
+        K.BAD_REQUEST,
+    ),
+    (
+        "OpenAI Responses",
+        {"status": "failed", "error": {"code": "image_content_policy_violation", "message": "Rejected"}},
+        K.CONTENT_POLICY,
+    ),
     ("Gemini", {"error": {"code": 503, "status": "UNAVAILABLE", "message": "overloaded"}}, K.OVERLOADED),
     ("Gemini", [{"error": {"code": 500, "status": "INTERNAL", "message": "An internal error"}}], K.SERVER),
     ("Ollama", {"error": "an error was encountered while running the model"}, K.SERVER),
@@ -396,6 +407,11 @@ def test_a_long_message_is_cut_and_stays_on_one_line() -> None:
     assert failure.message.startswith("first second x")
     assert len(failure.message) == MESSAGE_LIMIT
     assert failure.message.endswith("…")
+
+
+def test_a_code_is_a_word_however_long_a_server_makes_it() -> None:
+    code = classify_payload({"error": {"code": "x" * 1_000_000, "message": "no"}}).code
+    assert code == "x" * CODE_LIMIT
 
 
 def test_a_body_that_was_cut_in_the_middle_still_gives_a_kind_and_a_message() -> None:
