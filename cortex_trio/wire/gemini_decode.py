@@ -37,6 +37,7 @@ from .gemini_framing import BLANK, Frames, frames_for
 from .gemini_partial_args import PartialCall
 from .gemini_sources import Sources
 from .payload import (
+    WORD_LIMIT,
     Malformed,
     arguments_text,
     as_count,
@@ -248,7 +249,7 @@ def _image(part: Mapping[str, Any], signature: str | None) -> Image | None:
 
 
 def _blocked(feedback: Mapping[str, Any]) -> Failure:
-    reason = str(feedback["blockReason"])
+    reason = str(feedback["blockReason"])[:WORD_LIMIT]
     message = as_text(feedback.get("blockReasonMessage"), "blockReasonMessage") or f"prompt blocked: {reason}"
     return Failure(FailureKind.CONTENT_POLICY, scrub(message), code=reason, phase="stream")
 

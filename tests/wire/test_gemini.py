@@ -44,6 +44,7 @@ from cortex_trio.messages import (
 )
 from cortex_trio.wire.codec import EVENT_LIMIT, Unsupported, compact
 from cortex_trio.wire.gemini import Gemini
+from cortex_trio.wire.payload import WORD_LIMIT
 
 DIALECT = Gemini()
 MODEL = "gemini-3.8-flash"
@@ -388,6 +389,12 @@ def test_a_prompt_that_is_blocked_is_a_content_policy_failure_that_keeps_the_rea
     usage, failure = decode([sse(blocked)])
     assert usage == UsageUpdate(Usage(input_tokens=7, total_tokens=7))
     assert failure == Failure(FailureKind.CONTENT_POLICY, "No.", code="JAILBREAK", phase="stream")
+
+
+def test_a_reason_for_blocking_is_a_word_not_a_novel() -> None:
+    last = decode([sse({"promptFeedback": {"blockReason": "x" * 100_000}})])[-1]
+    assert isinstance(last, Failure)
+    assert last.code == "x" * WORD_LIMIT
 
 
 def test_harmless_prompt_feedback_is_no_failure() -> None:
