@@ -30,8 +30,8 @@ from .transport import Connector
 from .tree import worker_child
 from .worker import Worker, WorkerState
 
-REMOVE_SECONDS = 10.0
-"""What taking a drained worker out of the tree may take; its actor has five seconds to stop."""
+STEP_SECONDS = 10.0
+"""What a change that is not given up half-way may take; a worker's actor has five seconds to stop."""
 
 
 def worker_state(name: str, config: WorkerConfig, connect: Connector) -> WorkerState:
@@ -51,20 +51,23 @@ class Changes:
     # -------------------------------------------------------------- coming
 
     async def add(self, name: str, config: WorkerConfig) -> None:
-        """Start a worker. Raises ConfigError if the name is taken."""
+        """Start a worker. Raises ConfigError if the name is taken. Cancelled, it is not begun or done to its end."""
         runtime = self._runtime
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._check_free(name)
         state = worker_state(name, config, self._connect)
-        await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
-        try:
-            await self._start(state)
-        except StartFailed as error:
-            await state.connections.aclose()
-            if isinstance(error.__cause__, AlreadyRegistered):
-                first = runtime.table.workers[name]  # somebody was quicker, and its keys are those that count
-                await patiently(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
-                raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
-            raise
+        with trio.fail_after(STEP_SECONDS, shield=True):
+            try:
+                await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
+                await self._start(state)
+            except BaseException as error:
+                await state.connections.aclose()
+                if isinstance(error, StartFailed) and isinstance(error.__cause__, AlreadyRegistered):
+                    # Somebody was quicker, and its keys are those that count.
+                    first = runtime.table.workers[name]
+                    await patiently(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
+                    raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
+                raise
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
 
     def _check_free(self, name: str) -> None:
@@ -118,15 +121,21 @@ class Changes:
         runtime = self._runtime
         state = runtime.table.workers[name]
         before = state.connections
+        await trio.lowlevel.checkpoint_if_cancelled()
         connections = self._connect(config)
-        await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
-        await patiently(state.ref, Worker.reconfigure, config, connections)
+        try:
+            with trio.fail_after(STEP_SECONDS, shield=True):  # half changed is no state to stay in
+                await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
+                await patiently(state.ref, Worker.reconfigure, config, connections)
+        finally:
+            if state.connections is not connections:
+                await connections.aclose()
         over = [old for old in runtime.retired if old.is_over]
         going = [old for old in runtime.retired if not old.is_over]
         runtime.retired = [*going, Retired(before, frozenset(state.permits))]
-        await before.retire()
         for old in over:
             await old.connections.aclose()
+        await before.retire()
 
     # -------------------------------------------------------------- going
 
@@ -142,7 +151,7 @@ class Changes:
             with trio.move_on_after(drain):
                 await state.idle.wait()
         finally:  # also when the caller has no more patience: half removed is no state to stay in
-            with trio.move_on_after(REMOVE_SECONDS, shield=True):
+            with trio.move_on_after(STEP_SECONDS, shield=True):
                 await patiently(runtime.keys, KeyManager.remove, name)
                 await patiently(runtime.registry, WorkerRegistry.unregister, name)
                 await self._stop(state)

@@ -1,10 +1,11 @@
 """Changes while it runs: reload adds, changes and removes workers, and no stream notices."""
 
+import httpx
 import pytest
 import trio
 import trio.testing
 
-from cortex_trio import Config, ConfigError, NoWorkersAvailable
+from cortex_trio import Config, ConfigError, NoWorkersAvailable, WorkerConfig, open_cortex
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway, worker_of
@@ -124,6 +125,42 @@ async def test_of_two_who_remove_the_same_worker_one_is_told(autojump_clock: obj
             assert told == [("twin",)]
             await cortex.add_worker("twin", worker)
             assert (await cortex.complete("Hi", worker="twin")).worker == "twin"
+
+
+@pytest.mark.parametrize("ticks", range(8))
+@pytest.mark.parametrize("what", ["add", "reload"])
+async def test_a_change_that_is_cancelled_is_whole_or_not_begun_and_leaves_no_transport_open(
+    what: str, ticks: int, autojump_clock: object
+) -> None:
+    opened: list[httpx.AsyncBaseTransport] = []
+
+    class Counted(httpx.MockTransport):
+        def __init__(self, worker: WorkerConfig) -> None:
+            super().__init__(lambda request: httpx.Response(500))
+            opened.append(self)
+
+        async def aclose(self) -> None:
+            opened.remove(self)
+
+    old, new = (
+        WorkerConfig(provider="openai", api_keys=[f"sk-the-{age}-key-of-it"]) for age in ("old", "new")
+    )
+    config = Config(workers={"first": old}, health_check_interval=0)
+    async with open_cortex(config, http_transport=Counted) as cortex:
+        async with trio.open_nursery() as nursery:
+            if what == "add":
+                nursery.start_soon(cortex.add_worker, "second", new)
+            else:
+                nursery.start_soon(cortex.reload, Config(workers={"first": new}, health_check_interval=0))
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        runtime = cortex._runtime
+        for name, state in runtime.table.workers.items():
+            assert [known.key for known in runtime.ring.states(name)] == list(state.config.api_keys)
+        assert runtime.ring._keys.keys() == runtime.table.workers.keys()
+    assert not opened
 
 
 async def test_reloads_at_the_same_time_come_one_after_the_other(autojump_clock: object) -> None:
