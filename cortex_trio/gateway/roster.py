@@ -33,10 +33,15 @@ Kind = tuple[str | None, str | None, str | None, bool, frozenset[str]]
 
 @final
 class Roster:
-    """All workers, and for each kind of request those who could serve it."""
+    """All workers, and for each kind of request those who could serve it.
 
-    def __init__(self, workers: Iterable[WorkerState]) -> None:
+    `selections` were made before, from other rosters: where round robin goes on.
+    """
+
+    def __init__(self, workers: Iterable[WorkerState], selections: int = 0) -> None:
         self.states = tuple(workers)
+        self.selections = selections
+        self._begin = selections  # where a new kind's turns begin: each time at 0 would burden the first
         self._configs = {state.name: state.config for state in self.states}
         self._by_name = {state.name: (state,) for state in self.states}
         self._by_provider: dict[str, list[WorkerState]] = {}
@@ -65,7 +70,9 @@ class Roster:
         if group is None:
             if len(self._groups) >= KINDS_KNOWN:
                 del self._groups[next(iter(self._groups))]
-            group = self._groups[kind] = Group(tuple(self._members(wanted)))
+                self._begin = self.selections
+            members = tuple(self._members(wanted))
+            group = self._groups[kind] = Group(members, self._begin % max(1, len(members)))
         return group
 
     def _members(self, wanted: Wanted) -> Iterator[Candidate]:
@@ -87,6 +94,7 @@ class Roster:
         self, wanted: Wanted, *, strategy: str, ring: KeyRing, clock: Callable[[], float]
     ) -> Selection:
         """Decide whom to ask; `clock` tells Trio time."""
+        self.selections += 1
         return Selection(self.states, self.group(wanted), wanted, strategy, ring, clock)
 
     def peek(self, wanted: Wanted, *, strategy: str, ring: KeyRing, clock: Callable[[], float]) -> Selected:
@@ -94,7 +102,7 @@ class Roster:
         group = self.group(wanted)
         cursor = group.cursor
         try:
-            return self.select(wanted, strategy=strategy, ring=ring, clock=clock).whole()
+            return Selection(self.states, group, wanted, strategy, ring, clock).whole()
         finally:
             group.cursor = cursor
 
@@ -152,6 +160,7 @@ class Selection:
         if refusal is not None:
             self._refused[place] = refusal
             return False
+        self._refused.pop(place, None)  # of an earlier look
         if self._ring.is_suspect(name, model, now):
             self._suspects.add(place)
             return False

@@ -31,6 +31,8 @@ log = logging.getLogger("cortex_trio")
 if TYPE_CHECKING:
     from .health import HealthMonitor
 
+OUT_OF_DATE = -1
+
 
 @attrs.frozen
 class Retired:
@@ -65,12 +67,12 @@ class Runtime:
     # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
     _roster: Roster | None = attrs.field(default=None, init=False, repr=False)
-    _arranged: int = attrs.field(default=0, init=False)  # the table's `changes` when the roster was made
+    _arranged: int = attrs.field(default=OUT_OF_DATE, init=False)  # `table.changes` when the roster was made
 
     def note_status(self, state: WorkerState) -> None:
         """Publish a worker's status if it is another than before; called by its actor, its only writer."""
         if self._roster is not None and not self._roster.note(state):
-            self._roster = None
+            self._arranged = OUT_OF_DATE
         status, reason, until = status_of(state, self.ring, trio.current_time())
         if until != state.changes_at:
             state.changes_at = until
@@ -91,7 +93,8 @@ class Runtime:
     def roster(self) -> Roster:
         """Everybody, arranged for selection."""
         if self._roster is None or self._arranged != self.table.changes:
-            self._roster, self._arranged = Roster(self.table.workers.values()), self.table.changes
+            selections = self._roster.selections if self._roster else 0
+            self._roster, self._arranged = Roster(self.table.workers.values(), selections), self.table.changes
         return self._roster
 
     def embed_model(self, provider: str | None) -> str | None:

@@ -196,6 +196,25 @@ def test_each_kind_of_request_has_turns_of_its_own() -> None:
     assert begun == [("a", "a"), ("b", "b")]
 
 
+def test_turns_go_on_where_they_were_when_somebody_comes_or_goes() -> None:
+    """Else the first would be asked by every request that follows a change, and the last by hardly any."""
+    states = [worker(name) for name in "abc"]
+    begun, selections = Counter[str](), 0
+    for _ in range(300):
+        roster = Roster(states, selections)
+        begun[first(roster, "round_robin")] += 1
+        selections = roster.selections
+    assert begun == {"a": 100, "b": 100, "c": 100}
+
+
+def test_a_kind_that_was_forgotten_does_not_begin_with_the_first_again() -> None:
+    roster = Roster([worker(name, models=("m",)) for name in "abc"])
+    begun = Counter[str]()
+    for number in range(3 * KINDS_KNOWN):
+        begun[first(roster, "round_robin", provider="openai", model=f"m{number % (KINDS_KNOWN + 1)}")] += 1
+    assert max(begun.values()) < 2 * KINDS_KNOWN, begun
+
+
 def test_looking_is_nobodys_turn() -> None:
     roster = Roster([worker(name) for name in "ab"])
     ring = ring_of(roster.states)
@@ -240,6 +259,21 @@ def test_who_became_free_between_two_steps_is_seen() -> None:
     assert next(order).state.name == "a"
     states[1].region_blocked = False
     assert next(order).state.name == "b"
+
+
+def test_who_was_full_and_is_now_under_suspicion_is_asked_when_nobody_else_is_left() -> None:
+    states = [worker("a"), worker("b")]
+    states[1].requests = 1
+    states[0].left_alone_until = 9.0
+    ring = ring_of(states)
+    order = take(Roster(states), "least_used", ring)
+    assert next(order).state.name == "b"
+    states[0].left_alone_until = -math.inf
+    lease = Lease("a", states[0].models[0])
+    assert ring.lend(lease, 0.0) is None
+    lease.failure, lease.settled = Failure(FailureKind.RATE_LIMIT, "slow down"), True
+    ring.report(lease, 0.0)
+    assert next(order).state.name == "a"
 
 
 def test_the_reasons_of_those_who_were_passed_are_kept() -> None:
