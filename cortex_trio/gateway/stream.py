@@ -37,6 +37,8 @@ from .jobs import ChatJob, ContinueJob
 from .options import Chat, OnInterrupt
 from .overlap import Overlap
 
+LEFT = "this answer was left before its end: read it inside its `async with`"
+
 
 @final
 class ChatStream:
@@ -97,7 +99,11 @@ class ChatStream:
 
     async def _open_next(self) -> None:
         """Get the next worker's stream, at its commit point."""
-        upstream = self._upstream = await self._call.open()
+        upstream = await self._call.open()
+        if self._left:  # another task closed it meanwhile, and will not do so again
+            await upstream.aclose()
+            raise trio.ClosedResourceError(LEFT)
+        self._upstream = upstream
         state = upstream.candidate.state
         self.worker, self.provider, self.model = state.name, state.kind.name, upstream.candidate.model
         self._builder.origin = f"{self.provider}/{self.model}"
@@ -150,6 +156,7 @@ class ChatStream:
             try:
                 self._receive(await self._upstream.receive())
             except AttemptFailed as failed:
+                self._check_readable()  # another task may have closed it meanwhile
                 await self._interrupted(failed)
         event = self._pending.popleft()
         # An Upstream raises failures, and vectors are not chatted. (A tuple: a union would be made for each event.)
@@ -166,9 +173,7 @@ class ChatStream:
         if self._interruption is not None:
             raise self._interruption
         if self._left:
-            raise trio.ClosedResourceError(
-                "this answer was left before its end: read it inside its `async with`"
-            )
+            raise trio.ClosedResourceError(LEFT)
 
     def text(self) -> AsyncIterator[str]:
         """Only the text, piece by piece."""

@@ -119,3 +119,37 @@ async def test_the_time_of_a_call_is_shared_by_all_who_are_asked(autojump_clock:
                 error.failure.kind for error in caught.value.exceptions if isinstance(error, ProviderError)
             ]
             assert kinds == [FailureKind.STALLED, FailureKind.CANCELLED]
+
+
+async def test_a_reader_whose_answer_another_task_closes_is_told_so(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text=STORY, stall_after=3))
+        async with gateway(sim) as cortex, trio.open_nursery() as nursery, cortex.chat("Tell me") as answer:
+
+            async def read() -> None:
+                with pytest.raises(trio.ClosedResourceError, match="left before its end"):
+                    await answer.collect()
+
+            nursery.start_soon(read)
+            await trio.sleep(5)
+            await answer.aclose()
+
+
+@pytest.mark.parametrize("how", ["restart", "continue"])
+async def test_closed_while_the_next_worker_is_asked_nothing_is_left_open(
+    how: str, autojump_clock: object
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", CUT)
+        sim.add("anthropic", Behaviour(text=STORY, first_token_after=10))
+        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+            async with cortex.chat("Tell me", on_interrupt=how) as answer:
+
+                async def read() -> None:
+                    with pytest.raises(trio.ClosedResourceError, match="left before its end"):
+                        await answer.collect()
+
+                nursery.start_soon(read)
+                await trio.sleep(5)
+            await trio.sleep(30)
+            assert [len(provider.requests) for provider in sim.providers.values()] == [1, 1]
