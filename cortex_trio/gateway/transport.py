@@ -57,7 +57,8 @@ class Answer(Protocol):
     async def receive(self, deadline: float = math.inf) -> bytes:
         """The next bytes of the body, b"" once at its end.
 
-        Raises TransportFailed when the connection breaks, TooLate when nothing came before `deadline` (Trio time).
+        Raises TransportFailed when the connection breaks, TooLate when nothing came before `deadline` (Trio time),
+        trio.BusyResourceError while another task waits here.
         """
         ...
 
@@ -181,6 +182,7 @@ class Connections:
         self._users[id(self.transport)] -= 1
         if self._users[id(self.transport)]:
             return
+        del self._users[id(self.transport)]  # workers that come and go leave nothing behind
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             try:
                 await self.transport.aclose()
@@ -228,8 +230,12 @@ class _HttpxAnswer:
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._stream = stream
         self._chunks = stream.__aiter__()
+        self._reading = False
 
     async def receive(self, deadline: float = math.inf) -> bytes:
+        if self._reading:  # told here, for two in one generator end the first one's reading as well
+            raise trio.BusyResourceError("another task is reading this answer")
+        self._reading = True
         try:
             with trio.move_on_at(deadline):
                 async for data in self._chunks:
@@ -238,6 +244,8 @@ class _HttpxAnswer:
                 return b""
         except Exception as error:
             raise TransportFailed(_httpx_failure(error, "stream")) from error
+        finally:
+            self._reading = False
         raise TooLate
 
     async def aclose(self) -> None:

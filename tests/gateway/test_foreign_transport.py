@@ -49,6 +49,30 @@ async def test_what_it_raises_is_the_failure_of_an_attempt(
     assert KEY not in f"{caplog.text} {caught.value!r}"
 
 
+async def test_a_second_reader_is_refused_and_the_first_reads_on(autojump_clock: object) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\n'
+        await trio.sleep(5)
+        yield b'data: {"choices":[{"delta":{"content":"!"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=body(), headers={"content-type": "text/event-stream"})
+
+    async with (
+        open_cortex(CONFIG, http_transport=lambda worker: httpx.MockTransport(answer)) as cortex,
+        cortex.chat("Hi") as reply,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def interfere() -> None:
+            await trio.sleep(1)
+            with pytest.raises(trio.BusyResourceError):
+                await reply.collect()
+
+        nursery.start_soon(interfere)
+        assert (await reply.collect()).text == "Hello!"
+
+
 async def test_a_body_that_will_not_be_closed_changes_nothing(autojump_clock: object) -> None:
     class Body(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
