@@ -173,7 +173,7 @@ class SecureSocket:
         self._stream.transport_stream.socket.close()
 
     async def aclose(self) -> None:
-        await trio.aclose_forcefully(self._stream)
+        self.abort()
 
 
 def _is_readable(descriptor: int) -> bool:

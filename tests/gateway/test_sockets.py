@@ -153,6 +153,30 @@ async def test_leaving_a_secure_answer_early_closes_it_without_waiting_for_a_goo
             await gone.wait()
 
 
+async def test_old_secure_connections_are_all_closed_even_if_whoever_closes_them_is_cancelled(
+    connect: Connect,
+) -> None:
+    gone = trio.Semaphore(0)
+
+    async def script(stream: trio.abc.Stream) -> None:
+        await answer_requests(stream)
+        gone.release()
+
+    async with served(script, secure=True) as port:
+        pool = PooledTransport(ssl_context=trusting(), keepalive=0)
+        there = connect(f"https://localhost:{port}", pool)
+        answers = [await ask(there) for _ in range(3)]
+        for answer in answers:
+            assert await read(answer) == b"ok"
+        assert pool.idle == 3
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ask(there)
+        with trio.fail_after(5):
+            for _ in answers:
+                await gone.acquire()
+
+
 async def test_a_silent_secure_server_is_too_late_under_a_watchdog(connect: Connect) -> None:
     async def script(stream: trio.abc.Stream) -> None:
         await answer_requests(stream, HALF)
