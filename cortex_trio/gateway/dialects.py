@@ -60,7 +60,8 @@ class Border:
             text = scrub(str(error), (key.reveal(),) if key else ())
             failure = Failure(FailureKind.PROTOCOL, text, phase="body")
         except Exception as error:
-            raise self.bug(provider.name, "decode_models", error, key) from None
+            bug = self.bug(provider.name, "decode_models", error, key)
+            raise bug from bug.__cause__
         finally:
             del body  # it may repeat the key
         raise DialectFailed(failure)

@@ -179,8 +179,11 @@ async def test_a_bug_about_models_ends_neither_the_question_nor_the_health_check
             "anthropic": worker_of(sim.add("anthropic")),
         }
         async with gateway(sim, workers, health_check_interval=30.0) as cortex:
-            with pytest.raises(ProviderError, match="a bug in the dialect of evil_inc: decode_models "):
+            with pytest.raises(
+                ProviderError, match="a bug in the dialect of evil_inc: decode_models "
+            ) as caught:
                 await cortex.models(worker="mine")
+            assert caught.value.__cause__ is not None, "whose dialect it is sees where it raised"
             health = await cortex.check_health()
             assert health.workers["mine"].reason is FailureKind.CRASHED
             assert health.workers["anthropic"].status == "available"
