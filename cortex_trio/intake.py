@@ -7,7 +7,6 @@ They may write a bare string, `Message` values, or mappings in OpenAI's shape. W
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
@@ -131,7 +130,7 @@ def _part(item: object, where: str) -> Part:
         case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
             return image_from(url, f"{where}.image_url")
         case {"type": "thinking", "thinking": str(text)}:
-            return Reasoning(text, signature=item.get("signature"))
+            return checked(Reasoning(text, signature=item.get("signature")), where)
         case _:
             raise InvalidRequest(
                 f'{where}.type: "text", "image_url" or "thinking" with its field, not {item.get("type")!r:.40}'
@@ -182,7 +181,7 @@ def image_from(url: str, where: str) -> Image:
         raise InvalidRequest(f"{where}: a data URL must look like data:image/png;base64,…")
     try:
         return Image(data=base64.b64decode(payload, validate=True), media_type=media_type)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, and characters that are not ASCII raise it bare
         raise InvalidRequest(f"{where}: the data URL is not valid base64") from None
 
 
@@ -206,11 +205,12 @@ def _tool_result(item: Mapping[str, Any], where: str) -> ToolResult:
                 raise InvalidRequest(f"{where}.tool_call_id: the id of the call this answers is needed")
             parts = _parts(content, f"{where}.content")
             _require_texts_and_images(parts, where)
-            return ToolResult(
+            result = ToolResult(
                 call_id,
                 content if isinstance(content, str) else parts,  # type: ignore[arg-type]
                 name=item.get("name"),
             )
+            return checked(result, where)
 
 
 def _require_texts_and_images(content: object, where: str) -> None:

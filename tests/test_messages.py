@@ -125,6 +125,15 @@ REFUSED: list[tuple[Any, str]] = [
         [{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png;base64,%%"}]}],
         "messages[0].content[0].image_url: ",
     ),
+    (
+        [{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png;base64,é"}]}],
+        "messages[0].content[0].image_url: ",
+    ),
+    (
+        [{"role": "assistant", "content": [{"type": "thinking", "thinking": "t", "signature": FIVE}]}],
+        "messages[0].content[0].signature: str or None",
+    ),
+    ({"role": "tool", "tool_call_id": "c", "content": "42", "name": FIVE}, "messages.name: str or None"),
     ([{"role": "assistant", "content": "", "tool_calls": [{}]}], "messages[0].tool_calls[0]: "),
     ([{"role": "assistant", "tool_calls": [{"id": 1, "function": {}}]}], "messages[0].tool_calls[0]: "),
     ([{"role": "assistant", "tool_calls": 5}], "messages[0].tool_calls: "),
