@@ -120,7 +120,7 @@ def _legend(height: int) -> Iterator[str]:
         ("failed", FAILED),
     ]
     for place, (words, colour) in enumerate(items):
-        x = LEFT + place * 108
+        x = LEFT + place * 111
         yield f'<rect x="{x}" y="{height - 32}" width="11" height="11" fill="{colour}"/>'
         yield f'<text x="{x + 16}" y="{height - 22}">{words.replace("_", " ")}</text>'
     yield f'<text x="{LEFT}" y="{height - 6}" fill="#777">✕ an actor was killed</text>'
