@@ -136,13 +136,13 @@ class OpaqueBlock(Block):
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._content: Json = {}
+        self._content: dict[str, Any] = {}
         self._input: list[str] = []
         self._size = 0
         self._understood = True
 
     def open(self, content: Json) -> list[WireEvent]:
-        self._content = content
+        self._content = dict(content)
         return []
 
     def grow(self, delta: Json) -> list[WireEvent]:
@@ -153,7 +153,7 @@ class OpaqueBlock(Block):
                 if self._size > EVENT_LIMIT:
                     raise Malformed(f"a server tool's input of more than {EVENT_LIMIT:,} characters")
             case {"type": "compaction_delta", **fields}:
-                self._content = {**self._content, **fields}
+                self._content.update(fields)
             case _:
                 self._understood = False
         return []

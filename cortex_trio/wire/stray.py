@@ -17,12 +17,17 @@ STRAY_LIMIT = 64 * 1024
 """Characters of an error body that is held; what is longer explains nothing."""
 
 
+MOST_TRIES = 16
+"""Times one body is read in hope of its end: each of them reads it from its beginning."""
+
+
 class StrayErrors:
     """Shown every line outside the grammar, it tells when they add up to an error."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._size = 0
+        self._tries = 0
 
     def add(self, line: str) -> Failure | None:
         """Take a line; the failure it completes, if it does."""
@@ -30,16 +35,18 @@ class StrayErrors:
         line = line.removeprefix("error:").strip() if named else line.rstrip()
         begins = line.startswith("{")
         if begins:
-            self._lines, self._size = [], 0
+            self._lines, self._size, self._tries = [], 0, 0
         elif not self._lines:
             return None
         self._size += len(line)
-        if self._size > STRAY_LIMIT:
+        # Printed on many lines, an object ends with a brace of its own; tried once each, not at every line.
+        ends = begins or line == "}"
+        self._tries += ends
+        if self._size > STRAY_LIMIT or self._tries > MOST_TRIES:
             self._lines = []
             return None
         self._lines.append(line)
-        # Printed on many lines, an object ends with a brace of its own; tried once each, not at every line.
-        return self._failure(named=named) if begins or line == "}" else None
+        return self._failure(named=named) if ends else None
 
     def end(self) -> Failure | None:
         """The stream ended: what the lines add up to, wherever the last of them broke."""

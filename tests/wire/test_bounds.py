@@ -1,7 +1,8 @@
 """What an answer can make us keep is bounded: words of the server, and things it opens without ever closing."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -41,6 +42,48 @@ def test_a_finish_reason_is_a_word_not_a_novel(dialect: Dialect) -> None:
     last = decoded(dialect.decoder(), ENDS[dialect])[-1]
     assert isinstance(last, Finished)
     assert last.raw_reason == LONG[:WORD_LIMIT]
+
+
+CITED = {"citationMetadata": {"citationSources": [{"startIndex": 1, "endIndex": 400}]}}
+GROWING: dict[str, tuple[Dialect, bytes, Callable[[int], bytes]]] = {
+    "a stray object that seems to end with every line": (
+        ChatCompletions(),
+        b'{"a": [\n',
+        lambda number: b"}\n" * 10,
+    ),
+    "a block that gets field after field": (
+        AnthropicMessages(),
+        sse({"type": "content_block_start", "index": 0, "content_block": {"type": "compaction"}}),
+        lambda number: sse(
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "compaction_delta", **{f"{number} {at}": "" for at in range(10)}},
+            }
+        ),
+    ),
+    "places in a text that grows": (
+        Gemini(),
+        b"",
+        lambda number: sse({"candidates": [{"content": {"parts": [{"text": LONG[:400]}]}, **CITED}]}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_what_grows_is_not_read_again_with_every_piece(name: str) -> None:
+    """Eight times as much takes about eight times as long; read again and again it would take 64 times."""
+    dialect, beginning, piece = GROWING[name]
+
+    def seconds(pieces: int) -> float:
+        bodies = [beginning, *map(piece, range(pieces))]
+        decoder = dialect.decoder()
+        begun = time.process_time()
+        for body in bodies:
+            decoder.feed(body)
+        return time.process_time() - begun
+
+    assert min(seconds(8_000) for _ in range(2)) < 24 * max(min(seconds(1_000) for _ in range(3)), 0.001)
 
 
 def anthropic_blocks(kind: str) -> Iterator[bytes]:
