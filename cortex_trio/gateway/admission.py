@@ -11,13 +11,15 @@ import trio
 
 from ..failures import Failure, FailureKind
 from ..otp import ActorError
-from .calls import patiently
+from .calls import FIRST_PAUSE_SECONDS, patiently
 from .keys import Blocked, KeyManager, Lease
 from .runtime import Runtime
 from .secrets import ApiKey
 from .selection import Candidate
 from .worker import Permit, Refusal, Worker, WorkerState
 
+CHANGE_LOOKS = 10
+"""A change of a worker's keys and of its address is two messages; this often its end is waited for, up to a second."""
 NOT_USED = Failure(FailureKind.CANCELLED, "nothing was sent")
 
 
@@ -39,8 +41,19 @@ async def check_out(
 ) -> Slips | Refusal:
     """Get what a try at `candidate` needs, with a key not in `avoid`; or say why it may not be had now.
 
-    Cancelled, it leaves nothing behind.
+    The key is one of the worker's configuration at the moment of the return: one that a reload brings must not go to
+    the address it replaces, nor the other way about. Cancelled, it leaves nothing behind.
     """
+    for look in range(CHANGE_LOOKS):
+        slips = await _check_out(runtime, candidate, avoid)
+        if isinstance(slips, Refusal) or candidate.state.has(slips.key):
+            return slips
+        give_back_unused(runtime, slips)
+        await trio.sleep(FIRST_PAUSE_SECONDS * 2**look)
+    return Refusal("is being changed")
+
+
+async def _check_out(runtime: Runtime, candidate: Candidate, avoid: frozenset[ApiKey]) -> Slips | Refusal:
     state = candidate.state
     lease = Lease(state.name, candidate.model)
     slips = Slips(state, Permit(state.name, candidate.model), lease)
@@ -54,8 +67,7 @@ async def check_out(
         refusal = Refusal(f"cannot be asked: its actor is down ({type(error).__name__})", FailureKind.CRASHED)
     finally:
         if not granted:
-            slips.permit.sent = False
-            give_back(runtime, slips, NOT_USED)
+            give_back_unused(runtime, slips)
     return slips if refusal is None else refusal
 
 
@@ -63,6 +75,12 @@ def _refusal(blocked: Blocked | None) -> Refusal | None:
     if blocked is None:
         return None
     return Refusal(f"has no key to use ({blocked.kind.value})", blocked.kind, blocked.until)
+
+
+def give_back_unused(runtime: Runtime, slips: Slips) -> None:
+    """Nothing was sent: nobody learns from it, and it is not counted."""
+    slips.permit.sent = False
+    give_back(runtime, slips, NOT_USED)
 
 
 def give_back(

@@ -14,7 +14,7 @@ import trio
 from ..events import Attempt
 from ..failures import CortexError, Failure, InvalidRequest, ProviderError
 from ..wire.codec import Decoder, HttpRequest
-from .admission import check_out
+from .admission import check_out, give_back_unused
 from .attempt import AttemptFailed, Timers, Upstream
 from .dialects import DialectFailed
 from .flat import open_flat_nursery
@@ -115,13 +115,18 @@ class Call:
     async def _ask(self, ask: Ask) -> Upstream | None:
         """One try. None if there was no answer; the ledger and the plan know why."""
         candidate = ask.candidate
-        said = self._put_into_words(candidate)
+        config, said = candidate.state.config, self._put_into_words(candidate)
         if said is None:
             return None
         slips = await check_out(self._runtime, candidate, ask.avoid)
         if isinstance(slips, Refusal):
             self._refuse(candidate, slips)
             return None
+        if candidate.state.config is not config:  # it was changed meanwhile, and may speak another dialect
+            said = self._put_into_words(candidate)
+            if said is None:
+                give_back_unused(self._runtime, slips)
+                return None
         self._sent += 1
         timers = self._timers(candidate)
         upstream = Upstream(

@@ -40,6 +40,8 @@ def health_of(failure: Failure | None) -> tuple[Status, FailureKind | None] | No
     match failure.kind:
         case FailureKind.PERMISSION if failure.status == HTTPStatus.UNAUTHORIZED:
             return None  # OpenAI's "Missing scopes": a restricted key may not list models and still chats
+        case FailureKind.CANCELLED:
+            return None  # it was being changed, and not asked
         case FailureKind.CREDENTIAL | FailureKind.PERMISSION | FailureKind.QUOTA:
             return "quota_exceeded", failure.kind
         case FailureKind.RATE_LIMIT:
@@ -116,6 +118,8 @@ async def ask_free(
     state: WorkerState, request: HttpRequest, key: ApiKey | None, timeout: float
 ) -> bytes | Failure:
     """Send a request that costs nothing and return its whole body, or what its failing proves."""
+    if not state.has(key):
+        return Failure(FailureKind.CANCELLED, "its configuration is being changed", phase="connect")
     body = bytearray()
     with trio.move_on_after(timeout):
         try:

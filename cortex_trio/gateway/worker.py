@@ -20,6 +20,7 @@ from ..otp import GenServer, Ref
 from ..providers import Provider
 from .breaker import Breaker, Verdict
 from .config import WorkerConfig
+from .secrets import ApiKey
 from .transport import Connections
 
 LATENCY_WEIGHT = 0.3
@@ -110,6 +111,10 @@ class WorkerState:
     def timeout(self) -> float:
         """Seconds to the first token."""
         return self.kind.timeout if self.config.timeout is None else self.config.timeout
+
+    def has(self, key: ApiKey | None) -> bool:
+        """Is it of this configuration? A key that comes or goes with another one is not for this address."""
+        return key in (self.config.api_keys or (None,))
 
     @property
     def in_flight(self) -> int:

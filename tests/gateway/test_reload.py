@@ -1,11 +1,15 @@
 """Changes while it runs: reload adds, changes and removes workers, and no stream notices."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
 import httpx
 import pytest
 import trio
 import trio.testing
 
-from cortex_trio import Config, ConfigError, NoWorkersAvailable, WorkerConfig, open_cortex
+from cortex_trio import Config, ConfigError, NoWorkersAvailable, ProviderError, WorkerConfig, open_cortex
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway, worker_of
@@ -161,6 +165,47 @@ async def test_a_change_that_is_cancelled_is_whole_or_not_begun_and_leaves_no_tr
             assert [known.key for known in runtime.ring.states(name)] == list(state.config.api_keys)
         assert runtime.ring._keys.keys() == runtime.table.workers.keys()
     assert not opened
+
+
+@pytest.mark.parametrize("asked_at", range(4))
+@pytest.mark.parametrize("changed_at", range(4))
+@pytest.mark.parametrize("how", ["chat", "models"])
+async def test_no_key_goes_to_an_address_it_is_not_for(
+    how: str, asked_at: int, changed_at: int, autojump_clock: object
+) -> None:
+    """Nor is a dialect spoken there that is not understood: whenever in a request a reload comes."""
+    seen: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers = request.headers
+        key = headers.get("x-api-key") or headers["authorization"].removeprefix("Bearer ")
+        seen.append((f"{request.url.host} {request.url.path}", key))
+        return httpx.Response(500)
+
+    old = WorkerConfig(provider="openai", api_keys=["sk-the-key-of-old"], base_url="http://old/v1")
+    new = WorkerConfig(provider="anthropic", api_keys=["sk-the-key-of-new"], base_url="http://new/v1")
+    path = {"chat": {"old": "/v1/chat/completions", "new": "/v1/messages"}}.get(how, {})
+
+    async def after(ticks: int, what: Callable[[], Awaitable[object]]) -> None:
+        for _ in range(ticks):
+            await trio.lowlevel.checkpoint()
+        with suppress(ProviderError):
+            await what()
+
+    async with open_cortex(
+        Config(workers={"it": old}, health_check_interval=0, max_attempts=1),
+        http_transport=lambda worker: httpx.MockTransport(answer),
+    ) as cortex:
+        ask = partial(cortex.complete, "Hi") if how == "chat" else partial(cortex.models, worker="it")
+        change = partial(cortex.reload, Config(workers={"it": new}, health_check_interval=0))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(after, asked_at, ask)
+            nursery.start_soon(after, changed_at, change)
+        for asked, key in seen:
+            host = asked.partition(" ")[0]
+            assert key == f"sk-the-key-of-{host}"
+            assert asked.endswith(path.get(host, ""))
+        assert seen or how == "models"
 
 
 async def test_reloads_at_the_same_time_come_one_after_the_other(autojump_clock: object) -> None:
