@@ -132,6 +132,7 @@ class Selection:
         self._clock = clock
         self._tokens: int | None = None
         self._given: list[int] = []
+        self._next = 0  # of them, for whoever iterates: `whole` looks ahead and takes nobody away
         self._refused: dict[int, Refusal] = {}
         self._suspects: set[int] = set()
         self._places = self._walk()
@@ -140,8 +141,10 @@ class Selection:
         return self
 
     def __next__(self) -> Candidate:
-        place = next(self._places)
-        self._given.append(place)
+        if self._next == len(self._given):
+            self._given.append(next(self._places))
+        place = self._given[self._next]
+        self._next += 1
         return self._group.members[place]
 
     def _walk(self) -> Iterator[int]:
@@ -181,8 +184,8 @@ class Selection:
 
     def whole(self) -> Selected:
         """All there is to tell: looks at everybody, also at those whose turn would never have come."""
-        for _ in self:
-            pass
+        for place in self._places:  # one by one, for the walk looks at who was given
+            self._given.append(place)
         members = self._group.members
         order = tuple(members[place] for place in self._given)
         refused = {members[place].state.name: why for place, why in self._refused.items()}

@@ -143,6 +143,21 @@ async def test_continue_asks_in_a_user_turn_elsewhere_and_leaves_out_what_is_rep
         ]
 
 
+async def test_where_one_will_not_go_on_the_others_are_asked_for_a_whole_answer(
+    autojump_clock: object,
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", CUT)
+        sim.add(
+            "anthropic", Behaviour(error=FailureKind.BAD_REQUEST), Behaviour(error=FailureKind.OVERLOADED)
+        )
+        sim.add("groq", Behaviour(text=STORY))
+        async with gateway(sim) as cortex, cortex.chat("Tell me", on_interrupt="continue") as answer:
+            events = [event async for event in answer]
+        assert [event.worker for event in events if isinstance(event, Restarted)] == ["groq"]
+        assert text_after(events, Restarted) == STORY
+
+
 async def test_continue_falls_back_to_a_whole_answer_when_the_prefix_is_refused(
     autojump_clock: object,
 ) -> None:

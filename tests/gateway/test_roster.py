@@ -276,6 +276,14 @@ def test_who_was_full_and_is_now_under_suspicion_is_asked_when_nobody_else_is_le
     assert next(order).state.name == "a"
 
 
+def test_telling_the_whole_decision_takes_nobody_away() -> None:
+    order = take(Roster([worker(name) for name in "abc"]))
+    assert next(order).state.name == "a"
+    assert names(order.whole().order) == ["a", "b", "c"]
+    assert names(list(order)) == ["b", "c"]
+    assert names(order.whole().order) == ["a", "b", "c"]
+
+
 def test_the_reasons_of_those_who_were_passed_are_kept() -> None:
     states = [worker("a"), worker("b")]
     states[0].left_alone_until = 9.0
