@@ -83,7 +83,11 @@ class WholePart:
 
 @attrs.frozen
 class CitationDelta:
-    """A stretch of the text and what it rests on; without a place: what the answer as a whole rests on."""
+    """A stretch of the text and what it rests on; without a place: what the answer as a whole rests on.
+
+    `start` and `end` count characters of the answer's text. Anthropic alone says none of those: its `text` and its
+    place are those of the cited document, and the citation comes before the text that rests on it.
+    """
 
     start: int | None
     end: int | None

@@ -77,7 +77,7 @@ def _add_status(status: argparse.ArgumentParser) -> None:
 
 def _add_exam(exam: argparse.ArgumentParser) -> None:
     exam.description = (
-        "Play the thirty scenarios of the failover exam in every dialect, in virtual time, and print the scorecard. "
+        "Play the thirty scenarios of the failover exam with every provider, in virtual time, and print the scorecard. "
         "With --base-url, play the first sixteen on another OpenAI-compatible gateway, in real time."
     )
     exam.add_argument("--only", metavar="S01,S08", help="some of the scenarios")

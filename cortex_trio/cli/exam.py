@@ -81,7 +81,7 @@ def _tell_score(screen: Screen, marks: Sequence[Mark], numbers: Sequence[str]) -
     screen.line()
     bench, of_bench = score(marks, [number for number in numbers if number in BENCH])
     whole, of_whole = score(marks, numbers)
-    played = f"{len(marks)} plays in {len({mark.dialect for mark in marks} & set(DIALECTS))} dialects"
+    played = f"{len(marks)} plays with {len({mark.dialect for mark in marks} & set(DIALECTS))} providers"
     virtual = sum(mark.seconds for mark in marks)
     colour = Colour.GREEN if whole == of_whole else Colour.RED
     screen.line(

@@ -120,7 +120,7 @@ def test_the_command_prints_the_scorecard(capsys: pytest.CaptureFixture[str]) ->
     assert main(["exam", "--only", "S03,s22"]) == 0
     out = capsys.readouterr().out
     assert [line.count("✓") for line in out.splitlines()[1:3]] == [9, 8]
-    assert "1 of 1 (FailoverBench's S01 to S16), 2 of 2 altogether; 153 plays in 9 dialects" in out
+    assert "1 of 1 (FailoverBench's S01 to S16), 2 of 2 altogether; 153 plays with 9 providers" in out
 
 
 def test_a_scenario_nobody_knows_is_refused() -> None:
