@@ -35,7 +35,8 @@ from .whole import WholeBody
 
 log = logging.getLogger("cortex_trio")
 
-ERROR_BODY_LIMIT = 64 * 1024
+ERROR_BODY_SECONDS, ERROR_BODY_LIMIT = 5.0, 64 * 1024
+"""Of an error the status is here already: its explanation is waited for so long and no longer."""
 HELD_EVENTS, HELD_BYTES = 64, 256 * 1024
 """What may come before the first content (lifecycle frames, preambles) before we stop believing in it."""
 DRAIN_SECONDS, DRAIN_BYTES = 0.05, 64 * 1024
@@ -130,20 +131,20 @@ class Upstream:
                 self._answer = await state.connections.send(
                     self._http_request, key, connect_timeout=connect, watchdog=self._runtime.watchdog
                 )
-                if not 200 <= self._answer.status < 300:
-                    raise self._failed(await self._classified(self._answer, key))
             except TransportFailed as error:
                 raise self._failed(error.failure) from error
         if scope.cancelled_caught or self._answer is None:
             raise self._failed(self._too_late("headers"))
+        if not 200 <= self._answer.status < 300:
+            raise self._failed(await self._classified(self._answer, key))
         self._read_headers(self._answer)
 
     async def _classified(self, answer: Answer, key: ApiKey | None) -> Failure:
-        body = bytearray()
+        body, deadline = bytearray(), min(trio.current_time() + ERROR_BODY_SECONDS, self._timers.until)
         try:
-            while len(body) < ERROR_BODY_LIMIT and (data := await answer.receive()):
+            while len(body) < ERROR_BODY_LIMIT and (data := await answer.receive(deadline)):
                 body += data
-        except TransportFailed:
+        except (TransportFailed, TooLate):
             pass  # the status is here; half an explanation is better than none
         secrets = (key.reveal(),) if key else ()
         return classify(answer.status, answer.headers, bytes(body), now=datetime.now(UTC), secrets=secrets)

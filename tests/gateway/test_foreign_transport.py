@@ -49,6 +49,25 @@ async def test_what_it_raises_is_the_failure_of_an_attempt(
     assert KEY not in f"{caplog.text} {caught.value!r}"
 
 
+async def test_an_error_whose_explanation_never_comes_is_that_error_all_the_same(
+    autojump_clock: object,
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"error": '
+        await trio.sleep_forever()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, content=body(), headers={"retry-after": "300"})
+
+    async with open_cortex(CONFIG, http_transport=lambda worker: httpx.MockTransport(answer)) as cortex:
+        began = trio.current_time()
+        with pytest.raises(ProviderError) as caught:
+            await cortex.complete("Hi")
+        assert caught.value.failure.kind is FailureKind.RATE_LIMIT
+        assert caught.value.failure.retry_after == 300
+        assert trio.current_time() - began < 10
+
+
 async def test_a_second_reader_is_refused_and_the_first_reads_on(autojump_clock: object) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\n'
