@@ -125,6 +125,8 @@ class ChatCompletionsDecoder:
             if reason := choice.get("finish_reason"):
                 self._raw_reason = as_word(reason, "finish_reason")
         usage, error = chunk.get("usage"), chunk.get("error")
+        if chunk.get("object") == "error":  # older vLLM: an error where a chunk should be
+            error = error or chunk
         if groq := chunk.get("x_groq"):
             beside = as_object(groq, "x_groq")
             usage = beside.get("usage") if usage is None else usage

@@ -531,6 +531,14 @@ def test_pages_that_every_chunk_repeats_are_told_once_and_other_shapes_fail_noth
     ]
 
 
+def test_an_error_in_place_of_a_chunk_is_what_it_says() -> None:
+    said = {"object": "error", "message": "This model's maximum context length is 8192 tokens", "code": 400}
+    events = decode([sse(chunk({"content": "It "}), {**said, "type": "BadRequestError", "param": None})])
+    assert events[0] == TextDelta("It ")
+    assert isinstance(events[1], Failure)
+    assert (events[1].kind, events[1].status) == (FailureKind.CONTEXT_LENGTH, 400)
+
+
 def test_speech_is_read_as_what_it_says() -> None:
     pieces = {"id": "audio_1", "transcript": "Good "}, {"transcript": "day."}, {"data": "UklGRg=="}, None
     assert read(*(chunk({"content": None, "audio": piece}) for piece in pieces)) == [
