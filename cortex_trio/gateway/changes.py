@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import final
 
 import trio
@@ -101,12 +100,13 @@ class Changes:
             for name in added:
                 await self.add(name, new.workers[name])
             for name in [name for name in new.workers if name in old]:
-                if new.workers[name] != old[name]:
-                    await self._reconfigure(name, new.workers[name])
+                state = self._runtime.table.workers.get(name)
+                if state is not None and not state.draining and new.workers[name] != old[name]:
+                    await self._reconfigure(state, new.workers[name])
             await self._adopt(new)
             async with open_flat_nursery() as nursery:
                 for name in [name for name in old if name not in new.workers]:
-                    nursery.start_soon(partial(self.remove, name, drain))
+                    nursery.start_soon(self._remove_if_there, name, drain)
 
     async def _adopt(self, new: Config) -> None:
         """What is said of the gateway as a whole."""
@@ -117,15 +117,18 @@ class Changes:
             runtime.health.cast(HealthMonitor.reschedule)
         await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy, new.rate_limit_rest)
 
-    async def _reconfigure(self, name: str, config: WorkerConfig) -> None:
+    async def _remove_if_there(self, name: str, drain: float) -> None:
+        with suppress(KeyError):  # somebody else removes it at the same time: no reason to stop the reload
+            await self.remove(name, drain)
+
+    async def _reconfigure(self, state: WorkerState, config: WorkerConfig) -> None:
         runtime = self._runtime
-        state = runtime.table.workers[name]
         before = state.connections
         await trio.lowlevel.checkpoint_if_cancelled()
         connections = self._connect(config)
         try:
             with trio.fail_after(STEP_SECONDS, shield=True):  # half changed is no state to stay in
-                await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
+                await patiently(runtime.keys, KeyManager.set_keys, state.name, config.api_keys)
                 await patiently(state.ref, Worker.reconfigure, config, connections)
         finally:
             if state.connections is not connections:

@@ -167,6 +167,31 @@ async def test_a_change_that_is_cancelled_is_whole_or_not_begun_and_leaves_no_tr
     assert not opened
 
 
+@pytest.mark.parametrize("ticks", range(1, 7))
+@pytest.mark.parametrize("kept", ["abc", "a"])
+async def test_a_reload_does_not_stumble_over_who_is_removed_meanwhile(
+    kept: str, ticks: int, autojump_clock: object
+) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(text="a long answer", tokens_per_second=1))
+        async with gateway(sim, {name: worker_of(provider) for name in "abc"}) as cortex:
+            new = Config(workers={name: worker_of(provider, timeout=6) for name in kept})
+            async with trio.open_nursery() as nursery:
+
+                async def read() -> None:
+                    async with cortex.chat("Hi", worker="b") as answer:
+                        assert (await answer.collect()).text == "a long answer"
+
+                nursery.start_soon(read)
+                await trio.sleep(1.5)
+                nursery.start_soon(cortex.reload, new)
+                for _ in range(ticks):
+                    await trio.lowlevel.checkpoint()
+                with suppress(KeyError):
+                    await cortex.remove_worker("c")
+            assert {info.name for info in await cortex.list_workers()} == set(kept) - {"c"}
+
+
 @pytest.mark.parametrize("asked_at", range(4))
 @pytest.mark.parametrize("changed_at", range(4))
 @pytest.mark.parametrize("how", ["chat", "models"])
