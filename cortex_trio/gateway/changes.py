@@ -55,18 +55,20 @@ class Changes:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_free(name)
         state = worker_state(name, config, self._connect)
-        with trio.fail_after(STEP_SECONDS, shield=True):
+        with trio.fail_after(STEP_SECONDS, shield=True):  # half added is no state to stay in
             try:
                 await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
                 await self._start(state)
-            except BaseException as error:
-                await state.connections.aclose()
-                if isinstance(error, StartFailed) and isinstance(error.__cause__, AlreadyRegistered):
+            except StartFailed as error:
+                if isinstance(error.__cause__, AlreadyRegistered):
                     # Somebody was quicker, and its keys are those that count.
                     first = runtime.table.workers[name]
                     await patiently(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
                     raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
                 raise
+            finally:
+                if runtime.table.workers.get(name) is not state:
+                    await state.connections.aclose()
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
 
     def _check_free(self, name: str) -> None:

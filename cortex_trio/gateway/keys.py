@@ -218,9 +218,8 @@ class KeyRing:
             return
         self._leases.discard(lease)
         state.in_use -= 1
-        now = (
-            now if lease.ended_at is None else lease.ended_at
-        )  # rests are counted from what was told, not from then
+        if lease.ended_at is not None:
+            now = lease.ended_at  # rests are counted from when it ended, not from when that is heard
         if lease.failure is None:
             state.success_count += 1
             state.strikes.clear()

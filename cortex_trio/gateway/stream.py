@@ -150,9 +150,8 @@ class ChatStream:
         if self._builder.finish or self._interruption or self._left:
             self._check_readable()
         while not self._pending:
-            assert (
-                self._upstream is not None
-            )  # it is closed only behind the last event, or to be followed by another
+            # It is closed only behind the last event, or to be followed by another.
+            assert self._upstream is not None
             try:
                 self._receive(await self._upstream.receive())
             except AttemptFailed as failed:

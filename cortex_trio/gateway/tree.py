@@ -65,9 +65,8 @@ def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
     """The child spec of one worker; its state is older than the child and outlives it."""
 
     async def register(state: WorkerState) -> None:
-        if (
-            runtime.table.workers.get(state.name) is not state
-        ):  # else it need not wait for one who waits for it
+        # One that is in the table already need not wait for the registry, which may be waiting for it.
+        if runtime.table.workers.get(state.name) is not state:
             await patiently(runtime.registry, WorkerRegistry.register, state)
 
     def may_eject(state: WorkerState) -> bool:
