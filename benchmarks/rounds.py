@@ -19,7 +19,7 @@ from typing import TypeVar
 from .workload import Measured, Workload
 
 PATIENCE_SECONDS = 60
-SLOW = {"bare_httpx", "openai_sdk", "pydantic_ai_model", "litellm_router"}
+SLOW = {"bare_httpx", "openai_sdk", "pydantic_ai_fallback", "litellm_acompletion", "litellm_router"}
 SLOW_ROUNDS = 3
 """They take most of the time, and nobody asks by how much they differ from each other."""
 PYTHON_OF = "BENCH_PYTHON_"

@@ -12,7 +12,14 @@ from .rounds import Job, Row, closed_streams, measure
 from .workload import BesideKind, Dialect, Workload
 
 BARE = ("floor", "transport", "ours", "bare_httpx", "openai_sdk")
-PEERS = ("floor", "ours", "tensorzero_embedded", "pydantic_ai_model", "litellm_router")
+PEERS = (
+    "floor",
+    "ours",
+    "tensorzero_embedded",
+    "pydantic_ai_fallback",
+    "litellm_acompletion",
+    "litellm_router",
+)
 
 GAPS = {1: 1, 10: 5, 100: 25, 1000: 125}
 """Streams at a time → milliseconds between two pieces, so that the floor is idle most of the time: a client that is
@@ -250,7 +257,7 @@ def cancel(bench: Bench) -> Section:
     return Section("From leaving a stream to its close at the provider", "", head, rows, figures)
 
 
-FAILOVER_REQUESTS = {"ours": 400, "litellm_router": 60}
+FAILOVER_REQUESTS = {"ours": 400, "pydantic_ai_fallback": 100, "litellm_router": 60}
 
 
 def failover(bench: Bench) -> Section:

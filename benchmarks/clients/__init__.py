@@ -40,7 +40,8 @@ NAMES = {
     "bare_httpx": "httpx, bare",
     "openai_sdk": "openai SDK on Trio, bare",
     "litellm_router": "LiteLLM Router",
-    "pydantic_ai_model": "pydantic-ai",
+    "litellm_acompletion": "LiteLLM acompletion",
+    "pydantic_ai_fallback": "pydantic-ai FallbackModel",
     "tensorzero_embedded": "TensorZero embedded (Rust)",
 }
 

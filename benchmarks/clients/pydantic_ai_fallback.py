@@ -1,4 +1,4 @@
-"""pydantic-ai's OpenAI model, asked directly, without an agent around it."""
+"""pydantic-ai's FallbackModel over two OpenAI models, asked directly, without an agent around it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from contextlib import asynccontextmanager
 
 from pydantic_ai.direct import model_request, model_request_stream
 from pydantic_ai.messages import ModelRequest, PartDeltaEvent, PartStartEvent, TextPartDelta
+from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from ..workload import Workload
-from . import KEY, MODEL, OnPiece
+from . import KEY, MODEL, REFUSING, OnPiece
 
 BACKEND = "asyncio"
 
 
 class Model:
-    def __init__(self, model: OpenAIChatModel) -> None:
+    def __init__(self, model: FallbackModel) -> None:
         self._model = model
 
     async def stream(self, prompt: str, on_piece: OnPiece) -> None:
@@ -35,4 +36,7 @@ class Model:
 
 @asynccontextmanager
 async def open_client(address: str, workload: Workload) -> AsyncIterator[Model]:
-    yield Model(OpenAIChatModel(MODEL, provider=OpenAIProvider(base_url=f"{address}/v1", api_key=KEY)))
+    first = f"{address}{REFUSING}/v1" if workload.refusing else f"{address}/v1"
+    addresses = (first, f"{address}/v1")
+    providers = (OpenAIProvider(base_url=each, api_key=KEY) for each in addresses)
+    yield Model(FallbackModel(*(OpenAIChatModel(MODEL, provider=provider) for provider in providers)))
