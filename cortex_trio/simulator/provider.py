@@ -25,7 +25,8 @@ class SimulatedProvider:
 
     Legal chat and embedding requests use up its script, one step each; the last step repeats. Requests a real
     provider would not accept (bad key, illegal body) are declined in its own words and use up nothing. Health checks,
-    counts of tokens and questions about models are answered well unless `behave_health` says otherwise or nobody can connect.
+    counts of tokens and questions about models are answered well unless `behave_health` says otherwise or nobody
+    can connect.
     """
 
     def __init__(
