@@ -40,6 +40,7 @@ from cortex_trio.simulator import Behaviour, open_simulator
         ({"model": "gpt-6.1"}, "there is no model 'gpt-6.1'; there are: gpt-6.1-terra, qwen3:4b"),
         ({"worker": "local", "provider": "openai"}, "local is not of the provider 'openai'"),
         ({"model": "open"}, "there is no model 'open'"),
+        ({"worker": "openai", "provider": "open"}, "there is no provider 'open'"),
     ],
 )
 async def test_an_unknown_name_is_answered_with_those_that_exist(asked: dict[str, str], told: str) -> None:

@@ -493,10 +493,10 @@ MUTANTS = (
     Mutant(
         "names match in part",
         "gateway/selection.py",
-        "if wanted.worker is not None and state.name != wanted.worker:",
-        "if wanted.worker is not None and wanted.worker not in state.name:",
+        "if wanted.provider is not None and state.kind.name != wanted.provider:",
+        "if wanted.provider is not None and wanted.provider not in state.kind.name:",
         "a part of a name does not send traffic to strangers",
-        ("tests/gateway/test_selection.py",),
+        ("tests/gateway/test_bad_input.py",),
     ),
     Mutant(
         "priority is taken backwards",
