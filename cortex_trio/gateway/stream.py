@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, final
 
+import attrs
 import trio
 
 from ..events import (
     Attempt,
+    CitationDelta,
     Continued,
     Finished,
     Reply,
@@ -120,6 +122,9 @@ class ChatStream:
                 text = self._overlap.feed(event.text)
             elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage comes before text, too
                 text = self._overlap.finish()
+            elif isinstance(event, CitationDelta):
+                # Its place is one in an answer of which perhaps only the end is delivered.
+                event = attrs.evolve(event, start=None, end=None)
             if text:
                 self._pending.append(TextDelta(text))
             if not isinstance(event, TextDelta):

@@ -3,6 +3,7 @@
 import pytest
 
 from cortex_trio import (
+    CitationDelta,
     Continued,
     CortexError,
     Finished,
@@ -141,6 +142,19 @@ async def test_continue_asks_in_a_user_turn_elsewhere_and_leaves_out_what_is_rep
             "assistant",
             "user",
         ]
+
+
+async def test_citations_of_a_continuation_have_no_place_in_the_whole(autojump_clock: object) -> None:
+    """Theirs count in their own answer, of which perhaps only the end is delivered."""
+    async with open_simulator() as sim:
+        sim.add("openai", CUT)
+        cited = CitationDelta(0, 4, "Once", ("https://tales.example/1",))
+        sim.add("cohere", Behaviour(text=STORY, citations=(cited,)))
+        async with gateway(sim) as cortex, cortex.chat("Tell me", on_interrupt="continue") as answer:
+            reply = await answer.collect()
+        assert reply.text == STORY
+        [found] = reply.citations
+        assert (found.start, found.end, found.text) == (None, None, "Once")
 
 
 async def test_where_one_will_not_go_on_the_others_are_asked_for_a_whole_answer(
