@@ -255,7 +255,7 @@ def _parse_field(line: bytes) -> tuple[bytes, bytes]:
 
 
 def request_head(method: str, target: str, fields: Iterable[tuple[str, str]]) -> bytes:
-    """The head of a request, up to where the fields that differ each time may follow; no empty line yet.
+    """The head of a request, without the empty line that ends it.
 
     Raises ValueError for what would end a line: a header must not become two.
     """
