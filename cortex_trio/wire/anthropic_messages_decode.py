@@ -20,10 +20,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..events import Finished, FinishReason, TextDelta, Usage, UsageUpdate, WireEvent
-from ..failures import Failure, classify_payload
+from ..failures import classify_payload
 from .anthropic_messages_blocks import BLOCKS, Block, OpaqueBlock, TextBlock, ToolUseBlock
 from .codec import malformed, truncated
-from .framing import TooLarge
 from .payload import (
     Malformed,
     as_count,
@@ -35,8 +34,8 @@ from .payload import (
     require_open,
     text_events,
 )
-from .sse import SseEvent, SseReader
-from .stray import StrayErrors
+from .sse import SseEvent
+from .sse_decoder import SseDecoder
 
 STOP_REASONS = {
     "end_turn": FinishReason.STOP,
@@ -59,46 +58,12 @@ COUNTS = (
 Json = Mapping[str, Any]
 
 
-class MessagesDecoder:
+class MessagesDecoder(SseDecoder):
     """A streamed answer, event by event."""
 
     def __init__(self) -> None:
-        self.done = False
+        super().__init__()
         self._message = _Message()
-        self._stray = StrayErrors()
-        self._stray_failure: Failure | None = None
-        self._reader = SseReader(on_stray=self._on_stray)
-
-    def feed(self, data: bytes) -> list[WireEvent]:
-        if self.done:
-            return []
-        events: list[WireEvent] = []
-        try:
-            for event in self._reader.feed(data):
-                events += [self._stray_failure] if self._stray_failure else self._read(event)
-                if events and isinstance(events[-1], Finished | Failure):
-                    self._let_go()
-                    return events
-            if self._stray_failure:
-                events.append(self._stray_failure)
-                self._let_go()
-        except (TooLarge, Malformed) as error:
-            events.append(malformed(str(error)))
-            self._let_go()
-        return events
-
-    def finish(self) -> list[WireEvent]:
-        if self.done:
-            return []
-        self._reader.finish()  # may hand over a stray last line
-        failure = self._stray_failure or self._stray.end()
-        events: list[WireEvent] = [failure] if failure else self._message.end()
-        self._let_go()
-        return events
-
-    def _on_stray(self, line: str) -> None:
-        """Only the first of them counts: what follows an error follows the end."""
-        self._stray_failure = self._stray_failure or self._stray.add(line)
 
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.event not in KNOWN_EVENTS:
@@ -110,9 +75,11 @@ class MessagesDecoder:
         handler = HANDLERS.get(kind)
         return handler(self._message, payload) if handler else []
 
+    def _end(self) -> list[WireEvent]:
+        return self._message.end()
+
     def _let_go(self) -> None:
-        self.done = True
-        self._reader = SseReader()
+        super()._let_go()
         self._message = _Message()
 
 

@@ -19,14 +19,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..events import Finished, FinishReason, Usage, UsageUpdate, WireEvent
-from ..failures import Failure, classify_payload
+from ..failures import classify_payload
 from ..failures.kinds import Phase
 from .codec import malformed, truncated
-from .framing import TooLarge
 from .payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object, require_open
 from .responses_items import DELTAS, KINDS, FunctionCallItem, Item, MessageItem
-from .sse import SseEvent, SseReader
-from .stray import StrayErrors
+from .sse import SseEvent
+from .sse_decoder import SseDecoder
 
 INCOMPLETE_REASONS: Mapping[str, FinishReason] = {
     "max_output_tokens": FinishReason.LENGTH,
@@ -36,45 +35,12 @@ INCOMPLETE_REASONS: Mapping[str, FinishReason] = {
 Json = Mapping[str, Any]
 
 
-class ResponsesDecoder:
+class ResponsesDecoder(SseDecoder):
     """A streamed answer, event by event."""
 
     def __init__(self) -> None:
-        self.done = False
+        super().__init__()
         self._response = _Response("stream")
-        self._stray = StrayErrors()
-        self._stray_failure: Failure | None = None
-        self._reader = SseReader(on_stray=self._on_stray)
-
-    def feed(self, data: bytes) -> list[WireEvent]:
-        events: list[WireEvent] = []
-        if self.done:
-            return events
-        try:
-            for event in self._reader.feed(data):
-                events += [self._stray_failure] if self._stray_failure else self._read(event)
-                if events and isinstance(events[-1], Finished | Failure):
-                    self._let_go()
-                    return events
-            if self._stray_failure:
-                events.append(self._stray_failure)
-                self._let_go()
-        except (TooLarge, Malformed) as error:
-            events.append(malformed(str(error)))
-            self._let_go()
-        return events
-
-    def finish(self) -> list[WireEvent]:
-        if self.done:
-            return []
-        self._reader.finish()  # may hand over a stray last line
-        failure = self._stray_failure or self._stray.end() or truncated()
-        self._let_go()
-        return [failure]
-
-    def _on_stray(self, line: str) -> None:
-        """Only the first of them counts: what follows an error follows the end."""
-        self._stray_failure = self._stray_failure or self._stray.add(line)
 
     def _read(self, event: SseEvent) -> list[WireEvent]:
         data = event.data
@@ -90,9 +56,11 @@ class ResponsesDecoder:
         handler = HANDLERS.get(kind)
         return handler(self._response, {**payload, "type": kind}) if handler else []
 
+    def _end(self) -> list[WireEvent]:
+        return [truncated()]
+
     def _let_go(self) -> None:
-        self.done = True
-        self._reader = SseReader()
+        super()._let_go()
         self._response = _Response("stream")
 
 
