@@ -168,8 +168,9 @@ class Chronicle:
         runtime, now = cortex._runtime, trio.current_time()
         for name, state in runtime.table.workers.items():
             keys = runtime.ring.states(name)
-            resting = sum(key.rest(state.models[0], now) is not None for key in keys)
-            status, _, _ = status_of(state, runtime.ring, now)
+            model, cooldowns = state.models[0], runtime.cooldowns
+            resting = sum(cooldowns.of_key(name, model, key.key, now) is not None for key in keys)
+            status, _, _ = status_of(state, now)
             seen = Sample(now, status, state.breaker.state(now).value, resting, len(keys))
             lane = self.lanes.setdefault(name, [])
             if not lane or attrs.evolve(lane[-1], at=now) != seen:

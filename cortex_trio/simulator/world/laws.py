@@ -137,9 +137,10 @@ def broken_at_a_moment(cortex: Cortex, calls: int) -> Iterator[str]:
         if len(state.permits) > 2 * calls:
             yield f"{name}: {len(state.permits)} permits for {calls} callers"
         models = {*state.models, state.kind.embed_model}
-        for key in runtime.ring.states(name):
-            if len(key.rests) > len(models) + 1:  # one for each model, and one for all of them
-                yield f"{name}: a key with {len(key.rests)} rests"
+        entries = len(list(runtime.cooldowns.entries(name, trio.current_time())))
+        keys = len(runtime.ring.states(name)) + 1  # and one for the worker itself
+        if entries > keys * (len(models) + 1):  # one for each model, and one for all of them
+            yield f"{name}: {entries} cooldowns"
 
 
 def _is_checking(held: Iterable[str]) -> bool:
