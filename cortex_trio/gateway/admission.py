@@ -97,15 +97,16 @@ async def check_out(
     state, endpoint = candidate.state, candidate.endpoint
     lease = Lease(state.name, candidate.model, endpoint.keys)
     admission = Admission(state, endpoint, Permit(state.name, candidate.model), lease)
-    refusal: Refusal | None = Refusal("was left")  # unless one of the actors says otherwise
+    granted = False
     try:
         refusal = await patiently(state.ref, Worker.admit, admission.permit)
         if refusal is None:
             refusal = _refusal(await patiently(runtime.keys, KeyManager.lease, lease, avoid))
+        granted = refusal is None
     except ActorError as error:
         refusal = Refusal(f"its actor is down ({type(error).__name__})", FailureKind.CRASHED)
     finally:
-        if refusal is not None:
+        if not granted:
             give_back_unused(runtime, admission)
     return admission if refusal is None else refusal
 

@@ -241,7 +241,9 @@ class Upstream:
         self._bytes += len(data)
         most = self._job.max_bytes(self._runtime.config)
         if self._bytes > most:
-            raise self._failed(_protocol(f"an answer of more than {most:,} bytes ({self._job.limited_by})"))
+            raise self._failed(
+                _protocol(f"an answer of more than {most:,} bytes; {self._job.limited_by} allows no more")
+            )
         try:
             events = self._decoder.feed(data) if data else self._decoder.finish()
             if not isinstance(events, list):

@@ -44,7 +44,7 @@ def suspicion_of(failure: Failure, *, answers_are_arriving: bool) -> FailureKind
     if failure.ours:
         return None
     match failure.kind:
-        case FailureKind.CANCELLED | FailureKind.CRASHED | FailureKind.UNKNOWN | FailureKind.MODEL_NOT_FOUND:
+        case FailureKind.CANCELLED | FailureKind.UNKNOWN | FailureKind.MODEL_NOT_FOUND:
             return None
         case FailureKind.BAD_REQUEST | FailureKind.PROTOCOL | FailureKind.CONTENT_POLICY:
             return None

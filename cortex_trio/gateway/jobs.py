@@ -66,7 +66,7 @@ def without_unable(selected: Selected, job: Job, dialects: Border) -> Selected:
 class ChatJob:
     encoded_by: ClassVar[str] = "encode"
     whole_hook: ClassVar[str | None] = None
-    limited_by: ClassVar[str] = "Config.max_answer_bytes"
+    limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
 
     def max_bytes(self, config: Config) -> int:
@@ -93,7 +93,7 @@ class ContinueJob:
 
     encoded_by: ClassVar[str] = "encode"
     whole_hook: ClassVar[str | None] = None
-    limited_by: ClassVar[str] = "Config.max_answer_bytes"
+    limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
     partial: str
 

@@ -77,7 +77,8 @@ class _Tried:
 
     candidate: Candidate
     asked: bool = False
-    tries: int = 0
+    requests: int = 0
+    tries: int = 0  # of them, those that say something about the worker and not about a key
     keys: set[ApiKey] = attrs.field(factory=set)  # refused in this call
     last: Failure | None = None
     refused: bool = False  # it was not admitted, or had no key
@@ -105,7 +106,8 @@ class Plan:
         order: the candidates that may be asked now, best first. The next is drawn only when all before were no help.
         all_candidates: all that are configured for this call, also those that may not be asked now.
         refusal: why a candidate may not be asked now, from shared state; None if it may.
-        max_attempts: requests of this call that reach a provider.
+        max_attempts: requests of this call that reach a provider; repetitions, also of connects that failed, are
+            one less.
         max_wait: seconds that this call may wait in all because no worker may be asked.
         budget: of retries, for the whole gateway.
         chance: uniform in [0, 1).
@@ -160,6 +162,7 @@ class Plan:
         tried, reaction = self._of(candidate), REACTIONS[failure.kind]
         self._current = tried
         tried.last = failure
+        tried.requests += 1
         if failure.phase != "connect":
             self._left -= 1
         if reaction.next_key is NextKey.NO or key is None:
@@ -294,33 +297,34 @@ class Plan:
     def _first(self, now: float, most: int) -> _First | None:
         """Of those that were asked less than `most` times the one that can be asked first, and when."""
         found: _First | None = None
-        for_place = False
+        for_place, chance = False, self._chance()
         for candidate in self._all_candidates():
             tried = self._tried.get(candidate.state.name) or _Tried(candidate)
-            pause = self._pause(tried, now, most)
+            pause = self._pause(tried, now, most, chance)
             if pause is None or not self._is_large_enough(candidate):
                 continue
             refusal = self._refusal(candidate, now)
             for_place |= refusal is not None and refusal.has_place_later
-            ready = now + pause if refusal is None else self._opens(refusal, now, pause)
+            ready = now + pause if refusal is None else self._opens(refusal, now, pause, chance)
             in_time = ready < self.deadline or (ready == self.deadline and for_place)
-            if in_time and (found is None or ready < found.ready):
+            sooner = found is None or (ready, tried.requests) < (found.ready, found.tried.requests)
+            if in_time and sooner:
                 found = _First(ready, tried, refusal)
         if found is None:
             return None
         self._tried.setdefault(found.tried.candidate.state.name, found.tried)
         return attrs.evolve(found, for_place=for_place)
 
-    def _opens(self, refusal: Refusal, now: float, pause: float) -> float:
+    def _opens(self, refusal: Refusal, now: float, pause: float, chance: float) -> float:
         """When to look again at what is refused now; infinity for never."""
         if refusal.has_place_later:
             return min(now + self._wait_left, self.deadline) if self._wait_left > 0 else math.inf
         seconds = max(refusal.until - now, 0.0)
         if seconds > self._wait_left:
             return math.inf
-        return now + max(seconds * (1 + WAIT_JITTER * self._chance()), pause)
+        return now + max(seconds * (1 + WAIT_JITTER * chance), pause)
 
-    def _pause(self, tried: _Tried, now: float, most: int) -> float | None:
+    def _pause(self, tried: _Tried, now: float, most: int, chance: float) -> float | None:
         """Seconds before this call may ask it (again), as far as the call knows; None for never."""
         failure = tried.last
         if tried.excluded:
@@ -330,21 +334,22 @@ class Plan:
             return pause if pause <= self._wait_left else None
         if tried.fresh_after:
             return 0.0
-        if tried.tries >= most:
+        is_hinted = same_worker_of(failure) is SameWorker.AFTER_COOLDOWN and failure.retry_after is not None
+        if tried.tries >= most or (self._retries >= self._max_attempts - 1 and not is_hinted):
             return None
         if most > TRIES_PER_WORKER:
-            return self._sdk_pause(failure, now)
+            return self._sdk_pause(failure, now, chance)
         match same_worker_of(failure):
             case SameWorker.AFTER_COOLDOWN:
                 return 0.0 if failure.retry_after is not None else None
             case SameWorker.AFTER_OTHERS | SameWorker.ONCE:
                 within_budget = self._budget.ready_in(now) == 0
-                return backoff(self._retries, self._chance()) if within_budget else None
+                return backoff(self._retries, chance) if within_budget else None
             case SameWorker.NEVER:
                 return None
 
-    def _sdk_pause(self, failure: Failure, now: float) -> float | None:
+    def _sdk_pause(self, failure: Failure, now: float, chance: float) -> float | None:
         """What the official SDKs would do as well, an empty budget delays and does not forbid."""
         if not official_sdks_retry(failure):
             return None
-        return max(sdk_backoff(self._retries, self._chance()), self._budget.ready_in(now))
+        return max(sdk_backoff(self._retries, chance), self._budget.ready_in(now))

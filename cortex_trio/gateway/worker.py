@@ -133,7 +133,10 @@ class WorkerState:
             return Refusal("is being removed")
         cooldown = self.cooldown(model, now)
         if cooldown is not None and not cooldown.may_be_tried(now):
-            return cooling_down(cooldown)
+            refusal = cooling_down(cooldown)
+            if cooldown.kind is FailureKind.MODEL_NOT_FOUND:
+                return attrs.evolve(refusal, reason=f"{refusal.reason} (model {model!r:.100})")
+            return refusal
         if self.is_full and not self.has_unprocessed_results:
             return Refusal(f"is busy with {self.in_flight} requests, its limit", has_place_later=True)
         if not self.breaker.admits(now) and not self.has_unprocessed_results:
