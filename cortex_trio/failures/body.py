@@ -231,7 +231,7 @@ def _codes(layer: Layer) -> Iterator[Code]:
             continue
         code = str(value)[: 2 * CODE_LIMIT].strip().lower()
         far = code.isascii() and code.isdigit() and len(code) > 3
-        yield Code(code, f"{layer.origin}:{code}") if far else _code(code)
+        yield Code(code, squash(f"{layer.origin}:{code}")) if far else _code(code)
 
 
 def _code(code: str) -> Code:

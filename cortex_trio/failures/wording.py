@@ -64,7 +64,9 @@ def _may_be(kind: FailureKind, param: str) -> bool:
 @functools.cache
 def _compiled(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
     """Compiled when first needed: a program that sees no error does not pay for the patterns."""
-    return re.compile(phrase.pattern, re.MULTILINE), re.compile(phrase.unless) if phrase.unless else None
+    either = "|".join(f"(?:{pattern})" for pattern in phrase.patterns)
+    unless = "|".join(f"(?:{pattern})" for pattern in phrase.unless)
+    return re.compile(either, re.MULTILINE), re.compile(unless) if unless else None
 
 
 def _inner(quoted: re.Match[str]) -> str:
