@@ -57,11 +57,15 @@ _VERB = r"(?: (?:is|was|are|were|has been|have been|has|had|could|can|does|do|di
 _GONE = r"(?:decommissioned|deprecated|retired|removed|discontinued|sunset|shut ?down|deleted)"
 _PROMPT = r"\b(?:prompts?|inputs?|messages|conversation|contexts?|chat|history)\b"
 # No word of this gap makes the long thing something else than the text.
-_TEXT_ONLY = r"(?:(?!image|file|audio|video|pixel|\bname|descri|\btools?\b|\burl|\bid\b|field|bytes|\bmb\b|schema|\bitems?\b).)"
+_TEXT_ONLY = (
+    r"(?:(?!image|file|audio|video|pixel|\bname|descri|\btools?\b|\burl|\bid\b|field|bytes|\bmb\b|schema"
+    r"|\bitems?\b).)"
+)
 _EXCEEDS = r"(?:exceed\w*|overflow\w*|surpass\w*|longer than|greater than|larger than|more than|beyond|outside|\d ?>)"
 _CONTEXT = r"\b(?:context|prompt)[ _-]?(?:length|window|size|limit|budget)s?\b"
 _MAX = r"max(?:imum)?"
 _WINDOW = r"(?:billing|budget|monthly|weekly|daily|annual|session|plan(?:'s)?|hard|spend(?:ing)?|usage)"
+_EACH_DAY = r"(?:\bper (?:day|week|month)\b|/ ?(?:day|week|month)\b|\b[rt]pd\b)"
 _CAP = r"(?:limit|quota|cap|budget|allowance|allocation)s?\b"
 _SPENT = r"(?:reached|exceeded|hit|exhausted|used up|depleted)"
 
@@ -91,7 +95,8 @@ PHRASES: tuple[Phrase, ...] = (
             r"failed to (?:validate|generate) (?:valid )?json|failed_generation",
             r"(?:malformed|unparsa?ble)[ _](?:function|tool)[ _]calls?",
             r"model (?:did not|didn't|failed to) (?:call|use) ",
-            r"model (?:produced|generated|returned|emitted) (?:an? )?(?:invalid|malformed|unparsa?ble) (?:tool|function|json)",
+            r"model (?:produced|generated|returned|emitted) (?:an? )?(?:invalid|malformed|unparsa?ble) "
+            r"(?:tool|function|json)",
             r"attempted to call (?:an? )?(?:tool|function)\b",
             r"model.{0,20}(?:output|generated).{0,20} not be parsed|generated output that could not be parsed",
         ),
@@ -171,7 +176,8 @@ PHRASES: tuple[Phrase, ...] = (
             r"\b(?:prompt|inputs?|request|messages)\b.{0,40}\b\d[\d,]* (?:input |prompt )?tokens.{0,80}?"
             r"(?:too large|too long|longer|larger|greater|exceed|limit|maximum|only|at most|> ?\d)",
             r"(?:prompt|inputs?|prompt length|tokens)\b.{0,30}\b(?:is|are) (?:longer|larger|greater|more) than",
-            r"reduce (?:the )?(?:length|size|number) of (?:the |your )?(?:messages?|prompts?|inputs?|conversation|context)",
+            r"reduce (?:the )?(?:length|size|number) of (?:the |your )?"
+            r"(?:messages?|prompts?|inputs?|conversation|context)",
             r"(?:shorten|reduce) (?:your|the) (?:prompt|input|messages|conversation)|use a shorter (?:prompt|input)",
             r"inputs? tokens \+ max_?new_?tokens must be",
             r"inputs?\b.{0,20} must (?:have|be) (?:less|fewer|shorter) than \d+",
@@ -236,9 +242,8 @@ PHRASES: tuple[Phrase, ...] = (
             rf"free (?:tier|plan|allocation).{{0,40}}{_SPENT}|budget (?:has been )?exceeded",
             rf"(?:{_WINDOW}|key|total) (?:\w+ )?{_CAP}.{{0,40}}{_SPENT}",
             rf"{_SPENT} .{{0,40}}\b{_WINDOW} (?:\w+ )?{_CAP}",
-            r"(?:limit|exceed|quota|cap|reached).{0,80}(?:\bper (?:day|week|month)\b|/ ?(?:day|week|month)\b|per 86400 ?s"
-            r"|per-day|byday|\b[rt]pd\b)",
-            r"(?:per (?:day|week|month)\b|/ ?(?:day|week|month)\b|\b[rt]pd\b).{0,60}(?:limit|exceed|quota|cap\b|reached)",
+            rf"(?:limit|exceed|quota|cap|reached).{{0,80}}(?:{_EACH_DAY}|per 86400 ?s|per-day|byday)",
+            rf"{_EACH_DAY}.{{0,60}}(?:limit|exceed|quota|cap\b|reached)",
             rf"quota.{{0,40}}{_SPENT}|(?:{_SPENT}|out of) (?!your current).{{0,40}}\bquota\b",
         ),
         unless=(r"per[ _-]?(?:min|sec)|\b[rt]pm\b(?!.*\b[rt]pd\b)|(?<!free )allocated quota",),
@@ -251,13 +256,13 @@ PHRASES: tuple[Phrase, ...] = (
         (
             r"^model: (?=\S*[-.\d])[\w./:@-]+$",
             rf"{_MODEL}.{{0,60}}{_NOT} (?:supported|available|offered) in (?:your|this) (?:region|country|location)",
-            rf"{_MODEL}(?: (?:ids?|names?|identifiers?|code|version))?{_NAME}(?: (?:you )?(?:requested|specified))?,?{_VERB} ?"
-            rf"(?:{_NOT} (?:be )?(?:found|exists?\b|deployed|hosted|available|recogni[sz]ed|supported(?! with\b)|served"
-            rf"|a chat model|a valid|accessible via)|{_GONE}"
+            rf"{_MODEL}(?: (?:ids?|names?|identifiers?|code|version))?{_NAME}(?: (?:you )?(?:requested|specified))?,?"
+            rf"{_VERB} ?(?:{_NOT} (?:be )?(?:found|exists?\b|deployed|hosted|available|recogni[sz]ed|served"
+            rf"|supported(?! with\b)|a chat model|a valid|accessible via)|{_GONE}"
             r"|no longer (?:available|accessible|supported|served|hosted|exists?))",
             rf"\bmodel (?:ids?|names?|identifiers?|code){_NAME}{_VERB} (?:invalid|unknown|{_NOT} valid)",
-            r"(?:unknown|invalid|unsupported|unrecogni[sz]ed|non-?existent|no such|not found the|unable to (?:find|access)"
-            rf"|(?:could|can) ?(?:not|n't|'t) find|does ?{_NOT} support) ?(?:\w+ )?models?\b(?! {_PART})",
+            r"(?:unknown|invalid|unsupported|unrecogni[sz]ed|non-?existent|no such|not found the"
+            rf"|unable to (?:find|access)|(?:could|can) ?(?:not|n't|'t) find|does ?{_NOT} support) ?(?:\w+ )?models?\b(?! {_PART})",
             r"\bno models? (?:\w+ )?(?:found|named|with (?:name|id)|matching|loaded|available)",
             rf"{_NOT} a (?:valid|known|supported|recogni[sz]ed|chat) model",
             r"supported .{0,20}models?\b.{0,200}you passed",
@@ -314,7 +319,7 @@ PHRASES: tuple[Phrase, ...] = (
             r"(?:incorrect|invalid|wrong|expired|revoked|disabled|missing|unknown|malformed|inactive|no) (?:x-)?"
             r"(?:openai |your )?(?:api|access|auth\w*|subscription|bearer|secret)[ _-]?(?:keys?|token)",
             r"(?:api|access|subscription|secret)[ _-]?keys?(?:\b|_).{0,30}?"
-            rf"(?:{_NOT} (?:be )?(?:valid|found|exist)|\binvalid|^invalid|incorrect|expired|revoked|disabled|missing|leaked)",
+            rf"(?:{_NOT} (?:be )?(?:valid|found|exist)|\binvalid|incorrect|expired|revoked|disabled|missing|leaked)",
             r"\bapi_key_(?:invalid|expired)",
             r"(?:security|access|bearer|auth\w*) token\b.{0,40}(?:invalid|expired|malformed)",
             r"token (?:seems|is|appears) (?:to be )?(?:invalid|expired)|invalid api token",

@@ -109,8 +109,9 @@ def reset_after(value: str, now: datetime | None) -> float | None:
 def empty_bucket_reset(headers: Mapping[str, str], now: datetime | None) -> float | None:
     """Return the seconds until every bucket whose `remaining` is 0 is open again; None if none is empty.
 
-    Reads `x-ratelimit-{remaining,reset}[-bucket]`, `anthropic-ratelimit-<bucket>-{remaining,reset}`, the subscription's
-    `anthropic-ratelimit-unified-{status,reset}`, `ratelimit-{remaining,reset}` and the IETF's `ratelimit` ("r" and "t").
+    Reads `x-ratelimit-{remaining,reset}[-bucket]`, `anthropic-ratelimit-<bucket>-{remaining,reset}`,
+    `anthropic-ratelimit-unified-{status,reset}` of a subscription, `ratelimit-{remaining,reset}` and the IETF's
+    `ratelimit` ("r" and "t").
     """
     empty = [headers[name] for name in headers if _is_empty(name, headers)]
     resets = [

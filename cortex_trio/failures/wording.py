@@ -17,7 +17,6 @@ _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "«": '
 _QUOTED = re.compile(r'"([^"\n]*)"|`([^`\n]*)`|(?<!\w)\'([^\'\n]*)\'(?!\w)')
 _SPEAKS = re.compile(r"(?:message|msg|detail|error|reason|raw)[\"'\\]{0,3}\s?[:=]\s?$")
 _SENTENCE_END = re.compile(r"[.!?;](?:\s+|$)|\n+|[。！？；]")
-_PATH = re.compile(r"\S*/\S*")
 
 REPEATED_WORDS = 4
 """A quoted text of so many words is the caller's: names and values have fewer."""
@@ -33,7 +32,7 @@ def readable(text: str, *, repeated: bool = False) -> str:
 
 def without_paths(text: str) -> str:
     """Return a readable message without addresses: "no route for /v1/models" is not about a model."""
-    return _PATH.sub(" ", text)
+    return " ".join(word for word in text.split() if "/" not in word)
 
 
 def matching(status: int | None, text: str, whole: str, param: str | None) -> FailureKind | None:
@@ -77,10 +76,10 @@ def _unquoted(quoted: re.Match[str]) -> str:
     inner = _inner(quoted)
     is_repeated = inner.count(" ") >= REPEATED_WORDS - 1
     is_all = len(quoted[0]) >= len(quoted.string.strip()) - 1
-    if (
-        is_repeated
-        and not is_all
-        and not _SPEAKS.search(quoted.string, max(0, quoted.start() - 16), quoted.start())
-    ):
+    before = quoted.string[: quoted.start()]
+    is_error = "error" in before and _SPEAKS.search(
+        before, max(0, len(before) - 16)
+    )  # {'error': {'message': '…'}}
+    if is_repeated and not is_all and not is_error:
         return "…"
     return inner

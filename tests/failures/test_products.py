@@ -3,6 +3,8 @@
 The second half holds what looks like a signal and is none.
 """
 
+# ruff: noqa: E501 - tables: one body on one line can be compared with its neighbours
+
 import json
 from typing import Any
 

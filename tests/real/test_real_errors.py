@@ -6,6 +6,7 @@ They come from recorded traffic and public reports (wire/corpus and wire/cases o
 import base64
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -31,6 +32,8 @@ class Body:
     content: bytes
     expected: tuple[str, ...]
 
+
+Read = Callable[[Path], list[Body]]
 
 DECIDED: dict[int, str] = {
     # The model's own tool call or JSON was wrong, not the request: another worker may do better.
@@ -111,9 +114,8 @@ def cases(shared_dir: Path) -> list[Body]:
 
 
 @pytest.mark.parametrize("read", [reported, recorded, cases])
-def test_every_error_body_of_a_real_server_is_of_the_right_kind(shared_dir: Path, read: object) -> None:
-    assert callable(read)
-    bodies: list[Body] = read(shared_dir)
+def test_every_error_body_of_a_real_server_is_of_the_right_kind(shared_dir: Path, read: Read) -> None:
+    bodies = read(shared_dir)
     assert bodies
     wrong = [
         f"{body.name}: {kind} instead of {' or '.join(body.expected)}"
@@ -125,11 +127,10 @@ def test_every_error_body_of_a_real_server_is_of_the_right_kind(shared_dir: Path
 
 @pytest.mark.parametrize("read", [reported, recorded, cases])
 def test_an_error_body_cut_at_any_byte_gives_no_cooldown_that_the_whole_one_would_not(
-    shared_dir: Path, read: object
+    shared_dir: Path, read: Read
 ) -> None:
     """What is missing may make a verdict vaguer (what the status alone says), never a different accusation."""
-    assert callable(read)
-    bodies: list[Body] = read(shared_dir)
+    bodies = read(shared_dir)
     wrong: set[str] = set()
     for body in bodies:
         whole = classify(body.status, {}, body.content).kind
@@ -146,9 +147,8 @@ def test_an_error_body_cut_at_any_byte_gives_no_cooldown_that_the_whole_one_woul
 
 
 @pytest.mark.parametrize("read", [reported, recorded, cases])
-def test_an_error_body_that_lost_only_its_end_is_still_understood(shared_dir: Path, read: object) -> None:
-    assert callable(read)
-    bodies: list[Body] = read(shared_dir)
+def test_an_error_body_that_lost_only_its_end_is_still_understood(shared_dir: Path, read: Read) -> None:
+    bodies = read(shared_dir)
     wrong = [
         f"{body.name}: {kind}"
         for body in bodies
