@@ -17,8 +17,8 @@ MESSAGE_LIMIT = 200
 READ_LIMIT = 4096
 """Characters of any text that are looked at: a provider says what is wrong at once."""
 
-CODE_LIMIT, REQUEST_ID_LIMIT = 100, 128
-"""Characters kept of a code and of a request id: both travel into logs, whatever a server calls them."""
+CODE_LIMIT, WORD_LIMIT = 100, 200
+"""Characters kept of a code in an error body, and of any code or request id: they travel into logs."""
 
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 and C1 controls, ESC and BEL among them
@@ -63,12 +63,8 @@ def _plain_message(message: str) -> str:
     return plain(message, MESSAGE_LIMIT)
 
 
-def _plain_code(code: str | None) -> str | None:
-    return None if code is None else plain(code, CODE_LIMIT) or None
-
-
-def _plain_id(request_id: str | None) -> str | None:
-    return None if request_id is None else plain(request_id, REQUEST_ID_LIMIT) or None
+def _plain_word(word: str | None) -> str | None:
+    return None if word is None else plain(word, WORD_LIMIT) or None
 
 
 @attrs.frozen
@@ -77,16 +73,16 @@ class Failure:
 
     `retry_after` is in seconds; None means the provider gave no hint. `should_retry` is the provider's own
     `x-should-retry` verdict on asking the same worker again (OpenAI, Anthropic). `message`, `code` and `request_id` are
-    cut to 200, 100 and 128 characters and hold no control characters, wherever they come from.
+    cut to 200 characters and hold no control characters, wherever they come from.
     """
 
     kind: FailureKind
     message: str = attrs.field(default="", converter=_plain_message)  # scrubbed of keys
     status: int | None = None
-    code: str | None = attrs.field(default=None, converter=_plain_code)
+    code: str | None = attrs.field(default=None, converter=_plain_word)
     retry_after: float | None = None
     phase: Phase | None = None
-    request_id: str | None = attrs.field(default=None, converter=_plain_id)
+    request_id: str | None = attrs.field(default=None, converter=_plain_word)
     should_retry: bool | None = None
 
     def __str__(self) -> str:

@@ -55,6 +55,10 @@ _MODEL = r"\b(?:models?|deployments?)\b"
 _NAME = rf"(?:[ :=/(]+(?!{_PART})[\w./:@+-]+\)?)?"
 _VERB = r"(?: (?:is|was|are|were|has been|have been|has|had|could|can|does|do|did|currently|now|and|which))*"
 _GONE = r"(?:decommissioned|deprecated|retired|removed|discontinued|sunset|shut ?down|deleted)"
+_NOT_YOURS = (
+    rf"{_NOT} (?:available|accessible|enabled) (?:to|for|in|on|with|under) (?:your|this) "
+    r"(?:account|organi[sz]ation|project|team|workspace|key|api key|plan|tier|subscription)"
+)
 _PROMPT = r"\b(?:prompts?|inputs?|messages|conversation|contexts?|chat|history)\b"
 # No word of this gap makes the long thing something else than the text.
 _TEXT_ONLY = (
@@ -141,10 +145,9 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase(
         # One request larger than the budget of a minute: waiting never helps, a larger budget does.
         K.CONTEXT_LENGTH,
-        "Groq 413, OpenAI 429 rec",
+        "Groq rec, also beside 429; GitHub Models field",
         OF_LENGTH | {429},
-        (r"request (?:body )?too large for (?:model )?\S",),
-        unless=(r"too large for (?:this |the )?(?:server|proxy|gateway)",),
+        (r"request too large for model\b|request body too large for \S+ model\b",),
     ),
     Phrase(
         # The context window by name, and that it is exceeded.
@@ -196,7 +199,7 @@ PHRASES: tuple[Phrase, ...] = (
             rf"exceed\w*.{{0,40}}\b(?:(?:model )?token limit|(?:{_MAX}|allowed) (?:number of |allowed )?"
             r"(?:input |prompt )?tokens)\b",
             rf"exceed\w*.{{0,30}}{_MAX} (?:allowed )?input length",
-            rf"token limit (?:has been |was )?(?:exceeded|reached)|{_MAX} tokens (?:of \d+ )?exceeded",
+            rf"token limit (?:has been |was )?exceeded|{_MAX} tokens (?:of \d+ )?exceeded",
             rf"too many (?:input |prompt |total )?tokens\b|more than (?:the )?{_MAX} tokens",
         ),
         unless=(
@@ -262,7 +265,8 @@ PHRASES: tuple[Phrase, ...] = (
             r"|no longer (?:available|accessible|supported|served|hosted|exists?))",
             rf"\bmodel (?:ids?|names?|identifiers?|code){_NAME}{_VERB} (?:invalid|unknown|{_NOT} valid)",
             r"(?:unknown|invalid|unsupported|unrecogni[sz]ed|non-?existent|no such|not found the"
-            rf"|unable to (?:find|access)|(?:could|can) ?(?:not|n't|'t) find|does ?{_NOT} support) ?(?:\w+ )?models?\b(?! {_PART})",
+            r"|unable to (?:find|access)|(?:could|can) ?(?:not|n't|'t) find"
+            rf"|does ?{_NOT} support) ?(?:\w+ )?models?\b(?! {_PART})",
             r"\bno models? (?:\w+ )?(?:found|named|with (?:name|id)|matching|loaded|available)",
             rf"{_NOT} a (?:valid|known|supported|recogni[sz]ed|chat) model",
             r"supported .{0,20}models?\b.{0,200}you passed",
@@ -271,7 +275,7 @@ PHRASES: tuple[Phrase, ...] = (
             r"end of (?:its |their )?life|(?:deployment|endpoint)\b.{0,60}does not exist",
             r"模型.{0,40}不存在|无可用渠道",
         ),
-        unless=(r"temporarily|try again later|currently loading|at the moment",),
+        unless=(r"temporarily|try again later|currently loading|at the moment", _NOT_YOURS),
     ),
     Phrase(
         K.REGION,
@@ -335,6 +339,7 @@ PHRASES: tuple[Phrase, ...] = (
         (
             rf"(?:do|does) ?{_NOT} have (?:access|permission)|no access to (?:the )?model",
             rf"{_NOT} authori[sz]ed to|permission denied",
+            _NOT_YOURS,
             rf"{_NOT} included in (?:your|the) (?:plan|subscription)|plan\b.{{0,20}}not support",
             r"matching your (?:data policy|guardrail)|no allowed providers",
             r"(?:accept|agree\w*) (?:to )?the (?:terms|license)|organi[sz]ation must be verified",

@@ -53,9 +53,9 @@ def cloudflare(code: int, message: str) -> dict[str, Any]:
 
 
 CONTEXT_LENGTH: list[Row] = [
+    ("Groq", 413, error("Request too large for model `x` in organization `o` on tokens per minute (TPM): Limit 6000, Requested 7000", code="rate_limit_exceeded")),
     ("OpenAI", 400, error("Your input exceeds the context window of this model. Please adjust it.", code=None)),
     ("OpenAI", 400, error("This model's maximum context length is 16385 tokens. Your messages had 31228.", param="messages")),
-    ("OpenAI over TPM", 429, error("Request too large for gpt-9 in organization org-1 on tokens per min (TPM): Limit 30000, Requested 41000.", type="tokens", code="rate_limit_exceeded")),
     ("xAI", 400, {"code": "Client specified an invalid argument", "error": "This model's maximum prompt length is 9000 but the request contains 12000 tokens."}),
     ("Anthropic", 400, {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}}),
     ("Anthropic", 400, error("input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000, decrease them", type="invalid_request_error")),
@@ -225,6 +225,7 @@ QUOTA: list[Row] = [
 ]  # fmt: skip
 
 RATE_LIMIT: list[Row] = [
+    ("OpenAI over TPM", 429, error("Request too large for gpt-9 in organization org-1 on tokens per min (TPM): Limit 30000, Requested 41000.", type="tokens", code="rate_limit_exceeded")),
     ("OpenRouter, upstream", 429, router(429, "acme/rocket:free is temporarily rate-limited upstream. Please retry shortly, or add your own key.")),
     ("OpenRouter, free models", 429, error("Rate limit exceeded: free-models-per-min. ", code=429)),
     ("Azure", 429, error("Requests to the ChatCompletions_Create Operation have exceeded token rate limit of your current AIServices S0 pricing tier. Please retry after 26 seconds.", code="429")),
@@ -285,6 +286,8 @@ CREDENTIAL: list[Row] = [
 ]  # fmt: skip
 
 PERMISSION: list[Row] = [
+    ("a gateway", 403, error("this model is not available to your account")),
+    ("a gateway", 404, error("The model rocket is not available on your plan.")),
     ("Bedrock", 403, {"message": "You don't have access to the model with the specified model ID."}),
     ("AWS", 403, {"message": "User: arn:aws:iam::1:user/x is not authorized to perform: bedrock:InvokeModel on resource: y"}),
     ("GitHub Models", 403, error("No access to model: acme/rocket", code="no_access")),
@@ -386,6 +389,7 @@ NEGATIVE: list[tuple[str, FailureKind, int, object]] = [
     ("output tokens", K.BAD_REQUEST, 400, error("max_tokens: 200000 > 128000, which is the maximum allowed number of output tokens for claude-x")),
     ("output tokens", K.BAD_REQUEST, 400, error("max_tokens is too large: 100000. This model supports at most 16384 completion tokens.")),
     ("output tokens", K.BAD_REQUEST, 400, error("max_completion_tokens (9000) exceeds the maximum allowed (8192)")),
+    ("the end of an output", K.BAD_REQUEST, 400, error("Token limit reached", code=400)),
     ("too many tools", K.BAD_REQUEST, 400, error("Invalid 'tools': array too long. Expected an array with maximum length 128, but got 140.")),
     ("a schema", K.BAD_REQUEST, 400, error("tools.0.custom: For 'object' type, property 'location' is not supported", type="invalid_request_error")),
     ("a user location", K.BAD_REQUEST, 400, error("The parameter user_location is not supported with this tool.")),
