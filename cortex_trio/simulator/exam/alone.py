@@ -262,7 +262,7 @@ async def at_once_after_a_reload(stage: Stage, kind: FailureKind) -> None:
     stage.primary(Behaviour(error=kind), GOOD)
     async with stage.gateway() as cortex:
         await _refused(cortex, kind)
-        await cortex.reload(cortex._runtime.config)
+        await cortex.reload(stage.config)
         await _served_at_once(cortex, stage.slack)
 
 
