@@ -7,8 +7,9 @@ during which an actor was killed or a person changed or checked something. Pure.
 **Asked again.** A failure justifies a cooldown, and a cooldown has an end (`free_at`):
 
 * what names a time (Retry-After): that time, an hour at most;
-* a model, a permission, a region, an API key that was refused, credit that is gone: a minute, twice as long after each
-  further failure, an hour at most, since one trial is due then where no other worker can serve;
+* a model, a permission, a region: a minute, twice as long after each further failure, an hour at most;
+* an API key that was refused, credit that is gone: the same where no other worker can be asked, since a trial is due
+  then; beside others a quarter of an hour, twice as long after each further failure, an hour at most;
 * three failures of a connection, a server or a stream within two minutes: as long as a breaker stays open, a minute;
 * anything else, a health check among it: nothing.
 
@@ -17,9 +18,9 @@ A worker that is free, or will be within `max_wait`, is asked before a call is r
 **Never worse than a bare client.** `bare.outcome` says what an official SDK with two retries would have got from each
 worker the call could have gone to. If one of them would have served it, the gateway has to, unless that worker was
 cooling down, or the call had no attempts left. Left out is what cannot be said with certainty: workers with a quota
-(every further request changes it) or with a limit of requests at a time, troubles of the way to a provider, and
-troubles that begin or end while the client would have asked. Where the call had several workers to go to, the client
-has no retries: the gateway may have spent its attempts on the others.
+(every further request changes it), workers that other calls were asking when they may get few requests at a time,
+troubles of the way to a provider, and troubles that begin or end while the client would have asked. Where the call had
+several workers to go to, the client has no retries: the gateway may have spent its attempts on the others.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from .troubles import LINK_TROUBLES, MOMENTS, TROUBLES
 JITTER = 1.1
 """Cooldowns are up to 10 % longer than they must be."""
 MINUTE = 60.0
+KEY_SECONDS = 15 * MINUTE
+"""The first cooldown of a key that was refused or has no credit left, beside other workers."""
 LASTING = (
     FailureKind.MODEL_NOT_FOUND,
     FailureKind.PERMISSION,
@@ -75,13 +78,21 @@ PARTICULAR = ("max_attempts", "provider", "hedge_after")
 # ------------------------------------------------------------------ cooldowns
 
 
-def free_at(ended: Sequence[Ended], own: Sequence[Attempt] = ()) -> float:
+def free_at(ended: Sequence[Ended], own: Sequence[Attempt] = (), *, alone: bool = True) -> float:
     """Return when a worker is free again (Trio time) after these attempts, at the latest; 0 if nothing keeps it.
 
-    `own` are attempts that do not count: those of the call that is judged.
+    Args:
+        own: Attempts that do not count: those of the call that is judged.
+        alone: Whether no other worker could be asked, so that a trial is due before the cooldown of a key ends.
     """
-    counted = [one for one in ended if one.attempt not in own]
-    return max(_lasting_end(counted), _hint_end(counted), _breaker_end(counted))
+    counted = _others(ended, own)
+    return max(_lasting_end(counted, alone=alone), _hint_end(counted), _breaker_end(counted))
+
+
+def _others(ended: Sequence[Ended], own: Sequence[Attempt]) -> Sequence[Ended]:
+    """By identity: two attempts of different calls may have equal fields."""
+    known = {id(attempt) for attempt in own}
+    return [one for one in ended if id(one.attempt) not in known]
 
 
 def _hint_end(ended: Sequence[Ended]) -> float:
@@ -93,19 +104,22 @@ def _hint_end(ended: Sequence[Ended]) -> float:
     return max(hints, default=0.0)
 
 
-def _lasting_end(ended: Sequence[Ended]) -> float:
-    """Each key for itself, since its last success: the n-th failure in a row is behind the n-th trial."""
-    failures: dict[str | None, list[float]] = {}
+def _lasting_end(ended: Sequence[Ended], *, alone: bool) -> float:
+    """Each key for itself, since its last success: the n-th failure in a row is that of the trial before the n-th."""
+    failures: dict[str | None, list[Ended]] = {}
     for one in ended:
         if one.attempt.failure is None:
             failures.pop(one.attempt.key, None)
         elif one.attempt.failure.kind in LASTING:
-            failures.setdefault(one.attempt.key, []).append(one.at)
-    ends = [
-        times[-1] + min(MINUTE * 2.0 ** min(len(times) - 1, 10), LONGEST_COOLDOWN_SECONDS) * JITTER
-        for times in failures.values()
-    ]
-    return max(ends, default=0.0)
+            failures.setdefault(one.attempt.key, []).append(one)
+    return max((_cooldown_end(row, alone=alone) for row in failures.values()), default=0.0)
+
+
+def _cooldown_end(row: Sequence[Ended], *, alone: bool) -> float:
+    kinds = {one.attempt.failure.kind for one in row if one.attempt.failure}
+    first = KEY_SECONDS if not alone and kinds & {FailureKind.CREDENTIAL, FailureKind.QUOTA} else MINUTE
+    doubled = first * 2.0 ** min(len(row) - 1, 10)
+    return row[-1].at + min(doubled, LONGEST_COOLDOWN_SECONDS) * JITTER
 
 
 def _breaker_end(ended: Sequence[Ended]) -> float:
@@ -133,11 +147,10 @@ def broken_by_giving_up(called: Called, plan: Plan, chronicle: Chronicle) -> Ite
         return
     workers = _eligible(called, plan)
     for planned in workers:
-        if "max_concurrency" in planned.settings:
-            continue
         ended = [one for one in chronicle.ended.get(planned.name, ()) if one.at <= called.ended]
-        wait = max(0.0, free_at(ended, called.last_attempts) - called.asked_at)
-        if wait > PATIENCE_SECONDS or _is_on_trial(ended, chronicle.ended.get(planned.name, ()), called):
+        alone = len(workers) == 1 or not called.last_attempts
+        wait = max(0.0, free_at(ended, called.last_attempts, alone=alone) - called.asked_at)
+        if wait > PATIENCE_SECONDS or _is_taken(planned, chronicle.ended.get(planned.name, ()), called):
             continue
         if all(attempt.worker != planned.name for attempt in called.last_attempts):
             yield f"{called.summary()}: refused, though {planned.name} was free within {wait:.0f} s: {called.error}"
@@ -170,11 +183,15 @@ def _eligible(called: Called, plan: Plan) -> Sequence[PlannedProvider]:
     return workers
 
 
-def _is_on_trial(before: Sequence[Ended], ended: Sequence[Ended], called: Called) -> bool:
-    """Whether another call was asking a worker that had failed: one at a time gets a trial."""
-    failed = any(one.attempt.failure for one in before[-BREAKING_MANY:])
-    others = (one for one in ended if one.attempt not in called.last_attempts)
-    return failed and any(one.began < called.ended and one.at > called.asked_at for one in others)
+def _is_taken(planned: PlannedProvider, ended: Sequence[Ended], called: Called) -> bool:
+    """Whether other calls had what there is of a worker: its only trial after a failure, its limit of requests."""
+    failed = any(
+        one.attempt.failure for one in [one for one in ended if one.at <= called.ended][-BREAKING_MANY:]
+    )
+    if not failed and "max_concurrency" not in planned.settings:
+        return False
+    others = _others(ended, called.last_attempts)
+    return any(one.began < called.ended and one.at > called.asked_at for one in others)
 
 
 def _would_a_bare_client_be_served(

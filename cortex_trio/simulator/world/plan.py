@@ -84,8 +84,8 @@ def plan_of(seed: int, hours: float) -> Plan:
     """Draw the world of `seed`."""
     draw = random.Random(seed)
     seconds = hours * HOUR
-    providers = tuple(_provider(draw, number) for number in range(draw.randint(2, 6)))
-    rock = draw.choice(providers).name if draw.random() < 0.5 else None
+    providers = tuple(_provider(draw, number) for number in range(draw.randint(1, 6)))
+    rock = draw.choice(providers).name if len(providers) > 1 and draw.random() < 0.5 else None
     if rock is not None:
         providers = tuple(_solid(provider) if provider.name == rock else provider for provider in providers)
     shaky = [provider.name for provider in providers if provider.name != rock]

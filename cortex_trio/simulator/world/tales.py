@@ -19,7 +19,8 @@ OPENINGS: Mapping[str, str] = {
     "embed": "Weigh for me",
 }
 """How the request of each kind of call begins; "models" has no words."""
-LONG_EVERY, LONG_WORD = 61, 300_000
+LONG_EVERY, LONG_WORD = 17, 300_000
+"""Each so many calls a long story, and the letters of its longest word."""
 _ASKED = re.compile(rf"({'|'.join(OPENINGS.values())}) story (\d+)\.")
 _KINDS = {opening: what for what, opening in OPENINGS.items()}
 
