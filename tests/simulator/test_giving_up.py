@@ -1,4 +1,4 @@
-"""Two laws about giving up notice what they are for, and leave alone what they cannot know."""
+"""Two rules about giving up: what they complain of, and what they leave out because they cannot know it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -115,7 +115,8 @@ def lasting(what: str = "server errors", at: float = 500.0, until: float = 2000.
         ([(100.0, FailureKind.CREDENTIAL, None), (200.0, None, None)], 0.0),
         ([(100.0, FailureKind.SERVER, None)] * 2, 0.0),
         ([(100.0, FailureKind.SERVER, None)] * 3, 100.0 + MINUTE * 1.1),
-        ([(at, FailureKind.SERVER, None) for at in (100.0, 200.0, 300.0)], 0.0),
+        ([(at, FailureKind.SERVER, None) for at in (100.0, 300.0, 500.0)], 500.0 + MINUTE * 1.1),
+        ([(100.0, FailureKind.SERVER, None), (300.0, None, None), (500.0, FailureKind.SERVER, None)], 0.0),
     ],
 )
 def test_a_worker_is_free_again_when_its_failures_justify_no_cooldown_any_more(
@@ -123,6 +124,23 @@ def test_a_worker_is_free_again_when_its_failures_justify_no_cooldown_any_more(
 ) -> None:
     row = [Ended(at, attempt("openai-0", kind, hint)) for at, kind, hint in ended]
     assert free_at(row) == pytest.approx(free)
+
+
+def test_a_success_that_began_before_the_failure_ends_no_cooldown() -> None:
+    row = [
+        Ended(100.0, attempt("openai-0", FailureKind.MODEL_NOT_FOUND)),
+        Ended(101.0, attempt("openai-0", None, duration=3.0)),
+    ]
+    assert free_at(row) == pytest.approx(100.0 + MINUTE * 1.1)
+    assert free_at([*row, Ended(170.0, attempt("openai-0", None))]) == 0.0
+
+
+def test_a_success_with_another_model_ends_no_cooldown() -> None:
+    row = [
+        Ended(100.0, attempt("openai-0", FailureKind.MODEL_NOT_FOUND)),
+        Ended(170.0, attrs.evolve(attempt("openai-0", None), model="another")),
+    ]
+    assert free_at(row) == pytest.approx(100.0 + MINUTE * 1.1)
 
 
 def test_a_refused_key_cools_down_longer_where_others_can_be_asked() -> None:

@@ -1,4 +1,4 @@
-"""Two laws about giving up: a worker that is well again is asked again, and no bare client would have done better.
+"""Two rules about giving up: a worker that is well again is asked again, and no bare client would have done better.
 
 A call is judged that ended without an answer, by what is on record: the plan, which says when what was broken, and the
 attempts of all calls. A call whose caller limited it (a deadline, max_attempts, leaving early) is not judged, nor one
@@ -10,7 +10,8 @@ during which an actor was killed or a person changed or checked something. Pure.
 * a model, a permission, a region: a minute, twice as long after each further failure, an hour at most;
 * an API key that was refused, credit that is gone: the same where no other worker can be asked, since a trial is due
   then; beside others a quarter of an hour, twice as long after each further failure, an hour at most;
-* three failures of a connection, a server or a stream within two minutes: as long as a breaker stays open, a minute;
+* three failures of a connection, a server or a stream in a row or within two minutes: as long as a breaker stays open,
+  a minute at most;
 * anything else, a health check among it: nothing.
 
 A worker that is free, or will be within `max_wait`, is asked before a call is refused.
@@ -105,14 +106,36 @@ def _hint_end(ended: Sequence[Ended]) -> float:
 
 
 def _lasting_end(ended: Sequence[Ended], *, alone: bool) -> float:
-    """Each key for itself, since its last success: the n-th failure in a row is that of the trial before the n-th."""
-    failures: dict[str | None, list[Ended]] = {}
+    """Each key and model for itself: the n-th failure in a row is that of the trial before the n-th."""
+    places = {(one.attempt.key, one.attempt.model) for one in ended}
+    rows = (
+        [
+            one
+            for one in _since_success([one for one in ended if _is_about(one, place)])
+            if _is_of(one, LASTING)
+        ]
+        for place in places
+    )
+    return max((_cooldown_end(row, alone=alone) for row in rows if row), default=0.0)
+
+
+def _is_about(one: Ended, place: tuple[str | None, str]) -> bool:
+    return (one.attempt.key, one.attempt.model) == place
+
+
+def _is_of(one: Ended, kinds: Sequence[FailureKind]) -> bool:
+    return one.attempt.failure is not None and one.attempt.failure.kind in kinds
+
+
+def _since_success(ended: Sequence[Ended]) -> Sequence[Ended]:
+    """What ended since an attempt served that had begun after everything before it: a late success proves nothing."""
+    since: list[Ended] = []
     for one in ended:
-        if one.attempt.failure is None:
-            failures.pop(one.attempt.key, None)
-        elif one.attempt.failure.kind in LASTING:
-            failures.setdefault(one.attempt.key, []).append(one)
-    return max((_cooldown_end(row, alone=alone) for row in failures.values()), default=0.0)
+        if one.attempt.failure is None and all(one.began >= other.at for other in since):
+            since.clear()
+        elif one.attempt.failure is not None:
+            since.append(one)
+    return since
 
 
 def _cooldown_end(row: Sequence[Ended], *, alone: bool) -> float:
@@ -123,14 +146,12 @@ def _cooldown_end(row: Sequence[Ended], *, alone: bool) -> float:
 
 
 def _breaker_end(ended: Sequence[Ended]) -> float:
-    times = [one.at for one in ended if one.attempt.failure and one.attempt.failure.kind in BREAKING]
-    opened = [
-        last
-        for first, last in zip(times, times[BREAKING_MANY - 1 :], strict=False)
-        if last - first <= BREAKING_WITHIN_SECONDS
-    ]
-    # Once open, each failed trial keeps it open, however long ago the one before was.
-    return max(times[-1], opened[-1]) + OPEN_SECONDS * JITTER if opened else 0.0
+    """Opened by failures in a row, however long they took, or by as many of them within some time."""
+    row = [one for one in _since_success(ended) if _is_of(one, BREAKING)]
+    times = [one.at for one in ended if _is_of(one, BREAKING)]
+    recent = [at for at in times if times[-1] - at <= BREAKING_WITHIN_SECONDS]
+    opened = max(len(row), len(recent)) >= BREAKING_MANY
+    return times[-1] + OPEN_SECONDS * JITTER if opened else 0.0
 
 
 def is_back_late(ended: Sequence[Ended], calm_at: float, now: float) -> bool:

@@ -23,7 +23,7 @@ ABOUT_A_KEY_AND_A_MODEL = (FailureKind.RATE_LIMIT,)
 ABOUT_A_KEY = (FailureKind.QUOTA,)
 ABOUT_A_WORKER = (FailureKind.OVERLOADED, FailureKind.SERVER, FailureKind.EDGE)
 LONGEST_COOLDOWN_SECONDS = 3600.0
-"""No cooldown is longer, whoever set it: a hint of six hours is obeyed for one."""
+"""No cooldown is longer: a hint of six hours is obeyed for one."""
 _Place = tuple[str, str | None, str | None]
 """Worker, key, model; None: all of them."""
 INSTANT = 1e-6
