@@ -203,7 +203,7 @@ class Cooldowns:
             return
         for place in {(None, None), (model, None), (None, key), (model, key)}:
             known = places.get(place)
-            if known is None or known.basis is not Basis.REFUSED:
+            if known is None or known.basis is Basis.SUSPECTED:
                 continue
             if known.trial_at <= now < known.until:
                 pause = 2 * max(known.trial_at - known.since, 1.0)
