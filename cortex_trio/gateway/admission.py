@@ -58,33 +58,33 @@ class Admission:
         `sent=False`: nothing was sent, so nothing is learnt and the request is not counted.
         """
         permit, lease, state = self.permit, self.lease, self.state
-        if sent:
-            self._learn(runtime, failure)
+        opened = sent and self._learn(runtime, failure)
         permit.ended_at, permit.sent, permit.headers = trio.current_time(), sent, headers
         permit.failure, permit.time_to_first_token, permit.settled = failure, time_to_first_token, True
         state.ref.cast(Worker.settle, permit)
         lease.failure, lease.settled = failure, True
         runtime.keys.cast(KeyManager.report, lease)
         self.endpoint.connections.users -= 1
-        if permit.trial:
+        if permit.trial or opened:
             runtime.openings.changed()
-        elif permit.admitted:
-            runtime.openings.place_freed()
+        elif permit.admitted and state.config.max_concurrency is not None:
+            runtime.openings.place_freed(state.name)
 
-    def _learn(self, runtime: Runtime, failure: Failure | None) -> None:
+    def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:
+        """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for."""
         cooldowns, model = runtime.cooldowns, self.permit.model
         if failure is None:
-            cooldowns.served(self.state.name, model, self.key, started=self.started)
-        else:
-            cooldowns.failed(
-                self.state.name,
-                model,
-                self.key,
-                failure,
-                started=self.started,
-                now=trio.current_time(),
-                has_more_keys=len(self.endpoint.keys) > 1,
-            )
+            return cooldowns.served(self.state.name, model, self.key, started=self.started)
+        cooldowns.failed(
+            self.state.name,
+            model,
+            self.key,
+            failure,
+            started=self.started,
+            now=trio.current_time(),
+            has_more_keys=len(self.endpoint.keys) > 1,
+        )
+        return False
 
 
 async def check_out(

@@ -180,21 +180,23 @@ class Cooldowns:
             worker, (model, key), Cooldown(FailureKind.RATE_LIMIT, now, until, trial_at, Basis.DECLARED)
         )
 
-    def served(self, worker: str, model: str, key: ApiKey | None, *, started: float) -> None:
+    def served(self, worker: str, model: str, key: ApiKey | None, *, started: float) -> bool:
         """An attempt that began at `started` was served: what was thought of it before is over.
 
         A cooldown that began meanwhile stays: the headers of this answer, or another request, know better. Real
-        traffic outweighs a health check whenever that was.
+        traffic outweighs a health check whenever that was. Returns whether anything was ended.
         """
         places = self._workers.get(worker)
         if not places:
-            return
+            return False
+        ended = False
         for place in {(None, None), (model, None), (None, key), (model, key)}:
             known = places.get(place)
-            checked = place == (None, None) and known is not None and known.basis is Basis.SUSPECTED
-            if known is not None and (known.since < started or checked):
+            if known is not None and (known.since < started or _is_of_check(place, known)):
                 del places[place]
+                ended = True
         self._forget_if_empty(worker)
+        return ended
 
     def begin_trial(self, worker: str, model: str, key: ApiKey | None, now: float) -> None:
         """A request is about to try what was refused: the next may do so after twice as long."""
@@ -203,7 +205,7 @@ class Cooldowns:
             return
         for place in {(None, None), (model, None), (None, key), (model, key)}:
             known = places.get(place)
-            if known is None or known.basis is not Basis.REFUSED:
+            if known is None or known.basis is Basis.SUSPECTED:
                 continue
             if known.trial_at <= now < known.until:
                 pause = 2 * max(known.trial_at - known.since, 1.0)
@@ -212,21 +214,27 @@ class Cooldowns:
     # -------------------------------------------------------------- what a health check or a person says
 
     def suspect(self, worker: str, kind: FailureKind, now: float, *, key: ApiKey | None = None) -> None:
-        """A health check failed: of `key`, or of the whole worker."""
-        cooldown = Cooldown(kind, now, now + CHECK_SECONDS, now, Basis.SUSPECTED)
+        """A health check failed: of `key`, or of the whole worker. What real traffic showed there stays."""
+        known = self._workers.get(worker, {}).get((None, key))
+        if known is not None and known.basis is not Basis.SUSPECTED and not known.is_over(now):
+            return
+        failures = known.failures if known is not None and known.kind is kind else 1
+        cooldown = Cooldown(kind, now, now + CHECK_SECONDS, now, Basis.SUSPECTED, failures)
         self._add(worker, (None, key), cooldown)
 
-    def check_passed(self, worker: str, key: ApiKey | None, models: Iterable[str] = ()) -> None:
-        """A health check was answered with `key`, and listed `models`."""
-        listed = set(models)
+    def check_passed(self, worker: str, key: ApiKey | None, models: Iterable[str] = ()) -> bool:
+        """A health check was answered with `key`, and listed `models`. Returns whether it ended anything."""
+        listed, ended = set(models), False
         for place, known in list(self._workers.get(worker, {}).items()):
             model, its_key = place
             suspected = place == (None, None) and known.basis is Basis.SUSPECTED
             accepted = known.kind is FailureKind.CREDENTIAL and its_key == key
-            found = known.kind is FailureKind.MODEL_NOT_FOUND and model in listed
+            found = known.kind is FailureKind.MODEL_NOT_FOUND and model in listed and its_key in (None, key)
             if suspected or accepted or found:
                 del self._workers[worker][place]
+                ended = True
         self._forget_if_empty(worker)
+        return ended
 
     def lift(self, worker: str) -> None:
         """A person asked for a health check or a reload: only what a server asked for by a time remains."""
@@ -266,11 +274,18 @@ class Cooldowns:
             new = attrs.evolve(known, failures=max(known.failures, new.failures))
         places[place] = new
         if len(places) > PLACES_KEPT:
-            del places[next(iter(places))]
+            # The oldest that is of a model: their names are the callers', those of keys are the configuration's.
+            oldest = next((place for place in places if place[0] is not None), next(iter(places)))
+            del places[oldest]
 
     def _forget_if_empty(self, worker: str) -> None:
         if not self._workers.get(worker):
             self._workers.pop(worker, None)
+
+
+def _is_of_check(place: Place, cooldown: Cooldown) -> bool:
+    """A guess about all models comes from a health check; one of real traffic is about the model it asked for."""
+    return place[0] is None and cooldown.basis is Basis.SUSPECTED
 
 
 def _declared(kind: FailureKind, seconds: float, now: float) -> Cooldown:

@@ -20,6 +20,7 @@ from .attempt import AttemptFailed, Timers, Upstream
 from .dialects import DialectFailed
 from .flat import open_flat_nursery
 from .jobs import Job, cannot_be_told
+from .openings import Place
 from .options import CallOptions
 from .plan import Ask, Plan, Wait
 from .runtime import Runtime
@@ -47,6 +48,9 @@ class Call:
         self._invalid: InvalidRequest | None = None  # the first worker's reason why it cannot be asked this
         self._sent = 0
         self._refusals: list[tuple[WorkerState, Refusal]] = []
+        self._place: Place | None = (
+            None  # it was woken for this one, and has neither used it nor handed it on
+        )
         self._until = now + config.total_timeout
         self._selection = runtime.select(wanted)
         runtime.budget.request(now)
@@ -69,31 +73,39 @@ class Call:
         """
         # Each time anew: the caller may have opened under one deadline and read under another.
         self._plan.deadline = min(self._until, trio.current_effective_deadline())
-        while step := self._plan.next(trio.current_time()):
-            if isinstance(step, Wait):
-                await self._wait(step)
-                continue
-            if step.wait:
-                await trio.sleep(step.wait)
-            upstream = await (self._race(step) if self._options.hedge_after else self._ask(step))
-            if upstream is not None:
-                return upstream
+        try:
+            while step := self._plan.next(trio.current_time()):
+                if isinstance(step, Wait):
+                    await self._wait(step)
+                    continue
+                if step.wait:
+                    await trio.sleep(step.wait)
+                upstream = await (self._race(step) if self._options.hedge_after else self._ask(step))
+                if upstream is not None:
+                    return upstream
+        finally:
+            self._hand_on()
         # A call whose time is up is cancelled, not told that no worker helps.
         await trio.lowlevel.checkpoint()
         raise self._error()
 
     async def _wait(self, wait: Wait) -> None:
         """Wait until a worker may be asked, and choose again."""
+        self._hand_on()
         runtime, started = self._runtime, trio.current_time()
         state, refusal, seconds = wait.candidate.state, wait.refusal, wait.until - started
         log.info("waiting up to %.1f s: %s %s", seconds, state.name, refusal.reason)
         runtime.telemetry.emit(CallWaiting(state.name, refusal.kind, seconds))
-        await runtime.openings.wait(wait.until, for_place=wait.for_place)
+        self._place = await runtime.openings.wait(wait.until, for_place=wait.for_place)
         self._selection = runtime.select(self._wanted)
         self._refusals.clear()
         self._plan.waited(trio.current_time() - started, self._selection)
-        if wait.for_place and self._selection.refusal(wait.candidate, trio.current_time()) is not None:
-            runtime.openings.hand_on()
+
+    def _hand_on(self, *, used_by: str | None = None) -> None:
+        """Hand the place that this call was woken for on to the next, unless a request to its worker has used it."""
+        place, self._place = self._place, None
+        if place is not None and place.worker != used_by:
+            self._runtime.openings.hand_on(place)
 
     def change_job(self, job: Job) -> None:
         """Ask for something else from here on; a worker that refused only what was asked before may be asked again."""
@@ -142,6 +154,7 @@ class Call:
         if isinstance(admission, Refusal):
             self._refuse(candidate, admission, for_good=admission.kind is FailureKind.CRASHED)
             return None
+        self._hand_on(used_by=candidate.state.name)
         self._sent += 1
         timers = self._timers(candidate)
         upstream = Upstream(

@@ -7,14 +7,16 @@ the HealthMonitor between its own messages, which no other task waits for, or th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
 
 import trio
 
 from ..failures import Failure, FailureKind
-from ..otp import GenServer, Timer
+from ..otp import ActorError, GenServer, Timer
 from ..providers import Provider
 from ..wire.codec import HttpRequest
+from .breaker import BreakerState
 from .calls import patiently
 from .dialects import DialectFailed
 from .endpoint import Endpoint
@@ -127,9 +129,12 @@ async def _probe(
             models = tuple(runtime.dialects.models(provider, answer, key))
         except DialectFailed as failed:
             return failed.failure
-    runtime.cooldowns.check_passed(state.name, key, [*models, *_without_tag(models)])
-    state.ref.cast(Worker.check_passed)
-    runtime.openings.changed()
+    opened = runtime.cooldowns.check_passed(state.name, key, [*models, *_without_tag(models)])
+    opened |= state.breaker.state(trio.current_time()) is BreakerState.OPEN
+    with suppress(ActorError):  # it starts again, and will be checked again
+        await patiently(state.ref, Worker.check_passed)  # before the calls that wait look at its breaker
+    if opened:  # not after each of a thousand checks: every call that waits looks at every worker
+        runtime.openings.changed()
     if provider.health_lists_models and not _is_listed(state.models[0], models):
         missing = Failure(FailureKind.MODEL_NOT_FOUND, f"the model {state.models[0]!r} is not there")
         runtime.cooldowns.suspect(state.name, missing.kind, trio.current_time())

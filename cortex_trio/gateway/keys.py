@@ -91,6 +91,8 @@ class KeyRing:
         """
         keys = tuple(keys)
         self._keys[worker] = self._states(worker, keys)
+        for state, key in zip(self._keys[worker], keys, strict=False):  # none of a worker without keys
+            state.key = key  # equal, but another object: then `_states` need not compare keys at each request
         self._cooldowns.keep_keys(worker, keys)
 
     def remove(self, worker: str) -> None:
@@ -117,7 +119,7 @@ class KeyRing:
         ring = self._states(lease.worker, lease.keys)
         state = self._free(lease, ring, now, avoid) or self._to_try(lease, ring, now, avoid)
         if state is None:
-            return self._blocked(lease, now)
+            return self._blocked(lease, now, avoid)
         state.usage_count += 1
         state.in_use += 1
         state.last_used = now
@@ -165,8 +167,9 @@ class KeyRing:
     def _cooldown(self, lease: Lease, state: KeyState, now: float) -> Cooldown | None:
         return self._cooldowns.of_key(lease.worker, lease.model, state.key, now)
 
-    def _blocked(self, lease: Lease, now: float) -> Blocked:
-        first = self._cooldowns.of_keys(lease.worker, lease.model, lease.keys, now)
+    def _blocked(self, lease: Lease, now: float, avoid: frozenset[ApiKey]) -> Blocked:
+        keys = [key for key in lease.keys if key not in avoid] or lease.keys
+        first = self._cooldowns.of_keys(lease.worker, lease.model, keys, now)
         return Blocked(first.trial_at, first.kind) if first else Blocked(now, FailureKind.RATE_LIMIT)
 
     def report(self, lease: Lease) -> None:

@@ -208,11 +208,11 @@ class Plan:
         """What to do now; None when no worker is left that might help."""
         if self._over or self._left <= 0 or now >= self.deadline:
             return None
-        return self._same_worker(now) or self._next_worker() or self._other_key() or self._later(now)
+        return self._same_worker(now) or self._next_worker(now) or self._other_key() or self._later(now)
 
     def hedge(self, now: float) -> Ask | None:
         """Which worker to ask as well, while the one asked last is still silent."""
-        return None if self._left <= 1 or now >= self.deadline else self._next_worker()
+        return None if self._left <= 1 or now >= self.deadline else self._next_worker(now)
 
     def _same_worker(self, now: float) -> Ask | None:
         tried = self._current
@@ -244,16 +244,19 @@ class Plan:
         """A race had gone on with another worker when a key was refused: are there more keys where it was?"""
         return next((ask for tried in self._tried.values() if (ask := self._swap_key(tried))), None)
 
-    def _next_worker(self) -> Ask | None:
-        for tried in self._in_order():
+    def _next_worker(self, now: float) -> Ask | None:
+        for tried in self._in_order(now):
             fresh = not tried.asked and not tried.refused and not tried.excluded
             if fresh and self._is_large_enough(tried.candidate):
                 tried.asked = True
                 return Ask(tried.candidate)
         return None
 
-    def _in_order(self) -> Iterator[_Tried]:
-        yield from list(self._tried.values())
+    def _in_order(self, now: float) -> Iterator[_Tried]:
+        """Those that were passed over and may be asked now, then those that the order has left."""
+        for tried in list(self._tried.values()):
+            if not tried.asked and self._refusal(tried.candidate, now) is None:
+                yield tried
         for candidate in self._order:
             yield self._of(candidate)
 
