@@ -169,7 +169,7 @@ class Upstream:
             raise self._failed(_protocol(str(error))) from error
         content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == "text/html":
-            raise self._failed(_protocol("the answer is an HTML page"))
+            raise self._failed(_protocol("the answer is a web page"))
         # Ollama's cloud calls its lines application/json; and one object is a line, too.
         lines = self._http_request.headers.get("accept") == "application/x-ndjson"
         if content_type == "application/json" and not lines and self._job.whole_hook is None:
@@ -238,6 +238,8 @@ class Upstream:
         At a disorderly end the decoder has the last word: an answer whose finish was seen is whole, however the
         connection ended. A bug in a dialect is this attempt's failure, not the gateway's.
         """
+        if not self._bytes and data.lstrip()[:1] == b"<":  # whatever it calls itself
+            raise self._failed(_protocol("the answer is a web page"))
         self._bytes += len(data)
         most = self._job.max_bytes(self._runtime.config)
         if self._bytes > most:
