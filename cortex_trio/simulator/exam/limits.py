@@ -188,7 +188,7 @@ async def longer_than_max_wait(stage: Stage, max_wait: float) -> None:
         check(trio.current_time() - start < 0.01, "the caller hears at once")
         near(refused.retry_after, 20, 2.1, "when the first is back")
         equal(len(primary.requests), 1, "requests to the primary")
-        await trio.sleep(20 - max_wait / 2)
+        await trio.sleep(22.1 - max_wait / 2)  # with all of its jitter the limit ends at 22 s
         equal((await cortex.complete("Hi")).text, GOOD.text, "the answer within max_wait, or after the limit")
 
 
