@@ -4,14 +4,11 @@ import os
 import resource
 import sys
 from contextlib import suppress
-from pathlib import Path
 
+import pytest
 import trio
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-
-from raw_bytes import TEXT
-from raw_server import World, open_world
+from raw_bytes import TEXT, said
+from raw_server import World, open_world, play
 
 from cortex_trio import CortexError
 
@@ -35,12 +32,8 @@ async def chat(world: World) -> None:
     async with world.gateway() as cortex:
         held = use_up()
         for _ in range(20):
-            try:
+            with pytest.raises(CortexError, match=r"(?i)too many open files"):
                 await cortex.complete("Hi", max_attempts=1, first_token_timeout=1)
-            except CortexError as error:
-                assert "too many open files" in str(error).lower(), error
-            else:
-                raise AssertionError("served without a descriptor")
         for descriptor in held:
             os.close(descriptor)
         with trio.fail_after(2):
@@ -62,9 +55,6 @@ async def check(world: World) -> None:
 
 async def idle(world: World) -> None:
     """Kept connections are given back before a call fails for want of a descriptor."""
-    from raw_bytes import said
-    from raw_server import play
-
     first = world.server(then_chat=play(0.1, said()))
     second = world.server()
     async with world.gateway() as cortex:

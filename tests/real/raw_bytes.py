@@ -222,7 +222,7 @@ def model_list(provider: str = "openai", *models: str) -> bytes:
 
 def embedding_list(count: int, dimensions: int) -> bytes:
     """OpenAI's answer to `count` texts, with numbers of the length real ones have."""
-    vector = ",".join(f"-0.0{number % 10}3456789" for number in range(dimensions))
+    vector = ",".join(f"-0.0{number % 10}34567890123456789" for number in range(dimensions))
     rows = ",".join(f'{{"object":"embedding","index":{at},"embedding":[{vector}]}}' for at in range(count))
     usage = '"usage":{"prompt_tokens":8,"total_tokens":8}'
     return f'{{"object":"list","data":[{rows}],"model":"{MODEL}",{usage}}}'.encode()

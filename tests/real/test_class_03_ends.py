@@ -23,7 +23,6 @@ NO_CREDIT = error(
 )
 REFUSALS: dict[str, Play] = {
     "404 model not found": play(http(404, NO_MODEL)),
-    "404 without a word": play(http(404)),
     "410 gone": play(http(410, error("This model was removed"))),
     "403 permission": play(http(403, error("This key may not use the model", "permission_error"))),
     "403 region": play(http(403, NO_REGION)),

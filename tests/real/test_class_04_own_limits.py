@@ -1,5 +1,6 @@
 """What the caller or this process limits counts against no worker: the next call is served by it at once."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -196,8 +197,14 @@ async def test_waiting_for_a_place_in_httpx_s_pool_opens_no_breaker() -> None:
 def test_descriptors_that_ran_out_are_not_the_workers_fault(what: str) -> None:
     """In a process of its own, for the limit is the process's."""
     script = Path(__file__).with_name("out_of_descriptors.py")
+    paths = [str(script.parent), str(script.parents[2]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, script, what], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, script, what],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().endswith("well")

@@ -56,7 +56,7 @@ BODIES: dict[str, Callable[[int, Headers], tuple[Step, ...]]] = {
     "nothing": _with(b"", JSON),
     "a body that never comes": _head_then(Do.HANG),
     "a body that is cut": _head_then(b'{"error":', Do.CLOSE),
-    "a body that is reset": _head_then(Do.RESET),
+    "a body that is reset": _head_then(0.1, Do.RESET),
 }
 ALL = [pytest.param(case, id=name) for name, case in BODIES.items()]
 
