@@ -105,7 +105,7 @@ async def test_a_tool_message_without_a_result_is_refused_before_anything_is_sen
         memory.server(provider)
     messages = [Message("user", "Hi"), Message("tool", "1")]
     async with memory.gateway() as cortex:
-        with pytest.raises(InvalidRequest, match="(?i)tool"):
+        with pytest.raises(InvalidRequest, match=r"(?i)tool"):
             await cortex.complete(messages)
     assert [server.requests for server in memory.servers] == [[], []]
 
