@@ -77,8 +77,8 @@ def _add_status(status: argparse.ArgumentParser) -> None:
 
 def _add_exam(exam: argparse.ArgumentParser) -> None:
     exam.description = (
-        "Play the thirty scenarios of the failover exam with every provider, in virtual time, and print the scorecard. "
-        "With --base-url, play the first sixteen on another OpenAI-compatible gateway, in real time."
+        "Play the 34 scenarios of the failover exam with every provider, in virtual time, and print the scorecard. "
+        "With --base-url, play S01 to S16 and S31 to S34 on another OpenAI-compatible gateway, in real time."
     )
     exam.add_argument("--only", metavar="S01,S08", help="some of the scenarios")
     exam.add_argument("--base-url", metavar="URL", help="the gateway to examine, as its clients reach it")

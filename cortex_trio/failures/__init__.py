@@ -18,14 +18,28 @@ from .errors import (
     StreamInterrupted,
 )
 from .kinds import Failure, FailureKind
-from .reactions import PRIMARY_ORDER, REACTIONS, NextKey, NextWorker, Reaction, Rest, SameWorker
+from .reactions import (
+    LONGEST_COOLDOWN,
+    PRIMARY_ORDER,
+    REACTIONS,
+    CooldownRule,
+    NextKey,
+    NextWorker,
+    Reaction,
+    SameWorker,
+    Scope,
+    official_sdks_retry,
+    same_worker_of,
+)
 from .retry_after import empty_bucket_reset, parse_duration, retry_after
 
 __all__ = [
+    "LONGEST_COOLDOWN",
     "PRIMARY_ORDER",
     "REACTIONS",
     "AllWorkersFailed",
     "ConfigError",
+    "CooldownRule",
     "CortexError",
     "Failure",
     "FailureKind",
@@ -35,13 +49,15 @@ __all__ = [
     "NoWorkersAvailable",
     "ProviderError",
     "Reaction",
-    "Rest",
     "SameWorker",
+    "Scope",
     "StreamInterrupted",
     "classify",
     "classify_payload",
     "empty_bucket_reset",
+    "official_sdks_retry",
     "parse_duration",
     "retry_after",
+    "same_worker_of",
     "scrub",
 ]

@@ -1,6 +1,6 @@
 """What is left before a provider limits us, out of the headers of its answers; one parser for all their spellings.
 
-    x-ratelimit-{limit,remaining,reset}[-<bucket>]           OpenAI, Groq, xAI, OpenRouter
+    x-ratelimit-{limit,remaining,reset}[-<bucket>]           OpenAI, Groq, xAI, OpenRouter; without "x-" too
     anthropic-ratelimit-<bucket>-{limit,remaining,reset}     Anthropic
 
 What the window of a bucket is, only the provider knows (Groq counts requests by the day, tokens by the minute). A
@@ -19,7 +19,7 @@ import attrs
 from .retry_after import date_of, reset_after
 
 _HEADER = re.compile(
-    r"x-ratelimit-(?P<what>limit|remaining|reset)(?:-(?P<bucket>[a-z-]+))?"
+    r"(?:x-)?ratelimit-(?P<what>limit|remaining|reset)(?:-(?P<bucket>[a-z-]+))?"
     r"|anthropic-ratelimit-(?P<its_bucket>[a-z-]+)-(?P<its_what>limit|remaining|reset)"
 )
 

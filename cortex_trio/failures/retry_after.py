@@ -1,25 +1,42 @@
 """How long a provider asks us to stay away: one parser for all its spellings, in seconds.
 
-Order of trust: `retry-after-ms`, `retry-after`, a hint in the body, then the reset headers of a bucket
-that is empty. NaN, infinities and negatives are nobody's honest answer and count as none.
-Sources: RFC 9110 §10.2.3, OpenAI and Groq rate-limit guides, Anthropic API reference, google.rpc.RetryInfo.
+Order of trust: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a hint in the body (a field, then a sentence),
+the reset headers of a bucket that is empty, at last a reset header beside which nothing remains to be counted. NaN,
+infinities and negatives are nobody's honest answer and count as none; what names months is cut to one.
+
+Where a header came twice and was joined to "20, 30", the largest value counts: never earlier than any of them asked.
+
+Sources: RFC 9110 §10.2.3, draft-ietf-httpapi-ratelimit-headers, OpenAI, Azure, Groq and Anthropic rate-limit guides,
+google.rpc.RetryInfo, OpenRouter's `metadata.headers`, Hugging Face's `estimated_time`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from .body import layers
+from .kinds import READ_LIMIT
+
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _TERM = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+")
+_WORD_UNITS = r"(?:milliseconds?|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|ms|us|µs|ns|d|h|m|s)(?![\w])"
+_TERM_IN_TEXT = rf"\d{{1,9}}(?:\.\d{{1,12}})?(?: ?{_WORD_UNITS}|(?:ms|us|µs|ns|d|h|m|s)(?=\d))"
 _IN_TEXT = re.compile(
-    r"(?:try again|retry)(?: after)?(?: in)? ((?:\d+(?:\.\d+)?(?:ms|us|µs|ns|d|h|m|s))+)", re.IGNORECASE
+    rf"(?:try again|retry|retrying|wait|resets?|available again)\b[^.\d\n]{{0,30}}?"
+    rf"((?:{_TERM_IN_TEXT}(?:,? (?:and )?|(?=\d)|(?!\d)))+)"
+    r"|retry[ _-]after:? {0,2}(\d{1,9}(?:\.\d{1,9})?)(?=\.?\s*$|[.,;)\"'\n]\s?(?!\d))",
+    re.IGNORECASE,
 )
+_TERMS = re.compile(r"(\d+(?:\.\d+)?) ?([a-zµ]+)", re.IGNORECASE)
+_WEEKDAY = re.compile(r"\s*(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\s*$", re.IGNORECASE)
+_BUDGET_ITEM = re.compile(r"(?:^|;)\s*(r|t|remaining|reset)\s*=\s*(\d{1,12})", re.IGNORECASE)
+
 _EPOCH = (
     1e9  # a "duration" of more than 30 years is a point in time; of more than 30,000, one in milliseconds
 )
@@ -27,8 +44,23 @@ _EPOCH = (
 LONGEST_DURATION = 40
 """Characters; "1d23h59m59.999999999s" has 21. Looking for the end of a number takes the square of its digits."""
 
+LONGEST_VALUE = 200
+"""Characters of a header: a date has 29, and a header that came twice two of them."""
+
 LONGEST_SECONDS = 31 * 86_400.0
 """Quotas are by the month at the longest; a header that names years must not take a worker out for good."""
+
+FIELDS: Mapping[str, float] = {
+    "retryafterms": 1e-3,
+    "retryaftermilliseconds": 1e-3,
+    "retryafter": 1.0,
+    "retryafterseconds": 1.0,
+    "retrydelay": 1.0,  # google.rpc.RetryInfo: "34.4s", or {"seconds": 34, "nanos": 400000000}
+    "resetsinseconds": 1.0,  # ChatGPT backend
+    "resetsat": 1.0,
+    "estimatedtime": 1.0,  # Hugging Face: a model that is loading
+}
+"""Fields of error bodies, without case and punctuation, and their unit in seconds."""
 
 
 def parse_duration(text: str) -> float | None:
@@ -49,17 +81,21 @@ def retry_after(
 ) -> float | None:
     """Return the seconds to stay away, or None if nothing (sensible) was said.
 
-    `headers` have lower-case names; `payload` is the decoded error body; `now` is the aware wall-clock time
-    used where an absolute date came without a `Date` header to correct its skew by.
+    Args:
+        headers: Names in lower case; repeated ones joined by ", ".
+        payload: The decoded error body, or its text.
+        now: The aware wall-clock time, used where an absolute date came without a `Date` header to correct its skew
+            by.
     """
     now = date_of(headers) or now
     said = _first(
-        [
-            _scaled(headers.get("retry-after-ms"), 1e-3),
-            _delay_or_date(headers.get("retry-after"), now),
-            _from_body(payload),
-            _from_empty_buckets(headers, now),
-        ]
+        hint
+        for source in (
+            _from_retry_headers(headers, now),
+            _from_body(payload, now),
+            _from_resets(headers, now),
+        )
+        for hint in source
     )
     return None if said is None else min(said, LONGEST_SECONDS)
 
@@ -67,20 +103,30 @@ def retry_after(
 def reset_after(value: str, now: datetime | None) -> float | None:
     """Return the seconds until a reset: a duration, an RFC 3339 time, or an epoch in seconds or milliseconds."""
     seconds = parse_duration(value)
-    if seconds is None:
-        return _until(_rfc3339(value), now)
-    if seconds < _EPOCH:
-        return seconds
-    epoch = seconds / 1000 if seconds > _EPOCH * 1000 else seconds
-    return max(0.0, epoch - now.timestamp()) if now else None
+    return _until(_rfc3339(value), now) if seconds is None else _since_epoch(seconds, now)
 
 
 def empty_bucket_reset(headers: Mapping[str, str], now: datetime | None) -> float | None:
     """Return the seconds until every bucket whose `remaining` is 0 is open again; None if none is empty.
 
-    Reads `x-ratelimit-{remaining,reset}[-bucket]` and `anthropic-ratelimit-<bucket>-{remaining,reset}`.
+    Reads `x-ratelimit-{remaining,reset}[-bucket]`, `anthropic-ratelimit-<bucket>-{remaining,reset}`,
+    `anthropic-ratelimit-unified-{status,reset}` of a subscription, `ratelimit-{remaining,reset}` and the IETF's
+    `ratelimit` ("r" and "t").
     """
-    return _from_empty_buckets(headers, now)
+    empty = [headers[name] for name in headers if _is_empty(name, headers)]
+    resets = [
+        headers[reset]
+        for name in headers
+        if _is_empty(name, headers) and (reset := name.replace("remaining", "reset")) in headers
+    ]
+    budget = headers.get("ratelimit")
+    if not empty and budget is None and "anthropic-ratelimit-unified-status" not in headers:
+        return None  # nearly every answer there is: its date is not parsed for nothing
+    now = date_of(headers) or now
+    if headers.get("anthropic-ratelimit-unified-status", "").strip().lower() == "rejected":
+        resets += [headers[name] for name in ("anthropic-ratelimit-unified-reset",) if name in headers]
+    waits = [reset_after(text, now) for text in resets] + [*_spent_budgets(budget or "")]
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
@@ -88,54 +134,141 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
     return _http_date(headers.get("date", ""))
 
 
-def _from_empty_buckets(headers: Mapping[str, str], now: datetime | None) -> float | None:
-    resets = [
-        headers[reset]
-        for name, value in headers.items()
-        if "ratelimit" in name and "remaining" in name and value.strip() == "0"
-        if (reset := name.replace("remaining", "reset")) in headers
-    ]
-    if not resets:
-        return None  # nearly every answer there is: its date is not parsed for nothing
-    now = date_of(headers) or now
-    waits = [reset_after(text, now) for text in resets]
-    known = [wait for wait in waits if wait is not None]
-    return max(known) if known else None
+# ------------------------------------------------------------------ headers
 
 
-def _from_body(payload: object) -> float | None:
-    if isinstance(payload, list) and payload:
-        payload = payload[0]  # Gemini's array stream wraps its errors
-    if not isinstance(payload, Mapping):
-        return None
-    error = payload.get("error", payload)
-    if not isinstance(error, Mapping):
-        return _in_text(error) or _in_text(payload.get("message"))
-    return _first([_retry_info(error.get("details")), _in_text(error.get("message"))])
+def _from_retry_headers(headers: Mapping[str, str], now: datetime | None) -> Iterator[float | None]:
+    for name, unit in (("retry-after-ms", 1e-3), ("x-ms-retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        if name in headers:
+            yield max((said for said in _values(headers[name], unit, now) if said is not None), default=None)
 
 
-def _retry_info(details: object) -> float | None:
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, Mapping) and isinstance(delay := detail.get("retryDelay"), str):
-            return parse_duration(delay)
+def _from_resets(headers: Mapping[str, str], now: datetime | None) -> Iterator[float | None]:
+    yield empty_bucket_reset(headers, now)
+    if not any("remaining" in name for name in headers):
+        # Sent to those who are over the limit only: the first bucket to open is worth a try.
+        lone = [
+            reset_after(text, now)
+            for name, text in headers.items()
+            if "ratelimit" in name and "reset" in name and not _is_allowed(name, headers)
+        ]
+        yield min((wait for wait in lone if wait is not None), default=None)
+
+
+def _is_empty(name: str, headers: Mapping[str, str]) -> bool:
+    if "ratelimit" not in name or "remaining" not in name:
+        return False
+    text = headers[name].strip()
+    return bool(text) and text.strip("0.") == "" and text[0] == "0"
+
+
+def _is_allowed(name: str, headers: Mapping[str, str]) -> bool:
+    """Anthropic sends the unified window with every answer of a subscription."""
+    return "unified" in name and headers.get("anthropic-ratelimit-unified-status", "rejected") != "rejected"
+
+
+def _spent_budgets(value: str) -> Iterator[float]:
+    """The resets in `"default";r=0;t=30, "burst";r=5;t=1`, or in the draft's older `limit=9, remaining=0, reset=5`."""
+    value = value[:LONGEST_VALUE]
+    items = value.split(",") if ";" in value else [value.replace(",", ";")]
+    for item in items:
+        said = {name.lower()[:1] + name.lower()[2:3]: number for name, number in _BUDGET_ITEM.findall(item)}
+        remaining, reset = said.get("r", said.get("rm")), said.get("t", said.get("rs"))
+        if remaining is not None and reset is not None and float(remaining) == 0:
+            yield float(reset)
+
+
+def _values(text: str, unit: float, now: datetime | None) -> Iterator[float | None]:
+    """What a header says, or each of the values that were joined in it: a date has a comma of its own."""
+    text = text[:LONGEST_VALUE]
+    parts: list[str] = []
+    for part in text.split(","):
+        if parts and _WEEKDAY.fullmatch(parts[-1]):
+            parts[-1] += "," + part
+        else:
+            parts.append(part)
+    return (_delay_or_date(part.strip(), unit, now) for part in parts)
+
+
+def _delay_or_date(text: str, unit: float, now: datetime | None) -> float | None:
+    """Seconds, a duration, an HTTP-date, an RFC 3339 time or an epoch; `unit` is that of a bare number."""
+    if len(text) <= LONGEST_DURATION and _NUMBER.fullmatch(text):
+        number = _sane(float(text))
+        if number is None:
+            return None
+        return number * unit if number < _EPOCH else _since_epoch(number, now)
+    if (seconds := parse_duration(text)) is not None:
+        return seconds
+    if (seconds := _words_of_time(text)) is not None:
+        return seconds
+    return _until(_rfc3339(text) or _http_date(text), now)
+
+
+# ------------------------------------------------------------------ bodies
+
+
+def _from_body(payload: object, now: datetime | None) -> Iterator[float | None]:
+    found = layers(payload)
+    for layer in found:
+        for name, value in layer.fields.items():
+            unit = FIELDS.get(re.sub(r"[^a-z]", "", name[:LONGEST_DURATION].lower()))
+            if unit is not None:
+                yield _from_field(value, unit, now)
+    for layer in found:
+        inner = layer.fields.get("headers")
+        if isinstance(inner, Mapping):  # OpenRouter: those of the upstream
+            texts = {str(name).lower(): str(value) for name, value in inner.items()}
+            yield from _from_retry_headers(texts, now)
+            yield from _from_resets(texts, now)
+    for layer in found:
+        for value in layer.fields.values():
+            if isinstance(value, str):
+                yield _in_text(value)
+
+
+def _from_field(value: object, unit: float, now: datetime | None) -> float | None:
+    if isinstance(value, Mapping):
+        seconds, nanos = value.get("seconds", 0), value.get("nanos", 0)
+        text = f"{seconds}" if not nanos else f"{seconds}.{str(nanos).zfill(9)}"
+        return _delay_or_date(text, unit, now)
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            return _delay_or_date(str(value).strip()[:LONGEST_VALUE], unit, now)
+        except ValueError:  # an int of more digits than Python prints
+            return None
     return None
 
 
-def _in_text(message: Any) -> float | None:
-    found = _IN_TEXT.search(message) if isinstance(message, str) else None
-    return parse_duration(found[1]) if found else None
-
-
-def _delay_or_date(value: str | None, now: datetime | None) -> float | None:
-    seconds = _scaled(value, 1.0)
-    return seconds if seconds is not None else _until(_http_date(value or ""), now)
-
-
-def _scaled(value: str | None, unit: float) -> float | None:
-    try:
-        return _sane(float(value or "") * unit)
-    except ValueError:
+def _in_text(message: str) -> float | None:
+    """ "Please try again in 6m0s", "retry after 30 seconds", "wait 12 seconds", "in 2 minutes"."""
+    found = _IN_TEXT.search(message[:READ_LIMIT])
+    if found is None:
         return None
+    return _sane(float(found[2])) if found[2] else _words_of_time(found[1])
+
+
+def _words_of_time(text: str) -> float | None:
+    """The seconds of "1 hour and 5 minutes", "2h 30m", "21.5s"; None if a part of it is no time."""
+    if len(text) > LONGEST_DURATION or _TERMS.sub("", text).replace("and", "").strip(" ,."):
+        return None
+    total: float | None = None
+    for number, word in _TERMS.findall(text):
+        word = word.lower()
+        unit = _UNITS.get(word) or _UNITS.get("ms" if word.startswith("mill") else word[:1])
+        if unit is None or (word not in _UNITS and not re.fullmatch(_WORD_UNITS, word)):
+            return None
+        total = (total or 0.0) + float(number) * unit
+    return None if total is None else _sane(total)
+
+
+# ------------------------------------------------------------------ moments
+
+
+def _since_epoch(seconds: float, now: datetime | None) -> float | None:
+    if seconds < _EPOCH:
+        return seconds
+    epoch = seconds / 1000 if seconds > _EPOCH * 1000 else seconds
+    return max(0.0, epoch - now.timestamp()) if now else None
 
 
 def _sane(seconds: float) -> float | None:
@@ -154,12 +287,12 @@ def _until(moment: datetime | None, now: datetime | None) -> float | None:
 
 def _http_date(value: str) -> datetime | None:
     try:
-        return _aware(parsedate_to_datetime(value))
+        return _aware(parsedate_to_datetime(value[:LONGEST_VALUE]))
     except (ValueError, TypeError, OverflowError):
         return None
 
 
-def _rfc3339(value: str) -> datetime | None:
+def _rfc3339(value: Any) -> datetime | None:
     try:
         return _aware(datetime.fromisoformat(value.strip()))
     except ValueError:

@@ -1,95 +1,123 @@
-"""What a try needs before it may send: a permit of the worker and the lease of a key.
+"""What an attempt needs before it may send: a permit of the worker and the lease of a key.
 
-Both are slips of the caller's own making, so there is always somebody who can give them back: a caller
-that is cancelled in the middle of asking settles what it may or may not have been granted.
+The caller makes both itself, so there is always a task that can give them back: one that is cancelled in the middle of
+asking settles what it may or may not have been granted.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import attrs
 import trio
 
 from ..failures import Failure, FailureKind
 from ..otp import ActorError
-from .calls import FIRST_PAUSE_SECONDS, patiently
+from .calls import patiently
+from .endpoint import Endpoint
 from .keys import Blocked, KeyManager, Lease
 from .runtime import Runtime
 from .secrets import ApiKey
 from .selection import Candidate
 from .worker import Permit, Refusal, Worker, WorkerState
 
-CHANGE_LOOKS = 10
-"""A change of a worker's keys and of its address is two messages; this often its end is waited for, up to a second."""
 NOT_USED = Failure(FailureKind.CANCELLED, "nothing was sent")
 
 
-@attrs.frozen
-class Slips:
-    """A permit and a lease: what one try holds, and gives back exactly once."""
+@attrs.define(eq=False)
+class Admission:
+    """A permit and a lease: what one attempt holds, and gives back exactly once.
+
+    While it is held, the endpoint's connections are in use: a reload does not close them.
+    """
 
     state: WorkerState
+    endpoint: Endpoint
     permit: Permit
     lease: Lease
+    started: float = attrs.field(factory=trio.current_time)
+
+    def __attrs_post_init__(self) -> None:
+        self.endpoint.connections.users += 1
 
     @property
     def key(self) -> ApiKey | None:
         return self.lease.key
 
+    def settle(
+        self,
+        runtime: Runtime,
+        failure: Failure | None,
+        *,
+        time_to_first_token: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        sent: bool = True,
+    ) -> None:
+        """Write the result where all calls read it, then tell the actors. Synchronous, and lost by no crash.
+
+        `sent=False`: nothing was sent, so nothing is learnt and the request is not counted.
+        """
+        permit, lease, state = self.permit, self.lease, self.state
+        opened = sent and self._learn(runtime, failure)
+        permit.ended_at, permit.sent, permit.headers = trio.current_time(), sent, headers
+        permit.failure, permit.time_to_first_token, permit.settled = failure, time_to_first_token, True
+        state.ref.cast(Worker.settle, permit)
+        lease.failure, lease.settled = failure, True
+        runtime.keys.cast(KeyManager.report, lease)
+        self.endpoint.connections.users -= 1
+        if permit.trial or opened:
+            runtime.openings.changed()
+        elif permit.admitted and state.config.max_concurrency is not None:
+            runtime.openings.place_freed(state.name)
+
+    def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:
+        """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for."""
+        cooldowns, model = runtime.cooldowns, self.permit.model
+        if failure is None:
+            return cooldowns.served(self.state.name, model, self.key, started=self.started)
+        cooldowns.failed(
+            self.state.name,
+            model,
+            self.key,
+            failure,
+            started=self.started,
+            now=trio.current_time(),
+            has_more_keys=len(self.endpoint.keys) > 1,
+        )
+        return False
+
 
 async def check_out(
     runtime: Runtime, candidate: Candidate, avoid: frozenset[ApiKey] = frozenset()
-) -> Slips | Refusal:
-    """Get what a try at `candidate` needs, with a key not in `avoid`; or say why it may not be had now.
+) -> Admission | Refusal:
+    """Get what an attempt at `candidate` needs, with a key of its endpoint that is not in `avoid`.
 
-    The key is one of the worker's configuration at the moment of the return: one that a reload brings must not go to
-    the address it replaces, nor the other way about. Cancelled, it leaves nothing behind.
+    Returns a Refusal if it may not be asked now. Cancelled, it leaves nothing behind.
     """
-    for look in range(CHANGE_LOOKS):
-        slips = await _check_out(runtime, candidate, avoid)
-        if isinstance(slips, Refusal) or candidate.state.has(slips.key):
-            return slips
-        give_back_unused(runtime, slips)
-        await trio.sleep(FIRST_PAUSE_SECONDS * 2**look)
-    return Refusal("is being changed")
-
-
-async def _check_out(runtime: Runtime, candidate: Candidate, avoid: frozenset[ApiKey]) -> Slips | Refusal:
-    state = candidate.state
-    lease = Lease(state.name, candidate.model)
-    slips = Slips(state, Permit(state.name, candidate.model), lease)
+    state, endpoint = candidate.state, candidate.endpoint
+    lease = Lease(state.name, candidate.model, endpoint.keys)
+    admission = Admission(state, endpoint, Permit(state.name, candidate.model), lease)
     granted = False
     try:
-        refusal = await patiently(state.ref, Worker.admit, slips.permit)
+        refusal = await patiently(state.ref, Worker.admit, admission.permit)
         if refusal is None:
             refusal = _refusal(await patiently(runtime.keys, KeyManager.lease, lease, avoid))
         granted = refusal is None
     except ActorError as error:
-        refusal = Refusal(f"cannot be asked: its actor is down ({type(error).__name__})", FailureKind.CRASHED)
+        refusal = Refusal(f"its actor is down ({type(error).__name__})", FailureKind.CRASHED)
     finally:
         if not granted:
-            give_back_unused(runtime, slips)
-    return slips if refusal is None else refusal
+            give_back_unused(runtime, admission)
+    return admission if refusal is None else refusal
 
 
 def _refusal(blocked: Blocked | None) -> Refusal | None:
     if blocked is None:
         return None
-    return Refusal(f"has no key to use ({blocked.kind.value})", blocked.kind, blocked.until)
+    reason = f"its API keys are cooling down after {blocked.kind.value}"
+    return Refusal(reason, blocked.kind, blocked.until)
 
 
-def give_back_unused(runtime: Runtime, slips: Slips) -> None:
-    """Nothing was sent: nobody learns from it, and it is not counted."""
-    slips.permit.sent = False
-    give_back(runtime, slips, NOT_USED)
-
-
-def give_back(
-    runtime: Runtime, slips: Slips, failure: Failure | None, time_to_first_token: float | None = None
-) -> None:
-    """Write on the slips what came of the try, then tell their keepers. Synchronous, and lost by no crash."""
-    permit, lease = slips.permit, slips.lease
-    permit.ended_at = lease.ended_at = trio.current_time()
-    permit.failure, permit.time_to_first_token, permit.settled = failure, time_to_first_token, True
-    slips.state.ref.cast(Worker.settle, permit)
-    lease.failure, lease.settled = failure, True
-    runtime.keys.cast(KeyManager.report, lease)
+def give_back_unused(runtime: Runtime, admission: Admission) -> None:
+    """Nothing was sent: nothing is learnt from it, and it is not counted."""
+    admission.settle(runtime, NOT_USED, sent=False)

@@ -1,9 +1,9 @@
-"""One try: one request to one worker with one key, from the first byte to the last. The turning point.
+"""One attempt: one request to one worker with one key, from the first byte to the last.
 
-Down the values get more concrete (request, bytes, socket), up the bytes get more meaningful (events). An
-`Upstream` is open under `async with`, in the task of whoever reads it: no task and no cancel scope of ours
-outlives a method. Leaving it closes the socket, settles the permit and the lease, and writes the one ledger
-record of this try, whatever happened, cancellation included.
+Going down, values get more concrete (request, bytes, socket); going up, bytes get more meaningful (events). An
+`Upstream` is open under `async with`, in the task that reads it: no task and no cancel scope of ours outlives a
+method. Leaving it closes the socket, settles the permit and the lease, and writes the one record of this attempt,
+whatever happened, cancellation included.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import attrs
 import trio
 
 from ..events import CONTENT, Attempt, Finished, FinishReason, Usage, UsageUpdate, WireEvent
-from ..failures import Failure, FailureKind, classify, empty_bucket_reset, scrub
+from ..failures import Failure, FailureKind, empty_bucket_reset, scrub
 from ..failures.kinds import Phase
 from ..wire.codec import Decoder, HttpRequest, truncated
-from .admission import Slips, give_back
-from .jobs import EmbedJob, Job
-from .keys import KeyManager
+from .admission import Admission
+from .content_encoding import BadEncoding, Unpacker, unpacker_for
+from .error_response import failure_of
+from .jobs import Job
 from .pool import TooLate
 from .runtime import Runtime
 from .secrets import ApiKey
@@ -35,10 +36,9 @@ from .whole import WholeBody
 
 log = logging.getLogger("cortex_trio")
 
-ERROR_BODY_SECONDS, ERROR_BODY_LIMIT = 5.0, 64 * 1024
-"""Of an error the status is here already: its explanation is waited for so long and no longer."""
-HELD_EVENTS, HELD_BYTES = 64, 256 * 1024
-"""What may come before the first content (lifecycle frames, preambles) before we stop believing in it."""
+HELD_EVENTS = 64
+"""Lifecycle events and preambles that may come before the first content. What is still arriving is not counted: it may
+be the content, an image or vectors. Bytes are limited by `Job.max_bytes` alone."""
 DRAIN_SECONDS, DRAIN_BYTES = 0.05, 64 * 1024
 """Reading to the end after the terminal marker keeps the connection; a new TLS handshake costs more than this."""
 
@@ -47,23 +47,33 @@ NEEDS_CONTENT = {FinishReason.STOP, FinishReason.TOOL_CALLS, FinishReason.OTHER}
 
 
 class AttemptFailed(Exception):
-    """This try is over without an answer; what it proved is the Failure. `bug` is what a dialect raised, if it did."""
+    """This attempt is over without an answer; what it proved is the Failure. `bug` is what a dialect raised, if it did.
 
-    def __init__(self, failure: Failure, bug: BaseException | None = None) -> None:
+    `reused` is True when it was asked on a kept connection.
+    """
+
+    def __init__(self, failure: Failure, bug: BaseException | None = None, *, reused: bool = False) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.bug = bug
+        self.reused = reused
 
 
 @attrs.frozen
 class Timers:
-    """Seconds, and `until`: the Trio time at which the whole call is over."""
+    """Seconds, and `until`: the Trio time at which the whole call is over.
+
+    `first_token_is_ours` and `idle_is_ours`: the caller set a shorter limit than the worker's own, so running into it
+    says nothing about the worker.
+    """
 
     connect: float
     first_token: float
     idle: float
     content: float
     until: float = math.inf
+    first_token_is_ours: bool = False
+    idle_is_ours: bool = False
 
 
 @final
@@ -80,7 +90,7 @@ class Upstream:
         job: Job,
         http_request: HttpRequest,
         decoder: Decoder,
-        slips: Slips,
+        admission: Admission,
         timers: Timers,
         number: int,
         record: Callable[[Attempt], None],
@@ -91,13 +101,14 @@ class Upstream:
         self._runtime = runtime
         self._http_request = http_request
         self._job = job
-        self._slips = slips
+        self._admission = admission
         self._timers = timers
         self._number = number
         self._record = record
         self._decoder = decoder
         self._answer: Answer | None = None
-        self._bytes = 0  # of the answer so far
+        self._unpacker: Unpacker | None = None
+        self._bytes = 0  # of the answer so far, unpacked
         self._started = trio.current_time()
         self._first_token_after: float | None = None  # None: there was no content yet
         self._broken: Failure | None = None  # decoded, but not yet raised
@@ -108,7 +119,7 @@ class Upstream:
     @property
     def key(self) -> ApiKey | None:
         """The key it was asked with."""
-        return self._slips.key
+        return self._admission.key
 
     # -------------------------------------------------------------- opening
 
@@ -123,59 +134,54 @@ class Upstream:
 
     async def _send(self) -> None:
         """Connect, send, read the headers; an error status is classified with its body."""
-        key = self._slips.key
-        state, timers = self.candidate.state, self._timers
+        key, timers = self._admission.key, self._timers
+        connect = timers.connect
+        if (
+            not timers.first_token_is_ours
+        ):  # a worker that cannot be reached in its own time cannot be reached
+            connect = min(connect, timers.first_token)
         with trio.move_on_at(self._first_token_deadline()) as scope:
             try:
-                connect = min(timers.connect, timers.first_token)
-                self._answer = await state.connections.send(
-                    self._http_request, key, connect_timeout=connect, watchdog=self._runtime.watchdog
+                self._answer = await self.candidate.endpoint.connections.send(
+                    self._http_request,
+                    key,
+                    connect_timeout=connect,
+                    watchdog=self._runtime.watchdog,
                 )
             except TransportFailed as error:
                 raise self._failed(error.failure) from error
         if scope.cancelled_caught or self._answer is None:
             raise self._failed(self._too_late("headers"))
         if not 200 <= self._answer.status < 300:
-            raise self._failed(await self._classified(self._answer, key))
+            raise self._failed(await failure_of(self._answer, key, until=timers.until))
         self._read_headers(self._answer)
-
-    async def _classified(self, answer: Answer, key: ApiKey | None) -> Failure:
-        body, deadline = bytearray(), min(trio.current_time() + ERROR_BODY_SECONDS, self._timers.until)
-        try:
-            while len(body) < ERROR_BODY_LIMIT and (data := await answer.receive(deadline)):
-                body += data
-        except (TransportFailed, TooLate):
-            pass  # the status is here; half an explanation is better than none
-        secrets = (key.reveal(),) if key else ()
-        return classify(answer.status, answer.headers, bytes(body), now=datetime.now(UTC), secrets=secrets)
 
     def _read_headers(self, answer: Answer) -> None:
         """What the headers of a 200 tell: an empty bucket, and what kind of body is coming."""
-        lease = self._slips.lease
-        if lease and (wait := empty_bucket_reset(answer.headers, datetime.now(UTC))):
-            self._runtime.keys.cast(KeyManager.rest_key, lease, wait)
-        encoding = answer.headers.get("content-encoding", "identity").lower()
-        if encoding != "identity":
-            raise self._failed(_protocol(f"the answer is packed with {encoding}, which was not asked for"))
+        candidate, now = self.candidate, trio.current_time()
+        if seconds := empty_bucket_reset(answer.headers, datetime.now(UTC)):
+            self._runtime.cooldowns.bucket_is_empty(
+                candidate.state.name, candidate.model, self.key, seconds, now
+            )
+        try:
+            self._unpacker = unpacker_for(answer.headers.get("content-encoding"))
+        except BadEncoding as error:
+            raise self._failed(_protocol(str(error))) from error
         content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == "text/html":
             raise self._failed(_protocol("the answer is an HTML page"))
         # Ollama's cloud calls its lines application/json; and one object is a line, too.
         lines = self._http_request.headers.get("accept") == "application/x-ndjson"
-        if content_type == "application/json" and not lines and not isinstance(self._job, EmbedJob):
+        if content_type == "application/json" and not lines and self._job.whole_hook is None:
             # Streaming was asked for and a whole answer came: it is read all the same.
-            self._decoder = WholeBody(self.candidate.state.kind.dialect, self._decoder)
+            self._decoder = WholeBody(candidate.endpoint.provider.dialect, self._decoder)
 
     async def _wait_for_content(self) -> None:
         """Hold what comes back until the first content: the commit point before which failover is invisible."""
-        held_bytes = 0
         while self._first_token_after is None and not self._finished:
-            data, broken = await self._read(self._first_token_deadline())
-            held_bytes += len(data)
-            self.held += self._decode(data, broken)
-            too_much = len(self.held) > HELD_EVENTS or held_bytes > HELD_BYTES
-            if too_much and self._first_token_after is None and not self._finished:
-                raise self._failed(_protocol("no content after more than enough of everything else"))
+            self.held += self._decode(*await self._read(self._first_token_deadline()))
+            if len(self.held) > HELD_EVENTS and self._first_token_after is None and not self._finished:
+                raise self._failed(_protocol(f"no content after {HELD_EVENTS} events"))
         if self._broken:
             raise self._failed(self._broken)  # it broke in the same breath, and nothing was delivered yet
 
@@ -194,13 +200,13 @@ class Upstream:
         timers, now = self._timers, trio.current_time()
         without_content = min(now + timers.content, timers.until)
         while not self._finished:
-            data, broken = await self._read(min(now + timers.idle, without_content))
-            if events := self._decode(data, broken):
+            deadline = min(now + timers.idle, without_content)
+            if events := self._decode(*await self._read(deadline, ours=timers.idle_is_ours)):
                 return events
             now = trio.current_time()
         return []
 
-    async def _read(self, deadline: float) -> tuple[bytes, Failure | None]:
+    async def _read(self, deadline: float, *, ours: bool = False) -> tuple[bytes, Failure | None]:
         """The next bytes; b"" at the end, with the reason if it was no orderly one."""
         assert self._answer is not None
         try:
@@ -208,26 +214,42 @@ class Upstream:
         except TransportFailed as error:
             return b"", error.failure
         except TooLate:
-            return b"", self._too_late("stream")
+            return b"", self._too_late("stream", idle_is_ours=ours)
 
     def _decode(self, data: bytes, broken: Failure | None) -> list[WireEvent]:
-        """Bytes to events. A failure behind good events waits in `_broken` until those were handed on.
+        """Bytes to events, unpacked on the way."""
+        if self._unpacker is None or not data:
+            return self._decode_piece(data, broken)
+        events: list[WireEvent] = []
+        try:
+            for piece in self._unpacker.feed(data):
+                events += self._decode_piece(piece, broken)
+                if self._finished or self._broken:
+                    break
+        except BadEncoding as error:
+            self._broken = _protocol(str(error))
+            if not events:
+                raise self._failed(self._broken) from error
+        return events
 
-        At a disorderly end the decoder has the last word: an answer whose finish was seen is whole,
-        however the connection ended. A bug in a dialect is this attempt's failure, not the gateway's.
+    def _decode_piece(self, data: bytes, broken: Failure | None) -> list[WireEvent]:
+        """A failure behind good events waits in `_broken` until those were handed on.
+
+        At a disorderly end the decoder has the last word: an answer whose finish was seen is whole, however the
+        connection ended. A bug in a dialect is this attempt's failure, not the gateway's.
         """
         self._bytes += len(data)
-        most = self._runtime.config.max_answer_bytes
-        if self._bytes > most and not isinstance(self._job, EmbedJob):
+        most = self._job.max_bytes(self._runtime.config)
+        if self._bytes > most:
             raise self._failed(
-                _protocol(f"an answer of more than {most:,} bytes; max_answer_bytes allows no more")
+                _protocol(f"an answer of more than {most:,} bytes; {self._job.limited_by} allows no more")
             )
         try:
             events = self._decoder.feed(data) if data else self._decoder.finish()
             if not isinstance(events, list):
                 raise TypeError(f"it returned {type(events).__name__}, not a list of events")
         except Exception as error:
-            provider = self.candidate.state.kind.name
+            provider = self.candidate.endpoint.provider.name
             bug = self._runtime.dialects.bug(provider, self._hook(data), error, self.key)
             raise self._failed(bug.failure, bug.__cause__) from bug.__cause__
         if events and isinstance(failure := events[-1], Failure):
@@ -249,8 +271,8 @@ class Upstream:
 
     def _hook(self, data: bytes) -> str:
         """Which of the dialect's hooks it was that raised."""
-        if isinstance(self._job, EmbedJob):
-            return "decode_embed"
+        if self._job.whole_hook is not None:
+            return self._job.whole_hook
         if isinstance(self._decoder, WholeBody) and self._decoder.is_whole:
             return "decode_reply"
         return "feed" if data else "finish"
@@ -269,21 +291,22 @@ class Upstream:
     def _first_token_deadline(self) -> float:
         return min(self._started + self._timers.first_token, self._timers.until)
 
-    def _too_late(self, phase: Phase) -> Failure:
-        waited = trio.current_time() - self._started
-        if trio.current_time() >= self._timers.until:  # our own limit: it is nobody's fault who still answers
-            words = f"the call's time is over, {waited:.1f} s after this try began"
-            return Failure(FailureKind.CANCELLED, words, phase=phase)
+    def _too_late(self, phase: Phase, *, idle_is_ours: bool = False) -> Failure:
+        now, timers = trio.current_time(), self._timers
+        waited = now - self._started
+        if now >= timers.until:  # the call's own limit: not the fault of a worker that still answers
+            text = f"the call's time is over, {waited:.1f} s after this attempt began"
+            return Failure(FailureKind.CANCELLED, text, phase=phase)
         if self._first_token_after is None:
-            words = f"no first token within {waited:.1f} s"
+            text, ours = f"no first token within {waited:.1f} s", timers.first_token_is_ours
         else:
-            words = f"silent in the middle, {waited:.1f} s after the start"
-        return Failure(FailureKind.STALLED, words, phase=phase)
+            text, ours = f"silent in the middle, {waited:.1f} s after the start", idle_is_ours
+        return Failure(FailureKind.STALLED, text, phase=phase, ours=ours)
 
     # -------------------------------------------------------------- the end
 
     def _failed(self, failure: Failure, bug: BaseException | None = None) -> AttemptFailed:
-        """End this try. Whatever was said inside the stream is scrubbed of the key, which decoders do not know."""
+        """End this attempt. What was said inside the stream is scrubbed of the key, which decoders do not know."""
         if self.key is not None:
             failure = without_secret(failure, self.key)
         self._failure = failure
@@ -316,21 +339,21 @@ class Upstream:
                 read += len(data)
 
     def _settle(self) -> None:
-        """Write what came of it on the slips, tell their keepers, and add the record to the ledger."""
-        state = self.candidate.state
+        """Give back what was checked out, with the result, and add the record to the ledger."""
+        limits = None
         if self._answer is not None:
             # Only these are kept: any other header may repeat the key.
             told = self._answer.headers.items()
-            self._slips.permit.headers = {
-                name: text for name, text in told if name == "date" or "ratelimit" in name
-            }
-        give_back(self._runtime, self._slips, self._failure, self._first_token_after)
+            limits = {name: text for name, text in told if name == "date" or "ratelimit" in name}
+        self._admission.settle(
+            self._runtime, self._failure, time_to_first_token=self._first_token_after, headers=limits
+        )
         record = Attempt(
             number=self._number,
-            worker=state.name,
-            provider=state.kind.name,
+            worker=self.candidate.state.name,
+            provider=self.candidate.endpoint.provider.name,
             model=self.candidate.model,
-            key=self._slips.key.masked if self._slips.key else None,
+            key=self.key.masked if self.key else None,
             failure=self._failure,
             duration=trio.current_time() - self._started,
             time_to_first_token=self._first_token_after,

@@ -30,18 +30,6 @@ class BreakerState(str, enum.Enum):
     HALF_OPEN = "half_open"
 
 
-class Verdict(enum.Enum):
-    """What one finished request says about its worker."""
-
-    SERVED = "served"
-    FAILED = "failed"
-    HALF_FAILED = "half_failed"  # it may be our own doing
-    NOTHING = "nothing"  # cancelled, or the caller's or the key's fault
-
-
-_WEIGHT = {Verdict.FAILED: 1.0, Verdict.HALF_FAILED: 0.5}
-
-
 @final
 class Breaker:
     """One worker's breaker. Its invariant: `_trial` is True only while exactly one admitted request holds the trial."""
@@ -54,7 +42,6 @@ class Breaker:
         self._open_for = OPEN_SECONDS[0]
         self._probed = False  # a free probe succeeded since it opened
         self._trial = False
-        self._hint = 0.0  # not before this time, the worker itself said so
 
     def state(self, now: float) -> BreakerState:
         if self._opened is None:
@@ -66,8 +53,7 @@ class Breaker:
         """When an open breaker will lend its trial (Trio time); 0 when closed."""
         if self._opened is None:
             return 0.0
-        waited = 0.0 if self._probed else self._open_for
-        return max(self._opened + waited, self._hint)
+        return self._opened + (0.0 if self._probed else self._open_for)
 
     def admits(self, now: float) -> bool:
         """Would `take` succeed now?"""
@@ -86,18 +72,19 @@ class Breaker:
             return True
         return False
 
-    def record(self, verdict: Verdict, now: float, *, trial: bool = False, may_open: bool = True) -> None:
+    def record(self, weight: float | None, now: float, *, trial: bool = False, may_open: bool = True) -> None:
         """Learn from one finished request; `trial` is what `take` returned for it.
 
-        `may_open=False` keeps a closed breaker closed: too much of the pool is ejected already.
+        `weight` is how much of a failure it was: 0 was served, None says nothing about the worker (cancelled, or
+        the fault of the caller or the key). `may_open=False` keeps a closed breaker closed: too much of the pool is
+        ejected already.
         """
         if trial:
             self._trial = False
-        if verdict is Verdict.NOTHING:
+        if weight is None:
             return
-        weight = _WEIGHT.get(verdict, 0.0)
         self._remember(now, weight)
-        if verdict is Verdict.SERVED:
+        if weight == 0:
             self._row = 0.0
             if trial:
                 self._close()
@@ -109,15 +96,8 @@ class Breaker:
         elif self._opened is None and may_open and self._tripped():
             self._opened, self._open_for = now, OPEN_SECONDS[0]
 
-    def not_before(self, when: float) -> None:
-        """The worker named a time (Retry-After of an overload): honour it while open."""
-        self._hint = max(self._hint, when)
-
     def probe_succeeded(self) -> None:
-        """A free probe was answered: move open → half-open, never → closed. Talking is cheap, answering is not.
-
-        A time the worker itself has named is waited for all the same.
-        """
+        """A free probe was answered: move open → half-open, never → closed. Talking is cheap, answering is not."""
         if self._opened is not None:
             self._probed = True
 
@@ -133,5 +113,5 @@ class Breaker:
 
     def _close(self) -> None:
         self._calls.clear()
-        self._failed = self._row = self._hint = 0.0
+        self._failed = self._row = 0.0
         self._opened, self._open_for, self._probed = None, OPEN_SECONDS[0], False

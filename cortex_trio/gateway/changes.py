@@ -20,11 +20,13 @@ from ..otp import (
 from ..telemetry import WorkerAdded, WorkerRemoved
 from .calls import patiently
 from .config import Config, WorkerConfig
+from .cooldowns import Cooldowns
+from .endpoint import Endpoint
 from .flat import open_flat_nursery
-from .health import HealthMonitor
+from .health import HealthMonitor, lift_cooldowns
 from .keys import KeyManager
 from .registry import WorkerRegistry
-from .runtime import Retired, Runtime
+from .runtime import Runtime
 from .transport import Connector
 from .tree import worker_child
 from .worker import Worker, WorkerState
@@ -33,9 +35,9 @@ STEP_SECONDS = 10.0
 """What a change that is not given up half-way may take; a worker's actor has five seconds to stop."""
 
 
-def worker_state(name: str, config: WorkerConfig, connect: Connector) -> WorkerState:
-    """What is known of a worker before its actor lives, and after."""
-    return WorkerState(name, config, connect(config), Ref(name))
+def worker_state(name: str, config: WorkerConfig, connect: Connector, cooldowns: Cooldowns) -> WorkerState:
+    """What is known of a worker before its actor runs, and after."""
+    return WorkerState(name, Endpoint(config, connect(config)), Ref(name), cooldowns)
 
 
 @final
@@ -54,7 +56,7 @@ class Changes:
         runtime = self._runtime
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_free(name)
-        state = worker_state(name, config, self._connect)
+        state = worker_state(name, config, self._connect, runtime.cooldowns)
         with trio.fail_after(STEP_SECONDS, shield=True):  # half added is no state to stay in
             try:
                 await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
@@ -70,6 +72,7 @@ class Changes:
                 if runtime.table.workers.get(name) is not state:
                     await state.connections.aclose()
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+        runtime.openings.changed()
 
     def _check_free(self, name: str) -> None:
         if known := self._runtime.table.workers.get(name):
@@ -106,6 +109,7 @@ class Changes:
                 if state is not None and not state.draining and new.workers[name] != old[name]:
                     await self._reconfigure(state, new.workers[name])
             await self._adopt(new)
+            lift_cooldowns(self._runtime)
             async with open_flat_nursery() as nursery:
                 for name in [name for name in old if name not in new.workers]:
                     nursery.start_soon(self._remove_if_there, name, drain)
@@ -117,7 +121,8 @@ class Changes:
         runtime.config = new
         if rescheduled:
             runtime.health.cast(HealthMonitor.reschedule)
-        await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy, new.rate_limit_rest)
+        runtime.cooldowns.rate_limit_seconds = new.rate_limit_rest
+        await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy)
 
     async def _remove_if_there(self, name: str, drain: float) -> None:
         with suppress(KeyError):  # somebody else removes it at the same time: no reason to stop the reload
@@ -125,22 +130,23 @@ class Changes:
 
     async def _reconfigure(self, state: WorkerState, config: WorkerConfig) -> None:
         runtime = self._runtime
-        before = state.connections
+        before = state.endpoint
         await trio.lowlevel.checkpoint_if_cancelled()
-        connections = self._connect(config)
+        after = Endpoint(config, self._connect(config))
         try:
             with trio.fail_after(STEP_SECONDS, shield=True):  # half changed is no state to stay in
+                await patiently(state.ref, Worker.reconfigure, after)
                 await patiently(runtime.keys, KeyManager.set_keys, state.name, config.api_keys)
-                await patiently(state.ref, Worker.reconfigure, config, connections)
         finally:
-            if state.connections is not connections:
-                await connections.aclose()
-        over = [old for old in runtime.retired if old.is_over]
-        going = [old for old in runtime.retired if not old.is_over]
-        runtime.retired = [*going, Retired(before, frozenset(state.permits))]
-        for old in over:
-            await old.connections.aclose()
-        await before.retire()
+            if state.endpoint is not after:
+                await after.connections.aclose()
+        if config.base_url != before.config.base_url or config.kind != before.provider:
+            runtime.cooldowns.forget(state.name)  # what another server said
+        unused = [old for old in runtime.retired if not old.users]
+        runtime.retired = [*(old for old in runtime.retired if old.users), before.connections]
+        for old in unused:
+            await old.aclose()
+        await before.connections.retire()
 
     # -------------------------------------------------------------- going
 

@@ -238,7 +238,9 @@ class Config:
     """Seconds without content, pings or not, after which it is stalled as well."""
     total_timeout: float = attrs.field(default=600.0, validator=_number(0.001, LONGEST))
     max_attempts: int = attrs.field(default=4, validator=_number(1, 32, whole=True))
-    max_answer_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_number(1, 2**40, whole=True))
+    max_wait: float = attrs.field(default=30.0, validator=_number(0, LONGEST))
+    """Seconds a call waits when no worker may be asked now but one will be; 0: it fails at once."""
+    max_answer_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_number(1, 2**40, whole=True))
     """Bytes of one answer as it is sent; it is held until it was read, so memory is bounded. Embeddings: `jobs`."""
     rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, LONGEST))
     """Seconds a key rests after a 429 without a hint; None: a ladder of 10, 30, 60, 120."""

@@ -25,10 +25,11 @@ from ..telemetry import Telemetry
 from .calls import patiently
 from .changes import Changes, worker_state
 from .config import Config, WorkerConfig, worker_config_from, worker_name
+from .cooldowns import Cooldowns
 from .dialects import DialectFailed
 from .failover import Call
 from .flat import open_flat_nursery
-from .health import ask_free, check_all, free_key
+from .health import ask_free, check_all, free_key, lift_cooldowns
 from .jobs import ChatJob, EmbedJob, without_unable
 from .keys import KeyRing
 from .options import CallOptions, Chat, ChatOptions, chat_from, named, positive, texts_from
@@ -59,12 +60,12 @@ async def open_cortex(
         checked = _config(config)
     finally:
         del config  # a traceback with locals is a place where keys leak
-    connect = Connector(http_transport)
-    states = [worker_state(name, worker, connect) for name, worker in checked.workers.items()]
-    ring = KeyRing(checked.key_strategy, checked.rate_limit_rest)
+    connect, cooldowns = Connector(http_transport), Cooldowns(checked.rate_limit_rest)
+    states = [worker_state(name, worker, connect, cooldowns) for name, worker in checked.workers.items()]
+    ring = KeyRing(cooldowns, checked.key_strategy)
     for state in states:
         ring.set_keys(state.name, state.config.api_keys)
-    runtime = Runtime(checked, WorkerTable.of(states), ring, Telemetry(on_event))
+    runtime = Runtime(checked, WorkerTable.of(states), cooldowns, ring, Telemetry(on_event))
     try:
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.watchdog.run)
@@ -74,8 +75,7 @@ async def open_cortex(
     finally:
         runtime.closed = True
         states = list(runtime.table.workers.values())
-        retired = [old.connections for old in runtime.retired]
-        for connections in [*(state.connections for state in states), *retired]:
+        for connections in [*(state.connections for state in states), *runtime.retired]:
             await connections.aclose()
 
 
@@ -124,6 +124,7 @@ class Cortex:
         idle_timeout: float | None = None,
         hedge_after: float | None = None,
         max_attempts: int | None = None,
+        max_wait: float | None = None,
     ) -> AbstractAsyncContextManager[ChatStream]:
         """Stream an answer from the best worker.
 
@@ -154,6 +155,7 @@ class Cortex:
             idle_timeout=idle_timeout,
             hedge_after=hedge_after,
             max_attempts=max_attempts,
+            max_wait=max_wait,
         )
         return self._open(chat)
 
@@ -204,12 +206,13 @@ class Cortex:
         if state is None:
             known = ", ".join(self._runtime.table.workers) or "none"
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
+        endpoint = state.endpoint
         key = free_key(self._runtime, state)
-        answer = await ask_free(state, state.kind.models, key, state.timeout)
+        answer = await ask_free(endpoint, endpoint.provider.models, key, endpoint.timeout)
         if isinstance(answer, Failure):
             raise ProviderError(answer, worker)
         try:
-            return self._runtime.dialects.models(state.kind, answer, key)
+            return self._runtime.dialects.models(endpoint.provider, answer, key)
         except DialectFailed as error:
             failed = error
         finally:
@@ -225,7 +228,12 @@ class Cortex:
         return health_status(states, self._runtime.ring, checked, trio.current_time())
 
     async def check_health(self) -> HealthStatus:
-        """Check every worker now, each for at most `health_check_timeout` seconds, with free requests."""
+        """Check every worker now, each for at most `health_check_timeout` seconds, with free requests.
+
+        It also ends every cooldown but those for a time that a server named: a person who asks knows more (the credit
+        was bought, the model was pulled).
+        """
+        lift_cooldowns(self._runtime)
         await check_all(self._runtime)
         return await self.health_status()
 

@@ -41,7 +41,7 @@ class Border:
 
     def words(self, job: Job, candidate: Candidate) -> tuple[HttpRequest, Decoder]:
         """What to send, and who reads the answer. Raises InvalidRequest if this cannot be said, DialectFailed."""
-        provider = candidate.state.kind.name
+        provider = candidate.endpoint.provider.name
         with self.guard(provider, job.encoded_by):
             request = job.encode(candidate)
             if not isinstance(request, HttpRequest):

@@ -1,7 +1,7 @@
-"""One call: asks one worker after the other until one answers, and keeps the ledger of who was asked.
+"""One call: asks one worker after the other until one answers, and keeps the ledger of its attempts.
 
-The rules are `plan.py`'s; here they are acted on. `Call.open` returns a stream at its commit point, so that
-everything before it stays invisible to the user; after an interruption it is simply called again.
+The rules are `plan.py`'s; here they are acted on. `Call.open` returns a stream at its commit point, so that everything
+before it stays invisible to the user; after an interruption it is simply called again.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from typing import final
 import trio
 
 from ..events import Attempt
-from ..failures import CortexError, Failure, InvalidRequest, ProviderError
+from ..failures import CortexError, Failure, FailureKind, InvalidRequest, ProviderError
+from ..telemetry import CallWaiting
 from ..wire.codec import Decoder, HttpRequest
-from .admission import check_out, give_back_unused
+from .admission import check_out
 from .attempt import AttemptFailed, Timers, Upstream
 from .dialects import DialectFailed
 from .flat import open_flat_nursery
 from .jobs import Job, cannot_be_told
+from .openings import Place
 from .options import CallOptions
-from .plan import Ask, Plan
+from .plan import Ask, Plan, Wait
 from .runtime import Runtime
-from .selection import Candidate, Wanted
-from .verdict import all_failed, nobody_to_ask, reopens_after
+from .selection import Candidate, Wanted, fixed_refusal, model_for
+from .verdict import all_failed, no_workers_available, reopens_after
 from .worker import Refusal, WorkerState
 
 log = logging.getLogger("cortex_trio")
@@ -46,37 +48,67 @@ class Call:
         self._invalid: InvalidRequest | None = None  # the first worker's reason why it cannot be asked this
         self._sent = 0
         self._refusals: list[tuple[WorkerState, Refusal]] = []
+        self._place: Place | None = (
+            None  # it was woken for this one, and has neither used it nor handed it on
+        )
         self._until = now + config.total_timeout
         self._selection = runtime.select(wanted)
         runtime.budget.request(now)
         self._plan = Plan(
             self._selection,
+            all_candidates=lambda: runtime.candidates(wanted),
+            refusal=self._selection.refusal,
             max_attempts=options.max_attempts or config.max_attempts,
             deadline=self._until,
-            may_retry=runtime.budget.take,
+            max_wait=config.max_wait if options.max_wait is None else options.max_wait,
+            budget=runtime.budget,
             chance=runtime.random.random,
         )
 
     async def open(self) -> Upstream:
         """Return a stream that has its first content. The caller closes it.
 
-        Raises NoWorkersAvailable if nobody could be asked, ProviderError or AllWorkersFailed if all that
+        Raises NoWorkersAvailable if no worker could be asked, ProviderError or AllWorkersFailed if all that
         could be asked failed, InvalidRequest if none of them has a way to say what the caller set.
         """
         # Each time anew: the caller may have opened under one deadline and read under another.
         self._plan.deadline = min(self._until, trio.current_effective_deadline())
-        while ask := self._plan.next(trio.current_time()):
-            if ask.wait:
-                await trio.sleep(ask.wait)
-            upstream = await (self._race(ask) if self._options.hedge_after else self._ask(ask))
-            if upstream is not None:
-                return upstream
-        # Whose time is up is cancelled, not told that nobody helps.
+        try:
+            while step := self._plan.next(trio.current_time()):
+                if isinstance(step, Wait):
+                    await self._wait(step)
+                    continue
+                if step.wait:
+                    await trio.sleep(step.wait)
+                upstream = await (self._race(step) if self._options.hedge_after else self._ask(step))
+                if upstream is not None:
+                    return upstream
+        finally:
+            self._hand_on()
+        # A call whose time is up is cancelled, not told that no worker helps.
         await trio.lowlevel.checkpoint()
         raise self._error()
 
+    async def _wait(self, wait: Wait) -> None:
+        """Wait until a worker may be asked, and choose again."""
+        self._hand_on()
+        runtime, started = self._runtime, trio.current_time()
+        state, refusal, seconds = wait.candidate.state, wait.refusal, wait.until - started
+        log.info("waiting up to %.1f s: %s %s", seconds, state.name, refusal.reason)
+        runtime.telemetry.emit(CallWaiting(state.name, refusal.kind, seconds))
+        self._place = await runtime.openings.wait(wait.until, for_place=wait.for_place)
+        self._selection = runtime.select(self._wanted)
+        self._refusals.clear()
+        self._plan.waited(trio.current_time() - started, self._selection)
+
+    def _hand_on(self, *, used_by: str | None = None) -> None:
+        """Hand the place that this call was woken for on to the next, unless a request to its worker has used it."""
+        place, self._place = self._place, None
+        if place is not None and place.worker != used_by:
+            self._runtime.openings.hand_on(place)
+
     def change_job(self, job: Job) -> None:
-        """Ask for something else from here on; who refused only what was asked before may be asked again."""
+        """Ask for something else from here on; a worker that refused only what was asked before may be asked again."""
         self._job = job
         self._plan.change()
 
@@ -113,33 +145,40 @@ class Call:
         return winner
 
     async def _ask(self, ask: Ask) -> Upstream | None:
-        """One try. None if there was no answer; the ledger and the plan know why."""
-        candidate = ask.candidate
-        config, said = candidate.state.config, self._put_into_words(candidate)
-        if said is None:
+        """One attempt. None if there was no answer; the ledger and the plan know why."""
+        candidate = self._current(ask.candidate)
+        said = self._put_into_words(candidate) if candidate is not None else None
+        if candidate is None or said is None:
             return None
-        slips = await check_out(self._runtime, candidate, ask.avoid)
-        if isinstance(slips, Refusal):
-            self._refuse(candidate, slips)
+        admission = await check_out(self._runtime, candidate, ask.avoid)
+        if isinstance(admission, Refusal):
+            self._refuse(candidate, admission, for_good=admission.kind is FailureKind.CRASHED)
             return None
-        if candidate.state.config is not config:  # it was changed meanwhile, and may speak another dialect
-            said = self._put_into_words(candidate)
-            if said is None:
-                give_back_unused(self._runtime, slips)
-                return None
+        self._hand_on(used_by=candidate.state.name)
         self._sent += 1
         timers = self._timers(candidate)
         upstream = Upstream(
-            self._runtime, candidate, self._job, *said, slips, timers, self._sent, self._record
+            self._runtime, candidate, self._job, *said, admission, timers, self._sent, self._record
         )
         try:
             return await upstream.__aenter__()
         except AttemptFailed as failed:
-            self.failed(candidate, upstream, failed.failure, bug=failed.bug)
+            self.failed(candidate, upstream, failed.failure, bug=failed.bug, reused=failed.reused)
             return None
         except trio.Cancelled:
             self._plan.lost(candidate)
             raise
+
+    def _current(self, candidate: Candidate) -> Candidate | None:
+        """The candidate as a reload has left it; None if it does not serve what is wanted any more."""
+        if candidate.is_current:
+            return candidate
+        state = candidate.state
+        refusal = fixed_refusal(state, self._wanted)
+        if refusal is not None:
+            self._refuse(candidate, refusal, for_good=True)
+            return None
+        return Candidate(state, model_for(state, self._wanted))
 
     def _put_into_words(self, candidate: Candidate) -> tuple[HttpRequest, Decoder] | None:
         """What to send, and who reads the answer; None if this candidate cannot be told."""
@@ -147,19 +186,23 @@ class Call:
             return self._runtime.dialects.words(self._job, candidate)
         except InvalidRequest as error:
             self._invalid = self._invalid or error
-            self._refuse(candidate, cannot_be_told(error))
+            self._refuse(candidate, cannot_be_told(error), for_good=True)
         except DialectFailed as failed:
             self.failed(candidate, None, failed.failure, bug=failed.__cause__)
         return None
 
     def _timers(self, candidate: Candidate) -> Timers:
         config, options = self._runtime.config, self._options
+        own = candidate.endpoint.timeout
+        first_token, idle = options.first_token_timeout or own, options.idle_timeout or config.idle_timeout
         return Timers(
             connect=config.connect_timeout,
-            first_token=options.first_token_timeout or candidate.state.timeout,
-            idle=options.idle_timeout or config.idle_timeout,
+            first_token=first_token,
+            idle=idle,
             content=config.content_timeout,
             until=self._until,
+            first_token_is_ours=first_token < own,
+            idle_is_ours=idle < config.idle_timeout,
         )
 
     # -------------------------------------------------------------- the ledger
@@ -172,16 +215,17 @@ class Call:
         *,
         committed: bool = False,
         bug: BaseException | None = None,
+        reused: bool = False,
     ) -> None:
         """Learn from an attempt that is over; `committed` if something of its answer was delivered."""
         key = upstream.key if upstream else None
-        self._plan.learn(candidate, failure, key, trio.current_time(), committed=committed)
+        self._plan.learn(candidate, failure, key, committed=committed, reused=reused)
         error = ProviderError(failure, candidate.state.name)
         error.__cause__ = bug
         self.errors.append(error)
 
-    def _refuse(self, candidate: Candidate, refusal: Refusal) -> None:
-        self._plan.refuse(candidate)
+    def _refuse(self, candidate: Candidate, refusal: Refusal, *, for_good: bool = False) -> None:
+        self._plan.refuse(candidate, for_good=for_good)
         self._refusals.append((candidate.state, refusal))
 
     def _record(self, attempt: Attempt) -> None:
@@ -196,7 +240,11 @@ class Call:
         for error in self.errors:
             error.attempts = tuple(self.attempts)
         if self.errors:
-            reopens = reopens_after(self.errors, selected, runtime.ring, now)
+            reopens = reopens_after(
+                self.errors, runtime.candidates(self._wanted), self._selection.refusal, now
+            )
             return all_failed(self.errors, self.attempts, reopens)
         reasons = [*selected.skipped, *self._refusals]
-        return self._invalid or nobody_to_ask(runtime.table.workers.values(), self._wanted, reasons, now)
+        return self._invalid or no_workers_available(
+            runtime.table.workers.values(), self._wanted, reasons, now
+        )

@@ -1,155 +1,214 @@
-"""Are the quiet ones well? Free requests to every worker, in parallel, each bounded, none ever a completion.
+"""Do idle workers work? Free requests to every worker, in parallel, each bounded, never a completion.
 
-The deciding is `health_of`, a pure function; the asking runs in whoever asks: the HealthMonitor between its own
-messages, which nobody waits for, or the caller of `Cortex.check_health`.
+A check is a hint, never a gate: it proves that a worker is available, and makes it at most the last choice when it
+fails. What a failed check says is `suspicion_of`, a pure function. The requests run in the task that wants to know:
+the HealthMonitor between its own messages, which no other task waits for, or the caller of `Cortex.check_health`.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Literal
 
 import trio
 
-from ..failures import Failure, FailureKind, classify
-from ..otp import GenServer, Timer
+from ..failures import Failure, FailureKind
+from ..otp import ActorError, GenServer, Timer
+from ..providers import Provider
 from ..wire.codec import HttpRequest
+from .breaker import BreakerState
 from .calls import patiently
 from .dialects import DialectFailed
-from .keys import KeyManager
+from .endpoint import Endpoint
+from .error_response import failure_of
 from .registry import WorkerRegistry
 from .runtime import Runtime
 from .secrets import ApiKey
-from .transport import TransportFailed
-from .worker import Checked, Worker, WorkerState
-
-Status = Literal["available", "unavailable", "quota_exceeded", "rate_limited"]
+from .transport import Answer, TransportFailed
+from .worker import Worker, WorkerState
 
 JITTER = 0.1
 MOST_KEYS = 3
 """Keys that are tried in one check, if one after the other is refused."""
+MOST_AT_ONCE = 32
+"""Checks that run at the same time: a thousand workers must not take a thousand descriptors."""
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a health answer that are read: a list of models is long, but not that long."""
 
 
-def health_of(failure: Failure | None) -> tuple[Status, FailureKind | None] | None:
-    """What a health request's outcome says of a worker; None: nothing, keep what real traffic showed."""
-    if failure is None:
-        return "available", None
+def suspicion_of(failure: Failure, *, answers_are_arriving: bool) -> FailureKind | None:
+    """What a failed check makes us suspect; None: it proves nothing, and what real traffic showed stays.
+
+    A server without this list (404, 405, 501, a web page in its place) may chat all the same, and so does a
+    restricted key (OpenAI's 401 "Missing scopes"). A list that is slow while answers arrive waits behind them. What
+    ran out on our side is not the worker's.
+    """
+    if failure.ours:
+        return None
     match failure.kind:
+        case FailureKind.CANCELLED | FailureKind.UNKNOWN | FailureKind.MODEL_NOT_FOUND:
+            return None
+        case FailureKind.BAD_REQUEST | FailureKind.PROTOCOL | FailureKind.CONTENT_POLICY:
+            return None
+        case FailureKind.EDGE if (failure.status or 0) < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return None
         case FailureKind.PERMISSION if failure.status == HTTPStatus.UNAUTHORIZED:
-            return None  # OpenAI's "Missing scopes": a restricted key may not list models and still chats
-        case FailureKind.CANCELLED:
-            return None  # it was being changed, and not asked
-        case FailureKind.CREDENTIAL | FailureKind.PERMISSION | FailureKind.QUOTA:
-            return "quota_exceeded", failure.kind
-        case FailureKind.RATE_LIMIT:
-            return "rate_limited", failure.kind
-        case _:
-            return "unavailable", failure.kind
+            return None
+        case FailureKind.SERVER | FailureKind.EDGE if failure.status == HTTPStatus.NOT_IMPLEMENTED:
+            return None
+        case FailureKind.STALLED if answers_are_arriving:
+            return None
+        case kind:
+            return kind
 
 
 async def check_all(runtime: Runtime, *, only_quiet: bool = False) -> None:
-    """Check every worker, all at once; with `only_quiet` skip those whose real traffic is fresher than a round."""
+    """Check every worker; with `only_quiet` skip those whose real traffic is fresher than a round."""
     now, interval = trio.current_time(), runtime.config.health_check_interval
+    limit = trio.CapacityLimiter(MOST_AT_ONCE)
     async with trio.open_nursery() as nursery:
         for state in list(runtime.table.workers.values()):
             if only_quiet and now - state.last_served < interval:
                 state.ref.cast(Worker.refresh)
             elif not state.draining:
-                nursery.start_soon(check_worker, runtime, state)
+                nursery.start_soon(check_worker, runtime, state, limit)
             if refused := _refused_keys(runtime, state):
-                nursery.start_soon(_probe, runtime, state, runtime.random.choice(refused))
+                nursery.start_soon(_probe_refused, runtime, state, runtime.random.choice(refused), limit)
     await patiently(runtime.registry, WorkerRegistry.health_checked)
 
 
-async def check_worker(runtime: Runtime, state: WorkerState) -> None:
-    """Ask one worker and tell its actor the verdict. A request that hangs is a verdict, too.
-
-    A refused key is that key's trouble: the next one is tried before it is called the worker's.
-    """
-    failure: Failure | None = None
-    for key in _keys_to_try(runtime, state):
-        failure = await _probe(runtime, state, key)
-        if failure is None or failure.kind is not FailureKind.CREDENTIAL:
-            break
-    verdict = health_of(failure)
-    if verdict is not None:
-        state.ref.cast(Worker.checked, Checked(*verdict, trio.current_time()))
+def lift_cooldowns(runtime: Runtime) -> None:
+    """A person asked: every cooldown ends but those for a time that a server named."""
+    for state in runtime.table.workers.values():
+        runtime.cooldowns.lift(state.name)
+        state.ref.cast(Worker.refresh)
+    runtime.openings.changed()
 
 
-async def _probe(runtime: Runtime, state: WorkerState, key: ApiKey | None) -> Failure | None:
-    """One free request with `key`; the KeyManager is told what it proves of the key."""
-    answer = await ask_free(state, state.kind.health, key, runtime.config.health_check_timeout)
-    if isinstance(answer, bytes):
-        runtime.keys.cast(KeyManager.accept, state.name, key)
-        return _model_is_missing(runtime, state, answer, key) if state.kind.health_lists_models else None
-    if answer.kind is FailureKind.CREDENTIAL:
-        runtime.keys.cast(KeyManager.refuse, state.name, key)
-    return answer
+async def check_worker(runtime: Runtime, state: WorkerState, limit: trio.CapacityLimiter) -> None:
+    """Ask one worker and enter what that proves. A refused key is that key's trouble: the next one is tried."""
+    async with limit:
+        endpoint, was_busy = state.endpoint, state.in_flight > 0
+        failure: Failure | None = None
+        for key in _keys_to_try(runtime, state):
+            failure = await _probe(runtime, state, endpoint, key)
+            if failure is None or failure.kind is not FailureKind.CREDENTIAL:
+                break
+        if failure is None or state.endpoint is not endpoint:
+            return
+        suspicion = suspicion_of(failure, answers_are_arriving=was_busy or state.in_flight > 0)
+        if suspicion is not None:
+            runtime.cooldowns.suspect(state.name, suspicion, trio.current_time())
+        state.ref.cast(Worker.refresh)
+
+
+async def _probe_refused(
+    runtime: Runtime, state: WorkerState, key: ApiKey | None, limit: trio.CapacityLimiter
+) -> None:
+    async with limit:
+        await _probe(runtime, state, state.endpoint, key)
+
+
+async def _probe(
+    runtime: Runtime, state: WorkerState, endpoint: Endpoint, key: ApiKey | None
+) -> Failure | None:
+    """One free request with `key`. Enters what an answer proves, and that a key was refused."""
+    provider, timeout = endpoint.provider, runtime.config.health_check_timeout
+    answer = await ask_free(endpoint, provider.health, key, timeout)
+    if state.endpoint is not endpoint:
+        return None  # a reload has replaced it meanwhile
+    if isinstance(answer, Failure):
+        if answer.kind is FailureKind.CREDENTIAL and key is not None:
+            runtime.cooldowns.suspect(state.name, answer.kind, trio.current_time(), key=key)
+        return answer
+    models: tuple[str, ...] = ()
+    if answer.lstrip()[:1] == b"<":
+        return Failure(FailureKind.PROTOCOL, "a web page", phase="body")
+    if provider.health_lists_models or _misses_a_model(runtime, state, provider):
+        try:
+            models = tuple(runtime.dialects.models(provider, answer, key))
+        except DialectFailed as failed:
+            return failed.failure
+    opened = runtime.cooldowns.check_passed(state.name, key, [*models, *_without_tag(models)])
+    opened |= state.breaker.state(trio.current_time()) is BreakerState.OPEN
+    with suppress(ActorError):  # it starts again, and will be checked again
+        await patiently(state.ref, Worker.check_passed)  # before the calls that wait look at its breaker
+    if opened:  # not after each of a thousand checks: every call that waits looks at every worker
+        runtime.openings.changed()
+    if provider.health_lists_models and not _is_listed(state.models[0], models):
+        missing = Failure(FailureKind.MODEL_NOT_FOUND, f"the model {state.models[0]!r} is not there")
+        runtime.cooldowns.suspect(state.name, missing.kind, trio.current_time())
+    return None
+
+
+def _misses_a_model(runtime: Runtime, state: WorkerState, provider: Provider) -> bool:
+    """Would a list of models end a cooldown?"""
+    entries = runtime.cooldowns.entries(state.name, trio.current_time())
+    missing = any(cooldown.kind is FailureKind.MODEL_NOT_FOUND for _, cooldown in entries)
+    return missing and provider.health == provider.models
+
+
+def _is_listed(model: str, models: tuple[str, ...]) -> bool:
+    """Ollama: `name` means `name:latest`."""
+    return model in models or f"{model}:latest" in models
+
+
+def _without_tag(models: tuple[str, ...]) -> list[str]:
+    return [model.removesuffix(":latest") for model in models if model.endswith(":latest")]
 
 
 def free_key(runtime: Runtime, state: WorkerState) -> ApiKey | None:
-    """A key that is not resting, if there is one."""
+    """A key that is not cooling down, if there is one."""
     return _keys_to_try(runtime, state)[0]
 
 
 def _keys_to_try(runtime: Runtime, state: WorkerState) -> list[ApiKey | None]:
-    """Those that do not rest: a probe need not repeat what a rest already says. If all rest, any of them."""
-    states = runtime.ring.states(state.name)
-    now, model = trio.current_time(), state.models[0]
-    free = [known.key for known in states if known.rest(model, now) is None]
-    if not free and states:
-        free = [runtime.random.choice(states).key]
-    return free[:MOST_KEYS] or [None]
+    """Those that are not cooling down: what is known already need not be asked. If all are, any of them."""
+    keys, now, model = state.endpoint.keys, trio.current_time(), state.models[0]
+    free = [key for key in keys if runtime.cooldowns.of_key(state.name, model, key, now) is None]
+    if not free and keys:
+        free = [runtime.random.choice(keys)]
+    return [*free[:MOST_KEYS]] or [None]
 
 
-def _refused_keys(runtime: Runtime, state: WorkerState) -> list[ApiKey | None]:
+def _refused_keys(runtime: Runtime, state: WorkerState) -> list[ApiKey]:
     """Keys that were not accepted, beside others that are: one of them gets another chance in each round."""
-    states = runtime.ring.states(state.name)
-    now, model = trio.current_time(), state.models[0]
-    rests = [(known.key, known.rest(model, now)) for known in states]
-    refused = [key for key, rest in rests if rest and rest.kind is FailureKind.CREDENTIAL]
-    return refused if len(refused) < len(states) else []
+    keys, now, model = state.endpoint.keys, trio.current_time(), state.models[0]
+    refused = []
+    for key in keys:
+        cooldown = runtime.cooldowns.of_key(state.name, model, key, now)
+        if cooldown is not None and cooldown.kind is FailureKind.CREDENTIAL:
+            refused.append(key)
+    return refused if len(refused) < len(keys) else []
 
 
 async def ask_free(
-    state: WorkerState, request: HttpRequest, key: ApiKey | None, timeout: float
+    endpoint: Endpoint, request: HttpRequest, key: ApiKey | None, timeout: float
 ) -> bytes | Failure:
     """Send a request that costs nothing and return its whole body, or what its failing proves."""
-    if not state.has(key):
-        return Failure(FailureKind.CANCELLED, "its configuration is being changed", phase="connect")
-    body = bytearray()
-    with trio.move_on_after(timeout):
-        try:
-            answer = await state.connections.send(request, key, connect_timeout=timeout)
+    until = trio.current_time() + timeout
+    endpoint.connections.users += 1
+    try:
+        with trio.move_on_at(until):
+            answer = await endpoint.connections.send(request, key, connect_timeout=timeout)
             try:
-                while len(body) < BODY_LIMIT and (data := await answer.receive()):
-                    body += data
+                if 200 <= answer.status < 300:
+                    return await _whole_body(answer)
+                return await failure_of(answer, key, until=until)
             finally:
                 await answer.aclose()
-        except TransportFailed as error:
-            return error.failure
-        if 200 <= answer.status < 300:
-            return bytes(body)
-        secrets = (key.reveal(),) if key else ()
-        return classify(answer.status, answer.headers, bytes(body), now=datetime.now(UTC), secrets=secrets)
+    except TransportFailed as error:
+        return error.failure
+    finally:
+        endpoint.connections.users -= 1
     return Failure(FailureKind.STALLED, f"no answer within {timeout:g} s", phase="body")
 
 
-def _model_is_missing(
-    runtime: Runtime, state: WorkerState, body: bytes, key: ApiKey | None
-) -> Failure | None:
-    """A local server that lists what it can serve: is the default model among it? `name` means `name:latest`."""
-    try:
-        served = runtime.dialects.models(state.kind, body, key)
-    except DialectFailed as failed:
-        return failed.failure
-    wanted = state.models[0]
-    if wanted in served or f"{wanted}:latest" in served:
-        return None
-    return Failure(FailureKind.MODEL_NOT_FOUND, f"the model {wanted!r} is not there")
+async def _whole_body(answer: Answer) -> bytes:
+    body = bytearray()
+    while len(body) < BODY_LIMIT and (data := await answer.receive()):
+        body += data
+    return bytes(body)
 
 
 class HealthMonitor(GenServer):

@@ -14,18 +14,27 @@ from ..events import Finished, FinishReason, Vectors, WireEvent
 from ..failures import Failure, FailureKind, InvalidRequest
 from ..messages import ChatRequest, assistant, user
 from ..wire.codec import Decoder, Dialect, HttpRequest, Unsupported
+from .config import Config
 from .dialects import Border, DialectFailed
 from .selection import Candidate, Selected
 from .worker import Refusal
 
-EMBED_LIMIT = 128 * 1024 * 1024
-"""Bytes of embeddings: 2,048 vectors of 3,072 numbers in JSON are about 60 MB."""
+EMBED_LIMIT = 256 * 1024 * 1024
+"""Bytes of embeddings: 2,048 vectors of 3,072 numbers are about 60 MB in JSON, and more with a space after each."""
 
 
 class Job(Protocol):
     """Pure: what to send to a candidate, and how to read what comes back."""
 
     encoded_by: ClassVar[str]  # the dialect's hook that makes the bytes
+    whole_hook: ClassVar[
+        str | None
+    ]  # the hook that decodes the whole body at its end; None: it comes as a stream
+    limited_by: ClassVar[str]  # what sets `max_bytes`, for the error
+
+    def max_bytes(self, config: Config) -> int:
+        """Bytes of the answer, unpacked, that are read."""
+        ...
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         """Raises wire.codec.Unsupported where the candidate's wire has no way to say it."""
@@ -35,7 +44,7 @@ class Job(Protocol):
 
 
 def cannot_be_told(error: InvalidRequest) -> Refusal:
-    return Refusal(f"cannot be told {error.what if isinstance(error, Unsupported) else error}")
+    return Refusal(f"has no way to say {error.what if isinstance(error, Unsupported) else error}")
 
 
 def without_unable(selected: Selected, job: Job, dialects: Border) -> Selected:
@@ -56,14 +65,19 @@ def without_unable(selected: Selected, job: Job, dialects: Border) -> Selected:
 @attrs.frozen
 class ChatJob:
     encoded_by: ClassVar[str] = "encode"
+    whole_hook: ClassVar[str | None] = None
+    limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
 
+    def max_bytes(self, config: Config) -> int:
+        return config.max_answer_bytes
+
     def encode(self, candidate: Candidate) -> HttpRequest:
-        kind = candidate.state.kind
+        kind = candidate.endpoint.provider
         return kind.dialect.encode(self.request, kind.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return candidate.state.kind.dialect.decoder()
+        return candidate.endpoint.provider.dialect.decoder()
 
 
 CONTINUE_PLEASE = (
@@ -78,11 +92,16 @@ class ContinueJob:
     """The rest of an answer of which `partial` was delivered already."""
 
     encoded_by: ClassVar[str] = "encode"
+    whole_hook: ClassVar[str | None] = None
+    limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
     partial: str
 
+    def max_bytes(self, config: Config) -> int:
+        return config.max_answer_bytes
+
     def encode(self, candidate: Candidate) -> HttpRequest:
-        kind = candidate.state.kind
+        kind = candidate.endpoint.provider
         begun = assistant(self.partial)
         prefix = candidate.model.startswith(kind.prefill)
         turns = (begun,) if prefix else (begun, user(CONTINUE_PLEASE))
@@ -90,22 +109,27 @@ class ContinueJob:
         return kind.dialect.encode(request, kind.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return candidate.state.kind.dialect.decoder()
+        return candidate.endpoint.provider.dialect.decoder()
 
 
 @final
 @attrs.frozen
 class EmbedJob:
     encoded_by: ClassVar[str] = "encode_embed"
+    whole_hook: ClassVar[str | None] = "decode_embed"
+    limited_by: ClassVar[str] = "the limit of embeddings"
     texts: tuple[str, ...]
     dimensions: int | None
 
+    def max_bytes(self, config: Config) -> int:
+        return EMBED_LIMIT
+
     def encode(self, candidate: Candidate) -> HttpRequest:
-        kind = candidate.state.kind
+        kind = candidate.endpoint.provider
         return kind.dialect.encode_embed(self.texts, kind.name, candidate.model, self.dimensions)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return _EmbedDecoder(candidate.state.kind.dialect, len(self.texts))
+        return _EmbedDecoder(candidate.endpoint.provider.dialect, len(self.texts))
 
 
 @final
@@ -120,8 +144,6 @@ class _EmbedDecoder:
 
     def feed(self, data: bytes) -> list[WireEvent]:
         self._body += data
-        if len(self._body) > EMBED_LIMIT:
-            return self._failed(f"embeddings of more than {EMBED_LIMIT:,} bytes")
         return []
 
     def finish(self) -> list[WireEvent]:

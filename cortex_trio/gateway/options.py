@@ -48,6 +48,7 @@ class ChatOptions(TypedDict, total=False):
     idle_timeout: float | None
     hedge_after: float | None
     max_attempts: int | None
+    max_wait: float | None
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +59,7 @@ class CallOptions:
     idle_timeout: float | None = None
     hedge_after: float | None = None
     max_attempts: int | None = None
+    max_wait: float | None = None
 
 
 @attrs.frozen
@@ -95,6 +97,7 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         idle_timeout=positive("idle_timeout", options.get("idle_timeout")),
         hedge_after=positive("hedge_after", options.get("hedge_after")),
         max_attempts=positive("max_attempts", options.get("max_attempts"), whole=True),
+        max_wait=_number("max_wait", options.get("max_wait")),
     )
     wanted = Wanted(
         model=named("model", options.get("model")),

@@ -2,7 +2,7 @@
 
 A `Roster` is made anew when a worker comes, goes or is configured anew, and shared by all requests in between. What
 a configuration decides (names, models, capabilities) is decided once for each kind of request; what the moment
-decides (breakers, rests, limits) is asked of those alone whose turn it is.
+decides (breakers, cooldowns, limits) is asked of those alone whose turn it is.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import final
 
-from .keys import KeyRing
+from .cooldowns import Cooldowns
 from .selection import (
     Candidate,
     Selected,
     Wanted,
     fixed_refusal,
-    keyless,
+    is_last_choice,
     least_tokens,
     model_for,
+    momentary_refusal,
     needed,
     too_long,
 )
@@ -91,18 +92,20 @@ class Roster:
         return self.states
 
     def select(
-        self, wanted: Wanted, *, strategy: str, ring: KeyRing, clock: Callable[[], float]
+        self, wanted: Wanted, *, strategy: str, cooldowns: Cooldowns, clock: Callable[[], float]
     ) -> Selection:
         """Decide whom to ask; `clock` tells Trio time."""
         self.selections += 1
-        return Selection(self.states, self.group(wanted), wanted, strategy, ring, clock)
+        return Selection(self.states, self.group(wanted), wanted, strategy, cooldowns, clock)
 
-    def peek(self, wanted: Wanted, *, strategy: str, ring: KeyRing, clock: Callable[[], float]) -> Selected:
+    def peek(
+        self, wanted: Wanted, *, strategy: str, cooldowns: Cooldowns, clock: Callable[[], float]
+    ) -> Selected:
         """The whole decision as it would be taken now. It is nobody's turn: round robin stays where it is."""
         group = self.group(wanted)
         cursor = group.cursor
         try:
-            return Selection(self.states, group, wanted, strategy, ring, clock).whole()
+            return Selection(self.states, group, wanted, strategy, cooldowns, clock).whole()
         finally:
             group.cursor = cursor
 
@@ -111,8 +114,8 @@ class Roster:
 class Selection:
     """The decision of one call, taken step by step: iterate it for the next to ask.
 
-    Whether somebody may be asked is looked at when their turn has come. Those whose keys rest on a guess of ours
-    come last: it is obeyed while others can serve.
+    Whether a worker may be asked is looked at when its turn has come. Those that are cooling down on a guess, or may
+    only be tried, come last: they are asked when no other can serve.
     """
 
     def __init__(
@@ -121,14 +124,14 @@ class Selection:
         group: Group,
         wanted: Wanted,
         strategy: str,
-        ring: KeyRing,
+        cooldowns: Cooldowns,
         clock: Callable[[], float],
     ) -> None:
         self._states = states
         self._group = group
         self._wanted = wanted
         self._order = STRATEGIES[strategy]
-        self._ring = ring
+        self._cooldowns = cooldowns
         self._clock = clock
         self._tokens: int | None = None
         self._given: list[int] = []
@@ -147,6 +150,10 @@ class Selection:
         self._next += 1
         return self._group.members[place]
 
+    def refusal(self, candidate: Candidate, now: float) -> Refusal | None:
+        """Why `candidate` may not be asked this now, or None."""
+        return self._too_long(candidate) or momentary_refusal(candidate, self._cooldowns, now)
+
     def _walk(self) -> Iterator[int]:
         yield from self._order(self._group, self._may)
         if self._suspects:
@@ -154,17 +161,12 @@ class Selection:
 
     def _may(self, place: int) -> bool:
         candidate, now = self._group.members[place], self._clock()
-        name, model = candidate.state.name, candidate.model
-        refusal = (
-            candidate.state.refusal(model, now)
-            or self._too_long(candidate)
-            or keyless(candidate.state, model, self._ring, now)
-        )
+        refusal = self.refusal(candidate, now)
         if refusal is not None:
             self._refused[place] = refusal
             return False
         self._refused.pop(place, None)  # of an earlier look
-        if self._ring.is_suspect(name, model, now):
+        if is_last_choice(candidate, self._cooldowns, now):
             self._suspects.add(place)
             return False
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,17 +15,19 @@ import trio
 from ..otp import DynamicSupervisor, Ref, Supervisor
 from ..telemetry import Telemetry, WorkerStatusChanged
 from .config import Config
+from .cooldowns import Cooldowns
 from .dialects import Border
 from .keys import KeyManager, KeyRing
+from .openings import Openings
 from .registry import WorkerRegistry, WorkerTable
 from .retries import RetryBudget
 from .roster import Roster, Selection
-from .selection import Selected, Wanted
+from .selection import Candidate, Selected, Wanted
 from .status import status_of
 from .strategies import by_priority
 from .transport import Connections
 from .watchdog import Watchdog
-from .worker import Permit, Worker, WorkerState
+from .worker import Worker, WorkerState
 
 log = logging.getLogger("cortex_trio")
 
@@ -34,24 +37,13 @@ if TYPE_CHECKING:
 OUT_OF_DATE = -1
 
 
-@attrs.frozen
-class Retired:
-    """Connections that a reload replaced, and the requests that were under way on them."""
-
-    connections: Connections
-    permits: frozenset[Permit]
-
-    @property
-    def is_over(self) -> bool:
-        return all(permit.settled for permit in self.permits)
-
-
 @attrs.define(eq=False)
 class Runtime:
-    """The state that survives crashes (`table`, `ring`) and the addresses of the actors that write it."""
+    """The state that survives crashes (`table`, `ring`, `cooldowns`) and the addresses of the actors."""
 
     config: Config
     table: WorkerTable
+    cooldowns: Cooldowns
     ring: KeyRing
     telemetry: Telemetry
     root: Ref[Supervisor] = attrs.field(factory=lambda: Ref("cortex"))
@@ -62,7 +54,10 @@ class Runtime:
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     watchdog: Watchdog = attrs.field(factory=Watchdog)
     dialects: Border = attrs.field(factory=Border)
-    retired: list[Retired] = attrs.field(factory=list)  # closed by a later reload, or with the gateway
+    openings: Openings = attrs.field(factory=Openings)
+    retired: list[Connections] = attrs.field(
+        factory=list
+    )  # replaced; closed by a later reload, or with the gateway
     closed: bool = False  # written once, when the gateway is left
     # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
@@ -73,7 +68,7 @@ class Runtime:
         """Publish a worker's status if it is another than before; called by its actor, its only writer."""
         if self._roster is not None and not self._roster.note(state):
             self._arranged = OUT_OF_DATE
-        status, reason, until = status_of(state, self.ring, trio.current_time())
+        status, reason, until = status_of(state, trio.current_time())
         if until != state.changes_at:
             state.changes_at = until
             if math.isfinite(until):
@@ -114,12 +109,18 @@ class Runtime:
         if self.closed:
             raise trio.ClosedResourceError("this gateway was closed: ask inside `async with open_cortex()`")
         strategy = self.config.strategy
-        return self.roster.select(wanted, strategy=strategy, ring=self.ring, clock=trio.current_time)
+        return self.roster.select(
+            wanted, strategy=strategy, cooldowns=self.cooldowns, clock=trio.current_time
+        )
+
+    def candidates(self, wanted: Wanted) -> Sequence[Candidate]:
+        """All whose configuration allows what is wanted, whether they may be asked now or not."""
+        return self.roster.group(wanted).members
 
     def peek(self, wanted: Wanted) -> Selected:
         """The decision as it would be taken now, about everybody."""
         strategy = self.config.strategy
-        return self.roster.peek(wanted, strategy=strategy, ring=self.ring, clock=trio.current_time)
+        return self.roster.peek(wanted, strategy=strategy, cooldowns=self.cooldowns, clock=trio.current_time)
 
 
 def _by_embed_batch(state: WorkerState) -> int:

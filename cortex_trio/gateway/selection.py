@@ -9,8 +9,9 @@ from __future__ import annotations
 import attrs
 
 from ..messages import ChatRequest, Document, Image
-from .keys import KeyRing
-from .worker import Refusal, WorkerState
+from .cooldowns import Cooldown, Cooldowns
+from .endpoint import Endpoint
+from .worker import Refusal, WorkerState, cooling_down
 
 CHARACTERS_PER_TOKEN = 6
 """Generous, so that only a prompt that certainly does not fit keeps a worker from being asked."""
@@ -29,14 +30,22 @@ class Wanted:
 
 @attrs.frozen
 class Candidate:
-    """A worker and the model it would be asked for."""
+    """A worker and the model it would be asked for, as it is configured now."""
 
     state: WorkerState
     model: str
-    window: int | None = attrs.field(init=False, eq=False)  # tokens of `model`; None: nobody said
+    endpoint: Endpoint = attrs.field(
+        default=attrs.Factory(lambda self: self.state.endpoint, takes_self=True), repr=False
+    )
+    window: int | None = attrs.field(init=False, eq=False)  # tokens of `model`; None: not known
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "window", self.state.context_window(self.model))  # frozen from here on
+        object.__setattr__(self, "window", self.endpoint.context_window(self.model))  # frozen from here on
+
+    @property
+    def is_current(self) -> bool:
+        """No reload has replaced its endpoint."""
+        return self.endpoint is self.state.endpoint
 
 
 @attrs.frozen
@@ -124,12 +133,23 @@ def least_tokens(request: ChatRequest) -> int:
     return characters // CHARACTERS_PER_TOKEN
 
 
-def keyless(state: WorkerState, model: str, ring: KeyRing, now: float) -> Refusal | None:
-    """Why none of its keys may be used now."""
-    blocked = ring.available(state.name, model, now)
-    if blocked is None:
-        return None
-    return Refusal(f"has no key to use ({blocked.kind.value})", blocked.kind, blocked.until)
+def keys_cooldown(candidate: Candidate, cooldowns: Cooldowns, now: float) -> Cooldown | None:
+    """What keeps all its keys from being used, or None if one is free."""
+    return cooldowns.of_keys(candidate.state.name, candidate.model, candidate.endpoint.keys, now)
+
+
+def momentary_refusal(candidate: Candidate, cooldowns: Cooldowns, now: float) -> Refusal | None:
+    """Why it may not be asked at this moment, not even for a trial."""
+    if refusal := candidate.state.refusal(candidate.model, now):
+        return refusal
+    keys = keys_cooldown(candidate, cooldowns, now)
+    return None if keys is None or keys.may_be_tried(now) else cooling_down(keys, "its API keys are ")
+
+
+def is_last_choice(candidate: Candidate, cooldowns: Cooldowns, now: float) -> bool:
+    """It may be asked, but is cooling down: on a guess, or as a trial. All others go first."""
+    worker = candidate.state.cooldown(candidate.model, now)
+    return worker is not None or keys_cooldown(candidate, cooldowns, now) is not None
 
 
 # ------------------------------------------------------------------ in words
@@ -148,6 +168,6 @@ def explain(selected: Selected, now: float) -> str:
 
 def refusal_text(refusal: Refusal, now: float) -> str:
     """The reason and, where there is one, the time it lasts."""
-    if refusal.until in (float("inf"), float("-inf")) or refusal.until <= now:
+    if refusal.until == float("inf") or refusal.until <= now:
         return refusal.reason
-    return f"{refusal.reason}, for another {refusal.until - now:.1f} s"
+    return f"{refusal.reason}, retry in {refusal.until - now:.1f} s"

@@ -21,8 +21,8 @@ STATUSES = ("available", "unavailable", "quota_exceeded", "rate_limited")
 class WorkerInfo:
     """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if nobody knows.
 
-    A worker whose keys rest on a guess of ours (a 429 that named no time) is not available, but it is asked all the
-    same when nobody else is left. `requests` are those that were sent.
+    A worker that is cooling down on a guess (a 429 that named no time, a failed health check) is not available, but
+    it is asked all the same when no other is left. `requests` are those that were sent.
     """
 
     name: str
@@ -55,24 +55,31 @@ class HealthStatus:
     workers: Mapping[str, WorkerInfo]
 
 
-def status_of(state: WorkerState, ring: KeyRing, now: float) -> tuple[str, FailureKind | None, float]:
+def status_of(state: WorkerState, now: float) -> tuple[str, FailureKind | None, float]:
     """Return status, reason and the Trio time at which it may change by itself (infinity: not by itself)."""
     model = state.models[0]
+    cooldown = state.cooldown(model, now)
+    if cooldown is None:
+        cooldown = state.cooldowns.of_keys(state.name, model, state.endpoint.keys, now)
+    if cooldown is not None:
+        return _STATUS_OF.get(cooldown.kind, "unavailable"), cooldown.kind, cooldown.until
     refusal = state.refusal(model, now)
-    busy = refusal is not None and refusal.kind is None and math.isfinite(refusal.until)
-    if refusal is not None and not busy:  # who is busy is well
-        by_check = state.checked is not None and refusal == state.unwell(now)
-        status = state.checked.status if by_check and state.checked else "unavailable"
-        return status, refusal.kind, refusal.until
-    blocked = ring.resting(state.name, model, now)
-    if blocked is not None:
-        limited = blocked.kind is FailureKind.RATE_LIMIT
-        return "rate_limited" if limited else "quota_exceeded", blocked.kind, blocked.until
+    if refusal is not None and not (refusal.has_place_later and refusal.kind is None):  # a busy one is well
+        return "unavailable", refusal.kind, refusal.until
     return "available", None, math.inf
 
 
+_STATUS_OF: Mapping[FailureKind, str] = {
+    FailureKind.CREDENTIAL: "quota_exceeded",
+    FailureKind.PERMISSION: "quota_exceeded",
+    FailureKind.QUOTA: "quota_exceeded",
+    FailureKind.RATE_LIMIT: "rate_limited",
+}
+"""All others: unavailable."""
+
+
 def worker_info(state: WorkerState, ring: KeyRing, now: float) -> WorkerInfo:
-    status, reason, until = status_of(state, ring, now)
+    status, reason, until = status_of(state, now)
     return WorkerInfo(
         name=state.name,
         provider=state.kind.name,

@@ -71,14 +71,14 @@ class Answer(Protocol):
 class Connections:
     """Where one worker's requests go: its address, its headers, its transport.
 
-    `users` counts who uses which transport (by id), where one may serve several: the last one closes it.
+    `sharers` counts the Connections on one transport (by id), where one may serve several: the last one closes it.
     """
 
     def __init__(
         self,
         config: WorkerConfig,
         transport: httpx.AsyncBaseTransport | None = None,
-        users: Counter[int] | None = None,
+        sharers: Counter[int] | None = None,
     ) -> None:
         kind = config.kind
         url = httpx.URL((config.base_url or kind.base_url).rstrip("/"))
@@ -95,9 +95,12 @@ class Connections:
         }
         self._headers = {name.lower(): value for name, value in headers.items()}
         self.transport = transport if transport is not None else PooledTransport()
-        self._users = Counter[int]() if users is None else users
-        self._users[id(self.transport)] += 1
+        self._sharers = Counter[int]() if sharers is None else sharers
+        self._sharers[id(self.transport)] += 1
         self._closed = False
+        self.users = (
+            0  # attempts that hold these connections; a reload does not close them while there are any
+        )
 
     async def send(
         self,
@@ -171,7 +174,7 @@ class Connections:
 
     async def retire(self) -> None:
         """No more requests will come; those in flight may end. A transport that is not ours is closed with `aclose`."""
-        if isinstance(self.transport, PooledTransport) and self._users[id(self.transport)] == 1:
+        if isinstance(self.transport, PooledTransport) and self._sharers[id(self.transport)] == 1:
             await self.transport.retire()
 
     async def aclose(self) -> None:
@@ -179,10 +182,10 @@ class Connections:
         if self._closed:
             return
         self._closed = True
-        self._users[id(self.transport)] -= 1
-        if self._users[id(self.transport)]:
+        self._sharers[id(self.transport)] -= 1
+        if self._sharers[id(self.transport)]:
             return
-        del self._users[id(self.transport)]  # workers that come and go leave nothing behind
+        del self._sharers[id(self.transport)]  # workers that come and go leave nothing behind
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             try:
                 await self.transport.aclose()
@@ -196,11 +199,11 @@ class Connector:
 
     def __init__(self, make_transport: MakeTransport | None) -> None:
         self._make_transport = make_transport
-        self._users = Counter[int]()
+        self._sharers = Counter[int]()
 
     def __call__(self, config: WorkerConfig) -> Connections:
         transport = self._make_transport(config) if self._make_transport else None
-        return Connections(config, transport, self._users)
+        return Connections(config, transport, self._sharers)
 
 
 # ------------------------------------------------------------------ answers

@@ -37,7 +37,7 @@ def cortex_tree(runtime: Runtime) -> Supervisor:
     return Supervisor(
         [
             Child(ref=runtime.registry, start=lambda: WorkerRegistry(runtime.table)),
-            Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring, runtime.refresh)),
+            Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring)),
             Child(ref=runtime.workers, start=lambda: Workers(runtime), shutdown=math.inf),
             Child(ref=runtime.health, start=lambda: HealthMonitor(runtime)),
         ],

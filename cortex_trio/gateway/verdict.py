@@ -1,9 +1,9 @@
-"""What the caller is told when no answer came: precisely who was asked, what each said, and when to come back. Pure."""
+"""The error of a call that got no answer: which workers were asked, what each said, and when to come back. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..events import Attempt
 from ..failures import (
@@ -15,8 +15,7 @@ from ..failures import (
     NoWorkersAvailable,
     ProviderError,
 )
-from .keys import KeyRing
-from .selection import Selected, Wanted, not_named, refusal_text
+from .selection import Candidate, Wanted, not_named, refusal_text
 from .worker import Refusal, WorkerState
 
 
@@ -40,21 +39,28 @@ def all_failed(
     )
 
 
-def nobody_to_ask(
+def no_workers_available(
     workers: Collection[WorkerState],
     wanted: Wanted,
     reasons: Sequence[tuple[WorkerState, Refusal]],
     now: float,
 ) -> NoWorkersAvailable:
-    """Nothing was sent: why each of those who were meant could not be asked, and the soonest end of those reasons."""
+    """Nothing was sent: why each of the workers that were meant could not be asked, and the soonest end of that."""
     if unknown := _unknown_name(workers, wanted):
         return NoWorkersAvailable(unknown)
-    meant = [(state, why) for state, why in reasons if not_named(state, wanted) is None]
-    told = "; ".join(f"{state.name} {refusal_text(why, now)}" for state, why in meant or reasons)
+    last = {state.name: (state, why) for state, why in reasons}  # a worker that refused twice is told once
+    meant = [(state, why) for state, why in last.values() if not_named(state, wanted) is None]
+    listed = [f"{state.name}: {refusal_text(why, now)}" for state, why in meant or last.values()]
+    if len(listed) > WORKERS_LISTED:
+        listed[WORKERS_LISTED:] = [f"and {len(listed) - WORKERS_LISTED} more"]
     return NoWorkersAvailable(
-        f"nobody may be asked: {told or 'there are no workers'}",
+        f"no worker available: {'; '.join(listed) or 'there are none'}",
         retry_after=_soonest((refusal.until for _, refusal in reasons), now),
     )
+
+
+WORKERS_LISTED = 10
+"""Workers and names that an error lists; the number of the others stands behind them."""
 
 
 def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | None:
@@ -66,19 +72,23 @@ def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | Non
     ):
         named = what != "model" or (wanted.worker is None and wanted.provider is None)
         if name is not None and named and name not in known:
-            listed = ", ".join(dict.fromkeys(known)) or "none"
-            return f"there is no {what} {name!r}; there are: {listed}"
+            names = list(dict.fromkeys(known))
+            listed = ", ".join(names[:WORKERS_LISTED]) or "none"
+            if len(names) > WORKERS_LISTED:
+                listed += f" and {len(names) - WORKERS_LISTED} more"
+            return f"there is no {what} {name!r:.100}; there are: {listed}"
     return None
 
 
 def reopens_after(
-    errors: Sequence[ProviderError], selected: Selected, ring: KeyRing, now: float
+    errors: Sequence[ProviderError],
+    candidates: Sequence[Candidate],
+    refusal: Callable[[Candidate, float], Refusal | None],
+    now: float,
 ) -> float | None:
-    """Seconds until the first of those asked may be asked again."""
+    """Seconds until the first of the candidates may be asked again; None if none of them is waited for."""
     untils = [now + e.failure.retry_after for e in errors if e.failure.retry_after is not None]
-    for asked in selected.order:
-        keys = ring.available(asked.state.name, asked.model, now)
-        untils += [rest.until for rest in (asked.state.refusal(asked.model, now), keys) if rest is not None]
+    untils += [why.until for candidate in candidates if (why := refusal(candidate, now))]
     return _soonest(untils, now)
 
 

@@ -1,9 +1,9 @@
-"""A worker: one provider with its keys and models, and the actor that decides who may ask it.
+"""A worker: one provider with its keys and models, and the actor that decides which requests it admits.
 
-`WorkerState` is made before the tree and outlives every crash of its actor; `Worker` is its only writer, and
-everyone else may read it. A caller brings a `Permit` of its own making, has it admitted, does the I/O
-itself, writes on the permit what came of it and tells the Worker. A telling that is lost with a dying actor
-is read off the permit by the next one.
+`WorkerState` is made before the tree and outlives every crash of its actor; `Worker` is its only writer, and all
+others may read it. A caller brings a `Permit` of its own making, has it admitted, does the I/O itself, writes the
+result on the permit and tells the Worker. A message that is lost with a dying actor is read off the permit by the
+next one. What is cooling down stands in `cooldowns`.
 """
 
 from __future__ import annotations
@@ -15,56 +15,46 @@ from datetime import UTC, datetime
 import attrs
 import trio
 
-from ..failures import REACTIONS, Failure, FailureKind, Rest
+from ..failures import REACTIONS, Failure, FailureKind
 from ..otp import GenServer, Ref
 from ..providers import Provider
-from .breaker import Breaker, Verdict
+from .breaker import Breaker
 from .config import WorkerConfig
-from .secrets import ApiKey
+from .cooldowns import Cooldown, Cooldowns
+from .endpoint import Endpoint
 from .transport import Connections
 
 LATENCY_WEIGHT = 0.3
 """Weight of the newest time to first token in the moving average."""
-CHECK_COUNTS_SECONDS = 120.0
-"""How long a bad health check keeps real traffic away when no other check follows."""
-SECOND_OPINION = 2
-"""Keys, where there are as many, that must not find a model before the worker is believed not to have it."""
-MODELS_KNOWN = 1_000
-"""Missing models that are remembered; callers name what they like, and memory is bounded."""
 
 
 @attrs.define(eq=False)
 class Permit:
-    """One attempt's right to ask a worker: a slip the caller makes, the Worker admits, the caller settles."""
+    """One attempt's right to ask a worker: the caller makes it, the Worker admits it, the caller settles it."""
 
     worker: str
     model: str
     admitted: bool = False
     trial: bool = False  # it is the one trial of a half-open breaker
     settled: bool = False  # written once, by the caller
-    ended_at: float | None = None  # Trio time of that; of the telling, where nobody wrote it
+    ended_at: float | None = None  # Trio time of that; None while it is not settled
     sent: bool = True  # False with settled: the caller left before it asked anything
-    failure: Failure | None = None  # None with settled: it served
+    failure: Failure | None = None  # None with settled: it was served
     time_to_first_token: float | None = None
     headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)  # of limits, in the answer
 
 
 @attrs.frozen
 class Refusal:
-    """Why a worker may not be asked. `until` is Trio time; infinity means: time alone changes nothing."""
+    """Why a worker may not be asked. `until` is Trio time; infinity: time alone changes nothing.
+
+    `has_place_later` is True where a request in flight must end first: nobody knows when.
+    """
 
     reason: str
     kind: FailureKind | None = None
     until: float = math.inf
-
-
-@attrs.frozen
-class Checked:
-    """What a free health request said, and when (Trio time)."""
-
-    status: str  # "available" | "unavailable" | "quota_exceeded" | "rate_limited"
-    kind: FailureKind | None
-    at: float
+    has_place_later: bool = False
 
 
 @attrs.define(eq=False)
@@ -72,18 +62,13 @@ class WorkerState:
     """All there is to know of a worker. Only its actor writes; it is published by being readable."""
 
     name: str
-    config: WorkerConfig
-    connections: Connections
+    endpoint: Endpoint
     ref: Ref[Worker]
+    cooldowns: Cooldowns = attrs.field(factory=Cooldowns, repr=False)  # of all workers
     breaker: Breaker = attrs.field(factory=Breaker)
     permits: set[Permit] = attrs.field(factory=set)
-    model_rests: dict[str, FailureKind] = attrs.field(factory=dict)
-    model_doubts: dict[str, int] = attrs.field(factory=dict)  # times it was not found since it last served
-    region_blocked: bool = False
-    left_alone_until: float = -math.inf  # Trio time; the provider said so (Retry-After) and not of a key
     draining: bool = False
     idle: trio.Event = attrs.field(factory=trio.Event)  # set while draining and nothing is in flight
-    checked: Checked | None = None
     last_served: float = -math.inf  # Trio time of the last answer that went well
     last_failure: FailureKind | None = None
     status: str = "available"  # as last published; `status.status_of` says what it is right now
@@ -96,25 +81,29 @@ class WorkerState:
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # of limits, in the last answer
 
     @property
+    def config(self) -> WorkerConfig:
+        return self.endpoint.config
+
+    @property
+    def connections(self) -> Connections:
+        return self.endpoint.connections
+
+    @property
     def kind(self) -> Provider:
-        return self.config.kind
+        return self.endpoint.provider
 
     @property
     def models(self) -> Sequence[str]:
-        return self.config.models or self.kind.default_models
+        return self.endpoint.models
 
     @property
     def priority(self) -> int:
-        return self.kind.priority if self.config.priority is None else self.config.priority
+        return self.endpoint.priority
 
     @property
     def timeout(self) -> float:
         """Seconds to the first token."""
-        return self.kind.timeout if self.config.timeout is None else self.config.timeout
-
-    def has(self, key: ApiKey | None) -> bool:
-        """Is it of this configuration? A key that comes or goes with another one is not for this address."""
-        return key in (self.config.api_keys or (None,))
+        return self.endpoint.timeout
 
     @property
     def in_flight(self) -> int:
@@ -126,67 +115,58 @@ class WorkerState:
         return limit is not None and self.in_flight >= limit
 
     @property
-    def has_news(self) -> bool:
-        """A request has ended of which the actor has not heard yet. It will have, once it is asked to admit another."""
+    def has_unprocessed_results(self) -> bool:
+        """A request has ended, and the actor has not heard of it. It will have, once it is asked to admit another."""
         return any(permit.settled for permit in self.permits)
 
     @property
     def restarts(self) -> int:
         return max(0, self.starts - 1)
 
-    def context_window(self, model: str) -> int | None:
-        """Tokens of `model`; None if nobody said. The longest matching prefix of the provider's table counts."""
-        if self.config.context_window is not None:
-            return self.config.context_window
-        known = self.kind.context_windows
-        prefix = max((p for p in known if model.startswith(p)), key=len, default=None)
-        return known[prefix] if prefix is not None else None
+    def cooldown(self, model: str, now: float) -> Cooldown | None:
+        """What keeps this worker from serving `model`, whatever the key; it may allow a trial."""
+        return self.cooldowns.of_worker(self.name, model, now)
 
     def refusal(self, model: str, now: float) -> Refusal | None:
         """Why this worker would not admit a request for `model` now, or None. Sends and changes nothing."""
         if self.draining:
             return Refusal("is being removed")
-        if self.region_blocked:
-            return Refusal("does not serve this region", FailureKind.REGION)
-        if model in self.model_rests:
-            return Refusal(f"has no model {model!r}", self.model_rests[model])
-        if now < self.left_alone_until:
-            said = f"asked to be left alone ({_said(self.last_failure)})"
-            return Refusal(said, self.last_failure, self.left_alone_until)
-        if self.is_full and not self.has_news:
-            return Refusal(f"is busy with {self.in_flight} requests, its limit", until=now)
-        if not self.breaker.admits(now) and not self.has_news:
-            until = max(now, self.breaker.reopens_at)
-            return Refusal(f"is failing ({_said(self.last_failure)})", self.last_failure, until)
-        return self.unwell(now)
-
-    def unwell(self, now: float) -> Refusal | None:
-        """A bad health check keeps a worker from being asked until the next one, or until it is too old to count."""
-        checked = self.checked
-        if checked is None or checked.status == "available" or checked.at < self.last_served:
-            return None
-        if now >= checked.at + CHECK_COUNTS_SECONDS:
-            return None
-        said = f"did not pass its health check ({_said(checked.kind)})"
-        return Refusal(said, checked.kind, checked.at + CHECK_COUNTS_SECONDS)
+        cooldown = self.cooldown(model, now)
+        if cooldown is not None and not cooldown.may_be_tried(now):
+            refusal = cooling_down(cooldown)
+            if cooldown.kind is FailureKind.MODEL_NOT_FOUND:
+                return attrs.evolve(refusal, reason=f"{refusal.reason} (model {model!r:.100})")
+            return refusal
+        if self.is_full and not self.has_unprocessed_results:
+            return Refusal(f"is busy with {self.in_flight} requests, its limit", has_place_later=True)
+        if not self.breaker.admits(now) and not self.has_unprocessed_results:
+            until = self.breaker.reopens_at
+            reason = f"breaker open after {_named(self.last_failure)}"
+            if until <= now:  # half-open, and another request has the trial
+                return Refusal(reason, self.last_failure, has_place_later=True)
+            return Refusal(reason, self.last_failure, until)
+        return None
 
 
-def _said(kind: FailureKind | None) -> str:
-    return kind.value if kind else "no reason given"
+def cooling_down(cooldown: Cooldown, what: str = "") -> Refusal:
+    """The refusal that a cooldown is, until a request may at least try."""
+    return Refusal(f"{what}cooling down after {cooldown.kind.value}", cooldown.kind, cooldown.trial_at)
 
 
-def verdict_of(failure: Failure | None) -> Verdict:
-    """What one finished request says about its worker, by the reaction table."""
+def _named(kind: FailureKind | None) -> str:
+    return kind.value if kind else "failures"
+
+
+def breaker_weight(failure: Failure | None) -> float | None:
+    """How much of a failure of its worker one finished request was; None: it says nothing about the worker.
+
+    A refusal that proves that the worker is alive closes nothing and opens nothing; what ran out on our side, or the
+    caller's own limits, is not the worker's doing.
+    """
     if failure is None:
-        return Verdict.SERVED
-    match REACTIONS[failure.kind].rest:
-        case Rest.BREAKER:
-            return Verdict.FAILED
-        case Rest.BREAKER_HALF:
-            return Verdict.HALF_FAILED
-        case _:
-            # A refusal that proves the worker is alive closes nothing and opens nothing.
-            return Verdict.NOTHING
+        return 0.0
+    weight = REACTIONS[failure.kind].weight
+    return None if failure.ours or not weight else weight
 
 
 class Worker(GenServer):
@@ -222,6 +202,7 @@ class Worker(GenServer):
             self._catch_up()  # before somebody is refused
         if refusal := state.refusal(permit.model, now):
             return refusal
+        state.cooldowns.begin_trial(state.name, permit.model, None, now)
         permit.trial = state.breaker.take(now)
         permit.admitted = True
         state.permits.add(permit)
@@ -232,28 +213,19 @@ class Worker(GenServer):
         """Learn what came of a permit. A second telling of the same one changes nothing."""
         self._settle(permit)
 
-    async def checked(self, verdict: Checked) -> None:
-        """Take note of a health check; a good one lets an open breaker try again."""
-        self._state.checked = verdict
-        if verdict.status == "available":
-            self._state.breaker.probe_succeeded()
+    async def check_passed(self) -> None:
+        """A health check was answered: an open breaker may try again."""
+        self._state.breaker.probe_succeeded()
         self._changed(self._state)
 
     async def refresh(self) -> None:
         """Something beside this worker changed (its keys, the time): publish its status anew."""
         self._changed(self._state)
 
-    async def reconfigure(self, config: WorkerConfig, connections: Connections) -> None:
-        """Go on under another configuration; requests in flight end on the connections they began on.
-
-        What only a new configuration could cure is forgotten: missing models, a refused region.
-        """
+    async def reconfigure(self, endpoint: Endpoint) -> None:
+        """Go on at another endpoint; requests in flight end on the connections they began on."""
         state = self._state
-        state.config, state.connections = config, connections
-        state.model_rests.clear()
-        state.model_doubts.clear()
-        state.region_blocked, state.checked, state.breaker = False, None, Breaker()
-        state.left_alone_until = -math.inf
+        state.endpoint, state.breaker = endpoint, Breaker()
         for permit in state.permits:
             permit.trial = False  # its breaker is gone
         self._changed(state)
@@ -283,44 +255,17 @@ class Worker(GenServer):
         failure = permit.failure
         if permit.headers is not None:
             state.headers = permit.headers
-        verdict = verdict_of(failure)
-        failed = verdict in (Verdict.FAILED, Verdict.HALF_FAILED)
-        state.breaker.record(verdict, now, trial=permit.trial, may_open=failed and self._may_eject(state))
+        weight = breaker_weight(failure)
+        may_open = bool(weight) and self._may_eject(state)
+        state.breaker.record(weight, now, trial=permit.trial, may_open=may_open)
         if failure is None:
             state.last_served = max(state.last_served, now)
-            state.model_doubts.pop(permit.model, None)
             self._remember_latency(permit.time_to_first_token)
         elif failure.kind is not FailureKind.CANCELLED:
             state.failures += 1
-            self._rest(permit.model, failure, now)
+            state.last_failure = failure.kind
         self._drained()
         self._changed(state)
-
-    def _rest(self, model: str, failure: Failure, now: float) -> None:
-        self._state.last_failure = failure.kind
-        match REACTIONS[failure.kind].rest:
-            case Rest.MODEL:
-                self._doubt(model, failure.kind)
-            case Rest.PROVIDER:
-                self._state.region_blocked = True
-            case Rest.BREAKER if failure.retry_after is not None:
-                until = now + failure.retry_after
-                self._state.left_alone_until = max(self._state.left_alone_until, until)
-                self._state.breaker.not_before(until)
-            case _:
-                pass  # keys rest in the key ring, the rest is the breaker's
-
-    def _doubt(self, model: str, kind: FailureKind) -> None:
-        """A model not found with one key may be there with another (OpenAI: "or you do not have access to it")."""
-        state = self._state
-        doubts = state.model_doubts.pop(model, 0) + 1
-        if doubts >= min(SECOND_OPINION, len(state.config.api_keys)):
-            state.model_rests[model] = kind
-        else:
-            state.model_doubts[model] = doubts
-        for known in (state.model_rests, state.model_doubts):
-            while len(known) > MODELS_KNOWN:
-                del known[next(iter(known))]
 
     def _remember_latency(self, seconds: float | None) -> None:
         if seconds is None:

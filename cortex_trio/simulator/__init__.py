@@ -9,6 +9,7 @@ sockets or, in virtual time, over a network in memory.
             ...
 
 behaviour   what one request gets
+script      whose turn it is
 provider    one fake upstream: its script and what it was asked
 simulator   all of them, and the way in
 link        the way to it: slow, narrow, cut, half-open

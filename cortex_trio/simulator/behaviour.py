@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -52,6 +52,10 @@ STATUS_KINDS: Mapping[int, FailureKind] = {
 }
 """The body that goes with a bare status; any other status gets the body of UNKNOWN."""
 
+Break = Literal["request", "headers"]
+"""Where a connection breaks: behind the whole request, with no byte of an answer, or right behind the headers."""
+Packing = Literal["gzip", "deflate"]
+
 _TOKEN = re.compile(r"\s*\S+|\s+")
 
 
@@ -76,6 +80,10 @@ def _seconds(default: float = 0.0) -> Any:
 
 def _after() -> Any:
     return attrs.field(default=None, validator=_not_negative)
+
+
+_is_break = attrs.validators.in_((None, "request", "headers"))
+_is_packing = attrs.validators.in_((None, "gzip", "deflate"))
 
 
 @attrs.frozen(kw_only=True)
@@ -112,6 +120,11 @@ class Behaviour:
     pings: float | None = attrs.field(default=None, validator=_positive)
     """While waiting, a comment or ping this often. NDJSON has none: Ollama stays silent."""
 
+    lasts: float | None = attrs.field(default=None, validator=_positive)
+    """In a script: every request and every connection gets this step for so many seconds, counted from the first one
+    that meets it; then the next step begins, so that the last step cannot have it. None: the step is for one request.
+    A function of a script looks at `SimRequest.when` instead."""
+
     # ---- an error before the stream
     status: int = 200
     """Another one: the error body that usually goes with it, or the status of `error`, `error_body`, `body`."""
@@ -127,6 +140,10 @@ class Behaviour:
     # ---- a connection that fails
     refuse: bool = False
     """The connection is refused (over sockets: accepted and reset at once); a kept-alive one is reset."""
+    reset_at: Break | None = attrs.field(default=None, validator=_is_break)
+    """The connection is reset there. `reset_after` is the same behind content."""
+    cut_at: Break | None = attrs.field(default=None, validator=_is_break)
+    """The connection is closed in good order there, although an answer or its body was due."""
     silent: bool = False
     """The request is accepted and not one byte comes back."""
     close_idle: bool = False
@@ -158,9 +175,14 @@ class Behaviour:
     one_block: bool = False
     """The whole body in one write."""
 
+    packed: Packing | None = attrs.field(default=None, validator=_is_packing)
+    """A body that is sent whole (an error, a page, an answer that is not streamed) is compressed, and the header
+    content-encoding says so. For a false header leave it out and use `headers`."""
+
     # ---- something else altogether
     html: bool = False
-    """A 200 with a web page in it, as captive portals and proxies send."""
+    """A web page instead of the answer: under 200 as captive portals send it, under another `status`, with its
+    `retry_after`, as proxies do."""
     body: bytes | None = attrs.field(
         default=None, repr=lambda body: "None" if body is None else f"<{len(body)} bytes>"
     )

@@ -39,12 +39,18 @@ class Wire(Protocol):
 
 async def perform(scene: Scene, wire: Wire) -> Ending:
     behaviour = scene.behaviour
-    if behaviour.refuse:
+    if behaviour.refuse or behaviour.reset_at == "request":
         return Ending.RESET
+    if behaviour.cut_at == "request":
+        return Ending.CLOSE
     if behaviour.silent:
         await trio.sleep_forever()
     if behaviour.endless_headers:
         await wire.write_endless_headers(scene)
+    if "headers" in (behaviour.reset_at, behaviour.cut_at):
+        await trio.sleep(scene.delay)
+        await wire.begin(scene)
+        return Ending.RESET if behaviour.reset_at else Ending.CLOSE
     return await _Performance(scene, wire).run()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any
 
 import trio
@@ -14,19 +14,18 @@ from ..gateway.config import WorkerConfig
 from .behaviour import Behaviour
 from .link import Link
 from .scene import Scene, compose, decline, listing
+from .script import Playback, Script, Step, script_of
 from .serve import Connection
 from .speak.speaker import Asked, Declined, SimRequest, Speaker, Terms
-
-Script = Sequence[Behaviour] | Callable[[SimRequest], Behaviour]
 
 
 class SimulatedProvider:
     """A fake upstream, made by `Simulator.add`.
 
-    Legal chat and embedding requests use up its script, one step each; the last step repeats. Requests a real
-    provider would not accept (bad key, illegal body) are declined in its own words and use up nothing. Health checks,
-    counts of tokens and questions about models are answered well unless `behave_health` says otherwise or nobody
-    can connect.
+    Legal chat and embedding requests use up its script, one step each unless the step `lasts`; the last step repeats.
+    Requests a real provider would not accept (bad key, illegal body) are declined in its own words and use up nothing.
+    Health checks, counts of tokens and questions about models are answered well unless `behave_health` says otherwise
+    or connections are refused.
     """
 
     def __init__(
@@ -48,6 +47,9 @@ class SimulatedProvider:
         """The only keys that are accepted; None: any."""
         self.prefill: bool | None = None
         """Whether a conversation may end with an assistant's message; None: as the model really does."""
+        self.one_at_a_time = False
+        """Whether it answers one request after the other, as a small server does that runs one model: all others,
+        health checks among them, wait for the answer that is being sent."""
         self.requests: list[SimRequest] = []
         self.connections_made = 0
         self.connections_refused = 0
@@ -58,10 +60,9 @@ class SimulatedProvider:
         self.link = Link()
         """The way to it, for the network in memory; over sockets put a chaos proxy in between."""
         self._stop = stop
-        self._script = script
-        self._health: Script = (Behaviour(),)
-        self._step = 0
-        self._health_step = 0
+        self._script = Playback(script)
+        self._health = Playback((Behaviour(),))
+        self._turn = trio.Lock()
         self._key_limits: dict[str, Behaviour] = {}
         self._connections: set[Connection] = set()
 
@@ -70,16 +71,16 @@ class SimulatedProvider:
 
     # ---- scripting
 
-    def behave(self, *script: Behaviour | Callable[[SimRequest], Behaviour]) -> None:
+    def behave(self, *script: Step) -> None:
         """Start a new script: behaviours for the next requests, or one function from request to behaviour.
 
         With a function, `refuse` takes effect as a reset once the request was read, and `connect_after` none.
         """
-        self._script, self._step = script_of(script), 0
+        self._script = Playback(script_of(script))
 
-    def behave_health(self, *script: Behaviour | Callable[[SimRequest], Behaviour]) -> None:
-        """The same for health checks and lists of models."""
-        self._health, self._health_step = script_of(script), 0
+    def behave_health(self, *script: Step) -> None:
+        """The same for health checks and lists of models: a server without a list has `Behaviour(status=404)`."""
+        self._health = Playback(script_of(script))
 
     def limit_key(self, key: str, behaviour: Behaviour | None) -> None:
         """Every legal request with this key gets this behaviour, outside the script; None lifts it."""
@@ -111,9 +112,8 @@ class SimulatedProvider:
 
     def next_connection(self) -> Behaviour:
         """The behaviour that decides over a connection about to be made; a refusal uses up its step."""
-        behaviour = self._peek()
+        behaviour = self._script.connect(trio.current_time())
         if behaviour.refuse:
-            self._step += 1
             self.connections_refused += 1
         return behaviour
 
@@ -156,40 +156,20 @@ class SimulatedProvider:
         finally:
             self.in_flight -= 1
 
+    def turn(self) -> AbstractAsyncContextManager[object]:
+        """What an answer is sent in: its turn, where it has to wait for one."""
+        return self._turn if self.one_at_a_time else nullcontext()
+
     def _behaviour(self, asked: Asked, request: SimRequest) -> Behaviour:
         if request.key in self._key_limits:
             return self._key_limits[request.key]
-        if asked.what in ("chat", "embed"):
-            behaviour = self._at(self._script, self._step, request)
-            self._step += 1
-        else:
-            behaviour = self._at(self._health, self._health_step, request)
-            self._health_step += 1
-        return behaviour
-
-    def _at(self, script: Script, step: int, request: SimRequest) -> Behaviour:
-        if not callable(script):
-            return script[min(step, len(script) - 1)]
         try:
-            return script(request)
+            return (self._script if asked.what in ("chat", "embed") else self._health).take(request)
         except Exception as error:
             self._stop(error)  # before the client sees its connection break and takes that for the trouble
             raise
-
-    def _peek(self) -> Behaviour:
-        return Behaviour() if callable(self._script) else self._script[min(self._step, len(self._script) - 1)]
 
 
 def _printable(name: str) -> str:
     """A name as it may stand in a key: keys travel in a header."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", name)
-
-
-def script_of(steps: Sequence[Behaviour | Callable[[SimRequest], Behaviour]]) -> Script:
-    """One function, or behaviours; none at all is one good behaviour for ever."""
-    behaviours = [step for step in steps if isinstance(step, Behaviour)]
-    if len(behaviours) == len(steps):
-        return tuple(behaviours) or (Behaviour(),)
-    if len(steps) == 1 and not isinstance(steps[0], Behaviour) and callable(steps[0]):
-        return steps[0]
-    raise TypeError("a script is any number of Behaviour values, or exactly one function of a SimRequest")

@@ -6,7 +6,9 @@ played and where they go wrong.
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import zlib
 from collections.abc import Iterable, Mapping
 
 import attrs
@@ -41,12 +43,13 @@ class Scene:
 def decline(answer: HttpAnswer, behaviour: Behaviour | None = None) -> Scene:
     """The scene of an answer that is one body: an error, a page."""
     behaviour = behaviour or Behaviour()
+    body = _packed(answer.body, behaviour)
     return Scene(
         status=answer.status,
         headers=_headers(answer.headers, behaviour),
-        frames=_halves(answer.body),
+        frames=_halves(body),
         behaviour=behaviour,
-        length=None if behaviour.breaks_body else len(answer.body),
+        length=None if behaviour.breaks_body else len(body),
         delay=behaviour.first_token_after,
         garbled=b"\x00{",
     )
@@ -84,7 +87,7 @@ def _streamed(speaker: Speaker, asked: Asked, behaviour: Behaviour, answer: Answ
     fails = behaviour.error is not None and behaviour.error_after is not None
     return Scene(
         status=200,
-        headers=_headers(speaker.headers(asked), behaviour),
+        headers=_headers(speaker.headers(asked), attrs.evolve(behaviour, packed=None)),
         frames=frames,
         behaviour=behaviour,
         length=None,
@@ -132,8 +135,20 @@ def _wait(behaviour: Behaviour) -> float | None:
 def _headers(own: Mapping[str, str], behaviour: Behaviour) -> dict[str, str]:
     hint = behaviour.retry_after
     said = {} if hint is None else {"retry-after": hint if isinstance(hint, str) else f"{hint:g}"}
+    packed = {"content-encoding": behaviour.packed} if behaviour.packed else {}
     extra = {name.lower(): value for name, value in behaviour.headers.items()}
-    return {"date": DATE, **own, **said, **extra}
+    return {"date": DATE, **own, **packed, **said, **extra}
+
+
+def _packed(body: bytes, behaviour: Behaviour) -> bytes:
+    """The body as it travels; "deflate" is zlib's format (RFC 9110, 8.4.1.2)."""
+    match behaviour.packed:
+        case "gzip":
+            return gzip.compress(body, mtime=0)  # the same bytes in every run
+        case "deflate":
+            return zlib.compress(body)
+        case None:
+            return body
 
 
 def _halves(body: bytes) -> Iterable[Frame]:

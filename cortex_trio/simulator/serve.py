@@ -116,7 +116,8 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             with suppress(*_GONE):
-                ending = await perform(scene, self)
+                async with self._provider.turn():
+                    ending = await perform(scene, self)
             nursery.cancel_scope.cancel()
         return ending
 

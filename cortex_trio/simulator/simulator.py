@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -17,11 +17,10 @@ from ..gateway.config import WorkerConfig
 from ..gateway.flat import open_flat_nursery
 from ..gateway.pooled_transport import PooledTransport
 from ..providers import PROVIDERS
-from .behaviour import Behaviour
 from .network import MemoryNetwork
-from .provider import SimulatedProvider, script_of
+from .provider import SimulatedProvider
+from .script import Step, script_of
 from .speak import SPEAKERS
-from .speak.speaker import SimRequest
 
 
 class Simulator:
@@ -37,7 +36,7 @@ class Simulator:
     def add(
         self,
         name: str,
-        *script: Behaviour | Callable[[SimRequest], Behaviour],
+        *script: Step,
         provider: str | None = None,
         models: Sequence[str] | None = None,
         port: int = 0,

@@ -34,6 +34,18 @@ class WorkerStatusChanged:
 
 
 @attrs.frozen
+class CallWaiting:
+    """A call waits because no worker may be asked: for `worker`, the first that can be, for at most `seconds`.
+
+    `reason` is the kind of failure after which it is cooling down; None when it is busy.
+    """
+
+    worker: str
+    reason: FailureKind | None
+    seconds: float
+
+
+@attrs.frozen
 class AnswerInterrupted:
     """A stream broke after something was delivered; `how` is the on_interrupt that decided what follows."""
 

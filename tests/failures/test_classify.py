@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_trio.failures import Failure, FailureKind, classify, classify_payload
-from cortex_trio.failures.classify import CODE_LIMIT
-from cortex_trio.failures.kinds import MESSAGE_LIMIT
+from cortex_trio.failures.kinds import CODE_LIMIT, MESSAGE_LIMIT
 
 K = FailureKind
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -189,7 +188,7 @@ WRITTEN: list[tuple[str, int, bytes, FailureKind]] = [
         b'"error":"Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"}',
         K.CONTENT_POLICY,
     ),
-    ("conflict", 409, openai("Another request is being processed."), K.BAD_REQUEST),
+    ("conflict", 409, openai("Another request is being processed."), K.UNKNOWN),
     ("media type", 415, openai("Unsupported media type"), K.BAD_REQUEST),
     ("too large", 413, openai("Request body too large"), K.BAD_REQUEST),
     (
@@ -340,7 +339,7 @@ IN_STREAM: list[tuple[str, Any, FailureKind]] = [
                 "status_code": 400,
             }
         },
-        K.BAD_REQUEST,
+        K.PROTOCOL,  # the model's tool call was wrong, not the request: the next worker may do better
     ),
     (
         "OpenAI",

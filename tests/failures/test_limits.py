@@ -45,8 +45,12 @@ NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
             {"requests": Bucket(480, 479)},
         ),
         ({"x-ratelimit-remaining-input-images": "49999"}, {"input_images": Bucket(remaining=49999)}),
+        (
+            {"ratelimit-limit": "60", "ratelimit-remaining": "59", "ratelimit-reset": "12"},
+            {"requests": Bucket(60, 59, 12.0)},
+        ),
     ],
-    ids=["OpenAI and Groq", "Anthropic", "OpenRouter", "xAI", "one of a bucket"],
+    ids=["OpenAI and Groq", "Anthropic", "OpenRouter", "xAI", "one of a bucket", "IETF draft"],
 )
 def test_every_spelling_gives_the_same_values(headers: dict[str, str], buckets: dict[str, Bucket]) -> None:
     assert rate_limits(headers, NOW) == buckets

@@ -38,7 +38,7 @@ from cortex_trio.simulator import Behaviour, open_simulator
         ({"worker": "opneai"}, "there is no worker 'opneai'; there are: openai, local"),
         ({"provider": "anthropic"}, "there is no provider 'anthropic'; there are: openai, ollama"),
         ({"model": "gpt-6.1"}, "there is no model 'gpt-6.1'; there are: gpt-6.1-terra, qwen3:4b"),
-        ({"worker": "local", "provider": "openai"}, "local is not of the provider 'openai'"),
+        ({"worker": "local", "provider": "openai"}, "local: is not of the provider 'openai'"),
         ({"model": "open"}, "there is no model 'open'"),
         ({"worker": "openai", "provider": "open"}, "there is no provider 'open'"),
     ],
@@ -89,7 +89,7 @@ async def test_a_model_the_provider_does_not_have_is_its_own_answer() -> None:
             with pytest.raises(ProviderError) as refused:
                 await cortex.complete("Hi", provider="openai", model="gpt-99")
             assert refused.value.failure.kind is FailureKind.MODEL_NOT_FOUND
-            with pytest.raises(NoWorkersAvailable, match="has no model 'gpt-99'"):
+            with pytest.raises(NoWorkersAvailable, match="model_not_found .model 'gpt-99'"):
                 await cortex.complete("Hi", provider="openai", model="gpt-99")
             sim["openai"].behave(Behaviour(text="Still here."))
             assert (await cortex.complete("Hi")).text == "Still here."
@@ -117,7 +117,7 @@ async def test_embeddings_nobody_makes_are_refused_with_the_reason() -> None:
     async with open_simulator() as sim:
         sim.add("anthropic")
         async with gateway(sim) as cortex:
-            with pytest.raises(NoWorkersAvailable, match=r"anthropic has no .*embeddings"):
+            with pytest.raises(NoWorkersAvailable, match=r"anthropic: has no .*embeddings"):
                 await cortex.embed("Hi")
             with pytest.raises(InvalidRequest, match="texts"):
                 await cortex.embed([])
@@ -136,11 +136,11 @@ async def test_an_address_nobody_listens_at_is_one_clear_error() -> None:
     address = f"http://127.0.0.1:{closed_port()}/v1"
     worker = {"api_keys": ["sk-test-0123456789"], "base_url": address}
     async with open_cortex({"openai": worker}) as cortex:
-        with pytest.raises(ProviderError, match="could not connect") as refused:
+        with pytest.raises(AllWorkersFailed, match="could not connect") as refused:
             await cortex.complete("Hi")
-        failure = refused.value.failure
+        failure = refused.value.primary.failure
         assert (failure.kind, failure.phase) == (FailureKind.CONNECTION, "connect")
-        assert [attempt.worker for attempt in refused.value.attempts] == ["openai"]
+        assert {attempt.worker for attempt in refused.value.attempts} == {"openai"}
         with pytest.raises(ProviderError, match="could not connect"):
             await cortex.models(worker="openai")
         assert (await cortex.check_health()).system_health == "unhealthy"
@@ -149,9 +149,9 @@ async def test_an_address_nobody_listens_at_is_one_clear_error() -> None:
 async def test_a_host_that_does_not_exist_is_no_different() -> None:
     worker = {"models": ["m"], "provider": "openai_compatible", "base_url": "http://no-such-host.invalid:1"}
     async with open_cortex({"nowhere": worker}) as cortex:
-        with pytest.raises(ProviderError) as refused:
+        with pytest.raises(AllWorkersFailed) as refused:
             await cortex.complete("Hi")
-        assert refused.value.failure.kind is FailureKind.CONNECTION
+        assert refused.value.primary.failure.kind is FailureKind.CONNECTION
 
 
 async def test_unreachable_workers_cost_time_but_no_attempts() -> None:
@@ -271,7 +271,7 @@ async def test_what_a_worker_cannot_be_told_goes_to_one_that_can_be_told() -> No
         seeing = sim.add("openai", Behaviour(text="A cat."))
         async with gateway(sim) as cortex:
             assert (await cortex.complete(user("What is it?", picture))).text == "A cat."
-            assert "ollama cannot be told an image by URL" in cortex.explain(user("What is it?", picture))
+            assert "ollama has no way to say an image by URL" in cortex.explain(user("What is it?", picture))
             with pytest.raises(InvalidRequest, match="ollama has no way to say an image by URL"):
                 await cortex.complete(user("What is it?", picture), worker="ollama")
         assert not blind.requests
@@ -332,7 +332,7 @@ async def test_removing_somebody_unknown_is_a_key_error() -> None:
             await cortex.remove_worker("openai")
             with pytest.raises(KeyError, match="openai"):
                 await cortex.remove_worker("openai")
-            with pytest.raises(NoWorkersAvailable, match="there are no workers"):
+            with pytest.raises(NoWorkersAvailable, match="no worker available: there are none"):
                 await cortex.complete("Hi")
             assert (await cortex.health_status()).system_health == "unhealthy"
 

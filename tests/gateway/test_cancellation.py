@@ -14,7 +14,7 @@ import trio.testing
 from at_rest import gateway, leftovers, nobody_is_connected, settle, worker_of
 
 from cortex_trio import Cortex, CortexError, FailureKind
-from cortex_trio.gateway.admission import NOT_USED, check_out, give_back
+from cortex_trio.gateway.admission import check_out, give_back_unused
 from cortex_trio.gateway.selection import Candidate
 from cortex_trio.gateway.worker import Refusal
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
@@ -210,10 +210,10 @@ def checking_out(disturb: Callable[[Cortex], None] = lambda cortex: None) -> Run
         runtime = cortex._runtime
         state = runtime.table.workers["openai"]
         disturb(cortex)
-        slips = await check_out(runtime, Candidate(state, state.models[0]))
-        assert not isinstance(slips, Refusal)
-        assert slips.key is not None
-        give_back(runtime, slips, NOT_USED)
+        admission = await check_out(runtime, Candidate(state, state.models[0]))
+        assert not isinstance(admission, Refusal)
+        assert admission.key is not None
+        give_back_unused(runtime, admission)
 
     return run
 

@@ -111,7 +111,7 @@ async def test_an_address_nobody_can_spell_is_one_that_cannot_be_reached() -> No
     worker = WorkerConfig(provider="ollama", models=["m"], base_url=f"http://{'a' * 70}.example")
     async with open_cortex(Config(workers={"far": worker}, health_check_interval=0)) as cortex:
         with pytest.raises(ProviderError) as caught:
-            await cortex.complete("Hi")
+            await cortex.complete("Hi", max_attempts=1)
         assert caught.value.failure.kind is FailureKind.CONNECTION
 
 

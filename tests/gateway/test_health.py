@@ -1,4 +1,4 @@
-"""Are the quiet ones well? Free questions, each bounded, and what their answers prove."""
+"""Health checks: free requests, each bounded, and what their answers prove."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from cortex_trio import Config, Cortex, Failure, FailureKind, HealthStatus, open_cortex
-from cortex_trio.gateway.health import health_of
+from cortex_trio.gateway.health import MOST_AT_ONCE, suspicion_of
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 
 K = FailureKind
@@ -34,30 +34,42 @@ def statuses(status: HealthStatus) -> dict[str, tuple[str, FailureKind | None]]:
 
 # ------------------------------------------------------------------ the verdict
 
-VERDICTS: dict[FailureKind, str | None] = {
-    **dict.fromkeys(K, "unavailable"),
-    K.CREDENTIAL: "quota_exceeded",
-    K.PERMISSION: "quota_exceeded",
-    K.QUOTA: "quota_exceeded",
-    K.RATE_LIMIT: "rate_limited",
-    K.CANCELLED: None,  # it was not asked
+PROVES_NOTHING = {
+    K.CANCELLED,
+    K.UNKNOWN,
+    K.MODEL_NOT_FOUND,
+    K.BAD_REQUEST,
+    K.PROTOCOL,
+    K.CONTENT_POLICY,
+    K.EDGE,
 }
 
 
-@pytest.mark.parametrize("kind", VERDICTS)
-def test_every_kind_of_failure_has_its_verdict(kind: FailureKind) -> None:
-    status = VERDICTS[kind]
-    assert health_of(Failure(kind)) == (status and (status, kind))
+@pytest.mark.parametrize("kind", list(K))
+def test_a_failed_check_is_a_suspicion_or_proves_nothing(kind: FailureKind) -> None:
+    expected = None if kind in PROVES_NOTHING else kind
+    assert suspicion_of(Failure(kind), answers_are_arriving=False) is expected
+    assert suspicion_of(Failure(kind, ours=True), answers_are_arriving=False) is None
 
 
-def test_a_good_answer_is_available() -> None:
-    assert health_of(None) == ("available", None)
-
-
-def test_a_restricted_key_that_may_not_list_models_proves_nothing() -> None:
-    """OpenAI's 401 "Missing scopes": such a key still chats."""
-    assert health_of(Failure(K.PERMISSION, status=401)) is None
-    assert health_of(Failure(K.PERMISSION, status=403)) == ("quota_exceeded", K.PERMISSION)
+@pytest.mark.parametrize(
+    ("failure", "arriving", "expected"),
+    [
+        # OpenAI's 401 "Missing scopes": such a key may not list models, and still chats.
+        (Failure(K.PERMISSION, status=401), False, None),
+        (Failure(K.PERMISSION, status=403), False, K.PERMISSION),
+        (Failure(K.SERVER, status=501), False, None),
+        (Failure(K.SERVER, status=500), False, K.SERVER),
+        (Failure(K.EDGE, status=403), False, None),
+        (Failure(K.EDGE, status=502), False, K.EDGE),
+        (Failure(K.STALLED), True, None),
+        (Failure(K.CONNECTION), True, K.CONNECTION),
+    ],
+)
+def test_what_a_check_proves_depends_on_more_than_its_kind(
+    failure: Failure, arriving: bool, expected: FailureKind | None
+) -> None:
+    assert suspicion_of(failure, answers_are_arriving=arriving) is expected
 
 
 # ------------------------------------------------------------------ asking
@@ -74,7 +86,11 @@ def test_a_restricted_key_that_may_not_list_models_proves_nothing() -> None:
         (Behaviour(status=500), ("unavailable", K.SERVER)),
         (Behaviour(refuse=True), ("unavailable", K.CONNECTION)),
         (Behaviour(silent=True), ("unavailable", K.STALLED)),
-        (Behaviour(endless_headers=True), ("unavailable", K.PROTOCOL)),
+        (Behaviour(endless_headers=True), ("available", None)),
+        (Behaviour(status=404), ("available", None)),
+        (Behaviour(status=405), ("available", None)),
+        (Behaviour(status=501), ("available", None)),
+        (Behaviour(body=b"<html>Welcome</html>"), ("available", None)),
     ],
 )
 async def test_a_check_shows_what_the_provider_said(
@@ -156,12 +172,67 @@ async def test_an_ollama_with_its_model_is_well(
         assert statuses(await cortex.check_health()) == {"ollama": ("available", None)}
 
 
-async def test_an_ollama_whose_list_cannot_be_read_is_not_well(
-    sim: Simulator, autojump_clock: object
-) -> None:
+async def test_a_list_that_cannot_be_read_proves_nothing(sim: Simulator, autojump_clock: object) -> None:
     sim.add("ollama").behave_health(Behaviour(body=b"<html>"))
     async with open_gateway(sim) as cortex:
-        assert statuses(await cortex.check_health()) == {"ollama": ("unavailable", K.PROTOCOL)}
+        assert statuses(await cortex.check_health()) == {"ollama": ("available", None)}
+
+
+@pytest.mark.parametrize(
+    "health",
+    [Behaviour(status=status) for status in (401, 403, 404, 405, 429, 500, 501, 503)]
+    + [Behaviour(silent=True), Behaviour(body=b"<html>"), Behaviour(refuse=True)],
+    ids=str,
+)
+async def test_the_only_worker_serves_whatever_its_check_says(
+    sim: Simulator, health: Behaviour, autojump_clock: object
+) -> None:
+    sim.add("openai").behave_health(health)
+    async with open_gateway(sim, health_check_interval=10.0) as cortex:
+        for _ in range(30):
+            await trio.sleep(60)
+            assert len((await cortex.complete("hi")).attempts) == 1
+
+
+async def test_a_worker_that_failed_its_check_is_asked_last(sim: Simulator, autojump_clock: object) -> None:
+    sim.add("openai").behave_health(Behaviour(status=500))
+    sim.add("ollama")
+    async with open_gateway(sim) as cortex:
+        assert (await cortex.complete("hi")).worker == "openai"
+        await trio.sleep(1)
+        await cortex.check_health()
+        assert (await cortex.complete("hi")).worker == "ollama"
+        sim["ollama"].behave(Behaviour(status=401))
+        assert (await cortex.complete("hi")).worker == "openai"
+        sim["ollama"].behave(Behaviour())
+        await cortex.check_health()
+        assert (await cortex.complete("hi", worker="openai")).worker == "openai", "a named one is asked"
+        assert (await cortex.complete("hi")).worker == "openai", "real traffic outweighs the check"
+
+
+async def test_no_more_than_a_few_checks_run_at_once(sim: Simulator, autojump_clock: object) -> None:
+    workers: dict[str, Any] = {}
+    provider = sim.add("openai")
+    provider.behave_health(Behaviour(first_token_after=1.0))
+    for number in range(3 * MOST_AT_ONCE):
+        workers[f"w{number}"] = Config.from_mapping(sim.config()).workers["openai"]
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, provider.in_flight)
+            await trio.sleep(0.05)
+
+    async with open_cortex(
+        Config(workers=workers, health_check_interval=0), http_transport=sim.transport
+    ) as cortex:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            status = await cortex.check_health()
+            nursery.cancel_scope.cancel()
+    assert status.available_workers == len(workers)
+    assert most == MOST_AT_ONCE
 
 
 async def test_missing_scopes_leave_what_real_traffic_showed(sim: Simulator, autojump_clock: object) -> None:

@@ -63,7 +63,7 @@ async def test_all_streams_end_well_the_tree_heals_and_a_rested_key_still_rests(
                 await trio.sleep(0.1)
                 assert await is_whole(cortex), cortex.tree()
                 assert "1 restart" in cortex.tree()
-            with pytest.raises(CortexError, match=r"rate_limit.*for another 9"):
+            with pytest.raises(CortexError, match=r"rate_limit.*retry in 9"):
                 await cortex.complete("Hi", worker="resting")
             assert len(resting.requests) == 1
             served = sum(info.requests for info in await cortex.list_workers())

@@ -13,22 +13,19 @@ from hypothesis import strategies as st
 
 from cortex_trio import ApiKey, Failure, FailureKind, WorkerConfig
 from cortex_trio.failures import REACTIONS, NextKey, NextWorker, SameWorker
+from cortex_trio.gateway.cooldowns import Cooldowns
+from cortex_trio.gateway.endpoint import Endpoint
 from cortex_trio.gateway.keys import Blocked, KeyRing, Lease
-from cortex_trio.gateway.plan import (
-    LONGEST_WAIT_SECONDS,
-    TRIES_PER_WORKER,
-    WAIT_JITTER,
-    WAIT_MARGIN_SECONDS,
-    Ask,
-    Plan,
-)
-from cortex_trio.gateway.selection import Candidate
+from cortex_trio.gateway.plan import TRIES_PER_WORKER, WAIT_JITTER, Ask, Plan, Wait
+from cortex_trio.gateway.retries import BUDGET_MOST, RetryBudget
+from cortex_trio.gateway.selection import Candidate, momentary_refusal
 from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import WorkerState
+from cortex_trio.gateway.worker import Permit, Refusal, WorkerState, breaker_weight
 from cortex_trio.otp import Ref
 
 K = FailureKind
 MODEL = "m"
+MAX_WAIT = 60.0
 
 
 def candidate(name: str, keys: int = 1, window: int | None = None) -> Candidate:
@@ -39,17 +36,48 @@ def candidate(name: str, keys: int = 1, window: int | None = None) -> Candidate:
         api_keys=tuple(f"{name}-key-{number}" for number in range(1, keys + 1)),
         context_window=window,
     )
-    return Candidate(WorkerState(name, config, Connections(config), Ref(name)), MODEL)
+    return Candidate(WorkerState(name, Endpoint(config, Connections(config)), Ref(name)), MODEL)
+
+
+@attrs.define
+class World:
+    """What all calls share, as the gateway has it: cooldowns, the key ring, the retry budget."""
+
+    cast: tuple[Candidate, ...]
+    cooldowns: Cooldowns = attrs.field(factory=Cooldowns)
+    budget: RetryBudget = attrs.field(factory=RetryBudget)
+    ring: KeyRing = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ring = KeyRing(self.cooldowns)
+        for each in self.cast:
+            each.state.cooldowns = self.cooldowns
+            self.ring.set_keys(each.state.name, each.endpoint.keys)
+
+    def refusal(self, candidate: Candidate, now: float) -> Refusal | None:
+        return momentary_refusal(candidate, self.cooldowns, now)
+
+    def order(self, now: float) -> list[Candidate]:
+        return [each for each in self.cast if self.refusal(each, now) is None]
+
+    def plan(self, **options: Any) -> Plan:
+        defaults: dict[str, Any] = {
+            "max_attempts": 4,
+            "max_wait": MAX_WAIT,
+            "deadline": math.inf,
+            "budget": self.budget,
+            "chance": lambda: 0.5,
+        }
+        return Plan(
+            self.order(0.0),
+            all_candidates=lambda: self.cast,
+            refusal=self.refusal,
+            **{**defaults, **options},
+        )
 
 
 def plan_of(*candidates: Candidate, **options: Any) -> Plan:
-    defaults: dict[str, Any] = {
-        "max_attempts": 4,
-        "deadline": math.inf,
-        "may_retry": lambda now: True,
-        "chance": lambda: 0.5,
-    }
-    return Plan(candidates, **{**defaults, **options})
+    return World(candidates).plan(**options)
 
 
 @attrs.frozen
@@ -57,29 +85,41 @@ class Asked:
     worker: str
     key: str | None
     at: float
+    fresh: bool = False
 
 
 Answer = Callable[[Asked], Failure]
 
 
-def drive(plan: Plan, candidates: Iterable[Candidate], answer: Answer, takes: float = 0.0) -> list[Asked]:
-    """Follow the plan as failover does, with the real key ring, where every answer is a failure."""
-    ring, now, asked = KeyRing(), 0.0, list[Asked]()
-    for each in candidates:
-        ring.set_keys(each.state.name, each.state.config.api_keys)
-    while ask := plan.next(now):
+def drive(
+    cast: Iterable[Candidate], answer: Answer, takes: float = 0.0, *, reused: bool = False, **options: Any
+) -> list[Asked]:
+    """Follow the plan as failover does, with real cooldowns and a real key ring, where every answer is a failure."""
+    world, now, asked = World(tuple(cast), budget=options.pop("budget", RetryBudget())), 0.0, list[Asked]()
+    plan = world.plan(**options)
+    while step := plan.next(now):
         assert len(asked) < 100, "it never ends"
-        now += ask.wait
-        lease = Lease(ask.candidate.state.name, MODEL)
-        if isinstance(ring.lend(lease, now, ask.avoid), Blocked):
-            plan.refuse(ask.candidate)
+        if isinstance(step, Wait):
+            assert step.until > now, "a wait that is none"
+            waited, now = step.until - now, step.until
+            plan.waited(waited, world.order(now))
             continue
-        asked.append(Asked(lease.worker, lease.key.reveal() if lease.key else None, now))
+        now += step.wait
+        lease = Lease(step.candidate.state.name, MODEL, step.candidate.endpoint.keys)
+        if isinstance(world.ring.lend(lease, now, step.avoid), Blocked):
+            plan.refuse(step.candidate)
+            continue
+        key = lease.key
+        asked.append(Asked(lease.worker, key.reveal() if key else None, now, step.fresh))
+        started = now
         now += takes
         failure = answer(asked[-1])
-        plan.learn(ask.candidate, failure, lease.key, now)
+        world.cooldowns.failed(
+            lease.worker, MODEL, key, failure, started=started, now=now, has_more_keys=len(lease.keys) > 1
+        )
+        plan.learn(step.candidate, failure, key, reused=reused and not step.fresh)
         lease.failure, lease.settled = failure, True
-        ring.report(lease, now)
+        world.ring.report(lease)
     return asked
 
 
@@ -102,13 +142,13 @@ ROWS: dict[FailureKind, tuple[str, str, str]] = {
     K.CREDENTIAL: ("a", "a a a", "a b"),
     K.PERMISSION: ("a", "a a a", "a b"),
     K.QUOTA: ("a", "a a a", "a b"),
-    K.RATE_LIMIT: ("a", "a a a", "a b"),
-    K.OVERLOADED: ("a a", "a a", "a b a b"),
-    K.SERVER: ("a a", "a a", "a a b b"),
-    K.CONNECTION: ("a", "a", "a b"),
+    K.RATE_LIMIT: ("a a a a", "a a a a", "a b a b"),
+    K.OVERLOADED: ("a a a a", "a a a a", "a b a b"),
+    K.SERVER: ("a a a a", "a a a a", "a a b b"),
+    K.CONNECTION: ("a a a a", "a a a a", "a b a b"),
     K.STALLED: ("a", "a", "a b"),
     K.PROTOCOL: ("a a", "a a", "a a b b"),
-    K.TRUNCATED: ("a a", "a a", "a a b b"),
+    K.TRUNCATED: ("a a a a", "a a a a", "a a b b"),
     K.EMPTY: ("a a", "a a", "a a b b"),
     K.MODEL_NOT_FOUND: ("a", "a a", "a b"),
     K.REGION: ("a", "a", "a b"),
@@ -123,31 +163,32 @@ def test_every_kind_has_its_row_here() -> None:
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_who_is_asked_when_everybody_fails_alike(kind: FailureKind) -> None:
+def test_which_are_asked_when_all_fail_alike(kind: FailureKind) -> None:
     casts = ([candidate("a")], [candidate("a", keys=3)], [candidate("a"), candidate("b")])
-    assert tuple(who(drive(plan_of(*cast), cast, always(kind))) for cast in casts) == ROWS[kind]
+    assert tuple(who(drive(cast, always(kind))) for cast in casts) == ROWS[kind]
 
 
 @pytest.mark.parametrize("kind", [K.CREDENTIAL, K.PERMISSION, K.QUOTA, K.RATE_LIMIT, K.MODEL_NOT_FOUND])
 def test_another_key_is_another_key(kind: FailureKind) -> None:
     cast = [candidate("a", keys=3)]
-    keys = [asked.key for asked in drive(plan_of(*cast), cast, always(kind))]
-    assert len(set(keys)) == len(keys)
+    keys = [asked.key for asked in drive(cast, always(kind))]
+    tried = min(len(keys), 3)
+    assert len(set(keys[:tried])) == tried
 
 
 def test_all_keys_are_tried_before_the_next_worker() -> None:
     cast = [candidate("a", keys=2), candidate("b", keys=2)]
-    assert who(drive(plan_of(*cast), cast, always(K.CREDENTIAL))) == "a a b b"
+    assert who(drive(cast, always(K.CREDENTIAL))) == "a a b b"
 
 
-def test_nobody_is_asked_when_there_is_nobody() -> None:
+def test_no_worker_is_asked_when_there_is_none() -> None:
     assert plan_of().next(0.0) is None
 
 
 def test_an_error_of_the_callers_ends_the_call_whatever_came_before() -> None:
     cast = [candidate("a"), candidate("b"), candidate("c")]
     said = iter([Failure(K.STALLED), Failure(K.BAD_REQUEST)])
-    assert who(drive(plan_of(*cast), cast, lambda asked: next(said))) == "a b"
+    assert who(drive(cast, lambda asked: next(said))) == "a b"
 
 
 # ------------------------------------------------------------------ how often
@@ -155,22 +196,19 @@ def test_an_error_of_the_callers_ends_the_call_whatever_came_before() -> None:
 
 def test_the_attempts_of_a_call_are_counted_over_all_workers() -> None:
     cast = [candidate(name) for name in "abcdef"]
-    assert who(drive(plan_of(*cast, max_attempts=3), cast, always(K.STALLED))) == "a b c"
+    assert who(drive(cast, always(K.STALLED), max_attempts=3)) == "a b c"
 
 
 def test_a_connect_that_failed_costs_time_and_no_attempt() -> None:
     """With every remote unreachable the local model still answers."""
     cast = [candidate(name) for name in "abcdef"]
-    assert (
-        who(drive(plan_of(*cast, max_attempts=1), cast, always(K.CONNECTION, phase="connect")))
-        == "a b c d e f"
-    )
-    assert who(drive(plan_of(*cast, max_attempts=1), cast, always(K.CONNECTION, phase="stream"))) == "a"
+    assert who(drive(cast, always(K.CONNECTION, phase="connect"), max_attempts=1)) == "a b c d e f"
+    assert who(drive(cast, always(K.CONNECTION, phase="stream"), max_attempts=1)) == "a"
 
 
 def test_a_worker_that_would_not_admit_us_is_passed_over_and_costs_nothing() -> None:
     cast = [candidate("a"), candidate("b")]
-    plan = plan_of(*cast, max_attempts=1)
+    plan = plan_of(*cast, max_attempts=1, max_wait=0.0)
     first = plan.next(0.0)
     assert first is not None
     plan.refuse(first.candidate)
@@ -181,25 +219,34 @@ def test_a_worker_that_would_not_admit_us_is_passed_over_and_costs_nothing() -> 
 
 def test_an_empty_budget_stops_repeats_and_nothing_else() -> None:
     cast = [candidate("a", keys=2), candidate("b")]
-    broke = {"may_retry": lambda now: False}
-    assert who(drive(plan_of(*cast, **broke), cast, always(K.SERVER))) == "a b"
-    assert who(drive(plan_of(*cast, **broke), cast, always(K.OVERLOADED))) == "a b"
-    assert who(drive(plan_of(*cast, **broke), cast, always(K.CREDENTIAL))) == "a a b"
-    assert who(drive(plan_of(*cast, **broke), cast, always(K.RATE_LIMIT, retry_after=1.0))) == "a a b"
+    assert who(drive(cast, always(K.PROTOCOL), budget=Empty())) == "a b"
+    assert who(drive(cast, always(K.CREDENTIAL), budget=Empty())) == "a a b"
+    asked = drive(cast, always(K.RATE_LIMIT, retry_after=1.0), budget=Empty())
+    assert who(asked) == "a a b b", "what the server asked for is no repetition of ours"
+
+
+def test_an_empty_budget_delays_what_the_official_sdks_would_do() -> None:
+    asked = drive([candidate("a")], always(K.SERVER), budget=Empty())
+    assert who(asked) == "a a a a"
+    assert all(later.at - earlier.at >= 1 / 3 for earlier, later in pairwise(asked)), "three a second"
+
+
+class Empty(RetryBudget):
+    def __init__(self) -> None:
+        super().__init__()
+        for _ in range(int(BUDGET_MOST)):
+            self.take(0.0)
 
 
 def test_the_budget_is_asked_only_for_repeats() -> None:
-    taken: list[float] = []
-
-    def may_retry(now: float) -> bool:
-        taken.append(now)
-        return True
-
     cast = [candidate("a", keys=2), candidate("b")]
-    drive(plan_of(*cast, may_retry=may_retry), cast, always(K.CREDENTIAL))
-    assert taken == []
-    drive(plan_of(*cast, may_retry=may_retry), cast, always(K.SERVER))
-    assert len(taken) == 2
+    budget = RetryBudget()
+    drive(cast, always(K.CREDENTIAL), budget=budget)
+    full = [budget.ready_in(0.0) for _ in range(1)]
+    for _ in range(int(BUDGET_MOST) - 1):
+        budget.take(0.0)
+    assert full == [0.0]
+    assert budget.ready_in(0.0) == 0.0, "nothing was taken"
 
 
 # ------------------------------------------------------------------ how soon
@@ -208,82 +255,87 @@ def test_the_budget_is_asked_only_for_repeats() -> None:
 def test_a_repeat_waits_a_jittered_moment() -> None:
     cast = [candidate("a")]
     for chance, pause in ((0.0, 0.0), (0.5, 0.125), (0.99, 0.2475)):
-        asked = drive(plan_of(*cast, chance=lambda chance=chance: chance), cast, always(K.SERVER))
-        assert [each.at for each in asked] == [0.0, pytest.approx(pause)]
+        asked = drive(cast, always(K.SERVER), chance=lambda chance=chance: chance)
+        assert [each.at for each in asked[:2]] == [0.0, pytest.approx(pause)]
 
 
 def test_the_pauses_of_one_call_double() -> None:
     cast = [candidate(name) for name in "abcd"]
-    asked = drive(plan_of(*cast, max_attempts=8), cast, always(K.SERVER))
+    asked = drive(cast, always(K.SERVER), max_attempts=8)
     pauses = [later.at - earlier.at for earlier, later in zip(asked[::2], asked[1::2], strict=True)]
     assert pauses == pytest.approx([0.125, 0.25, 0.5, 1.0])
 
 
 def test_how_many_could_be_waited_for_makes_no_pause_longer() -> None:
     cast = [candidate(name) for name in "abc"]
-    asked = drive(plan_of(*cast, max_attempts=6), cast, always(K.OVERLOADED))
+    asked = drive(cast, always(K.OVERLOADED), max_attempts=6)
     pauses = [later.at - earlier.at for earlier, later in pairwise(asked[2:])]
     assert pauses == pytest.approx([0.125, 0.25, 0.5])
 
 
-def test_a_rate_limit_is_waited_out_when_nobody_else_can_serve() -> None:
+def test_a_rate_limit_is_waited_out_when_no_other_can_serve() -> None:
     cast = [candidate("a"), candidate("b")]
     hints = {"a": 3.0, "b": 2.0}
-    asked = drive(plan_of(*cast), cast, lambda each: Failure(K.RATE_LIMIT, retry_after=hints[each.worker]))
+    asked = drive(cast, lambda each: Failure(K.RATE_LIMIT, retry_after=hints[each.worker]))
     assert who(asked) == "a b b a"
-    assert 2.0 < asked[2].at <= 2.0 * (1 + WAIT_JITTER) + WAIT_MARGIN_SECONDS
-    assert 3.0 < asked[3].at <= 3.0 * (1 + WAIT_JITTER) + WAIT_MARGIN_SECONDS + asked[2].at
+    assert 2.0 < asked[2].at <= 2.0 * (1 + WAIT_JITTER)
+    assert 3.0 < asked[3].at <= 3.0 * (1 + WAIT_JITTER) + asked[2].at
 
 
 @pytest.mark.parametrize("kind", [K.RATE_LIMIT, K.OVERLOADED])
-@pytest.mark.parametrize("hint", [LONGEST_WAIT_SECONDS + 0.1, 3600.0])
+@pytest.mark.parametrize("hint", [MAX_WAIT + 0.1, 3600.0])
 def test_a_hint_that_is_too_long_is_not_waited_for(kind: FailureKind, hint: float) -> None:
     cast = [candidate("a")]
-    assert who(drive(plan_of(*cast), cast, always(kind, retry_after=hint))) == "a"
+    assert who(drive(cast, always(kind, retry_after=hint))) == "a"
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-def test_a_hint_of_a_minute_is_waited_for_whatever_the_dice_say(chance: float) -> None:
-    cast = [candidate("a")]
-    plan = plan_of(*cast, chance=lambda: chance)
-    asked = drive(plan, cast, always(K.RATE_LIMIT, retry_after=LONGEST_WAIT_SECONDS))
+def test_a_hint_of_max_wait_is_waited_for_whatever_the_jitter(chance: float) -> None:
+    asked = drive([candidate("a")], always(K.RATE_LIMIT, retry_after=MAX_WAIT), chance=lambda: chance)
     assert who(asked) == "a a"
+
+
+def test_all_waits_of_a_call_together_are_no_longer_than_max_wait() -> None:
+    asked = drive([candidate("a")], always(K.RATE_LIMIT, retry_after=25.0), max_wait=60.0)
+    assert who(asked) == "a a a"
+
+
+def test_a_call_that_may_not_wait_does_not() -> None:
+    assert who(drive([candidate("a")], always(K.RATE_LIMIT, retry_after=0.5), max_wait=0.0)) == "a"
 
 
 @pytest.mark.parametrize("kind", [K.RATE_LIMIT, K.OVERLOADED, K.SERVER])
 def test_a_hint_that_does_not_fit_the_deadline_is_not_waited_for(kind: FailureKind) -> None:
     cast = [candidate("a")]
-    assert who(drive(plan_of(*cast, deadline=5.0), cast, always(kind, retry_after=5.0))) == "a"
-    assert who(drive(plan_of(*cast, deadline=5.0), cast, always(kind, retry_after=3.0))) == "a a"
+    assert who(drive(cast, always(kind, retry_after=5.0), deadline=5.0)) == "a"
+    assert who(drive(cast, always(kind, retry_after=3.0), deadline=5.0)) == "a a"
 
 
 @pytest.mark.parametrize("kind", [K.SERVER, K.OVERLOADED])
 def test_no_pause_goes_beyond_the_deadline(kind: FailureKind) -> None:
     cast = [candidate("a"), candidate("b")]
-    asked = drive(plan_of(*cast, deadline=0.1, chance=lambda: 0.999), cast, always(kind))
+    asked = drive(cast, always(kind), deadline=0.1, chance=lambda: 0.999)
     assert who(asked) == "a b"
 
 
-def test_nobody_is_asked_once_the_deadline_has_passed() -> None:
+def test_no_worker_is_asked_once_the_deadline_has_passed() -> None:
     cast = [candidate(name) for name in "abc"]
-    assert who(drive(plan_of(*cast, deadline=5.0), cast, always(K.STALLED), takes=3.0)) == "a b"
+    assert who(drive(cast, always(K.STALLED), takes=3.0, deadline=5.0)) == "a b"
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in K if REACTIONS[kind].same_worker in (SameWorker.ONCE, SameWorker.AFTER_BACKOFF)]
+    "kind", [kind for kind in K if REACTIONS[kind].same_worker in (SameWorker.ONCE, SameWorker.AFTER_OTHERS)]
 )
 def test_a_worker_that_named_a_time_is_not_repeated_before_it(kind: FailureKind) -> None:
     cast = [candidate("a")]
-    asked = drive(plan_of(*cast), cast, always(kind, retry_after=7.0))
-    assert who(asked) == "a a"
-    assert asked[1].at >= 7.0
+    asked = drive(cast, always(kind, retry_after=7.0))
+    assert len(asked) >= 2
+    assert all(later.at - earlier.at >= 7.0 for earlier, later in pairwise(asked))
 
 
 def test_the_next_worker_is_asked_at_once_while_the_first_one_wants_time() -> None:
     cast = [candidate("a"), candidate("b")]
-    asked = drive(
-        plan_of(*cast), cast, lambda each: Failure(K.SERVER, retry_after=7.0 if each.worker == "a" else None)
-    )
+    asked = drive(cast, lambda each: Failure(K.SERVER, retry_after=7.0 if each.worker == "a" else None))
     assert who(asked[:2]) == "a b"
     assert asked[1].at == 0.0
 
@@ -292,11 +344,11 @@ def test_the_next_worker_is_asked_at_once_while_the_first_one_wants_time() -> No
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in K if REACTIONS[kind].same_worker in (SameWorker.ONCE, SameWorker.AFTER_BACKOFF)]
+    "kind", [kind for kind in K if REACTIONS[kind].same_worker in (SameWorker.ONCE, SameWorker.AFTER_OTHERS)]
 )
 def test_a_provider_that_says_no_is_not_asked_again(kind: FailureKind) -> None:
     cast = [candidate("a"), candidate("b")]
-    assert who(drive(plan_of(*cast), cast, always(kind, should_retry=False))) == "a b"
+    assert who(drive(cast, always(kind, should_retry=False))) == "a b"
 
 
 # ------------------------------------------------------------------ a window that is too small
@@ -318,7 +370,7 @@ def test_too_long_for_one_is_tried_only_where_the_window_is_known_to_be_larger(
     windows: tuple[int | None, ...], asked: str
 ) -> None:
     cast = [candidate(name, window=window) for name, window in zip("abc", windows, strict=True)]
-    assert who(drive(plan_of(*cast), cast, always(K.CONTEXT_LENGTH))) == asked
+    assert who(drive(cast, always(K.CONTEXT_LENGTH))) == asked
 
 
 # ------------------------------------------------------------------ after something was delivered
@@ -329,7 +381,7 @@ def test_after_delivery_the_next_worker_comes_before_a_repeat() -> None:
     plan = plan_of(*cast)
     first = plan.next(0.0)
     assert first is not None
-    plan.learn(first.candidate, Failure(K.TRUNCATED), None, 0.0, committed=True)
+    plan.learn(first.candidate, Failure(K.TRUNCATED), None, committed=True)
     assert plan.next(0.0) == Ask(cast[1])
 
 
@@ -337,7 +389,7 @@ def test_a_sole_worker_may_restart_what_it_broke_off() -> None:
     cast = [candidate("a")]
     plan = plan_of(*cast)
     plan.next(0.0)
-    plan.learn(cast[0], Failure(K.TRUNCATED), None, 0.0, committed=True)
+    plan.learn(cast[0], Failure(K.TRUNCATED), None, committed=True)
     again = plan.next(0.0)
     assert again is not None
     assert again.candidate is cast[0]
@@ -347,7 +399,7 @@ def test_a_silent_route_is_not_asked_again_even_then() -> None:
     cast = [candidate("a")]
     plan = plan_of(*cast)
     plan.next(0.0)
-    plan.learn(cast[0], Failure(K.STALLED), None, 0.0, committed=True)
+    plan.learn(cast[0], Failure(K.STALLED), None, committed=True)
     assert plan.next(0.0) is None
 
 
@@ -381,7 +433,6 @@ def test_whatever_comes_back_the_promises_hold(
 ) -> None:
     """It ends; within its attempts and its time; no worker too often; nobody earlier than they asked."""
     cast = [candidate(f"w{place}", keys=count) for place, count in enumerate(keys)]
-    plan = plan_of(*cast, max_attempts=max_attempts, deadline=deadline, chance=lambda: chance)
     not_before: dict[tuple[str, str | None], float] = {}
     outcome: list[tuple[Asked, Failure]] = []
 
@@ -397,7 +448,7 @@ def test_whatever_comes_back_the_promises_hold(
             not_before[asked.worker, whose] = asked.at + takes + failure.retry_after
         return failure
 
-    asked = drive(plan, cast, answer, takes)
+    asked = drive(cast, answer, takes, max_attempts=max_attempts, deadline=deadline, chance=lambda: chance)
     assert len([failure for _, failure in outcome if failure.phase != "connect"]) <= max_attempts
     # Who says "retry" is not silent.
     silent = [each.worker for each, f in outcome if f.kind is K.STALLED and f.should_retry is not True]
@@ -405,7 +456,7 @@ def test_whatever_comes_back_the_promises_hold(
     for each in cast:
         mine = [f for a, f in outcome if a.worker == each.state.name]
         own_fault = [f for f in mine if REACTIONS[f.kind].next_key is NextKey.NO]
-        assert len(own_fault) <= TRIES_PER_WORKER
+        assert len(own_fault) <= max(TRIES_PER_WORKER, max_attempts)
     final = [
         f.should_retry is not True and REACTIONS[f.kind].next_worker is NextWorker.NO for _, f in outcome
     ]
@@ -415,7 +466,7 @@ def test_whatever_comes_back_the_promises_hold(
 
 def test_a_refused_key_is_never_shown_again_by_the_same_call() -> None:
     cast = [candidate("a", keys=3)]
-    asked = drive(plan_of(*cast, max_attempts=8), cast, always(K.CREDENTIAL))
+    asked = drive(cast, always(K.CREDENTIAL), max_attempts=8)
     assert max(Counter(each.key for each in asked).values()) == 1
 
 
@@ -423,5 +474,80 @@ def test_the_keys_to_avoid_are_those_that_were_refused() -> None:
     cast = [candidate("a", keys=3)]
     plan = plan_of(*cast)
     plan.next(0.0)
-    plan.learn(cast[0], Failure(K.CREDENTIAL), ApiKey("a-key-2"), 0.0)
+    plan.learn(cast[0], Failure(K.CREDENTIAL), ApiKey("a-key-2"))
     assert plan.next(0.0) == Ask(cast[0], avoid=frozenset({ApiKey("a-key-2")}))
+
+
+def test_a_worker_is_asked_twice_while_another_can_be_asked() -> None:
+    cast = [candidate("a"), candidate("b")]
+    asked = drive(cast, always(K.SERVER, phase="headers"), max_attempts=8)
+    assert who(asked[:4]) == "a a b b"
+    assert len(asked) == 8, "then none is left that was asked less"
+
+
+def test_the_only_worker_is_asked_as_often_as_the_official_sdks_would_and_not_sooner() -> None:
+    asked = drive([candidate("a")], always(K.CONNECTION, phase="connect"), chance=lambda: 0.999)
+    assert who(asked) == "a a a a"
+    assert asked[-1].at >= 0.375 + 0.75, "where the third request of an SDK comes at the earliest"
+
+
+def test_a_worker_that_was_silent_on_a_kept_connection_is_asked_once_on_a_new_one() -> None:
+    asked = drive([candidate("a")], always(K.STALLED), reused=True)
+    assert [each.fresh for each in asked] == [False, True]
+    assert who(drive([candidate("a")], always(K.STALLED), reused=False)) == "a"
+
+
+def test_a_connect_is_repeated_no_more_often_however_many_workers_cannot_be_reached() -> None:
+    cast = [candidate(f"w{number}") for number in range(20)]
+    asked = drive(cast, always(K.CONNECTION, phase="connect"))
+    assert len(asked) == 20 + 3
+
+
+def test_a_call_that_has_asked_nobody_waits_for_the_first_that_opens() -> None:
+    cast = (candidate("a"), candidate("b"))
+    world = World(cast)
+    for name, seconds in (("a", 9.0), ("b", 4.0)):
+        world.cooldowns.failed(
+            name, MODEL, None, Failure(K.OVERLOADED, retry_after=seconds), started=0.0, now=0.0
+        )
+    wait = world.plan().next(0.0)
+    assert isinstance(wait, Wait)
+    assert wait.candidate is cast[1]
+    assert 4.0 <= wait.until <= 4.0 * (1 + WAIT_JITTER)
+    assert world.plan(max_wait=3.9).next(0.0) is None
+    assert world.plan(deadline=3.9).next(0.0) is None
+
+
+def test_a_worker_that_is_full_is_waited_for_until_a_request_ends() -> None:
+    limited = attrs.evolve(candidate("a").endpoint.config, max_concurrency=1)
+    state = WorkerState("a", Endpoint(limited, Connections(limited)), Ref("a"))
+    state.permits.add(Permit("a", MODEL, admitted=True))
+    wait = World((Candidate(state, MODEL),)).plan(max_wait=7.0).next(0.0)
+    assert isinstance(wait, Wait)
+    assert wait.for_place
+    assert wait.until == 7.0
+    within_deadline = World((Candidate(state, MODEL),)).plan(deadline=2.0).next(0.0)
+    assert isinstance(within_deadline, Wait)
+    assert within_deadline.until == 2.0
+
+
+def test_what_ran_out_on_our_side_is_tried_again_and_counts_against_no_worker() -> None:
+    failure = Failure(K.CONNECTION, "too many open files", phase="connect", ours=True)
+    assert breaker_weight(failure) is None
+    assert who(drive([candidate("a")], lambda asked: failure)) == "a a a a"
+
+
+def test_the_last_attempt_is_kept_for_a_worker_that_opens_soon() -> None:
+    cast = (candidate("a"), candidate("b"))
+    world = World(cast)
+    world.cooldowns.failed("b", MODEL, None, Failure(K.OVERLOADED, retry_after=5.0), started=0.0, now=0.0)
+    plan, now, asked = world.plan(), 0.0, ""
+    while step := plan.next(now):
+        if isinstance(step, Wait):
+            now = step.until
+            plan.waited(step.until, world.order(now))
+            continue
+        now += step.wait
+        asked += step.candidate.state.name
+        plan.learn(step.candidate, Failure(K.SERVER, phase="headers"), None)
+    assert asked == "aaab"

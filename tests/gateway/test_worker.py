@@ -1,4 +1,4 @@
-"""Who may ask a worker: admission, what is learnt from each request, and that a crash forgets none of it."""
+"""Admission to a worker, what is learnt from each request, and that a crash forgets none of it."""
 
 import math
 from collections.abc import AsyncIterator
@@ -11,10 +11,11 @@ import trio
 import trio.testing
 
 from cortex_trio import Failure, FailureKind, WorkerConfig
-from cortex_trio.failures import REACTIONS, Rest
-from cortex_trio.gateway.breaker import IN_A_ROW, BreakerState, Verdict
+from cortex_trio.failures import REACTIONS
+from cortex_trio.gateway.breaker import IN_A_ROW, BreakerState
+from cortex_trio.gateway.endpoint import Endpoint
 from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import Checked, Permit, Refusal, Worker, WorkerState, verdict_of
+from cortex_trio.gateway.worker import Permit, Refusal, Worker, WorkerState, breaker_weight
 from cortex_trio.otp import Child, Ref, Supervisor, run
 
 K = FailureKind
@@ -23,16 +24,16 @@ MODEL = "m"
 
 def state_of(**fields: Any) -> WorkerState:
     config = WorkerConfig(provider="openai_compatible", base_url="http://x", **{"models": (MODEL,), **fields})
-    return WorkerState("w", config, Connections(config), Ref("w"))
+    return WorkerState("w", Endpoint(config, Connections(config)), Ref("w"))
 
 
-async def nobody(state: WorkerState) -> None:
+async def nowhere(state: WorkerState) -> None:
     """Register nowhere."""
 
 
 @asynccontextmanager
 async def open_worker(state: WorkerState, *, may_eject: bool = True) -> AsyncIterator[Ref[Worker]]:
-    child = Child(ref=state.ref, start=lambda: Worker(state, nobody, lambda state: may_eject))
+    child = Child(ref=state.ref, start=lambda: Worker(state, nowhere, lambda state: may_eject))
     async with trio.open_nursery() as nursery:
         await nursery.start(run, Supervisor([child], max_restarts=100))
         yield state.ref
@@ -110,13 +111,13 @@ async def test_a_permit_that_was_never_admitted_may_be_settled(autojump_clock: o
 
 
 @pytest.mark.parametrize("kind", list(K))
-def test_a_verdict_follows_the_table(kind: FailureKind) -> None:
-    expected = {Rest.BREAKER: Verdict.FAILED, Rest.BREAKER_HALF: Verdict.HALF_FAILED}
-    assert verdict_of(Failure(kind)) is expected.get(REACTIONS[kind].rest, Verdict.NOTHING)
-    assert verdict_of(None) is Verdict.SERVED
+def test_what_a_failure_weighs_is_in_the_table(kind: FailureKind) -> None:
+    assert breaker_weight(Failure(kind)) == (REACTIONS[kind].weight or None)
+    assert breaker_weight(None) == 0.0
+    assert breaker_weight(Failure(kind, ours=True)) is None
 
 
-@pytest.mark.parametrize("kind", [k for k in K if REACTIONS[k].rest is Rest.BREAKER])
+@pytest.mark.parametrize("kind", [k for k in K if REACTIONS[k].weight == 1])
 async def test_three_failures_of_its_own_take_a_worker_out_for_a_while(
     kind: FailureKind, autojump_clock: object
 ) -> None:
@@ -130,7 +131,7 @@ async def test_three_failures_of_its_own_take_a_worker_out_for_a_while(
         await admitted(ref)
 
 
-@pytest.mark.parametrize("kind", [k for k in K if verdict_of(Failure(k)) is Verdict.NOTHING])
+@pytest.mark.parametrize("kind", [k for k in K if not REACTIONS[k].weight])
 async def test_what_is_not_its_own_failure_never_opens_its_breaker(
     kind: FailureKind, autojump_clock: object
 ) -> None:
@@ -138,8 +139,6 @@ async def test_what_is_not_its_own_failure_never_opens_its_breaker(
     async with open_worker(state) as ref:
         for number in range(20):
             await settle(ref, await admitted(ref, f"model-{number}"), Failure(kind))
-            if kind is K.REGION:
-                break
         assert state.breaker.state(trio.current_time()) is BreakerState.CLOSED
 
 
@@ -185,17 +184,8 @@ async def test_what_is_told_late_counts_from_when_it_happened(autojump_clock: ob
         await trio.sleep(10)
         await settle(ref, trial, Failure(K.SERVER))
         assert (await refusal(ref)).until == 8.5 + 10.0, (
-            "it rests from its failure, not from when that was told"
+            "its time counts from its failure, not from when that was told"
         )
-
-
-async def test_a_time_to_come_back_counts_from_when_it_was_said(autojump_clock: object) -> None:
-    async with open_worker(state_of()) as ref:
-        permit = await admitted(ref)
-        permit.ended_at = trio.current_time()
-        await trio.sleep(4)
-        await settle(ref, permit, Failure(K.OVERLOADED, retry_after=20.0))
-        assert (await refusal(ref)).until == 20.0
 
 
 async def test_who_was_admitted_and_sent_nothing_is_no_request(autojump_clock: object) -> None:
@@ -208,41 +198,45 @@ async def test_who_was_admitted_and_sent_nothing_is_no_request(autojump_clock: o
         assert (state.requests, state.failures) == (1, 0)
 
 
-async def test_a_worker_that_asked_to_be_left_alone_is(autojump_clock: object) -> None:
-    async with open_worker(state_of()) as ref:
-        await fail(ref, K.OVERLOADED, retry_after=20.0)
-        found = await refusal(ref)
-        assert (found.kind, found.until) == (K.OVERLOADED, trio.current_time() + 20)
+@pytest.mark.parametrize("model", [MODEL, "another"])
+async def test_a_worker_that_is_cooling_down_admits_no_request(model: str, autojump_clock: object) -> None:
+    state = state_of()
+    state.cooldowns.failed("w", MODEL, None, Failure(K.OVERLOADED, retry_after=20.0), started=0.0, now=0.0)
+    async with open_worker(state) as ref:
+        found = await refusal(ref, model)
+        assert (found.kind, found.until) == (K.OVERLOADED, 20)
         await trio.sleep(20)
-        await admitted(ref)
+        await admitted(ref, model)
 
 
 async def test_a_missing_model_is_missing_for_itself_only(autojump_clock: object) -> None:
-    async with open_worker(state_of()) as ref:
-        await fail(ref, K.MODEL_NOT_FOUND, "ghost")
+    state = state_of()
+    state.cooldowns.failed("w", "ghost", None, Failure(K.MODEL_NOT_FOUND), started=0.0, now=0.0)
+    async with open_worker(state) as ref:
         assert (await refusal(ref, "ghost")).kind is K.MODEL_NOT_FOUND
         await admitted(ref)
 
 
-async def test_a_second_key_may_have_a_model_that_the_first_has_not(autojump_clock: object) -> None:
-    async with open_worker(state_of(api_keys=("k-one", "k-two"))) as ref:
-        await fail(ref, K.MODEL_NOT_FOUND)
-        await fail(ref, K.MODEL_NOT_FOUND)
-        assert (await refusal(ref)).until == math.inf
-
-
-async def test_names_of_missing_models_do_not_pile_up(autojump_clock: object) -> None:
-    state = state_of(api_keys=("k-one", "k-two"))
+async def test_a_refused_region_is_tried_once_a_minute_and_then_half_as_often(autojump_clock: object) -> None:
+    state = state_of()
     async with open_worker(state) as ref:
-        for number in range(3000):
-            await fail(ref, K.MODEL_NOT_FOUND, f"ghost-{number % 1500}")
-        assert len(state.model_rests) + len(state.model_doubts) <= 2000
+        waits = []
+        for _ in range(4):
+            started = trio.current_time()
+            state.cooldowns.failed("w", MODEL, None, Failure(K.REGION), started=started, now=started)
+            found = await refusal(ref)
+            waits.append(found.until - started)
+            await trio.sleep_until(found.until)
+            await settle(ref, await admitted(ref))
+            await trio.sleep(1)
+        assert waits == [60, 120, 240, 480]
 
 
-async def test_a_region_is_refused_whatever_the_model(autojump_clock: object) -> None:
-    async with open_worker(state_of()) as ref:
-        await fail(ref, K.REGION)
-        assert (await refusal(ref, "another")).kind is K.REGION
+async def test_a_worker_that_failed_its_check_is_admitted_all_the_same(autojump_clock: object) -> None:
+    state = state_of()
+    state.cooldowns.suspect("w", K.STALLED, 0.0)
+    async with open_worker(state) as ref:
+        await admitted(ref)
 
 
 async def test_the_time_to_the_first_token_is_a_moving_average(autojump_clock: object) -> None:
@@ -255,23 +249,11 @@ async def test_the_time_to_the_first_token_is_a_moving_average(autojump_clock: o
         assert state.latency == pytest.approx(1.3)
 
 
-async def test_a_bad_check_is_outweighed_by_a_fresher_answer(autojump_clock: object) -> None:
-    state = state_of()
-    async with open_worker(state) as ref:
-        running = await admitted(ref)
-        await trio.sleep(1)
-        await ref.call(Worker.checked, Checked("unavailable", K.STALLED, trio.current_time()))
-        assert (await refusal(ref)).kind is K.STALLED
-        await trio.sleep(1)
-        await settle(ref, running)
-        await admitted(ref)
-
-
 async def test_a_good_check_opens_the_way_for_one_trial(autojump_clock: object) -> None:
     async with open_worker(state_of()) as ref:
         for _ in range(IN_A_ROW):
             await fail(ref, K.SERVER)
-        await ref.call(Worker.checked, Checked("available", None, trio.current_time()))
+        await ref.call(Worker.check_passed)
         assert (await admitted(ref)).trial
         await refusal(ref)
 
@@ -352,7 +334,7 @@ async def test_a_drain_goes_on_after_it(autojump_clock: object) -> None:
 def test_a_window_is_the_configurations_or_the_longest_prefix_known() -> None:
     def window(model: str, **fields: Any) -> int | None:
         config = WorkerConfig(provider="openai", api_keys=("k",), **fields)
-        return WorkerState("w", config, Connections(config), Ref("w")).context_window(model)
+        return Endpoint(config, Connections(config)).context_window(model)
 
     assert window("gpt-4o-mini") == 128_000
     assert window("gpt-5.4-mini-2026") == 400_000
@@ -363,7 +345,8 @@ def test_a_window_is_the_configurations_or_the_longest_prefix_known() -> None:
 
 def test_a_worker_has_its_providers_numbers_unless_it_has_its_own() -> None:
     config = WorkerConfig(provider="anthropic", api_keys=("k",))
-    state = WorkerState("w", config, Connections(config), Ref("w"))
+    state = WorkerState("w", Endpoint(config, Connections(config)), Ref("w"))
     assert (state.priority, state.timeout, state.models) == (10, 60.0, state.kind.default_models)
-    state.config = attrs.evolve(config, priority=0, timeout=1.5, models=("m",))
+    changed = attrs.evolve(config, priority=0, timeout=1.5, models=("m",))
+    state.endpoint = Endpoint(changed, Connections(changed))
     assert (state.priority, state.timeout, state.models) == (0, 1.5, ("m",))

@@ -1,4 +1,4 @@
-"""Every row of the reaction table, as it shows from outside: who is asked next, who rests, and for how long.
+"""Every row of the reaction table, as it shows from outside: what is asked next, what cools down, and for how long.
 
 A primary with two keys fails in one way, always; a fallback answers.
 """
@@ -8,13 +8,12 @@ import pytest
 import trio
 from at_rest import gateway, worker_of
 
-from cortex_trio import Cortex, CortexError, Reply
+from cortex_trio import Config, Cortex, CortexError, NoWorkersAvailable, Reply
 from cortex_trio.failures import FailureKind as K
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
 
 RESCUE = Behaviour(text="Rescued.")
 KEYS = ("sk-reaction-key-number-1", "sk-reaction-key-number-2")
-HOUR = 3600.0
 
 
 @attrs.frozen
@@ -35,8 +34,8 @@ ROWS = {
     K.CONTEXT_LENGTH: Row("p"),
     K.CONTENT_POLICY: Row("p"),
     K.BAD_REQUEST: Row("p"),
-    K.CREDENTIAL: Row("pPf", status="quota_exceeded"),
-    K.PERMISSION: Row("pPf", status="quota_exceeded"),
+    K.CREDENTIAL: Row("pPf", status="quota_exceeded", reopens_in=900),
+    K.PERMISSION: Row("pPf", status="quota_exceeded", reopens_in=60),
     K.QUOTA: Row("pPf", status="quota_exceeded", reopens_in=900),
     K.RATE_LIMIT: Row(
         "pPf", status="rate_limited", reopens_in=10
@@ -48,8 +47,8 @@ ROWS = {
     K.PROTOCOL: Row("ppf", opens_after=3, fails_with=Behaviour(garble_after=0)),
     K.TRUNCATED: Row("ppf", opens_after=3, fails_with=Behaviour(cut_after=0)),
     K.EMPTY: Row("ppf", opens_after=3, fails_with=Behaviour(text="")),
-    K.MODEL_NOT_FOUND: Row("pPf", status="unavailable"),
-    K.REGION: Row("pf", status="unavailable"),
+    K.MODEL_NOT_FOUND: Row("pPf", status="unavailable", reopens_in=60),
+    K.REGION: Row("pf", status="unavailable", reopens_in=60),
     K.EDGE: Row("ppf", opens_after=5),  # half a count each
     K.UNKNOWN: Row("pf", opens_after=5),
 }
@@ -87,7 +86,7 @@ async def test_what_is_asked_next(kind: K, row: Row, autojump_clock: object) -> 
 
 
 @pytest.mark.parametrize(("kind", "row"), BY_ITSELF)
-async def test_what_rests_and_for_how_long(kind: K, row: Row, autojump_clock: object) -> None:
+async def test_what_cools_down_and_for_how_long(kind: K, row: Row, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
         async with gateway(sim) as cortex:
@@ -110,7 +109,7 @@ async def test_how_many_failures_open_the_breaker(kind: K, row: Row, autojump_cl
                 failures += sum(worker == "primary" for worker, _, _ in await attempts_of(cortex))
             await trio.testing.wait_all_tasks_blocked()
             [primary, _] = await cortex.list_workers()
-            is_open = "is failing" in cortex.explain("Hi")
+            is_open = "breaker open" in cortex.explain("Hi")
         assert is_open == (row.opens_after is not None)
         if row.opens_after is not None:
             assert row.opens_after <= failures <= row.opens_after + 1, (
@@ -123,23 +122,63 @@ async def test_how_many_failures_open_the_breaker(kind: K, row: Row, autojump_cl
 # ------------------------------------------------------------------ until when
 
 
-@pytest.mark.parametrize("kind", [K.CREDENTIAL, K.PERMISSION, K.MODEL_NOT_FOUND, K.REGION])
-async def test_what_only_a_new_configuration_cures_is_not_asked_before(
-    kind: K, autojump_clock: object
-) -> None:
+REFUSALS = [K.CREDENTIAL, K.PERMISSION, K.QUOTA, K.MODEL_NOT_FOUND, K.REGION]
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_what_was_refused_is_asked_seldom_while_another_serves(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         primary = a_primary_that_fails(sim, kind, ROWS[kind])
         async with gateway(sim) as cortex:
-            await cortex.complete("Hi")
-            asked = len(primary.requests)
-            await trio.sleep(24 * HOUR)
-            await cortex.complete("Hi")
-            assert len(primary.requests) == asked
-            primary.behave(Behaviour(text="Cured."))
-            config = cortex._runtime.config
-            changed = attrs.evolve(config.workers["primary"], timeout=29.0)
-            await cortex.reload(attrs.evolve(config, workers={**config.workers, "primary": changed}))
-            assert (await cortex.complete("Hi")).text == "Cured."
+            for _ in range(24 * 60):
+                assert (await cortex.complete("Hi")).worker == "fallback"
+                await trio.sleep(60)
+        assert len(primary.requests) <= 2 * (24 + 10), "each key about once an hour"
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_what_was_refused_is_served_again_within_minutes(kind: K, autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        primary = sim.add("primary", Behaviour(error=kind), RESCUE, provider="openai")
+        async with gateway(sim, max_wait=0) as cortex:
+            with pytest.raises(CortexError):
+                await cortex.complete("Hi")
+            with pytest.raises(NoWorkersAvailable) as refused:
+                await cortex.complete("Hi")
+            assert refused.value.retry_after == pytest.approx(60)
+            await trio.sleep(61)
+            assert (await cortex.complete("Hi")).text == "Rescued."
+        assert len(primary.requests) == 2
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_the_trials_of_what_stays_refused_become_rare(kind: K, autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        primary = sim.add("primary", Behaviour(error=kind), provider="openai")
+        async with gateway(sim, max_wait=0) as cortex:
+            for _ in range(6 * 60):
+                with pytest.raises(CortexError):
+                    await cortex.complete("Hi")
+                await trio.sleep(60)
+        assert 6 <= len(primary.requests) <= 14, "after 1, 2, 4 … minutes, then every hour"
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+@pytest.mark.parametrize("how", ["reload with an equal configuration", "check_health"])
+async def test_a_person_who_asks_ends_it_at_once(kind: K, how: str, autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("primary", Behaviour(error=kind), RESCUE, provider="openai")
+        workers = {"primary": worker_of(sim["primary"])}
+        async with gateway(sim, workers, max_wait=0) as cortex:
+            with pytest.raises(CortexError):
+                await cortex.complete("Hi")
+            with pytest.raises(NoWorkersAvailable):
+                await cortex.complete("Hi")
+            if how == "check_health":
+                await cortex.check_health()
+            else:
+                await cortex.reload(Config(workers=workers, health_check_interval=0, max_wait=0))
+            assert (await cortex.complete("Hi")).text == "Rescued."
 
 
 @pytest.mark.parametrize("kind", [K.PERMISSION, K.MODEL_NOT_FOUND, K.RATE_LIMIT])
@@ -160,7 +199,9 @@ async def test_what_was_said_of_one_model_does_not_touch_another(kind: K, autoju
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_what_is_wrong_with_the_request_is_held_against_nobody(kind: K, autojump_clock: object) -> None:
+async def test_what_is_wrong_with_the_request_is_held_against_no_worker(
+    kind: K, autojump_clock: object
+) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, ROWS[kind])
         async with gateway(sim) as cortex:

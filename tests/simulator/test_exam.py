@@ -11,13 +11,14 @@ import pytest
 import trio
 from openai_front import open_front
 
-from cortex_trio import Config, open_cortex
+from cortex_trio import Config, FailureKind, open_cortex
 from cortex_trio.__main__ import main
-from cortex_trio.simulator import open_simulator
+from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.simulator.exam.outside import (
     FALLBACK_MODEL,
     OUTSIDE,
     PRIMARY_MODEL,
+    OutsideScenario,
     OutsideStage,
     sit_outside,
 )
@@ -33,8 +34,8 @@ TIMEOUT = 30 * SECOND
 # ------------------------------------------------------------------ from inside
 
 
-def test_there_are_thirty_scenarios() -> None:
-    assert [scenario.number for scenario in all_scenarios()] == [f"S{number:02}" for number in range(1, 31)]
+def test_there_are_34_scenarios() -> None:
+    assert [scenario.number for scenario in all_scenarios()] == [f"S{number:02}" for number in range(1, 35)]
 
 
 def test_every_scenario_is_played_in_every_dialect_it_is_for() -> None:
@@ -124,7 +125,7 @@ def test_the_command_prints_the_scorecard(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_scenario_nobody_knows_is_refused() -> None:
-    assert main(["exam", "--only", "S31"]) == 2
+    assert main(["exam", "--only", "S35"]) == 2
 
 
 # ------------------------------------------------------------------ from outside
@@ -138,27 +139,52 @@ async def upstreams() -> AsyncIterator[OutsideStage]:
         yield OutsideStage(primary.url, primary, fallback, timeout=TIMEOUT, second=SECOND)
 
 
-async def test_this_gateway_behind_a_plain_http_server_passes_all_sixteen() -> None:
+IN_SECONDS = [scenario for scenario in OUTSIDE if scenario.number != "S34"]
+"""Those that can be played with short seconds. S34 waits for a cooldown of a minute, which is real time."""
+
+
+@pytest.mark.parametrize("scenario", IN_SECONDS, ids=lambda scenario: scenario.number)
+async def test_this_gateway_behind_a_plain_http_server_passes(scenario: OutsideScenario) -> None:
     async with upstreams() as stage:
         workers = {
             provider.name: provider.worker(priority=place, timeout=TIMEOUT)
             for place, provider in enumerate((stage.primary, stage.fallback))
         }
-        config = Config(workers=workers, health_check_interval=0, idle_timeout=TIMEOUT / 2)
-        for scenario in OUTSIDE:
-            async with open_cortex(config) as cortex, open_front(cortex) as url:
-                stage.base_url = url
-                await stage.wait_until_up()
-                assert (scenario.number, await sit_outside(scenario, stage)) == (scenario.number, None)
+        checks = 10 * SECOND if scenario.number == "S33" else 0
+        config = Config(
+            workers=workers,
+            health_check_interval=checks,
+            health_check_timeout=5 * SECOND,
+            idle_timeout=TIMEOUT / 2,
+        )
+        async with open_cortex(config) as cortex, open_front(cortex) as stage.base_url:
+            await stage.wait_until_up()
+            assert await sit_outside(scenario, stage) is None
 
 
 async def test_no_gateway_at_all_passes_only_what_needs_none() -> None:
     async with upstreams() as stage:
         problems = {scenario.number: await sit_outside(scenario, stage) for scenario in OUTSIDE}
     passed = {number for number, problem in problems.items() if problem is None}
-    assert passed == {"S07", "S09", "S11", "S12", "S13"}
+    assert passed == {"S07", "S09", "S11", "S12", "S13", "S33", "S34"}
     assert "passed off" in str(problems["S08"])
     assert "malformed" in str(problems["S10"])
+    assert "callers that are served" in str(problems["S31"])
+    assert "it is served" in str(problems["S32"])
+
+
+async def test_a_model_that_stays_away_for_good_is_noticed() -> None:
+    async with open_simulator(sockets=True) as sim:
+        primary, fallback = (
+            sim.add(name, provider="openai_compatible", models=[model])
+            for name, model in (("primary", PRIMARY_MODEL), ("fallback", FALLBACK_MODEL))
+        )
+        gateway = sim.add(
+            "gateway", Behaviour(error=FailureKind.MODEL_NOT_FOUND), provider="openai_compatible"
+        )
+        stage = OutsideStage(gateway.url, primary, fallback, timeout=TIMEOUT, second=0.01)
+        [refused_once] = [scenario for scenario in OUTSIDE if scenario.number == "S34"]
+        assert "within minutes" in str(await sit_outside(refused_once, stage))
 
 
 async def test_an_answer_that_was_cut_and_is_passed_off_as_whole_is_noticed() -> None:

@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from cortex_trio.gateway.config import Config
 from cortex_trio.simulator import Behaviour, SimRequest, open_simulator
-from cortex_trio.simulator.provider import script_of
+from cortex_trio.simulator.script import script_of
 
 
 async def test_requests_take_the_steps_of_the_script_and_the_last_repeats(sim, client):

@@ -33,7 +33,7 @@ from cortex_trio.simulator.world.life import live
 from cortex_trio.simulator.world.load import PlannedCall
 from cortex_trio.simulator.world.people import Called, HeardCall, ask
 from cortex_trio.simulator.world.picture import ACTORS, picture
-from cortex_trio.simulator.world.plan import PlannedProvider, plan_of
+from cortex_trio.simulator.world.plan import Plan, PlannedProvider, plan_of
 from cortex_trio.simulator.world.tales import (
     LOOK_UP,
     answer_of,
@@ -43,7 +43,7 @@ from cortex_trio.simulator.world.tales import (
     story_of,
     texts_of,
 )
-from cortex_trio.simulator.world.troubles import Way
+from cortex_trio.simulator.world.troubles import LINK_TROUBLES, MODEL_LISTS, MOMENTS, TROUBLES, Way
 from cortex_trio.simulator.world.upstream import Upstream
 
 HOURS = 3.0
@@ -123,6 +123,25 @@ def test_plans_hold_some_of_everything() -> None:
         assert plan.rock not in hurt
 
 
+def test_plans_hold_what_real_servers_do() -> None:
+    plans = [plan_of(seed, 24) for seed in range(60)]
+    assert {len(plan.providers) for plan in plans} >= {1, 2, 6}
+    assert {provider.model_list for plan in plans for provider in plan.providers} == {"ok", *MODEL_LISTS}
+    assert any(plan.rock and _provider_of(plan, plan.rock).model_list != "ok" for plan in plans)
+    assert {trouble.what for plan in plans for trouble in plan.troubles} == {
+        *TROUBLES,
+        *LINK_TROUBLES,
+        *MOMENTS,
+    }
+    calls = [call for plan in plans for call in plan.calls]
+    assert any(len(answer_of(call.number, call.what)) > 256 * 1024 for call in calls)
+    assert {call.options.get("dimensions") for call in calls if call.what == "embed"} == {None, 16, 256, 3072}
+
+
+def _provider_of(plan: Plan, name: str) -> PlannedProvider:
+    return next(provider for provider in plan.providers if provider.name == name)
+
+
 def test_an_hour_is_enough_for_something_to_break() -> None:
     plans = [plan_of(seed, 1) for seed in range(200)]
     assert all(plan.troubles and plan.calls for plan in plans if len(plan.providers) > 1 or not plan.rock)
@@ -136,9 +155,17 @@ CALL = PlannedCall(
 )
 
 
+def attempt(worker: str = "openai-0", *, duration: float = 0.0, failure: Failure | None = None) -> Attempt:
+    return Attempt(1, worker, "openai", "m", "sk-***", failure, duration, None, None)
+
+
+def narrow(max_attempts: int) -> PlannedCall:
+    return attrs.evolve(CALL, options={"max_attempts": max_attempts})
+
+
 def called(**seen: Any) -> Called:
     whole: dict[str, Any] = {"outcome": "whole", "shown": story_of(5), "started": 1.0, "ended": 2.0}
-    return Called(CALL, **{**whole, **seen})
+    return Called(**{"planned": CALL, **whole, **seen})
 
 
 @pytest.mark.parametrize(
@@ -152,6 +179,7 @@ def called(**seen: Any) -> Called:
         (called(offsets_fit=False), "out of order"),
         (called(ended_once=False), "out of order"),
         (called(ended=700.0), "took 699"),
+        (called(attempts=[attempt()] * 3, planned=narrow(2)), "3 attempts reached a provider, where 2 may"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -260,10 +288,6 @@ def test_a_call_that_could_have_been_served_is_missed() -> None:
     assert not list(laws.broken_by_refusing(called(), plan, []))
 
 
-def attempt(worker: str = "openai-0", *, duration: float = 0.0, failure: Failure | None = None) -> Attempt:
-    return Attempt(1, worker, "openai", "m", "sk-***", failure, duration, None, None)
-
-
 @pytest.mark.parametrize(
     ("kind", "other_key"), [(FailureKind.RATE_LIMIT, False), (FailureKind.OVERLOADED, True)]
 )
@@ -288,6 +312,33 @@ async def test_asking_earlier_than_told_is_noticed(
     await trio.sleep(1)
     chronicle.on_event(attempt())
     assert len(chronicle.broken) == 1
+
+
+async def test_a_hint_ends_after_an_hour_and_when_a_person_changes_something(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    chronicle = Chronicle(0)
+    six_hours = Failure(FailureKind.RATE_LIMIT, retry_after=6 * 3600)
+    chronicle.on_event(attempt(failure=six_hours))
+    await trio.sleep(3500)
+    chronicle.on_event(attempt())
+    assert len(chronicle.broken) == 1
+    await trio.sleep(101)
+    chronicle.on_event(attempt(failure=six_hours))
+    with chronicle.configuring("openai-0", "anthropic-1"):
+        await trio.sleep(1)
+    chronicle.on_event(attempt())
+    assert len(chronicle.broken) == 1
+    assert chronicle.touched == [3601.0, 3602.0]
+
+
+def test_a_connection_that_was_not_made_is_no_attempt() -> None:
+    failed = attempt(failure=Failure(FailureKind.CONNECTION, phase="connect"))
+    assert list(laws.broken_by_call(called(attempts=[failed, failed, attempt()], planned=narrow(1)))) == []
+
+
+def test_a_call_may_wait_for_a_worker_before_the_time_of_a_request_begins() -> None:
+    assert list(laws.broken_by_call(called(ended=625.0))) == []
 
 
 async def test_what_a_gateway_holds_without_a_caller_is_noticed() -> None:
@@ -371,6 +422,18 @@ async def test_a_quota_is_a_bucket_for_each_key(autojump_clock: trio.testing.Moc
             assert noted["quota exceeded"] == 2
             await trio.sleep(21)
             assert (await cortex.complete(prompt_of(8))).text == story_of(8)
+
+
+async def test_a_server_without_a_list_of_models_has_none_on_good_days_either() -> None:
+    planned = PlannedProvider("openai", "openai", (), 1, 0.0, None, 0.0, {}, model_list="404")
+    upstream = Upstream(planned, pytest.fail, pytest.fail)
+    upstream.is_calm = True
+    async with open_simulator() as sim:
+        sim.add("openai", upstream.answer).behave_health(upstream.answer_check)
+        async with gateway(sim) as cortex:
+            assert (await cortex.complete(prompt_of(5))).text == story_of(5)
+            with pytest.raises(CortexError):
+                await cortex.models(worker="openai")
 
 
 @pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini", "cohere", "ollama", "groq", "xai"])

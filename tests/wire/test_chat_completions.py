@@ -128,7 +128,7 @@ STREAMED: dict[str, Said] = {
     "constructed/openai/chat_stream_content_filter.sse": Said(CONTENT_FILTER, text="I"),
     "constructed/openai/chat_stream_error_mid_stream.sse": Said(FailureKind.SERVER, text="Hel"),
     "constructed/openai/chat_stream_truncated_no_done.sse": Said(FailureKind.TRUNCATED, text="Hel"),
-    "recordings/groq/stream_error_tool_use_failed_first_event.sse": Said(FailureKind.BAD_REQUEST),
+    "recordings/groq/stream_error_tool_use_failed_first_event.sse": Said(FailureKind.PROTOCOL),
     "recordings/groq/stream_parallel_tool_calls_llama33.sse": Said(
         TOOL_CALLS, usage(359, 35, 394, None, None), calls=HARBOR
     ),

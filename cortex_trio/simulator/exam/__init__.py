@@ -1,6 +1,6 @@
-"""The failover exam: thirty things providers do to a gateway, and what must happen then.
+"""The failover exam: 34 things providers do to a gateway, and what must happen then.
 
-S01 to S16 are the scenarios of the public FailoverBench; S17 to S30 are our own. Each has parts, and each part is a
+S01 to S16 are the scenarios of the public FailoverBench; S17 to S34 are our own. Each has parts, and each part is a
 function of a `Stage`: a primary that misbehaves in one dialect, a fallback in another, a gateway before both. In memory
 its seconds are virtual; over sockets they are real, and shorter.
 

@@ -67,8 +67,8 @@ def _check_bounded(cortex: Cortex) -> None:
     for state in runtime.table.workers.values():
         check(len(state.breaker._calls) <= 1000, "a breaker's memory is bounded")
         check(not state.permits, "no permit is out")
-        for key in runtime.ring.states(state.name):
-            check(len(key.rests) <= 2, "a key's memory is bounded")
+        entries = list(runtime.cooldowns.entries(state.name, trio.current_time()))
+        check(len(entries) <= 2 * (len(runtime.ring.states(state.name)) + 1), "cooldowns are bounded")
 
 
 # ------------------------------------------------------------------ S25: actors die

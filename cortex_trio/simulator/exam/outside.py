@@ -1,9 +1,10 @@
-"""The first sixteen scenarios for any OpenAI-compatible gateway that is reached over HTTP, in real time.
+"""S01 to S16 and S31 to S34 for any OpenAI-compatible gateway that is reached over HTTP, in real time.
 
 Two simulated upstreams listen on ports of this machine. The gateway under exam has the first as its primary and
 the second as its fallback; what can be seen from outside is what its client gets and what the upstreams were
 asked. The rules are FailoverBench's: an answer must be whole, or say that it is not; nobody is asked earlier
-than told; what cannot help is not tried. `second` scales every time, for trying out the exam itself.
+than told; what cannot help is not tried. A foreign gateway has two upstreams, so that "one worker" means here that the
+other one is refused. `second` scales every time, for trying out the exam itself.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ MOST_SECONDS = 180.0
 RECOVERY_SECONDS = 120.0
 """So long a gateway may leave a primary alone that is well again."""
 RETRIES = 2
+CALLERS = 10
+CHECKED_SECONDS = 60.0
+"""So long S33 gives a gateway for checks of its own before each request."""
+AGAIN_SECONDS = 85.0
+"""How soon S34 wants an answer again: two such waits are as long as a play may take."""
 
 
 @attrs.frozen
@@ -74,9 +80,10 @@ class OutsideStage:
         return self.timeout + max(SLACK_SECONDS * self.second, LEAST_SLACK_SECONDS)
 
     def begin(self, *script: Behaviour | Callable[[SimRequest], Behaviour]) -> None:
-        """Forget what was before; the primary plays `script`, the fallback is well."""
+        """Forget what was before; the primary plays `script`, the fallback is well, both have lists of models."""
         for provider in (self.primary, self.fallback):
             provider.requests.clear()
+            provider.behave_health()
         self.primary.behave(*script)
         self.fallback.behave(RESCUE)
         self.fallback.prefill = None
@@ -292,6 +299,66 @@ async def _names_the_model(stage: OutsideStage) -> None:
     equal((got.text, got.model), (RESCUE.text, FALLBACK_MODEL), "the answer and the model it names")
 
 
+async def _limited_for_a_second(stage: OutsideStage) -> None:
+    limits: dict[str, float] = {}
+
+    def limit(provider: SimulatedProvider) -> Callable[[SimRequest], Behaviour]:
+        def answer(request: SimRequest) -> Behaviour:
+            left = limits.setdefault(provider.name, request.when + stage.second) - request.when
+            return Behaviour(error=FailureKind.RATE_LIMIT, retry_after=f"{left:.6f}") if left > 0 else GOOD
+
+        return answer
+
+    stage.begin(limit(stage.primary))
+    stage.fallback.behave(limit(stage.fallback))
+    got: list[Got] = []
+
+    async def ask() -> None:
+        got.append(await stage.ask())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(CALLERS):
+            nursery.start_soon(ask)
+    whole = sum(one.is_whole for one in got)
+    equal(whole, CALLERS, "callers that are served")
+    for provider in (stage.primary, stage.fallback):
+        early = sum(request.when < limits.get(provider.name, 0.0) for request in provider.requests)
+        check(
+            early <= CALLERS, f"no caller asks {provider.name} twice before its limit ends ({early} requests)"
+        )
+
+
+async def _twice(stage: OutsideStage) -> None:
+    for trouble in (Behaviour(refuse=True), Behaviour(cut_at="request"), Behaviour(status=500)):
+        await stage.recover()
+        stage.begin(trouble, trouble, GOOD)
+        stage.fallback.behave(Behaviour(refuse=True))
+        got = await stage.ask()
+        check(got.is_whole, f"it is served ({got.error})")
+
+
+async def _no_list(stage: OutsideStage) -> None:
+    lists = (Behaviour(status=404), Behaviour(status=405), Behaviour(status=500), Behaviour(html=True))
+    for listing in (*lists, Behaviour(silent=True)):
+        stage.begin(GOOD)
+        for provider in (stage.primary, stage.fallback):
+            provider.behave_health(listing)
+        await trio.sleep(CHECKED_SECONDS / (len(lists) + 1) * stage.second)
+        got = await stage.ask()
+        check(got.is_whole, f"it is served ({got.error})")
+
+
+async def _refused_once(stage: OutsideStage) -> None:
+    for kind in (FailureKind.MODEL_NOT_FOUND, FailureKind.CREDENTIAL):
+        start = trio.current_time()
+        stage.begin(Behaviour(error=kind), GOOD)
+        stage.fallback.behave(Behaviour(error=kind), GOOD)
+        while not (got := await stage.ask()).is_whole:
+            took = trio.current_time() - start
+            check(took < AGAIN_SECONDS * stage.second, f"it is served again within minutes ({got.error})")
+            await trio.sleep(5 * stage.second)
+
+
 OUTSIDE: Sequence[OutsideScenario] = (
     OutsideScenario("S01", "429 with Retry-After 2 s, then fine", _waits_as_told),
     OutsideScenario("S02", "429 for ever", _rate_limited),
@@ -311,6 +378,10 @@ OUTSIDE: Sequence[OutsideScenario] = (
     OutsideScenario("S14", "cut, and the fallback rejects a prefix", _no_prefix),
     OutsideScenario("S15", "flaps for 60 s, 20 requests", _flapping),
     OutsideScenario("S16", "the fallback serves", _names_the_model),
+    OutsideScenario("S31", "both limited for 1 s, ten callers", _limited_for_a_second),
+    OutsideScenario("S32", "one is refused, the other fails twice", _twice),
+    OutsideScenario("S33", "no list of models", _no_list),
+    OutsideScenario("S34", "one 404 or 401, then fine", _refused_once),
 )
 
 

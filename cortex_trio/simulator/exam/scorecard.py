@@ -10,11 +10,11 @@ import trio.testing
 
 from ..seeded import seeded
 from ..simulator import open_simulator
-from . import before, broken, crowds, echoes, hostile, lasting, late, leaving, limits, within
+from . import alone, before, broken, crowds, echoes, hostile, lasting, late, leaving, limits, within
 from .scenario import SCENARIOS, Part, Scenario, by_number
 from .stage import DIALECTS, NotPassed, Stage
 
-ROOMS = (limits, before, late, broken, within, lasting, leaving, crowds, echoes, hostile)
+ROOMS = (limits, before, late, broken, within, lasting, leaving, crowds, echoes, hostile, alone)
 """Importing them is what fills SCENARIOS."""
 BENCH = tuple(f"S{number:02}" for number in range(1, 17))
 """The scenarios of the public FailoverBench."""

@@ -95,6 +95,7 @@ class Stage:
     dialect: str
     second: float = 1.0
     workers: dict[str, WorkerConfig] = attrs.field(factory=dict)
+    config: Config = attrs.field(init=False)  # of the gateway that was opened last
 
     @property
     def is_virtual(self) -> bool:
@@ -127,7 +128,7 @@ class Stage:
     async def gateway(self, **settings: Any) -> AsyncIterator[Cortex]:
         """A gateway before those that were added; leaving it checks that nothing of a request is left."""
         on_event = settings.pop("on_event", None)
-        config = Config(workers=self.workers, **{"health_check_interval": 0, **settings})
+        self.config = config = Config(workers=self.workers, **{"health_check_interval": 0, **settings})
         transport = self.sim.transport if self.is_virtual else None
         async with open_cortex(config, http_transport=transport, on_event=on_event) as cortex:
             yield cortex

@@ -8,6 +8,8 @@ upstream    one provider of the world: its faults, its quotas, its outages
 people      those who ask, and what they saw
 chronicle   what was seen: the trace, the counts, the broken laws
 laws        what must be true whatever happens
+bare        what one bare client would have got
+again       a call is not given up while a worker could serve it
 life        one world from its beginning to its end
 picture     one life as an SVG
 campaign    many lives, in several processes

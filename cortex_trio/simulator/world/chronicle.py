@@ -21,7 +21,9 @@ from .people import Called
 
 ABOUT_A_KEY_AND_A_MODEL = (FailureKind.RATE_LIMIT,)
 ABOUT_A_KEY = (FailureKind.QUOTA,)
-ABOUT_A_WORKER = (FailureKind.OVERLOADED, FailureKind.SERVER)
+ABOUT_A_WORKER = (FailureKind.OVERLOADED, FailureKind.SERVER, FailureKind.EDGE)
+LONGEST_COOLDOWN_SECONDS = 3600.0
+"""No cooldown is longer: a hint of six hours is obeyed for one."""
 _Place = tuple[str, str | None, str | None]
 """Worker, key, model; None: all of them."""
 INSTANT = 1e-6
@@ -37,6 +39,18 @@ class Sample:
     breaker: str
     resting: int  # keys at rest
     keys: int
+
+
+@attrs.frozen
+class Ended:
+    """One attempt, and when it ended (Trio time)."""
+
+    at: float
+    attempt: Attempt
+
+    @property
+    def began(self) -> float:
+        return self.at - self.attempt.duration
 
 
 @attrs.frozen
@@ -60,6 +74,10 @@ class Chronicle:
         self.broken: list[str] = []
         self.calls: list[Called] = []
         self.attempts: list[Attempt] = []
+        self.ended: dict[
+            str, list[Ended]
+        ] = {}  # the attempts of each worker, in the order in which they ended
+        self.touched: list[float] = []  # when a person had checked, reloaded or replaced something
         self.kills: list[tuple[float, str]] = []
         self.lanes: dict[str, list[Sample]] = {}
         self.marks: list[Mark] = []
@@ -117,6 +135,7 @@ class Chronicle:
         outcome = failure.kind.value if failure else "served"
         self.trace(f"attempt {attempt.worker} {attempt.key} {outcome} {attempt.duration!r} {attempt.usage}")
         self.attempts.append(attempt)
+        self.ended.setdefault(attempt.worker, []).append(Ended(now, attempt))
         self.marks.append(Mark(now, attempt.worker, outcome))
         self._check_hints(attempt, now - attempt.duration)
         if failure is not None and failure.retry_after is not None:
@@ -145,20 +164,22 @@ class Chronicle:
             place = (attempt.worker, None, None)
         else:
             return
-        until = now + (failure.retry_after or 0.0)
+        until = now + min(failure.retry_after or 0.0, LONGEST_COOLDOWN_SECONDS)
         self.counts["waits named by providers"] += 1
         if until > self._hints.get(place, (0.0, 0.0))[1]:
             self._hints[place] = (now, until)
 
     @contextmanager
-    def configuring(self, worker: str) -> Iterator[None]:
-        """It is configured anew: what was asked for before is not for the one that comes after."""
-        self._configuring[worker] += 1
+    def configuring(self, *workers: str) -> Iterator[None]:
+        """A person checks these workers or configures them anew: that ends cooldowns early, so hints end with it."""
+        self._configuring.update(workers)
+        self.touched.append(trio.current_time())
         try:
             yield
         finally:
-            self._configuring[worker] -= 1
-            for place in [place for place in self._hints if place[0] == worker]:
+            self._configuring.subtract(workers)
+            self.touched.append(trio.current_time())
+            for place in [place for place in self._hints if place[0] in workers]:
                 del self._hints[place]
 
     # ---- what is looked up
@@ -168,8 +189,9 @@ class Chronicle:
         runtime, now = cortex._runtime, trio.current_time()
         for name, state in runtime.table.workers.items():
             keys = runtime.ring.states(name)
-            resting = sum(key.rest(state.models[0], now) is not None for key in keys)
-            status, _, _ = status_of(state, runtime.ring, now)
+            model, cooldowns = state.models[0], runtime.cooldowns
+            resting = sum(cooldowns.of_key(name, model, key.key, now) is not None for key in keys)
+            status, _, _ = status_of(state, now)
             seen = Sample(now, status, state.breaker.state(now).value, resting, len(keys))
             lane = self.lanes.setdefault(name, [])
             if not lane or attrs.evolve(lane[-1], at=now) != seen:

@@ -26,6 +26,8 @@ from .tales import answer_of, calls_of, embed_model_of, kind_and_number_of, numb
 GRACE_SECONDS = 0.1
 """Draining the end of an answer may take 50 ms."""
 TOTAL_SECONDS = 600.0
+MAX_WAIT_SECONDS = 30.0
+"""Config.max_wait, as it is when nothing is said: so long a call may wait for a worker before it is refused."""
 HEALING_SECONDS = 10.0
 """After this long without a kill everybody must be there again."""
 OUTCOMES = ("whole", "interrupted", "refused", "left", "cancelled")
@@ -34,8 +36,8 @@ OUTCOMES = ("whole", "interrupted", "refused", "left", "cancelled")
 # ------------------------------------------------------------------ one call
 
 
-def broken_by_call(called: Called) -> Iterator[str]:
-    """What is wrong with one call that has ended."""
+def broken_by_call(called: Called, max_attempts: int | None = None) -> Iterator[str]:
+    """What is wrong with one call that has ended; `max_attempts` is the configured one, None if it is not known."""
     if called.outcome not in OUTCOMES:
         yield f"{called.summary()}: an error of no type of ours: {called.error!r}"
     yield from _broken_text(called)
@@ -46,10 +48,18 @@ def broken_by_call(called: Called) -> Iterator[str]:
         yield f"{called.summary()}: events out of order"
     if called.planned.how != "continue" and any(_is_our_fault(attempt) for attempt in called.attempts or ()):
         yield f"{called.summary()}: a provider was sent what it does not understand"
-    total = TOTAL_SECONDS * called.planned.requests
+    most = called.planned.options.get("max_attempts", max_attempts)
+    if most is not None and (reached := _reached(called.attempts or ())) > most * called.planned.requests:
+        yield f"{called.summary()}: {reached} attempts reached a provider, where {most} may"
+    total = (TOTAL_SECONDS + MAX_WAIT_SECONDS) * called.planned.requests
     limit = total if called.planned.deadline is None else called.planned.deadline
     if called.ended - called.started > limit + called.paused + GRACE_SECONDS:
         yield f"{called.summary()}: took {called.ended - called.started:.3f} s of {limit:.3f}"
+
+
+def _reached(attempts: Iterable[Attempt]) -> int:
+    """A connection that was not made costs time and no attempt."""
+    return sum(attempt.failure is None or attempt.failure.phase != "connect" for attempt in attempts)
 
 
 def _broken_text(called: Called) -> Iterator[str]:
@@ -57,11 +67,11 @@ def _broken_text(called: Called) -> Iterator[str]:
         return
     answer, shown = answer_of(called.planned.number, called.planned.what), called.shown
     if called.is_served and shown != answer:
-        yield f"{called.summary()}: a whole answer that is not {answer!r}"
+        yield f"{called.summary()}: a whole answer that is not {answer!r:.200}"
     if not answer.startswith(shown):
-        yield f"{called.summary()}: text that is not the beginning of {answer!r}"
+        yield f"{called.summary()}: text that is not the beginning of {answer!r:.200}"
     if isinstance(called.error, StreamInterrupted) and called.error.partial.text != shown:
-        yield f"{called.summary()}: the partial answer is {called.error.partial.text!r}"
+        yield f"{called.summary()}: the partial answer is {called.error.partial.text!r:.200}"
 
 
 def _broken_tool_calls(called: Called) -> Iterator[str]:
@@ -137,9 +147,10 @@ def broken_at_a_moment(cortex: Cortex, calls: int) -> Iterator[str]:
         if len(state.permits) > 2 * calls:
             yield f"{name}: {len(state.permits)} permits for {calls} callers"
         models = {*state.models, state.kind.embed_model}
-        for key in runtime.ring.states(name):
-            if len(key.rests) > len(models) + 1:  # one for each model, and one for all of them
-                yield f"{name}: a key with {len(key.rests)} rests"
+        entries = len(list(runtime.cooldowns.entries(name, trio.current_time())))
+        keys = len(runtime.ring.states(name)) + 1  # and one for the worker itself
+        if entries > keys * (len(models) + 1):  # one for each model, and one for all of them
+            yield f"{name}: {entries} cooldowns"
 
 
 def _is_checking(held: Iterable[str]) -> bool:

@@ -10,7 +10,6 @@ import trio
 import trio.testing
 
 from ...failures import CortexError
-from ...gateway.breaker import OPEN_SECONDS
 from ...gateway.config import Config, WorkerConfig
 from ...gateway.cortex import Cortex, open_cortex
 from ...otp import ActorError, MaxRestartsExceeded
@@ -18,6 +17,7 @@ from ..provider import SimulatedProvider
 from ..seeded import seeded
 from ..simulator import Simulator, open_simulator
 from . import laws
+from .again import broken_by_giving_up, is_back_late
 from .chronicle import Chronicle
 from .people import Called, ask
 from .plan import Intervention, Plan, PlannedProvider, Trouble, plan_of
@@ -27,12 +27,11 @@ from .upstream import Upstream
 
 LOOK_SECONDS = 120.0
 """How often everything is looked at."""
-CALM_SECONDS = 7_200.0
-"""Longer than any key rests."""
-LONGEST_OPEN_SECONDS = OPEN_SECONDS[1] + 1
-RECOVERY_TRIES = 2
+AGAIN_SECONDS = 20.0
+"""How often a worker is tried when all is well again."""
 LAST_CALL = 1_000_000
-"""The numbers of calls that are in no plan begin here."""
+"""The numbers of calls that are in no plan begin here, so many for each worker:"""
+LAST_CALLS = 1_000
 LAST_SECONDS = 700.0
 """After the last event of the plan: no call lasts longer."""
 
@@ -109,7 +108,7 @@ class _Life:
         finally:
             self._asking -= 1
         self._chronicle.on_call(called)
-        for broken in laws.broken_by_call(called):
+        for broken in laws.broken_by_call(called, self._plan.config["max_attempts"]):
             self._chronicle.complain(broken)
 
     async def _breakages(self, sim: Simulator) -> None:
@@ -154,14 +153,17 @@ class _Life:
                     self._chronicle.kills.append((trio.current_time(), planned.who))
                     cortex.actor(planned.who).kill()
                 case "reload":
-                    with self._chronicle.configuring(planned.who):
+                    with self._chronicle.configuring(
+                        *self._upstreams
+                    ):  # it ends the cooldowns of all workers
                         await self._reload(cortex, planned.who)
                 case "replace":
                     with self._chronicle.configuring(planned.who):
                         await cortex.remove_worker(planned.who, drain=5.0)
                         await cortex.add_worker(planned.who, _worker(sim, self._planned(planned.who)))
                 case "check":
-                    await cortex.check_health()
+                    with self._chronicle.configuring(*self._upstreams):
+                        await cortex.check_health()
         except (CortexError, ActorError, KeyError) as error:
             self._chronicle.trace(f"{planned.what} {planned.who}: {type(error).__name__}")
 
@@ -189,21 +191,30 @@ class _Life:
                     self._chronicle.complain(broken)
 
     async def _recover(self, cortex: Cortex) -> None:
-        """All is well again, and what rested has had its time: whoever is there must serve. No state is for ever."""
+        """All is well again: each worker serves within minutes, by the time its cooldowns must have ended."""
         for upstream in self._upstreams.values():
             upstream.is_calm = True
-        await trio.sleep(CALM_SECONDS)
-        for place, name in enumerate(cortex._runtime.table.workers):
-            error: CortexError | None = None
-            for number in range(RECOVERY_TRIES):
-                try:
-                    await cortex.complete(prompt_of(LAST_CALL + RECOVERY_TRIES * place + number), worker=name)
-                    break
-                except CortexError as refused:
-                    error = refused
-                    await trio.sleep(LONGEST_OPEN_SECONDS)
-            else:
-                self._chronicle.complain(f"{name} does not come back, though all is well: {error}")
+        async with trio.open_nursery() as nursery:
+            for place, name in enumerate(cortex._runtime.table.workers):
+                nursery.start_soon(self._come_back, cortex, name, LAST_CALL + place * LAST_CALLS)
+
+    async def _come_back(self, cortex: Cortex, name: str, number: int) -> None:
+        calm_at = trio.current_time()
+        while True:
+            try:
+                await cortex.complete(prompt_of(number), worker=name)
+                self._chronicle.trace(f"back {name}")
+                return
+            except CortexError as refused:
+                error = refused
+            now = trio.current_time()
+            if is_back_late(self._chronicle.ended.get(name, ()), calm_at, now):
+                self._chronicle.complain(
+                    f"{name} is not back {now - calm_at:.0f} s after all is well: {error}"
+                )
+                return
+            number += 1
+            await trio.sleep(AGAIN_SECONDS)
 
     def _judge(self, sim: Simulator, tasks: int) -> None:
         chronicle = self._chronicle
@@ -212,6 +223,8 @@ class _Life:
             chronicle.complain(broken)
         for called in [called for called in chronicle.calls if called.is_over]:
             for broken in laws.broken_by_refusing(called, self._plan, chronicle.kills):
+                chronicle.complain(broken)
+            for broken in broken_by_giving_up(called, self._plan, chronicle):
                 chronicle.complain(broken)
         if chronicle.gave_up is not None and not laws.may_give_up(chronicle.kills):
             chronicle.complain(f"it gave up without a reason: {chronicle.gave_up}")

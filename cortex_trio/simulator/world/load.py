@@ -85,7 +85,7 @@ def _call(draw: random.Random, number: int, at: float, workers: Sequence[str]) -
         number=number,
         at=at,
         how=draw.choice(("complete", "complete", "raise", "restart", "continue", "buffer")),
-        options=_options(draw, what, workers),
+        options=_options(draw, what, workers, texts),
         deadline=draw.choice((None, None, None, draw.uniform(0, 5), draw.uniform(0, 60))),
         leaves_after=draw.randint(0, 8) if draw.random() < 0.1 else None,
         pause=draw.choice((0.0, 0.0, 0.0, 0.5)),
@@ -95,11 +95,11 @@ def _call(draw: random.Random, number: int, at: float, workers: Sequence[str]) -
     )
 
 
-def _options(draw: random.Random, what: str, workers: Sequence[str]) -> dict[str, Any]:
+def _options(draw: random.Random, what: str, workers: Sequence[str], texts: int) -> dict[str, Any]:
     if what == "models":
         return {"worker": draw.choice(workers)}
     if what == "embed":
-        return {"dimensions": 16} if draw.random() < 0.3 else {}
+        return _dimensions(draw, texts)
     options: dict[str, Any] = {}
     if draw.random() < 0.15:
         options["hedge_after"] = draw.choice((0.5, 3.0))
@@ -110,3 +110,13 @@ def _options(draw: random.Random, what: str, workers: Sequence[str]) -> dict[str
     elif draw.random() < 0.1:
         options["max_attempts"] = draw.randint(1, 3)
     return options
+
+
+def _dimensions(draw: random.Random, texts: int) -> dict[str, Any]:
+    """Some vectors are as long as those of the largest models, so that an answer has more than a quarter megabyte."""
+    chance = draw.random()
+    if chance < 0.2:
+        return {"dimensions": 16}
+    if chance < 0.3:
+        return {"dimensions": 3072 if texts <= 5 else 256}
+    return {}

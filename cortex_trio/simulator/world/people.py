@@ -24,6 +24,9 @@ from ...messages import Message, ToolResult, user
 from .load import PlannedCall
 from .tales import LOOK_UP, OBJECT_SCHEMA, executed, prompt_of, texts_of
 
+SHOWN = 200
+"""Characters of an answer in a summary."""
+
 
 @attrs.define
 class HeardCall:
@@ -40,6 +43,7 @@ class Called:
     planned: PlannedCall
     started: float = 0.0
     ended: float = 0.0
+    asked_at: float = 0.0  # when the last of its requests to the gateway began
     paused: float = 0.0  # seconds the reader took for itself
     outcome: str = "asking"  # "whole" | "interrupted" | "refused" | "left" | "cancelled" | "crashed"
     shown: str = ""  # the text that stands, restarts considered
@@ -72,11 +76,19 @@ class Called:
         """What an error says of attempts is not all there were: a list of texts went in several requests."""
         return self.planned.what == "embed" and self.planned.requests > 1
 
+    @property
+    def last_attempts(self) -> Sequence[Attempt]:
+        """Of a refused call: the attempts of the request to the gateway that was refused."""
+        return self.error.attempts if isinstance(self.error, ProviderError | AllWorkersFailed) else ()
+
     def summary(self) -> str:
         kind = type(self.error).__name__ if self.error else "-"
         asked = ",".join(attempt.worker for attempt in self.attempts or ())
         heard = "".join(f" {call.name} {call.arguments}" for call in self.heard.values())
-        seen = f"{self.shown!r}{heard}{f' {len(self.vectors)} vectors' if self.vectors else ''}"
+        shown = (
+            self.shown if len(self.shown) <= SHOWN else f"{self.shown[:SHOWN]}… {len(self.shown)} characters"
+        )
+        seen = f"{shown!r}{heard}{f' {len(self.vectors)} vectors' if self.vectors else ''}"
         return f"call {self.planned.number} {self.planned.what} {self.outcome} {kind} {asked} {seen}"
 
 
@@ -139,6 +151,7 @@ async def _tools(cortex: Cortex, called: Called) -> None:
 
 async def _embed(cortex: Cortex, called: Called) -> None:
     planned = called.planned
+    called.asked_at = trio.current_time()
     called.vectors = await cortex.embed(texts_of(planned.number, planned.texts), **planned.options)
     called.outcome = "whole"
 
@@ -169,6 +182,7 @@ async def _chat(
     cortex: Cortex, called: Called, messages: Sequence[Message], wanted: Mapping[str, Any]
 ) -> Reply | None:
     """One answer, added to what was seen; None if the caller left in the middle of it."""
+    called.asked_at = trio.current_time()
     options = {**called.planned.options, **wanted}
     if called.planned.how != "complete":
         return await _stream(cortex, called, messages, options)

@@ -15,12 +15,14 @@ import attrs
 
 from ..speak import SPEAKERS
 from .load import HOUR, PlannedCall, planned_calls
-from .troubles import LINK_TROUBLES, MOMENTS, TROUBLES
+from .troubles import LINK_TROUBLES, MODEL_LISTS, MOMENTS, TROUBLES
 
 TROUBLES_PER_HOUR = (1.0, 5.0)
 KILLS_PER_HOUR = (0.0, 2.0)
 STORMS = 0.1
 """Share of worlds in which one actor is killed again and again, so that the tree may rightly give up."""
+WITHOUT_LIST = 0.3
+"""Share of providers that list no models, or too late."""
 ROCK_ATTEMPTS = 32
 """With somebody who always serves there must be attempts enough to come to them."""
 DIALECTS = tuple(name for name in SPEAKERS if name != "openai_compatible")
@@ -28,7 +30,10 @@ DIALECTS = tuple(name for name in SPEAKERS if name != "openai_compatible")
 
 @attrs.frozen
 class PlannedProvider:
-    """One upstream. `quota` is requests a minute for each key; `faults` the share of requests that go wrong anyway."""
+    """One upstream. `quota` is requests a minute for each key; `faults` the share of requests that go wrong anyway.
+
+    `model_list` is a key of MODEL_LISTS, or "ok".
+    """
 
     name: str
     dialect: str
@@ -38,6 +43,7 @@ class PlannedProvider:
     quota: float | None
     latency: float
     settings: Mapping[str, Any]
+    model_list: str = "ok"
 
 
 @attrs.frozen
@@ -78,8 +84,8 @@ def plan_of(seed: int, hours: float) -> Plan:
     """Draw the world of `seed`."""
     draw = random.Random(seed)
     seconds = hours * HOUR
-    providers = tuple(_provider(draw, number) for number in range(draw.randint(2, 6)))
-    rock = draw.choice(providers).name if draw.random() < 0.5 else None
+    providers = tuple(_provider(draw, number) for number in range(draw.randint(1, 6)))
+    rock = draw.choice(providers).name if len(providers) > 1 and draw.random() < 0.5 else None
     if rock is not None:
         providers = tuple(_solid(provider) if provider.name == rock else provider for provider in providers)
     shaky = [provider.name for provider in providers if provider.name != rock]
@@ -115,6 +121,7 @@ def _provider(draw: random.Random, number: int) -> PlannedProvider:
         quota=draw.choice((None, None, 3.0, 10.0)),
         latency=draw.choice((0.0, 0.0, 0.02, 0.2)),
         settings=settings,
+        model_list=draw.choice(tuple(MODEL_LISTS)) if draw.random() < WITHOUT_LIST else "ok",
     )
 
 

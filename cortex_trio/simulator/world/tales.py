@@ -19,6 +19,8 @@ OPENINGS: Mapping[str, str] = {
     "embed": "Weigh for me",
 }
 """How the request of each kind of call begins; "models" has no words."""
+LONG_EVERY, LONG_WORD = 17, 300_000
+"""Each so many calls a long story, and the letters of its longest word."""
 _ASKED = re.compile(rf"({'|'.join(OPENINGS.values())}) story (\d+)\.")
 _KINDS = {opening: what for what, opening in OPENINGS.items()}
 
@@ -74,8 +76,14 @@ def embed_model_of(request: SimRequest) -> str:
 
 
 def story_of(number: int) -> str:
-    """What every provider answers to call `number`, and to no other: a mix-up of two answers would show."""
-    return f"Story {number}: " + " ".join(f"word{number}.{place}" for place in range(6 + number % 7))
+    """What every provider answers to call `number`, and to no other: a mix-up of two answers would show.
+
+    Some stories have one word of more than a quarter megabyte, which comes in one event.
+    """
+    words = [f"word{number}.{place}" for place in range(6 + number % 7)]
+    if number % LONG_EVERY == 0:
+        words[-1] += "." + "o" * LONG_WORD
+    return f"Story {number}: " + " ".join(words)
 
 
 def answer_of(number: int, what: str) -> str:

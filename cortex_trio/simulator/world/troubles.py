@@ -13,11 +13,35 @@ from ..behaviour import Behaviour
 from ..link import Link
 
 FOR_GOOD = 1e9
+LONG_TEXT = 10_000
+"""Characters."""
+
+MODEL_LISTS: Mapping[str, Behaviour] = {
+    "404": Behaviour(status=404),
+    "405": Behaviour(status=405, error_body='{"detail": "Method Not Allowed"}'),
+    "a page": Behaviour(html=True),
+    "slow": Behaviour(first_token_after=20),
+    "silent": Behaviour(silent=True),
+}
+"""What a server answers to a request for its models, for as long as it is there: many have no such list."""
 
 
 def _somewhere(draw: random.Random) -> int:
     return draw.choice((0, 0, 1, draw.randint(1, 12), 99))
 
+
+def _in_pieces(draw: random.Random, good: Behaviour) -> Behaviour:
+    """One byte each; a long answer in larger pieces, since each piece costs a step of the loop."""
+    return attrs.evolve(good, slice_bytes=1 if len(good.text) < LONG_TEXT else 4_096)
+
+
+NOTHING_LEFT: Mapping[str, str] = {
+    "x-ratelimit-remaining-requests": "0",
+    "x-ratelimit-reset-requests": "1s",
+    "anthropic-ratelimit-requests-remaining": "0",
+    "anthropic-ratelimit-requests-reset": "2026-01-01T00:00:01Z",  # a second after the simulator's Date
+}
+"""Headers of a good answer behind which nothing may be asked for a second; each client reads those it knows."""
 
 TROUBLES: Mapping[str, Callable[[random.Random, Behaviour], Behaviour]] = {
     "overloaded": lambda draw, good: Behaviour(
@@ -48,7 +72,25 @@ TROUBLES: Mapping[str, Callable[[random.Random, Behaviour], Behaviour]] = {
     "a proxy's error": lambda draw, good: Behaviour(error=FailureKind.EDGE),
     "closes when idle": lambda draw, good: attrs.evolve(good, close_idle=True),
     "loses the race of keep-alive": lambda draw, good: attrs.evolve(good, close_on_reuse=True),
-    "in single bytes": lambda draw, good: attrs.evolve(good, slice_bytes=1),
+    "in single bytes": _in_pieces,
+    "limited for a second": lambda draw, good: Behaviour(error=FailureKind.RATE_LIMIT, retry_after=1),
+    "nothing left for a second": lambda draw, good: attrs.evolve(good, headers=NOTHING_LEFT),
+    "a page with Retry-After": lambda draw, good: Behaviour(
+        status=draw.choice((429, 503)), html=True, retry_after=draw.choice((1, 5, 30))
+    ),
+    "a packed error": lambda draw, good: Behaviour(
+        error=draw.choice((FailureKind.SERVER, FailureKind.OVERLOADED, FailureKind.RATE_LIMIT)),
+        packed=draw.choice(("gzip", "deflate")),
+        retry_after=draw.choice((None, 1, 5)),
+    ),
+    "a status of no kind": lambda draw, good: Behaviour(
+        status=draw.choice((408, 409, 425)), error_body='{"error": {"message": "Try again."}}'
+    ),
+    "model not found": lambda draw, good: Behaviour(error=FailureKind.MODEL_NOT_FOUND),
+    "forbidden": lambda draw, good: Behaviour(error=FailureKind.PERMISSION),
+    "key refused": lambda draw, good: Behaviour(error=FailureKind.CREDENTIAL),
+    "reset early": lambda draw, good: Behaviour(reset_at=draw.choice(("request", "headers"))),
+    "closed early": lambda draw, good: Behaviour(cut_at=draw.choice(("request", "headers"))),
 }
 """What requests get while it lasts, instead of a good answer."""
 

@@ -1,10 +1,16 @@
-"""One provider of a world: what each request gets, by its quota, its present troubles and its usual faults."""
+"""One provider of a world: what each request gets, by its quota, its present troubles and its usual faults.
+
+What a request gets is drawn from the provider's seed, the number of its call and its place among the requests of that
+call, and from nothing else that happened. So `drawn` can say afterwards what a request would have got that was never
+sent: see `bare`.
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import final
 
 import attrs
@@ -14,13 +20,45 @@ from ...failures import FailureKind
 from ..behaviour import Behaviour
 from ..speak.speaker import SimRequest
 from .plan import PlannedProvider
-from .tales import answer_of, begun_in, broken_history, calls_of, has_results, kind_and_number_of
-from .troubles import TROUBLES
+from .tales import (
+    answer_of,
+    begun_in,
+    broken_history,
+    calls_of,
+    has_results,
+    kind_and_number_of,
+    number_of,
+)
+from .troubles import MODEL_LISTS, TROUBLES
 
 CERTAINLY = 0.9
 """Share of requests that meet a trouble while it lasts: most of them, since real outages let some through."""
 CHECKS_MEET_IT = 0.5
 """The same for health checks and lists of models: at many providers they are other machines."""
+
+
+def drawn(
+    planned: PlannedProvider, lasting: Sequence[str], place: tuple[int, bool, int], good: Behaviour
+) -> tuple[str | None, Behaviour]:
+    """Return what a request gets and which trouble that is, None for a good answer. Pure.
+
+    Args:
+        lasting: The troubles that last at the moment, in the order in which they began.
+        place: The number of the call, whether the request brings the results of tools, and how many requests like
+            that the provider had of this call before.
+        good: The right answer.
+    """
+    number, with_results, nth = place
+    draw = random.Random(
+        f"{planned.seed} {number} {with_results} {nth}"
+    )  # hashed by random, whatever PYTHONHASHSEED
+    if lasting and draw.random() < CERTAINLY:
+        what = draw.choice(lasting)
+    elif draw.random() < planned.faults:
+        what = draw.choice(tuple(TROUBLES))
+    else:
+        return None, attrs.evolve(good, tokens_per_second=draw.choice((math.inf, 20.0)))
+    return what, TROUBLES[what](draw, good)
 
 
 @final
@@ -36,6 +74,7 @@ class Upstream:
         self._planned = planned
         self._draw = random.Random(planned.seed)
         self._buckets: dict[str | None, _Bucket] = {}
+        self._asked: Counter[tuple[int, bool]] = Counter()  # requests of each call, without and with results
         self._note = note
         self._complain = complain
 
@@ -47,17 +86,23 @@ class Upstream:
         if wait := self._wait(request.key):
             self._note("quota exceeded")
             return Behaviour(error=FailureKind.RATE_LIMIT, retry_after=wait)
-        if self.troubles and self._draw.random() < CERTAINLY:
-            return self._trouble(self._draw.choice(self.troubles), good)
-        if self._draw.random() < self._planned.faults:
-            return self._trouble(self._draw.choice(tuple(TROUBLES)), good)
-        return attrs.evolve(good, tokens_per_second=self._draw.choice((math.inf, 20.0)))
+        number = number_of(request) or 0
+        asked = number, has_results(request, number)
+        what, behaviour = drawn(self._planned, self.troubles, (*asked, self._asked[asked]), good)
+        self._asked[asked] += 1
+        if what is not None:
+            self._note(what)
+        return behaviour
 
     def answer_check(self, request: SimRequest) -> Behaviour:
-        """What a health check or a list of models gets."""
+        """What a health check or a list of models gets. A provider without a list has none when all is well, either."""
+        if self._planned.model_list != "ok":
+            return MODEL_LISTS[self._planned.model_list]
         if self.is_calm or not self.troubles or self._draw.random() >= CHECKS_MEET_IT:
             return Behaviour()
-        return self._trouble(self._draw.choice(self.troubles), Behaviour())
+        what = self._draw.choice(self.troubles)
+        self._note(what)
+        return TROUBLES[what](self._draw, Behaviour())
 
     def _good(self, request: SimRequest) -> Behaviour:
         """The right answer, from where the request says that it broke off."""
@@ -72,10 +117,6 @@ class Upstream:
                 self._complain(broken)
         answer = answer_of(number, what)
         return Behaviour(text=answer.removeprefix(begun_in(request, answer)) or answer)
-
-    def _trouble(self, what: str, good: Behaviour) -> Behaviour:
-        self._note(what)
-        return TROUBLES[what](self._draw, good)
 
     def _wait(self, key: str | None) -> int:
         """Seconds until this key may ask again; 0: it may, and has."""

@@ -1,0 +1,85 @@
+"""Find the sentence of `phrases` that a provider's message is. Knows how messages are written, not what they prove."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from .kinds import FailureKind
+from .phrases import IN_STREAM, PHRASES, Phrase
+
+K = FailureKind
+
+ABOUT_MODEL = re.compile(r"(?<![\w/.-])(?:models?|deployments?|fine-?tun\w*)(?![\w/.-])|模型")
+"""A 404 is about the model if its message is."""
+
+_QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"', "`": "`"})
+_QUOTED = re.compile(r'"([^"\n]*)"|`([^`\n]*)`|(?<!\w)\'([^\'\n]*)\'(?!\w)')
+_SPEAKS = re.compile(r"(?:message|msg|detail|error|reason|raw)[\"'\\]{0,3}\s?[:=]\s?$")
+_SENTENCE_END = re.compile(r"[.!?;](?:\s+|$)|\n+|[。！？；]")
+
+REPEATED_WORDS = 4
+"""A quoted text of so many words is the caller's: names and values have fewer."""
+
+
+def readable(text: str, *, repeated: bool = False) -> str:
+    """Return a message as the patterns expect it; `repeated`: with what it repeats of the request."""
+    text = text.lower().translate(_QUOTES)
+    text = _QUOTED.sub(_inner if repeated else _unquoted, text)
+    lines = _SENTENCE_END.split(text)
+    return "\n".join(" ".join(line.split()) for line in lines if line)
+
+
+def without_paths(text: str) -> str:
+    """Return a readable message without addresses: "no route for /v1/models" is not about a model."""
+    return " ".join(word for word in text.split() if "/" not in word)
+
+
+def matching(status: int | None, text: str, whole: str, param: str | None) -> FailureKind | None:
+    """Return the kind of the first phrase that fits a readable message, or None.
+
+    Args:
+        status: The HTTP status, None for an error inside a 200 stream.
+        text: The message, made `readable`.
+        whole: The same with what it repeats and with the codes: where `unless` is looked for.
+        param: The request field the provider names. An error about another field than the model is not about the
+            model or the key, whatever it repeats.
+    """
+    for phrase in PHRASES:
+        if (status or IN_STREAM) not in phrase.statuses or (param and not _may_be(phrase.kind, param)):
+            continue
+        pattern, unless = _compiled(phrase)
+        if pattern.search(text) and not (unless and unless.search(whole)):
+            return phrase.kind
+    return None
+
+
+def _may_be(kind: FailureKind, param: str) -> bool:
+    if kind in (K.MODEL_NOT_FOUND, K.CREDENTIAL, K.REGION):
+        return param == "model" or "key" in param or "auth" in param
+    return kind is not K.QUOTA or param in ("model", "quota")
+
+
+@functools.cache
+def _compiled(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
+    """Compiled when first needed: a program that sees no error does not pay for the patterns."""
+    either = "|".join(f"(?:{pattern})" for pattern in phrase.patterns)
+    unless = "|".join(f"(?:{pattern})" for pattern in phrase.unless)
+    return re.compile(either, re.MULTILINE), re.compile(unless) if unless else None
+
+
+def _inner(quoted: re.Match[str]) -> str:
+    return quoted[1] or quoted[2] or quoted[3] or ""
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    inner = _inner(quoted)
+    is_repeated = inner.count(" ") >= REPEATED_WORDS - 1
+    is_all = len(quoted[0]) >= len(quoted.string.strip()) - 1
+    before = quoted.string[: quoted.start()]
+    is_error = "error" in before and _SPEAKS.search(
+        before, max(0, len(before) - 16)
+    )  # {'error': {'message': '…'}}
+    if is_repeated and not is_all and not is_error:
+        return "…"
+    return inner
