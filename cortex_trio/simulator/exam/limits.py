@@ -16,7 +16,7 @@ from ..behaviour import Behaviour
 from ..provider import SimulatedProvider
 from ..speak.speaker import SimRequest
 from .scenario import scenario
-from .stage import GOOD, RESCUE, Stage, check, equal, failing, near
+from .stage import GOOD, RESCUE, Stage, check, equal, failing, hint, near
 
 WORDLESS = Behaviour(status=429, error_body='{"error": {"message": "Too many requests."}}')
 """A rate limit that does not say for how long."""
@@ -229,7 +229,7 @@ class OneSecond:
         left = self.ends - request.when
         if left <= 0:
             return GOOD
-        return attrs.evolve(self.refusal, retry_after=f"{left:.6f}")
+        return attrs.evolve(self.refusal, retry_after=hint(left))
 
 
 @S31.parts_for(ONE_SECOND, "ten callers at once are all served after the limit")
