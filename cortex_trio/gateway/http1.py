@@ -11,7 +11,7 @@ https://www.rfc-editor.org/rfc/rfc9112
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import final
 
 import attrs
@@ -34,6 +34,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\x00]*)?\r\n")
 _LOOSE_CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n\x00]*)?\r?\n")
 _FRAMING = (b"content-length", b"transfer-encoding")
+_FOR_THE_CONNECTION = frozenset({*_FRAMING, b"connection"})
 _WITHOUT_BODY = (204, 304)
 
 
@@ -63,10 +64,13 @@ class Head:
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         return headers
 
-    def values(self, name: bytes) -> list[bytes]:
-        """What the fields called `name` list, in lower case, without the commas."""
-        listed = [value for known, value in self.fields if known == name]
-        return [item.strip().lower() for value in listed for item in value.split(b",")]
+    def lists(self, names: Collection[bytes]) -> Mapping[bytes, Sequence[bytes]]:
+        """What the fields of these names list, in lower case, without the commas; only names that have a field."""
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in self.fields:
+            if name in names:
+                found.setdefault(name, []).extend([item.strip() for item in value.lower().split(b",")])
+        return found
 
 
 @final
@@ -158,12 +162,13 @@ class AnswerReader:
 
     def _frame(self, head: Head) -> None:
         """How the body is delimited: RFC 9112, section 6.3."""
-        codings, lengths = head.values(b"transfer-encoding"), set(head.values(b"content-length"))
+        lists = head.lists(_FOR_THE_CONNECTION)
+        codings, lengths = lists.get(b"transfer-encoding", ()), set(lists.get(b"content-length", ()))
         is_chunked = self._is_chunked(codings) if codings else False
         if not is_chunked and (len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths))):
             raise BadAnswer("a content-length that is no number, or two of them")
         self.reusable = (
-            self._orderly and head.minor_version >= 1 and b"close" not in head.values(b"connection")
+            self._orderly and head.minor_version >= 1 and b"close" not in lists.get(b"connection", ())
         )
         if self._method == "HEAD" or head.status in _WITHOUT_BODY:
             self._read = AnswerReader._read_nothing
@@ -179,7 +184,7 @@ class AnswerReader:
             self._read = AnswerReader._read_until_close
             self.reusable = False
 
-    def _is_chunked(self, codings: list[bytes]) -> bool:
+    def _is_chunked(self, codings: Sequence[bytes]) -> bool:
         """Read the transfer codings: chunked or none. `identity` was none in RFC 2616; proxies say chunked twice."""
         others = set(codings) - {b"chunked", b"identity", b""}
         if others or (b"chunked" in codings and codings[-1] != b"chunked"):
