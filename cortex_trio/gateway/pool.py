@@ -30,7 +30,7 @@ log = logging.getLogger("cortex_trio")
 
 KEEPALIVE_SECONDS = 30.0
 """Shorter than any provider's own: the one who closes first must not be the server."""
-MAX_IDLE = 100
+MAX_IDLE = 64
 """Connections a pool keeps. httpx keeps 20 for all origins; a worker is one origin, and may serve bursts."""
 _UNSEEN = Progress()
 """Written by all requests whose caller does not ask, and read by none."""
