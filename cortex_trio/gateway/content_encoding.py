@@ -6,6 +6,7 @@ Servers and proxies send error pages packed, or name encodings that do not exist
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -13,6 +14,12 @@ from typing import Any, Protocol, final
 
 PIECE = 1 << 20
 """Bytes that are unpacked at once: a few kilobytes may unpack to gigabytes."""
+ENOUGH_TO_TELL = 4
+"""Bytes that show whether a body is packed, however it is cut. A text that is shorter explains nothing."""
+TEXT_BEGINS = frozenset(bytes([byte]) for byte in b"{[<: \r\n\tdei")
+"""How JSON, HTML and server-sent events begin."""
+
+Unpack = Callable[[bytes], Iterator[bytes]]
 
 
 class BadEncoding(ValueError):
@@ -44,14 +51,28 @@ class Unpacker:
 
     def __init__(self, format: _Format) -> None:
         self._format = format
-        self._is_text: bool | None = None
+        self._begin = b""  # what came while it was not known whether it is text
+        self._is_text: bool | None = None  # None: too little has come to tell
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` unpacks to, in pieces of at most 1 MiB. Raises BadEncoding."""
-        if self._is_text is None and data:
-            # gzip, zlib and Zstandard have a byte above 127 among the first four.
-            self._is_text = len(data) >= 4 and data[:64].isascii() and data[:1] in b"{[<: \r\n\tdei"
+        """Yield what `data` unpacks to, in pieces of about 1 MiB. Raises BadEncoding."""
+        if self._is_text is None:
+            self._begin = data = self._begin + data
+            if len(data) < ENOUGH_TO_TELL:
+                return iter(())
+            self._is_text, self._begin = _is_text(data[:64]), b""
         return iter((data,)) if self._is_text else self._format.feed(data)
+
+
+def _is_text(begin: bytes) -> bool:
+    """gzip, zlib and Zstandard have a byte among the first four that begins no character of UTF-8, or is no text."""
+    if begin[:1] not in TEXT_BEGINS:
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(begin)  # it may end in the middle of a character
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @final
@@ -61,65 +82,106 @@ class _Zlib:
     def __init__(self, *, gzip: bool) -> None:
         self._gzip = gzip
         self._object: Any = None
+        self._members = 0  # that ended: a gzip body may have several (RFC 1952 §2.2)
+        self._is_over = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if not data:
-            return
-        if self._object is None:
-            raw = not self._gzip and data[0] & 0x0F != 8
-            self._object = zlib.decompressobj(-15 if raw else 47 if self._gzip else 15)
-        while data and not self._object.eof:
+        piece = b""
+        # zlib may keep some output although it has read all input, if it had no room for more.
+        while (data or len(piece) == PIECE) and not self._is_over:
+            if self._object is None:
+                raw = not self._gzip and data[0] & 0x0F != 8
+                self._object = zlib.decompressobj(-15 if raw else 47 if self._gzip else 15)
             try:
                 piece = self._object.decompress(data, PIECE)
             except zlib.error as error:
+                if self._members:  # padding behind the last member
+                    self._is_over = True
+                    return
                 raise BadEncoding(f"not {'gzip' if self._gzip else 'deflate'}: {error}") from error
             data = self._object.unconsumed_tail
+            if self._object.eof:
+                data, self._object = self._object.unused_data, None
+                self._members += 1
+                self._is_over = not self._gzip
             if piece:
                 yield piece
+                piece = piece if self._object is not None else b""
 
 
 @final
 class _Module:
     """Brotli and Zstandard, through the module that is installed."""
 
-    def __init__(self, name: str, modules: Mapping[str, Callable[[Any], Any]]) -> None:
+    def __init__(self, name: str, modules: Mapping[str, Callable[[Any], Unpack]]) -> None:
         self._name = name
         for module, make in modules.items():
             try:
-                self._object = make(import_module(module))
+                self._unpack = make(import_module(module))
             except ImportError:
                 continue
             return
         raise BadEncoding(f"packed with {name}, which no installed module unpacks ({', '.join(modules)})")
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        # These modules have no bound; an input piece is small, and 64 KiB unpack to some tens of megabytes at worst.
-        for start in range(0, len(data), 1024):
-            try:
-                piece = self._unpack(data[start : start + 1024])
-            except Exception as error:  # each module has its own
-                raise BadEncoding(f"not {self._name}: {error}") from error
-            if piece:
-                yield piece
+        try:
+            for piece in self._unpack(data):
+                if piece:
+                    yield piece
+        except Exception as error:  # each module has its own
+            raise BadEncoding(f"not {self._name}: {error}") from error
 
-    def _unpack(self, data: bytes) -> bytes:
-        unpack = getattr(self._object, "decompress", None) or self._object.process
-        return bytes(unpack(data))
+
+def _brotli(module: Any) -> Unpack:
+    """Since 1.2 these modules can stop at a size. Before, no more than some bytes are given to them at once: four
+    bytes may stand for 16 MiB, the longest copy there is (RFC 7932 §5)."""
+    unpacker = module.Decompressor()
+
+    def bounded(data: bytes) -> Iterator[bytes]:
+        while not unpacker.is_finished():
+            piece = unpacker.process(data, output_buffer_limit=PIECE)
+            if not piece and unpacker.can_accept_more_data():
+                return  # it may hold output back without saying so
+            yield piece
+            data = b""
+
+    def in_small_steps(data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), 4):
+            yield unpacker.process(data[start : start + 4])
+
+    return bounded if hasattr(unpacker, "can_accept_more_data") else in_small_steps
+
+
+def _zstd(module: Any) -> Unpack:
+    unpacker = module.ZstdDecompressor()
+
+    def bounded(data: bytes) -> Iterator[bytes]:
+        while not unpacker.eof and (data or not unpacker.needs_input):
+            yield unpacker.decompress(data, PIECE)
+            data = b""
+
+    return bounded
+
+
+def _zstandard(module: Any) -> Unpack:
+    """This one has no bound: four bytes may stand for a block of 128 KiB (RFC 8878 §3.1.1.2)."""
+    unpacker = module.ZstdDecompressor().decompressobj()
+
+    def in_small_steps(data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), 64):
+            if unpacker.eof:
+                return
+            yield unpacker.decompress(data[start : start + 64])
+
+    return in_small_steps
 
 
 _FORMATS: Mapping[str, Callable[[], _Format]] = {
     "gzip": lambda: _Zlib(gzip=True),
     "x-gzip": lambda: _Zlib(gzip=True),
     "deflate": lambda: _Zlib(gzip=False),
-    "br": lambda: _Module(
-        "br", {"brotli": lambda m: m.Decompressor(), "brotlicffi": lambda m: m.Decompressor()}
-    ),
+    "br": lambda: _Module("br", {"brotli": _brotli, "brotlicffi": _brotli}),
     "zstd": lambda: _Module(
-        "zstd",
-        {
-            "compression.zstd": lambda m: m.ZstdDecompressor(),
-            "backports.zstd": lambda m: m.ZstdDecompressor(),
-            "zstandard": lambda m: m.ZstdDecompressor().decompressobj(),
-        },
+        "zstd", {"compression.zstd": _zstd, "backports.zstd": _zstd, "zstandard": _zstandard}
     ),
 }

@@ -8,12 +8,12 @@ import trio.testing
 from at_rest import gateway
 
 from cortex_trio import FailureKind
-from cortex_trio.gateway.worker import CHECK_COUNTS_SECONDS
+from cortex_trio.gateway.cooldowns import CHECK_SECONDS
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.sse import SseReader
 
 
-async def test_a_bad_check_grows_old_and_its_worker_is_asked_again(
+async def test_a_failed_check_ends_by_itself_and_its_worker_is_asked_first_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_simulator() as sim:
@@ -23,7 +23,7 @@ async def test_a_bad_check_grows_old_and_its_worker_is_asked_again(
             health = await cortex.check_health()
             assert health.workers["openai"].reason is FailureKind.OVERLOADED
             assert (await cortex.complete("Hi")).worker == "anthropic"
-            await trio.sleep(CHECK_COUNTS_SECONDS - 1)
+            await trio.sleep(CHECK_SECONDS - 1)
             assert (await cortex.complete("Hi")).worker == "anthropic"
             await trio.sleep(1)
             assert (await cortex.complete("Hi")).worker == "openai"
@@ -39,7 +39,7 @@ def test_two_lines_of_one_event_are_one_event_wherever_they_are_cut(line_end: by
         assert events == ["a\nb", "c"], (cut, again)
 
 
-async def test_an_answer_that_breaks_in_the_breath_in_which_it_begins_is_failed_over_unnoticed() -> None:
+async def test_an_answer_that_breaks_in_the_piece_in_which_it_begins_is_failed_over_unseen() -> None:
     broken = Behaviour(text="one two three", one_block=True, error=FailureKind.OVERLOADED, error_after=2)
     async with open_simulator() as sim:
         sim.add("openai", broken)

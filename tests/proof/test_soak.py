@@ -1,4 +1,4 @@
-"""A long life leaves no trace: memory is flat, every table is bounded, nothing of ours is forgotten anywhere."""
+"""Many requests leave no trace: memory is flat, every table is bounded, no object of ours is left over."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ from at_rest import gateway, worker_of
 from cortex_trio import Config, Cortex, CortexError
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.breaker import WINDOW_CALLS
-from cortex_trio.gateway.worker import MODELS_KNOWN
+from cortex_trio.gateway.cooldowns import PLACES_KEPT
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
 ABREAST = 50
@@ -101,7 +101,7 @@ async def soak(requests: int) -> None:
             await trio.sleep(400)
             alive, blocks = ours(), sys.getallocatedblocks()
             await rounds(cortex, sim, requests)
-            await trio.sleep(400)  # keys were swept, connections aged
+            await trio.sleep(400)  # cooldowns were swept, connections aged
             more = {name: count for name, count in (ours() - alive).items() if count > 10}
             grown = sys.getallocatedblocks() - blocks
             print(
@@ -122,9 +122,9 @@ def tables_are_bounded(cortex: Cortex) -> None:
     for state in runtime.table.workers.values():
         assert not state.permits
         assert len(state.breaker._calls) <= WINDOW_CALLS
-        assert not state.model_rests
-        for key in runtime.ring.states(state.name):
-            assert len(key.rests) <= 1
+        assert not list(runtime.cooldowns.entries(state.name, trio.current_time()))
+        # Of what is over: the worker, its model, its key, and the key for the model.
+        assert len(runtime.cooldowns._workers.get(state.name, {})) <= 4
 
 
 async def test_thousands_of_requests_leave_memory_flat(autojump_clock: object) -> None:
@@ -142,15 +142,16 @@ async def test_a_hundred_thousand_requests_leave_memory_flat(autojump_clock: obj
 # ------------------------------------------------------------------ what callers and configurations can pile up
 
 
-async def test_models_nobody_has_are_not_remembered_for_ever(autojump_clock: object) -> None:
+async def test_unknown_models_are_not_all_remembered(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.MODEL_NOT_FOUND))
         async with gateway(sim) as cortex:
-            for number in range(MODELS_KNOWN + 50):
+            for number in range(PLACES_KEPT + 50):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi", model=f"no-model-{number}", worker="openai")
             [state] = cortex._runtime.table.workers.values()
-            assert len(state.model_rests) == MODELS_KNOWN
+            cooldowns = cortex._runtime.cooldowns._workers[state.name]
+            assert len(cooldowns) == PLACES_KEPT
 
 
 async def test_reloads_pile_up_no_connections(autojump_clock: object) -> None:

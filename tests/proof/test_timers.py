@@ -79,7 +79,7 @@ async def test_a_silent_provider_is_left_after_its_own_time(
 
 
 @pytest.mark.parametrize("way", [Behaviour(silent=True), Behaviour(first_token_after=500, pings=1)])
-async def test_a_workers_and_a_calls_own_patience_go_first_and_pings_do_not_feed_it(
+async def test_a_workers_and_a_calls_own_timeouts_go_first_and_pings_do_not_feed_them(
     way: Behaviour, autojump_clock: object
 ) -> None:
     async with open_simulator() as sim:
@@ -156,7 +156,7 @@ async def test_ten_minutes_are_all_a_call_gets_however_alive_it_is(autojump_cloc
     "way", [Behaviour(silent=True), Behaviour(connect_after=60), Behaviour(text=LONG, stall_after=3)]
 )
 @pytest.mark.parametrize("how", ["complete", "raise", "restart", "continue", "buffer"])
-async def test_the_callers_deadline_ends_everything_at_once_and_counts_against_nobody(
+async def test_the_callers_deadline_ends_everything_at_once_and_counts_against_no_worker(
     way: Behaviour, how: str, autojump_clock: object
 ) -> None:
     async with open_simulator() as sim:
@@ -281,7 +281,7 @@ async def test_an_interval_of_nought_means_never(autojump_clock: object) -> None
         assert not openai.requests
 
 
-# ------------------------------------------------------------------ rests
+# ------------------------------------------------------------------ cooldowns
 
 
 async def calls_every(cortex: Cortex, seconds: float, *, until: float) -> None:
@@ -300,7 +300,7 @@ async def test_a_breaker_opens_for_five_seconds_and_doubles_to_sixty(autojump_cl
         assert trials == [pytest.approx(seconds, abs=0.3) for seconds in (5, 10, 20, 40, 60, 60, 60)]
 
 
-async def test_a_key_refused_without_a_hint_rests_up_a_ladder(autojump_clock: object) -> None:
+async def test_a_key_refused_without_a_time_cools_down_longer_each_time(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT))
         sim.add("anthropic", GOOD)
@@ -309,7 +309,7 @@ async def test_a_key_refused_without_a_hint_rests_up_a_ladder(autojump_clock: ob
         assert pauses(openai) == [pytest.approx(seconds, abs=0.6) for seconds in (10, 30, 60, 120, 120)]
 
 
-async def test_a_key_refused_with_a_hint_rests_for_all_of_it(autojump_clock: object) -> None:
+async def test_a_key_refused_with_a_time_cools_down_for_all_of_it(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=77))
         sim.add("anthropic", GOOD)
@@ -319,7 +319,7 @@ async def test_a_key_refused_with_a_hint_rests_for_all_of_it(autojump_clock: obj
         assert len(openai.requests) == 4
 
 
-async def test_the_seeds_fixed_rest_stays_available_as_configuration(autojump_clock: object) -> None:
+async def test_a_fixed_cooldown_after_a_rate_limit_can_be_configured(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT))
         sim.add("anthropic", GOOD)
@@ -328,7 +328,7 @@ async def test_the_seeds_fixed_rest_stays_available_as_configuration(autojump_cl
         assert pauses(openai) == [pytest.approx(900, abs=6)] * 2
 
 
-async def test_a_key_without_credit_rests_a_quarter_of_an_hour_and_doubles_to_an_hour(
+async def test_a_key_without_credit_cools_down_a_quarter_of_an_hour_and_doubles_to_an_hour(
     autojump_clock: object,
 ) -> None:
     async with open_simulator() as sim:
@@ -339,14 +339,14 @@ async def test_a_key_without_credit_rests_a_quarter_of_an_hour_and_doubles_to_an
         assert pauses(openai) == [pytest.approx(seconds, abs=31) for seconds in (900, 1800, 3600, 3600)]
 
 
-async def test_a_worker_that_names_a_time_is_left_alone_for_all_of_it(autojump_clock: object) -> None:
+async def test_a_worker_that_names_a_time_is_not_asked_for_all_of_it(autojump_clock: object) -> None:
     """Also by other calls, and by one failure that would not open a breaker."""
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.OVERLOADED, retry_after=40), GOOD)
         sim.add("anthropic", GOOD)
         async with gateway(sim) as cortex:
             await calls_every(cortex, 1, until=20)
-            assert "asked to be left alone (overloaded)" in cortex.explain("Hi")
+            assert "openai cooling down after overloaded, retry in" in cortex.explain("Hi")
             await calls_every(cortex, 1, until=45)
         assert pauses(openai)[0] == pytest.approx(40.5, abs=0.6)
 

@@ -21,7 +21,6 @@ from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Screen
 from cortex_trio.cli.simulate import _simulate, _tell, seeds_from
 from cortex_trio.failures import InvalidRequest
-from cortex_trio.gateway.keys import ANY_MODEL, Rests
 from cortex_trio.messages import Message, ToolResult, assistant, user
 from cortex_trio.otp import MaxRestartsExceeded, Supervisor
 from cortex_trio.simulator import Behaviour, Link, open_simulator
@@ -356,17 +355,20 @@ async def test_what_a_gateway_holds_without_a_caller_is_noticed() -> None:
             assert list(laws.broken_tree(cortex)) == []
 
 
-async def test_a_key_may_rest_for_each_model_and_for_all_of_them_and_no_more_is_remembered() -> None:
+async def test_more_cooldowns_than_keys_and_models_is_noticed() -> None:
     async with open_simulator() as sim:
         gemini = sim.add("gemini")
         async with gateway(sim) as cortex:
-            [key] = cortex._runtime.ring.states("gemini")
-            rests = Rests(1000.0, FailureKind.RATE_LIMIT, declared=True)
-            for model in (gemini.models[0], "gemini-embedding-001", ANY_MODEL):
-                key.add(model, rests, 0.0)
+            runtime, now = cortex._runtime, trio.current_time()
+            [key] = runtime.table.workers["gemini"].endpoint.keys
+            for model in (gemini.models[0], "gemini-embedding-001"):
+                for place in (None, key):
+                    runtime.cooldowns.bucket_is_empty("gemini", model, place, 1000.0, now)
+            for place in (None, key):
+                runtime.cooldowns.suspect("gemini", FailureKind.SERVER, now, key=place)
             assert list(laws.broken_at_a_moment(cortex, 0)) == []
-            key.add("made-up", rests, 0.0)
-            assert any("a key with 4 rests" in broken for broken in laws.broken_at_a_moment(cortex, 0))
+            runtime.cooldowns.bucket_is_empty("gemini", "made-up", key, 1000.0, now)
+            assert any("7 cooldowns" in broken for broken in laws.broken_at_a_moment(cortex, 0))
 
 
 async def test_a_ledger_that_is_not_what_the_providers_saw_is_noticed() -> None:
