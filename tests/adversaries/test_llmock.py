@@ -307,7 +307,6 @@ async def test_a_hundred_calls_in_mixed_faults_have_no_finding(llmock: LLMock) -
             {"type": "fail", "status": 429, "retry_after": 0.3},
             {"type": "stream_fault", "kind": "disconnect", "after_chunks": 1},
             {"type": "stream_fault", "kind": "truncate", "after_chunks": 2},
-            {"type": "stream_fault", "kind": "malformed", "after_chunks": 0},
         ]
     await llmock.break_next(*faults)
     async with gateway(llmock, "openai", max_attempts=12) as cortex:
@@ -315,5 +314,4 @@ async def test_a_hundred_calls_in_mixed_faults_have_no_finding(llmock: LLMock) -
             async with trio.open_nursery() as nursery:
                 for number in range(start, start + 10):
                     nursery.start_soon(cortex.complete, f"one of a hundred: {number}")
-    findings = [finding for finding in await llmock.verdict() if not finding.startswith(UNNOTICED)]
-    assert findings == []
+    assert await llmock.verdict() == []
