@@ -2,7 +2,11 @@
 
 kinds        FailureKind and the Failure value
 retry_after  one parser for every way a provider says "not before"
+body         messages, codes and parameters of an error body, wrapped or cut
+signals      codes and statuses that prove a kind, as data with their source
+phrases      sentences that prove a kind, as data with their source; wording finds them
 classify     provider code or type → message phrase → HTTP status, to a Failure
+redact       takes API keys out of texts
 reactions    one table: what each kind makes us do
 errors       the exceptions, drawn as a tree
 """

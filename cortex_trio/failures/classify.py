@@ -42,6 +42,7 @@ _PARTS = signals.table(signals.PARTS)
 _VAGUE = signals.table(signals.VAGUE)
 _VAGUE_PARTS = signals.table(signals.VAGUE_PARTS)
 _WITHOUT_STATUS = signals.table(signals.WITHOUT_STATUS)
+_WRAPPING, _OF_LOAD = (400, 500, 502), (429, 529)
 _PAGE = re.compile(r"<(?:!doctype|!--|html|head|body|title|center|h1|\?xml)\b", re.IGNORECASE)
 
 
@@ -105,7 +106,7 @@ def _failure(status: int | None, said: Said, hint: float | None, secrets: Collec
         scrub(said.message, secrets) or _reason(status),
         status,
         code=scrub(code, secrets) if code else None,
-        # A spent day's quota: Google's RetryInfo speaks of the minute's bucket and would wake us in vain.
+        # A spent day's quota: Google's RetryInfo speaks of the minute's bucket and is too early all day.
         retry_after=None if code == "quota:per_day" else hint,
     )
 
@@ -147,6 +148,8 @@ def _of_status(status: int | None, said: Said, text: str) -> FailureKind:
     if status == HTTPStatus.NOT_FOUND:
         is_about_model = said.param == "model" or wording.ABOUT_MODEL.search(wording.without_paths(text))
         return K.MODEL_NOT_FOUND if is_about_model else K.UNKNOWN
+    if status in _WRAPPING and (inner := next((s for s in said.statuses if s in _OF_LOAD), None)):
+        status = inner  # what a gateway calls a 400 or 500 was a matter of load where it came from
     return signals.STATUSES.get(status, K.SERVER if status >= 500 else K.UNKNOWN)
 
 

@@ -74,7 +74,7 @@ class Failure:
     `retry_after` is in seconds; None means the provider gave no hint. `should_retry` is the provider's own
     `x-should-retry` verdict on asking the same worker again (OpenAI, Anthropic). `ours` is True for what ran out on
     our side (descriptors, places in a connection pool, a time limit of the caller's): it counts against no worker.
-    `message`, `code` and `request_id` are cut to 200 characters and hold no control characters, wherever they come from.
+    `message`, `code` and `request_id` are cut to 200 characters and hold no control characters.
     """
 
     kind: FailureKind

@@ -352,7 +352,8 @@ PHRASES: tuple[Phrase, ...] = (
         (
             r"\boverload|server (?:is )?busy|high (?:demand|traffic|load)",
             r"(?:over|at|out of|insufficient) capacity|no (?:available )?capacity|capacity (?:\w+ )?exceeded",
-            r"loading model|(?:model|currently|still) (?:is )?loading|warming up|model is cold|degraded function",
+            r"(?<!error )(?<!failed )loading model"
+            r"|(?:model|currently|still) (?:is )?loading|warming up|model is cold|degraded function",
             r"no (?:healthy|available) (?:upstream|instances?|model provider|executor)",
             r"访问量过大",
         ),

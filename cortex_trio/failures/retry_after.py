@@ -2,7 +2,7 @@
 
 Order of trust: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a hint in the body (a field, then a sentence),
 the reset headers of a bucket that is empty, at last a reset header beside which nothing remains to be counted. NaN,
-infinities and negatives are nobody's honest answer and count as none; what names months is cut to one.
+infinities and negatives count as none; more than a month is cut to a month.
 
 Where a header came twice and was joined to "20, 30", the largest value counts: never earlier than any of them asked.
 

@@ -110,7 +110,7 @@ EXACT: tuple[Codes, ...] = (
     Codes(K.PERMISSION, "model_terms_required", "Groq field"),
     Codes(K.PERMISSION, "error:1220 error:1311", "z.ai ref"),
     Codes(K.PERMISSION, "errors:5016 errors:5018 errors:3023 errors:3041", "Cloudflare Workers AI ref"),
-    # ---- too much load, whoever causes it
+    # ---- too much load
     Codes(K.OVERLOADED, "overloaded_error", "Anthropic ref"),
     Codes(K.OVERLOADED, "capacity_exceeded", "Groq ref: flex tier, status 498"),
     Codes(K.OVERLOADED, "unavailable unavailable_error", "Gemini ref; llama.cpp rec"),

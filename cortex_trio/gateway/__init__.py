@@ -6,5 +6,6 @@ a request's way     cortex → stream → failover → admission → attempt →
   … who is asked    selection, strategies, roster; plan (who is next), retries; verdict (when nobody answered)
 who may be asked    worker, breaker, keys, registry: the actors; status and health: how they are
 the house           tree (who watches over it), runtime (what all share), calls, changes (who comes and goes), flat
-HTTP                transport, pooled_transport, pool, http1, sockets, watchdog (deadlines)
+HTTP                transport, pooled_transport, pool, exchange, http1, watchdog (deadlines)
+  … and below it     network, sockets, tls, causes (why there is no connection)
 """

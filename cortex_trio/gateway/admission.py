@@ -74,7 +74,9 @@ class Admission:
         """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for."""
         cooldowns, model = runtime.cooldowns, self.permit.model
         if failure is None:
-            return cooldowns.served(self.state.name, model, self.key, started=self.started)
+            return cooldowns.served(
+                self.state.name, model, self.key, started=self.started, now=trio.current_time()
+            )
         cooldowns.failed(
             self.state.name,
             model,

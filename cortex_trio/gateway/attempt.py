@@ -26,8 +26,8 @@ from ..wire.codec import Decoder, HttpRequest, truncated
 from .admission import Admission
 from .content_encoding import BadEncoding, Unpacker, unpacker_for
 from .error_response import failure_of
+from .exchange import Progress, TooLate
 from .jobs import Job
-from .pool import TooLate
 from .runtime import Runtime
 from .secrets import ApiKey
 from .selection import Candidate
@@ -94,6 +94,8 @@ class Upstream:
         timers: Timers,
         number: int,
         record: Callable[[Attempt], None],
+        *,
+        fresh: bool = False,
     ) -> None:
         self.candidate = candidate
         self.held: list[WireEvent] = []
@@ -106,6 +108,8 @@ class Upstream:
         self._number = number
         self._record = record
         self._decoder = decoder
+        self._fresh = fresh  # it must not be asked on a kept connection
+        self._progress = Progress()
         self._answer: Answer | None = None
         self._unpacker: Unpacker | None = None
         self._bytes = 0  # of the answer so far, unpacked
@@ -147,6 +151,8 @@ class Upstream:
                     key,
                     connect_timeout=connect,
                     watchdog=self._runtime.watchdog,
+                    fresh=self._fresh,
+                    progress=self._progress,
                 )
             except TransportFailed as error:
                 raise self._failed(error.failure) from error
@@ -169,7 +175,7 @@ class Upstream:
             raise self._failed(_protocol(str(error))) from error
         content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == "text/html":
-            raise self._failed(_protocol("the answer is an HTML page"))
+            raise self._failed(_protocol("the answer is a web page"))
         # Ollama's cloud calls its lines application/json; and one object is a line, too.
         lines = self._http_request.headers.get("accept") == "application/x-ndjson"
         if content_type == "application/json" and not lines and self._job.whole_hook is None:
@@ -238,6 +244,8 @@ class Upstream:
         At a disorderly end the decoder has the last word: an answer whose finish was seen is whole, however the
         connection ended. A bug in a dialect is this attempt's failure, not the gateway's.
         """
+        if not self._bytes and data.lstrip()[:1] == b"<":  # whatever it calls itself
+            raise self._failed(_protocol("the answer is a web page"))
         self._bytes += len(data)
         most = self._job.max_bytes(self._runtime.config)
         if self._bytes > most:
@@ -298,7 +306,8 @@ class Upstream:
             text = f"the call's time is over, {waited:.1f} s after this attempt began"
             return Failure(FailureKind.CANCELLED, text, phase=phase)
         if self._first_token_after is None:
-            text, ours = f"no first token within {waited:.1f} s", timers.first_token_is_ours
+            text = f"no first token within {waited:.1f} s"
+            ours = timers.first_token_is_ours or self._progress.phase == "place"
         else:
             text, ours = f"silent in the middle, {waited:.1f} s after the start", idle_is_ours
         return Failure(FailureKind.STALLED, text, phase=phase, ours=ours)
@@ -310,7 +319,7 @@ class Upstream:
         if self.key is not None:
             failure = without_secret(failure, self.key)
         self._failure = failure
-        return AttemptFailed(failure, bug)
+        return AttemptFailed(failure, bug, reused=self._progress.reused)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -180,11 +180,12 @@ class Cooldowns:
             worker, (model, key), Cooldown(FailureKind.RATE_LIMIT, now, until, trial_at, Basis.DECLARED)
         )
 
-    def served(self, worker: str, model: str, key: ApiKey | None, *, started: float) -> bool:
+    def served(self, worker: str, model: str, key: ApiKey | None, *, started: float, now: float) -> bool:
         """An attempt that began at `started` was served: what was thought of it before is over.
 
         A cooldown that began meanwhile stays: the headers of this answer, or another request, know better. Real
-        traffic outweighs a health check whenever that was. Returns whether anything was ended.
+        traffic outweighs a health check whenever that was. Returns whether calls that wait may look again: a cooldown
+        whose time was over keeps them waiting no longer than their jitter.
         """
         places = self._workers.get(worker)
         if not places:
@@ -194,7 +195,7 @@ class Cooldowns:
             known = places.get(place)
             if known is not None and (known.since < started or _is_of_check(place, known)):
                 del places[place]
-                ended = True
+                ended |= known.trial_at > now
         self._forget_if_empty(worker)
         return ended
 

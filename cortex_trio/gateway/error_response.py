@@ -12,7 +12,7 @@ import trio
 
 from ..failures import Failure, classify
 from .content_encoding import BadEncoding, unpacker_for
-from .pool import TooLate
+from .exchange import TooLate
 from .secrets import ApiKey
 from .transport import Answer, TransportFailed
 

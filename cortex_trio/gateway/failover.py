@@ -158,7 +158,15 @@ class Call:
         self._sent += 1
         timers = self._timers(candidate)
         upstream = Upstream(
-            self._runtime, candidate, self._job, *said, admission, timers, self._sent, self._record
+            self._runtime,
+            candidate,
+            self._job,
+            *said,
+            admission,
+            timers,
+            self._sent,
+            self._record,
+            fresh=ask.fresh,
         )
         try:
             return await upstream.__aenter__()

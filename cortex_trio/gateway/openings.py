@@ -15,7 +15,7 @@ import trio
 
 @attrs.frozen
 class Place:
-    """A place that a request of `worker` has freed. It can be handed on `hand_ons` times, so it never goes in circles."""
+    """A place that a request of `worker` has freed. It can be handed on `hand_ons` times: it never goes in circles."""
 
     worker: str
     hand_ons: int

@@ -173,7 +173,7 @@ class Plan:
         if reaction.next_worker is NextWorker.LARGER:
             self._window = tried.candidate.window or 0
         self._committed = committed
-        again = failure.should_retry is True and tried.tries < TRIES_PER_WORKER
+        again = failure.should_retry is True and tried.tries < self._max_attempts
         self._over = reaction.next_worker is NextWorker.NO and not again
 
     def lost(self, candidate: Candidate) -> None:

@@ -11,32 +11,31 @@ import logging
 import math
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from typing import final
+from weakref import WeakSet
 
 import attrs
 import trio
 
-from .http1 import AnswerReader, BrokenOff, Head
-from .sockets import CannotConnect, Network, Origin, Socket
+from .exchange import Exchange as Exchange
+from .exchange import NothingCame as NothingCame
+from .exchange import Progress as Progress
+from .exchange import TooLate as TooLate
+from .http1 import AnswerReader
+from .sockets import CannotConnect, Network, Origin, Socket, cannot_connect
 from .watchdog import Watchdog
 
 log = logging.getLogger("cortex_trio")
 
 KEEPALIVE_SECONDS = 30.0
 """Shorter than any provider's own: the one who closes first must not be the server."""
-
-
-_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
-
-
-class NothingCame(BrokenOff):
-    """The connection ended before a byte of an answer."""
-
-
-class TooLate(Exception):
-    """Nothing came before the deadline. The connection may be closed already."""
+MAX_IDLE = 64
+"""Connections a pool keeps. httpx keeps 20 for all origins; a worker is one origin, and may serve bursts."""
+_UNSEEN = Progress()
+"""Written by all requests whose caller does not ask, and read by none."""
+_pools: trio.lowlevel.RunVar[WeakSet[Pool]] = trio.lowlevel.RunVar("cortex_trio pools")
+"""All pools of this `trio.run`: they share the descriptors of the process."""
 
 
 @attrs.frozen
@@ -50,14 +49,21 @@ class Pool:
     """Connections to any number of origins. `max_connections` bounds those in use; further requests wait their turn.
 
     Idle ones are closed after `keepalive` seconds: by the watchdog that came with their last request, without one at
-    the next request to their origin.
+    the next request to their origin. At most `max_idle` are kept, the ones that were used last; all idle ones of all
+    pools are closed when the process has no descriptor left for a new connection.
     """
 
     def __init__(
-        self, network: Network, *, max_connections: int | None = None, keepalive: float = KEEPALIVE_SECONDS
+        self,
+        network: Network,
+        *,
+        max_connections: int | None = None,
+        max_idle: int = MAX_IDLE,
+        keepalive: float = KEEPALIVE_SECONDS,
     ) -> None:
         self._network = network
         self._slots = trio.Semaphore(max_connections) if max_connections else None
+        self._max_idle = max_idle
         self._keepalive = keepalive
         self._idle: defaultdict[Origin, deque[_Idle]] = defaultdict(deque)
         self._in_use: set[Socket] = set()
@@ -74,7 +80,7 @@ class Pool:
     @property
     def idle(self) -> int:
         """Connections kept for the next request."""
-        return sum(len(stack) for stack in self._idle.values())
+        return sum(map(len, self._idle.values()))
 
     async def request(
         self,
@@ -84,46 +90,83 @@ class Pool:
         *,
         connect_timeout: float = math.inf,
         watchdog: Watchdog | None = None,
+        fresh: bool = False,
+        progress: Progress | None = None,
     ) -> Exchange:
         """Send `data`, a whole request, and return its answer with the body still open: the caller closes it.
 
-        What was sent over a kept connection that died before any byte of an answer is sent once more, over a
-        new one. `watchdog` sees to the deadlines of what is read. Raises CannotConnect, http1.BrokenOff or
-        http1.BadAnswer.
+        The answer is read while the request is sent. An error status ends the sending.
+
+        A kept connection that the server had closed before it can have read the request is replaced by a new one, in
+        silence. Cancellation closes the connection.
+
+        Args:
+            connect_timeout: Seconds for a new connection, TLS included.
+            watchdog: Sees to the deadlines of what is read.
+            fresh: Use no kept connection.
+            progress: Says where the request is, also after it failed or was cancelled.
+
+        Raises:
+            CannotConnect: There is no connection; with `ours` the reason is on this machine.
+            NothingCame: The connection ended before a byte of an answer.
+            http1.BrokenOff: It ended in the middle of the headers.
+            http1.BadAnswer: What came is not HTTP.
         """
+        if progress is None:
+            progress = _UNSEEN
+        progress.phase, progress.reused = "place", False
         if self._slots:
             await self._slots.acquire()
         try:
-            kept = await self._take_idle(origin)
+            kept = None if fresh else await self._take_idle(origin)
             if kept is not None:
                 try:
-                    return await self._ask(kept, origin, method, data, watchdog)
-                except NothingCame:
-                    pass
-            fresh = await self._connect(origin, connect_timeout)
-            return await self._ask(fresh, origin, method, data, watchdog)
+                    return await self._ask(kept, origin, method, data, watchdog, progress, reused=True)
+                except NothingCame as error:
+                    if not error.unread:
+                        raise
+            progress.phase, progress.reused = "connect", False
+            socket = await self._connect(origin, connect_timeout)
+            return await self._ask(socket, origin, method, data, watchdog, progress, reused=False)
         except BaseException:
             self._free_slot()
             raise
 
     async def _connect(self, origin: Origin, timeout: float) -> Socket:
         if not self._closed:
-            socket = await self._network.connect(origin, timeout)
+            _pools_of_this_run().add(self)
+            try:
+                socket = await self._network.connect(origin, timeout)
+            except CannotConnect as error:
+                if not error.ours or not await _give_back_idle():
+                    raise
+                socket = await self._network.connect(origin, timeout)
             if not self._closed:
                 return socket
             await socket.aclose()
-        raise CannotConnect("the connections of this worker were closed")
+        raise cannot_connect(origin, "the connections of this worker were closed")
 
     async def _ask(
-        self, socket: Socket, origin: Origin, method: str, data: memoryview, watchdog: Watchdog | None
+        self,
+        socket: Socket,
+        origin: Origin,
+        method: str,
+        data: memoryview,
+        watchdog: Watchdog | None,
+        progress: Progress,
+        *,
+        reused: bool,
     ) -> Exchange:
         self._in_use.add(socket)
         watches = watchdog is not None and watchdog.awake and socket.can_abort
         try:
             if watchdog is not None:
                 self._watchdog = watchdog
-            exchange = Exchange(self, socket, origin, AnswerReader(method), watchdog if watches else None)
-            await exchange.begin(data)
+            reader, seen_by = AnswerReader(method), watchdog if watches else None
+            give_back = partial(self.release, socket, origin)
+            exchange = Exchange(socket, reader, seen_by, give_back, reused=reused)
+            progress.phase, progress.reused = "send", reused
+            await exchange.begin(data, progress)
             return exchange
         except BaseException:
             self._in_use.discard(socket)
@@ -165,16 +208,22 @@ class Pool:
             watchdog.start_soon(partial(_close_all, expired))
             self._expect_expiry(watchdog)
 
-    async def release(self, socket: Socket, origin: Origin, *, reusable: bool) -> None:
+    async def release(self, socket: Socket, origin: Origin, reusable: bool) -> None:
         """Take a connection back, or close it."""
         self._in_use.discard(socket)
         self._free_slot()
         if reusable and not self.retired:
             self._idle[origin].append(_Idle(socket, trio.current_time() + self._keepalive))
+            if sum(map(len, self._idle.values())) > self._max_idle:
+                await self._take_oldest().aclose()
             if self.deadline == math.inf and self._watchdog is not None and self._watchdog.awake:
                 self._expect_expiry(self._watchdog)
         else:
             await socket.aclose()
+
+    def _take_oldest(self) -> Socket:
+        stacks = [stack for stack in self._idle.values() if stack]
+        return min(stacks, key=lambda stack: stack[0].until).popleft().socket
 
     def _free_slot(self) -> None:
         if self._slots:
@@ -186,9 +235,16 @@ class Pool:
         if self._watchdog is not None:
             self._watchdog.forget(self)
             self.deadline = math.inf
+        await self.close_idle()
+
+    async def close_idle(self) -> int:
+        """Close all connections that are kept, and return how many there were. Further ones are kept again."""
+        closed = 0
         for stack in list(self._idle.values()):  # a request to another origin may come while one is closed
             while stack:
+                closed += 1
                 await stack.pop().socket.aclose()
+        return closed
 
     async def aclose(self) -> None:
         """Close every connection and make no more; whoever still reads from one is told that it broke."""
@@ -198,101 +254,22 @@ class Pool:
             await socket.aclose()
 
 
+def _pools_of_this_run() -> WeakSet[Pool]:
+    try:
+        return _pools.get()
+    except LookupError:
+        _pools.set(WeakSet())
+        return _pools.get()
+
+
+async def _give_back_idle() -> int:
+    """Close what all pools keep, and return how many descriptors that gives back."""
+    return sum([await pool.close_idle() for pool in list(_pools_of_this_run())])
+
+
 async def _close_all(sockets: Iterable[Socket]) -> None:
     for socket in sockets:
         try:
             await socket.aclose()
         except Exception:  # of a network that is not ours; the others are still to be closed
             log.exception("an idle connection could not be closed")
-
-
-@final
-class Exchange:
-    """One request and its answer on one connection. `head` is there from the start."""
-
-    head: Head
-
-    def __init__(
-        self, pool: Pool, socket: Socket, origin: Origin, reader: AnswerReader, watchdog: Watchdog | None
-    ) -> None:
-        self._pool = pool
-        self._socket = socket
-        self._origin = origin
-        self._reader = reader
-        self._watchdog = watchdog
-        self._ahead = b""  # of the body, came together with the head
-        self._aborted = False
-        self._reading = False
-        self.deadline = math.inf
-        self._closed = False
-
-    async def begin(self, request: memoryview) -> None:
-        """For `Pool`: send the request and read the head."""
-        with suppress(*_BROKEN):
-            # It may have been answered before it was read to its end: that answer says more than this error.
-            await self._socket.send_all(request)
-        reader, came = self._reader, False
-        while reader.head is None:
-            try:
-                data = await self._socket.receive_some()
-            except _BROKEN as error:
-                raise (BrokenOff if came else NothingCame)(str(error)) from error
-            if not data:
-                raise (BrokenOff if came else NothingCame)("the server hung up before it answered")
-            came = True
-            self._ahead = reader.feed(data)
-        self.head = reader.head
-        if self._watchdog is not None:
-            self._watchdog.watch(self)
-
-    async def receive(self, deadline: float = math.inf) -> bytes:
-        """The next bytes of the body, b"" at its end. Raises http1.BrokenOff, http1.BadAnswer or TooLate.
-
-        Raises trio.BusyResourceError while another task waits here.
-        """
-        if self._ahead:
-            ahead, self._ahead = self._ahead, b""
-            return ahead
-        reader = self._reader
-        while not reader.done:
-            if reader.spoiled is not None:
-                raise reader.spoiled
-            data = await self._receive_some(deadline)
-            if not data:
-                reader.finish()
-            elif body := reader.feed(data):
-                return body
-        return b""
-
-    async def _receive_some(self, deadline: float) -> bytes:
-        if self._reading:  # told here, for a second wait would end with the first one's deadline
-            raise trio.BusyResourceError("another task is reading this answer")
-        self._reading = True
-        try:
-            if self._watchdog is None:
-                with trio.move_on_at(deadline):
-                    return await self._socket.receive_some()
-                raise TooLate
-            self._watchdog.expect(self, deadline)
-            return await self._socket.receive_some()
-        except _BROKEN as error:
-            if self._aborted:
-                raise TooLate from None
-            raise BrokenOff(str(error)) from error
-        finally:
-            self.deadline = math.inf
-            self._reading = False
-
-    def abort(self) -> None:
-        """For `Watchdog`: the deadline has passed."""
-        self._aborted = True
-        self._socket.abort()
-
-    async def aclose(self) -> None:
-        """Give the connection back if the body was read to its end, close it otherwise. Never waits long."""
-        if not self._closed:
-            self._closed = True
-            if self._watchdog is not None:
-                self._watchdog.forget(self)
-            reusable = self._reader.done and self._reader.reusable
-            await self._pool.release(self._socket, self._origin, reusable=reusable)

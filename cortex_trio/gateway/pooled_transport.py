@@ -12,32 +12,48 @@ import httpcore
 import httpx
 import trio
 
+from .config import environment
 from .http1 import BadAnswer, BrokenOff, request_head
-from .pool import KEEPALIVE_SECONDS, Exchange, Pool
-from .sockets import BackendNetwork, CannotConnect, Network, Origin, TrioNetwork
+from .network import TrioNetwork
+from .pool import KEEPALIVE_SECONDS, MAX_IDLE, Exchange, Pool, Progress
+from .sockets import BackendNetwork, CannotConnect, Network, Origin
 
 
 @cache
 def shared_ssl_context() -> ssl.SSLContext:
-    """One context for all: making one costs tens of milliseconds."""
-    context = httpx.create_ssl_context()
+    """One context for all: making one costs tens of milliseconds.
+
+    Raises OSError or ValueError, which name the file, if the certificates of the environment cannot be read.
+    """
+    try:
+        context = httpx.create_ssl_context()
+    except OSError as error:  # it does not say which file
+        raise _unreadable(error, environment().get("SSL_CERT_FILE", "")) from error
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _unreadable(error: OSError, path: str) -> Exception:
+    if isinstance(error, ssl.SSLError):
+        return ValueError(f"no certificate in {path} (SSL_CERT_FILE)")
+    return OSError(error.errno, error.strerror, f"{path} (SSL_CERT_FILE)")
 
 
 @final
 class PooledTransport(httpx.AsyncBaseTransport):
     """Our connections behind httpx's interface: `httpx.AsyncClient(transport=PooledTransport())`.
 
-    `max_connections` bounds those in use; further requests wait their turn, first come first served. A
-    `network_backend` stands in for the network (the simulator brings one). Requests sent over a kept
-    connection that turns out dead before any byte of an answer are sent once more, over a new one.
+    `max_connections` bounds those in use; further requests wait their turn, first come first served. `max_idle`
+    bounds those that are kept, for `keepalive` seconds each. A `network_backend` stands in for the network (the
+    simulator brings one). A request over a kept connection that the server had closed before it can have read the
+    request is sent once more, over a new one.
     """
 
     def __init__(
         self,
         *,
         max_connections: int | None = None,
+        max_idle: int = MAX_IDLE,
         keepalive: float = KEEPALIVE_SECONDS,
         ssl_context: ssl.SSLContext | None = None,
         network_backend: httpcore.AsyncNetworkBackend | None = None,
@@ -46,7 +62,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         network: Network = TrioNetwork(context)
         if network_backend is not None:
             network = BackendNetwork(network_backend, context)
-        self.pool = Pool(network, max_connections=max_connections, keepalive=keepalive)
+        self.pool = Pool(network, max_connections=max_connections, max_idle=max_idle, keepalive=keepalive)
 
     @property
     def in_use(self) -> int:
@@ -66,12 +82,15 @@ class PooledTransport(httpx.AsyncBaseTransport):
         data = request_bytes(request.method, target, headers, framed)
         times = request.extensions.get("timeout", {})
         connect, read = (_seconds(times.get(what)) for what in ("connect", "read"))
+        progress = Progress()
         try:
             with trio.fail_after(read):
                 exchange = await self.pool.request(
-                    origin_of(request.url), request.method, data, connect_timeout=connect
+                    origin_of(request.url), request.method, data, connect_timeout=connect, progress=progress
                 )
         except trio.TooSlowError:
+            if progress.phase == "place":
+                raise httpx.PoolTimeout("all connections are in use") from None
             raise httpx.ReadTimeout("no answer") from None
         except (CannotConnect, BrokenOff, BadAnswer) as error:
             raise _as_httpx(error) from error

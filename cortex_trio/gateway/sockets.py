@@ -1,8 +1,8 @@
-"""Byte streams to servers: plain, over TLS, or of somebody's own making. Knows no HTTP.
+"""Byte streams to servers: plain, or of a network backend of the user's. Knows no HTTP; TLS is in `tls`.
 
 A plain socket is read with trio's `wait_readable` and one `recv`: `trio.SocketStream` tries the `recv` first, which
-on a stream that is waited for fails each time (measured: 18 instead of 22 µs for a read). TLS is trio's `SSLStream`,
-and an `httpcore.AsyncNetworkBackend`, such as the simulator's network in memory, can stand in for the network.
+on a stream that is waited for fails each time (measured: 18 instead of 22 µs for a read). An
+`httpcore.AsyncNetworkBackend`, such as the simulator's network in memory, can stand in for the network.
 """
 
 from __future__ import annotations
@@ -16,15 +16,33 @@ from typing import NamedTuple, Protocol, final
 import httpcore
 import trio
 
+from .causes import explain
+
 RECEIVE_BYTES = 64 * 1024
 SslContext = Callable[[], ssl.SSLContext]
 """Asked for only when there is a secure origin: making one takes tens of milliseconds."""
 CLOSE_SECONDS = 2.0
 """How long a close may take before it is given up."""
+WRITE_BYTES = 16 * 1024
+"""Written to a network backend in one piece; less than any buffer on the way to a server holds."""
+KEEPALIVE_PROBES = ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5)
+"""Seconds of silence before a probe, between two, and how many go unanswered before the connection is broken.
+
+A model that thinks for minutes sends nothing, and routers forget silent connections. The SDKs of Anthropic and OpenAI
+probe alike.
+"""
+NOTHING = memoryview(b"")
 
 
 class CannotConnect(Exception):
-    """There is no connection to be had; the text says why."""
+    """There is no connection to be had; the text says why, and `__cause__` is what the system said.
+
+    `ours`: something ran out on this machine (descriptors, memory, ports). The server was not asked.
+    """
+
+    def __init__(self, text: str, *, ours: bool = False) -> None:
+        super().__init__(text)
+        self.ours = ours
 
 
 class Origin(NamedTuple):
@@ -34,15 +52,37 @@ class Origin(NamedTuple):
     host: str
     port: int
 
+    @property
+    def address(self) -> str:
+        """Host and port, as people write them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def cannot_connect(origin: Origin, why: str, *, ours: bool = False) -> CannotConnect:
+    """The error that says why and where."""
+    return CannotConnect(f"{why} ({origin.address})", ours=ours)
+
 
 class Socket(Protocol):
-    """A connected byte stream, used by one task at a time.
+    """A connected byte stream. One task may send while another receives.
 
     Sending and receiving raise trio.BrokenResourceError or trio.ClosedResourceError.
     """
 
-    async def send_all(self, data: memoryview) -> None:
-        """Need not checkpoint: nobody sends without reading what comes back."""
+    async def send(self, data: memoryview) -> None:
+        """Begin to send `data`: as much as can be sent without waiting for the server. Need not checkpoint.
+
+        What is left is sent by `finish_sending`; until then nothing else may be sent.
+        """
+        ...
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether something is left to be sent; no longer after an error."""
+        ...
+
+    async def finish_sending(self) -> None:
+        """Send what is left. May be cancelled and called again."""
         ...
 
     async def receive_some(self) -> bytes:
@@ -50,7 +90,7 @@ class Socket(Protocol):
         ...
 
     def is_readable(self) -> bool:
-        """Whether a read would return at once. An idle connection where it would has been hung up."""
+        """Whether a read would return at once. An idle connection where it would is of no use any more."""
         ...
 
     can_abort: bool  # without waiting
@@ -76,38 +116,6 @@ class Network(Protocol):
 
 
 @final
-class TrioNetwork:
-    """TCP by happy eyeballs, and TLS over it."""
-
-    def __init__(self, ssl_context: SslContext) -> None:
-        self._ssl_context = ssl_context
-
-    async def connect(self, origin: Origin, timeout: float) -> Socket:
-        try:
-            with trio.fail_after(timeout):
-                stream = await trio.open_tcp_stream(origin.host, origin.port)
-                if origin.secure:
-                    return await self._start_tls(stream, origin.host)
-        except trio.TooSlowError:
-            raise CannotConnect("timed out") from None
-        except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot spell
-            raise CannotConnect(str(error)) from error
-        except trio.BrokenResourceError as error:  # TLS: the reason is its cause
-            raise CannotConnect(str(error.__cause__ or error)) from error
-        return PlainSocket(stream)
-
-    async def _start_tls(self, stream: trio.SocketStream, host: str) -> Socket:
-        # HTTPS servers close without a goodbye: an end that was cut shows in the framing of the answer.
-        secure = trio.SSLStream(stream, self._ssl_context(), server_hostname=host, https_compatible=True)
-        try:
-            await secure.do_handshake()
-        except BaseException:
-            await trio.aclose_forcefully(secure)
-            raise
-        return SecureSocket(secure)
-
-
-@final
 class PlainSocket:
     """A TCP socket. It takes the descriptor out of trio's stream, whose recv would be one system call more."""
 
@@ -116,31 +124,58 @@ class PlainSocket:
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, number in KEEPALIVE_PROBES:
+            if (option := getattr(socket, name, None)) is not None:  # not every system has all of them
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, number)
+        self._looks_readable = _look_at(self._socket.fileno())
+        self._unsent = NOTHING
 
-    async def send_all(self, data: memoryview) -> None:
-        rest = data
-        while rest:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._socket)
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
+    @property
+    def is_sending(self) -> bool:
+        return bool(self._unsent)
+
+    async def send(self, data: memoryview) -> None:
+        self.send_nowait(data)
+
+    def send_nowait(self, data: memoryview) -> None:
+        """Begin to send `data`; without waiting at all, which no other socket promises."""
+        try:
+            sent = self._socket.send(data)
+            self._unsent = data[sent:] if sent < len(data) else NOTHING
+        except BlockingIOError:
+            self._unsent = data
+        except OSError as error:
+            self._unsent = NOTHING
+            raise trio.BrokenResourceError(explain(error)) from error
+
+    async def finish_sending(self) -> None:
+        while self._unsent:
+            if self._socket.fileno() < 0:
+                raise trio.ClosedResourceError("this connection was closed")
+            await trio.lowlevel.wait_writable(self._socket)
+            self.send_nowait(self._unsent)
 
     async def receive_some(self) -> bytes:
         while True:
             if self._socket.fileno() < 0:
                 raise trio.ClosedResourceError("this connection was closed")
             await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._socket.recv(RECEIVE_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
+            data = self.receive_nowait()
+            if data is not None:
+                return data
+
+    def receive_nowait(self) -> bytes | None:
+        """What has arrived, b"" at the end, None if nothing has."""
+        try:
+            return self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError(explain(error)) from error
 
     def is_readable(self) -> bool:
-        return _is_readable(self._socket.fileno())
+        return self._socket.fileno() < 0 or self._looks_readable()
 
     def abort(self) -> None:
         if self._socket.fileno() >= 0:
@@ -151,39 +186,13 @@ class PlainSocket:
         self.abort()
 
 
-@final
-class SecureSocket:
-    """TLS. Its close says no goodbye: who leaves an answer early must not wait for a peer's full buffer."""
-
-    can_abort = True
-
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        self._stream = stream
-
-    async def send_all(self, data: memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def receive_some(self) -> bytes:
-        return bytes(await self._stream.receive_some(RECEIVE_BYTES))
-
-    def is_readable(self) -> bool:
-        return _is_readable(self._stream.transport_stream.socket.fileno())
-
-    def abort(self) -> None:
-        self._stream.transport_stream.socket.close()
-
-    async def aclose(self) -> None:
-        self.abort()
-
-
-def _is_readable(descriptor: int) -> bool:
-    if descriptor < 0:
-        return True
+def _look_at(descriptor: int) -> Callable[[], bool]:
+    """A function that says whether a read of it would return at once."""
     if not hasattr(select, "poll"):  # Windows, where select has no trouble with large numbers
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poll = select.poll()
+        return lambda: bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()  # made once: that takes longer than to ask it
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+    return lambda: bool(poll.poll(0))
 
 
 # ------------------------------------------------------------------ others
@@ -203,25 +212,51 @@ class BackendNetwork:
                 stream = await self._backend.connect_tcp(origin.host, origin.port)
                 if origin.secure:
                     stream = await stream.start_tls(self._ssl_context(), origin.host)
-        except (trio.TooSlowError, httpcore.ConnectTimeout):
-            raise CannotConnect("timed out") from None
+        except trio.TooSlowError as error:
+            raise cannot_connect(origin, f"timed out after {timeout:g} s") from error
+        except httpcore.ConnectTimeout as error:
+            raise cannot_connect(origin, "timed out") from error
         except httpcore.ConnectError as error:
-            raise CannotConnect(str(error)) from error
+            raise cannot_connect(origin, str(error) or "refused by the network backend") from error
         return BackendSocket(stream)
 
 
 @final
 class BackendSocket:
+    """What a backend gives. It cannot say how much it would take without waiting, so a short request is written
+    at once, and one that is longer while the answer is read."""
+
     can_abort = False
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
+        self._unsent = NOTHING
+        self._is_writing = False
 
-    async def send_all(self, data: memoryview) -> None:
+    @property
+    def is_sending(self) -> bool:
+        return bool(self._unsent)
+
+    async def send(self, data: memoryview) -> None:
+        self._unsent = data
+        if len(data) <= WRITE_BYTES:
+            await self.finish_sending()
+
+    async def finish_sending(self) -> None:
+        if self._is_writing:
+            raise trio.BrokenResourceError("a write was cancelled, and how much of it was sent is not known")
+        while self._unsent:
+            await self._write(self._unsent[:WRITE_BYTES])
+            self._unsent = self._unsent[WRITE_BYTES:]
+
+    async def _write(self, data: memoryview) -> None:
+        self._is_writing = True
         try:
             await self._stream.write(bytes(data))
         except httpcore.NetworkError as error:
+            self._unsent = NOTHING
             raise trio.BrokenResourceError(str(error)) from error
+        self._is_writing = False
 
     async def receive_some(self) -> bytes:
         try:

@@ -11,6 +11,7 @@ import attrs
 
 from ..failures import FailureKind
 from ..failures.limits import Bucket, rate_limits
+from .cooldowns import Cooldown
 from .keys import KeyRing
 from .worker import WorkerState
 
@@ -60,13 +61,22 @@ def status_of(state: WorkerState, now: float) -> tuple[str, FailureKind | None, 
     model = state.models[0]
     cooldown = state.cooldown(model, now)
     if cooldown is None:
-        cooldown = state.cooldowns.of_keys(state.name, model, state.endpoint.keys, now)
+        cooldown = _first_of_keys_to_end(state, model, now)
     if cooldown is not None:
         return _STATUS_OF.get(cooldown.kind, "unavailable"), cooldown.kind, cooldown.until
     refusal = state.refusal(model, now)
     if refusal is not None and not (refusal.has_place_later and refusal.kind is None):  # a busy one is well
         return "unavailable", refusal.kind, refusal.until
     return "available", None, math.inf
+
+
+def _first_of_keys_to_end(state: WorkerState, model: str, now: float) -> Cooldown | None:
+    """None if a key is free. A trial does not count: it changes no status by itself."""
+    name, keys, cooldowns = state.name, state.endpoint.keys, state.cooldowns
+    if cooldowns.of_keys(name, model, keys, now) is None:
+        return None
+    found = filter(None, (cooldowns.of_key(name, model, key, now) for key in keys))
+    return min(found, key=lambda cooldown: cooldown.until)
 
 
 _STATUS_OF: Mapping[FailureKind, str] = {

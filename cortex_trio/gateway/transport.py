@@ -25,7 +25,7 @@ from ..failures.kinds import Phase
 from ..wire.codec import HttpRequest
 from .config import WorkerConfig
 from .http1 import BadAnswer, BrokenOff
-from .pool import Exchange, Pool, TooLate
+from .pool import Exchange, Pool, Progress, TooLate
 from .pooled_transport import PooledTransport, origin_of, request_bytes
 from .secrets import ApiKey
 from .sockets import CLOSE_SECONDS, CannotConnect
@@ -109,10 +109,13 @@ class Connections:
         *,
         connect_timeout: float,
         watchdog: Watchdog | None = None,
+        fresh: bool = False,
+        progress: Progress | None = None,
     ) -> Answer:
         """Send `request` and return its answer, body still open: the caller closes it. Raises TransportFailed.
 
-        With a `watchdog` the deadlines of `Answer.receive` are cheaper.
+        With a `watchdog` the deadlines of `Answer.receive` are cheaper. `fresh` asks for a new connection. `progress`
+        says how far the request came, also when it failed or was cancelled. Only our own transport knows the three.
         """
         headers = {**self._headers, **request.headers}
         if key is not None:
@@ -120,7 +123,7 @@ class Connections:
         try:
             if isinstance(self.transport, PooledTransport):
                 return await self._send_directly(
-                    self.transport.pool, request, headers, connect_timeout, watchdog
+                    self.transport.pool, request, headers, connect_timeout, watchdog, fresh, progress
                 )
             return await self._send_by_httpx(self.transport, request, headers, connect_timeout)
         finally:
@@ -133,12 +136,20 @@ class Connections:
         headers: Mapping[str, str],
         connect_timeout: float,
         watchdog: Watchdog | None,
+        fresh: bool,
+        progress: Progress | None,
     ) -> Answer:
         target = f"{self._path}{request.path}"
         try:
             data = request_bytes(request.method, target, headers, request.body)
             exchange = await pool.request(
-                self._origin, request.method, data, connect_timeout=connect_timeout, watchdog=watchdog
+                self._origin,
+                request.method,
+                data,
+                connect_timeout=connect_timeout,
+                watchdog=watchdog,
+                fresh=fresh,
+                progress=progress,
             )
         except httpx.LocalProtocolError as error:
             raise TransportFailed(_httpx_failure(error, "connect")) from None

@@ -225,6 +225,7 @@ QUOTA: list[Row] = [
 ]  # fmt: skip
 
 RATE_LIMIT: list[Row] = [
+    ("a gateway that calls it a 500", 500, error("upstream said no", code=429)),
     ("OpenAI over TPM", 429, error("Request too large for gpt-9 in organization org-1 on tokens per min (TPM): Limit 30000, Requested 41000.", type="tokens", code="rate_limit_exceeded")),
     ("OpenRouter, upstream", 429, router(429, "acme/rocket:free is temporarily rate-limited upstream. Please retry shortly, or add your own key.")),
     ("OpenRouter, free models", 429, error("Rate limit exceeded: free-models-per-min. ", code=429)),
@@ -404,6 +405,7 @@ NEGATIVE: list[tuple[str, FailureKind, int, object]] = [
     ("a filter's option", K.BAD_REQUEST, 400, error("Unknown field: content_filter_parameter")),
     ("tokens in a crash", K.SERVER, 500, error("Internal error while counting tokens of the model")),
     ("a model in a crash", K.SERVER, 500, error("The model runner has unexpectedly stopped")),
+    ("a model that does not load", K.SERVER, 500, error("runner process has terminated: error loading model")),
     ("a crash that speaks of limits", K.SERVER, 500, error("upstream timed out after 60 s, the limit")),
     ("a busy model", K.OVERLOADED, 429, error("The model is overloaded and not available, try again")),
     ("pace in tokens", K.RATE_LIMIT, 429, error("You have exceeded the token limit per minute for model x")),

@@ -89,7 +89,7 @@ async def test_a_model_the_provider_does_not_have_is_its_own_answer() -> None:
             with pytest.raises(ProviderError) as refused:
                 await cortex.complete("Hi", provider="openai", model="gpt-99")
             assert refused.value.failure.kind is FailureKind.MODEL_NOT_FOUND
-            with pytest.raises(NoWorkersAvailable, match="model_not_found .model 'gpt-99'"):
+            with pytest.raises(NoWorkersAvailable, match=r"model_not_found .model 'gpt-99'"):
                 await cortex.complete("Hi", provider="openai", model="gpt-99")
             sim["openai"].behave(Behaviour(text="Still here."))
             assert (await cortex.complete("Hi")).text == "Still here."

@@ -179,7 +179,7 @@ def test_a_served_request_begins_the_row_anew() -> None:
     table = Cooldowns()
     for now in (0.0, 10.0, 40.0):
         failed(table, K.RATE_LIMIT, now=now)
-    table.served("w", MODEL, A, started=100.0)
+    table.served("w", MODEL, A, started=100.0, now=100.0)
     failed(table, K.RATE_LIMIT, now=101.0)
     assert only(table, 101.0).until == 111.0
 
@@ -341,16 +341,16 @@ def test_guesses_and_declared_times_have_no_trials_to_count() -> None:
 def test_a_request_that_is_served_ends_what_began_before_it(kind: FailureKind, hint: float | None) -> None:
     table = Cooldowns()
     failed(table, kind, hint=hint)
-    assert table.served("w", MODEL, A, started=1.0)
+    assert table.served("w", MODEL, A, started=1.0, now=1.0)
     assert not places(table)
-    assert not table.served("w", MODEL, A, started=1.0), "there was nothing left to end"
+    assert not table.served("w", MODEL, A, started=1.0, now=1.0), "there was nothing left to end"
 
 
 def test_a_request_that_began_before_a_cooldown_does_not_end_it() -> None:
     """Another request, or a header of its own answer, knows better."""
     table = Cooldowns()
     failed(table, K.RATE_LIMIT, now=5.0, hint=50.0)
-    assert not table.served("w", MODEL, A, started=4.0)
+    assert not table.served("w", MODEL, A, started=4.0, now=4.0)
     assert only(table, 6.0).until == 55.0
 
 
@@ -359,7 +359,7 @@ def test_a_request_that_is_served_outweighs_every_check_whenever_that_was() -> N
     table.suspect("w", K.SERVER, 5.0)
     table.suspect("w", K.CREDENTIAL, 5.0, key=A)
     table.suspect("w", K.CREDENTIAL, 5.0, key=B)
-    assert table.served("w", MODEL, A, started=4.0)
+    assert table.served("w", MODEL, A, started=4.0, now=4.0)
     assert set(places(table, 6.0)) == {(None, B)}
 
 
@@ -369,7 +369,7 @@ def test_a_request_that_is_served_says_nothing_of_other_models_keys_and_workers(
     failed(table, K.CREDENTIAL, key=B)
     failed(table, K.MODEL_NOT_FOUND, model=OTHER)
     before = places(table)
-    table.served("w", MODEL, A, started=1.0)
+    table.served("w", MODEL, A, started=1.0, now=1.0)
     table.served("another", OTHER, B, started=1.0)
     assert places(table) == before
 

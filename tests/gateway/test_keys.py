@@ -45,7 +45,7 @@ class Lender:
     ) -> None:
         started = now if started is None else started
         if failure is None:
-            self.cooldowns.served(lease.worker, lease.model, lease.key, started=started)
+            self.cooldowns.served(lease.worker, lease.model, lease.key, started=started, now=now)
         else:
             more = len(self.keys) > 1
             self.cooldowns.failed(

@@ -1,10 +1,11 @@
-"""Who is here, and how many of them may be out at once."""
+"""Which workers there are, and how many breakers may be open at once."""
 
 import pytest
 import trio
 
 from cortex_trio import WorkerConfig
-from cortex_trio.gateway.breaker import IN_A_ROW, Verdict
+from cortex_trio.gateway.breaker import IN_A_ROW
+from cortex_trio.gateway.endpoint import Endpoint
 from cortex_trio.gateway.registry import WorkerRegistry, WorkerTable
 from cortex_trio.gateway.transport import Connections
 from cortex_trio.gateway.worker import WorkerState
@@ -13,10 +14,10 @@ from cortex_trio.otp import AlreadyRegistered, Child, Ref, Supervisor, run
 
 def state_of(name: str, provider: str = "openai") -> WorkerState:
     config = WorkerConfig(provider=provider, api_keys=("k",))
-    return WorkerState(name, config, Connections(config), Ref(name))
+    return WorkerState(name, Endpoint(config, Connections(config)), Ref(name))
 
 
-async def test_a_worker_may_register_again_and_a_stranger_may_not_take_its_name(
+async def test_a_worker_may_register_again_and_another_may_not_take_its_name(
     nursery: trio.Nursery,
 ) -> None:
     table, ref = WorkerTable(), Ref[WorkerRegistry]("registry")
@@ -43,7 +44,7 @@ async def test_workers_are_listed_in_the_order_they_came_and_by_provider(nursery
     assert await ref.call(WorkerRegistry.list_all) == (*states,)
     assert await ref.call(WorkerRegistry.list_by_provider, "openai") == (states[0], states[2])
     assert await ref.call(WorkerRegistry.list_by_provider, "open") == ()
-    assert await ref.call(WorkerRegistry.get, "nobody") is None
+    assert await ref.call(WorkerRegistry.get, "unknown") is None
 
 
 async def test_the_table_survives_the_registry(nursery: trio.Nursery) -> None:
@@ -61,27 +62,27 @@ async def test_the_table_survives_the_registry(nursery: trio.Nursery) -> None:
 
 
 @pytest.mark.parametrize(("workers", "most"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (10, 5)])
-def test_never_more_than_half_are_out_on_suspicion(workers: int, most: int) -> None:
-    """A fault of ours looks like everybody's."""
+def test_never_more_than_half_of_the_breakers_open_by_failures(workers: int, most: int) -> None:
+    """A fault on our side looks like a fault of all workers."""
     states = [state_of(f"w{number}") for number in range(workers)]
     table = WorkerTable.of(states)
     for state in states:
         for _ in range(IN_A_ROW):
-            state.breaker.record(Verdict.FAILED, 0.0, may_open=table.may_eject(state, 0.0))
+            state.breaker.record(1.0, 0.0, may_open=table.may_eject(state, 0.0))
     assert sum(not state.breaker.admits(0.0) for state in states) == most
 
 
-def test_one_that_is_on_trial_makes_room_for_another_only_once_it_has_served() -> None:
+def test_a_half_open_breaker_makes_room_for_another_only_when_its_trial_was_served() -> None:
     states = [state_of("a"), state_of("b")]
     table, breaker = WorkerTable.of(states), states[0].breaker
     for _ in range(IN_A_ROW):
-        breaker.record(Verdict.FAILED, 0.0, may_open=table.may_eject(states[0], 0.0))
+        breaker.record(1.0, 0.0, may_open=table.may_eject(states[0], 0.0))
     assert not table.may_eject(states[1], 4.9)
-    breaker.record(Verdict.SERVED, 5.0, trial=breaker.take(5.0))
+    breaker.record(0.0, 5.0, trial=breaker.take(5.0))
     assert table.may_eject(states[1], 5.0)
 
 
-def test_failed_trials_never_leave_more_than_half_out() -> None:
+def test_failed_trials_never_leave_more_than_half_open() -> None:
     states = [state_of(name) for name in "abcd"]
     table = WorkerTable.of(states)
     for now in range(200):
@@ -89,6 +90,6 @@ def test_failed_trials_never_leave_more_than_half_out() -> None:
             if state.breaker.admits(now):
                 trial = state.breaker.take(now)
                 state.breaker.record(
-                    Verdict.FAILED, now, trial=trial, may_open=not trial and table.may_eject(state, now)
+                    1.0, now, trial=trial, may_open=not trial and table.may_eject(state, now)
                 )
         assert sum(not state.breaker.admits(now) for state in states) <= 2

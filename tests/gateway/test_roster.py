@@ -1,6 +1,5 @@
-"""Choosing among many: the order is the one that sorting everybody would give, and nobody else is looked at."""
+"""Choosing among many: the order is the one that sorting all would give, and no other worker is looked at."""
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cortex_trio import Failure, FailureKind, WorkerConfig
-from cortex_trio.gateway.keys import KeyRing, Lease
+from cortex_trio.gateway.cooldowns import Cooldowns
+from cortex_trio.gateway.endpoint import Endpoint
 from cortex_trio.gateway.roster import KINDS_KNOWN, Roster, Selection
 from cortex_trio.gateway.selection import Candidate, Selected, Wanted
 from cortex_trio.gateway.strategies import ONE_BY_ONE, STRATEGIES, Group, Ranking, is_local
@@ -23,19 +23,21 @@ from cortex_trio.otp import Ref
 
 def worker(name: str, **fields: Any) -> WorkerState:
     config = WorkerConfig(**{"provider": "openai", "api_keys": (f"{name}-key",), **fields})
-    return WorkerState(name, config, Connections(config), Ref(name))
+    return WorkerState(name, Endpoint(config, Connections(config)), Ref(name))
 
 
-def ring_of(states: Sequence[WorkerState]) -> KeyRing:
-    ring = KeyRing()
-    for state in states:
-        ring.set_keys(state.name, state.config.api_keys)
-    return ring
+def take(
+    roster: Roster, strategy: str = "priority", cooldowns: Cooldowns | None = None, **wanted: Any
+) -> Selection:
+    table = Cooldowns() if cooldowns is None else cooldowns
+    return roster.select(Wanted(**wanted), strategy=strategy, cooldowns=table, clock=lambda: 0.0)
 
 
-def take(roster: Roster, strategy: str = "priority", ring: KeyRing | None = None, **wanted: Any) -> Selection:
-    used = ring or ring_of(roster.states)
-    return roster.select(Wanted(**wanted), strategy=strategy, ring=used, clock=lambda: 0.0)
+def rate_limit(cooldowns: Cooldowns, state: WorkerState) -> None:
+    """Its key is refused without a time: from now on it is the last choice."""
+    [key] = state.endpoint.keys
+    failure = Failure(FailureKind.RATE_LIMIT)
+    cooldowns.failed(state.name, state.models[0], key, failure, started=0.0, now=0.0)
 
 
 def names(candidates: Sequence[Candidate]) -> list[str]:
@@ -46,7 +48,7 @@ def first(roster: Roster, strategy: str, **wanted: Any) -> str:
     return next(take(roster, strategy, **wanted)).state.name
 
 
-# ------------------------------------------------------------------ the same as sorting everybody
+# ------------------------------------------------------------------ the same as sorting all
 
 SORTED_BY: dict[str, Callable[[WorkerState], Any]] = {
     "priority": lambda state: state.priority,
@@ -71,48 +73,44 @@ workers = st.lists(
 )
 
 
-def build(drawn: Sequence[dict[str, Any]]) -> tuple[list[WorkerState], KeyRing]:
-    states = []
+def build(drawn: Sequence[dict[str, Any]]) -> tuple[list[WorkerState], Cooldowns]:
+    states, cooldowns = [], Cooldowns()
     for number, facts in enumerate(drawn):
         address = {"base_url": "http://localhost:1/v1"} if facts["local"] else {}
         state = worker(f"w{number}", priority=facts["priority"], **address)
         state.permits.update(Permit(state.name, "m") for _ in range(facts["in_flight"]))
         state.requests, state.latency = facts["requests"], facts["latency"]
-        state.region_blocked = not facts["is_well"]
+        state.draining, state.cooldowns = not facts["is_well"], cooldowns
         states.append(state)
-    ring = ring_of(states)
-    for state, facts in zip(states, drawn, strict=True):
         if facts["suspect"]:
-            lease = Lease(state.name, state.models[0])
-            ring.lend(lease, 0.0)
-            lease.failure, lease.settled = Failure(FailureKind.RATE_LIMIT), True
-            ring.report(lease, 0.0)
-    return states, ring
+            rate_limit(cooldowns, state)
+    return states, cooldowns
+
+
+def is_suspect(state: WorkerState, cooldowns: Cooldowns) -> bool:
+    return cooldowns.of_keys(state.name, state.models[0], state.endpoint.keys, 0.0) is not None
 
 
 @given(drawn=workers, strategy=st.sampled_from(sorted(SORTED_BY)))
-def test_the_order_is_that_of_sorting_everybody(drawn: Sequence[dict[str, Any]], strategy: str) -> None:
-    states, ring = build(drawn)
-    random.seed(1)  # draws 0.13: nobody is explored
-    selected = take(Roster(states), strategy, ring).whole()
-    well = [state for state in states if not state.region_blocked]
-    model = states[0].models[0] if states else ""
-    expected = sorted(
-        sorted(well, key=SORTED_BY[strategy]), key=lambda s: ring.is_suspect(s.name, model, 0.0)
-    )
+def test_the_order_is_that_of_sorting_all(drawn: Sequence[dict[str, Any]], strategy: str) -> None:
+    states, cooldowns = build(drawn)
+    random.seed(1)  # draws 0.13: no worker is explored
+    selected = take(Roster(states), strategy, cooldowns).whole()
+    well = [state for state in states if not state.draining]
+    expected = sorted(sorted(well, key=SORTED_BY[strategy]), key=lambda state: is_suspect(state, cooldowns))
     assert names(selected.order) == [state.name for state in expected]
-    assert [state.name for state, _ in selected.skipped] == [s.name for s in states if s.region_blocked]
+    assert [state.name for state, _ in selected.skipped] == [s.name for s in states if s.draining]
 
 
 @given(drawn=workers, strategy=st.sampled_from(sorted(STRATEGIES)), seed=st.integers(0, 99))
-def test_everybody_who_may_be_asked_comes_once_whatever_the_strategy(
+def test_each_worker_that_may_be_asked_comes_once_by_every_strategy(
     drawn: Sequence[dict[str, Any]], strategy: str, seed: int
 ) -> None:
-    states, ring = build(drawn)
+    states, cooldowns = build(drawn)
     random.seed(seed)
-    order = names(take(Roster(states), strategy, ring).whole().order)
-    assert sorted(order) == sorted(state.name for state in states if not state.region_blocked)
-    suspects = [ring.is_suspect(name, states[0].models[0], 0.0) for name in order]
+    order = take(Roster(states), strategy, cooldowns).whole().order
+    assert sorted(names(order)) == sorted(state.name for state in states if not state.draining)
+    suspects = [is_suspect(candidate.state, cooldowns) for candidate in order]
     assert suspects == sorted(suspects)
 
 
@@ -143,30 +141,36 @@ def test_a_ranking_does_not_grow_with_the_requests() -> None:
     assert ranking.least(lambda place: True) == 0
 
 
-# ------------------------------------------------------------------ nobody else is looked at
+# ------------------------------------------------------------------ no other worker is looked at
 
 
-class Counted(KeyRing):
-    """A ring that counts for how many workers it was asked."""
+class Counted(dict[str, Any]):
+    """The table of all workers, which counts the workers that were looked up."""
 
-    asked = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_up: set[str] = set()
 
-    def available(self, worker: str, model: str, now: float) -> Any:
-        self.asked += 1
-        return super().available(worker, model, now)
+    def __contains__(self, worker: object) -> bool:
+        self.looked_up.add(str(worker))
+        return super().__contains__(worker)
+
+    def get(self, worker: str, default: Any = None) -> Any:
+        self.looked_up.add(worker)
+        return super().get(worker, default)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_one_of_a_thousand_is_chosen_by_looking_at_two_at_most(strategy: str) -> None:
-    states = [worker(f"w{number}") for number in range(1000)]
-    ring = Counted()
+    states, cooldowns = [worker(f"w{number}") for number in range(1000)], Cooldowns()
+    counted = cooldowns._workers = Counted()
     for state in states:
-        ring.set_keys(state.name, state.config.api_keys)
+        state.cooldowns = cooldowns
     roster = Roster(states)
     for _ in range(50):
-        ring.asked = 0
-        next(take(roster, strategy, ring))
-        assert ring.asked <= 2  # the second one by `fastest`, when it explores
+        counted.looked_up.clear()
+        next(take(roster, strategy, cooldowns))
+        assert 1 <= len(counted.looked_up) <= 2  # the second one by `fastest`, when it explores
 
 
 def test_the_next_of_many_costs_no_more_after_a_few_failed() -> None:
@@ -179,9 +183,9 @@ def test_the_next_of_many_costs_no_more_after_a_few_failed() -> None:
 # ------------------------------------------------------------------ turns
 
 
-def test_one_who_may_not_be_asked_does_not_double_the_burden_of_the_next() -> None:
+def test_a_worker_that_may_not_be_asked_does_not_double_the_requests_of_the_next() -> None:
     states = [worker(name) for name in "abcd"]
-    states[1].region_blocked = True
+    states[1].draining = True
     roster = Roster(states)
     begun = Counter(first(roster, "round_robin") for _ in range(300))
     assert begun == {"a": 100, "c": 100, "d": 100}
@@ -196,7 +200,7 @@ def test_each_kind_of_request_has_turns_of_its_own() -> None:
     assert begun == [("a", "a"), ("b", "b")]
 
 
-def test_turns_go_on_where_they_were_when_somebody_comes_or_goes() -> None:
+def test_turns_go_on_where_they_were_when_a_worker_comes_or_goes() -> None:
     """Else the first would be asked by every request that follows a change, and the last by hardly any."""
     states = [worker(name) for name in "abc"]
     begun, selections = Counter[str](), 0
@@ -215,11 +219,10 @@ def test_a_kind_that_was_forgotten_does_not_begin_with_the_first_again() -> None
     assert max(begun.values()) < 2 * KINDS_KNOWN, begun
 
 
-def test_looking_is_nobodys_turn() -> None:
+def test_to_explain_an_order_takes_no_turn() -> None:
     roster = Roster([worker(name) for name in "ab"])
-    ring = ring_of(roster.states)
     for _ in range(2):
-        looked = roster.peek(Wanted(), strategy="round_robin", ring=ring, clock=lambda: 0.0)
+        looked = roster.peek(Wanted(), strategy="round_robin", cooldowns=Cooldowns(), clock=lambda: 0.0)
         assert names(looked.order) == ["a", "b"]
     assert first(roster, "round_robin") == "a"
 
@@ -231,18 +234,19 @@ def test_another_configuration_needs_another_roster() -> None:
     state = worker("a", models=("x",))
     roster = Roster([state])
     assert roster.note(state)
-    state.config = WorkerConfig(provider="openai", api_keys=("k",), models=("y",))
+    config = WorkerConfig(provider="openai", api_keys=("k",), models=("y",))
+    state.endpoint = Endpoint(config, Connections(config))
     assert not roster.note(state)
 
 
-def test_whatever_names_callers_use_memory_is_bounded() -> None:
+def test_memory_is_bounded_whatever_names_callers_use() -> None:
     roster = Roster([worker("a", capabilities=("tools",))])
     for number in range(3 * KINDS_KNOWN):
         roster.group(Wanted(worker="a", model=f"m{number}"))
     assert len(roster._groups) <= KINDS_KNOWN
 
 
-def test_who_can_do_it_is_decided_once_for_each_need() -> None:
+def test_the_workers_that_can_do_it_are_found_once_for_each_need() -> None:
     states = [worker("no", capabilities=()), worker("yes", capabilities=("tools",))]
     roster = Roster(states)
     plain = ChatRequest(messages=(user("Hi"),))
@@ -252,31 +256,28 @@ def test_who_can_do_it_is_decided_once_for_each_need() -> None:
     assert roster.group(Wanted(request=needy)) is roster.group(Wanted(request=needy))
 
 
-def test_who_became_free_between_two_steps_is_seen() -> None:
+def test_a_worker_that_became_free_between_two_steps_is_seen() -> None:
     states = [worker("a"), worker("b")]
-    states[1].region_blocked = True
+    states[1].draining = True
     order = take(Roster(states))
     assert next(order).state.name == "a"
-    states[1].region_blocked = False
+    states[1].draining = False
     assert next(order).state.name == "b"
 
 
-def test_who_was_full_and_is_now_under_suspicion_is_asked_when_nobody_else_is_left() -> None:
-    states = [worker("a"), worker("b")]
+def test_a_worker_that_was_full_and_now_cools_down_on_a_guess_is_asked_as_the_last() -> None:
+    states, cooldowns = [worker("a", max_concurrency=1), worker("b")], Cooldowns()
     states[1].requests = 1
-    states[0].left_alone_until = 9.0
-    ring = ring_of(states)
-    order = take(Roster(states), "least_used", ring)
+    permit = Permit("a", "m")
+    states[0].permits.add(permit)
+    order = take(Roster(states), "least_used", cooldowns)
     assert next(order).state.name == "b"
-    states[0].left_alone_until = -math.inf
-    lease = Lease("a", states[0].models[0])
-    assert ring.lend(lease, 0.0) is None
-    lease.failure, lease.settled = Failure(FailureKind.RATE_LIMIT, "slow down"), True
-    ring.report(lease, 0.0)
+    states[0].permits.clear()
+    rate_limit(cooldowns, states[0])
     assert next(order).state.name == "a"
 
 
-def test_telling_the_whole_decision_takes_nobody_away() -> None:
+def test_to_look_at_the_whole_decision_takes_no_worker_away() -> None:
     order = take(Roster([worker(name) for name in "abc"]))
     assert next(order).state.name == "a"
     assert names(order.whole().order) == ["a", "b", "c"]
@@ -284,16 +285,18 @@ def test_telling_the_whole_decision_takes_nobody_away() -> None:
     assert names(order.whole().order) == ["a", "b", "c"]
 
 
-def test_the_reasons_of_those_who_were_passed_are_kept() -> None:
-    states = [worker("a"), worker("b")]
-    states[0].left_alone_until = 9.0
-    order = take(Roster(states))
+def test_the_reasons_of_workers_that_were_passed_over_are_kept() -> None:
+    states, cooldowns = [worker("a"), worker("b")], Cooldowns()
+    states[0].cooldowns = cooldowns
+    failure = Failure(FailureKind.OVERLOADED, retry_after=9.0)
+    cooldowns.failed("a", states[0].models[0], None, failure, started=0.0, now=0.0)
+    order = take(Roster(states), cooldowns=cooldowns)
     assert next(order).state.name == "b"
-    states[0].left_alone_until = -math.inf
-    told: Selected = order.whole()
-    assert [(state.name, why.until) for state, why in told.skipped] == [("a", 9.0)]
+    cooldowns.forget("a")
+    whole: Selected = order.whole()
+    assert [(state.name, why.until) for state, why in whole.skipped] == [("a", 9.0)]
 
 
-def test_a_group_of_nobody_has_no_order() -> None:
+def test_an_empty_group_has_no_order() -> None:
     for order in STRATEGIES.values():
         assert list(order(Group(()), lambda place: True)) == []

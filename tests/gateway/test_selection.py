@@ -1,6 +1,5 @@
-"""Who is asked, in which order, and why the others are not."""
+"""Which workers are asked, in which order, and why the others are not."""
 
-import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -9,8 +8,9 @@ from typing import Any
 import pytest
 
 from cortex_trio import Failure, FailureKind, WorkerConfig
-from cortex_trio.gateway.breaker import IN_A_ROW, Verdict
-from cortex_trio.gateway.keys import KeyRing, Lease
+from cortex_trio.gateway.breaker import IN_A_ROW
+from cortex_trio.gateway.cooldowns import Cooldowns
+from cortex_trio.gateway.endpoint import Endpoint
 from cortex_trio.gateway.roster import Roster, Selection
 from cortex_trio.gateway.selection import Selected, Wanted, explain
 from cortex_trio.gateway.strategies import STRATEGIES, is_local
@@ -25,30 +25,38 @@ K = FailureKind
 def worker(name: str, provider: str = "openai", **fields: Any) -> WorkerState:
     keyless = provider in ("ollama", "openai_compatible")
     config = WorkerConfig(provider=provider, **{"api_keys": () if keyless else (f"{name}-key",), **fields})
-    return WorkerState(name, config, Connections(config), Ref(name))
+    return WorkerState(name, Endpoint(config, Connections(config)), Ref(name))
 
 
-def ring_of(states: Sequence[WorkerState]) -> KeyRing:
-    ring = KeyRing()
-    for state in states:
-        ring.set_keys(state.name, state.config.api_keys)
-    return ring
+def fail(
+    cooldowns: Cooldowns,
+    state: WorkerState,
+    kind: FailureKind,
+    *,
+    now: float = 0.0,
+    hint: float | None = None,
+) -> None:
+    """An attempt at `state`, with its first key, has failed."""
+    key = next(iter(state.endpoint.keys), None)
+    cooldowns.failed(state.name, state.models[0], key, Failure(kind, retry_after=hint), started=now, now=now)
 
 
 def choose(
     states: Sequence[WorkerState],
     *,
     strategy: str = "priority",
-    ring: KeyRing | None = None,
+    cooldowns: Cooldowns | None = None,
     now: float = 0.0,
     **wanted: Any,
 ) -> Selected:
-    used = ring or ring_of(states)
-    return Roster(states).peek(Wanted(**wanted), strategy=strategy, ring=used, clock=lambda: now)
+    table = Cooldowns() if cooldowns is None else cooldowns
+    for state in states:
+        state.cooldowns = table
+    return Roster(states).peek(Wanted(**wanted), strategy=strategy, cooldowns=table, clock=lambda: now)
 
 
-def take(roster: Roster, ring: KeyRing, strategy: str, **wanted: Any) -> Selection:
-    return roster.select(Wanted(**wanted), strategy=strategy, ring=ring, clock=lambda: 0.0)
+def take(roster: Roster, strategy: str, **wanted: Any) -> Selection:
+    return roster.select(Wanted(**wanted), strategy=strategy, cooldowns=Cooldowns(), clock=lambda: 0.0)
 
 
 def names(selected: Selected) -> list[str]:
@@ -62,14 +70,14 @@ def why_not(selected: Selected) -> dict[str, Refusal]:
 # ------------------------------------------------------------------ strategies
 
 
-def everybody() -> list[WorkerState]:
+def one_of_each() -> list[WorkerState]:
     kinds = ("ollama", "cohere", "xai", "gemini", "groq", "anthropic", "openai")
     return [worker(kind, kind) for kind in kinds]
 
 
 def test_by_priority_the_documented_order_comes_out() -> None:
     documented = ["openai", "anthropic", "groq", "gemini", "xai", "cohere", "ollama"]
-    assert names(choose(everybody())) == documented
+    assert names(choose(one_of_each())) == documented
 
 
 def test_a_priority_of_its_own_goes_before_its_providers_and_equals_keep_their_order() -> None:
@@ -104,8 +112,8 @@ def test_local_is_the_loopback_and_nothing_that_looks_like_it(address: str, loca
 
 def test_round_robin_begins_one_further_each_time() -> None:
     states = [worker(name) for name in "abc"]
-    roster, ring = Roster(states), ring_of(states)
-    begun = [names(take(roster, ring, "round_robin").whole()) for _ in range(4)]
+    roster = Roster(states)
+    begun = [names(take(roster, "round_robin").whole()) for _ in range(4)]
     assert ["".join(order) for order in begun] == ["abc", "bca", "cab", "abc"]
 
 
@@ -116,7 +124,7 @@ def test_least_used_goes_by_what_is_in_flight_and_then_by_the_total() -> None:
     assert names(choose(states, strategy="least_used")) == ["c", "b", "a"]
 
 
-def test_random_is_fair_and_leaves_nobody_out() -> None:
+def test_random_is_fair_and_leaves_no_worker_out() -> None:
     random.seed(5)
     states = [worker(name) for name in "abc"]
     orders = [names(choose(states, strategy="random")) for _ in range(600)]
@@ -134,7 +142,7 @@ def test_fastest_goes_by_the_time_to_first_token_and_looks_around_now_and_then()
     assert set(firsts) == {"a", "b", "c"}
 
 
-def test_fastest_asks_first_who_was_never_measured() -> None:
+def test_fastest_asks_first_a_worker_that_was_never_measured() -> None:
     random.seed(5)
     states = [worker(name) for name in "ab"]
     states[0].latency = 0.1
@@ -143,28 +151,47 @@ def test_fastest_asks_first_who_was_never_measured() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_orders_everybody_exactly_once_and_bears_nobody(strategy: str) -> None:
-    states = everybody()
+def test_every_strategy_orders_each_worker_once_and_none_if_there_are_none(strategy: str) -> None:
+    states = one_of_each()
     assert sorted(names(choose(states, strategy=strategy))) == sorted(state.name for state in states)
     assert names(choose([], strategy=strategy)) == []
 
 
-def test_whose_keys_rest_on_a_guess_is_asked_last() -> None:
-    states = [worker("a"), worker("b", "groq")]
-    ring = ring_of(states)
-    lease = Lease("a", states[0].models[0])
-    ring.lend(lease, 0.0)
-    lease.failure, lease.settled = Failure(K.RATE_LIMIT), True
-    ring.report(lease, 0.0)
-    assert names(choose(states, ring=ring, now=1.0)) == ["b", "a"]
-    assert names(choose(states, ring=ring, now=100.0)) == ["a", "b"]
+def test_a_worker_whose_keys_cool_down_on_a_guess_is_asked_last() -> None:
+    states, cooldowns = [worker("a"), worker("b", "groq")], Cooldowns()
+    fail(cooldowns, states[0], K.RATE_LIMIT)
+    assert names(choose(states, cooldowns=cooldowns, now=1.0)) == ["b", "a"]
+    assert names(choose(states, cooldowns=cooldowns, now=100.0)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_worker_whose_check_has_failed_is_asked_last_and_never_left_out(strategy: str) -> None:
+    states, cooldowns = [worker("a"), worker("b"), worker("c")], Cooldowns()
+    for name in "ab":
+        cooldowns.suspect(name, K.STALLED, 0.0)
+    order = names(choose(states, strategy=strategy, cooldowns=cooldowns, now=1.0))
+    assert order[0] == "c"
+    assert sorted(order) == ["a", "b", "c"]
+    assert names(choose(states[:1], strategy=strategy, cooldowns=cooldowns, now=1.0)) == ["a"]
+
+
+@pytest.mark.parametrize("kind", [K.CREDENTIAL, K.QUOTA])
+def test_a_worker_whose_key_was_refused_may_be_tried_after_a_minute_as_the_last(kind: FailureKind) -> None:
+    states, cooldowns = [worker("a"), worker("b"), worker("c")], Cooldowns()
+    fail(cooldowns, states[0], kind)
+    before = choose(states, cooldowns=cooldowns, now=59.0)
+    assert names(before) == ["b", "c"]
+    assert why_not(before)["a"].until == 60.0
+    assert names(choose(states, cooldowns=cooldowns, now=60.0)) == ["b", "c", "a"]
+    cooldowns.begin_trial("a", states[0].models[0], states[0].endpoint.keys[0], 60.0)
+    assert names(choose(states, cooldowns=cooldowns, now=60.0)) == ["b", "c"], "one request tries, not all"
 
 
 # ------------------------------------------------------------------ names
 
 
 def test_names_are_compared_whole() -> None:
-    """A part of a name would send traffic to strangers."""
+    """A part of a name would send traffic to other workers."""
     states = [
         worker("openai-1"),
         worker("openai", models=("gpt-4",)),
@@ -178,7 +205,7 @@ def test_names_are_compared_whole() -> None:
     assert names(choose(states, model="gpt")) == []
 
 
-def test_a_model_of_ones_own_may_be_asked_of_whom_one_names() -> None:
+def test_a_model_that_is_not_configured_may_be_asked_of_a_named_worker() -> None:
     """Providers have more models than a configuration lists."""
     states = [worker("a", models=("gpt-4",)), worker("b", "groq", models=("llama",))]
     (candidate,) = choose(states, worker="a", model="gpt-99").order
@@ -186,12 +213,12 @@ def test_a_model_of_ones_own_may_be_asked_of_whom_one_names() -> None:
     assert names(choose(states, provider="groq", model="gpt-99")) == ["b"]
 
 
-def test_without_a_model_the_first_of_each_is_taken() -> None:
+def test_without_a_model_the_first_of_each_worker_is_taken() -> None:
     states = [worker("a", models=("one", "two")), worker("b", "groq", models=("three",))]
     assert [candidate.model for candidate in choose(states).order] == ["one", "three"]
 
 
-def test_embeddings_are_asked_of_whom_has_them_with_their_own_model() -> None:
+def test_embeddings_are_asked_of_workers_that_have_them_with_their_own_model() -> None:
     selected = choose([worker("a"), worker("c", "anthropic")], embed=True)
     assert [(c.state.name, c.model) for c in selected.order] == [("a", "text-embedding-3-small")]
     assert "embeddings" in why_not(selected)["c"].reason
@@ -200,29 +227,42 @@ def test_embeddings_are_asked_of_whom_has_them_with_their_own_model() -> None:
 # ------------------------------------------------------------------ filters
 
 
-def test_everybody_who_is_not_asked_has_a_reason() -> None:
-    states = everybody()
-    draining, region, missing, failing, unwell, full = states[:6]
+def test_each_worker_that_is_not_asked_has_a_reason() -> None:
+    states, cooldowns = one_of_each(), Cooldowns()
+    draining, region, missing, failing, overloaded, without_credit, well = states
     draining.draining = True
-    region.region_blocked = True
-    missing.model_rests[missing.models[0]] = K.MODEL_NOT_FOUND
+    fail(cooldowns, region, K.REGION)
+    fail(cooldowns, missing, K.MODEL_NOT_FOUND)
     for _ in range(IN_A_ROW):
-        failing.breaker.record(Verdict.FAILED, 0.0)
+        failing.breaker.record(1.0, 0.0)
     failing.last_failure = K.STALLED
-    unwell.region_blocked = True
-    ring = ring_of(states)
-    lease = Lease(full.name, full.models[0])
-    ring.lend(lease, 0.0)
-    lease.failure, lease.settled = Failure(K.QUOTA), True
-    ring.report(lease, 0.0)
-    selected = choose(states, ring=ring, now=1.0)
-    assert names(selected) == [states[6].name]
-    reasons = why_not(selected)
-    assert reasons[draining.name].reason == "is being removed"
-    assert reasons[region.name].kind is K.REGION
-    assert "has no model" in reasons[missing.name].reason
-    assert reasons[failing.name] == Refusal("is failing (stalled)", K.STALLED, 5.0)
-    assert reasons[full.name] == Refusal("has no key to use (quota)", K.QUOTA, 900.0)
+    fail(cooldowns, overloaded, K.OVERLOADED, hint=40.0)
+    fail(cooldowns, without_credit, K.QUOTA)
+    selected = choose(states, cooldowns=cooldowns, now=1.0)
+    assert names(selected) == [well.name]
+    assert why_not(selected) == {
+        draining.name: Refusal("is being removed"),
+        region.name: Refusal("cooling down after region", K.REGION, 60.0),
+        missing.name: Refusal("cooling down after model_not_found", K.MODEL_NOT_FOUND, 60.0),
+        failing.name: Refusal("breaker open after stalled", K.STALLED, 5.0),
+        overloaded.name: Refusal("cooling down after overloaded", K.OVERLOADED, 40.0),
+        without_credit.name: Refusal("its API keys are cooling down after quota", K.QUOTA, 60.0),
+    }
+
+
+def test_a_worker_at_its_limit_has_a_place_later() -> None:
+    state = worker("a", max_concurrency=1)
+    state.permits.add(Permit("a", "m"))
+    assert why_not(choose([state]))["a"] == Refusal(
+        "is busy with 1 requests, its limit", has_place_later=True
+    )
+
+
+def test_one_model_that_is_not_there_leaves_the_others_of_the_worker() -> None:
+    state, cooldowns = worker("a", models=("one", "two")), Cooldowns()
+    fail(cooldowns, state, K.MODEL_NOT_FOUND)
+    assert names(choose([state], cooldowns=cooldowns, model="one")) == []
+    assert names(choose([state], cooldowns=cooldowns, model="two")) == ["a"]
 
 
 def request(*content: Any, **fields: Any) -> ChatRequest:
@@ -259,7 +299,7 @@ def test_the_bytes_of_an_image_are_not_counted_as_text() -> None:
         (request(Text("hi"), response_schema={}), "json"),
     ],
 )
-def test_who_cannot_do_what_is_needed_is_not_asked(asked: ChatRequest, what: str) -> None:
+def test_a_worker_that_cannot_do_what_is_needed_is_not_asked(asked: ChatRequest, what: str) -> None:
     states = [worker("cannot", capabilities=()), worker("can", capabilities=(what,)), worker("unsure")]
     selected = choose(states, request=asked)
     assert names(selected) == ["can", "unsure"]
@@ -269,25 +309,24 @@ def test_who_cannot_do_what_is_needed_is_not_asked(asked: ChatRequest, what: str
 # ------------------------------------------------------------------ in words
 
 
-def test_the_explanation_has_a_line_for_everybody() -> None:
+def test_the_explanation_has_a_line_for_each_worker() -> None:
     states = [
         worker("a", models=("m",)),
         worker("b", "groq", models=("n",)),
         worker("c", "xai", models=("o",)),
     ]
     for _ in range(IN_A_ROW):
-        states[1].breaker.record(Verdict.FAILED, 10.0)
+        states[1].breaker.record(1.0, 10.0)
     states[1].last_failure = K.SERVER
     selected = choose(states, now=11.5)
     assert explain(selected, 11.5).splitlines() == [
         "1. a (openai, m, priority 5)",
         "2. c (xai, o, priority 25)",
-        "-  b is failing (server), for another 3.5 s",
+        "-  b breaker open after server, retry in 3.5 s",
     ]
 
 
-def test_what_time_alone_does_not_cure_is_told_without_a_time() -> None:
+def test_what_time_alone_does_not_end_is_explained_without_a_time() -> None:
     state = worker("a")
-    state.region_blocked = True
-    assert why_not(choose([state]))["a"].until == math.inf
-    assert explain(choose([state]), 0.0) == "-  a does not serve this region"
+    state.draining = True
+    assert explain(choose([state]), 0.0) == "-  a is being removed"

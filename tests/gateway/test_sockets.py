@@ -1,14 +1,9 @@
-"""Real sockets under our HTTP: TLS, IPv6, what is too large to be sent at once, and httpx's client over it all.
-
-`localhost.pem` is a certificate of its own making for localhost and its key, for these tests and no secret.
-"""
+"""Real sockets under our HTTP: TLS, IPv6, what is too large to be sent at once, and httpx's client over it all."""
 
 import json
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 
 import httpx
 import pytest
@@ -20,22 +15,11 @@ from cortex_trio.gateway.pooled_transport import PooledTransport
 from cortex_trio.gateway.transport import Answer, Connections, TransportFailed
 from cortex_trio.gateway.watchdog import Watchdog
 from cortex_trio.wire.codec import HttpRequest
+from tests.gateway.raw import OK, serving, trusting
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"
 
 Script = Callable[[trio.abc.Stream], Awaitable[None]]
-
-
-def trusting() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=CERTIFICATE)
-
-
-def serving() -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(CERTIFICATE)
-    return context
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""How everybody is, as the user reads it."""
+"""The status of workers, as the user reads it."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,11 +7,13 @@ import attrs
 import pytest
 
 from cortex_trio import Failure, FailureKind, HealthStatus, WorkerConfig
-from cortex_trio.gateway.breaker import IN_A_ROW, Verdict
-from cortex_trio.gateway.keys import KeyRing, Lease
-from cortex_trio.gateway.status import health_status, worker_info
+from cortex_trio.gateway.breaker import IN_A_ROW
+from cortex_trio.gateway.cooldowns import CHECK_SECONDS, Cooldowns
+from cortex_trio.gateway.endpoint import Endpoint
+from cortex_trio.gateway.keys import KeyRing
+from cortex_trio.gateway.status import health_status, status_of, worker_info
 from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import CHECK_COUNTS_SECONDS, Checked, Permit, WorkerState
+from cortex_trio.gateway.worker import Permit, WorkerState
 from cortex_trio.otp import Ref
 
 K = FailureKind
@@ -19,37 +21,35 @@ K = FailureKind
 
 def worker(name: str, provider: str = "openai", **fields: Any) -> WorkerState:
     config = WorkerConfig(provider=provider, **{"api_keys": (f"sk-{name}-key-0001",), **fields})
-    return WorkerState(name, config, Connections(config), Ref(name))
+    return WorkerState(name, Endpoint(config, Connections(config)), Ref(name))
 
 
 def ring_of(*states: WorkerState) -> KeyRing:
-    ring = KeyRing()
+    ring = KeyRing(Cooldowns())
     for state in states:
         ring.set_keys(state.name, state.config.api_keys)
     return ring
 
 
-def fail_key(ring: KeyRing, state: WorkerState, failure: Failure) -> None:
-    lease = Lease(state.name, state.models[0])
-    ring.lend(lease, 0.0)
-    lease.failure, lease.settled = failure, True
-    ring.report(lease, 0.0)
+def fail(state: WorkerState, failure: Failure, key: int = 0, now: float = 0.0) -> None:
+    """An attempt with one of its keys has failed."""
+    state.cooldowns.failed(
+        state.name, state.models[0], state.endpoint.keys[key], failure, started=now, now=now
+    )
 
 
-def shown(
-    state: WorkerState, ring: KeyRing | None = None, now: float = 1.0
-) -> tuple[str, FailureKind | None, float | None]:
-    info = worker_info(state, ring or ring_of(state), now)
+def shown(state: WorkerState, now: float = 1.0) -> tuple[str, FailureKind | None, float | None]:
+    info = worker_info(state, ring_of(state), now)
     return info.status, info.reason, info.reopens_in
 
 
 def open_breaker(state: WorkerState, kind: FailureKind = K.SERVER) -> None:
     for _ in range(IN_A_ROW):
-        state.breaker.record(Verdict.FAILED, 0.0)
+        state.breaker.record(1.0, 0.0)
     state.last_failure = kind
 
 
-def test_a_worker_nothing_is_known_of_is_available() -> None:
+def test_a_worker_of_which_nothing_is_known_is_available() -> None:
     assert shown(worker("a")) == ("available", None, None)
 
 
@@ -60,7 +60,7 @@ def test_a_worker_that_fails_is_unavailable_until_its_trial() -> None:
     assert shown(state, now=5.0) == ("available", None, None)
 
 
-def test_a_worker_at_its_limit_is_busy_and_well() -> None:
+def test_a_worker_at_its_limit_is_busy_and_available() -> None:
     state = worker("a", max_concurrency=1)
     state.permits.add(Permit("a", "m"))
     assert shown(state) == ("available", None, None)
@@ -70,55 +70,77 @@ def test_a_worker_at_its_limit_is_busy_and_well() -> None:
     ("failure", "expected"),
     [
         (Failure(K.RATE_LIMIT, retry_after=10.0), ("rate_limited", K.RATE_LIMIT, 9.0)),
-        (Failure(K.QUOTA), ("quota_exceeded", K.QUOTA, 899.0)),
-        (Failure(K.CREDENTIAL), ("quota_exceeded", K.CREDENTIAL, None)),
-        (Failure(K.PERMISSION), ("quota_exceeded", K.PERMISSION, None)),
         (
             Failure(K.RATE_LIMIT),
             ("rate_limited", K.RATE_LIMIT, 9.0),
-        ),  # by a guess of ours: it rests all the same
+        ),  # a guess of ours: it cools down all the same
+        (Failure(K.QUOTA), ("quota_exceeded", K.QUOTA, 899.0)),
+        (Failure(K.CREDENTIAL), ("quota_exceeded", K.CREDENTIAL, 899.0)),
+        (Failure(K.PERMISSION), ("quota_exceeded", K.PERMISSION, 59.0)),
+        (Failure(K.REGION), ("unavailable", K.REGION, 59.0)),
+        (Failure(K.MODEL_NOT_FOUND), ("unavailable", K.MODEL_NOT_FOUND, 59.0)),
+        (Failure(K.OVERLOADED, retry_after=40.0), ("unavailable", K.OVERLOADED, 39.0)),
+        (Failure(K.SERVER), ("available", None, None)),  # one alone opens no breaker
     ],
 )
-def test_a_worker_all_of_whose_keys_rest_says_why(
+def test_a_worker_that_cools_down_says_why_and_how_long(
     failure: Failure, expected: tuple[str, FailureKind | None, float | None]
 ) -> None:
     state = worker("a")
-    ring = ring_of(state)
-    fail_key(ring, state, failure)
-    assert shown(state, ring) == expected
+    fail(state, failure)
+    assert shown(state) == expected
+    assert shown(state, now=3600.0) == ("available", None, None)
 
 
-def test_the_first_of_its_rests_to_end_is_the_one_that_is_told() -> None:
+def test_of_several_keys_the_first_cooldown_to_end_counts() -> None:
     state = worker("a", api_keys=("sk-one-of-two", "sk-two-of-two"))
-    ring = ring_of(state)
-    fail_key(ring, state, Failure(K.QUOTA))
-    fail_key(ring, state, Failure(K.RATE_LIMIT))
-    assert shown(state, ring) == ("rate_limited", K.RATE_LIMIT, 9.0)
+    fail(state, Failure(K.QUOTA), 0)
+    fail(state, Failure(K.RATE_LIMIT), 1)
+    assert shown(state) == ("rate_limited", K.RATE_LIMIT, 9.0)
+
+
+def test_a_key_that_may_be_tried_earlier_does_not_hide_one_that_is_free_earlier() -> None:
+    """Else observers would hear of its end minutes too late."""
+    state = worker("a", api_keys=("sk-one-of-two", "sk-two-of-two"))
+    fail(state, Failure(K.CREDENTIAL), 0)  # may be tried from 60 on, ends at 900
+    fail(state, Failure(K.RATE_LIMIT, retry_after=70.0), 1)
+    assert shown(state) == ("rate_limited", K.RATE_LIMIT, 69.0)
+    assert status_of(state, 1.0)[2] == 70.0
+    assert shown(state, now=70.0) == ("available", None, None)
+
+
+def test_a_worker_is_not_said_to_open_before_all_that_keeps_it_has_ended() -> None:
+    state = worker("a")
+    fail(state, Failure(K.QUOTA))
+    fail(state, Failure(K.OVERLOADED, retry_after=40.0))
+    assert shown(state) == ("unavailable", K.OVERLOADED, 39.0)
+    assert shown(state, now=41.0) == ("quota_exceeded", K.QUOTA, 859.0)
 
 
 def test_one_key_that_works_is_enough() -> None:
     state = worker("a", api_keys=("sk-one", "sk-two"))
-    ring = ring_of(state)
-    fail_key(ring, state, Failure(K.CREDENTIAL))
-    assert shown(state, ring) == ("available", None, None)
+    fail(state, Failure(K.CREDENTIAL))
+    assert shown(state) == ("available", None, None)
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [("unavailable", K.STALLED), ("quota_exceeded", K.CREDENTIAL), ("rate_limited", K.RATE_LIMIT)],
 )
-def test_a_bad_check_shows_as_it_was(status: str, kind: FailureKind) -> None:
+def test_a_failed_check_shows_as_it_was_and_ends_by_itself(status: str, kind: FailureKind) -> None:
     state = worker("a")
-    state.checked = Checked(status, kind, 0.5)
-    assert shown(state) == (status, kind, CHECK_COUNTS_SECONDS - 0.5), "it ends by itself"
-    state.last_served = 0.6
-    assert shown(state) == ("available", None, None)
+    state.cooldowns.suspect("a", kind, 0.5)
+    assert shown(state) == (status, kind, CHECK_SECONDS - 0.5)
+    assert shown(state, now=CHECK_SECONDS + 0.5) == ("available", None, None)
+    state.cooldowns.suspect("a", kind, 200.0)
+    state.cooldowns.served("a", state.models[0], state.endpoint.keys[0], started=199.0)
+    assert shown(state, now=200.0) == ("available", None, None), "an answer outweighs a check"
 
 
-def test_a_region_that_is_not_served_is_unavailable_for_good() -> None:
+def test_a_worker_that_is_being_removed_is_unavailable() -> None:
     state = worker("a")
-    state.region_blocked = True
-    assert shown(state) == ("unavailable", K.REGION, None)
+    state.draining = True
+    assert shown(state) == ("unavailable", None, None)
 
 
 def test_keys_are_shown_masked_and_only_masked() -> None:
@@ -152,14 +174,14 @@ def test_the_whole_is_counted_by_status_and_by_provider() -> None:
     assert list(found.workers) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(("ill", "health"), [(0, "healthy"), (1, "degraded"), (2, "unhealthy")])
-def test_all_is_healthy_some_is_degraded_none_is_unhealthy(ill: int, health: str) -> None:
+@pytest.mark.parametrize(("failing", "health"), [(0, "healthy"), (1, "degraded"), (2, "unhealthy")])
+def test_all_is_healthy_some_is_degraded_none_is_unhealthy(failing: int, health: str) -> None:
     states = [worker("a"), worker("b")]
-    for state in states[:ill]:
+    for state in states[:failing]:
         open_breaker(state)
     found: HealthStatus = health_status(states, ring_of(*states), None, 1.0)
     assert (found.system_health, found.last_health_check) == (health, None)
 
 
 def test_a_gateway_without_workers_is_unhealthy() -> None:
-    assert health_status([], KeyRing(), None, 0.0).system_health == "unhealthy"
+    assert health_status([], KeyRing(Cooldowns()), None, 0.0).system_health == "unhealthy"

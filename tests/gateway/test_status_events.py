@@ -1,4 +1,4 @@
-"""Whoever observes hears of every change of status once, with its reason, and the log says it too."""
+"""An observer gets each change of status once, with its reason, and the log says it too."""
 
 import logging
 
@@ -15,7 +15,7 @@ def changes(events: list[object]) -> list[tuple[str, str, FailureKind | None]]:
     return [(e.worker, e.new, e.reason) for e in events if isinstance(e, WorkerStatusChanged)]
 
 
-async def test_a_breaker_that_opens_and_closes_is_told(
+async def test_a_breaker_that_opens_and_closes_is_an_event(
     autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[object] = []
@@ -35,7 +35,7 @@ async def test_a_breaker_that_opens_and_closes_is_told(
     assert "worker openai is unavailable (overloaded)" in caplog.text
 
 
-async def test_keys_at_rest_are_told_as_the_workers_status(autojump_clock: object) -> None:
+async def test_keys_that_cool_down_are_the_workers_status(autojump_clock: object) -> None:
     events: list[object] = []
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=30))
@@ -63,9 +63,9 @@ def timed(events: list[tuple[float, object]]) -> list[tuple[float, str, str]]:
         ([Behaviour(error=FailureKind.RATE_LIMIT)], 10.0, "rate_limited"),
         ([Behaviour(error=FailureKind.QUOTA)], 900.0, "quota_exceeded"),
     ],
-    ids=["breaker", "asked to be left alone", "key", "key on a guess", "quota"],
+    ids=["breaker", "a time that the server named", "key", "key on a guess", "quota"],
 )
-async def test_the_end_of_a_rest_is_told_when_it_ends_though_nobody_asks(
+async def test_the_end_of_a_cooldown_is_an_event_at_its_time_without_a_request(
     failures: list[Behaviour], seconds: float, status: str, autojump_clock: object
 ) -> None:
     events: list[tuple[float, object]] = []
@@ -86,7 +86,7 @@ async def test_the_end_of_a_rest_is_told_when_it_ends_though_nobody_asks(
             assert (openai.status, openai.reason, openai.reopens_in) == ("available", None, None)
 
 
-async def test_a_bad_check_that_grows_old_is_told_when_it_does(autojump_clock: object) -> None:
+async def test_the_end_of_a_failed_checks_time_is_an_event(autojump_clock: object) -> None:
     events: list[tuple[float, object]] = []
     async with open_simulator() as sim:
         sim.add("openai").behave_health(Behaviour(status=500))
@@ -96,7 +96,7 @@ async def test_a_bad_check_that_grows_old_is_told_when_it_does(autojump_clock: o
         assert timed(events) == [(0.0, "openai", "unavailable"), (120.0, "openai", "available")]
 
 
-async def test_an_actor_that_dies_during_a_rest_does_not_forget_its_end(autojump_clock: object) -> None:
+async def test_actors_that_die_during_a_cooldown_do_not_forget_its_end(autojump_clock: object) -> None:
     events: list[tuple[float, object]] = []
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=30))
@@ -119,7 +119,7 @@ class TimersMade(trio.abc.Instrument):
         self.count += task.name == "timer of registry"
 
 
-async def test_a_rest_takes_one_timer_and_a_trial_that_lasts_takes_none(autojump_clock: object) -> None:
+async def test_an_open_breaker_takes_one_timer_and_a_long_trial_takes_none(autojump_clock: object) -> None:
     overloaded = Behaviour(error=FailureKind.OVERLOADED)
     async with open_simulator() as sim:
         sim.add("openai", *[overloaded] * 3, Behaviour(text="x", first_token_after=400))

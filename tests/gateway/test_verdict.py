@@ -1,63 +1,139 @@
-"""What a caller is told when nobody could be asked."""
+"""The error of a call that got no answer: which workers, why, and when to come back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from cortex_trio import FailureKind, WorkerConfig
-from cortex_trio.gateway.keys import KeyRing
+from cortex_trio import AllWorkersFailed, Failure, FailureKind, ProviderError, WorkerConfig
+from cortex_trio.gateway.cooldowns import Cooldowns
+from cortex_trio.gateway.endpoint import Endpoint
 from cortex_trio.gateway.roster import Roster
-from cortex_trio.gateway.selection import Wanted
+from cortex_trio.gateway.selection import Candidate, Wanted, momentary_refusal
 from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.verdict import nobody_to_ask
-from cortex_trio.gateway.worker import WorkerState
+from cortex_trio.gateway.verdict import WORKERS_LISTED, all_failed, no_workers_available, reopens_after
+from cortex_trio.gateway.worker import Refusal, WorkerState
 from cortex_trio.otp import Ref
 
 
-def worker(name: str, provider: str, *, rests_until: float | None = None, **fields: Any) -> WorkerState:
+def worker(name: str, provider: str, *, opens_in: float | None = None, **fields: Any) -> WorkerState:
     config = WorkerConfig(provider=provider, api_keys=(f"{name}-key-0001",), **fields)
-    state = WorkerState(name, config, Connections(config), Ref(name))
-    if rests_until is not None:
-        state.left_alone_until, state.last_failure = rests_until, FailureKind.OVERLOADED
+    state = WorkerState(name, Endpoint(config, Connections(config)), Ref(name))
+    if opens_in is not None:
+        failure = Failure(FailureKind.OVERLOADED, retry_after=opens_in)
+        state.cooldowns.failed(name, state.models[0], None, failure, started=0.0, now=0.0)
     return state
 
 
-def told(*states: WorkerState, **names: Any) -> tuple[str, float | None]:
+def error_of(*states: WorkerState, **names: Any) -> tuple[str, float | None]:
+    """The text of the error and its `retry_after`."""
     wanted = Wanted(**names)
-    selected = Roster(states).peek(wanted, strategy="priority", ring=KeyRing(), clock=lambda: 0.0)
-    error = nobody_to_ask(states, wanted, selected.skipped, 0.0)
+    selected = Roster(states).peek(wanted, strategy="priority", cooldowns=Cooldowns(), clock=lambda: 0.0)
+    error = no_workers_available(states, wanted, selected.skipped, 0.0)
     return str(error), error.retry_after
 
 
-RESTS = "asked to be left alone (overloaded), for another"
+COOLING = "cooling down after overloaded, retry in"
 
 
-def test_all_are_told_of_if_nobody_was_named() -> None:
-    first, second = worker("a", "openai", rests_until=20.0), worker("b", "groq", rests_until=10.0)
-    assert told(first, second) == (f"nobody may be asked: a {RESTS} 20.0 s; b {RESTS} 10.0 s", 10.0)
+def test_all_workers_are_listed_if_none_was_named() -> None:
+    first, second = worker("a", "openai", opens_in=20.0), worker("b", "groq", opens_in=10.0)
+    assert error_of(first, second) == (f"no worker available: a: {COOLING} 20.0 s; b: {COOLING} 10.0 s", 10.0)
 
 
 @pytest.mark.parametrize("names", [{"worker": "a"}, {"provider": "openai"}, {"model": "the-one"}])
-def test_only_those_who_were_meant_are_told_of(names: dict[str, str]) -> None:
+def test_only_the_workers_that_were_meant_are_listed(names: dict[str, str]) -> None:
     """Neither their reasons nor their times are the answer to what was asked."""
-    meant = worker("a", "openai", models=["the-one"], rests_until=20.0)
-    others = [worker(f"other-{number}", "groq", rests_until=1.0) for number in range(3)]
-    assert told(meant, *others, **names) == (f"nobody may be asked: a {RESTS} 20.0 s", 20.0)
+    meant = worker("a", "openai", models=["the-one"], opens_in=20.0)
+    others = [worker(f"other-{number}", "groq", opens_in=1.0) for number in range(3)]
+    assert error_of(meant, *others, **names) == (f"no worker available: a: {COOLING} 20.0 s", 20.0)
 
 
-def test_names_that_do_not_go_together_are_told_of_for_each() -> None:
-    text, retry_after = told(worker("a", "openai"), worker("b", "groq"), worker="a", provider="groq")
-    assert text == "nobody may be asked: a is not of the provider 'groq'; b is not the worker 'a'"
+def test_names_that_do_not_go_together_are_explained_for_each_worker() -> None:
+    text, retry_after = error_of(worker("a", "openai"), worker("b", "groq"), worker="a", provider="groq")
+    assert text == "no worker available: a: is not of the provider 'groq'; b: is not the worker 'a'"
     assert retry_after is None
 
 
-def test_a_name_nobody_has_is_told_with_those_there_are() -> None:
-    assert told(worker("a", "openai"), worker("b", "groq"), worker="c") == (
+def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
+    assert error_of(worker("a", "openai"), worker("b", "groq"), worker="c") == (
         "there is no worker 'c'; there are: a, b",
         None,
     )
 
 
-def test_who_has_no_embeddings_was_meant_all_the_same() -> None:
-    text, _ = told(worker("a", "anthropic"), worker("b", "openai"), provider="anthropic", embed=True)
-    assert text == "nobody may be asked: a has no default model for embeddings"
+def test_a_worker_without_embeddings_is_listed_if_it_was_meant() -> None:
+    text, _ = error_of(worker("a", "anthropic"), worker("b", "openai"), provider="anthropic", embed=True)
+    assert text == "no worker available: a: has no default model for embeddings"
+
+
+def test_a_long_list_of_workers_is_cut_and_says_so() -> None:
+    many = [worker(f"w{number:03}", "openai", opens_in=20.0) for number in range(300)]
+    text, retry_after = error_of(*many)
+    assert text.count(COOLING) == WORKERS_LISTED
+    assert text.endswith("; and 290 more")
+    assert retry_after == 20.0
+
+
+def test_a_long_list_of_names_is_cut_and_says_so() -> None:
+    many = [worker(f"w{number:03}", "openai", models=[f"model-{number}"]) for number in range(300)]
+    text, _ = error_of(*many, model="x" * 10_000)
+    assert len(text) < 500
+    assert text.endswith("and 290 more")
+
+
+def test_a_worker_that_refused_twice_is_listed_once() -> None:
+    state = worker("a", "openai")
+    reasons = [(state, Refusal("first")), (state, Refusal("second"))]
+    assert str(no_workers_available([state], Wanted(), reasons, 0.0)) == "no worker available: a: second"
+
+
+def test_without_workers_the_error_says_that_there_are_none() -> None:
+    assert error_of() == ("no worker available: there are none", None)
+
+
+# ------------------------------------------------------------------ after attempts
+
+
+def failed(kind: FailureKind, name: str = "a", **fields: Any) -> ProviderError:
+    return ProviderError(Failure(kind, **fields), name)
+
+
+def test_one_failure_is_raised_as_it_is() -> None:
+    error = failed(FailureKind.SERVER)
+    assert all_failed([error], (), None) is error
+
+
+def test_of_several_failures_the_one_that_says_most_is_the_primary_one() -> None:
+    errors = [
+        failed(FailureKind.SERVER),
+        failed(FailureKind.CREDENTIAL, "b"),
+        failed(FailureKind.CONNECTION, "c"),
+    ]
+    error = all_failed(errors, (), 7.0)
+    assert isinstance(error, AllWorkersFailed)
+    assert (error.primary, error.retry_after) == (errors[1], 7.0)
+
+
+def test_a_failure_that_ended_the_call_is_the_primary_one() -> None:
+    errors = [failed(FailureKind.CREDENTIAL), failed(FailureKind.CONTENT_POLICY, "b")]
+    error = all_failed(errors, (), None)
+    assert isinstance(error, AllWorkersFailed)
+    assert error.primary is errors[1]
+
+
+def test_a_bad_request_is_raised_alone() -> None:
+    errors = [failed(FailureKind.SERVER), failed(FailureKind.BAD_REQUEST, "b")]
+    assert all_failed(errors, (), None) is errors[1]
+
+
+def reopens(errors: Sequence[ProviderError], *states: WorkerState) -> float | None:
+    candidates = [Candidate(state, state.models[0]) for state in states]
+    return reopens_after(errors, candidates, lambda c, now: momentary_refusal(c, c.state.cooldowns, now), 0.0)
+
+
+def test_the_time_to_come_back_is_the_first_at_which_any_worker_opens() -> None:
+    states = worker("a", "openai", opens_in=20.0), worker("b", "groq", opens_in=10.0)
+    assert reopens([failed(FailureKind.OVERLOADED)], *states) == 10.0
+    assert reopens([failed(FailureKind.OVERLOADED, retry_after=3.0)], *states) == 3.0
+    assert reopens([failed(FailureKind.OVERLOADED)], worker("c", "groq")) is None

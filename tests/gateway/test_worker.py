@@ -1,6 +1,5 @@
 """Admission to a worker, what is learnt from each request, and that a crash forgets none of it."""
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any

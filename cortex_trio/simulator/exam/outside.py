@@ -22,7 +22,7 @@ from ...failures import FailureKind
 from ..behaviour import Behaviour
 from ..provider import SimulatedProvider
 from ..speak.speaker import SimRequest
-from .stage import GOOD, RESCUE, SIXTY, NotPassed, check, equal
+from .stage import GOOD, RESCUE, SIXTY, NotPassed, check, equal, hint
 
 PRIMARY_MODEL, FALLBACK_MODEL = "primary-model", "fallback-model"
 SLACK_SECONDS = 5.0
@@ -305,7 +305,7 @@ async def _limited_for_a_second(stage: OutsideStage) -> None:
     def limit(provider: SimulatedProvider) -> Callable[[SimRequest], Behaviour]:
         def answer(request: SimRequest) -> Behaviour:
             left = limits.setdefault(provider.name, request.when + stage.second) - request.when
-            return Behaviour(error=FailureKind.RATE_LIMIT, retry_after=f"{left:.6f}") if left > 0 else GOOD
+            return Behaviour(error=FailureKind.RATE_LIMIT, retry_after=hint(left)) if left > 0 else GOOD
 
         return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -73,6 +74,11 @@ def near(found: float | None, wanted: float, within: float, what: str) -> None:
     """Raise NotPassed unless `found` is `wanted`, give or take `within`."""
     if found is None or abs(found - wanted) > within:
         raise NotPassed(f"{what}: {found!r}, not {wanted:g} ± {within:g}")
+
+
+def hint(seconds: float) -> str:
+    """Return a Retry-After of microseconds, rounded up: a client that obeys it does not come too early."""
+    return f"{math.ceil(seconds * 1e6) / 1e6:.6f}"
 
 
 async def failing(kind: type[E], make: Callable[[], Awaitable[object]]) -> E:

@@ -1,0 +1,64 @@
+"""New connections: TCP by happy eyeballs, TLS over it, and the cause if there is none. Knows no HTTP."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import final
+
+import trio
+
+from .causes import causes, explain, is_our_shortage
+from .sockets import CannotConnect, Origin, PlainSocket, Socket, SslContext, cannot_connect
+from .tls import SecureSocket
+
+
+@final
+class TrioNetwork:
+    """The network of this machine."""
+
+    def __init__(self, ssl_context: SslContext) -> None:
+        self._ssl_context = ssl_context
+
+    async def connect(self, origin: Origin, timeout: float) -> Socket:
+        try:
+            with trio.fail_after(timeout):
+                plain = PlainSocket(await trio.open_tcp_stream(origin.host, origin.port))
+                return await self._start_tls(plain, origin.host) if origin.secure else plain
+        except trio.TooSlowError as error:
+            raise cannot_connect(origin, f"timed out after {timeout:g} s") from error
+        except trio.BrokenResourceError as error:  # in the TLS handshake
+            raise cannot_connect(origin, f"{error} in the TLS handshake") from (error.__cause__ or error)
+        except (OSError, ValueError) as error:  # ValueError: a name that IDNA or TLS cannot spell
+            raise _because(error, origin) from _cause(error)
+
+    async def _start_tls(self, plain: PlainSocket, host: str) -> Socket:
+        try:
+            secure = SecureSocket(plain, self._ssl_context(), host)
+            await secure.handshake()
+        except BaseException:
+            plain.abort()
+            raise
+        return secure
+
+
+def _because(error: Exception, origin: Origin) -> CannotConnect:
+    if isinstance(error, socket.gaierror) and not _can_open_a_socket():
+        # The resolver had no descriptor either; what it says about that differs from system to system.
+        return cannot_connect(origin, explain(OSError(errno.EMFILE, "")), ours=True)
+    return cannot_connect(origin, explain(error), ours=is_our_shortage(error))
+
+
+def _cause(error: Exception) -> BaseException:
+    """What the system said: one error if all addresses failed alike, otherwise the group of them."""
+    found = list(causes(error))
+    alike = len({getattr(cause, "errno", None) for cause in found}) == 1
+    return found[0] if alike else error.__cause__ or error
+
+
+def _can_open_a_socket() -> bool:
+    try:
+        socket.socket().close()
+    except OSError:
+        return False
+    return True
