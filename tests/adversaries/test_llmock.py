@@ -301,19 +301,17 @@ async def test_twenty_calls_in_a_rate_limit_are_all_served(llmock: LLMock) -> No
 
 async def test_a_hundred_calls_in_mixed_faults_have_no_finding(llmock: LLMock) -> None:
     faults: list[dict[str, Any]] = []
-    for _ in range(6):
+    for _ in range(4):
         faults += [
             {"type": "fail", "status": 500},
             {"type": "fail", "status": 429, "retry_after": 0.3},
             {"type": "stream_fault", "kind": "disconnect", "after_chunks": 1},
             {"type": "stream_fault", "kind": "truncate", "after_chunks": 2},
-            {"type": "stream_fault", "kind": "malformed", "after_chunks": 0},
         ]
     await llmock.break_next(*faults)
-    async with gateway(llmock, "openai") as cortex:
+    async with gateway(llmock, "openai", max_attempts=12) as cortex:
         for start in range(0, 100, 10):
             async with trio.open_nursery() as nursery:
                 for number in range(start, start + 10):
                     nursery.start_soon(cortex.complete, f"one of a hundred: {number}")
-    findings = [finding for finding in await llmock.verdict() if not finding.startswith(UNNOTICED)]
-    assert findings == []
+    assert await llmock.verdict() == []

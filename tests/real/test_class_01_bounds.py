@@ -196,7 +196,7 @@ ENDLESS: Mapping[str, tuple[str, bytes]] = {
 def _endless(memory: World, name: str, *pause: Step) -> RawServer:
     provider, event = ENDLESS[name]
     kind = NDJSON if provider == "ollama" else "text/event-stream"
-    steps = (chunk(event * (1 if pause else 100)), *pause) * (100_000 if pause else 1_000)
+    steps = (chunk(event * (1 if pause else 100)), *pause) * 1_000
     return memory.server(provider, then_chat=play(open_head(kind=kind), *steps))
 
 
@@ -208,6 +208,7 @@ async def _failure(cortex: Cortex) -> FailureKind:
     return kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_a_hundred_thousand_events_without_content_end_in_bounded_memory(
     memory: World, name: str, autojump_clock: object

@@ -75,10 +75,16 @@ async def test_it_is_served(
     assert len(server.requests) == times + 1
 
 
-@pytest.mark.parametrize(
-    "provider", ["anthropic", "gemini", "cohere", "groq", "xai", "openai_responses", "ollama"]
-)
-@pytest.mark.parametrize("fault", TABLE)
+DIALECTS = ["anthropic", "gemini", "cohere", "groq", "xai", "openai_responses", "ollama"]
+IN_DIALECTS = [
+    pytest.param(provider, FAULTS[name], id=f"{provider}: {name}")
+    for provider in DIALECTS
+    for name in FAULTS
+    if (provider, name) != ("ollama", "an end before the first content")  # which is no line of JSON
+]
+
+
+@pytest.mark.parametrize(("provider", "fault"), IN_DIALECTS)
 async def test_it_is_served_in_every_dialect(
     memory: World, provider: str, fault: Play, autojump_clock: object
 ) -> None:
@@ -130,7 +136,7 @@ async def test_the_provider_may_ask_for_a_repeat(memory: World, status: int, aut
     assert len(server.asked) == 3
 
 
-@pytest.mark.parametrize("seconds", [0.5, 2, 4])
+@pytest.mark.parametrize("seconds", [0.3, 0.5, 1])
 async def test_a_worker_that_refuses_for_a_moment_is_waited_for(
     memory: World, seconds: float, autojump_clock: object
 ) -> None:
