@@ -5,6 +5,7 @@ retry_after  one parser for every way a provider says "not before"
 classify     provider code or type → message phrase → HTTP status, to a Failure
 reactions    one table: what each kind makes us do
 errors       the exceptions, drawn as a tree
+shown        values in error texts: no keys, no control characters, bounded
 """
 
 from .classify import classify, classify_payload, scrub

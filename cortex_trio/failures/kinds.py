@@ -48,7 +48,8 @@ class Failure:
     """One failed attempt, as a value: safe to log, to keep and to send on.
 
     `retry_after` is in seconds; None means the provider gave no hint. `should_retry` is the provider's own
-    `x-should-retry` verdict on asking the same worker again (OpenAI, Anthropic).
+    `x-should-retry` verdict on asking the same worker again (OpenAI, Anthropic). `ours` is true for what ran out
+    on our side: descriptors, places in a pool; it counts against no worker.
     """
 
     kind: FailureKind
@@ -59,6 +60,7 @@ class Failure:
     phase: Phase | None = None
     request_id: str | None = None
     should_retry: bool | None = None
+    ours: bool = False
 
     def __str__(self) -> str:
         status = f" (HTTP {self.status})" if self.status else ""
