@@ -1,35 +1,41 @@
 """One worker's way to its provider: address and credentials around a dialect's request, errors mapped to `Failure`s.
 
     Connections ── PooledTransport ── pool (connections) ── http1 (bytes), sockets
-         └──────── any httpx.AsyncBaseTransport of the user's
+         └──────── a transport of httpx or httpx2: for a proxy, for HTTP/2, or one of the user's
 
 Our own transport is asked directly; the objects of httpx, 80 µs for each request, are made only
-for a transport that wants them. What httpx raises is mapped here, once, and so is what our own connections raise.
+for a transport that wants them. `way` chooses the transport, `redirects` where a request may be sent on to, and
+`transport_failures` says what an exception proves.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
-import traceback
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from typing import Protocol, final
+from types import ModuleType
+from typing import Any, Protocol, final
+from urllib.parse import quote, urlencode
 
 import httpx
 import trio
 
-from ..failures import Failure, FailureKind
-from ..failures.kinds import Phase
+from ..failures import ConfigError, Failure
 from ..wire.codec import HttpRequest
-from .config import WorkerConfig
+from .config import WorkerConfig, environment
 from .http1 import BadAnswer, BrokenOff
 from .pool import Exchange, Pool, TooLate
 from .pooled_transport import PooledTransport, origin_of, request_bytes
+from .redirects import MOST_REDIRECTS, next_target
 from .secrets import ApiKey
 from .sockets import CLOSE_SECONDS, CannotConnect
+from .transport_failures import LIBRARIES, failure_of
 from .watchdog import Watchdog
+from .way import Way, transport_for, way_of
 
 log = logging.getLogger("cortex_trio")
 
@@ -37,7 +43,19 @@ USER_AGENT = "cortex-trio"
 UNWIND_PIECES = 1_000
 """What may have been read from the socket and not yet from the transport, when an answer is left early."""
 
-MakeTransport = Callable[[WorkerConfig], httpx.AsyncBaseTransport]
+
+class Transport(Protocol):
+    """What a transport of httpx, of httpx2 or of your own has: these two methods.
+
+    The response has `status_code`, `headers` and, as `stream`, an async iterable of bytes with an `aclose`.
+    """
+
+    async def handle_async_request(self, request: Any, /) -> Any: ...
+
+    async def aclose(self) -> None: ...
+
+
+MakeTransport = Callable[[WorkerConfig], Transport]
 
 
 class TransportFailed(Exception):
@@ -77,14 +95,16 @@ class Connections:
     def __init__(
         self,
         config: WorkerConfig,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         users: Counter[int] | None = None,
+        way: Way | None = None,
     ) -> None:
         kind = config.kind
-        url = httpx.URL((config.base_url or kind.base_url).rstrip("/"))
+        url = httpx.URL(config.address)
         self._base_url = url
         self._origin = origin_of(url)
         self._path = url.raw_path.decode("ascii").rstrip("/")
+        self._query = urlencode(dict(config.query), quote_via=quote)
         self._auth = kind.auth
         headers = {
             "host": url.netloc.decode("ascii"),
@@ -92,9 +112,13 @@ class Connections:
             "accept-encoding": "identity",  # a stream is read as it comes; nothing is unpacked unbounded
             **kind.headers,
             **config.headers,
+            **{name: secret.reveal() for name, secret in config.secret_headers.items()},
         }
         self._headers = {name.lower(): value for name, value in headers.items()}
-        self.transport = transport if transport is not None else PooledTransport()
+        del headers  # some are secrets, and a traceback with locals would show them
+        self.way = way
+        self.transport: Transport = transport if transport is not None else PooledTransport()
+        self._httpx = _httpx_of(self.transport)
         self._users = Counter[int]() if users is None else users
         self._users[id(self.transport)] += 1
         self._closed = False
@@ -109,17 +133,46 @@ class Connections:
     ) -> Answer:
         """Send `request` and return its answer, body still open: the caller closes it. Raises TransportFailed.
 
+        307 and 308 to the same origin are followed; any other redirect is a failure that names the place.
         With a `watchdog` the deadlines of `Answer.receive` are cheaper.
         """
+        target = self._with_query(f"{self._path}{request.path}")
+        for left in range(MOST_REDIRECTS, -1, -1):
+            answer = await self._send_once(request, target, key, connect_timeout, watchdog)
+            if answer.status < 300 or answer.status >= 400:
+                return answer
+            url = self._base_url.copy_with(raw_path=target.encode("ascii"))
+            further = next_target(answer.status, answer.headers, url, left)
+            if further is None:
+                return answer
+            await answer.aclose()
+            if isinstance(further, Failure):
+                raise TransportFailed(further)
+            target = further
+        raise AssertionError("next_target gives a Failure when no redirect is left")
+
+    def _with_query(self, target: str) -> str:
+        if not self._query:
+            return target
+        return f"{target}{'&' if '?' in target else '?'}{self._query}"
+
+    async def _send_once(
+        self,
+        request: HttpRequest,
+        target: str,
+        key: ApiKey | None,
+        connect_timeout: float,
+        watchdog: Watchdog | None,
+    ) -> Answer:
         headers = {**self._headers, **request.headers}
         if key is not None:
             headers[self._auth.header.lower()] = f"{self._auth.prefix}{key.reveal()}"
         try:
             if isinstance(self.transport, PooledTransport):
                 return await self._send_directly(
-                    self.transport.pool, request, headers, connect_timeout, watchdog
+                    self.transport.pool, request, target, headers, connect_timeout, watchdog
                 )
-            return await self._send_by_httpx(self.transport, request, headers, connect_timeout)
+            return await self._send_by_httpx(self.transport, request, target, headers, connect_timeout)
         finally:
             del headers  # they hold the key, and a traceback with locals would show it
 
@@ -127,47 +180,48 @@ class Connections:
         self,
         pool: Pool,
         request: HttpRequest,
+        target: str,
         headers: Mapping[str, str],
         connect_timeout: float,
         watchdog: Watchdog | None,
     ) -> Answer:
-        target = f"{self._path}{request.path}"
         try:
             data = request_bytes(request.method, target, headers, request.body)
             exchange = await pool.request(
                 self._origin, request.method, data, connect_timeout=connect_timeout, watchdog=watchdog
             )
         except httpx.LocalProtocolError as error:
-            raise TransportFailed(_httpx_failure(error, "connect")) from None
+            raise TransportFailed(failure_of(error, "connect")) from None
         except (CannotConnect, BrokenOff, BadAnswer) as error:
-            raise TransportFailed(_failure(error, "headers")) from error
+            raise TransportFailed(failure_of(error, "headers")) from error
         finally:
             del headers
         return _PooledAnswer(exchange)
 
     async def _send_by_httpx(
         self,
-        transport: httpx.AsyncBaseTransport,
+        transport: Transport,
         request: HttpRequest,
+        target: str,
         headers: Mapping[str, str],
         connect_timeout: float,
     ) -> Answer:
-        http_request = httpx.Request(
+        http_request = self._httpx.Request(
             request.method,
-            f"{self._base_url}{request.path}",
+            self._httpx.URL(str(self._base_url)).copy_with(raw_path=target.encode("ascii")),
             headers=headers,
             content=request.body,
             extensions={"timeout": {"connect": connect_timeout}},
         )
         try:
             response = await transport.handle_async_request(http_request)
-            if not isinstance(response.stream, httpx.AsyncByteStream):
-                raise TypeError("a body that is no httpx.AsyncByteStream")
+            if not hasattr(response.stream, "__aiter__"):
+                raise TypeError("a body that is not async-iterable")
         except Exception as error:
-            raise TransportFailed(_httpx_failure(error, "headers")) from error
+            raise TransportFailed(failure_of(error, "headers")) from error
         finally:
             del headers, http_request
-        return _HttpxAnswer(response, response.stream)
+        return _HttpxAnswer(response)
 
     async def retire(self) -> None:
         """No more requests will come; those in flight may end. A transport that is not ours is closed with `aclose`."""
@@ -192,15 +246,71 @@ class Connections:
 
 @final
 class Connector:
-    """Makes the connections of one gateway's workers; a transport that `make_transport` gives to several is shared."""
+    """Makes the connections of one gateway's workers; a transport that `make_transport` gives to several is shared.
+
+    Without `make_transport`, each worker's configuration and the environment choose its transport.
+    """
 
     def __init__(self, make_transport: MakeTransport | None) -> None:
+        if make_transport is not None:
+            _check_factory(make_transport)
         self._make_transport = make_transport
         self._users = Counter[int]()
 
     def __call__(self, config: WorkerConfig) -> Connections:
-        transport = self._make_transport(config) if self._make_transport else None
+        """Return a worker's connections. Raises ConfigError for a proxy, a CA file or a transport that is none."""
+        if self._make_transport is None:
+            way = way_of(config, environment())
+            return Connections(config, transport_for(way), self._users, way)
+        transport = self._make_transport(config)
+        _check_transport(transport)
         return Connections(config, transport, self._users)
+
+    def is_out_of_date(self, connections: Connections, config: WorkerConfig) -> bool:
+        """Would they be made another way now, because the environment or a CA file has changed?"""
+        return self._make_transport is None and way_of(config, environment()) != connections.way
+
+
+_PASS_A_FUNCTION = (
+    "pass a function that returns one: http_transport=lambda worker: httpx.AsyncHTTPTransport()"
+)
+
+
+def _check_factory(make_transport: object) -> None:
+    is_class = isinstance(make_transport, type)
+    kind = make_transport if isinstance(make_transport, type) else type(make_transport)
+    handles = hasattr(kind, "handle_async_request") or hasattr(kind, "handle_request")
+    if handles and not is_class:
+        raise ConfigError("http_transport", f"this is a transport, {kind.__name__}; {_PASS_A_FUNCTION}")
+    if handles and kind.__module__.partition(".")[0] in LIBRARIES:  # one of the user's may take a worker
+        raise ConfigError("http_transport", f"this is the class {kind.__name__}; {_PASS_A_FUNCTION}")
+    if not callable(make_transport):
+        raise ConfigError("http_transport", f"this is of type {kind.__name__}; {_PASS_A_FUNCTION}")
+
+
+def _check_transport(transport: object) -> None:
+    if inspect.iscoroutine(transport):
+        transport.close()
+        raise ConfigError("http_transport", f"the function is async; {_PASS_A_FUNCTION}")
+    if not (hasattr(transport, "handle_async_request") and hasattr(transport, "aclose")):
+        kind = type(transport).__name__
+        raise ConfigError(
+            "http_transport",
+            f"the function returned a value of type {kind}, which has no handle_async_request and aclose",
+        )
+
+
+def _httpx_of(transport: Transport) -> ModuleType:
+    """The library, httpx or httpx2, whose Request a transport takes: that of its base, else of its annotation."""
+    handle = getattr(type(transport), "handle_async_request", None)
+    annotations = getattr(handle, "__annotations__", {}).values()
+    modules = [
+        *(kind.__module__ for kind in type(transport).__mro__),
+        *(text if isinstance(text, str) else getattr(text, "__module__", "") for text in annotations),
+    ]
+    roots = [module.partition(".")[0] for module in modules]
+    name = next((root for root in roots if root in ("httpx", "httpx2")), "httpx")
+    return sys.modules.get(name, httpx)
 
 
 # ------------------------------------------------------------------ answers
@@ -217,7 +327,7 @@ class _PooledAnswer:
         try:
             return await self._exchange.receive(deadline)
         except (BrokenOff, BadAnswer) as error:
-            raise TransportFailed(_failure(error, "stream")) from error
+            raise TransportFailed(failure_of(error, "stream")) from error
 
     async def aclose(self) -> None:
         await self._exchange.aclose()
@@ -225,11 +335,11 @@ class _PooledAnswer:
 
 @final
 class _HttpxAnswer:
-    def __init__(self, response: httpx.Response, stream: httpx.AsyncByteStream) -> None:
-        self.status = response.status_code
+    def __init__(self, response: Any) -> None:  # of httpx, of httpx2, or of the user's
+        self.status: int = response.status_code
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
-        self._stream = stream
-        self._chunks = stream.__aiter__()
+        self._stream = response.stream
+        self._chunks: AsyncIterator[bytes] = self._stream.__aiter__()
         self._reading = False
 
     async def receive(self, deadline: float = math.inf) -> bytes:
@@ -243,13 +353,13 @@ class _HttpxAnswer:
                         return data
                 return b""
         except Exception as error:
-            raise TransportFailed(_httpx_failure(error, "stream")) from error
+            raise TransportFailed(failure_of(error, "stream")) from error
         finally:
             self._reading = False
         raise TooLate
 
     async def aclose(self) -> None:
-        closings = getattr(self._chunks, "aclose", None), self._stream.aclose
+        closings = (getattr(body, "aclose", None) for body in (self._chunks, self._stream))
         for close in filter(None, (self._unwind, *closings)):
             # Whatever a transport of the user's raises here: the answer is over.
             with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Exception):
@@ -265,37 +375,3 @@ class _HttpxAnswer:
             for _ in range(UNWIND_PIECES):
                 if not await anext(self._chunks, b""):
                     break
-
-
-# ------------------------------------------------------------------ failures
-
-
-def _failure(error: CannotConnect | BrokenOff | BadAnswer, phase: Phase) -> Failure:
-    """What our own connections raise."""
-    match error:
-        case CannotConnect():
-            return Failure(FailureKind.CONNECTION, f"could not connect: {error}", phase="connect")
-        case BrokenOff():
-            return Failure(FailureKind.CONNECTION, f"the connection broke: {error}", phase=phase)
-        case BadAnswer():
-            return Failure(FailureKind.PROTOCOL, str(error), phase=phase)
-
-
-def _httpx_failure(error: Exception, phase: Phase) -> Failure:
-    """httpx's tree of exceptions, mapped here and nowhere else; anything else is a bug in a transport of the user's."""
-    text = str(error) or type(error).__name__
-    match error:
-        case httpx.ConnectError() | httpx.ConnectTimeout():
-            words = text if str(error) else "timed out"
-            return Failure(FailureKind.CONNECTION, f"could not connect: {words}", phase="connect")
-        case httpx.RemoteProtocolError() | httpx.LocalProtocolError() | httpx.DecodingError():
-            return Failure(FailureKind.PROTOCOL, text, phase=phase)
-        case httpx.TimeoutException():
-            return Failure(FailureKind.STALLED, text, phase=phase)
-        case httpx.HTTPError():
-            return Failure(FailureKind.CONNECTION, f"the connection broke: {text}", phase=phase)
-        case _:
-            where = "".join(traceback.format_tb(error.__traceback__))  # its text may repeat what was sent
-            log.error("the transport raised %s\n%s", type(error).__name__, where)
-            text = f"a bug in the transport: {type(error).__name__}: {error}"
-            return Failure(FailureKind.CRASHED, text, phase=phase)
