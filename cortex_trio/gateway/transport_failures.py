@@ -137,8 +137,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(at))
         inner: list[BaseException] = list(at.exceptions) if isinstance(at, BaseExceptionGroup) else []
-        context = None if at.__suppress_context__ else at.__context__
-        inner += [cause for cause in (at.__cause__, context) if cause is not None]
+        # httpcore raises its errors once more "from None": their context is the cause all the same.
+        inner += [cause for cause in (at.__cause__ or at.__context__,) if cause is not None]
         waiting += inner
         if not isinstance(at, BaseExceptionGroup):
             yield at
