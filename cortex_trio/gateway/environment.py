@@ -144,9 +144,8 @@ def _host(provider: Provider, environ: Mapping[str, str]) -> str:
 
 
 def _is_optional(provider: Provider, environ: Mapping[str, str]) -> bool:
-    """Is it used only because it answers on this machine? OLLAMA_HOST may have been set for another program."""
-    named = (_variable(provider, environ, what) for what in ("BASE_URL", "MODEL"))
-    return not provider.needs_key and not any(named)
+    """Is it used because it answers on this machine, or where Ollama's own variable says? That may be for others."""
+    return not provider.needs_key and not _variable(provider, environ, "BASE_URL")
 
 
 # ------------------------------------------------------------------ texts
@@ -162,11 +161,8 @@ def _value(environ: Mapping[str, str], name: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """Without blanks and without the quotes around it; one that stands on one side only is left to be refused."""
-    text = text.strip()
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
-        return text[1:-1].strip()
-    return text
+    """Without blanks and quotes around it, as Ollama reads its own; a list is unquoted as a whole and by item."""
+    return text.strip().strip("\"'").strip()
 
 
 def _object(text: str) -> Any:

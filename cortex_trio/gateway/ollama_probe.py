@@ -11,6 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,7 +47,7 @@ def host_from(text: str) -> str | None:
         return "https://ollama.com"
     scheme, found, rest = text.partition("://")
     scheme, rest = (scheme.lower(), rest) if found else ("http", text)
-    if scheme not in ("http", "https"):
+    if scheme not in ("http", "https") or "@" in rest:
         return None
     default = (443 if scheme == "https" else 80) if found else DEFAULT_PORT
     authority, slash, path = rest.partition("/")
@@ -97,30 +98,29 @@ def ollama_models(base_url: str) -> Served | None:
 
 
 def _ask(base_url: str) -> Served | None:
-    try:
+    with suppress(*_NO_OLLAMA):
         parts = urlsplit(base_url)
         secure = parts.scheme == "https"
         connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         connection = connect(parts.hostname or "localhost", parts.port, timeout=PATIENCE_SECONDS)
-    except ValueError:
-        return None  # no address; what reads the configuration says so better
-    try:
-        connection.request("GET", f"{parts.path.rstrip('/')}/api/tags")
-        response = connection.getresponse()
-        listed = json.loads(response.read(ANSWER_LIMIT))["models"]
-        return served_from(listed) if response.status == 200 else None
-    except (
-        OSError,
-        http.client.HTTPException,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ):
-        return None
-    finally:
-        connection.close()
+        with closing(connection):
+            connection.request("GET", f"{parts.path.rstrip('/')}/api/tags")
+            response = connection.getresponse()
+            listed = json.loads(response.read(ANSWER_LIMIT))["models"]
+            return served_from(listed) if response.status == 200 else None
+    return None
+
+
+_NO_OLLAMA = (
+    OSError,
+    http.client.HTTPException,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
+"""No address, no server there, or one that answers something else."""
 
 
 def served_from(listed: list[Mapping[str, Any]]) -> Served:
