@@ -359,7 +359,8 @@ class _HttpxAnswer:
         raise TooLate
 
     async def aclose(self) -> None:
-        closings = (getattr(body, "aclose", None) for body in (self._chunks, self._stream))
+        bodies = {id(body): body for body in (self._chunks, self._stream)}  # a stream may be its own iterator
+        closings = [getattr(body, "aclose", None) for body in bodies.values()]
         for close in filter(None, (self._unwind, *closings)):
             # Whatever a transport of the user's raises here: the answer is over.
             with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Exception):
