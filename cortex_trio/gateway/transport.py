@@ -33,7 +33,8 @@ from .pooled_transport import PooledTransport, origin_of, request_bytes
 from .redirects import MOST_REDIRECTS, next_target
 from .secrets import ApiKey
 from .sockets import CLOSE_SECONDS, CannotConnect
-from .transport_failures import LIBRARIES, failure_of
+from .transport_failures import LIBRARIES, transport_failed
+from .transport_failures import TransportFailed as TransportFailed
 from .watchdog import Watchdog
 from .way import Way, transport_for, way_of
 
@@ -55,15 +56,9 @@ class Transport(Protocol):
     async def aclose(self) -> None: ...
 
 
+Secrets = tuple[ApiKey, ...]
+"""What a request shows to its provider and an error must not repeat."""
 MakeTransport = Callable[[WorkerConfig], Transport]
-
-
-class TransportFailed(Exception):
-    """No answer, or no more of it: the Failure says why."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(str(failure))
-        self.failure = failure
 
 
 class Answer(Protocol):
@@ -115,6 +110,7 @@ class Connections:
             **{name: secret.reveal() for name, secret in config.secret_headers.items()},
         }
         self._headers = {name.lower(): value for name, value in headers.items()}
+        self._secrets: Secrets = tuple(config.secret_headers.values())
         del headers  # some are secrets, and a traceback with locals would show them
         self.way = way
         self.transport: Transport = transport if transport is not None else PooledTransport()
@@ -165,14 +161,17 @@ class Connections:
         watchdog: Watchdog | None,
     ) -> Answer:
         headers = {**self._headers, **request.headers}
+        secrets = self._secrets if key is None else (key, *self._secrets)
         if key is not None:
             headers[self._auth.header.lower()] = f"{self._auth.prefix}{key.reveal()}"
         try:
             if isinstance(self.transport, PooledTransport):
                 return await self._send_directly(
-                    self.transport.pool, request, target, headers, connect_timeout, watchdog
+                    self.transport.pool, request, target, headers, secrets, connect_timeout, watchdog
                 )
-            return await self._send_by_httpx(self.transport, request, target, headers, connect_timeout)
+            return await self._send_by_httpx(
+                self.transport, request, target, headers, secrets, connect_timeout
+            )
         finally:
             del headers  # they hold the key, and a traceback with locals would show it
 
@@ -182,6 +181,7 @@ class Connections:
         request: HttpRequest,
         target: str,
         headers: Mapping[str, str],
+        secrets: Secrets,
         connect_timeout: float,
         watchdog: Watchdog | None,
     ) -> Answer:
@@ -190,13 +190,15 @@ class Connections:
             exchange = await pool.request(
                 self._origin, request.method, data, connect_timeout=connect_timeout, watchdog=watchdog
             )
-        except httpx.LocalProtocolError as error:
-            raise TransportFailed(failure_of(error, "connect")) from None
-        except (CannotConnect, BrokenOff, BadAnswer) as error:
-            raise TransportFailed(failure_of(error, "headers")) from error
+            return _PooledAnswer(exchange, secrets)
+        except (httpx.LocalProtocolError, CannotConnect, BrokenOff, BadAnswer) as error:
+            failed = transport_failed(error, "headers", secrets)
         finally:
             del headers
-        return _PooledAnswer(exchange)
+        try:
+            raise failed
+        finally:
+            del failed  # its traceback holds this frame: a circle
 
     async def _send_by_httpx(
         self,
@@ -204,6 +206,7 @@ class Connections:
         request: HttpRequest,
         target: str,
         headers: Mapping[str, str],
+        secrets: Secrets,
         connect_timeout: float,
     ) -> Answer:
         http_request = self._httpx.Request(
@@ -217,11 +220,15 @@ class Connections:
             response = await transport.handle_async_request(http_request)
             if not hasattr(response.stream, "__aiter__"):
                 raise TypeError("a body that is not async-iterable")
+            return _HttpxAnswer(response, secrets)
         except Exception as error:
-            raise TransportFailed(failure_of(error, "headers")) from error
+            failed = transport_failed(error, "headers", secrets)
         finally:
             del headers, http_request
-        return _HttpxAnswer(response)
+        try:
+            raise failed  # outside of the handler: what it was made of may repeat a secret
+        finally:
+            del failed  # its traceback holds this frame: a circle
 
     async def retire(self) -> None:
         """No more requests will come; those in flight may end. A transport that is not ours is closed with `aclose`."""
@@ -318,16 +325,21 @@ def _httpx_of(transport: Transport) -> ModuleType:
 
 @final
 class _PooledAnswer:
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, secrets: Secrets) -> None:
         self.status = exchange.head.status
         self.headers = exchange.head.headers
         self._exchange = exchange
+        self._secrets = secrets
 
     async def receive(self, deadline: float = math.inf) -> bytes:
         try:
             return await self._exchange.receive(deadline)
         except (BrokenOff, BadAnswer) as error:
-            raise TransportFailed(failure_of(error, "stream")) from error
+            failed = transport_failed(error, "stream", self._secrets)
+        try:
+            raise failed
+        finally:
+            del failed  # its traceback holds this frame: a circle
 
     async def aclose(self) -> None:
         await self._exchange.aclose()
@@ -335,17 +347,19 @@ class _PooledAnswer:
 
 @final
 class _HttpxAnswer:
-    def __init__(self, response: Any) -> None:  # of httpx, of httpx2, or of the user's
+    def __init__(self, response: Any, secrets: Secrets) -> None:  # of httpx, of httpx2, or of the user's
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._stream = response.stream
         self._chunks: AsyncIterator[bytes] = self._stream.__aiter__()
         self._reading = False
+        self._secrets = secrets
 
     async def receive(self, deadline: float = math.inf) -> bytes:
         if self._reading:  # told here, for two in one generator end the first one's reading as well
             raise trio.BusyResourceError("another task is reading this answer")
         self._reading = True
+        failed: Exception = TooLate()
         try:
             with trio.move_on_at(deadline):
                 async for data in self._chunks:
@@ -353,10 +367,13 @@ class _HttpxAnswer:
                         return data
                 return b""
         except Exception as error:
-            raise TransportFailed(failure_of(error, "stream")) from error
+            failed = transport_failed(error, "stream", self._secrets)
         finally:
             self._reading = False
-        raise TooLate
+        try:
+            raise failed
+        finally:
+            del failed  # its traceback holds this frame: a circle
 
     async def aclose(self) -> None:
         bodies = {id(body): body for body in (self._chunks, self._stream)}  # a stream may be its own iterator

@@ -13,11 +13,15 @@ import re
 import socket
 import ssl
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ..failures import Failure, FailureKind
+import attrs
+
+from ..failures import Failure, FailureKind, scrub
+from ..failures.classify import holds
 from ..failures.kinds import Phase
+from .secrets import ApiKey
 
 log = logging.getLogger("cortex_trio")
 
@@ -72,6 +76,27 @@ _HUNG_UP = re.compile(r"disconnected|peer closed connection|ConnectionTerminated
 
 _RAN_OUT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """Errors of a system call that say what this machine, or this process, has no more of."""
+
+
+class TransportFailed(Exception):
+    """No answer, or no more of it: the Failure says why. Its cause is what the transport raised."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+def transport_failed(error: Exception, phase: Phase, secrets: Iterable[ApiKey] = ()) -> TransportFailed:
+    """Return what to raise for `error`: its Failure without the secrets, and `error` as its cause.
+
+    An error whose text, or that of one of its causes, repeats a secret is not kept as the cause.
+    """
+    failure = failure_of(error, phase)
+    revealed = [secret.reveal() for secret in secrets]
+    failed = TransportFailed(attrs.evolve(failure, message=scrub(failure.message, revealed)))
+    if not any(holds(str(cause), secret) for cause in _causes(error) for secret in revealed):
+        failed.__cause__ = error
+    return failed
 
 
 def failure_of(error: Exception, phase: Phase) -> Failure:

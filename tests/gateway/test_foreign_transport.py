@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import traceback
 from collections.abc import AsyncIterator, Callable
 
 import attrs
@@ -15,6 +16,7 @@ from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import settle, worker_of
 
 KEY = "sk-live-0123456789abcdefghij"
+GATE_KEY = "of-the-gate-9876543210zyxwvu"
 CONFIG = Config(workers={"openai": WorkerConfig(provider="openai", api_keys=[KEY])}, health_check_interval=0)
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -47,6 +49,33 @@ async def test_what_it_raises_is_the_failure_of_an_attempt(
         assert (await cortex.check_health()).system_health == "unhealthy"
     assert any(record.levelno == logging.ERROR for record in caplog.get_records("call"))
     assert KEY not in f"{caplog.text} {caught.value!r}"
+
+
+def repeats_the_key(request: httpx.Request) -> httpx.Response:
+    raise httpx.RemoteProtocolError(f"illegal header line: {request.headers['authorization']}")
+
+
+def repeats_the_key_in_the_body(request: httpx.Request) -> httpx.Response:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"data: "
+        raise httpx.ReadError(f"stopped after {request.headers['x-gate']}")
+
+    return httpx.Response(200, content=body(), headers={"content-type": "text/event-stream"})
+
+
+@pytest.mark.parametrize("handler", [raises, repeats_the_key, repeats_the_key_in_the_body])
+async def test_an_error_that_repeats_a_key_does_not_show_it_and_is_not_kept(
+    handler: Handler, autojump_clock: object
+) -> None:
+    worker = WorkerConfig(provider="openai", api_keys=[KEY], secret_headers={"x-gate": GATE_KEY})
+    config = Config(workers={"w": worker}, health_check_interval=0)
+    async with open_cortex(config, http_transport=lambda worker: httpx.MockTransport(handler)) as cortex:
+        for ask in (lambda: cortex.models(worker="w"), lambda: cortex.complete("Hi", max_attempts=1)):
+            with pytest.raises(ProviderError) as caught:
+                await ask()
+            told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__context__)
+            assert KEY[:16] not in told
+            assert GATE_KEY[:16] not in told
 
 
 async def test_an_error_whose_explanation_never_comes_is_that_error_all_the_same(
