@@ -99,6 +99,8 @@ class Changes:
             added = [name for name in new.workers if name not in old]
             for name in added:
                 self._check_free(name)
+            for worker in new.workers.values():
+                self._connect.check(worker)
             for name in added:
                 await self.add(name, new.workers[name])
             for name in [name for name in new.workers if name in old]:

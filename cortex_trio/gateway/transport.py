@@ -273,6 +273,11 @@ class Connector:
         _check_transport(transport)
         return Connections(config, transport, self._users)
 
+    def check(self, config: WorkerConfig) -> None:
+        """Raise ConfigError if a worker's proxy or CA file cannot be used."""
+        if self._make_transport is None:
+            way_of(config, environment())
+
     def is_out_of_date(self, connections: Connections, config: WorkerConfig) -> bool:
         """Would they be made another way now, because the environment or a CA file has changed?"""
         return self._make_transport is None and way_of(config, environment()) != connections.way

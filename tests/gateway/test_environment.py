@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,8 @@ def tags(*models: dict[str, Any]) -> bytes:
     return json.dumps({"models": list(models)}).encode()
 
 
-def open_ollama(models: list[Any], *, after: float = 0) -> Any:
+@asynccontextmanager
+async def open_ollama(models: list[Any], *, after: float = 0) -> AsyncIterator[str]:
     """Serve /api/tags on a port of this machine; gives OLLAMA_HOST."""
     body = tags(*({"name": model} if isinstance(model, str) else model for model in models))
 
@@ -211,15 +213,8 @@ def open_ollama(models: list[Any], *, after: float = 0) -> Any:
         await trio.sleep(after)
         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
 
-    class Host:
-        async def __aenter__(self) -> str:
-            self.server = serving(answer)
-            return f"127.0.0.1:{await self.server.__aenter__()}"
-
-        async def __aexit__(self, *error: Any) -> None:
-            await self.server.__aexit__(*error)
-
-    return Host()
+    async with serving(answer) as port:
+        yield f"127.0.0.1:{port}"
 
 
 def bert(name: str, family: str = "bert") -> dict[str, Any]:
@@ -277,7 +272,7 @@ async def test_an_ollama_for_embeddings_alone_has_no_embedding_model_as_its_defa
 
 
 @pytest.fixture
-def variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return monkeypatch

@@ -29,6 +29,7 @@ VARIABLES = (
     "SSL_CERT_DIR",
     "REQUEST_METHOD",
 )
+HTTPX_PLACES = 100  # httpx._config.DEFAULT_LIMITS
 PASSWORD = "pass-word-of-the-proxy"
 Variables = pytest.MonkeyPatch
 
@@ -157,6 +158,15 @@ async def test_a_reload_follows_the_environment_to_another_proxy(variables: Vari
                 await cortex.reload(config)
                 await cortex.complete("Hi")
     assert (len(old.seen), len(new.seen)) == (1, 1)
+
+
+async def test_a_reload_with_a_proxy_that_is_none_changes_nothing(variables: Variables) -> None:
+    old = worker("http://api.example/v1")
+    async with open_cortex(Config(workers={"w": old}, health_check_interval=0)) as cortex:
+        variables.setenv("HTTP_PROXY", "ftp://proxy:1")
+        with pytest.raises(ConfigError, match=r"^HTTP_PROXY: "):
+            await cortex.reload(Config(workers={"new": worker("https://api.example/v1"), "w": old}))
+        assert [info.name for info in await cortex.list_workers()] == ["w"]
 
 
 async def test_a_refused_proxy_is_a_connection_failure_that_says_so() -> None:
@@ -359,7 +369,7 @@ def test_httpx_has_no_limit_that_would_look_like_a_silent_provider() -> None:
     assert pool._max_keepalive_connections == MAX_IDLE
 
 
-async def test_two_hundred_streams_at_once_pass_through_one_proxy() -> None:
+async def test_more_streams_than_httpx_has_places_by_default_pass_through_a_proxy_at_once() -> None:
     async with open_simulator(sockets=True) as sim:
         provider = sim.add("w", Behaviour(text="Many.", first_token_after=0.5), provider="openai_compatible")
         async with open_proxy({"api.example": port_of(provider)}) as proxy:
@@ -374,9 +384,9 @@ async def test_two_hundred_streams_at_once_pass_through_one_proxy() -> None:
                     texts.append((await cortex.complete("Hi")).text)
 
                 async with trio.open_nursery() as nursery:
-                    for _ in range(200):
+                    for _ in range(HTTPX_PLACES + 10):
                         nursery.start_soon(ask)
-    assert texts == ["Many."] * 200
+    assert texts == ["Many."] * (HTTPX_PLACES + 10)
 
 
 # ------------------------------------------------------------------ query
