@@ -9,6 +9,7 @@ classify     provider code or type → message phrase → HTTP status, to a Fail
 redact       takes API keys out of texts
 reactions    one table: what each kind makes us do
 errors       the exceptions, drawn as a tree
+shown        values in error texts: no keys, no control characters, bounded
 """
 
 from .classify import classify, classify_payload, scrub

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from .kinds import Failure
+from .shown import masked, printable
 
 if TYPE_CHECKING:
     from ..events import Attempt, Reply
@@ -28,10 +29,12 @@ class CortexError(Exception):
 class ConfigError(CortexError, ValueError):
     """Says the path in the configuration ($.openai.timeout), what was found and what is allowed.
 
-    Never a key's value. `path` is where, `problem` the rest of the sentence.
+    Never a key's value: what has the prefix of a key is masked here, whatever field it was put into, and control
+    characters are escaped. `path` is where, `problem` the other part of the sentence.
     """
 
     def __init__(self, path: str, problem: str) -> None:
+        path, problem = printable(masked(path)), printable(masked(problem))
         super().__init__(f"{path}: {problem}" if path else problem)
         self.path = path
         self.problem = problem

@@ -25,7 +25,7 @@ from ..failures.kinds import Phase
 from ..wire.codec import Decoder, HttpRequest, truncated
 from .admission import Admission
 from .content_encoding import BadEncoding, Unpacker, unpacker_for
-from .error_response import failure_of
+from .error_response import read_failure
 from .exchange import Progress, TooLate
 from .jobs import Job
 from .runtime import Runtime
@@ -159,7 +159,7 @@ class Upstream:
         if scope.cancelled_caught or self._answer is None:
             raise self._failed(self._too_late("headers"))
         if not 200 <= self._answer.status < 300:
-            raise self._failed(await failure_of(self._answer, key, until=timers.until))
+            raise self._failed(await read_failure(self._answer, key, until=timers.until))
         self._read_headers(self._answer)
 
     def _read_headers(self, answer: Answer) -> None:

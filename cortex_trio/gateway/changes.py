@@ -102,17 +102,23 @@ class Changes:
             added = [name for name in new.workers if name not in old]
             for name in added:
                 self._check_free(name)
+            for worker in new.workers.values():
+                self._connect.check(worker)
             for name in added:
                 await self.add(name, new.workers[name])
             for name in [name for name in new.workers if name in old]:
                 state = self._runtime.table.workers.get(name)
-                if state is not None and not state.draining and new.workers[name] != old[name]:
+                if state is not None and not state.draining and self._is_another(state, new.workers[name]):
                     await self._reconfigure(state, new.workers[name])
             await self._adopt(new)
             lift_cooldowns(self._runtime)
             async with open_flat_nursery() as nursery:
                 for name in [name for name in old if name not in new.workers]:
                     nursery.start_soon(self._remove_if_there, name, drain)
+
+    def _is_another(self, state: WorkerState, new: WorkerConfig) -> bool:
+        """Is the worker configured otherwise, or reached otherwise: by another proxy, with other CAs?"""
+        return new != state.config or self._connect.is_out_of_date(state.connections, new)
 
     async def _adopt(self, new: Config) -> None:
         """What is said of the gateway as a whole."""

@@ -24,7 +24,7 @@ from ..otp import (
 from ..telemetry import Telemetry
 from .calls import patiently
 from .changes import Changes, worker_state
-from .config import Config, WorkerConfig, worker_config_from, worker_name
+from .config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
 from .cooldowns import Cooldowns
 from .dialects import DialectFailed
 from .failover import Call
@@ -52,12 +52,13 @@ async def open_cortex(
     """Start the supervision tree inside the caller's task and stop it, in order, on the way out.
 
     `config` may be a Config, a mapping like the object inside CORTEX_PROVIDERS, or None for
-    `Config.from_env()`. `http_transport` makes the transport of each worker; `on_event` is told what happens
-    (what it raises is logged once and swallowed). Raises ConfigError before anything runs. A tree that gives
+    `Config.from_env()`. `http_transport` is a function that makes the transport of each worker: one of httpx or
+    httpx2, or any with the same two methods; proxies and certificates are its matter then. `on_event` is told what
+    happens (what it raises is logged once and swallowed). Raises ConfigError before anything runs. A tree that gives
     up raises one `otp.MaxRestartsExceeded` out of the context; what the body raises comes out as it is.
     """
     try:
-        checked = _config(config)
+        checked = await _config(config)
     finally:
         del config  # a traceback with locals is a place where keys leak
     connect, cooldowns = Connector(http_transport), Cooldowns(checked.rate_limit_rest)
@@ -83,10 +84,10 @@ async def _run_tree(runtime: Runtime, task_status: trio.TaskStatus[object]) -> N
     await run(cortex_tree(runtime), ref=runtime.root, task_status=task_status)
 
 
-def _config(config: Config | Mapping[str, Any] | None) -> Config:
+async def _config(config: Config | Mapping[str, Any] | None) -> Config:
     try:
         if config is None:
-            return Config.from_env()
+            return await config_from_env()
         return config if isinstance(config, Config) else Config.from_mapping(config)
     finally:
         del config
@@ -294,7 +295,7 @@ class Cortex:
         changed. Of several at once the later ones wait for the earlier.
         """
         try:
-            new = _config(config)
+            new = await _config(config)
         finally:
             del config
         await self._changes.change_to(new, drain)

@@ -20,7 +20,7 @@ from .breaker import BreakerState
 from .calls import patiently
 from .dialects import DialectFailed
 from .endpoint import Endpoint
-from .error_response import failure_of
+from .error_response import read_failure
 from .registry import WorkerRegistry
 from .runtime import Runtime
 from .secrets import ApiKey
@@ -194,7 +194,7 @@ async def ask_free(
             try:
                 if 200 <= answer.status < 300:
                     return await _whole_body(answer)
-                return await failure_of(answer, key, until=until)
+                return await read_failure(answer, key, until=until)
             finally:
                 await answer.aclose()
     except TransportFailed as error:

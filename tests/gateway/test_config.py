@@ -603,3 +603,166 @@ def test_a_config_made_by_hand_takes_worker_configs_only(workers: Any, told: str
 def test_capabilities_that_are_none_are_refused(capabilities: Any) -> None:
     with pytest.raises(ConfigError, match="capabilities: a list of tools, images"):
         WorkerConfig(provider="ollama", models=["m"], capabilities=capabilities)
+
+
+# ------------------------------------------------------------------ keys in the wrong field, and other strange texts
+
+PASTED = {
+    "with a prefix": SECRET,
+    "without one": "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmF6",
+    "in hexadecimal": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c",
+}
+HALVES = HIDDEN, "YmFyYmF6cXV4Zm9v", "69788796a5b4"
+WRONG_PLACES: dict[str, Callable[[str], Any]] = {
+    "provider": lambda key: {"w": {"provider": key}},
+    "a worker's name": lambda key: {key: {"api_keys": [key]}},
+    "a worker's name that is none": lambda key: {f"{key}\n": {"provider": "ollama"}},
+    "a worker's name with a bad field": lambda key: {key: {"provider": "openai", "priority": -1}},
+    "a field's name": lambda key: one_openai(**{key: 1}),
+    "base_url": lambda key: one_openai(base_url=key),
+    "base_url with a scheme": lambda key: one_openai(base_url=f"ftp://{key}"),
+    "models": lambda key: one_openai(models={key: key}),
+    "priority": lambda key: one_openai(priority=key),
+    "timeout": lambda key: one_openai(timeout=key),
+    "capabilities": lambda key: one_openai(capabilities=[key]),
+    "a header's name": lambda key: one_openai(headers={f"{key} x": "v"}),
+    "a header's value": lambda key: one_openai(headers={"x-team": f"{key}\n"}),
+    "a secret header's value": lambda key: one_openai(secret_headers={"x-team": f"{key} {key}"}),
+    "a header of the connection": lambda key: one_openai(headers={"te": key}),
+    "query": lambda key: one_openai(query={"": key}),
+    "a query's name": lambda key: one_openai(query={key: 1}),
+    "proxy": lambda key: one_openai(proxy=key),
+    "proxy with a scheme": lambda key: one_openai(proxy=f"ftp://{key}:{key}@proxy"),
+    "verify": lambda key: one_openai(verify=key),
+    "http2": lambda key: one_openai(http2=key),
+    "a worker": lambda key: {"openai": key},
+}
+
+
+@pytest.mark.parametrize("key", PASTED.values(), ids=PASTED)
+@pytest.mark.parametrize("place", WRONG_PLACES.values(), ids=WRONG_PLACES)
+def test_a_key_in_the_wrong_place_is_not_repeated(place: Callable[[str], Any], key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_mapping(place(key))
+    error = caught.value
+    told = "".join(traceback.format_exception(error)) + f"{error!r}{error.path}{error.problem}"
+    assert not [half for half in HALVES if half in told]
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["OPENAI_TIMEOUT", "OPENAI_BASE_URL", "HEALTH_CHECK_INTERVAL", "WORKER_POOL_STRATEGY", "HTTPS_PROXY"],
+)
+@pytest.mark.parametrize("key", PASTED.values(), ids=PASTED)
+def test_a_key_in_the_wrong_variable_is_not_repeated(variable: str, key: str) -> None:
+    environ = {
+        "OPENAI_API_KEY": "sk-valid-key-1",
+        **NO_OLLAMA,
+        variable: key if variable != "HTTPS_PROXY" else f"x://{key}",
+    }
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(environ)
+    assert not [half for half in HALVES if half in str(caught.value)]
+
+
+def test_a_key_is_no_name_for_a_worker() -> None:
+    """The name shows in logs and events; a short one that only begins like a key is taken."""
+    with pytest.raises(ConfigError, match="looks like an API key"):
+        Config(workers={SECRET: WorkerConfig(provider="ollama")})
+    assert Config(workers={"sk-team-1": WorkerConfig(provider="ollama")})
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"evil\x1b[2J": {}},
+        {"openai": {"api_keys": ["k"], "\x1b[2J": 1}},
+        {"w": {"provider": "\x1b[2J"}},
+        one_openai(base_url="http://\x1b[2J"),
+        one_openai(headers={"\x1b[2J": "x"}),
+        one_openai(query={"\x1b[2J": 5}),
+        one_openai(verify="/\x1b[2J.pem"),
+        one_openai(proxy="\x1b[2J://host"),
+        one_openai(capabilities=["\x1b[2J"]),
+    ],
+)
+def test_no_error_text_moves_the_cursor_of_a_terminal(mapping: Any) -> None:
+    assert problem(mapping).isprintable()
+
+
+def test_an_error_text_is_short_whatever_was_said() -> None:
+    for mapping in (
+        {"w": {"provider": "name " * 10_000}},
+        one_openai(**{"field" * 10_000: 1}),
+        one_openai(capabilities=["word"] * 10_000),
+        one_openai(base_url="http://" + "host " * 10_000),
+        one_openai(verify="/folder" * 10_000),
+        one_openai(headers={"a b" * 10_000: "x"}),
+    ):
+        assert len(problem(mapping)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"),
+    [
+        ("api_key", "api_keys"),
+        ("apiKeys", "api_keys"),
+        ("model", "models"),
+        ("priotity", "priority"),
+        ("baseUrl", "base_url"),
+    ],
+)
+def test_an_unknown_field_is_told_the_closest_known_one(field: str, meant: str) -> None:
+    assert problem(one_openai(**{field: 1})).endswith(f"; did you mean {meant}?")
+
+
+def test_a_field_like_no_other_is_told_no_closest_one() -> None:
+    assert "did you mean" not in problem(one_openai(zzzzzz=1))
+
+
+def test_a_provider_that_is_misspelt_is_told_the_closest_one() -> None:
+    assert problem({"opnai": {}}).endswith("; did you mean openai?")
+
+
+# ------------------------------------------------------------------ the way to a worker
+
+
+def test_the_way_to_a_worker_can_be_said_in_a_mapping() -> None:
+    fields = {
+        "proxy": "http://proxy.example:3128",
+        "verify": False,
+        "http2": False,
+        "query": {"api-version": "2026-10-21"},
+        "headers": {"x-team": "blue"},
+        "secret_headers": {"x-gate": "gate-secret-0123456789"},
+    }
+    worker = Config.from_mapping(one_openai(**fields)).workers["openai"]
+    assert (worker.proxy, worker.verify, worker.http2) == ("http://proxy.example:3128", False, False)
+    assert (worker.query, worker.headers) == ({"api-version": "2026-10-21"}, {"x-team": "blue"})
+    assert worker.secret_headers["x-gate"].reveal() == "gate-secret-0123456789"
+    assert "gate-secret" not in repr(worker)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "beginning"),
+    [
+        ("proxy", 5, "$.openai.proxy: the address of a proxy is needed"),
+        ("proxy", "proxy:3128", "$.openai.proxy: an address like http://user:password@host:port"),
+        ("verify", "/no/such/file", "$.openai.verify: there is no CA file /no/such/file"),
+        ("http2", "yes", "$.openai.http2: true or false is allowed"),
+        ("query", "api-version=1", "$.openai.query: an object of names and values is needed, not str"),
+        ("query", {"api-version": 1}, "$.openai.query.api-version: a name and a value, both str"),
+        ("secret_headers", ["a"], "$.openai.secret_headers: an object of names and values is needed"),
+        ("secret_headers", {"x a": "b"}, "$.openai.secret_headers.x a: a header's name"),
+        ("secret_headers", {"x-a": ""}, "$.openai.secret_headers.x-a: the API key is empty"),
+        ("secret_headers", {"host": "b", "upgrade": "x"}, "$.openai.secret_headers.upgrade: this header"),
+        ("base_url", "http://1.2.3.400/v1", "$.openai.base_url: an address like"),
+    ],
+)
+def test_a_bad_way_is_named(field: str, value: Any, beginning: str) -> None:
+    assert problem(one_openai(**{field: value})).startswith(beginning)
+
+
+def test_a_query_in_an_address_is_told_where_it_belongs() -> None:
+    said = problem(one_openai(base_url="https://me.openai.azure.com/openai?api-version=2026-10-21"))
+    assert 'use query={"name": "value"}' in said

@@ -12,7 +12,7 @@ import trio
 
 from cortex_trio import ApiKey, Failure, FailureKind, WorkerConfig
 from cortex_trio.failures import classify
-from cortex_trio.gateway.error_response import ERROR_BODY_LIMIT, ERROR_BODY_SECONDS, failure_of
+from cortex_trio.gateway.error_response import ERROR_BODY_LIMIT, ERROR_BODY_SECONDS, read_failure
 from cortex_trio.gateway.transport import Connections
 from cortex_trio.wire.codec import HttpRequest
 
@@ -58,7 +58,7 @@ async def failure_from(server: Server, *, until: float = math.inf) -> Failure:
     connections = Connections(WorkerConfig(provider="openai", api_keys=(KEY,)), server)
     answer = await connections.send(HttpRequest("GET", "/models"), KEY, connect_timeout=5.0)
     try:
-        return await failure_of(answer, KEY, until=until)
+        return await read_failure(answer, KEY, until=until)
     finally:
         await answer.aclose()
 

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import traceback
 from collections.abc import AsyncIterator, Callable
 
 import attrs
@@ -9,12 +10,13 @@ import httpx
 import pytest
 import trio
 
-from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, open_cortex
+from cortex_trio import Config, ConfigError, FailureKind, ProviderError, WorkerConfig, open_cortex
 from cortex_trio.gateway.pooled_transport import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import settle, worker_of
 
 KEY = "sk-live-0123456789abcdefghij"
+GATE_KEY = "of-the-gate-9876543210zyxwvu"
 CONFIG = Config(workers={"openai": WorkerConfig(provider="openai", api_keys=[KEY])}, health_check_interval=0)
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -47,6 +49,33 @@ async def test_what_it_raises_is_the_failure_of_an_attempt(
         assert (await cortex.check_health()).system_health == "unhealthy"
     assert any(record.levelno == logging.ERROR for record in caplog.get_records("call"))
     assert KEY not in f"{caplog.text} {caught.value!r}"
+
+
+def repeats_the_key(request: httpx.Request) -> httpx.Response:
+    raise httpx.RemoteProtocolError(f"illegal header line: {request.headers['authorization']}")
+
+
+def repeats_the_key_in_the_body(request: httpx.Request) -> httpx.Response:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"data: "
+        raise httpx.ReadError(f"stopped after {request.headers['x-gate']}")
+
+    return httpx.Response(200, content=body(), headers={"content-type": "text/event-stream"})
+
+
+@pytest.mark.parametrize("handler", [raises, repeats_the_key, repeats_the_key_in_the_body])
+async def test_an_error_that_repeats_a_key_does_not_show_it_and_is_not_kept(
+    handler: Handler, autojump_clock: object
+) -> None:
+    worker = WorkerConfig(provider="openai", api_keys=[KEY], secret_headers={"x-gate": GATE_KEY})
+    config = Config(workers={"w": worker}, health_check_interval=0)
+    async with open_cortex(config, http_transport=lambda worker: httpx.MockTransport(handler)) as cortex:
+        for ask in (lambda: cortex.models(worker="w"), lambda: cortex.complete("Hi", max_attempts=1)):
+            with pytest.raises(ProviderError) as caught:
+                await ask()
+            told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__context__)
+            assert KEY[:16] not in told
+            assert GATE_KEY[:16] not in told
 
 
 async def test_an_error_whose_explanation_never_comes_is_that_error_all_the_same(
@@ -175,3 +204,130 @@ async def test_connections_that_are_shared_are_kept_when_one_of_their_workers_ch
             await cortex.remove_worker("b")
             assert (shared.idle, provider.open_connections) == (1, 1)
         assert provider.open_connections == 0
+
+
+# ------------------------------------------------------------------ httpx2, and any other with the two methods
+
+STREAM = b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+async def test_a_transport_of_httpx2_is_as_good_as_one_of_httpx() -> None:
+    httpx2 = pytest.importorskip("httpx2", reason="httpx2 is not installed")
+    async with open_simulator(sockets=True) as sim:
+        provider = sim.add("openai", Behaviour(tokens=["word "] * 1000, tokens_per_second=500))
+        config = Config(workers={"openai": worker_of(provider)}, health_check_interval=0)
+        async with open_cortex(config, http_transport=lambda worker: httpx2.AsyncHTTPTransport()) as cortex:
+            async with cortex.chat("Hi") as answer:
+                assert await anext(answer.text())
+            assert await settle(lambda: not provider.open_connections)
+            provider.behave(Behaviour(text="Short."))
+            assert (await cortex.complete("Hi")).text == "Short."
+            provider.behave(Behaviour(refuse=True))
+            await cortex.check_health()
+            gc.collect()
+
+
+async def test_a_mock_of_httpx2_gets_a_request_of_httpx2(autojump_clock: object) -> None:
+    httpx2 = pytest.importorskip("httpx2", reason="httpx2 is not installed")
+    kinds: set[type] = set()
+
+    def answer(request: object) -> object:
+        kinds.add(type(request))
+        return httpx2.Response(200, content=STREAM, headers={"content-type": "text/event-stream"})
+
+    async with open_cortex(CONFIG, http_transport=lambda worker: httpx2.MockTransport(answer)) as cortex:
+        assert (await cortex.complete("Hi")).text == "Hi"
+    assert kinds == {httpx2.Request}
+
+
+class Body:
+    def __init__(self) -> None:
+        self.pieces = iter([STREAM[:20], b"", STREAM[20:]])
+        self.closed = 0
+
+    def __aiter__(self) -> "Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        try:
+            return next(self.pieces)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+@attrs.define
+class Plain:
+    """A response with what is asked of one and no more."""
+
+    stream: object
+    status_code: int = 200
+    headers: dict[str, str] = attrs.field(factory=lambda: {"Content-Type": "text/event-stream"})
+
+
+async def test_a_transport_needs_no_base_class_only_its_two_methods(autojump_clock: object) -> None:
+    body, closed = Body(), []
+
+    class Structural:
+        async def handle_async_request(self, request: httpx.Request) -> Plain:
+            assert isinstance(request, httpx.Request)
+            return Plain(body)
+
+        async def aclose(self) -> None:
+            closed.append(self)
+
+    async with open_cortex(CONFIG, http_transport=lambda worker: Structural()) as cortex:
+        assert (await cortex.complete("Hi")).text == "Hi"
+    assert (body.closed, len(closed)) == (1, 1)
+
+
+async def test_a_wrapper_says_by_its_annotation_which_request_it_takes(autojump_clock: object) -> None:
+    httpx2 = pytest.importorskip("httpx2", reason="httpx2 is not installed")
+
+    class Wrapper:
+        async def handle_async_request(self, request: "httpx2.Request") -> object:  # type: ignore[name-defined]
+            assert isinstance(request, httpx2.Request)
+            return Plain(Body())
+
+        async def aclose(self) -> None:
+            """Nothing is open."""
+
+    async with open_cortex(CONFIG, http_transport=lambda worker: Wrapper()) as cortex:
+        assert (await cortex.complete("Hi")).text == "Hi"
+
+
+async def makes_one(worker: WorkerConfig) -> httpx.AsyncBaseTransport:
+    return httpx.AsyncHTTPTransport()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (httpx.AsyncHTTPTransport(), "this is a transport, AsyncHTTPTransport; pass a function"),
+        (httpx.MockTransport(raises), "this is a transport, MockTransport; pass a function"),
+        (httpx.AsyncHTTPTransport, "this is the class AsyncHTTPTransport; pass a function"),
+        (httpx.AsyncClient(), "this is of type AsyncClient; pass a function"),
+        (5, "this is of type int; pass a function"),
+        (makes_one, "the function is async; pass a function"),
+        (lambda worker: None, "returned a value of type NoneType, which has no handle_async_request"),
+        (lambda worker: httpx.HTTPTransport(), "returned a value of type HTTPTransport, which has no"),
+        (lambda worker: httpx.AsyncClient(), "returned a value of type AsyncClient, which has no"),
+    ],
+)
+async def test_what_is_no_function_that_makes_transports_is_refused(wrong: object, told: str) -> None:
+    with pytest.raises(ConfigError, match=f"^http_transport: .*{told}"):
+        async with open_cortex(CONFIG, http_transport=wrong):  # type: ignore[arg-type]
+            pytest.fail("it was opened")
+
+
+async def test_a_place_in_the_pool_of_a_users_transport_is_no_failure_of_the_worker() -> None:
+    def full(request: httpx.Request) -> httpx.Response:
+        raise httpx.PoolTimeout("")
+
+    async with open_cortex(CONFIG, http_transport=lambda worker: httpx.MockTransport(full)) as cortex:
+        with pytest.raises(ProviderError, match="no connection of the transport's pool was free") as caught:
+            await cortex.complete("Hi")
+    assert caught.value.failure.ours

@@ -177,3 +177,58 @@ def test_a_traceback_with_locals_shows_no_key_in_frames_of_ours(bad: str) -> Non
     with pytest.raises(ConfigError) as caught:
         ApiKey(bad)
     assert not [told for told in locals_of_our_frames(caught.value) if HIDDEN in told]
+
+
+# ------------------------------------------------------------------ headers, parameters, secret headers
+
+HOLDER = WorkerConfig(
+    provider="openai",
+    api_keys=("sk-another-key-1",),
+    headers={"x-gate": SECRET},
+    secret_headers={"x-door": SECRET},
+    query={"key": SECRET},
+)
+
+
+@pytest.mark.parametrize("look", WAYS_TO_LOOK.values(), ids=WAYS_TO_LOOK)
+@pytest.mark.parametrize(
+    "holder",
+    [
+        HOLDER,
+        attrs.asdict(HOLDER),
+        attrs.astuple(HOLDER),
+        HOLDER.headers,
+        HOLDER.query,
+        HOLDER.secret_headers,
+    ],
+    ids=["config", "asdict", "astuple", "headers", "query", "secret headers"],
+)
+def test_no_way_of_looking_shows_the_value_of_a_header_or_of_a_parameter(
+    holder: object, look: object
+) -> None:
+    assert callable(look)
+    shown = look(holder)
+    assert HIDDEN not in shown
+    assert SECRET not in shown
+
+
+def test_the_names_of_headers_show() -> None:
+    assert "headers=['x-gate']" in repr(HOLDER)
+    assert "query=['key']" in repr(HOLDER)
+
+
+def test_headers_are_a_mapping_like_any_other() -> None:
+    assert HOLDER.headers == {"x-gate": SECRET}
+    assert dict(HOLDER.headers) == {"x-gate": SECRET} == {**HOLDER.headers}
+    assert (len(HOLDER.headers), "x-gate" in HOLDER.headers, HOLDER.headers.get("x")) == (1, True, None)
+    assert copy.deepcopy(HOLDER) == HOLDER != attrs.evolve(HOLDER, headers={"x-gate": "other"})
+    assert HOLDER.headers != ["x-gate"]
+    assert len({HOLDER.headers, copy.copy(HOLDER.headers)}) == 1
+
+
+def test_pickled_headers_are_names_and_looking_one_up_says_so() -> None:
+    label = pickle.loads(pickle.dumps(HOLDER.headers))
+    assert [*label] == ["x-gate"]
+    assert label == pickle.loads(pickle.dumps(HOLDER.headers))
+    with pytest.raises(ConfigError, match="the value of x-gate was pickled"):
+        label["x-gate"]

@@ -1,0 +1,172 @@
+"""One table says what an exception of a transport proves, and its last words are the reason."""
+
+import errno
+import inspect
+import os
+import socket
+from typing import Any
+
+import httpcore
+import httpx
+import pytest
+import trio
+from fronts import CERTIFICATE, open_proxy, server_context, serving
+
+from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, open_cortex
+from cortex_trio.gateway import http1, sockets
+from cortex_trio.gateway.transport_failures import TABLE, failure_of
+
+K = FailureKind
+
+
+def exceptions_of(module: Any) -> list[type[Exception]]:
+    found = [getattr(module, name) for name in dir(module) if not name.startswith("_")]
+    return [kind for kind in found if inspect.isclass(kind) and issubclass(kind, module.HTTPError)]
+
+
+def test_every_exception_of_httpx_is_in_the_table() -> None:
+    names = {kind.__name__ for kind in exceptions_of(httpx)} - {"RequestError", "HTTPStatusError"}
+    assert names <= TABLE.keys()
+
+
+@pytest.mark.parametrize("kind", exceptions_of(httpx), ids=lambda kind: kind.__name__)
+def test_httpx2_has_the_same_tree_and_the_same_failures(kind: type[Exception]) -> None:
+    httpx2 = pytest.importorskip("httpx2", reason="httpx2 is not installed")
+    if kind.__name__ == "HTTPStatusError":
+        return  # raised by raise_for_status, no transport's matter
+    ours, theirs = kind("words"), getattr(httpx2, kind.__name__)("words")
+    assert failure_of(ours, "stream") == failure_of(theirs, "stream")
+    assert failure_of(ours, "stream").kind is not K.CRASHED
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "phase", "text"),
+    [
+        (sockets.CannotConnect("timed out"), K.CONNECTION, "connect", "could not connect: timed out"),
+        (http1.BrokenOff("reset"), K.CONNECTION, "stream", "the connection broke: reset"),
+        (http1.BadAnswer("no HTTP"), K.PROTOCOL, "stream", "no HTTP"),
+        (httpx.ConnectTimeout(""), K.CONNECTION, "connect", "could not connect: timed out"),
+        (httpx.UnsupportedProtocol("no 'foo://'"), K.CONNECTION, "connect", "could not connect: no 'foo://'"),
+        (httpx.ProxyError("407"), K.CONNECTION, "connect", "could not connect: the proxy refused: 407"),
+        (httpx.InvalidURL("a..b"), K.CONNECTION, "connect", "could not connect: a..b"),
+        (
+            httpx.RemoteProtocolError("Server disconnected without sending a response."),
+            K.CONNECTION,
+            "stream",
+            "the connection broke: Server disconnected without sending a response.",
+        ),
+        (
+            httpx.RemoteProtocolError("peer closed connection without sending complete message body"),
+            K.CONNECTION,
+            "stream",
+            "the connection broke: peer closed connection without sending complete message body",
+        ),
+        (
+            httpx.RemoteProtocolError("<StreamReset stream_id:1, error_code:2, remote_reset:True>"),
+            K.CONNECTION,
+            "stream",
+            "the connection broke: <StreamReset stream_id:1, error_code:2, remote_reset:True>",
+        ),
+        (httpx.RemoteProtocolError("illegal header line"), K.PROTOCOL, "stream", "illegal header line"),
+        (httpcore.ReadError("reset"), K.CONNECTION, "stream", "the connection broke: reset"),
+    ],
+)
+def test_what_an_exception_proves(error: Exception, kind: FailureKind, phase: str, text: str) -> None:
+    failure = failure_of(error, "stream")
+    assert (failure.kind, failure.phase, failure.message, failure.ours) == (kind, phase, text, False)
+
+
+def test_a_place_in_a_pool_that_was_not_free_is_ours() -> None:
+    failure = failure_of(httpx.PoolTimeout(""), "headers")
+    assert failure.ours
+    assert failure.message == "no connection of the transport's pool was free: timed out"
+
+
+def caused(outer: Exception, inner: BaseException, *, hidden: bool = False) -> Exception:
+    try:
+        try:
+            raise inner
+        except BaseException as error:
+            if hidden:
+                raise outer from None
+            raise outer from error
+    except Exception as made:
+        return made
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+@pytest.mark.parametrize("kind", [sockets.CannotConnect, httpx.ConnectError, RuntimeError])
+def test_descriptors_that_ran_out_are_ours_however_deep_they_lie(
+    kind: type[Exception], number: int, hidden: bool
+) -> None:
+    group = ExceptionGroup("attempts", [OSError(errno.ECONNREFUSED, "refused"), OSError(number, "x")])
+    middle = caused(OSError("all attempts to connect failed"), group)
+    failure = failure_of(caused(kind("no connection"), middle, hidden=hidden), "headers")
+    assert failure.ours
+    if kind is not RuntimeError:
+        assert failure.message.endswith(f"Connection refused, {os.strerror(number)}")
+
+
+@pytest.mark.parametrize(
+    ("cause", "end"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "Connection refused"),
+        (OSError(errno.EHOSTUNREACH, "x"), "No route to host"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known"),
+    ],
+)
+def test_the_last_words_are_the_reason_however_long_the_text_before_it(cause: OSError, end: str) -> None:
+    failure = failure_of(caused(httpx.ConnectError("all attempts failed for " + "x" * 500), cause), "headers")
+    assert failure.message.endswith(end)
+    assert not failure.ours
+
+
+def test_a_reason_that_is_there_is_not_said_twice() -> None:
+    error = caused(
+        sockets.CannotConnect("Connection refused"), ConnectionRefusedError(errno.ECONNREFUSED, "x")
+    )
+    assert failure_of(error, "headers").message == "could not connect: Connection refused"
+
+
+def test_causes_that_go_in_a_circle_come_to_an_end() -> None:
+    one, other = httpx.ConnectError("one"), OSError(errno.ECONNRESET, "x")
+    one.__cause__, other.__cause__ = other, one
+    assert failure_of(one, "headers").message.endswith("Connection reset by peer")
+
+
+# ------------------------------------------------------------------ from end to end
+
+
+async def error_of(url: str, *, by_httpx: bool, **fields: Any) -> ProviderError:
+    worker = WorkerConfig(provider="openai_compatible", models=["m"], base_url=url, **fields)
+    transport = (lambda worker: httpx.AsyncHTTPTransport()) if by_httpx else None
+    config = Config(workers={"w": worker}, health_check_interval=0)
+    async with open_cortex(config, http_transport=transport) as cortex:
+        with pytest.raises(ProviderError) as caught:
+            await cortex.models(worker="w")
+    return caught.value
+
+
+@pytest.mark.parametrize("by_httpx", [False, True], ids=["ours", "httpx"])
+async def test_a_refused_port_a_bad_certificate_and_no_name_are_said_at_the_end(by_httpx: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert str(await error_of(f"http://127.0.0.1:{port}", by_httpx=by_httpx)).endswith("Connection refused")
+    async with serving(read_once, server_context()) as secure:
+        error = await error_of(f"https://localhost:{secure}", by_httpx=by_httpx)
+    assert "self-signed certificate" in str(error)
+    assert error.failure.phase == "connect"
+    nowhere = await error_of("http://no-such-host.invalid", by_httpx=by_httpx)
+    assert "ame" in str(nowhere)  # of the resolver: "Name or service not known", "name resolution"
+
+
+async def read_once(stream: trio.abc.Stream) -> None:
+    await stream.receive_some()
+
+
+async def test_a_certificate_for_another_host_is_said_to_be_one() -> None:
+    async with serving(read_once, server_context()) as port, open_proxy({"other.example": port}) as proxy:
+        error = await error_of("https://other.example", by_httpx=False, proxy=proxy.url, verify=CERTIFICATE)
+    assert "Hostname mismatch, certificate is not valid for 'other.example'" in str(error)
+    assert error.failure.kind is K.CONNECTION
