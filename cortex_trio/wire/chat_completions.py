@@ -17,7 +17,7 @@ import attrs
 
 from ..events import WireEvent
 from ..messages import ChatRequest
-from .chat_completions_decode import ChatCompletionsDecoder, read_reply
+from .chat_completions_decode import ChatCompletionsDecoder
 from .chat_completions_encode import chat_body
 from .codec import HttpRequest, Unsupported, json_post
 from .lists import listed, member, vectors
@@ -36,6 +36,8 @@ class ChatCompletions:
     `reasoning_field`: the field of an assistant message in which the server wants its reasoning back
     (DeepSeek in tool loops: "reasoning_content"; Groq allows "reasoning"). None: reasoning is not sent.
     `efforts`: the words it knows for how much to think; None: any, for it is the model's affair.
+    `finish_optional`: it may end a whole answer with `[DONE]` and never say a finish_reason. Where a server always
+    says one, such an answer was cut.
     """
 
     max_tokens_field: str = "max_completion_tokens"
@@ -43,6 +45,7 @@ class ChatCompletions:
     embeddings: bool = False
     reasoning_field: str | None = None
     efforts: tuple[str, ...] | None = None
+    finish_optional: bool = False
 
     @property
     def name(self) -> str:
@@ -61,10 +64,12 @@ class ChatCompletions:
         return json_post("/chat/completions", body, request.extra_body, accept=accept)
 
     def decoder(self) -> ChatCompletionsDecoder:
-        return ChatCompletionsDecoder(usage_excludes_reasoning=self.usage_excludes_reasoning)
+        return ChatCompletionsDecoder(
+            usage_excludes_reasoning=self.usage_excludes_reasoning, finish_optional=self.finish_optional
+        )
 
     def decode_reply(self, body: bytes) -> list[WireEvent]:
-        return read_reply(body, usage_excludes_reasoning=self.usage_excludes_reasoning)
+        return self.decoder().read_whole(body)
 
     def encode_embed(
         self, texts: Sequence[str], provider: str, model: str, dimensions: int | None

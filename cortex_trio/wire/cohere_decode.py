@@ -226,18 +226,13 @@ def _usage(usage: object) -> Usage:
     match usage:
         case {"tokens": dict() as tokens, **rest}:
             return Usage(
-                input_tokens=_tokens(tokens.get("input_tokens")),
-                output_tokens=_tokens(tokens.get("output_tokens")),
-                cached_input_tokens=_tokens(rest.get("cached_tokens")),
-                reasoning_tokens=_tokens(tokens.get("reasoning_tokens")),
+                input_tokens=as_count(tokens.get("input_tokens")),
+                output_tokens=as_count(tokens.get("output_tokens")),
+                cached_input_tokens=as_count(rest.get("cached_tokens")),
+                reasoning_tokens=as_count(tokens.get("reasoning_tokens")),
             )
         case _:  # no reason to fail an answer
             return Usage()
-
-
-def _tokens(value: object) -> int | None:
-    """The reference calls these numbers doubles: 5.0 is 5."""
-    return as_count(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 @attrs.define
