@@ -20,7 +20,7 @@ from ..messages import ChatRequest
 from .chat_completions_decode import ChatCompletionsDecoder
 from .chat_completions_encode import chat_body
 from .codec import HttpRequest, Unsupported, json_post
-from .lists import listed, member, vectors
+from .lists import listed, member, models_anywhere, vectors
 
 SSE = "text/event-stream"
 JSON = "application/json"
@@ -64,12 +64,10 @@ class ChatCompletions:
         return json_post("/chat/completions", body, request.extra_body, accept=accept)
 
     def decoder(self) -> ChatCompletionsDecoder:
-        return ChatCompletionsDecoder(
-            usage_excludes_reasoning=self.usage_excludes_reasoning, finish_optional=self.finish_optional
-        )
+        return ChatCompletionsDecoder(self.usage_excludes_reasoning, self.finish_optional)
 
     def decode_reply(self, body: bytes) -> list[WireEvent]:
-        return self.decoder().read_whole(body)
+        return ChatCompletionsDecoder(self.usage_excludes_reasoning, self.finish_optional).read_whole(body)
 
     def encode_embed(
         self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
@@ -89,10 +87,7 @@ class ChatCompletions:
         return [in_order[index] for index in range(len(items))]
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        ids = [member(model, "id") for model in listed(body, "data")]
-        if not all(isinstance(model_id, str) for model_id in ids):
-            raise ValueError("a model whose id is no string")
-        return ids
+        return models_anywhere(body)
 
 
 def _indexed(item: object) -> tuple[int, Sequence[float]]:

@@ -12,90 +12,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
 from ..events import ToolCallDelta, WireEvent
-from .payload import Malformed, arguments_text, as_object, as_text, is_json, require_open
-
-Json = dict[str, Any]
+from .chat_completions_pieces import Call, Piece, piece_of
+from .payload import Malformed, as_object, require_open
 
 PLACEHOLDER = "{}"
 """Arguments of a call without any; some servers announce every call with them, before the real ones come."""
 
-MOST_TRIES = 32
-"""Times the arguments of one call are parsed to see whether they are whole: each of them reads all of it."""
-
-
-@attrs.frozen
-class Piece:
-    """What one entry of a delta says of a call; empty where it says nothing."""
-
-    index: int | None
-    id: str
-    name: str
-    arguments: str
-
-
-def piece_of(call: Json) -> Piece:
-    """Read one entry of `tool_calls`. Raises Malformed.
-
-    A free-form tool has `custom` with its `input` in place of `function`; Workers AI puts name and arguments into
-    the entry itself.
-    """
-    function = call.get("function") or call.get("custom")
-    function = call if function is None else as_object(function, "function")
-    arguments = function.get("arguments", function.get("input"))
-    if not isinstance(arguments, str):  # an object comes from servers that wrap another wire
-        arguments = "" if arguments is None else arguments_text(arguments)
-    index = call.get("index")
-    return Piece(
-        index if type(index) is int else None,
-        as_text(call.get("id"), "a call's id"),
-        as_text(function.get("name"), "a call's name"),
-        arguments,
-    )
-
-
-@attrs.define(eq=False)
-class _Call:
-    """One call while it grows."""
-
-    index: int | None  # of the wire
-    id: str = ""  # of the wire; empty: none came yet
-    name: str = ""
-    pieces: list[str] = attrs.field(factory=list)  # of the arguments
-    size: int = 0  # characters of the pieces
-    place: int | None = None  # our number; None: it was not handed on yet
-    _whole_at: int = -1  # the size at which the arguments were seen to be whole
-    _tries: int = 0
-
-    @property
-    def arguments(self) -> str:
-        return "".join(self.pieces)
-
-    def is_whole(self) -> bool:
-        """Whether the arguments are a JSON object: what follows belongs to another call, or repeats this one."""
-        if self.size == self._whole_at:
-            return True
-        if not self.pieces or not self.pieces[-1].rstrip().endswith("}") or self._tries >= MOST_TRIES:
-            return False
-        self._tries += 1
-        if is_json(self.arguments):
-            self._whole_at = self.size
-        return self.size == self._whole_at
-
-    def is_repeated_by(self, arguments: str) -> bool:
-        return len(arguments) == self.size and arguments == self.arguments and self.is_whole()
+OTHERS = 1000
+"""How far a made-up id steps aside where the server uses one like it."""
 
 
 class ToolCalls:
     """The calls of one choice. Raises Malformed where there is no telling what a call is."""
 
     def __init__(self) -> None:
-        self._calls: list[_Call] = []  # in order of appearance
-        self._at: dict[int, _Call] = {}  # by the wire's index, the latest
-        self._by_id: dict[str, _Call] = {}
-        self._held: list[_Call] = []  # not handed on yet
+        self._calls: list[Call] = []  # in order of appearance
+        self._at: dict[int, Call] = {}  # by the wire's index, the latest
+        self._by_id: dict[str, Call] = {}
+        self._held: list[Call] = []  # not handed on yet
         self._told = 0
 
     @property
@@ -105,7 +40,12 @@ class ToolCalls:
 
     @property
     def all_whole(self) -> bool:
-        return all(call.is_whole() for call in self._calls if call.name or call.pieces)
+        """No call is cut. Of free text that cannot be seen."""
+        return all(
+            call.is_whole() or (call.kind == "custom" and call.size > 0)
+            for call in self._calls
+            if call.name or call.pieces
+        )
 
     @property
     def holding(self) -> bool:
@@ -115,7 +55,7 @@ class ToolCalls:
         """Take the `tool_calls` of one delta."""
         if len(entries) == 1 and self._read_fragment(entries[0], events):
             return
-        touched: list[_Call] = []
+        touched: list[Call] = []
         for entry in entries:
             piece = piece_of(as_object(entry, "a tool call"))
             call = self._find(piece, touched)
@@ -152,7 +92,7 @@ class ToolCalls:
             if twin is None or (twin.name, twin.arguments) != (piece.name, piece.arguments):
                 self._add(self._begin(piece), piece, events)
 
-    def release(self, events: list[WireEvent], *, but: _Call | None = None) -> None:
+    def release(self, events: list[WireEvent], *, but: Call | None = None) -> None:
         """Hand on what is held and has a name: something else follows, so the name is whole.
 
         `but`: the call that is what follows.
@@ -169,7 +109,7 @@ class ToolCalls:
 
     # ------------------------------------------------------------------ which call it is
 
-    def _find(self, piece: Piece, touched: list[_Call]) -> _Call | None:
+    def _find(self, piece: Piece, touched: list[Call]) -> Call | None:
         """The call that `piece` goes on with; None: it begins another.
 
         `touched`: the calls of the entries before it in the same delta. Entries with names are different calls.
@@ -192,7 +132,7 @@ class ToolCalls:
         # No arguments yet: with an index the name comes in pieces; without one, each name is a call.
         return call if piece.index is not None or call.id else None
 
-    def _find_unnumbered(self, piece: Piece) -> _Call | None:
+    def _find_unnumbered(self, piece: Piece) -> Call | None:
         """An index that no call has: a fragment of the last call, which had none, or is counted by fragments."""
         call = self._last
         if call is None or piece.id or piece.name:
@@ -202,7 +142,7 @@ class ToolCalls:
             return call
         return None
 
-    def _is_another(self, call: _Call, piece: Piece) -> bool:
+    def _is_another(self, call: Call, piece: Piece) -> bool:
         """Whether `piece`, with an id that no call has, begins a call where `call` is the one before it."""
         if call.id:  # some servers make up an id for every fragment; those have no name
             return bool(piece.name) or call.is_whole()
@@ -212,7 +152,7 @@ class ToolCalls:
             return True
         return call.is_whole() and not self._is_repetition(call, piece)
 
-    def _uses_id_again(self, known: _Call, piece: Piece) -> bool:
+    def _uses_id_again(self, known: Call, piece: Piece) -> bool:
         """Whether `piece` is a call of its own although a call has its id already."""
         if not piece.name or self._is_repetition(known, piece):
             return False
@@ -220,23 +160,23 @@ class ToolCalls:
             return self._at.get(piece.index) is not known
         return bool(piece.arguments) and known.is_whole()
 
-    def _is_repetition(self, call: _Call, piece: Piece) -> bool:
+    def _is_repetition(self, call: Call, piece: Piece) -> bool:
         return piece.name == call.name and call.is_repeated_by(piece.arguments)
 
     @property
-    def _last(self) -> _Call | None:
+    def _last(self) -> Call | None:
         return self._calls[-1] if self._calls else None
 
     # ------------------------------------------------------------------ what it says
 
-    def _begin(self, piece: Piece) -> _Call:
+    def _begin(self, piece: Piece) -> Call:
         require_open(len(self._calls) + 1, "tool calls")
-        call = _Call(piece.index)
+        call = Call(piece.index, piece.kind)
         self._calls.append(call)
         self._held.append(call)
         return call
 
-    def _add(self, call: _Call, piece: Piece, events: list[WireEvent]) -> None:
+    def _add(self, call: Call, piece: Piece, events: list[WireEvent]) -> None:
         if piece.index is not None:
             self._at[piece.index] = call
         if piece.id and piece.id not in self._by_id:
@@ -257,24 +197,20 @@ class ToolCalls:
         elif call.name and call.pieces != [PLACEHOLDER]:
             self._tell(call, events)
 
-    def _tell(self, call: _Call, events: list[WireEvent]) -> None:
+    def _tell(self, call: Call, events: list[WireEvent]) -> None:
         """Hand on what came of it so far, as it came."""
         self._held.remove(call)
         call.place = self._told
         self._told += 1
         call_id = call.id or self._new_id(call)
         first, *more = call.pieces or [""]
-        events.append(ToolCallDelta(call.place, first, call_id, call.name))
+        events.append(ToolCallDelta(call.place, first, call_id, call.name, kind=call.kind))
         events += [ToolCallDelta(call.place, piece) for piece in more]
 
-    def _new_id(self, call: _Call) -> str:
+    def _new_id(self, call: Call) -> str:
         """An id for a call that came with none, or with that of another call."""
         number = call.place or 0
         while f"call_{number}" in self._by_id:
             number += OTHERS
         self._by_id[f"call_{number}"] = call
         return f"call_{number}"
-
-
-OTHERS = 1000
-"""How far a made-up id steps aside where the server uses one like it."""

@@ -49,7 +49,7 @@ class ChatCompletionsDecoder:
     `usage_excludes_reasoning` and `finish_optional` are those of `ChatCompletions`.
     """
 
-    def __init__(self, *, usage_excludes_reasoning: bool, finish_optional: bool) -> None:
+    def __init__(self, usage_excludes_reasoning: bool, finish_optional: bool) -> None:
         self._usage_excludes_reasoning = usage_excludes_reasoning
         self._finish_optional = finish_optional
         self._sse = SseReader(on_stray=self._on_stray)
@@ -80,7 +80,7 @@ class ChatCompletionsDecoder:
 
     def finish(self) -> list[WireEvent]:
         events = self._events = []
-        for event in () if self._done else self._sse.feed(b"\n\n"):  # it lost only its blank line, or was cut
+        for event in () if self._done else self._sse.unended():
             if not self._done and (event.data.startswith("[DONE]") or is_json(event.data)):
                 self._read(event)
         if not self._done and (failure := self._stray.end()):

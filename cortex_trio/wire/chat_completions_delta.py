@@ -17,7 +17,7 @@ from ..failures import InvalidRequest
 from ..intake import image_from
 from .chat_completions_calls import ToolCalls
 from .content import THOUGHTS, is_part, object_text, thoughts
-from .payload import Malformed, as_count, as_list, as_object, as_text, text_events
+from .payload import Malformed, as_count, as_list, as_object, as_text
 
 Json = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Text and thoughts that come as something else than a string: as parts, lists of parts, or the JSON that was asked for.
+"""Text and thoughts that come as something else than a string: as parts, as lists of them, or as a JSON object.
 
     text      "…"  |  [ { type: "text", text } … ]  |  { any: "JSON" }
     thoughts  "…"  |  { text | content | summary | thinking: thoughts }  |  [ thoughts … ]
