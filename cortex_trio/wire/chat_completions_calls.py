@@ -133,14 +133,11 @@ class ToolCalls:
         return call if piece.index is not None or call.id else None
 
     def _find_unnumbered(self, piece: Piece) -> Call | None:
-        """An index that no call has: a fragment of the last call, which had none, or is counted by fragments."""
+        """An index that no call has: arguments of the last call, which had none, or is counted by its pieces."""
         call = self._last
-        if call is None or piece.id or piece.name:
+        if call is None or piece.id or piece.name or not piece.arguments:
             return None
-        if call.index is None or (call.pieces and not call.is_whole()):
-            self._at[piece.index or 0] = call
-            return call
-        return None
+        return call if call.index is None or not call.is_whole() else None
 
     def _is_another(self, call: Call, piece: Piece) -> bool:
         """Whether `piece`, with an id that no call has, begins a call where `call` is the one before it."""
