@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from .failures import Failure
-from .messages import Image, Message, Opaque, Part, Reasoning, Text, ToolCall
+from .messages import Image, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolKind
 
 
 class FinishReason(str, enum.Enum):
@@ -65,13 +65,17 @@ class ReasoningSeal:
 
 @attrs.frozen
 class ToolCallDelta:
-    """The first delta of a call carries id and name; the fragments of one index join to the whole arguments."""
+    """The first delta of a call carries id and name; the fragments of one index join to the whole arguments.
+
+    `kind`, too, is that of the first delta: the arguments of a "custom" tool are free text.
+    """
 
     index: int
     arguments: str
     id: str | None = None
     name: str | None = None
     signature: str | None = None  # Gemini's thought signature, on the first delta
+    kind: ToolKind = "function"
 
 
 @attrs.frozen
@@ -207,6 +211,7 @@ class _Block:
     signature: str | None = None
     encrypted: str | None = None
     origin: str | None = None
+    kind: ToolKind = "function"
 
 
 class ReplyBuilder:
@@ -267,7 +272,9 @@ class ReplyBuilder:
     def _add_call(self, delta: ToolCallDelta) -> None:
         block = self._calls.get(delta.index)
         if block is None:
-            block = _Block(delta.index, [], delta.id, delta.name, delta.signature, origin=self.origin)
+            block = _Block(
+                delta.index, [], delta.id, delta.name, delta.signature, origin=self.origin, kind=delta.kind
+            )
             self._calls[delta.index] = block
             self._blocks.append(block)
         block.pieces.append(delta.arguments)
@@ -308,7 +315,7 @@ class ReplyBuilder:
         if block.key is Reasoning:
             return Reasoning(joined, block.signature, block.encrypted, block.origin)
         origin = block.origin if block.signature else None
-        return ToolCall(block.id or "", block.name or "", joined, block.signature, origin)
+        return ToolCall(block.id or "", block.name or "", joined, block.signature, origin, block.kind)
 
     def reply(self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt]) -> Reply:
         """The answer as folded so far; OTHER stands for a finish that never came."""

@@ -15,6 +15,9 @@ from .failures import InvalidRequest
 
 Role = Literal["system", "user", "assistant", "tool"]
 
+ToolKind = Literal["function", "custom"]
+"""A function takes a JSON object; a custom tool of OpenAI's takes free text."""
+
 
 def _size(data: object, unit: str) -> str:
     return f"<{len(data)} {unit}>" if isinstance(data, str | bytes) else repr(data)
@@ -73,9 +76,10 @@ class ToolCall:
 
     id: str
     name: str
-    arguments: str  # raw JSON text, never re-serialised
+    arguments: str  # raw JSON text, never re-serialised; free text for a tool of kind "custom"
     signature: str | None = None
     origin: str | None = None
+    kind: ToolKind = "function"
 
     def parsed(self) -> dict[str, Any]:
         """Return the arguments as an object.

@@ -6,10 +6,11 @@ from typing import final
 
 from ..events import WireEvent
 from ..failures import Failure, FailureKind
-from ..wire.codec import Decoder, Dialect
+from ..wire.codec import EVENT_LIMIT, Decoder, Dialect
 
-WHOLE_LIMIT = 16 * 1024 * 1024
-"""Bytes of an answer that is held whole; a streamed one is never held."""
+WHOLE_LIMIT = EVENT_LIMIT
+"""Bytes of an answer that is held whole: as of one event that holds all of it. `max_answer_bytes` is the limit that a
+user sets, and lower by default."""
 
 
 @final
@@ -52,4 +53,6 @@ class WholeBody:
         if not self._whole:
             return self._stream.finish()
         self._done = True
-        return self._dialect.decode_reply(bytes(self._body))
+        body = bytes(self._body)
+        self._body.clear()  # it may be large, and is about to be decoded into text
+        return self._dialect.decode_reply(body)

@@ -7,7 +7,7 @@ from .provider import Provider
 OPENAI_COMPATIBLE = Provider(
     name="openai_compatible",
     base_url="",  # the worker's configuration must say where
-    dialect=ChatCompletions(max_tokens_field="max_tokens", embeddings=True),
+    dialect=ChatCompletions(max_tokens_field="max_tokens", embeddings=True, finish_optional=True),
     priority=40,
     needs_key=False,
     health=HttpRequest("GET", "/models"),

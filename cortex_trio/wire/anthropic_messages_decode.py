@@ -10,8 +10,10 @@ The grammar of a stream (the SSE event name repeats the JSON `type`; there is no
     message_stop
 
 `ping` and events nobody has heard of yet may come anywhere and are skipped, as the versioning policy asks;
-`error` may come anywhere under HTTP 200 and ends the stream. Blocks come one after the other today, yet
-carry an index, so they are told apart by it. A whole JSON message is a stream whose blocks come whole.
+`error` may come anywhere under HTTP 200 and ends the stream. A second message_start is another answer, spliced into
+the first by a proxy that asked again: what belongs to which cannot be told, so the stream is broken. Blocks come one
+after the other today, yet carry an index, so they are told apart by it. A whole JSON message is a stream whose blocks
+come whole.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from ..events import Finished, FinishReason, TextDelta, Usage, UsageUpdate, Wire
 from ..failures import classify_payload
 from .anthropic_messages_blocks import BLOCKS, Block, OpaqueBlock, TextBlock, ToolUseBlock
 from .codec import malformed, truncated
+from .finish import first_serious, reason_of
 from .payload import (
     Malformed,
     as_count,
@@ -109,14 +112,18 @@ class _Message:
         self._blocks: dict[int, Block] = {}  # the open ones
         self._calls = 0
         self._has_text = False
+        self._begun = False  # a block was opened, or a stop_reason came
         self._counts: dict[str, int] = {}
-        self._finished: Finished | None = None  # held back until the message is over
+        self._raw_reason = ""  # held back until the message is over
 
     def start(self, payload: Json) -> list[WireEvent]:
+        if self._begun:
+            raise Malformed("a second message began inside the answer")
         return self._count(as_object(payload.get("message"), "message_start.message").get("usage"))
 
     def open_block(self, payload: Json) -> list[WireEvent]:
         index = _index(payload)
+        self._begun = True
         content = as_object(payload.get("content_block"), "content_block")
         match content.get("type"):
             case "tool_use":
@@ -146,18 +153,23 @@ class _Message:
         delta = as_object(payload.get("delta"), "message_delta.delta")
         events = self._refusal(delta)
         if raw := as_word(delta.get("stop_reason"), "stop_reason"):
-            self._finished = Finished(STOP_REASONS.get(raw, FinishReason.OTHER), raw)
+            self._begun = True
+            self._raw_reason = first_serious(self._raw_reason, raw, STOP_REASONS)
         return events + self._count(payload.get("usage"))
 
     def stop(self, payload: Json) -> list[WireEvent]:
         return self.end()
 
     def end(self) -> list[WireEvent]:
-        """Nothing more comes. With a stop reason the answer is whole, even where message_stop was lost."""
-        if self._finished is None:
+        """Nothing more comes. With a stop reason the answer is whole, even where message_stop was lost.
+
+        Gateways in front of other models say end_turn after a call, too.
+        """
+        raw = self._raw_reason
+        if not raw:
             return [truncated("the answer ended without a stop_reason")]
         events = [event for block in self._blocks.values() for event in block.close()]
-        return [*events, self._finished]
+        return [*events, Finished(reason_of(raw, STOP_REASONS, calls=self._calls > 0), raw)]
 
     def _refusal(self, delta: Json) -> list[WireEvent]:
         """Why the answer was refused is all the text there is, where the model said nothing itself."""

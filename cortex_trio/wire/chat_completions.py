@@ -17,10 +17,10 @@ import attrs
 
 from ..events import WireEvent
 from ..messages import ChatRequest
-from .chat_completions_decode import ChatCompletionsDecoder, read_reply
+from .chat_completions_decode import ChatCompletionsDecoder
 from .chat_completions_encode import chat_body
 from .codec import HttpRequest, Unsupported, json_post
-from .lists import listed, member, vectors
+from .lists import listed, member, models_anywhere, vectors
 
 SSE = "text/event-stream"
 JSON = "application/json"
@@ -36,6 +36,8 @@ class ChatCompletions:
     `reasoning_field`: the field of an assistant message in which the server wants its reasoning back
     (DeepSeek in tool loops: "reasoning_content"; Groq allows "reasoning"). None: reasoning is not sent.
     `efforts`: the words it knows for how much to think; None: any, for it is the model's affair.
+    `finish_optional`: it may end a whole answer with `[DONE]` and never say a finish_reason. Where a server always
+    says one, such an answer was cut.
     """
 
     max_tokens_field: str = "max_completion_tokens"
@@ -43,6 +45,7 @@ class ChatCompletions:
     embeddings: bool = False
     reasoning_field: str | None = None
     efforts: tuple[str, ...] | None = None
+    finish_optional: bool = False
 
     @property
     def name(self) -> str:
@@ -61,10 +64,10 @@ class ChatCompletions:
         return json_post("/chat/completions", body, request.extra_body, accept=accept)
 
     def decoder(self) -> ChatCompletionsDecoder:
-        return ChatCompletionsDecoder(usage_excludes_reasoning=self.usage_excludes_reasoning)
+        return ChatCompletionsDecoder(self.usage_excludes_reasoning, self.finish_optional)
 
     def decode_reply(self, body: bytes) -> list[WireEvent]:
-        return read_reply(body, usage_excludes_reasoning=self.usage_excludes_reasoning)
+        return ChatCompletionsDecoder(self.usage_excludes_reasoning, self.finish_optional).read_whole(body)
 
     def encode_embed(
         self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
@@ -84,10 +87,7 @@ class ChatCompletions:
         return [in_order[index] for index in range(len(items))]
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        ids = [member(model, "id") for model in listed(body, "data")]
-        if not all(isinstance(model_id, str) for model_id in ids):
-            raise ValueError("a model whose id is no string")
-        return ids
+        return models_anywhere(body)
 
 
 def _indexed(item: object) -> tuple[int, Sequence[float]]:

@@ -1,11 +1,12 @@
 """The stream of a chat completion, from its first byte to its end.
 
     stream = *( comment | chunk ) "[DONE]"
-    chunk  = { choices: [ { index, delta, finish_reason? } ], usage?, error?, x_groq?: { usage?, error? } }
+    chunk  = { choices: [ { index, delta, finish_reason?, usage?, error? } ], usage?, error?,
+               x_groq?: { usage?, error? } }
 
-`choices` may be empty, and usage may come on any chunk (OpenAI: after the finish; Groq: up to three times). The
-finish is held back until `[DONE]`, or the end of the body where a server leaves that out. An answer is choice 0.
-A whole answer is read as one chunk whose `message` is its only delta.
+`choices` may be empty, and usage may come on any chunk (OpenAI: after the finish; Groq: up to three times; Moonshot:
+inside the choice). The finish is held back until `[DONE]`, or the end of the body where a server leaves that out. An
+answer is choice 0. A whole answer is read as one chunk whose `message` is its only delta.
 """
 
 from __future__ import annotations
@@ -15,46 +16,42 @@ from typing import Any
 
 from ..events import Finished, FinishReason, Usage, UsageUpdate, WireEvent
 from ..failures import Failure, FailureKind, classify_payload
-from .chat_completions_delta import DeltaReader, read_usage
+from .chat_completions_delta import DeltaReader
 from .codec import malformed, truncated
+from .finish import first_serious, reason_of
 from .framing import TooLarge
-from .payload import (
-    Malformed,
-    as_list,
-    as_object,
-    as_word,
-    load_object,
-)
+from .payload import Malformed, as_list, as_object, as_word, is_json, load_object
 from .sse import SseEvent, SseReader
-from .stray import StrayErrors
+from .stray import StrayErrors, is_error
+from .usage import read_usage
 
 Json = dict[str, Any]
 
-FINISH_REASONS: Mapping[str, FinishReason] = {
-    "stop": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "tool_calls": FinishReason.TOOL_CALLS,
-    "function_call": FinishReason.TOOL_CALLS,
-    "content_filter": FinishReason.CONTENT_FILTER,
-}
+FINISH_REASONS: Mapping[str, FinishReason] = {}
+"""None of this wire alone: all its words are in `finish.COMMON`."""
+
+NO_REASON = ("", "null", "None")
+"""What servers say of a chunk that is not the last, where they should say null."""
 
 FAILED_REASONS: Mapping[str, FailureKind] = {
     "error": FailureKind.SERVER,  # OpenRouter
+    "abort": FailureKind.SERVER,  # vLLM
+    "aborted": FailureKind.SERVER,  # DeepSeek
+    "network_error": FailureKind.SERVER,  # z.ai
     "insufficient_system_resource": FailureKind.OVERLOADED,  # DeepSeek
 }
 """Finish reasons that say: the answer broke off."""
 
 
-def read_reply(body: bytes, *, usage_excludes_reasoning: bool) -> list[WireEvent]:
-    """A whole answer as the events its stream would have had, or one Failure."""
-    return ChatCompletionsDecoder(usage_excludes_reasoning=usage_excludes_reasoning).read_whole(body)
-
-
 class ChatCompletionsDecoder:
-    """Decodes one answer."""
+    """Decodes one answer.
 
-    def __init__(self, *, usage_excludes_reasoning: bool) -> None:
+    `usage_excludes_reasoning` and `finish_optional` are those of `ChatCompletions`.
+    """
+
+    def __init__(self, usage_excludes_reasoning: bool, finish_optional: bool) -> None:
         self._usage_excludes_reasoning = usage_excludes_reasoning
+        self._finish_optional = finish_optional
         self._sse = SseReader(on_stray=self._on_stray)
         self._stray = StrayErrors()
         self._deltas = DeltaReader()
@@ -83,9 +80,12 @@ class ChatCompletionsDecoder:
 
     def finish(self) -> list[WireEvent]:
         events = self._events = []
-        if not self._done:
-            self._sse.finish()  # may hand over a stray last line
-            self._end(self._stray.end() or self._finished())
+        for event in () if self._done else self._sse.unended():
+            if not self._done and (event.data.startswith("[DONE]") or is_json(event.data)):
+                self._read(event)
+        if not self._done and (failure := self._stray.end()):
+            self._end(failure)
+        self._finish(marked=False)
         return events
 
     def read_whole(self, body: bytes) -> list[WireEvent]:
@@ -96,16 +96,18 @@ class ChatCompletionsDecoder:
             if choice is None and not reply.get("error"):
                 raise Malformed("an answer without choices")
             self._read_chunk(reply, choice, "message")
+            self._deltas.calls.close(self._events)
         except Malformed as error:
             self._end(malformed(str(error)))
         # A whole body needs no finish_reason to be whole.
-        self._end(Finished(self._reason(), self._raw_reason or None))
+        known = bool(self._raw_reason) or self._finish_optional
+        self._end(Finished(self._reason() if known else FinishReason.OTHER, self._raw_reason or None))
         return self._events
 
     def _read(self, event: SseEvent) -> None:
         data = event.data
         if data.startswith("[DONE]"):
-            self._end(self._finished())
+            self._finish(marked=True)
             return
         try:
             chunk = load_object(data)
@@ -119,29 +121,38 @@ class ChatCompletionsDecoder:
                 self._end(malformed(str(error)))
 
     def _read_chunk(self, chunk: Json, choice: Json | None, field: str) -> None:
+        usage, error = chunk.get("usage"), chunk.get("error")
         if choice is not None:
             if delta := choice.get(field):
-                self._deltas.read(as_object(delta, field), self._events)
+                self._deltas.read(as_object(delta, field), self._events, whole=field == "message")
+            elif "message" in choice and field not in choice and not self._deltas.is_answer:
+                # One chunk that holds a whole message: a server that only acts as if it streamed.
+                self._deltas.read(as_object(choice["message"] or {}, "message"), self._events, whole=True)
             if reason := choice.get("finish_reason"):
-                self._raw_reason = as_word(reason, "finish_reason")
-        usage, error = chunk.get("usage"), chunk.get("error")
-        if chunk.get("object") == "error":  # older vLLM: an error where a chunk should be
-            error = error or chunk
+                self._note_reason(as_word(reason, "finish_reason"))
+            usage, error = usage or choice.get("usage"), error or choice.get("error")
+        elif not error and (chunk.get("object") == "error" or ("choices" not in chunk and is_error(chunk))):
+            error = chunk  # in place of a chunk: older vLLM, gateways that lost their upstream
         if groq := chunk.get("x_groq"):
             beside = as_object(groq, "x_groq")
-            usage = beside.get("usage") if usage is None else usage
-            error = error or beside.get("error")
+            usage, error = usage or beside.get("usage"), error or beside.get("error")
         if usage:
             self._read_usage(as_object(usage, "usage"))
-        if citations := chunk.get(
-            "citations"
-        ):  # the pages a search found: xAI at the end, Perplexity in every chunk
+        if citations := chunk.get("citations"):
+            # The pages a search found: xAI at the end, Perplexity in every chunk.
             self._deltas.read_pages(citations, self._events)
         if error:
             self._end(classify_payload({**chunk, "error": error}, phase="stream"))
         elif self._raw_reason in FAILED_REASONS:
             message = f"finish_reason {self._raw_reason}"
             self._end(Failure(FAILED_REASONS[self._raw_reason], message, phase="stream"))
+
+    def _note_reason(self, raw: str) -> None:
+        if raw in FAILED_REASONS:
+            self._raw_reason = raw
+        elif raw not in NO_REASON:
+            self._raw_reason = first_serious(self._raw_reason, raw, FINISH_REASONS)
+            self._deltas.calls.release(self._events)
 
     def _read_usage(self, usage: Json) -> None:
         seen = read_usage(usage, excludes_reasoning=self._usage_excludes_reasoning)
@@ -158,17 +169,26 @@ class ChatCompletionsDecoder:
             self._events.append(last)
             self._done = True
 
-    def _finished(self) -> Finished | Failure:
-        """The stream is over. Without any finish_reason the answer was cut, whether or not [DONE] came."""
-        return Finished(self._reason(), self._raw_reason) if self._raw_reason else truncated()
+    def _finish(self, *, marked: bool) -> None:
+        """The stream is over, `marked` by [DONE] or not.
+
+        Without any finish_reason the answer was cut. But whole products never say one (Snowflake, NIM, Novita), so
+        where that may be, the marker behind text or whole calls is enough.
+        """
+        if self._done:
+            return
+        whole = bool(self._raw_reason) or (marked and self._finish_optional and self._deltas.is_answer)
+        try:
+            if whole:
+                self._deltas.calls.close(self._events)
+        except Malformed as error:
+            self._end(malformed(str(error)))
+        self._end(Finished(self._reason(), self._raw_reason or None) if whole else truncated())
 
     def _reason(self) -> FinishReason:
-        reason = FINISH_REASONS.get(self._raw_reason, FinishReason.OTHER)
-        if reason is FinishReason.STOP and self._deltas.refused:
-            return FinishReason.REFUSAL
-        if reason is FinishReason.STOP and self._deltas.has_calls:
-            return FinishReason.TOOL_CALLS  # OpenAI says "stop" after a call that tool_choice demanded
-        return reason
+        """OpenAI says "stop" after a call that tool_choice demanded."""
+        calls, refused = self._deltas.calls.any, self._deltas.refused
+        return reason_of(self._raw_reason or "stop", FINISH_REASONS, calls=calls, refused=refused)
 
 
 def _choice_0(chunk: Json) -> Json | None:

@@ -163,8 +163,10 @@ class _Messages:
     def _call(self, call: ToolCall) -> Json:
         # Some servers parse the arguments of a history: "" and "null" mean no arguments, but are no object.
         arguments = "{}" if call.arguments.strip() in ("", "null") else call.arguments
-        function = {"name": call.name, "arguments": arguments}
-        return {"id": self._ids.of_call(call), "type": "function", "function": function}
+        named = {"id": self._ids.of_call(call), "type": call.kind}
+        if call.kind == "custom":
+            return {**named, "custom": {"name": call.name, "input": call.arguments}}
+        return {**named, "function": {"name": call.name, "arguments": arguments}}
 
     def _add_result(self, result: ToolResult) -> None:
         parts = [Text(result.content)] if isinstance(result.content, str) else result.content

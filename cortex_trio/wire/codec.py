@@ -8,6 +8,7 @@ whatever comes, only `WireEvent`s come out. The conformance check in `wire.confo
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -17,9 +18,10 @@ from ..events import WireEvent
 from ..failures import Failure, FailureKind, InvalidRequest
 from ..messages import ChatRequest
 
-EVENT_LIMIT = 8 * 1024 * 1024
-"""Bytes of one SSE event or one NDJSON line: room for an image of 6 MB in base64, which some providers send in one
-event. Text comes nowhere near; past it memory is at stake, not content."""
+EVENT_LIMIT = 128 * 1024 * 1024
+"""Bytes of one SSE event, one line, one element of an array, or one whole body: a last resort against a stream
+without line ends. It is far above any content: an image of 20 MB is 27 MB of base64 in one event, a whole answer may
+come as one line. How long an answer may be is the gateway's `max_answer_bytes`."""
 
 
 class Unsupported(InvalidRequest):
@@ -132,8 +134,26 @@ def json_post(
 
 
 def compact(arguments: object) -> str:
-    """Tool arguments that came as an object, as JSON text (dumped once, never parsed again)."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    """Tool arguments that came as an object, as JSON text (dumped once, never parsed again).
+
+    A number too large for a float (1e999) is null: there is no JSON for the infinity it was read as.
+    """
+    try:
+        return _ENCODER.encode(arguments)
+    except ValueError:
+        return _ENCODER.encode(_finite(arguments))
+
+
+def _finite(value: object) -> object:
+    match value:
+        case dict():
+            return {name: _finite(inner) for name, inner in value.items()}
+        case list():
+            return [_finite(inner) for inner in value]
+        case float() if not math.isfinite(value):
+            return None
+        case _:
+            return value
 
 
 def truncated(message: str = "the stream ended without its terminal marker") -> Failure:

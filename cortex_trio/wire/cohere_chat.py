@@ -55,4 +55,4 @@ class CohereChat:
         return vectors(listed(body, "embeddings", "float"))
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        return model_names(listed(body, "models"))
+        return model_names(listed(body, "models"), "name")

@@ -25,13 +25,14 @@ from ..events import (
     FinishReason,
     ReasoningDelta,
     TextDelta,
-    ToolCallDelta,
     Usage,
     UsageUpdate,
     WireEvent,
 )
 from ..failures import Failure, classify_payload, scrub
 from .codec import malformed, truncated
+from .cohere_calls import Calls
+from .finish import reason_of
 from .framing import TooLarge
 from .payload import (
     Malformed,
@@ -42,7 +43,6 @@ from .payload import (
     as_word,
     is_json,
     load_object,
-    require_open,
     text_events,
 )
 from .sse import SseEvent, SseReader
@@ -70,7 +70,8 @@ class CohereDecoder:
     _reader: SseReader = attrs.field(init=False)
     _stray: StrayErrors = attrs.field(factory=StrayErrors, init=False)
     _stray_failure: Failure | None = attrs.field(default=None, init=False)
-    _calls: _Calls = attrs.field(factory=lambda: _Calls(), init=False)
+    _calls: Calls = attrs.field(factory=Calls, init=False)
+    _begun: bool = attrs.field(default=False, init=False)  # something of the message came
 
     def __attrs_post_init__(self) -> None:
         self._reader = SseReader(on_stray=self._on_stray)
@@ -125,7 +126,10 @@ class CohereDecoder:
 
     def _step(self, name: str, data: Json) -> Iterator[WireEvent]:
         kind = as_text(data.get("type"), "type") or name
+        self._begun = self._begun or kind.endswith("-delta")
         match kind:
+            case "message-start" if self._begun:
+                raise Malformed("a second message began inside the answer")
             case "content-start" | "content-delta":
                 yield from _content(_delta(data, "content"))
             case "tool-plan-delta":
@@ -139,7 +143,7 @@ class CohereDecoder:
             case "citation-start":
                 yield _citation(_delta(data, "citations"))
             case "message-end":
-                yield from _end(as_object(data.get("delta") or {}, "delta"))
+                yield from _end(as_object(data.get("delta") or {}, "delta"), calls=self._calls.any)
             case "error" | "message" if _is_error(data):  # "message": an event without any name
                 yield classify_payload(data)
             case _:
@@ -166,11 +170,11 @@ def _reply(reply: Json) -> Iterator[WireEvent]:
         yield from _content(as_object(part, "a content part"))
     for citation in as_list(message.get("citations"), "citations"):
         yield _citation(as_object(citation, "a citation"))
-    calls = _Calls()
+    calls = Calls()
     for index, call in enumerate(as_list(message.get("tool_calls"), "tool_calls")):
         yield calls.start(index, as_object(call, "a tool call"))
         yield from calls.end(index)
-    yield from _end(reply)
+    yield from _end(reply, calls=calls.any)
 
 
 def _is_error(body: Json) -> bool:
@@ -206,7 +210,7 @@ def _citation(citation: Json) -> CitationDelta:
     )
 
 
-def _end(end: Json) -> Iterator[WireEvent]:
+def _end(end: Json, *, calls: bool) -> Iterator[WireEvent]:
     """`end` is the delta of a message-end or a whole reply: both carry finish_reason and usage."""
     usage = _usage(end.get("usage"))
     if usage != Usage():
@@ -216,7 +220,7 @@ def _end(end: Json) -> Iterator[WireEvent]:
         message = scrub(str(end.get("error") or f"the answer ended with {raw}"))
         yield attrs.evolve(classify_payload({"error": message}), code=raw or None)
     elif raw:
-        yield Finished(FINISH_REASONS.get(raw, FinishReason.OTHER), raw)
+        yield Finished(reason_of(raw, FINISH_REASONS, calls=calls), raw)
     else:
         yield truncated("the answer ended without a finish_reason")
 
@@ -226,64 +230,10 @@ def _usage(usage: object) -> Usage:
     match usage:
         case {"tokens": dict() as tokens, **rest}:
             return Usage(
-                input_tokens=_tokens(tokens.get("input_tokens")),
-                output_tokens=_tokens(tokens.get("output_tokens")),
-                cached_input_tokens=_tokens(rest.get("cached_tokens")),
-                reasoning_tokens=_tokens(tokens.get("reasoning_tokens")),
+                input_tokens=as_count(tokens.get("input_tokens")),
+                output_tokens=as_count(tokens.get("output_tokens")),
+                cached_input_tokens=as_count(rest.get("cached_tokens")),
+                reasoning_tokens=as_count(tokens.get("reasoning_tokens")),
             )
         case _:  # no reason to fail an answer
             return Usage()
-
-
-def _tokens(value: object) -> int | None:
-    """The reference calls these numbers doubles: 5.0 is 5."""
-    return as_count(int(value) if isinstance(value, float) and value.is_integer() else value)
-
-
-@attrs.define
-class _Calls:
-    """Numbers the tool calls in order of appearance, and sees to it that each gets arguments.
-
-    A tool without parameters gets no delta at all in a stream, and "null" in a whole reply; no object
-    begins with null, so a first fragment of "null" is all there is.
-    """
-
-    _open: dict[int | None, int] = attrs.field(factory=dict, init=False)  # the wire's index → our number
-    _bare: set[int] = attrs.field(factory=set, init=False)  # open calls without arguments so far
-    _count: int = attrs.field(default=0, init=False)
-
-    def start(self, index: object, call: Json) -> ToolCallDelta:
-        number = self._open[as_count(index)] = self._count
-        self._count += 1
-        require_open(len(self._open), "open tool calls")
-        function = as_object(call.get("function") or {}, "function")
-        name = as_text(function.get("name"), "a function's name")
-        if not name:
-            raise Malformed("a tool call without a name")
-        arguments = _arguments(function)
-        if not arguments:
-            self._bare.add(number)
-        return ToolCallDelta(number, arguments, as_text(call.get("id"), "id") or f"call_{number}", name)
-
-    def add(self, index: object, call: Json) -> Iterator[ToolCallDelta]:
-        number = self._open.get(as_count(index))
-        if number is None:
-            raise Malformed("a tool-call-delta for no open call")
-        function = as_object(call.get("function") or {}, "function")
-        fragment = as_text(function.get("arguments"), "arguments")
-        if fragment and number in self._bare:
-            self._bare.discard(number)
-            fragment = _arguments(function)
-        if fragment:
-            yield ToolCallDelta(number, fragment)
-
-    def end(self, index: object) -> Iterator[ToolCallDelta]:
-        number = self._open.pop(as_count(index), None)
-        if number is not None and number in self._bare:
-            self._bare.discard(number)
-            yield ToolCallDelta(number, "{}")
-
-
-def _arguments(function: Json) -> str:
-    arguments = as_text(function.get("arguments"), "arguments")
-    return "{}" if arguments.strip() == "null" else arguments

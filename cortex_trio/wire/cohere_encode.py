@@ -27,8 +27,8 @@ from ..messages import (
     ToolCall,
     ToolResult,
 )
-from .codec import Unsupported
-from .history import CallIds, asked_by_user, may_replay, shown_by_user, titled
+from .codec import Unsupported, compact
+from .history import CallIds, arguments_object, asked_by_user, may_replay, shown_by_user, titled
 from .options import stops, tool_choice, within
 
 Json = dict[str, Any]
@@ -118,6 +118,8 @@ class _Messages:
     def _call(self, call: ToolCall) -> Json:
         # "" and "null" mean no arguments, also to Cohere itself, but only an object is taken back.
         arguments = "{}" if call.arguments.strip() in ("", "null") else call.arguments
+        if call.kind == "custom":
+            arguments = compact(arguments_object(call, self._provider))
         function = {"name": call.name, "arguments": arguments}
         return {"id": self._ids.of_call(call), "type": "function", "function": function}
 

@@ -28,6 +28,11 @@ class LineSplitter:
         """Bytes of the line that has not ended yet."""
         return len(self._rest)
 
+    @property
+    def last_byte(self) -> bytes:
+        """Of the line that has not ended yet, white space apart; empty if there is none."""
+        return bytes(self._rest[-16:].rstrip()[-1:])
+
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that `data` completes."""
         lines = data.split(b"\n")

@@ -61,7 +61,7 @@ class Gemini:
         return vectors([member(item, "values") for item in listed(body, "embeddings")])
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        return tuple(name.removeprefix("models/") for name in model_names(listed(body, "models")))
+        return tuple(name.removeprefix("models/") for name in model_names(listed(body, "models"), "name"))
 
 
 def _resource(model: str) -> str:

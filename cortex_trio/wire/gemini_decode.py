@@ -11,7 +11,6 @@ closes). Until then the finish is held back, because an error may still follow a
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,17 +29,17 @@ from ..events import (
     WireEvent,
 )
 from ..failures import Failure, FailureKind, classify_payload, scrub
-from ..messages import Image
 from .codec import malformed, truncated
+from .finish import first_serious, reason_of
 from .framing import TooLarge
 from .gemini_framing import BLANK, Frames, frames_for
 from .gemini_partial_args import PartialCall
 from .gemini_sources import Sources
+from .gemini_values import CONTINUATION, image_of, usage_of
 from .payload import (
     WORD_LIMIT,
     Malformed,
     arguments_text,
-    as_count,
     as_list,
     as_object,
     as_text,
@@ -62,6 +61,10 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "IMAGE_SAFETY": FinishReason.CONTENT_FILTER,
     "IMAGE_PROHIBITED_CONTENT": FinishReason.CONTENT_FILTER,
     "IMAGE_RECITATION": FinishReason.CONTENT_FILTER,
+    "MODEL_ARMOR": FinishReason.CONTENT_FILTER,  # Vertex: a filter of the customer's own
+    "ESCALATION": FinishReason.CONTENT_FILTER,
+    "PUP_LIMITED_DISABLED": FinishReason.CONTENT_FILTER,  # the prohibited-use policy, for the whole account
+    "CONTINUATION": FinishReason.PAUSE,
 }
 """All others are OTHER: MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, NO_IMAGE … and those yet to be invented."""
 
@@ -153,12 +156,11 @@ class _Answer:
         raw = self.finish_reason
         if raw is None:
             return truncated("the answer ended without a finishReason")
-        reason = FINISH_REASONS.get(raw, FinishReason.OTHER)
+        # Gemini says STOP after calls, too.
+        reason = reason_of(raw, FINISH_REASONS, calls=self.calls > 0)
         if reason is FinishReason.OTHER and not self.anything_said:
             message = scrub(self.finish_message)[:QUOTED] or f"the answer is empty, finishReason {raw}"
             return Failure(FailureKind.PROTOCOL, message, code=raw, phase="stream")
-        if reason is FinishReason.STOP and self.calls:
-            reason = FinishReason.TOOL_CALLS  # Gemini says STOP for both
         return Finished(reason, raw)
 
     def _response(self, response: Mapping[str, Any]) -> Iterator[WireEvent]:
@@ -169,7 +171,7 @@ class _Answer:
             candidate = as_object(candidate or {}, "a candidate")
             if candidate.get("index") in (None, 0):
                 yield from self._candidate(candidate)
-        usage = _usage(response.get("usageMetadata"))
+        usage = usage_of(response.get("usageMetadata"))
         if usage not in (Usage(), self.usage):
             self.usage = usage
             yield UsageUpdate(usage)
@@ -187,10 +189,19 @@ class _Answer:
                 yield event
         yield from self.sources.of(candidate)
         if reason := as_word(candidate.get("finishReason"), "finishReason"):
-            self.finish_reason = reason
+            yield from self._finishing(reason, candidate)
+
+    def _finishing(self, reason: str, candidate: Mapping[str, Any]) -> Iterator[WireEvent]:
+        """Older models say STOP on every response, and on later ones what the end really was."""
+        if reason == "FINISH_REASON_UNSPECIFIED" and self.finish_reason:
+            return
+        self.finish_reason = first_serious(self.finish_reason or "", reason, FINISH_REASONS)
+        if self.finish_reason == reason:
             self.finish_message = as_text(candidate.get("finishMessage"), "finishMessage")
-            if self.open_call is not None:
-                yield self._close_call(self.open_call)
+        if self.open_call is not None:
+            yield self._close_call(self.open_call)
+        if token := as_text(candidate.get("continuationToken"), "continuationToken"):
+            yield WholePart(opaque(CONTINUATION, {"continuationToken": token}))
 
     def _part(self, part: Mapping[str, Any]) -> Iterator[WireEvent]:
         """Code the provider ran, and kinds to come, stay as they are."""
@@ -202,8 +213,8 @@ class _Answer:
             yield from text_events(piece, part["text"], "text")
             if signature:
                 yield ReasoningSeal(signature)
-        elif (kind := next((name for name in part if isinstance(part[name], dict)), None)) is not None:
-            yield WholePart(_image(part, signature) or opaque(kind, part))
+        elif kind := next((name for name in part if name and isinstance(part[name], dict)), ""):
+            yield WholePart(image_of(part, signature) or opaque(kind, part))
         elif signature:
             yield ReasoningSeal(signature)
 
@@ -230,43 +241,7 @@ class _Answer:
         return ToolCallDelta(self.calls - 1, call.arguments(), call.id, call.name, call.signature)
 
 
-def _image(part: Mapping[str, Any], signature: str | None) -> Image | None:
-    """The image a part holds. One that is still a thought is not part of the answer."""
-    data = part.get("inlineData")
-    if not isinstance(data, dict) or part.get("thought"):
-        return None
-    media_type = as_text(data.get("mimeType"), "mimeType")
-    if not media_type.startswith("image/"):
-        return None
-    try:
-        return Image(
-            data=base64.b64decode(as_text(data.get("data"), "data")),
-            media_type=media_type,
-            signature=signature,
-        )
-    except ValueError:
-        raise Malformed("an image that is not base64") from None
-
-
 def _blocked(feedback: Mapping[str, Any]) -> Failure:
     reason = str(feedback["blockReason"])[:WORD_LIMIT]
     message = as_text(feedback.get("blockReasonMessage"), "blockReasonMessage") or f"prompt blocked: {reason}"
     return Failure(FailureKind.CONTENT_POLICY, scrub(message), code=reason, phase="stream")
-
-
-def _usage(counts: object) -> Usage:
-    """Input includes what tools brought in, output includes thoughts. Counts of 0 are left out on the wire."""
-    if not isinstance(counts, Mapping):  # no reason to fail an answer
-        return Usage()
-    return Usage(
-        input_tokens=_sum(counts, "promptTokenCount", "toolUsePromptTokenCount"),
-        output_tokens=_sum(counts, "candidatesTokenCount", "thoughtsTokenCount"),
-        total_tokens=as_count(counts.get("totalTokenCount")),
-        cached_input_tokens=as_count(counts.get("cachedContentTokenCount")),
-        reasoning_tokens=as_count(counts.get("thoughtsTokenCount")),
-    )
-
-
-def _sum(counts: Mapping[str, Any], *names: str) -> int | None:
-    found = [n for name in names if (n := as_count(counts.get(name))) is not None]
-    return sum(found) if found else None

@@ -29,6 +29,7 @@ from ..messages import (
     ToolResult,
 )
 from .codec import Unsupported
+from .gemini_values import CONTINUATION
 from .history import CallIds, arguments_object, asked_by_user, may_replay, replayed, titled, with_documents
 from .options import stops, tool_choice
 
@@ -44,6 +45,7 @@ THINKING: Mapping[str, Mapping[str, object]] = {
     "low": {"thinkingLevel": "LOW"},
     "medium": {"thinkingLevel": "MEDIUM"},
     "high": {"thinkingLevel": "HIGH"},
+    "xhigh": {"thinkingLevel": "XHIGH"},
 }
 
 FOREIGN_CALL = "skip_thought_signature_validator"
@@ -130,7 +132,12 @@ class _Contents:
         return {**_image(image), "thoughtSignature": image.signature} if signed else _image(image)
 
     def _opaque(self, part: Opaque) -> Iterator[Json]:
-        """As it came, but that what one model signed is nothing to another."""
+        """As it came, but that what one model signed is nothing to another.
+
+        The token of an answer that paused is no part of it: who wants to go on gives it in extra_body.
+        """
+        if part.type == CONTINUATION:
+            return
         block = replayed(part, self._provider)
         if block is not None:
             if part.origin not in (None, f"{self._provider}/{self._model}"):

@@ -83,7 +83,12 @@ def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
 
 
 def arguments_object(call: ToolCall, provider: str) -> dict[str, Any]:
-    """The arguments as an object; raises InvalidRequest where they are none (an answer cut inside a call)."""
+    """The arguments as an object; raises InvalidRequest where they are none (an answer cut inside a call).
+
+    The free text of a custom tool is the one field of an object, for the wire knows functions only.
+    """
+    if call.kind == "custom":
+        return {"input": call.arguments}
     try:
         return call.parsed()
     except (ValueError, RecursionError):

@@ -1,14 +1,18 @@
-"""Reads the two short answers that are lists: embeddings and models. Knows no dialect, only where a list may be.
+"""Reads the two answers that are lists: embeddings and models. Knows no dialect, only where a list may be.
 
 They are asked for and waited for, not streamed, so what is wrong with them is a ValueError and not an event.
+Embeddings may be 128 MiB of numbers, so those are checked by what runs in C.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .payload import Malformed, as_list, as_object, load_object
+from .payload import Malformed, as_list, as_object, load_json, load_object
+
+NUMBERS = frozenset({int, float})
+"""Types of JSON's numbers; bool is another type."""
 
 
 def listed(body: bytes, *path: str) -> Sequence[Any]:
@@ -32,20 +36,47 @@ def member(item: object, name: str) -> Any:
 
 
 def vectors(embeddings: Sequence[object]) -> Sequence[Sequence[float]]:
-    """The embeddings, once each of them is known to be numbers."""
+    """The embeddings, once each of them is known to be numbers. NaN, which is read as null, is none."""
     for vector in embeddings:
-        if not isinstance(vector, list) or not vector or not all(map(_is_number, vector)):
+        if not isinstance(vector, list) or not vector or not NUMBERS.issuperset(map(type, vector)):
             raise ValueError("an embedding is a list of numbers, and not an empty one")
     return embeddings  # type: ignore[return-value]  # just checked
 
 
-def model_names(models: Sequence[object]) -> Sequence[str]:
-    """The `name` of every model."""
-    names = tuple(member(model, "name") for model in models)
-    if not all(isinstance(name, str) and name for name in names):
-        raise ValueError("a model's name is empty or not a string")
-    return names
+def model_names(models: Sequence[object], *names: str) -> Sequence[str]:
+    """What each model is called: the first of `names` that it has. A bare string is a name."""
+    return tuple(_called(model, names) for model in models)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+NAMES = ("id", "name", "model", "key")
+
+PLACES: Mapping[str, Sequence[str]] = {
+    "data": NAMES,  # OpenAI, and nearly all who follow it
+    "models": NAMES,  # LM Studio, servers that follow Ollama; llama.cpp has it beside `data`
+    "result": ("name", *NAMES),  # Cloudflare, whose ids are numbers of its own
+}
+"""Where servers of chat completions have their list, and how they call a model in it."""
+
+
+def models_anywhere(body: bytes) -> Sequence[str]:
+    """The models of a list in any of these places, or of a bare array (Together, GitHub Models)."""
+    try:
+        value = load_json(body)
+        if isinstance(value, list):
+            return model_names(value, *NAMES)
+        holder = as_object(value, "a list or what holds it")
+        places = [place for place in PLACES if place in holder]
+        if not places:
+            raise Malformed("there is no 'data'")
+        place = next((place for place in places if holder[place]), places[0])
+        return model_names(as_list(holder[place], place), *PLACES[place])
+    except Malformed as error:
+        raise ValueError(f"no list at data: {error}") from None
+
+
+def _called(model: object, names: Sequence[str]) -> str:
+    found = next((name for name in names if isinstance(model, dict) and model.get(name)), names[0])
+    called = model if isinstance(model, str) else member(model, found)
+    if not isinstance(called, str) or not called:
+        raise ValueError("a model's id or name is empty or not a string")
+    return called

@@ -47,4 +47,4 @@ class OllamaChat:
         return vectors(listed(body, "embeddings"))
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        return model_names(listed(body, "models"))
+        return model_names(listed(body, "models"), "name", "model")

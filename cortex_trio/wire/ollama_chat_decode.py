@@ -29,6 +29,8 @@ from ..events import (
 from ..failures import classify_payload
 from ..failures.kinds import Phase
 from .codec import malformed, truncated
+from .content import object_text
+from .finish import reason_of
 from .framing import TooLarge
 from .ndjson import NdjsonReader
 from .payload import (
@@ -128,7 +130,7 @@ class _Answer:
     def _message(self, message: Mapping[str, Any]) -> list[WireEvent]:
         return [
             *text_events(ReasoningDelta, message.get("thinking"), "message.thinking"),
-            *text_events(TextDelta, message.get("content"), "message.content"),
+            *text_events(TextDelta, _content(message.get("content")), "message.content"),
             *map(self._call, as_list(message.get("tool_calls"), "message.tool_calls")),
         ]
 
@@ -145,10 +147,13 @@ class _Answer:
         return ToolCallDelta(index, arguments_text(function.get("arguments")), call_id, name)
 
     def _finished(self, raw: str) -> Finished:
-        reason = DONE_REASONS.get(raw, FinishReason.OTHER)
-        if reason is FinishReason.STOP and self._calls:
-            reason = FinishReason.TOOL_CALLS  # this wire says `stop` for both
-        return Finished(reason, raw or None)
+        """This wire says `stop` after calls, too."""
+        return Finished(reason_of(raw, DONE_REASONS, calls=self._calls > 0), raw or None)
+
+
+def _content(value: object) -> object:
+    """Servers that follow this wire send the structured output they were asked for as an object."""
+    return object_text(value, "message.content") if isinstance(value, dict) else value
 
 
 def _usage(line: Mapping[str, Any]) -> list[WireEvent]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from ..events import ReasoningDelta, TextDelta, WireEvent
 from ..messages import Opaque
@@ -61,11 +61,11 @@ def is_json(text: str | bytes) -> bool:
     return True
 
 
-def _no_json(constant: str) -> NoReturn:
-    raise Malformed(f"not JSON: {constant}")
+def _no_number(constant: str) -> None:
+    """NaN and the infinities are no JSON, but servers in Python write them, into logprobs above all: read as null."""
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_json)
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 """Made once: `json.loads` with an option builds a new decoder at every call (measured: 2 times the cost)."""
 
 
@@ -105,8 +105,13 @@ def require_open(count: int, what: str) -> None:
 
 
 def as_count(value: object) -> int | None:
-    """A number of tokens, or None: usage that cannot be read is not reported, and no reason to fail an answer."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A number of tokens, or None: usage that cannot be read is not reported, and no reason to fail an answer.
+
+    5.0 is 5: Cohere's reference calls its counts doubles, and servers in Lua and JavaScript write them so.
+    """
+    if type(value) is int:
+        return value if value >= 0 else None
+    return int(value) if type(value) is float and value >= 0 and value.is_integer() else None
 
 
 def text_events(kind: type[TextDelta] | type[ReasoningDelta], value: object, what: str) -> list[WireEvent]:

@@ -15,22 +15,21 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..events import Finished, FinishReason, Usage, UsageUpdate, WireEvent
 from ..failures import classify_payload
 from ..failures.kinds import Phase
 from .codec import malformed, truncated
-from .payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object, require_open
-from .responses_items import DELTAS, KINDS, FunctionCallItem, Item, MessageItem
+from .finish import meaning
+from .payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object
+from .responses_calls import CALLS
+from .responses_entries import Entries, Entry
+from .responses_items import DELTAS, KINDS, Item, MessageItem
 from .sse import SseEvent
 from .sse_decoder import SseDecoder
-
-INCOMPLETE_REASONS: Mapping[str, FinishReason] = {
-    "max_output_tokens": FinishReason.LENGTH,
-    "content_filter": FinishReason.CONTENT_FILTER,
-}
+from .usage import read_usage
 
 Json = Mapping[str, Any]
 
@@ -80,35 +79,50 @@ class _Response:
 
     def __init__(self, phase: Phase) -> None:
         self._phase: Phase = phase
-        self._items: dict[int, Item] = {}  # by output_index; those that are over stay, so none is read twice
-        self._over: set[int] = set()
-        self._places: dict[str, int] = {}  # output_index by the item's id
+        self._entries = Entries()
         self._calls = 0
+        self._custom: list[object] | None = (
+            None  # names of the caller's free-form tools; None: that was not said
+        )
+
+    def begin(self, payload: Json) -> list[WireEvent]:
+        """A second beginning is another answer. Behind something of the first, the two cannot be told apart."""
+        if any(entry.told for entry in self._entries):
+            raise Malformed("a second response began inside the answer")
+        self._entries = Entries()
+        self._note_tools(payload.get("response"))
+        return []
 
     def open_item(self, payload: Json) -> list[WireEvent]:
-        index = _index(payload)
-        return self._open(index, as_object(payload.get("item"), "item"))
+        content = as_object(payload.get("item"), "item")
+        index = as_count(payload.get("output_index"))
+        if self._entries.known(content) is not None:
+            return []  # announced twice
+        before = self._entries.at(index)
+        if before and before.told and not before.over and before.kind == content.get("type") == "message":
+            raise Malformed("a second message began in the place of one that had not ended")
+        entry, events = self._open(index, content)
+        return _tell(entry, events)
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
-        item = self._items.get(_index(payload))
-        if item is None:
+        entry = self._entries.growing(DELTAS[kind], payload)
+        if entry is None:
             raise Malformed(f"{kind} for an item that was not added")
-        return item.grow(kind, payload)
+        return [] if entry.over else _tell(entry, entry.item.grow(kind, payload))
 
     def close_item(self, payload: Json) -> list[WireEvent]:
-        return self._close(_index(payload), as_object(payload.get("item"), "item"))
+        content = as_object(payload.get("item"), "item")
+        index = as_count(payload.get("output_index"))
+        return self._close(self._entries.closing(content, index), index, content)
 
     def end(self, payload: Json) -> list[WireEvent]:
         response = as_object(payload.get("response"), "response")
         kind = as_text(payload.get("type"), "type")
-        return self.read({**response, "status": kind.removeprefix("response.")})
+        status = response.get("status") if kind == "response.done" else kind.removeprefix("response.")
+        return self.read({**response, "status": status})
 
     def read(self, response: Json) -> list[WireEvent]:
-        """The response at its end: what of it was not told yet, its usage, and how it ended.
-
-        Items are found by their ids, for a server may count in its stream what it leaves out here, or the reverse;
-        by their places where they have none, or another one at each mention, as behind some proxies.
-        """
+        """The response at its end: what of it was not told yet, its usage, and how it ended."""
         status = as_word(response.get("status"), "status")
         usage = _usage_events(response.get("usage"))
         if response.get("error") or status in ("failed", "cancelled"):
@@ -116,85 +130,77 @@ class _Response:
             return [*usage, classify_payload(error, phase=self._phase)]
         if status in ("in_progress", "queued"):
             return [truncated(f"the response is still {status}")]
+        self._note_tools(response)
         events: list[WireEvent] = []
-        places = dict(self._places)
-        for index, value in enumerate(as_list(response.get("output"), "output")):
+        streamed = [*self._entries]
+        for place, value in enumerate(as_list(response.get("output"), "output")):
             item = as_object(value, "an item")
-            item_id = item.get("id")
-            events += self._close(places.get(item_id, index) if isinstance(item_id, str) else index, item)
+            events += self._close(self._entries.at_the_end(item, place, streamed), place, item)
         return [*events, *usage, self._finished(status, response)]
 
-    def _open(self, index: int, content: Json) -> list[WireEvent]:
+    def _note_tools(self, response: object) -> None:
+        """A response repeats the tools it was given. Free-form calls of others are the server's own (xAI's search)."""
+        tools = response.get("tools") if isinstance(response, dict) else None
+        if isinstance(tools, list) and tools and self._custom is None:
+            given = [tool for tool in tools if isinstance(tool, dict) and tool.get("type") == "custom"]
+            self._custom = [tool.get("name") for tool in given]
+
+    def _open(self, index: int | None, content: Json) -> tuple[Entry, list[WireEvent]]:
         match content.get("type"):
-            case "function_call":
-                item: Item = FunctionCallItem(self._calls)
+            case "custom_tool_call" if self._custom is not None and content.get("name") not in self._custom:
+                item: Item = Item()
+            case str(kind) if kind in CALLS:
+                item = CALLS[kind](self._calls)
                 self._calls += 1
             case "message":
-                item = MessageItem(sum(message.length for message in self._messages()))
+                item = MessageItem(sum(message.length for message in self._entries.messages))
             case kind:
                 item = KINDS.get(kind, Item)() if isinstance(kind, str) else Item()
-        self._items[index] = item
-        if isinstance(item_id := content.get("id"), str):
-            self._places[item_id] = index
-        self._over.discard(index)
-        require_open(len(self._items), "items")
-        return item.open(content)
+        return self._entries.add(item, index, content), item.open(content)
 
-    def _close(self, index: int, content: Json) -> list[WireEvent]:
-        if index in self._over:
+    def _close(self, entry: Entry | None, index: int | None, content: Json) -> list[WireEvent]:
+        events: list[WireEvent] = []
+        if entry is None:
+            entry, events = self._open(index, content)
+        if entry.over:
             return []
-        events = [] if index in self._items else self._open(index, content)
-        self._over.add(index)
-        return [*events, *self._items[index].close(content)]
+        entry.over = True
+        return _tell(entry, [*events, *entry.item.close(content)])
 
     def _finished(self, status: str, response: Json) -> Finished:
         if status == "incomplete":
             details = as_object(response.get("incomplete_details") or {}, "incomplete_details")
             raw = as_word(details.get("reason"), "reason") or status
-            return Finished(INCOMPLETE_REASONS.get(raw, FinishReason.OTHER), raw)
+            return Finished(meaning(raw, {}), raw)
         if status not in ("completed", ""):
             return Finished(FinishReason.OTHER, status)
-        if any(message.refused for message in self._messages()):
+        if any(message.refused for message in self._entries.messages):
             return Finished(FinishReason.REFUSAL, status or None)
         reason = FinishReason.TOOL_CALLS if self._calls else FinishReason.STOP
         return Finished(reason, status or None)
 
-    def _messages(self) -> Iterator[MessageItem]:
-        return (item for item in self._items.values() if isinstance(item, MessageItem))
+
+def _tell(entry: Entry, events: list[WireEvent]) -> list[WireEvent]:
+    entry.told = entry.told or bool(events)
+    return events
 
 
 HANDLERS: Mapping[str, Callable[[_Response, Json], list[WireEvent]]] = {
+    "response.created": _Response.begin,
     "response.output_item.added": _Response.open_item,
     "response.output_item.done": _Response.close_item,
     "response.completed": _Response.end,
     "response.incomplete": _Response.end,
     "response.failed": _Response.end,
     "response.cancelled": _Response.end,
+    "response.done": _Response.end,
 }
 
 KNOWN_EVENTS = {*HANDLERS, *DELTAS, "error", "message"}
 """Names worth parsing; `message` is what SSE calls an event without a name (proxies drop the names)."""
 
 
-def _index(payload: Json) -> int:
-    index = as_count(payload.get("output_index"))
-    if index is None:
-        raise Malformed("an event of an item without its output_index")
-    return index
-
-
 def _usage_events(usage: object) -> list[WireEvent]:
     """Cached tokens are part of the input, reasoning part of the output: on this wire at xAI as well."""
-    if not isinstance(usage, dict):
-        return []
-    read, written = usage.get("input_tokens_details"), usage.get("output_tokens_details")
-    read, written = (details if isinstance(details, dict) else {} for details in (read, written))
-    found = Usage(
-        input_tokens=as_count(usage.get("input_tokens")),
-        output_tokens=as_count(usage.get("output_tokens")),
-        total_tokens=as_count(usage.get("total_tokens")),
-        cached_input_tokens=as_count(read.get("cached_tokens")),
-        cache_write_tokens=as_count(read.get("cache_write_tokens")),
-        reasoning_tokens=as_count(written.get("reasoning_tokens")),
-    )
+    found = read_usage(usage) if isinstance(usage, dict) else Usage()
     return [] if found == Usage() else [UsageUpdate(found)]

@@ -136,6 +136,9 @@ class _Input:
         self._provider = provider
         self._model = model
         self._ids = CallIds(messages, LEGAL_CALL_ID)
+        self._custom: set[str] = (
+            set()
+        )  # ids of the calls of free-form tools, whose results are items of their own
 
     def items(self, messages: Sequence[Message]) -> list[Json]:
         with_own_images = [self._with_own_images(message) for message in messages]
@@ -200,19 +203,25 @@ class _Input:
     def _said_item(self, part: Part) -> Json | None:
         match part:
             case ToolCall():
-                arguments = "{}" if part.arguments.strip() in ("", "null") else part.arguments
-                call_id = self._ids.of_call(part)
-                return {
-                    "type": "function_call",
-                    "call_id": call_id,
-                    "name": part.name,
-                    "arguments": arguments,
-                }
+                return self._call(part)
             case Opaque():
                 return self._opaque(part)
             case _:
                 text = _text(part, "assistant", self._provider)
                 return {"role": "assistant", "content": text} if text else None
+
+    def _call(self, call: ToolCall) -> Json:
+        call_id = self._ids.of_call(call)
+        if call.kind == "custom":
+            self._custom.add(call_id)
+            return {
+                "type": "custom_tool_call",
+                "call_id": call_id,
+                "name": call.name,
+                "input": call.arguments,
+            }
+        arguments = "{}" if call.arguments.strip() in ("", "null") else call.arguments
+        return {"type": "function_call", "call_id": call_id, "name": call.name, "arguments": arguments}
 
     def _asked(self, parts: Sequence[Part]) -> Iterator[Json]:
         """What a user says and what tools return: each result is an item, and what stands between them a message."""
@@ -247,7 +256,8 @@ class _Input:
             output = [{"type": "input_text", "text": prefix}] if prefix else []
             output += [self._content(part) for part in result.content]
         call_id = self._ids.of_result(result)
-        return {"type": "function_call_output", "call_id": call_id, "output": output or ""}
+        kind = "custom_tool_call_output" if call_id in self._custom else "function_call_output"
+        return {"type": kind, "call_id": call_id, "output": output or ""}
 
     def _opaque(self, part: Opaque) -> Json | None:
         """An item as it came, for its own model only: the server wants to see the reasoning that led to it."""

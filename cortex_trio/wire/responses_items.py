@@ -15,22 +15,20 @@ from ..events import (
     ReasoningDelta,
     ReasoningSeal,
     TextDelta,
-    ToolCallDelta,
     WholePart,
     WireEvent,
 )
 from ..messages import Image
 from .payload import (
     Malformed,
-    arguments_text,
     as_count,
     as_list,
     as_object,
     as_text,
     opaque,
     require_open,
-    text_events,
 )
+from .responses_parts import SaidParts
 
 Json = Mapping[str, Any]
 
@@ -67,6 +65,7 @@ class MessageItem(Item):
         self.refused = False
         self.length = 0
         self._before = before
+        self._said = SaidParts()
         self._begins: dict[int, int] = {}  # where the content parts of which something came begin
         self._cited: dict[int, int] = {}  # citations that came, by content part
 
@@ -75,35 +74,47 @@ class MessageItem(Item):
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
                 self.refused = self.refused or kind == "response.refusal.delta"
-                return self._say(part, payload.get("delta"), "delta")
+                return self._say(part, as_text(payload.get("delta"), "delta"))
             case "response.output_text.annotation.added":
                 self._cited[part] = self._cited.get(part, 0) + 1
                 require_open(len(self._cited), "content parts")
-                return self._cite(part, [payload.get("annotation")])
+                begin = self._begins.get(part, self._before + self.length)
+                return _citations([payload.get("annotation")], begin)
             case _:
                 return []
 
     def close(self, item: Json) -> list[WireEvent]:
+        parts = [as_object(part, "a content part") for part in as_list(item.get("content"), "content")]
+        texts = [_text_of(part) for part in parts]
+        self.refused = self.refused or any(part.get("type") == "refusal" for part in parts)
+        missing = self._said.missing(texts)
+        cited = self._citations_told([len(as_list(part.get("annotations"), "annotations")) for part in parts])
         events: list[WireEvent] = []
-        for index, content in enumerate(as_list(item.get("content"), "content")):
-            part = as_object(content, "a content part")
-            refusal = part.get("type") == "refusal"
-            self.refused = self.refused or refusal
-            if index not in self._begins:
-                events += self._say(index, part.get("refusal" if refusal else "text"), "a content part")
+        begin = self._before
+        for place, part in enumerate(parts):
+            events += self._say(place, missing[place])
             annotations = as_list(part.get("annotations"), "annotations")
-            events += self._cite(index, annotations[self._cited.get(index, 0) :])
+            events += _citations(annotations[cited[place] :], begin)
+            begin += len(texts[place])
         return events
 
-    def _say(self, part: int, text: object, what: str) -> list[WireEvent]:
-        events = text_events(TextDelta, text, what)
+    def _say(self, part: int, text: str) -> list[WireEvent]:
+        if not text:
+            return []
         self._begins.setdefault(part, self._before + self.length)
-        require_open(len(self._begins), "content parts")
-        self.length += len(as_text(text, what))
-        return events
+        self._said.say(part, text)
+        self.length += len(text)
+        return [TextDelta(text)]
 
-    def _cite(self, part: int, annotations: list[Any]) -> list[WireEvent]:
-        return _citations(annotations, self._begins.get(part, self._before + self.length))
+    def _citations_told(self, counts: list[int]) -> list[int]:
+        """How many citations of each part came before: by its number, or by their order where numbers differ."""
+        if all(number < len(counts) for number in self._cited):
+            return [self._cited.get(place, 0) for place in range(len(counts))]
+        left, told = sum(self._cited.values()), []
+        for count in counts:
+            told.append(min(left, count))
+            left -= told[-1]
+        return told
 
 
 class ReasoningItem(Item):
@@ -116,7 +127,7 @@ class ReasoningItem(Item):
     def __init__(self) -> None:
         self._id = ""
         self._last: tuple[str, int] | None = None  # the part that is growing
-        self._said: set[tuple[str, int]] = set()
+        self._said = {"summary": SaidParts(), "content": SaidParts()}
 
     def open(self, item: Json) -> list[WireEvent]:
         self._id = as_text(item.get("id"), "id")
@@ -124,9 +135,9 @@ class ReasoningItem(Item):
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
         match kind:
-            case "response.reasoning_summary_text.delta":
+            case "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta":
                 return self._say("summary", _part(payload, "summary_index"), payload.get("delta"))
-            case "response.reasoning_text.delta":
+            case "response.reasoning_text.delta" | "response.reasoning.delta":
                 return self._say("content", _part(payload, "content_index"), payload.get("delta"))
             case _:
                 return []
@@ -134,11 +145,13 @@ class ReasoningItem(Item):
     def close(self, item: Json) -> list[WireEvent]:
         self._id = as_text(item.get("id"), "id") or self._id
         events: list[WireEvent] = []
-        came = {field for field, _ in self._said}  # in pieces; the other form would only repeat it
-        for field in ("summary", "content") if not came else sorted(came):
-            for index, part in enumerate(as_list(item.get(field), field)):
-                if (field, index) not in self._said:
-                    events += self._say(field, index, as_object(part, "a part of the reasoning").get("text"))
+        # In pieces came one form of the thoughts; the other would only repeat it.
+        came = [field for field, said in self._said.items() if said.any]
+        for field in came or self._said:
+            parts = [as_object(part, "a part of the reasoning") for part in as_list(item.get(field), field)]
+            texts = [as_text(part.get("text"), "a part of the reasoning") for part in parts]
+            for place, missing in enumerate(self._said[field].missing(texts)):
+                events += self._say(field, place, missing)
         if encrypted := as_text(item.get("encrypted_content"), "encrypted_content"):
             events.append(ReasoningSeal(self._id or None, encrypted))
         return events
@@ -148,42 +161,13 @@ class ReasoningItem(Item):
         if not text:
             return []
         events: list[WireEvent] = []
+        self._said[field].say(index, text)
         part = field, index
         if self._last not in (None, part):
             events += [ReasoningSeal(self._id)] if self._id else []
             text = BETWEEN_PARTS + text
         self._last = part
-        self._said.add(part)
-        require_open(len(self._said), "parts of the reasoning")
         return [*events, ReasoningDelta(text)]
-
-
-class FunctionCallItem(Item):
-    """The answer's call number `index`. Results name it by `call_id`; the item's own id is of no use to anybody."""
-
-    def __init__(self, index: int) -> None:
-        self._index = index
-        self._came = False  # anything of the arguments
-
-    def open(self, item: Json) -> list[WireEvent]:
-        call_id = as_text(item.get("call_id"), "call_id") or as_text(item.get("id"), "id")
-        name = as_text(item.get("name"), "name")
-        if not name:
-            raise Malformed("a function_call without a name")
-        arguments = _arguments(item)
-        self._came = bool(arguments)
-        return [ToolCallDelta(self._index, arguments, call_id or f"call_{self._index}", name)]
-
-    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
-        if kind != "response.function_call_arguments.delta":
-            return []
-        fragment = as_text(payload.get("delta"), "delta")
-        self._came = self._came or bool(fragment)
-        return [ToolCallDelta(self._index, fragment)] if fragment else []
-
-    def close(self, item: Json) -> list[WireEvent]:
-        arguments = "" if self._came else _arguments(item)
-        return [ToolCallDelta(self._index, arguments)] if arguments else []
 
 
 class ImageItem(Item):
@@ -205,17 +189,21 @@ KINDS: Mapping[str, type[Item]] = {
     "reasoning": ReasoningItem,
     "image_generation_call": ImageItem,
 }
-"""Kinds that need nothing but their content; a FunctionCallItem is told its number, a MessageItem where it begins."""
+"""Kinds that need nothing but their content; a call is told its number, a MessageItem where it begins."""
 
-DELTAS = (
-    "response.output_text.delta",
-    "response.output_text.annotation.added",
-    "response.refusal.delta",
-    "response.reasoning_summary_text.delta",
-    "response.reasoning_text.delta",
-    "response.function_call_arguments.delta",
-)
-"""The event types that make an item grow. Their `.done` twins repeat what came, and are skipped."""
+DELTAS: Mapping[str, str] = {
+    "response.output_text.delta": "message",
+    "response.output_text.annotation.added": "message",
+    "response.refusal.delta": "message",
+    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning_summary.delta": "reasoning",  # servers that follow an early draft, as the next
+    "response.reasoning_text.delta": "reasoning",
+    "response.reasoning.delta": "reasoning",
+    "response.function_call_arguments.delta": "function_call",
+    "response.custom_tool_call_input.delta": "custom_tool_call",
+}
+"""The event types that make an item grow, and the kind of that item. Their `.done` twins repeat what came, and are
+skipped."""
 
 
 def _part(payload: Json, name: str) -> int:
@@ -223,11 +211,8 @@ def _part(payload: Json, name: str) -> int:
     return as_count(payload.get(name)) or 0
 
 
-def _arguments(item: Json) -> str:
-    arguments = item.get("arguments")
-    if isinstance(arguments, str):
-        return arguments
-    return "" if arguments is None else arguments_text(arguments)
+def _text_of(part: Json) -> str:
+    return as_text(part.get("refusal" if part.get("type") == "refusal" else "text"), "a content part")
 
 
 def _citations(annotations: list[Any], begin: int) -> list[WireEvent]:

@@ -95,6 +95,18 @@ class SseReader:
         if self._size + self._lines.pending > self._limit:
             self._give_up()
 
+    def unended(self) -> Iterable[SseEvent]:
+        """The stream ended: the event that lost only its blank line. Whether it is whole its data must say.
+
+        What does not end as JSON or [DONE] does was cut, and is not put together only to find that out: it may be
+        large.
+        """
+        tail = self._lines.last_byte or (self._data[-1][-16:].rstrip()[-1:] if self._data else b"")
+        if tail in (b"}", b"]"):
+            return self.feed(b"\n\n")
+        self.finish()
+        return ()
+
     def finish(self) -> bool:
         """The stream ended. True: inside an event, whose beginning is discarded (the grammar's rule)."""
         rest = self._lines.take()

@@ -6,12 +6,13 @@ Knows no provider. The first failure, or the end, is the last event; from then o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 from ..events import Finished, WireEvent
 from ..failures import Failure
 from .codec import malformed
 from .framing import TooLarge
-from .payload import Malformed
+from .payload import Malformed, is_json
 from .sse import SseEvent, SseReader
 from .stray import StrayErrors
 
@@ -59,10 +60,23 @@ class SseDecoder(ABC):
     def finish(self) -> list[WireEvent]:
         if self.done:
             return []
-        self._reader.finish()  # may hand over a stray last line
+        # An event that lost only its blank line is whole if its JSON is; and a stray last line is handed over.
+        events = self._feed_last()
+        if self.done:
+            return events
         failure = self._stray_failure or self._stray.end()
-        events: list[WireEvent] = [failure] if failure else self._end()
+        events += [failure] if failure else self._end()
         self._let_go()
+        return events
+
+    def _feed_last(self) -> list[WireEvent]:
+        events: list[WireEvent] = []
+        for event in self._reader.unended():
+            if is_json(event.data) and not self._stray_failure:
+                with suppress(Malformed):  # it was the last in any case
+                    events += self._read(event)
+        if events and isinstance(events[-1], Finished | Failure):
+            self._let_go()
         return events
 
     def _on_stray(self, line: str) -> None:

@@ -589,7 +589,11 @@ def test_why_groq_stopped_early_is_a_failure() -> None:
         ("length", FinishReason.LENGTH),
         ("function_call", FinishReason.TOOL_CALLS),
         ("content_filter", FinishReason.CONTENT_FILTER),
-        ("eos_token", FinishReason.OTHER),
+        ("eos_token", FinishReason.STOP),
+        ("end_turn", FinishReason.STOP),
+        ("max_tokens", FinishReason.LENGTH),
+        ("MAX_TOKENS", FinishReason.LENGTH),
+        ("unheard_of", FinishReason.OTHER),
     ],
 )
 def test_every_finish_reason_has_a_meaning_and_keeps_its_name(raw: str, expected: FinishReason) -> None:

@@ -377,10 +377,33 @@ def test_a_server_without_embeddings_says_so() -> None:
 
 
 def test_models_are_listed_by_id() -> None:
-    assert OPENAI.decode_models(b'{"object":"list","data":[{"id":"a"},{"id":"b","owned_by":"x"}]}') == [
-        "a",
-        "b",
-    ]
-    for data in (b'{"data":[{"name":"a"}]}', b'{"data":[{"id":5}]}', b'{"models":[]}'):
+    listed = OPENAI.decode_models(b'{"object":"list","data":[{"id":"a"},{"id":"b","owned_by":"x"}]}')
+    assert list(listed) == ["a", "b"]
+    for data in (
+        b'{"data":[{}]}',
+        b'{"data":[{"id":5}]}',
+        b'{"data":[5]}',
+        b'{"data":"a"}',
+        b'{"error":"x"}',
+    ):
         with pytest.raises(ValueError, match=r"id|list"):
             OPENAI.decode_models(data)
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"models": [{"name": "a"}, {"model": "b"}]}, ("a", "b")),
+        ({"models": [{"name": "a", "model": "a"}], "object": "list", "data": [{"id": "b"}]}, ("b",)),
+        ({"data": [], "models": [{"name": "a"}]}, ("a",)),
+        ([{"id": "a", "name": "A model"}, "b"], ("a", "b")),
+        ({"result": [{"id": "5f3c", "name": "@cf/meta/a"}], "success": True}, ("@cf/meta/a",)),
+        ({"models": [{"type": "llm", "key": "a"}]}, ("a",)),
+        ({"data": []}, ()),
+        ({"data": None}, ()),
+        ({"models": []}, ()),
+        ([], ()),
+    ],
+)
+def test_models_are_listed_wherever_a_server_lists_them(body: object, names: tuple[str, ...]) -> None:
+    assert tuple(OPENAI.decode_models(json.dumps(body).encode())) == names

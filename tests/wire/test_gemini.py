@@ -769,6 +769,7 @@ def test_tool_choices_become_modes_and_strict_tools_are_validated(
     ("reasoning", "config"),
     [
         ("high", {"thinkingLevel": "HIGH"}),
+        ("xhigh", {"thinkingLevel": "XHIGH"}),
         ("none", {"thinkingBudget": 0}),
         (512, {"thinkingBudget": 512}),
         (-1, {"thinkingBudget": -1}),
@@ -779,8 +780,8 @@ def test_reasoning_is_a_level_or_a_budget(reasoning: str | int, config: dict[str
 
 
 def test_an_effort_gemini_has_no_level_for_is_refused_with_the_ones_it_has() -> None:
-    with pytest.raises(Unsupported, match=r"'xhigh'.*minimal, low, medium, high"):
-        encoded(user("Hi"), reasoning="xhigh")
+    with pytest.raises(Unsupported, match=r"'max'.*minimal, low, medium, high, xhigh"):
+        encoded(user("Hi"), reasoning="max")
 
 
 def test_extra_body_is_laid_over_the_body_and_over_the_objects_in_it() -> None:

@@ -20,7 +20,6 @@ from cortex_trio.wire.payload import (
         ('{"a": 1', "not JSON: Expecting ',' delimiter at 7 of 7"),
         (b"\xff\xff", "not JSON"),
         ('{"a": ' + "9" * 5000 + "}", "not JSON"),
-        ('{"a": NaN}', "not JSON: NaN"),
         ("[" * 100_000, "nested too deeply"),
         ("[1]", "a JSON object was expected, not a list"),
         ("null", "a JSON object was expected, not null"),

@@ -576,7 +576,7 @@ def test_embeddings_and_models_are_those_of_chat_completions() -> None:
     assert RESPONSES.encode_embed(["a"], "p", "m", 3) == chat.encode_embed(["a"], "p", "m", 3)
     vectors = b'{"data":[{"index":0,"embedding":[0.5]}]}'
     assert RESPONSES.decode_embed(vectors) == chat.decode_embed(vectors) == [[0.5]]
-    assert RESPONSES.decode_models(b'{"data":[{"id":"m-1"}]}') == ["m-1"]
+    assert RESPONSES.decode_models(b'{"data":[{"id":"m-1"}]}') == ("m-1",)
 
 
 @pytest.mark.parametrize("name", ["openai", "xai"])

@@ -70,7 +70,7 @@ _CONFIG = fields(
             {
                 "includeThoughts": boolean,
                 "thinkingBudget": integer(-1),
-                "thinkingLevel": one_of("MINIMAL", "LOW", "MEDIUM", "HIGH"),
+                "thinkingLevel": one_of("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"),
             },
         ),
         "responseModalities": array(string),
