@@ -195,7 +195,7 @@ def test_the_environment_is_read_in_one_place() -> None:
         and (getattr(node, "attr", None) or getattr(node, "name", None))
         in {"environ", "environb", "getenv", "getenvb"}
     }
-    assert readers == {"gateway.environment"}
+    assert readers == {"gateway.process_environ"}
 
 
 def test_no_module_needs_itself_to_be_imported() -> None:

@@ -1,4 +1,4 @@
-"""What the environment says: the only module that reads it.
+"""What the environment says of workers and of the gateway.
 
 Variables are read as their owners document them, and with the quotes around a value dropped: `docker --env-file`
 leaves them there. What is wrong about a provider that was configured is a ConfigError; what is wrong about an Ollama
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..failures.shown import listed, shown
 from ..providers import PROVIDERS, Provider
 from .mapping import worker_config_from, workers_from
 from .ollama_probe import host_from, ollama_models
+from .process_environ import environment as environment
 from .way import way_of
 from .worker_config import WorkerConfig
 
@@ -30,11 +30,6 @@ HOW_TO_START = (
     "set CORTEX_PROVIDERS, or OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, GROQ_API_KEY, "
     "COHERE_API_KEY or XAI_API_KEY, or start Ollama on this machine"
 )
-
-
-def environment() -> Mapping[str, str]:
-    """The environment of this process, for a command line that starts others or asks about its terminal."""
-    return os.environ
 
 
 def asks_ollama(environ: Mapping[str, str]) -> bool:

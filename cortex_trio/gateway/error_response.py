@@ -21,7 +21,7 @@ ERROR_BODY_LIMIT = 64 * 1024
 """Bytes of an error body that are read, and that are kept of it when it is unpacked."""
 
 
-async def failure_of(answer: Answer, key: ApiKey | None, *, until: float) -> Failure:
+async def read_failure(answer: Answer, key: ApiKey | None, *, until: float) -> Failure:
     """Read the error body for at most five seconds, and not beyond `until` (Trio time); return what it proves.
 
     `key` is scrubbed from it. The answer stays open.

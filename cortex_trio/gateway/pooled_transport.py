@@ -12,10 +12,10 @@ import httpcore
 import httpx
 import trio
 
-from .config import environment
 from .http1 import BadAnswer, BrokenOff, request_head
 from .network import TrioNetwork
 from .pool import KEEPALIVE_SECONDS, MAX_IDLE, Exchange, Pool, Progress
+from .process_environ import environment
 from .sockets import BackendNetwork, CannotConnect, Network, Origin
 
 

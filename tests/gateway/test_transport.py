@@ -511,7 +511,7 @@ async def test_a_retired_pool_keeps_nothing(sim: Simulator, autojump_clock: obje
         (httpx.ProxyError("no"), K.CONNECTION),
         (httpx.ReadTimeout(""), K.STALLED),
         (httpx.WriteTimeout(""), K.STALLED),
-        (httpx.PoolTimeout(""), K.STALLED),
+        (httpx.PoolTimeout(""), K.CONNECTION),
         (httpx.RemoteProtocolError("junk"), K.PROTOCOL),
         (httpx.LocalProtocolError("junk"), K.PROTOCOL),
         (httpx.DecodingError("junk"), K.PROTOCOL),
