@@ -208,7 +208,7 @@ class Plan:
         """What to do now; None when no worker is left that might help."""
         if self._over or self._left <= 0 or now >= self.deadline:
             return None
-        return self._same_worker(now) or self._next_worker(now) or self._other_key() or self._later(now)
+        return self._same_worker(now) or self._next_worker(now) or self._other_key(now) or self._later(now)
 
     def hedge(self, now: float) -> Ask | None:
         """Which worker to ask as well, while the one asked last is still silent."""
@@ -218,7 +218,7 @@ class Plan:
         tried = self._current
         if tried is None or tried.last is None or tried.refused:
             return None
-        if swapped := self._swap_key(tried):
+        if swapped := self._swap_key(tried, now):
             return swapped
         hinted = tried.last.retry_after is not None  # then not before, and all other workers go first
         once = same_worker_of(tried.last) is SameWorker.ONCE and not self._committed and not hinted
@@ -229,7 +229,7 @@ class Plan:
             return Ask(tried.candidate, wait=pause, avoid=frozenset(tried.keys))
         return None
 
-    def _swap_key(self, tried: _Tried) -> Ask | None:
+    def _swap_key(self, tried: _Tried, now: float) -> Ask | None:
         if tried.last is None or tried.refused or not tried.keys:
             return None
         if len(tried.keys) >= len(tried.candidate.endpoint.keys):
@@ -237,12 +237,15 @@ class Plan:
         next_key = REACTIONS[tried.last.kind].next_key
         if next_key is NextKey.NO or (next_key is NextKey.ONCE and tried.key_swapped):
             return None
+        pause = self._refused_pause(tried)
+        if pause is None or self._refusal(tried.candidate, now) is not None:
+            return None
         tried.key_swapped = next_key is NextKey.ONCE
-        return Ask(tried.candidate, avoid=frozenset(tried.keys))
+        return Ask(tried.candidate, wait=pause, avoid=frozenset(tried.keys))
 
-    def _other_key(self) -> Ask | None:
+    def _other_key(self, now: float) -> Ask | None:
         """A race had gone on with another worker when a key was refused: are there more keys where it was?"""
-        return next((ask for tried in self._tried.values() if (ask := self._swap_key(tried))), None)
+        return next((ask for tried in self._tried.values() if (ask := self._swap_key(tried, now))), None)
 
     def _next_worker(self, now: float) -> Ask | None:
         for tried in self._in_order(now):
@@ -333,8 +336,7 @@ class Plan:
         if tried.excluded:
             return None
         if failure is None:
-            pause = REFUSED_PAUSE_SECONDS * 2.0**tried.refusals if tried.refusals else 0.0
-            return pause if pause <= self._wait_left else None
+            return self._refused_pause(tried)
         if tried.fresh_after:
             return 0.0
         is_hinted = same_worker_of(failure) is SameWorker.AFTER_COOLDOWN and failure.retry_after is not None
@@ -350,6 +352,11 @@ class Plan:
                 return backoff(self._retries, chance) if within_budget else None
             case SameWorker.NEVER:
                 return None
+
+    def _refused_pause(self, tried: _Tried) -> float | None:
+        """Longer each time: two calls that take what the other gives back must not go round in no time."""
+        pause = REFUSED_PAUSE_SECONDS * 2.0**tried.refusals if tried.refusals else 0.0
+        return pause if pause <= self._wait_left else None
 
     def _sdk_pause(self, failure: Failure, now: float, chance: float) -> float | None:
         """What the official SDKs would do as well, an empty budget delays and does not forbid."""
