@@ -7,6 +7,7 @@ place that folds events into a `Reply`; streamed and whole answers go through it
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -214,6 +215,15 @@ class _Block:
     kind: ToolKind = "function"
 
 
+def _is_whole(call: ToolCall) -> bool:
+    if call.kind != "function":
+        return bool(call.arguments)
+    try:
+        return isinstance(json.loads(call.arguments), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 class ReplyBuilder:
     """Folds stream events into the assistant message, keeping the order in which parts appeared.
 
@@ -298,6 +308,21 @@ class ReplyBuilder:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         return tuple(part for part in self._parts() if isinstance(part, ToolCall))
+
+    @property
+    def may_have_acted(self) -> bool:
+        """A whole tool call was delivered, on which the reader may have acted, or a block of the provider's own tools.
+
+        A call is whole when another part has begun behind it, or when its arguments are a JSON object: what was cut
+        in the middle is none. Of free-form arguments nothing tells where they end.
+        """
+        parts = self._parts()
+        for place, part in enumerate(parts, 1):
+            if isinstance(part, Opaque):
+                return True
+            if isinstance(part, ToolCall) and (place < len(parts) or _is_whole(part)):
+                return True
+        return False
 
     def message(self) -> Message:
         """The assistant message, ready to be sent back as history."""

@@ -157,6 +157,8 @@ def official_sdks_retry(failure: Failure) -> bool:
     if failure.should_retry is True:
         return True
     status = failure.status or 0
+    if failure.kind is K.PROTOCOL and failure.phase in ("connect", "headers"):
+        return True  # what came is no HTTP: httpx.RemoteProtocolError, a connection error to the SDKs
     return failure.kind in _SDK_KINDS or status >= 500 or status in ASKED_AGAIN_STATUSES
 
 
