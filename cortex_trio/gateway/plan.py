@@ -297,6 +297,7 @@ class Plan:
         return Ask(tried.candidate, wait=first.ready - now, fresh=fresh)
 
     def _take_retry(self, now: float) -> None:
+        self._wait_left = max(0.0, self._wait_left - self._budget.ready_in(now))
         self._budget.take(now)
         self._retries += 1
 
@@ -359,7 +360,8 @@ class Plan:
         return pause if pause <= self._wait_left else None
 
     def _sdk_pause(self, failure: Failure, now: float, chance: float) -> float | None:
-        """What the official SDKs would do as well, an empty budget delays and does not forbid."""
-        if not official_sdks_retry(failure):
+        """What the official SDKs would do as well, an empty budget delays and does not forbid, within `max_wait`."""
+        delay = self._budget.ready_in(now)
+        if not official_sdks_retry(failure) or delay > self._wait_left:
             return None
-        return max(sdk_backoff(self._retries, chance), self._budget.ready_in(now))
+        return max(sdk_backoff(self._retries, chance), delay)
