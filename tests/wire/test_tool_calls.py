@@ -153,6 +153,7 @@ WITHOUT_IDS: dict[str, list[list[dict[str, Any]]]] = {
     "one delta": [[entry(None, None, "f", F[2]), entry(None, None, "g", G[2])]],
     "one delta and one index": [[entry(0, None, "f", F[2]), entry(0, None, "g", G[2])]],
     "numbered": [[entry(0, None, "f", F[2])], [entry(1, None, "g", G[2])]],
+    "the word null for an id": [[entry(0, "null", "f", F[2])], [entry(0, "null", "g", G[2])]],
 }
 
 
