@@ -340,7 +340,20 @@ class ReplyBuilder:
         if block.key is Reasoning:
             return Reasoning(joined, block.signature, block.encrypted, block.origin)
         origin = block.origin if block.signature else None
-        return ToolCall(block.id or "", block.name or "", joined, block.signature, origin, block.kind)
+        complete = self._is_complete(joined, block.kind)
+        return ToolCall(
+            block.id or "", block.name or "", joined, block.signature, origin, block.kind, complete
+        )
+
+    def _is_complete(self, arguments: str, kind: ToolKind) -> bool:
+        """An object says by itself that it ended; of free text, and of no arguments at all, the finish does."""
+        if kind == "custom" or not arguments.strip():
+            return self.finish is not None and self.finish.reason is not FinishReason.LENGTH
+        try:
+            json.loads(arguments)
+        except (ValueError, RecursionError):
+            return False
+        return True
 
     def reply(self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt]) -> Reply:
         """The answer as folded so far; OTHER stands for a finish that never came."""
