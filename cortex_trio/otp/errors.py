@@ -70,8 +70,7 @@ class ActorExited(ActorError):
     """
 
     def __init__(self, name: str, reason: ExitReason, *, started: bool) -> None:
-        when = "while handling the call" if started else "before it came to the call"
-        super().__init__(f"{name!r} {reason} {when}")
+        super().__init__(f"{name!r} {reason} {'while handling' if started else 'before it came to'} the call")
         self.reason, self.started = reason, started
         self.__cause__ = error_of(reason)
 

@@ -98,18 +98,18 @@ class GenServer:
         async with AsyncExitStack() as self.resources:
             try:
                 async with open_flat_nursery() as self.nursery:
-                    await self._work(process)
+                    await interruptibly(self._work, process)
                     self.nursery.cancel_scope.cancel()
             except Exception as error:
                 stop = control_of(error)
                 try:
                     if process.initialised:
-                        await awaitable(self.terminate(exit_reason(error)), self.terminate)
+                        await interruptibly(self.terminate, exit_reason(error))
                 finally:  # as in OTP: a cleanup that fails does not take the answer back, a kill does
                     if isinstance(stop, Stop) and stop.call and not process.kill_scope.cancel_called:
                         stop.call.answer(outcome.Value(stop.reply))
                 raise
-            await awaitable(self.terminate(process.stop_reason), self.terminate)
+            await interruptibly(self.terminate, process.stop_reason)
 
     async def _work(self, process: Process) -> None:
         """From init to the last message; returns when the mailbox is closed and empty."""
@@ -177,11 +177,17 @@ class GenServer:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
 
+@trio.lowlevel.enable_ki_protection  # an interrupt here would leave a coroutine that is never awaited
 def awaitable(result: Awaitable[R], method: object) -> Awaitable[R]:
     """`result` of calling `method`; TypeError that says what to write if it cannot be awaited."""
     if type(result) is CoroutineType or isinstance(result, Awaitable):
         return result
     raise TypeError(f"{name_of(method)} is not async: what is awaited must be written with `async def`")
+
+
+@trio.lowlevel.disable_ki_protection  # an endless loop in a server can be interrupted, scopes and nurseries cannot
+async def interruptibly(method: Callable[..., Awaitable[None]], *args: object) -> None:
+    await awaitable(method(*args), method)
 
 
 async def serve(start: Callable[[], GenServer], process: Process) -> None:

@@ -49,8 +49,7 @@ class Member:
         if now - self.quiet_since >= backoff.reset_after:
             self.attempt = 0
         delay = backoff.delay(self.attempt, random.random())
-        self.attempt += 1
-        self.quiet_since = now + delay
+        self.attempt, self.quiet_since = self.attempt + 1, now + delay
         return delay
 
     def cancel_retry(self) -> None:

@@ -78,9 +78,8 @@ class Process:
 
         That is its own task, a task in a nursery one of its methods has opened, or one of a child it waits for.
         """
-        if self.task is task or self._opened_a_nursery_around(task):
-            return True
-        return any(child.waits_for(task) for child, event in self.waits_on.items() if not event.is_set())
+        is_ours = self.task is task or self._opened_a_nursery_around(task)
+        return is_ours or any(p.waits_for(task) for p, event in self.waits_on.items() if not event.is_set())
 
     def _opened_a_nursery_around(self, task: trio.lowlevel.Task) -> bool:
         own, nursery = getattr(self.server, "nursery", None), task.parent_nursery  # `own` waits for nothing
@@ -126,7 +125,11 @@ class Process:
         reason: ExitReason = Killed()
         try:
             with self.kill_scope:
-                await self._run_body()
+                self.task = trio.lowlevel.current_task()
+                if self.ref.process is not None:
+                    raise AlreadyStarted(f"the ref {self.ref.name!r} is already behind a running process")
+                self.ref.process = self
+                await self.body(self)
                 if not self.kill_scope.cancel_called:
                     reason = self.stop_reason  # the body returns only when it was asked to stop
         except Exception as error:
@@ -137,14 +140,6 @@ class Process:
         finally:
             self.finish(reason)
             del reason  # else a crash would hold this frame, and this frame the crash
-
-    @trio.lowlevel.disable_ki_protection  # an endless loop in a server can be interrupted
-    async def _run_body(self) -> None:
-        self.task = trio.lowlevel.current_task()
-        if self.ref.process is not None:
-            raise AlreadyStarted(f"the ref {self.ref.name!r} is already behind a running process")
-        self.ref.process = self
-        await self.body(self)
 
     def finish(self, reason: ExitReason) -> None:
         """Everything that must be true of a dead process, in one step of which nothing is seen half done."""
@@ -166,4 +161,3 @@ class Process:
         self.exited.set()
         if self.tell_supervisor is not None:
             self.tell_supervisor(self)
-            self.tell_supervisor = None

@@ -63,5 +63,4 @@ def log(level: int, text: str, *args: object, error: BaseException | None = None
     try:
         logger.log(level, text, *args, exc_info=error)
     except Exception:
-        if logging.raiseExceptions:
-            traceback.print_exc()
+        traceback.print_exc()

@@ -228,6 +228,9 @@ class AbstractSupervisor(GenServer):
             self._report(ReportKind.PROGRESS, member, None)
             return True
         member.process = None
+        await (
+            trio.lowlevel.checkpoint()
+        )  # where we are cancelled, if an interrupt ended the child: that is no failure
         if not process.ignored:
             raise StartFailed(member.spec.id, process.reason)
         self._retire(member, child_stopped(member.spec.restart))

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 import trio
+from trio import TASK_STATUS_IGNORED as IGNORED
+from trio import TaskStatus
 
 from .child import AutoShutdown, Child, Strategy
 from .errors import ActorExited, AlreadyStarted, Reject, Restarting, StartFailed, require
@@ -102,12 +104,7 @@ Root = Ref[Supervisor]
 
 
 @trio.lowlevel.enable_ki_protection  # an interrupt reaches the program around it, which then cancels it
-async def run(
-    root: Supervisor,
-    *,
-    ref: Root | None = None,
-    task_status: trio.TaskStatus[Root] = trio.TASK_STATUS_IGNORED,
-) -> None:
+async def run(root: Supervisor, *, ref: Root | None = None, task_status: TaskStatus[Root] = IGNORED) -> None:
     """Run a tree under the caller's cancellation: `ref = await nursery.start(run, root)`.
 
     Returns on orderly shutdown. Raises StartFailed or MaxRestartsExceeded (not wrapped; your nursery will wrap it),
