@@ -120,7 +120,7 @@ class GenServer:
             while True:
                 while process.continuations:
                     await process.continuations.pop(0)()
-                message = await process.mailbox.get(self.messages_per_turn)
+                message = await self._next_message()
                 if message is None:
                     return
                 if self.ref.tracers:
@@ -140,6 +140,9 @@ class GenServer:
 
     async def _start_up(self) -> None:
         await awaitable(self.init(), self.init)
+
+    async def _next_message(self) -> Message | None:
+        return await self._process.mailbox.get(self.messages_per_turn)
 
     # ---------------------------------------------------------------- one message
 

@@ -33,7 +33,7 @@ from .decision import (
 )
 from .errors import ActorError, MaxRestartsExceeded, Reject, StartFailed, Stop, exit_reason, require
 from .gen_server import GenServer, serve
-from .mailbox import Event, Mailbox
+from .mailbox import Event, Mailbox, Message
 from .member import Member
 from .process import Process
 from .reasons import Crashed, ExitReason, Killed, Shutdown, error_of
@@ -134,6 +134,13 @@ class AbstractSupervisor(GenServer):
             with trio.move_on_after(math.inf, shield=True):  # the deadlines are the children's own
                 await self._stop_all()
 
+    async def _next_message(self) -> Message | None:
+        while self._errors:
+            with trio.move_on_at(self._intensity.is_quiet_after()):
+                return await super()._next_message()
+            self._errors.clear()  # there was no restart for a whole window
+        return await super()._next_message()
+
     async def _stop_all(self) -> None:
         for member in reversed(self._members.values()):  # each completely, before the next is asked
             await self._stop_member(member)
@@ -176,21 +183,11 @@ class AbstractSupervisor(GenServer):
     def _count_restart(self, member: Member, reason: ExitReason) -> None:
         """Raises Stop to give up when it is one too many."""
         limits = self._intensity
-        if not self._errors:
-            self._post_after(0.0, Event(self._forget_errors, ()))
         self._errors.append(error_of(reason) or ActorError(f"{member.spec.id!r} {reason}"))
         if not limits.allow(trio.current_time()):
             error = MaxRestartsExceeded(self.ref.name, limits.max_restarts, limits.max_seconds, self._errors)
             self._report(ReportKind.MAX_RESTARTS, member, Shutdown(error))
             raise Stop(Shutdown(error))
-
-    async def _forget_errors(self) -> None:
-        """When there was no restart for a whole window."""
-        left = self._intensity.is_quiet_after() - trio.current_time()
-        if left > 0:
-            self._post_after(left, Event(self._forget_errors, ()))
-        else:
-            self._errors.clear()
 
     async def _start_group(self, trigger: Member) -> None:
         """Start all that do not run; where one fails, its restart is decided again in a later message."""
