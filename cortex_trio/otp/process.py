@@ -59,7 +59,7 @@ class Process:
     exited: trio.Event = attrs.field(factory=trio.Event)
     kill_scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     stop_scope: trio.CancelScope | None = None  # of a server that a stop interrupts, see `interruptible`
-    clock: Clock = attrs.Factory(lambda self: Clock(self.mailbox), takes_self=True)
+    clock: Clock = attrs.Factory(lambda self: Clock(self.mailbox, self.ref.name), takes_self=True)
     continuations: list[AsyncFn] = attrs.field(factory=list)  # run before the next message
     pending: set[Call] = attrs.field(factory=set)  # without an answer: queued, in the middle or deferred
     monitors: set[Monitor] = attrs.field(factory=set)  # those it made; they end with it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeVar, cast, final, overload
 
 import trio
 
@@ -154,8 +154,7 @@ class Ref(Generic[S]):
         down = await self.run.down()
         if self.returned is None:
             raise ActorExited(self.name, down.reason or Killed(), started=True)
-        value: R = self.returned[0]
-        return value
+        return cast("R", self.returned[0])
 
     # ---------------------------------------------------------------- for the process
 

@@ -47,8 +47,7 @@ class Registry(Generic[K, S]):
         if process is None:
             raise NoProcess(f"there is no process behind {ref.name!r}: it cannot be registered as {key!r}")
         if self._unique and key in self._by_key:
-            (holder,) = self._by_key[key]
-            raise AlreadyRegistered(f"{key!r} is held by {holder.ref.name!r}")
+            raise AlreadyRegistered(f"{key!r} is held by {next(iter(self._by_key[key])).ref.name!r}")
         entry = _Entry(key, ref, process, value)
         self._by_key.setdefault(key, {})[entry] = None
         self._by_owner.setdefault(process, {})[entry] = None

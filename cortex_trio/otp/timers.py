@@ -33,9 +33,10 @@ class Clock:
     """Posts messages when they are due, as long as the mailbox is open."""
 
     _mailbox: Mailbox
+    _name: str
     _heap: list[tuple[float, int, Message]] = attrs.field(factory=list)  # (due, serial, message)
     _waiting: set[Message] = attrs.Factory(set)  # those in it that are not cancelled: at least half
-    _sleep: trio.CancelScope | None = None  # its deadline is when the first is due; None: no task runs
+    _sleep: trio.CancelScope | None = None  # until the first of them is due; None: no timer, and no task
     _serials: count[int] = attrs.field(factory=count)  # messages due at the same time keep their order
 
     def set(self, due: float, message: Message, nursery: trio.Nursery) -> Timer:
@@ -45,7 +46,7 @@ class Clock:
             self._waiting.add(message)
             if self._sleep is None:
                 self._sleep = trio.CancelScope()
-                nursery.start_soon(self._run, name="timers")
+                nursery.start_soon(self._run, self._sleep, name=f"timer of {self._name}")
             self._sleep.deadline = self._heap[0][0]
         return Timer(self, message)
 
@@ -56,17 +57,18 @@ class Clock:
         if len(self._heap) > 2 * len(self._waiting):
             self._heap = [entry for entry in self._heap if entry[2] in self._waiting]
             heapify(self._heap)
-
-    async def _run(self) -> None:
-        try:
-            while self._heap:
-                with trio.CancelScope(deadline=self._heap[0][0]) as self._sleep:
-                    await trio.sleep_forever()
-                while self._heap and self._heap[0][0] <= trio.current_time():
-                    _, _, message = heappop(self._heap)
-                    if message in self._waiting:
-                        self._waiting.remove(message)
-                        self._mailbox.put(message)
-        finally:  # empty, or cancelled with the nursery of the server
+        if not self._heap and self._sleep is not None:
+            self._sleep.cancel()
             self._sleep = None
-            self._heap.clear()
+
+    async def _run(self, sleep: trio.CancelScope | None) -> None:
+        while sleep is not None and self._sleep is sleep:
+            with sleep:
+                await trio.sleep_forever()
+            while self._heap and self._heap[0][0] <= trio.current_time():
+                _, _, message = heappop(self._heap)
+                if message in self._waiting:
+                    self._waiting.remove(message)
+                    self._mailbox.put(message)
+            if self._sleep is sleep:  # else its last timer was cancelled, and perhaps another set meanwhile
+                self._sleep = sleep = trio.CancelScope(deadline=self._heap[0][0]) if self._heap else None

@@ -93,3 +93,19 @@ def test_planted_mistakes_are_found(checker: str, tmp_path: Path) -> None:
     assert reported == {number for number, line in enumerate(lines, 1) if "# planted" in line}, (
         run.stdout + run.stderr
     )
+
+
+KERNEL_EXAMPLES = ("own_tree", "echo_server", "rate_limiter", "pipeline", "periodic_job")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_the_examples_pass_both_checkers(checker: str) -> None:
+    if find_spec(checker) is None:
+        pytest.skip(f"{checker} is not installed")
+    root = Path(__file__).resolve().parents[2]
+    files = [str(root / "examples" / f"{name}.py") for name in KERNEL_EXAMPLES]
+    run = subprocess.run(
+        [sys.executable, *CHECKERS[checker], *files], cwd=root, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
