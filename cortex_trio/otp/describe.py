@@ -1,4 +1,4 @@
-"""The running tree as text, for people. Reads published state only: it asks nobody and waits for nothing."""
+"""The running tree as text, for people. Reads published state only: it sends nothing and waits for nothing."""
 
 from collections.abc import Iterator
 from typing import Any

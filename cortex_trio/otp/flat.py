@@ -22,7 +22,7 @@ class open_flat_nursery:  # noqa: N801, RUF100 - used like trio.open_nursery
     async def __aexit__(self, *exc_info: Any) -> bool | None:
         raised: list[BaseException] = []
         try:
-            return await self._manager.__aexit__(*exc_info)
+            return await self._manager.__aexit__(*exc_info)  # noqa: ASYNC102 - it is the nursery that waits
         except BaseExceptionGroup as group:
             raised.extend(group.exceptions)
             if len(raised) > 1:

@@ -25,7 +25,6 @@ from .timers import Timer
 from .trace import tell_tracers
 
 TOO_EARLY = ": `__init__` has no process yet; timers, monitors and tasks belong in `async def init(self)`"
-WRONG_FACTORY = "`start` must return a GenServer, not a {}: what it awaits belongs in `async def init(self)`"
 
 
 class GenServer:
@@ -109,7 +108,8 @@ class GenServer:
                     if isinstance(stop, Stop) and stop.call and not process.kill_scope.cancel_called:
                         stop.call.answer(outcome.Value(stop.reply))
                 raise
-            await interruptibly(self.terminate, process.stop_reason)
+            if process.initialised:  # else its init was interrupted by the stop
+                await interruptibly(self.terminate, process.stop_reason)
 
     async def _work(self, process: Process) -> None:
         """From init to the last message; returns when the mailbox is closed and empty."""
@@ -199,7 +199,7 @@ async def serve(start: Callable[[], GenServer], process: Process) -> None:
     if not isinstance(server, GenServer):
         if isinstance(server, CoroutineType):
             server.close()  # else Python warns that it was never awaited, and that would hide what matters
-        raise TypeError(WRONG_FACTORY.format(type(server).__name__))
+        raise TypeError(f"`start` returned {type(server).__name__}, no GenServer; await in `async def init`")
     if "_process" in server.__dict__:
         raise RuntimeError(f"this {type(server).__name__} ran before: `start` must build a new one")
     process.server, process.server_type = server, type(server)

@@ -29,7 +29,7 @@ class Registry(Generic[K, S]):
     `unique`: one live process per key. Otherwise a key may lead to many refs, and to one ref several times.
     Keys compare like dict keys: 1, 1.0 and True are the same key (Elixir tells them apart). A restarted process
     is not registered until it registers again, usually in `init`. Elixir cleans up a little after the end; here
-    an exit frees all keys before anybody can look.
+    an exit frees all keys before any other task runs.
     """
 
     def __init__(self, *, unique: bool = True) -> None:

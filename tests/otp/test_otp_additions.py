@@ -443,6 +443,24 @@ async def test_terminate_of_a_supervisor_runs_after_its_children_stopped(stage: 
     assert stage.take_log() == ["terminate a", "supervisor: was shut down"]
 
 
+async def test_terminate_of_a_supervisor_does_not_run_when_its_init_was_interrupted(stage: Stage) -> None:
+    class Mine(Supervisor):
+        async def terminate(self, reason: ExitReason) -> None:
+            stage.log.append("terminated")
+
+    async def hang(actor: Actor) -> None:
+        await trio.sleep_forever()
+
+    async with running(stage.supervisor()) as tree:
+        spec: Child[Any] = Child(
+            ref=stage["s"], start=lambda: Mine([stage.child("a", on_init=hang, shutdown=None)])
+        )
+        tree.ref.cast(Supervisor.start_child, spec)
+        await settle()
+        await tree.stop()
+    assert "terminated" not in stage.log
+
+
 async def test_a_killed_supervisor_still_stops_its_children_in_order(stage: Stage) -> None:
     spec = stage.sub("s", *stage.children("ab"), restart=TEMPORARY)
     async with running(stage.supervisor(spec)):

@@ -182,7 +182,7 @@ async def test_a_rejected_cast_is_reported_and_counted(
 # ---------------------------------------------------------------- checkpoints
 
 
-async def test_a_naive_retry_loop_starves_nobody(stage: Stage) -> None:
+async def test_a_naive_retry_loop_starves_no_other_task(stage: Stage) -> None:
     nobody: Ref[Actor] = Ref("nobody")
     others_ran = 0
 
@@ -628,7 +628,7 @@ async def test_an_ignored_restart_is_no_restart(stage: Stage) -> None:
         assert (str(info.state), info.restarts) == ("stopped", 0)
 
 
-async def test_a_logging_filter_that_raises_kills_nobody(
+async def test_a_logging_filter_that_raises_kills_no_supervisor(
     stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(record: logging.LogRecord) -> bool:
