@@ -74,6 +74,10 @@ def _tool(item: Tool | Mapping[str, Any], where: str) -> Tool:
 def _message(item: Message | Mapping[str, Any], where: str) -> Message:
     if isinstance(item, Message):
         _require_role(item.role, where)
+        if item.role == "tool" and isinstance(item.content, str):
+            raise InvalidRequest(
+                f"{where}.content: a tool message holds ToolResult parts, which name their call"
+            )
         return item if isinstance(item.content, str) else _with_parts(item, where)
     if not isinstance(item, Mapping):
         raise InvalidRequest(f"{where}: a Message or a mapping, not {_kind(item)}")

@@ -200,7 +200,7 @@ async def test_status_shows_everybody_and_succeeds_while_somebody_is_available()
         simulator["openai"].behave_health(Behaviour(error=FailureKind.CREDENTIAL))
         ended = await run(*CORTEX, "status", env=environment(simulator.config()))
     assert ended.status == 0
-    assert re.search(r"^openai +openai +gpt-6\.1-terra +quota_exceeded +credential ", ended.out, re.MULTILINE)
+    assert re.search(r"^openai +openai +gpt-6\.1-terra +wrong API key +credential ", ended.out, re.MULTILINE)
     assert ended.out.endswith("degraded: 1 of 2 workers available\n")
 
 

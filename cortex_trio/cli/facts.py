@@ -69,12 +69,22 @@ def tokens(usage: Usage) -> str:
     return f"{_number(usage.input_tokens)} tokens in, {_number(usage.output_tokens)} out"
 
 
+STATUS_WORDS = {
+    FailureKind.CREDENTIAL: "wrong API key",
+    FailureKind.PERMISSION: "not permitted",
+    FailureKind.QUOTA: "out of credit",
+    FailureKind.RATE_LIMIT: "rate limited",
+}
+"""Statuses of the contract that say less than their reason does: quota_exceeded is also that of a wrong key."""
+
+
 def _worker_row(info: WorkerInfo) -> Row:
+    words = STATUS_WORDS.get(info.reason, info.status) if info.reason else info.status
     cells = (
         info.name,
         info.provider,
         info.models[0],
-        info.status,
+        words,
         info.reason.value if info.reason else "",
         str(info.requests),
         str(info.failures),

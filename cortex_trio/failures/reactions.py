@@ -138,6 +138,8 @@ def same_worker_of(failure: Failure) -> SameWorker:
     if failure.should_retry is False:
         return SameWorker.NEVER
     repeatable = reaction.next_key is NextKey.NO and failure.kind is not K.STALLED
+    if failure.retry_after is not None and not reaction.weight:
+        repeatable = False  # no cooldown would hold the call back until then
     asked = failure.should_retry is True or failure.status in ASKED_AGAIN_STATUSES
     if asked and repeatable and reaction.same_worker is SameWorker.NEVER:
         return SameWorker.ONCE
@@ -150,11 +152,13 @@ def official_sdks_retry(failure: Failure) -> bool:
     They do after connection errors and the statuses 408, 409, 429 and 5xx (`_should_retry` in openai-python and
     anthropic-sdk-python). A response that ended before its first content counts as a connection error.
     """
-    if failure.should_retry is not None:
-        return failure.should_retry
     if same_worker_of(failure) is SameWorker.NEVER:
         return False
+    if failure.should_retry is True:
+        return True
     status = failure.status or 0
+    if failure.kind is K.PROTOCOL and failure.phase in ("connect", "headers"):
+        return True  # what came is no HTTP: httpx.RemoteProtocolError, a connection error to the SDKs
     return failure.kind in _SDK_KINDS or status >= 500 or status in ASKED_AGAIN_STATUSES
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 SHORTEST_PIECE = 12
 """Characters of a key that are worth hiding by themselves; our own masks show 11."""
@@ -17,6 +17,37 @@ def scrub(text: str, secrets: Collection[str] = ()) -> str:
     for secret in filter(None, secrets):
         text = _hide(text, secret)
     return _KEY_SHAPED.sub("***", text)
+
+
+REPEATED = 20
+"""Characters in a row that an error and a request share only if one repeats the other."""
+MOST_READ = 256 * 1024
+"""Characters of a request that are looked through: errors quote its beginning."""
+
+
+def without_repetition(text: str, said: Iterable[str]) -> str:
+    """Return `text` without what it repeats of `said`: a prompt belongs into no log, event or error.
+
+    Blanks are compared as one blank, as `Failure.message` has them.
+    """
+    if len(text) < REPEATED:
+        return text
+    read = " ".join(" ".join(piece[:MOST_READ].split()) for piece in said)[:MOST_READ]
+    if len(read) < REPEATED:
+        return text
+    kept: list[str] = []
+    at = 0
+    while at < len(text):
+        end = at + REPEATED
+        if len(text) < end or text[at:end] not in read:
+            kept.append(text[at])
+            at += 1
+            continue
+        while end < len(text) and text[at : end + 1] in read:
+            end += 1
+        kept.append("[…]")
+        at = end
+    return "".join(kept)
 
 
 def _hide(text: str, secret: str) -> str:

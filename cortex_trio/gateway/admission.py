@@ -65,13 +65,21 @@ class Admission:
         lease.failure, lease.settled = failure, True
         runtime.keys.cast(KeyManager.report, lease)
         self.endpoint.connections.users -= 1
-        if permit.trial or opened:
+        limited = permit.trial or state.config.max_concurrency is not None
+        if opened or (permit.trial and sent):
             runtime.openings.changed()
-        elif permit.admitted and state.config.max_concurrency is not None:
+        elif (
+            permit.admitted and limited
+        ):  # of a trial that was not made nothing is known: one call may make it
             runtime.openings.place_freed(state.name)
 
     def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:
-        """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for."""
+        """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for.
+
+        It proves nothing of a worker that was removed, or goes on at another endpoint.
+        """
+        if runtime.table.workers.get(self.state.name) is not self.state or self.permit.is_stale:
+            return False
         cooldowns, model = runtime.cooldowns, self.permit.model
         if failure is None:
             return cooldowns.served(

@@ -22,6 +22,7 @@ import trio
 from ..events import CONTENT, Attempt, Finished, FinishReason, Usage, UsageUpdate, WireEvent
 from ..failures import Failure, FailureKind, empty_bucket_reset, scrub
 from ..failures.kinds import Phase
+from ..failures.redact import without_repetition
 from ..wire.codec import Decoder, HttpRequest, truncated
 from .admission import Admission
 from .content_encoding import BadEncoding, Unpacker, unpacker_for
@@ -108,6 +109,9 @@ class Upstream:
         self._number = number
         self._record = record
         self._decoder = decoder
+        self.left_because = (
+            "the caller left"  # what the record says, if it ends without an answer or a failure
+        )
         self._fresh = fresh  # it must not be asked on a kept connection
         self._progress = Progress()
         self._answer: Answer | None = None
@@ -315,9 +319,12 @@ class Upstream:
     # -------------------------------------------------------------- the end
 
     def _failed(self, failure: Failure, bug: BaseException | None = None) -> AttemptFailed:
-        """End this attempt. What was said inside the stream is scrubbed of the key, which decoders do not know."""
+        """End this attempt. Its failure repeats neither the key, which decoders do not know, nor the request."""
         if self.key is not None:
             failure = without_secret(failure, self.key)
+        message = without_repetition(failure.message, self._job.texts())
+        if message != failure.message:
+            failure = attrs.evolve(failure, message=message)
         self._failure = failure
         return AttemptFailed(failure, bug, reused=self._progress.reused)
 
@@ -332,7 +339,7 @@ class Upstream:
             return
         self._closed = True
         if not self._finished and self._failure is None:
-            self._failure = Failure(FailureKind.CANCELLED, "the caller left")
+            self._failure = Failure(FailureKind.CANCELLED, self.left_because)
         self._settle()
         if self._answer is not None:
             try:

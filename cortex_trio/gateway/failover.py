@@ -47,6 +47,7 @@ class Call:
         self._wanted = wanted
         self._invalid: InvalidRequest | None = None  # the first worker's reason why it cannot be asked this
         self._sent = 0
+        self._racers: list[Upstream] = []  # of the race that runs, or ran last
         self._refusals: list[tuple[WorkerState, Refusal]] = []
         self._place: Place | None = (
             None  # it was woken for this one, and has neither used it nor handed it on
@@ -119,6 +120,7 @@ class Call:
         """
         winner: Upstream | None = None
         racing = 0
+        self._racers.clear()
 
         async def run(ask: Ask) -> None:
             nonlocal winner, racing
@@ -130,6 +132,9 @@ class Call:
                 await upstream.aclose()
             elif upstream is not None or not racing:
                 winner = upstream
+                for racer in self._racers:
+                    if racer is not winner:
+                        racer.left_because = "another worker answered first"
                 nursery.cancel_scope.cancel()
 
         try:
@@ -168,6 +173,7 @@ class Call:
             self._record,
             fresh=ask.fresh,
         )
+        self._racers.append(upstream)
         try:
             return await upstream.__aenter__()
         except AttemptFailed as failed:

@@ -5,7 +5,7 @@ The failover loop knows neither; it asks the job for bytes and for a decoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Protocol, final
 
 import attrs
@@ -36,6 +36,10 @@ class Job(Protocol):
         """Bytes of the answer, unpacked, that are read."""
         ...
 
+    def texts(self) -> Iterable[str]:
+        """What the caller wrote: an error that repeats it must not carry it on."""
+        ...
+
     def encode(self, candidate: Candidate) -> HttpRequest:
         """Raises wire.codec.Unsupported where the candidate's wire has no way to say it."""
         ...
@@ -61,6 +65,17 @@ def without_unable(selected: Selected, job: Job, dialects: Border) -> Selected:
     return Selected(tuple(order), tuple(skipped))
 
 
+def _texts_of(request: ChatRequest) -> Iterator[str]:
+    for message in request.messages:
+        if isinstance(message.content, str):
+            yield message.content
+        else:
+            for part in message.content:
+                for name in ("text", "content", "arguments"):
+                    if isinstance(text := getattr(part, name, None), str):
+                        yield text
+
+
 @final
 @attrs.frozen
 class ChatJob:
@@ -71,6 +86,9 @@ class ChatJob:
 
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
+
+    def texts(self) -> Iterable[str]:
+        return _texts_of(self.request)
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
@@ -100,6 +118,9 @@ class ContinueJob:
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
 
+    def texts(self) -> Iterable[str]:
+        return (*_texts_of(self.request), self.partial)
+
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
         begun = assistant(self.partial)
@@ -118,18 +139,21 @@ class EmbedJob:
     encoded_by: ClassVar[str] = "encode_embed"
     whole_hook: ClassVar[str | None] = "decode_embed"
     limited_by: ClassVar[str] = "the limit of embeddings"
-    texts: tuple[str, ...]
+    texts_to_embed: tuple[str, ...]
     dimensions: int | None
 
     def max_bytes(self, config: Config) -> int:
         return EMBED_LIMIT
 
+    def texts(self) -> Iterable[str]:
+        return self.texts_to_embed
+
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
-        return kind.dialect.encode_embed(self.texts, kind.name, candidate.model, self.dimensions)
+        return kind.dialect.encode_embed(self.texts_to_embed, kind.name, candidate.model, self.dimensions)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return _EmbedDecoder(candidate.endpoint.provider.dialect, len(self.texts))
+        return _EmbedDecoder(candidate.endpoint.provider.dialect, len(self.texts_to_embed))
 
 
 @final

@@ -127,6 +127,7 @@ class Plan:
     ) -> None:
         self._tried: dict[str, _Tried] = {}  # by worker
         self._order = iter(order)
+        self._drawn: list[_Tried] = []  # of the order, so far
         self._all_candidates = all_candidates
         self._refusal = refusal
         self._current: _Tried | None = None
@@ -193,7 +194,7 @@ class Plan:
     def waited(self, seconds: float, order: Iterable[Candidate]) -> None:
         """A wait is over; `order` are the candidates that may be asked now."""
         self._wait_left = max(0.0, self._wait_left - seconds)
-        self._order = iter(order)
+        self._order, self._drawn = iter(order), []
         for tried in self._tried.values():
             tried.refused = False
 
@@ -209,7 +210,7 @@ class Plan:
         """What to do now; None when no worker is left that might help."""
         if self._over or self._left <= 0 or now >= self.deadline:
             return None
-        return self._same_worker(now) or self._next_worker(now) or self._other_key() or self._later(now)
+        return self._same_worker(now) or self._next_worker(now) or self._other_key(now) or self._later(now)
 
     def hedge(self, now: float) -> Ask | None:
         """Which worker to ask as well, while the one asked last is still silent."""
@@ -219,7 +220,7 @@ class Plan:
         tried = self._current
         if tried is None or tried.last is None or tried.refused:
             return None
-        if swapped := self._swap_key(tried):
+        if swapped := self._swap_key(tried, now):
             return swapped
         hinted = tried.last.retry_after is not None  # then not before, and all other workers go first
         once = same_worker_of(tried.last) is SameWorker.ONCE and not self._committed and not hinted
@@ -230,7 +231,7 @@ class Plan:
             return Ask(tried.candidate, wait=pause, avoid=frozenset(tried.keys))
         return None
 
-    def _swap_key(self, tried: _Tried) -> Ask | None:
+    def _swap_key(self, tried: _Tried, now: float) -> Ask | None:
         if tried.last is None or tried.refused or not tried.keys:
             return None
         if len(tried.keys) >= len(tried.candidate.endpoint.keys):
@@ -238,12 +239,15 @@ class Plan:
         next_key = REACTIONS[tried.last.kind].next_key
         if next_key is NextKey.NO or (next_key is NextKey.ONCE and tried.key_swapped):
             return None
+        pause = self._refused_pause(tried)
+        if pause is None or self._refusal(tried.candidate, now) is not None:
+            return None
         tried.key_swapped = next_key is NextKey.ONCE
-        return Ask(tried.candidate, avoid=frozenset(tried.keys))
+        return Ask(tried.candidate, wait=pause, avoid=frozenset(tried.keys))
 
-    def _other_key(self) -> Ask | None:
+    def _other_key(self, now: float) -> Ask | None:
         """A race had gone on with another worker when a key was refused: are there more keys where it was?"""
-        return next((ask for tried in self._tried.values() if (ask := self._swap_key(tried))), None)
+        return next((ask for tried in self._tried.values() if (ask := self._swap_key(tried, now))), None)
 
     def _next_worker(self, now: float) -> Ask | None:
         for tried in self._in_order(now):
@@ -255,11 +259,12 @@ class Plan:
 
     def _in_order(self, now: float) -> Iterator[_Tried]:
         """Those that were passed over and may be asked now, then those that the order has left."""
-        for tried in list(self._tried.values()):
+        for tried in self._drawn:
             if not tried.asked and self._refusal(tried.candidate, now) is None:
                 yield tried
         for candidate in self._order:
-            yield self._of(candidate)
+            self._drawn.append(tried := self._of(candidate))
+            yield tried
 
     def _is_large_enough(self, candidate: Candidate) -> bool:
         if self._window is None:
@@ -298,6 +303,7 @@ class Plan:
         return Ask(tried.candidate, wait=first.ready - now, fresh=fresh)
 
     def _take_retry(self, now: float) -> None:
+        self._wait_left = max(0.0, self._wait_left - self._budget.ready_in(now))
         self._budget.take(now)
         self._retries += 1
 
@@ -337,8 +343,7 @@ class Plan:
         if tried.excluded:
             return None
         if failure is None:
-            pause = REFUSED_PAUSE_SECONDS * 2.0**tried.refusals if tried.refusals else 0.0
-            return pause if pause <= self._wait_left else None
+            return self._refused_pause(tried)
         if tried.fresh_after:
             return 0.0
         if tried.tries >= most:
@@ -356,8 +361,14 @@ class Plan:
             case SameWorker.NEVER:
                 return None
 
+    def _refused_pause(self, tried: _Tried) -> float | None:
+        """Longer each time: two calls that take what the other gives back must not go round in no time."""
+        pause = REFUSED_PAUSE_SECONDS * 2.0**tried.refusals if tried.refusals else 0.0
+        return pause if pause <= self._wait_left else None
+
     def _sdk_pause(self, failure: Failure, now: float, chance: float) -> float | None:
-        """What the official SDKs would do as well, an empty budget delays and does not forbid."""
-        if not official_sdks_retry(failure):
+        """What the official SDKs would do as well, an empty budget delays and does not forbid, within `max_wait`."""
+        delay = self._budget.ready_in(now)
+        if not official_sdks_retry(failure) or delay > self._wait_left:
             return None
-        return max(sdk_backoff(self._retries, chance), self._budget.ready_in(now))
+        return max(sdk_backoff(self._retries, chance), delay)

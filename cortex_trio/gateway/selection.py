@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import attrs
 
+from ..failures.shown import listed
 from ..messages import ChatRequest, Document, Image
 from .cooldowns import Cooldown, Cooldowns
 from .endpoint import Endpoint
@@ -86,7 +87,7 @@ def not_named(state: WorkerState, wanted: Wanted) -> Refusal | None:
         return None
     models = [*state.models, *[state.kind.embed_model] * wanted.embed]
     if wanted.model not in models:
-        return Refusal(f"has no model {wanted.model!r} (it has {', '.join(models)})")
+        return Refusal(f"has no model {wanted.model!r} (it has {listed(models)})")
     return None
 
 

@@ -31,7 +31,7 @@ from ..events import (
     WireEvent,
 )
 from ..failures import AllWorkersFailed, CortexError, Failure, ProviderError, StreamInterrupted
-from ..messages import Image, Opaque, ToolCall
+from ..messages import Image, ToolCall
 from ..telemetry import AnswerInterrupted, Telemetry
 from .attempt import AttemptFailed, Upstream
 from .failover import Call
@@ -40,6 +40,7 @@ from .options import Chat, OnInterrupt
 from .overlap import Overlap
 
 LEFT = "this answer was left before its end: read it inside its `async with`"
+NOT_OPEN = "open the answer first: `async with cortex.chat(…) as answer:`, then read it inside"
 
 
 @final
@@ -47,12 +48,13 @@ class ChatStream:
     """One answer while it arrives. Only under `async with`: leaving closes the upstream socket before it returns.
 
     Iterate it for events, `text()` for the text alone, `collect()` for the whole Reply. Iterating raises
-    StreamInterrupted if the answer breaks off, trio.ClosedResourceError once it was left before its end; being
-    cancelled loses nothing but the answer.
+    StreamInterrupted if the answer breaks off, trio.ClosedResourceError once it was left before its end, RuntimeError
+    before it was opened; being cancelled loses nothing but the answer.
     """
 
     def __init__(self, begin: Callable[[], Call], chat: Chat, telemetry: Telemetry) -> None:
         self._begin = begin
+        self._call: Call | None = None  # until it is opened
         self._request = chat.request
         self._on_interrupt = chat.on_interrupt
         self._telemetry = telemetry
@@ -69,7 +71,7 @@ class ChatStream:
     @property
     def attempts(self) -> Sequence[Attempt]:
         """The tries that are over, in order; the last one serves, once the stream has ended."""
-        return tuple(self._call.attempts)
+        return tuple(self._call.attempts) if self._call else ()
 
     @property
     def usage(self) -> Usage:
@@ -99,9 +101,15 @@ class ChatStream:
         self._left = True
         await self._close_upstream()
 
+    @property
+    def _opened_call(self) -> Call:
+        if self._call is None:
+            raise RuntimeError(NOT_OPEN)
+        return self._call
+
     async def _open_next(self) -> None:
         """Get the next worker's stream, at its commit point."""
-        upstream = await self._call.open()
+        upstream = await self._opened_call.open()
         if self._left:  # another task closed it meanwhile, and will not do so again
             await upstream.aclose()
             raise trio.ClosedResourceError(LEFT)
@@ -155,8 +163,10 @@ class ChatStream:
         if self._builder.finish or self._interruption or self._left:
             self._check_readable()
         while not self._pending:
-            # It is closed only behind the last event, or to be followed by another.
-            assert self._upstream is not None
+            if (
+                self._upstream is None
+            ):  # it is closed only behind the last event, or to be followed by another
+                raise RuntimeError(NOT_OPEN)
             try:
                 self._receive(await self._upstream.receive())
             except AttemptFailed as failed:
@@ -214,27 +224,27 @@ class ChatStream:
         raise self._interruption from cause
 
     async def _resume(self, failure: Failure) -> bool:
-        """Go on with the next worker, if the user wants it; False if not. Raises CortexError if nobody can.
+        """Go on with the next worker, if the user wants it; False if not. Raises CortexError if none can.
 
-        Never after a tool call was delivered: the user may have acted on it. Nor after a block of the provider's
-        own: its tools may have acted. Behind an image nobody can go on, so the answer begins again.
+        Never after a whole tool call was delivered: the user may have acted on it. Nor after a block of the provider's
+        own: its tools may have acted. Behind an image, or a tool call that was cut, no worker can go on, so the answer
+        begins again.
         """
         how, text, parts = self._on_interrupt, self._builder.text, self._builder.message().parts
-        acted = any(isinstance(part, ToolCall | Opaque) for part in parts)
-        if acted or how in (OnInterrupt.RAISE, OnInterrupt.BUFFER):
+        if self._builder.may_have_acted or how in (OnInterrupt.RAISE, OnInterrupt.BUFFER):
             return False
-        if how is OnInterrupt.CONTINUE and text and not any(isinstance(part, Image) for part in parts):
+        if how is OnInterrupt.CONTINUE and text and not any(isinstance(p, Image | ToolCall) for p in parts):
             try:
                 await self._continue(failure, text)
                 return True
             except (ProviderError, AllWorkersFailed):
-                # Nobody would go on where the other stopped: a whole answer is better than half a one.
-                self._call.change_job(ChatJob(self._request))
+                # No worker would go on where the other stopped: a whole answer is better than half a one.
+                self._opened_call.change_job(ChatJob(self._request))
         await self._restart(failure)
         return True
 
     async def _continue(self, failure: Failure, text: str) -> None:
-        self._call.change_job(ContinueJob(self._request, text))
+        self._opened_call.change_job(ContinueJob(self._request, text))
         self._overlap = Overlap(text)
         here = len(self._pending)
         try:
@@ -253,7 +263,7 @@ class ChatStream:
         upstream = self._upstream
         assert upstream is not None  # it is what failed
         await self._close_upstream()
-        self._call.failed(upstream.candidate, upstream, failure, committed=committed)
+        self._opened_call.failed(upstream.candidate, upstream, failure, committed=committed)
 
 
 @final

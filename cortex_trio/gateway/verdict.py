@@ -15,6 +15,7 @@ from ..failures import (
     NoWorkersAvailable,
     ProviderError,
 )
+from ..failures.shown import listed
 from .selection import Candidate, Wanted, not_named, refusal_text
 from .worker import Refusal, WorkerState
 
@@ -50,17 +51,17 @@ def no_workers_available(
         return NoWorkersAvailable(unknown)
     last = {state.name: (state, why) for state, why in reasons}  # a worker that refused twice is told once
     meant = [(state, why) for state, why in last.values() if not_named(state, wanted) is None]
-    listed = [f"{state.name}: {refusal_text(why, now)}" for state, why in meant or last.values()]
-    if len(listed) > WORKERS_LISTED:
-        listed[WORKERS_LISTED:] = [f"and {len(listed) - WORKERS_LISTED} more"]
+    reasons_given = [f"{state.name}: {refusal_text(why, now)}" for state, why in meant or last.values()]
+    if len(reasons_given) > WORKERS_LISTED:
+        reasons_given[WORKERS_LISTED:] = [f"and {len(reasons_given) - WORKERS_LISTED} more"]
     return NoWorkersAvailable(
-        f"no worker available: {'; '.join(listed) or 'there are none'}",
+        f"no worker available: {'; '.join(reasons_given) or 'there are none'}",
         retry_after=_soonest((refusal.until for _, refusal in reasons), now),
     )
 
 
 WORKERS_LISTED = 10
-"""Workers and names that an error lists; the number of the others stands behind them."""
+"""Workers that an error gives reasons for; the number of the others stands behind them."""
 
 
 def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | None:
@@ -72,11 +73,7 @@ def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | Non
     ):
         named = what != "model" or (wanted.worker is None and wanted.provider is None)
         if name is not None and named and name not in known:
-            names = list(dict.fromkeys(known))
-            listed = ", ".join(names[:WORKERS_LISTED]) or "none"
-            if len(names) > WORKERS_LISTED:
-                listed += f" and {len(names) - WORKERS_LISTED} more"
-            return f"there is no {what} {name!r:.100}; there are: {listed}"
+            return f"there is no {what} {name!r:.100}; there are: {listed(dict.fromkeys(known))}"
     return None
 
 

@@ -341,7 +341,8 @@ def test_guesses_and_declared_times_have_no_trials_to_count() -> None:
 def test_a_request_that_is_served_ends_what_began_before_it(kind: FailureKind, hint: float | None) -> None:
     table = Cooldowns()
     failed(table, kind, hint=hint)
-    assert table.served("w", MODEL, A, started=1.0, now=1.0)
+    kept_calls_waiting = only(table, 1.0).trial_at > 1.0
+    assert table.served("w", MODEL, A, started=1.0, now=1.0) is kept_calls_waiting
     assert not places(table)
     assert not table.served("w", MODEL, A, started=1.0, now=1.0), "there was nothing left to end"
 
@@ -370,7 +371,7 @@ def test_a_request_that_is_served_says_nothing_of_other_models_keys_and_workers(
     failed(table, K.MODEL_NOT_FOUND, model=OTHER)
     before = places(table)
     table.served("w", MODEL, A, started=1.0, now=1.0)
-    table.served("another", OTHER, B, started=1.0)
+    table.served("another", OTHER, B, started=1.0, now=1.0)
     assert places(table) == before
 
 
@@ -560,7 +561,7 @@ def apply(table: Cooldowns, step: Sequence[Any], started: float, now: float) -> 
             table, kind, now=now, started=started, hint=hint, key=key, model=model, more=more
         ),
         "bucket": lambda lasts, key, model: table.bucket_is_empty("w", model, key, lasts, now),
-        "served": lambda key, model: table.served("w", model, key, started=started),
+        "served": lambda key, model: table.served("w", model, key, started=started, now=started),
         "trial": lambda key, model: table.begin_trial("w", model, key, now),
         "suspect": lambda kind, key: table.suspect("w", kind, now, key=key),
         "passed": lambda key, listed: table.check_passed("w", key, listed),
@@ -605,6 +606,6 @@ def test_after_any_sequence_a_later_request_that_is_served_opens_its_way(
     for wait, age, step in steps:
         now += wait
         apply(table, step, now - age, now)
-    table.served("w", model, key, started=now + 1.0)
+    table.served("w", model, key, started=now + 1.0, now=now + 1.0)
     assert table.of_worker("w", model, now + 2.0) is None
     assert table.of_key("w", model, key, now + 2.0) is None

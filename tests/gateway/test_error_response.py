@@ -72,7 +72,7 @@ async def failure(status: int, *body: Piece, until: float = math.inf, **headers:
 
 STATUSES = [
     (401, K.CREDENTIAL),
-    (402, K.QUOTA),
+    (402, K.RATE_LIMIT),  # beside a Retry-After of half a minute: money does not come back so soon
     (413, K.BAD_REQUEST),
     (429, K.RATE_LIMIT),
     (500, K.SERVER),

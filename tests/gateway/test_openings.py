@@ -7,8 +7,15 @@ import trio
 import trio.testing
 from at_rest import gateway, worker_of
 
-from cortex_trio import Attempt, Cortex, FailureKind, WorkerConfig
+from cortex_trio import Attempt, Cortex, Failure, FailureKind, WorkerConfig
+from cortex_trio.gateway.endpoint import Endpoint
 from cortex_trio.gateway.openings import Openings, Place
+from cortex_trio.gateway.plan import Ask, Plan, Wait
+from cortex_trio.gateway.retries import RetryBudget
+from cortex_trio.gateway.selection import Candidate
+from cortex_trio.gateway.transport import Connections
+from cortex_trio.gateway.worker import Refusal, WorkerState
+from cortex_trio.otp import Ref
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 from cortex_trio.telemetry import CallWaiting
 
@@ -322,3 +329,37 @@ async def test_requests_to_a_worker_without_a_limit_wake_no_call(autojump_clock:
                 for _ in range(20):
                     await cortex.complete("Hi", worker="free")
                 assert waited.begun == 1
+
+
+def test_a_call_whose_other_keys_are_refused_lets_time_pass_before_it_asks_again() -> None:
+    """Two such calls would else wake each other for ever, in no time: each gives a permit back that the other takes."""
+    config = WorkerConfig(provider="openai", api_keys=("sk-first-0001", "sk-other-0002"))
+    states = [
+        WorkerState(name, Endpoint(config, Connections(config)), Ref(name)) for name in ("asked", "later")
+    ]
+    asked, later = (Candidate(state, "gpt-4") for state in states)
+    cooling = Refusal("cooling down", FailureKind.RATE_LIMIT, until=20.0)
+    plan = Plan(
+        [asked],
+        all_candidates=lambda: [asked, later],
+        refusal=lambda candidate, now: cooling if candidate is later else None,
+        max_attempts=4,
+        deadline=600.0,
+        max_wait=30.0,
+        budget=RetryBudget(),
+        chance=lambda: 0.0,
+    )
+    assert plan.next(0.0) == Ask(asked)
+    plan.learn(asked, Failure(FailureKind.QUOTA), config.api_keys[0])
+    now, asks = 0.0, 0
+    while now < 20.0:
+        step = plan.next(now)
+        if isinstance(step, Wait):
+            plan.waited(0.0, [])  # woken at once
+        else:
+            assert step is not None
+            assert step.candidate is asked
+            now, asks = now + step.wait, asks + 1
+            plan.refuse(asked)
+        assert asks < 20
+    assert now >= 20.0

@@ -243,7 +243,9 @@ def test_each_worker_that_is_not_asked_has_a_reason() -> None:
     assert why_not(selected) == {
         draining.name: Refusal("is being removed"),
         region.name: Refusal("cooling down after region", K.REGION, 60.0),
-        missing.name: Refusal("cooling down after model_not_found", K.MODEL_NOT_FOUND, 60.0),
+        missing.name: Refusal(
+            f"cooling down after model_not_found (model {missing.models[0]!r})", K.MODEL_NOT_FOUND, 60.0
+        ),
         failing.name: Refusal("breaker open after stalled", K.STALLED, 5.0),
         overloaded.name: Refusal("cooling down after overloaded", K.OVERLOADED, 40.0),
         without_credit.name: Refusal("its API keys are cooling down after quota", K.QUOTA, 60.0),

@@ -133,7 +133,7 @@ def test_a_failed_check_shows_as_it_was_and_ends_by_itself(status: str, kind: Fa
     assert shown(state) == (status, kind, CHECK_SECONDS - 0.5)
     assert shown(state, now=CHECK_SECONDS + 0.5) == ("available", None, None)
     state.cooldowns.suspect("a", kind, 200.0)
-    state.cooldowns.served("a", state.models[0], state.endpoint.keys[0], started=199.0)
+    state.cooldowns.served("a", state.models[0], state.endpoint.keys[0], started=199.0, now=199.0)
     assert shown(state, now=200.0) == ("available", None, None), "an answer outweighs a check"
 
 

@@ -23,6 +23,7 @@ from cortex_trio import Config, Cortex, WorkerConfig, open_cortex
 from cortex_trio.gateway.pooled_transport import PooledTransport
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
+TLS_HANDSHAKE = 0x16
 KEY = "sk-raw-0123456789-abcdef"
 
 
@@ -123,6 +124,9 @@ class RawServer:
                 if not (data := await line.receive_some()):
                     return
                 ahead += data
+                if ahead[0] == TLS_HANDSHAKE:  # to a port without TLS: servers answer in plain HTTP
+                    await line.send_all(http(400, b"Bad Request", kind="text/plain"))
+                    return
             end = ahead.index(b"\r\n\r\n") + 4
             request = _request(bytes(ahead[:end]), number)
             del ahead[:end]

@@ -1,6 +1,7 @@
 """Small things that were found on the way, each with what must hold."""
 
 import gc
+import io
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +19,10 @@ from cortex_trio import (
     Restarted,
     StreamInterrupted,
     Tool,
+    ToolCallDelta,
 )
+from cortex_trio.cli.facts import show_health
+from cortex_trio.cli.screen import Screen
 
 WEATHER = Tool("weather", "The weather", {"type": "object", "properties": {"city": {"type": "string"}}})
 
@@ -60,7 +64,8 @@ async def test_a_call_that_was_delivered_in_part_does_not_forbid_a_restart(
     async with memory.gateway() as cortex:
         async with cortex.chat("Hi", tools=[WEATHER], on_interrupt=how) as stream:
             events = [event async for event in stream]
-            assert any(isinstance(event, Restarted) for event in events)
+            delivered = any(isinstance(event, ToolCallDelta) for event in events)
+            assert any(isinstance(event, Restarted) for event in events) is delivered
             reply = await stream.collect()
         assert (reply.text, reply.tool_calls, stream.worker) == (TEXT, (), second.name)
         assert first.asked
@@ -124,7 +129,11 @@ async def test_a_wrong_key_is_not_called_a_spent_quota(
         else:
             status = await cortex.check_health()
         info = status.workers[server.name]
-        assert (info.status, info.reason) == ("unavailable", FailureKind.CREDENTIAL)
+        assert (info.status, info.reason) == ("quota_exceeded", FailureKind.CREDENTIAL)
+        shown = io.StringIO()
+        show_health(Screen(shown, colours=False), status)
+        assert "wrong API key" in shown.getvalue()
+        assert "quota" not in shown.getvalue()
 
 
 async def test_the_loser_of_a_race_is_called_so(memory: World, autojump_clock: object) -> None:
