@@ -121,7 +121,7 @@ class Cooldowns:
         if failure.ours:
             return
         if rule is None:
-            if hint is not None and (reaction.weight or failure.should_retry is True):
+            if hint is not None and reaction.weight:
                 self._add(worker, (None, None), _declared(failure.kind, hint, now))
             return
         place = self._place(worker, model, key, rule.scope, failure.kind, has_more_keys=has_more_keys)

@@ -566,10 +566,3 @@ def test_a_worker_that_cannot_be_reached_takes_no_attempt_from_one_that_can(hint
     asked = drive(cast, answer, max_attempts=3)
     assert [each.worker for each in asked].count("a") == 3
     assert max(each.at for each in asked if each.worker == "a") < 5
-
-
-@pytest.mark.parametrize("kind", [K.BAD_REQUEST, K.CONTENT_POLICY, K.SERVER])
-def test_a_server_that_wants_the_same_request_later_is_not_asked_sooner(kind: FailureKind) -> None:
-    asked = drive([candidate("a")], always(kind, phase="headers", should_retry=True, retry_after=3.0))
-    assert len(asked) > 1
-    assert all(later.at - earlier.at >= 3.0 for earlier, later in pairwise(asked))
