@@ -184,7 +184,7 @@ MUTANTS = (
     Mutant(
         "a cancelled request counts as a failure",
         "gateway/worker.py",
-        "        elif failure.kind is not FailureKind.CANCELLED:\n",
+        "        elif failure.kind is not FailureKind.CANCELLED and not failure.ours:\n",
         "        else:\n",
         "a caller who leaves counts against nobody",
         ("tests/gateway/test_worker.py", exam("S17")),
@@ -524,15 +524,15 @@ MUTANTS = (
     Mutant(
         "what was given out is not closed when the caller leaves",
         "gateway/stream.py",
-        "        await self._close_upstream()\n\n    async def _open_next",
-        "        pass\n\n    async def _open_next",
+        "        await self._close_upstream()\n\n    @property\n    def _opened_call",
+        "        pass\n\n    @property\n    def _opened_call",
         "leaving closes the upstream before control returns",
         (exam("S17"),),
     ),
     Mutant(
         "an answer starts again after a tool call",
         "gateway/stream.py",
-        "if acted or how in",
+        "if self._builder.may_have_acted or how in",
         "if how in",
         "never a duplicate tool call",
         (exam("S24"),),
@@ -629,9 +629,9 @@ MUTANTS = (
     # ------------------------------------------------------------------ what providers do themselves
     Mutant(
         "an answer starts again after the provider's own tools acted",
-        "gateway/stream.py",
-        "isinstance(part, ToolCall | Opaque) for part in parts",
-        "isinstance(part, ToolCall) for part in parts",
+        "events.py",
+        "            if isinstance(part, Opaque):\n                return True\n            if isinstance(part, ToolCall):",
+        "            if isinstance(part, ToolCall):",
         "what a provider did itself is not done again unasked",
         ("tests/providers/test_whole_parts.py",),
     ),
