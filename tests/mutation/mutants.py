@@ -630,7 +630,8 @@ MUTANTS = (
     Mutant(
         "an answer starts again after the provider's own tools acted",
         "events.py",
-        "            if isinstance(part, Opaque):\n                return True\n            if isinstance(part, ToolCall):",
+        "            if isinstance(part, Opaque):\n                return True\n"
+        "            if isinstance(part, ToolCall):",
         "            if isinstance(part, ToolCall):",
         "what a provider did itself is not done again unasked",
         ("tests/providers/test_whole_parts.py",),
