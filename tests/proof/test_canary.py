@@ -334,9 +334,7 @@ def test_the_canary_sings() -> None:
     canary, key = Canary(), marked_key("openai")
     record = logging.LogRecord("httpcore", logging.DEBUG, __file__, 1, "sent %s", (key,), None)
     canary.logs.handle(record)
-    canary.look(
-        "value", WorkerConfig(provider="openai", api_keys=["fine"], headers={"authorization": key}).headers
-    )
+    canary.look("value", {"authorization": key})
     try:
         os.fspath(key.encode)  # type: ignore[call-overload]
     except TypeError as error:
