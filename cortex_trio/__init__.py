@@ -74,7 +74,7 @@ from .messages import (
     user,
 )
 from .providers import Auth, Provider
-from .telemetry import AnswerInterrupted, WorkerAdded, WorkerRemoved, WorkerStatusChanged
+from .telemetry import AnswerInterrupted, CallWaiting, WorkerAdded, WorkerRemoved, WorkerStatusChanged
 
 __version__ = "0.1.0"
 
@@ -85,6 +85,7 @@ __all__ = [
     "Attempt",
     "Auth",
     "Bucket",
+    "CallWaiting",
     "ChatOptions",
     "ChatStream",
     "CitationDelta",

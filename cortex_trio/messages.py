@@ -72,7 +72,11 @@ class Reasoning:
 
 @attrs.frozen
 class ToolCall:
-    """A call the model wants made. `signature` is Gemini's opaque thought signature, bound to `origin`."""
+    """A call the model wants made. `signature` is Gemini's opaque thought signature, bound to `origin`.
+
+    `complete`: its arguments came to their end. False for a call in which the answer was cut, as the partial reply of
+    a StreamInterrupted may hold one. Two calls that differ in nothing else are equal.
+    """
 
     id: str
     name: str
@@ -80,6 +84,7 @@ class ToolCall:
     signature: str | None = None
     origin: str | None = None
     kind: ToolKind = "function"
+    complete: bool = attrs.field(default=True, eq=False)
 
     def parsed(self) -> dict[str, Any]:
         """Return the arguments as an object.

@@ -41,6 +41,35 @@ with a network:    openai answers
 without a network: ollama answers: I am still here.
 unreachable were   openai, anthropic, groq, gemini, xai, cohere
 """,
+    "echo_server": """\
+first:  b''
+second: b'hello'
+""",
+    "rate_limiter": """\
+0.0 s: request 1 runs
+0.1 s: request 2 runs
+0.8 s: request 4 gave up
+1.0 s: request 3 runs
+1.1 s: request 5 runs
+2.0 s: request 6 runs
+""",
+    "pipeline": """\
+1
+4
+16
+25
+all stages are done
+""",
+    "periodic_job": """\
+  0.0 s: run 1 is fine
+  9.6 s: run 2 fails
+ 10.6 s: run 3 fails
+ 12.6 s: run 4 fails
+ 16.3 s: run 5 is fine
+ 26.4 s: run 6 is fine
+ 36.1 s: run 7 is fine
+ 45.2 s: run 8 is fine
+""",
     "quickstart": """\
 Hello! I am a simulated openai, and all I can do is to say so.
 openai answered with gpt-6.1-terra: 20 tokens.

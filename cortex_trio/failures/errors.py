@@ -3,7 +3,7 @@
 CortexError
 ├── ConfigError            the configuration, before anything runs
 ├── InvalidRequest         the caller's messages or options, before anything is sent
-├── NoWorkersAvailable     nobody may be asked
+├── NoWorkersAvailable     no worker can be asked within max_wait
 ├── ProviderError          one attempt failed for good
 │   └── StreamInterrupted  … after something was delivered
 └── AllWorkersFailed       several attempts failed (an ExceptionGroup of ProviderErrors)
@@ -53,7 +53,7 @@ class InvalidRequest(CortexError, ValueError):
 
 
 class NoWorkersAvailable(CortexError):
-    """Nobody may be asked: says who exists and why each was skipped. Also for an unknown provider=, worker= or model=.
+    """No worker can be asked within `max_wait`: says why for each. Also for an unknown provider=, worker= or model=.
 
     `retry_after` is the seconds until the first of them may be asked again; None if time alone changes nothing.
     """

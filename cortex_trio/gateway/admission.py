@@ -74,7 +74,12 @@ class Admission:
             runtime.openings.place_freed(state.name)
 
     def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:
-        """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for."""
+        """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for.
+
+        It proves nothing of a worker that was removed, or goes on at another endpoint.
+        """
+        if runtime.table.workers.get(self.state.name) is not self.state or self.permit.is_stale:
+            return False
         cooldowns, model = runtime.cooldowns, self.permit.model
         if failure is None:
             return cooldowns.served(

@@ -174,6 +174,7 @@ class Changes:
                 await patiently(runtime.registry, WorkerRegistry.unregister, name)
                 await self._stop(state)
                 await state.connections.aclose()
+            runtime.openings.changed()
             runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
 
     async def _stop(self, state: WorkerState) -> None:

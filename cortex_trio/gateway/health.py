@@ -94,7 +94,7 @@ async def check_worker(runtime: Runtime, state: WorkerState, limit: trio.Capacit
             failure = await _probe(runtime, state, endpoint, key)
             if failure is None or failure.kind is not FailureKind.CREDENTIAL:
                 break
-        if failure is None or state.endpoint is not endpoint:
+        if failure is None or not _is_current(runtime, state, endpoint):
             return
         suspicion = suspicion_of(failure, answers_are_arriving=was_busy or state.in_flight > 0)
         if suspicion is not None:
@@ -115,8 +115,8 @@ async def _probe(
     """One free request with `key`. Enters what an answer proves, and that a key was refused."""
     provider, timeout = endpoint.provider, runtime.config.health_check_timeout
     answer = await ask_free(endpoint, provider.health, key, timeout)
-    if state.endpoint is not endpoint:
-        return None  # a reload has replaced it meanwhile
+    if not _is_current(runtime, state, endpoint):
+        return None
     if isinstance(answer, Failure):
         if answer.kind is FailureKind.CREDENTIAL and key is not None:
             runtime.cooldowns.suspect(state.name, answer.kind, trio.current_time(), key=key)
@@ -139,6 +139,11 @@ async def _probe(
         missing = Failure(FailureKind.MODEL_NOT_FOUND, f"the model {state.models[0]!r} is not there")
         runtime.cooldowns.suspect(state.name, missing.kind, trio.current_time())
     return None
+
+
+def _is_current(runtime: Runtime, state: WorkerState, endpoint: Endpoint) -> bool:
+    """The worker was not removed meanwhile, and no reload has replaced its endpoint."""
+    return runtime.table.workers.get(state.name) is state and state.endpoint is endpoint
 
 
 def _misses_a_model(runtime: Runtime, state: WorkerState, provider: Provider) -> bool:

@@ -127,6 +127,7 @@ class Plan:
     ) -> None:
         self._tried: dict[str, _Tried] = {}  # by worker
         self._order = iter(order)
+        self._drawn: list[_Tried] = []  # of the order, so far
         self._all_candidates = all_candidates
         self._refusal = refusal
         self._current: _Tried | None = None
@@ -192,7 +193,7 @@ class Plan:
     def waited(self, seconds: float, order: Iterable[Candidate]) -> None:
         """A wait is over; `order` are the candidates that may be asked now."""
         self._wait_left = max(0.0, self._wait_left - seconds)
-        self._order = iter(order)
+        self._order, self._drawn = iter(order), []
         for tried in self._tried.values():
             tried.refused = False
 
@@ -257,11 +258,12 @@ class Plan:
 
     def _in_order(self, now: float) -> Iterator[_Tried]:
         """Those that were passed over and may be asked now, then those that the order has left."""
-        for tried in list(self._tried.values()):
+        for tried in self._drawn:
             if not tried.asked and self._refusal(tried.candidate, now) is None:
                 yield tried
         for candidate in self._order:
-            yield self._of(candidate)
+            self._drawn.append(tried := self._of(candidate))
+            yield tried
 
     def _is_large_enough(self, candidate: Candidate) -> bool:
         if self._window is None:
@@ -297,6 +299,7 @@ class Plan:
         return Ask(tried.candidate, wait=first.ready - now, fresh=fresh)
 
     def _take_retry(self, now: float) -> None:
+        self._wait_left = max(0.0, self._wait_left - self._budget.ready_in(now))
         self._budget.take(now)
         self._retries += 1
 
@@ -359,7 +362,8 @@ class Plan:
         return pause if pause <= self._wait_left else None
 
     def _sdk_pause(self, failure: Failure, now: float, chance: float) -> float | None:
-        """What the official SDKs would do as well, an empty budget delays and does not forbid."""
-        if not official_sdks_retry(failure):
+        """What the official SDKs would do as well, an empty budget delays and does not forbid, within `max_wait`."""
+        delay = self._budget.ready_in(now)
+        if not official_sdks_retry(failure) or delay > self._wait_left:
             return None
-        return max(sdk_backoff(self._retries, chance), self._budget.ready_in(now))
+        return max(sdk_backoff(self._retries, chance), delay)

@@ -169,10 +169,11 @@ class Selection:
         if is_last_choice(candidate, self._cooldowns, now):
             self._suspects.add(place)
             return False
+        self._suspects.discard(place)  # it is given now, and not once more at the end
         return True
 
     def _may_at_last(self, place: int) -> bool:
-        if place not in self._suspects or place in self._given:
+        if place not in self._suspects:
             return False
         return self._may(place) or place not in self._refused
 

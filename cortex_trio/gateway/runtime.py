@@ -27,7 +27,7 @@ from .status import status_of
 from .strategies import by_priority
 from .transport import Connections
 from .watchdog import Watchdog
-from .worker import Worker, WorkerState
+from .worker import WorkerState
 
 log = logging.getLogger("cortex_trio")
 
@@ -78,11 +78,6 @@ class Runtime:
         old, state.status, state.since = state.status, status, datetime.now(UTC)
         log.info("worker %s is %s%s", state.name, status, f" ({reason.value})" if reason else "")
         self.telemetry.emit(WorkerStatusChanged(state.name, old, status, reason))
-
-    def refresh(self, worker: str) -> None:
-        """Have a worker publish its status anew."""
-        if state := self.table.workers.get(worker):
-            state.ref.cast(Worker.refresh)
 
     @property
     def roster(self) -> Roster:

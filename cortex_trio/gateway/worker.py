@@ -36,6 +36,7 @@ class Permit:
     model: str
     admitted: bool = False
     trial: bool = False  # it is the one trial of a half-open breaker
+    is_stale: bool = False  # a reload has replaced the endpoint it uses: it says nothing about the new one
     settled: bool = False  # written once, by the caller
     ended_at: float | None = None  # Trio time of that; None while it is not settled
     sent: bool = True  # False with settled: the caller left before it asked anything
@@ -227,7 +228,7 @@ class Worker(GenServer):
         state = self._state
         state.endpoint, state.breaker = endpoint, Breaker()
         for permit in state.permits:
-            permit.trial = False  # its breaker is gone
+            permit.trial, permit.is_stale = False, True  # its breaker is gone
         self._changed(state)
 
     async def drain(self) -> bool:
@@ -255,13 +256,13 @@ class Worker(GenServer):
         failure = permit.failure
         if permit.headers is not None:
             state.headers = permit.headers
-        weight = breaker_weight(failure)
+        weight = None if permit.is_stale else breaker_weight(failure)
         may_open = bool(weight) and self._may_eject(state)
         state.breaker.record(weight, now, trial=permit.trial, may_open=may_open)
         if failure is None:
             state.last_served = max(state.last_served, now)
             self._remember_latency(permit.time_to_first_token)
-        elif failure.kind is not FailureKind.CANCELLED:
+        elif failure.kind is not FailureKind.CANCELLED and not failure.ours:
             state.failures += 1
             state.last_failure = failure.kind
         self._drained()

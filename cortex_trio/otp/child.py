@@ -1,8 +1,7 @@
-"""What a supervisor is told about a child (`Child`), remembers of it (`Member`) and tells (`ChildInfo`)."""
+"""A child as it is specified (`Child`), and as others see it (`ChildInfo`)."""
 
 import enum
 import math
-import random
 from collections.abc import Callable
 from typing import Any, Final, Generic
 
@@ -10,8 +9,6 @@ import attrs
 from attrs.validators import ge, le
 
 from .errors import is_amount, require
-from .gen_server import GenServer, Timer
-from .process import Process
 from .ref import Ref, S
 
 
@@ -26,8 +23,8 @@ class Restart(enum.Enum):
 class Strategy(enum.Enum):
     """Who is restarted together with the child that exited."""
 
-    ONE_FOR_ONE = "one_for_one"  # nobody
-    ONE_FOR_ALL = "one_for_all"  # everybody
+    ONE_FOR_ONE = "one_for_one"  # no other
+    ONE_FOR_ALL = "one_for_all"  # all others
     REST_FOR_ONE = "rest_for_one"  # those started after it
 
 
@@ -43,13 +40,21 @@ BRUTAL_KILL: Final = None
 """`Child.shutdown`: cancel at once, without `terminate`."""
 
 
+class Grace(enum.Enum):
+    """`Child.shutdown` that was not given."""
+
+    BY_KIND = "5 s for a worker, unlimited for a supervisor, whose own children have their own limits"
+
+
 @attrs.frozen
 class Backoff:
     """Delay between restarts: first * factor**n, at most `most`, +- jitter; n returns to 0 after `reset_after` quiet
     seconds. All in seconds, but `factor` and `jitter` (0.1 means +- 10 %).
 
-    Not OTP, which restarts at once; the defaults follow Akka. The restart intensity counts a crash when it happens,
-    so with long delays the limit is rarely met: that is the point of them.
+    Not OTP, which restarts at once. A child with a backoff is restarted by it, without end: the intensity of a
+    supervisor that was given none does not count such a child (Akka: `maxNrOfRetries = -1`). Where
+    `max_restarts` or `max_seconds` are given, they count it like the others, a crash or a failed start when it
+    happens and not when the delay ends; choose a window much longer than the delays then.
     """
 
     first: float = attrs.field(default=0.1, validator=ge(0))
@@ -74,9 +79,9 @@ class Child(Generic[S]):
     ref: Ref[S]  # its name is the child id
     start: Callable[[], S]  # called for every incarnation, inside the new process
     restart: Restart = Restart.PERMANENT
-    shutdown: float | None = 5.0  # seconds of grace; math.inf for supervisors; BRUTAL_KILL
+    shutdown: float | Grace | None = Grace.BY_KIND  # seconds of grace, or BRUTAL_KILL
     significant: bool = False
-    mailbox: float = math.inf  # bound on queued casts
+    mailbox: float = math.inf  # bound on queued casts and calls whose caller gave up; infos are not bounded
     backoff: Backoff | None = None  # None: restart at once, as OTP does
 
     def __attrs_post_init__(self) -> None:
@@ -84,11 +89,9 @@ class Child(Generic[S]):
         here = f"child {self.id!r}"
         require(callable(self.start), f"{here}: start must be a callable, not {self.start!r}")
         require(isinstance(self.restart, Restart), f"{here}: restart must be a Restart, not {self.restart!r}")
-        graceful = self.shutdown is None or is_amount(self.shutdown)
+        graceful = self.shutdown is None or isinstance(self.shutdown, Grace) or is_amount(self.shutdown)
         require(graceful, f"{here}: shutdown must be seconds >= 0 or BRUTAL_KILL, not {self.shutdown!r}")
-        require(
-            is_amount(self.mailbox), f"{here}: mailbox must be a number of casts >= 0, not {self.mailbox!r}"
-        )
+        require(is_amount(self.mailbox), f"{here}: mailbox must be a number >= 0, not {self.mailbox!r}")
         leaves = self.restart is not Restart.PERMANENT or not self.significant
         require(leaves, f"{here}: significant cannot go with PERMANENT, which never leaves by itself")
 
@@ -112,38 +115,5 @@ class ChildInfo:
     is_supervisor: bool
     ref: Ref[Any] = attrs.field(repr=False)
     server: str  # class of the last process; GenServer if there never was one
-    restarts: int  # how often its supervisor started it again
+    restarts: int  # how often its supervisor started it again, after an exit or a failed start
     mailbox_length: int  # messages that wait now
-
-
-@attrs.define(eq=False)
-class Member:
-    """A child as its supervisor knows it."""
-
-    key: object  # under which the supervisor finds it
-    spec: Child[Any]
-    process: Process | None = None  # None: stopped, or between two starts
-    overdue: Process | None = None  # the one that was reported for not stopping in time
-    retry: Timer | None = None  # the start that is due, if one is; never together with a process
-    server_type: type[GenServer] = GenServer  # of the last process
-    restarts: int = 0
-    attempt: int = 0  # restarts since it was last quiet for long enough: the n of Backoff
-    quiet_since: float = -math.inf
-
-    def next_delay(self, now: float) -> float:
-        """Seconds to wait before the next start."""
-        backoff = self.spec.backoff
-        if backoff is None:
-            return 0.0
-        if now - self.quiet_since >= backoff.reset_after:
-            self.attempt = 0
-        delay = backoff.delay(self.attempt, random.random())
-        self.attempt += 1
-        self.quiet_since = now + delay
-        return delay
-
-    def cancel_retry(self) -> None:
-        """No start is due any more: it happens now, or not at all."""
-        if self.retry is not None:
-            self.retry.cancel()
-            self.retry = None

@@ -6,6 +6,7 @@ answers. Source of the rules: `supervisor.erl` (do_restart, restart, add_restart
 """
 
 import enum
+import math
 from collections import deque
 from collections.abc import Iterable
 from itertools import dropwhile
@@ -16,6 +17,9 @@ from .errors import is_amount, require
 from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
 
 T = TypeVar("T")
+
+MAX_RESTARTS, MAX_SECONDS = 3, 5.0
+"""Elixir's defaults (Erlang: 1 in 5 s). For children that restart at once: a Backoff is its own limit, see there."""
 
 
 class Decision(enum.Enum):
@@ -77,7 +81,7 @@ class RestartIntensity:
     The window slides: old restarts age out one by one, and success never resets it.
     """
 
-    def __init__(self, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
+    def __init__(self, max_restarts: int = MAX_RESTARTS, max_seconds: float = MAX_SECONDS) -> None:
         whole = isinstance(max_restarts, int) and max_restarts >= 0
         require(whole, f"max_restarts must be an integer >= 0, not {max_restarts!r}")
         require(is_amount(max_seconds) and max_seconds > 0, f"max_seconds must be > 0, not {max_seconds!r}")
@@ -90,3 +94,7 @@ class RestartIntensity:
             self._times.popleft()
         self._times.append(now)
         return len(self._times) <= self.max_restarts
+
+    def is_quiet_after(self) -> float:
+        """When the newest restart will be outside the window, if there is none until then. At least one was counted."""
+        return math.nextafter(self._times[-1] + self.max_seconds, math.inf)

@@ -1,4 +1,4 @@
-"""The running tree as text, for people. Reads published state only: it asks nobody and waits for nothing."""
+"""The running tree as text, for people. Reads published state only: it sends nothing and waits for nothing."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,9 +36,6 @@ def _rows(ref: Ref[Any], indent: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _status(state: str, restarts: int, waiting: int) -> str:
-    words = [state]
-    if restarts:
-        words.append(f"{restarts} restart{'s' if restarts > 1 else ''}")
-    if waiting:
-        words.append(f"{waiting} message{'s wait' if waiting > 1 else ' waits'}")
-    return ", ".join(words)
+    again = f"{restarts} restart{'s' if restarts > 1 else ''}" if restarts else ""
+    queue = f"{waiting} message{'s wait' if waiting > 1 else ' waits'}" if waiting else ""
+    return ", ".join(filter(None, (state, again, queue)))

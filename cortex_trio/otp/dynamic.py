@@ -1,20 +1,23 @@
 """Children on demand: servers (`DynamicSupervisor`) and plain async functions (`TaskSupervisor`)."""
 
 import math
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Unpack, overload
 
 import attrs
 import trio
 from attrs.validators import ge
 
-from .child import Child, Member, Restart
+from .child import Child, Restart
 from .decision import Decision
-from .errors import Stop
-from .gen_server import GenServer
-from .process import AsyncFn
-from .reasons import Normal, Shutdown
+from .mailbox import R, Ts, name_of
+from .member import Member
 from .ref import Ref
 from .supervision import AbstractSupervisor
+from .task import Task
+
+AnyFn = Callable[..., Awaitable[R]]
+TEMPORARY = Restart.TEMPORARY
 
 
 @attrs.define(eq=False, repr=False, slots=False, kw_only=True)
@@ -30,42 +33,47 @@ class DynamicSupervisor(AbstractSupervisor):
 
     async def terminate_child(self, ref: Ref[Any]) -> None:
         """Stop a child, or cancel its pending restart, and forget it. Reject(NotFound) for any other ref."""
-        await self._stop_and_settle(self._get(ref))
+        await self._stop_and_retire(self._get(ref))
 
     def _key(self, child: Child[Any]) -> object:
         return child.ref
 
     async def _stop_all(self) -> None:
-        async with trio.open_nursery() as nursery:  # each with its own grace; a slow one delays nobody
+        async with trio.open_nursery() as nursery:  # each with its own grace; a slow one delays no other
             for member in self._members.values():
-                nursery.start_soon(self._stop, member)
+                nursery.start_soon(self._stop_member, member)
 
-    def _settle(self, member: Member, decision: Decision) -> None:
-        super()._settle(member, Decision.FORGET)
+    def _retire(self, member: Member, decision: Decision) -> None:
+        super()._retire(member, Decision.FORGET)
 
 
 class TaskSupervisor(DynamicSupervisor):
     """A DynamicSupervisor of plain async functions, TEMPORARY by default: crashes are reported and isolated.
 
-    From anywhere: `tasks.cast(TaskSupervisor.start_soon, fetch, url)`. To answer a call from a task, return a
-    Deferred and start its `reply_with`. Asked to stop, a task is cancelled and has 5 s to clean up.
+    From anywhere: `ref = await tasks.call(TaskSupervisor.start_soon, fetch, url)`, and where the result matters
+    `await ref.result()`. To answer a call from a task, return a Deferred and start its `reply_with`. Asked to
+    stop, a task is cancelled and has 5 s to clean up.
     """
 
+    # Three overloads, for mypy loses the argument types where a keyword follows *args (1.18, with a ParamSpec).
+    @overload
     async def start_soon(
-        self, async_fn: AsyncFn, *args: object, name: str | None = None, restart: Restart = Restart.TEMPORARY
-    ) -> None:
-        """Run `await async_fn(*args)` as a child. Reject(MaxChildrenReached)."""
-        ref: Ref[_Task] = Ref(name or str(getattr(async_fn, "__qualname__", "task")))
-        await self.start_child(Child(ref=ref, start=lambda: _Task(async_fn, args), restart=restart))
+        self, async_fn: Callable[[Unpack[Ts]], Awaitable[R]], /, *args: *Ts
+    ) -> Ref[Task[R]]: ...
+    @overload
+    async def start_soon(
+        self, async_fn: AnyFn[R], /, *args: object, name: str | None, restart: Restart = TEMPORARY
+    ) -> Ref[Task[R]]: ...
+    @overload
+    async def start_soon(
+        self, async_fn: AnyFn[R], /, *args: object, name: str | None = None, restart: Restart
+    ) -> Ref[Task[R]]: ...
+    async def start_soon(
+        self, async_fn: AnyFn[R], /, *args: object, name: str | None = None, restart: Restart = TEMPORARY
+    ) -> Ref[Task[R]]:
+        """Run `await async_fn(*args)` as a child. Returns its ref when it runs; Reject(MaxChildrenReached).
 
-
-class _Task(GenServer):
-    """One run of an async function; it leaves when the function returns."""
-
-    def __init__(self, async_fn: AsyncFn, args: tuple[object, ...]) -> None:
-        self._async_fn, self._args = async_fn, args
-
-    async def handle_continue(self) -> None:
-        with self._process.work as work:
-            await self._async_fn(*self._args)
-        raise Stop(Shutdown() if work.cancelled_caught else Normal())
+        Cast, a start that is refused is only a dead letter: `call` where it matters.
+        """
+        ref: Ref[Task[R]] = Ref(name or name_of(async_fn))
+        return await self.start_child(Child(ref=ref, start=lambda: Task(async_fn, *args), restart=restart))

@@ -1,7 +1,7 @@
 """What a caller can get, and what a server may raise to steer its own process.
 
     ActorError                what Ref.call can raise by itself
-    ├── NoProcess             nobody is there; NOT delivered, safe to retry
+    ├── NoProcess             there is no process; NOT delivered, safe to retry
     ├── CallingSelf           waiting would never end
     ├── MailboxFull           a bounded mailbox refused a cast; NOT delivered
     ├── ActorExited           it went away before answering; `started` says whether it had begun
@@ -16,10 +16,16 @@ Exceptions are built fresh for every reader and keep their cause: raising one in
 callers would grow one traceback with the frames of all of them.
 """
 
+from __future__ import annotations
+
+import copyreg
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .reasons import Crashed, ExitReason, Normal, error_of
+
+if TYPE_CHECKING:
+    from .mailbox import Call
 
 NORMAL: Final = Normal()
 NO_REPLY: Final = object()
@@ -40,9 +46,13 @@ def is_amount(value: object) -> bool:
 class ActorError(Exception):
     """Base of everything `Ref.call` can raise by itself."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Not by `__init__`, which takes other arguments than `args`; and with the cause, which Python leaves out.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__ | {"__cause__": self.__cause__}  # type: ignore[attr-defined]
+
 
 class NoProcess(ActorError):
-    """Nobody is behind this ref now. The message was NOT delivered: safe to retry."""
+    """There is no process behind this ref now. The message was NOT delivered: safe to retry."""
 
 
 class CallingSelf(ActorError):
@@ -60,10 +70,8 @@ class ActorExited(ActorError):
     """
 
     def __init__(self, name: str, reason: ExitReason, *, started: bool) -> None:
-        when = "while handling the call" if started else "before it came to the call"
-        super().__init__(f"{name!r} {reason} {when}")
-        self.reason = reason
-        self.started = started
+        super().__init__(f"{name!r} {reason} {'while handling' if started else 'before it came to'} the call")
+        self.reason, self.started = reason, started
         self.__cause__ = error_of(reason)
 
 
@@ -72,8 +80,7 @@ class StartFailed(ActorError):
 
     def __init__(self, child: str, reason: ExitReason) -> None:
         super().__init__(f"child {child!r} {reason} before its init was done")
-        self.child = child
-        self.reason = reason
+        self.child, self.reason = child, reason
         self.__cause__ = error_of(reason)
 
 
@@ -115,8 +122,8 @@ class Stop(Exception):
 
     def __init__(self, reason: ExitReason = NORMAL, reply: object = NO_REPLY) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.reply = reply
+        self.reason, self.reply = reason, reply
+        self.call: Call | None = None  # the one it answers; set by the server
 
 
 class Ignore(Exception):
@@ -131,6 +138,15 @@ class Reject(Exception):
         self.error = error
 
 
+def control_of(error: Exception) -> Exception:
+    """`error` itself, or the one Stop, Ignore or Reject in it: a nursery puts what leaves it into a group."""
+    sole = error
+    while isinstance(sole, ExceptionGroup) and len(sole.exceptions) == 1:
+        sole = sole.exceptions[0]
+    return sole if isinstance(sole, Stop | Ignore | Reject) else error
+
+
 def exit_reason(error: Exception) -> ExitReason:
     """Why a process ends that `error` leaves."""
-    return error.reason if isinstance(error, Stop) else Crashed(error)
+    control = control_of(error)
+    return control.reason if isinstance(control, Stop) else Crashed(error)

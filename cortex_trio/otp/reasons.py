@@ -57,8 +57,5 @@ def is_abnormal(reason: ExitReason) -> bool:
 
 def error_of(reason: ExitReason) -> Exception | None:
     """The exception a reason carries: of a crash, or of a supervisor that gave up."""
-    match reason:
-        case Crashed(error) | Shutdown(Exception() as error):
-            return error
-        case _:
-            return None
+    error = reason.error if isinstance(reason, Crashed) else getattr(reason, "info", None)
+    return error if isinstance(error, Exception) else None

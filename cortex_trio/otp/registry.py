@@ -19,6 +19,9 @@ class _Entry(Generic[K, S]):
     value: object
 
 
+_Entries = dict[_Entry[K, S], None]
+
+
 @final
 class Registry(Generic[K, S]):
     """Names for refs. A plain object, not a process: Trio is single threaded, so every operation is atomic.
@@ -26,40 +29,43 @@ class Registry(Generic[K, S]):
     `unique`: one live process per key. Otherwise a key may lead to many refs, and to one ref several times.
     Keys compare like dict keys: 1, 1.0 and True are the same key (Elixir tells them apart). A restarted process
     is not registered until it registers again, usually in `init`. Elixir cleans up a little after the end; here
-    an exit frees all keys before anybody can look.
+    an exit frees all keys before any other task runs.
     """
 
     def __init__(self, *, unique: bool = True) -> None:
         self._unique = unique
-        self._by_key: dict[K, list[_Entry[K, S]]] = {}
-        self._by_owner: dict[Process, list[_Entry[K, S]]] = {}  # the same entries
+        # Dicts as ordered sets: leaving a crowd must not cost a look at each of the others.
+        self._by_key: dict[K, _Entries[K, S]] = {}
+        self._by_owner: dict[Process, _Entries[K, S]] = {}  # the same entries
 
     def register(self, key: K, ref: Ref[S], value: object = None) -> None:
         """Until the current process of `ref` exits. AlreadyRegistered if unique and taken by a live process.
 
-        NoProcess if nobody is behind `ref`.
+        NoProcess if there is none behind `ref`.
         """
         process = ref.process
         if process is None:
-            raise NoProcess(f"nobody is behind {ref.name!r}: it cannot be registered as {key!r}")
+            raise NoProcess(f"there is no process behind {ref.name!r}: it cannot be registered as {key!r}")
         if self._unique and key in self._by_key:
-            raise AlreadyRegistered(f"{key!r} is held by {self._by_key[key][0].ref.name!r}")
+            raise AlreadyRegistered(f"{key!r} is held by {next(iter(self._by_key[key])).ref.name!r}")
         entry = _Entry(key, ref, process, value)
-        self._by_key.setdefault(key, []).append(entry)
-        self._by_owner.setdefault(process, []).append(entry)
+        self._by_key.setdefault(key, {})[entry] = None
+        self._by_owner.setdefault(process, {})[entry] = None
         process.watchers.add(self)
 
     def unregister(self, key: K, ref: Ref[S]) -> None:
         """Remove every entry `ref` has under `key`; without effect if it has none."""
-        for entry in [entry for entry in self._owned(ref) if entry.key == key]:
-            self._by_owner[entry.process].remove(entry)
+        owned = self._owned(ref)
+        fewer = min(owned, self._by_key.get(key, {}), key=len)
+        for entry in [entry for entry in fewer if entry.key == key and entry.process is ref.process]:
+            del owned[entry]
             self._forget(entry)
 
     def whereis(self, key: K) -> Ref[S] | None:
         """The one ref registered as `key`. ValueError in a registry that is not unique."""
         if not self._unique:
             raise ValueError("whereis needs a unique registry; use lookup")
-        return self._by_key[key][0].ref if key in self._by_key else None
+        return next((entry.ref for entry in self._by_key.get(key, ())), None)
 
     def lookup(self, key: K) -> list[tuple[Ref[S], object]]:
         """All refs registered as `key`, with their values, oldest first."""
@@ -69,15 +75,15 @@ class Registry(Generic[K, S]):
         """The keys of the current process of `ref`, oldest first, with repeats."""
         return [entry.key for entry in self._owned(ref)]
 
-    def on_exit(self, process: Process, /) -> None:
+    def process_ended(self, process: Process, /) -> None:
         """For `Process`: forget all its keys."""
         for entry in self._by_owner.pop(process, ()):
             self._forget(entry)
 
-    def _owned(self, ref: Ref[S]) -> list[_Entry[K, S]]:
-        return [] if ref.process is None else self._by_owner.get(ref.process, [])
+    def _owned(self, ref: Ref[S]) -> _Entries[K, S]:
+        return {} if ref.process is None else self._by_owner.get(ref.process, {})
 
     def _forget(self, entry: _Entry[K, S]) -> None:
-        self._by_key[entry.key].remove(entry)
+        del self._by_key[entry.key][entry]
         if not self._by_key[entry.key]:
             del self._by_key[entry.key]

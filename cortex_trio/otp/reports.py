@@ -1,11 +1,13 @@
-"""What a supervisor tells about its children: one typed value per event, one log line per value.
+"""What a supervisor reports about its children: one typed value per event, one log line per value.
 
 Crashes are logged as errors with their traceback, progress as debug. Message contents and server state are
-never part of it: OTP's gen_server logs both, but ours hold keys and prompts.
+never part of it: OTP's gen_server logs both, but ours hold keys and prompts. The text of an exception is logged,
+so do not put secrets into it.
 """
 
 import enum
 import logging
+import traceback
 from collections.abc import Callable
 
 import attrs
@@ -40,13 +42,25 @@ Observer = Callable[[Report], None]
 
 def publish(report: Report, observer: Observer | None) -> None:
     """Log a report and hand it to the observer; what the observer raises is logged and goes no further."""
-    subject = (report.supervisor, report.kind, report.child)
-    if report.reason is None:
-        logger.debug("%s: %s (%s)", *subject)
-    else:
-        logger.error("%s: %s (%s): %s", *subject, report.reason, exc_info=error_of(report.reason))
+    level, why, error = logging.DEBUG, "", None
+    if report.reason is not None:
+        level, why, error = logging.ERROR, f": {report.reason}", error_of(report.reason)
+    log(level, "%s: %s (%s)%s", report.supervisor, report.kind, report.child, why, error=error)
     if observer is not None:
-        try:
-            observer(report)
-        except Exception:
-            logger.exception("%s: the report callback failed", report.supervisor)
+        guard(f"{report.supervisor}: the report callback", observer, report)
+
+
+def guard(what: str, function: Callable[..., object], *args: object) -> None:
+    """Call what belongs to the program around the kernel: what it raises is logged and goes no further."""
+    try:
+        function(*args)
+    except Exception as error:
+        log(logging.ERROR, "%s failed", what, error=error)
+
+
+def log(level: int, text: str, *args: object, error: BaseException | None = None) -> None:
+    """Log, whatever happens: a filter that raises must not end a server. It is shown as logging shows such errors."""
+    try:
+        logger.log(level, text, *args, exc_info=error)
+    except Exception:
+        traceback.print_exc()

@@ -1,16 +1,23 @@
-"""The static supervisor, whose children are a list; and `run`, where a tree meets the program around it."""
+"""The static supervisor, whose children are a list; `run` and `open_tree`, where a tree meets the program around it."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
 import trio
-from attrs.validators import in_
+from trio import TASK_STATUS_IGNORED as IGNORED
+from trio import TaskStatus
 
-from .child import AutoShutdown, Child, Member, Strategy
+from .child import AutoShutdown, Child, Strategy
 from .errors import ActorExited, AlreadyStarted, Reject, Restarting, StartFailed, require
+from .flat import open_flat_nursery
+from .gen_server import serve
+from .mailbox import Mailbox
+from .member import Member
 from .process import Process
-from .reasons import error_of, is_abnormal
+from .reasons import Crashed, Killed, Shutdown
 from .ref import Ref
 from .reports import ReportKind
 from .supervision import AbstractSupervisor
@@ -30,28 +37,35 @@ class Supervisor(AbstractSupervisor):
     """
 
     specs: Iterable[Child[Any]] = attrs.field(default=(), alias="children")
-    strategy: Strategy = attrs.field(
-        default=Strategy.ONE_FOR_ONE, kw_only=True, validator=in_(list(Strategy))
-    )
-    auto_shutdown: AutoShutdown = attrs.field(
-        default=AutoShutdown.NEVER, kw_only=True, validator=in_(list(AutoShutdown))
-    )
+    strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ONE, kw_only=True)
+    auto_shutdown: AutoShutdown = attrs.field(default=AutoShutdown.NEVER, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        for name, kind in {"strategy": Strategy, "auto_shutdown": AutoShutdown}.items():
+            require(isinstance(getattr(self, name), kind), f"{name} must be a {kind.__name__}")
         for child in self.specs:
             self._check(child)
             require(child.id not in self._members, f"children: two have the id {child.id!r}")
             self._members[child.id] = Member(child.id, child)
+        self._not_started = list(self._members.values())
 
     async def init(self) -> None:
-        """Start the children in order; the first failure raises StartFailed and the rest is not tried."""
-        members = list(self._members.values())
+        """Start the listed children, unless a subclass does without: then they are started after its own init."""
+        await self._start_listed()
+
+    async def _start_up(self) -> None:
+        await super()._start_up()
+        await self._start_listed()
+
+    async def _start_listed(self) -> None:
+        """In order, once; the first failure raises StartFailed and the others are not tried."""
+        members, self._not_started = self._not_started, []
         for child in (member.spec for member in members):
             require(not child.ref.alive, f"child {child.id!r}: ref is already behind a running process")
         for member in members:
             try:
-                await self._start(member)
+                await self._start_member(member)
             except StartFailed as error:
                 self._report(ReportKind.START_ERROR, member, error.reason)
                 raise
@@ -61,7 +75,7 @@ class Supervisor(AbstractSupervisor):
 
         Reject(NotFound). Not counted against the restart intensity, and no reason for auto_shutdown.
         """
-        await self._stop_and_settle(self._get(id))
+        await self._stop_and_retire(self._get(id))
 
     async def restart_child(self, id: str) -> None:
         """Start a stopped child again. Not counted against the restart intensity.
@@ -69,7 +83,7 @@ class Supervisor(AbstractSupervisor):
         Reject(NotFound / AlreadyStarted / Restarting), or Reject(StartFailed): it stays stopped, without retry.
         """
         try:
-            await self._start(self._get_stopped(id))
+            await self._start_member(self._get_stopped(id))
         except StartFailed as error:
             raise Reject(error) from error
 
@@ -86,13 +100,11 @@ class Supervisor(AbstractSupervisor):
         return member
 
 
+Root = Ref[Supervisor]
+
+
 @trio.lowlevel.enable_ki_protection  # an interrupt reaches the program around it, which then cancels it
-async def run(
-    root: Supervisor,
-    *,
-    ref: Ref[Supervisor] | None = None,
-    task_status: trio.TaskStatus[Ref[Supervisor]] = trio.TASK_STATUS_IGNORED,
-) -> None:
+async def run(root: Supervisor, *, ref: Root | None = None, task_status: TaskStatus[Root] = IGNORED) -> None:
     """Run a tree under the caller's cancellation: `ref = await nursery.start(run, root)`.
 
     Returns on orderly shutdown. Raises StartFailed or MaxRestartsExceeded (not wrapped; your nursery will wrap it),
@@ -101,15 +113,31 @@ async def run(
     A supervisor object runs once; build a new one to run the tree again.
     """
     ref = Ref("root") if ref is None else ref
+    process = Process(ref, partial(serve, lambda: root), Mailbox(), None)
     async with trio.open_nursery() as nursery:
-        process = Process(ref, lambda: root, nursery, None)
-        process.scope.shield = False  # the root, alone of all processes, obeys its surroundings
         nursery.start_soon(process.run, name=ref.name)
-        await process.started.wait()
-        if process.initialised:
-            task_status.started(ref)
-    error = error_of(process.reason)
-    if error is None and is_abnormal(process.reason):
-        error = ActorExited(ref.name, process.reason, started=True)
-    if error is not None:
-        raise error
+        try:
+            await process.init_over.wait()
+            if process.initialised:
+                task_status.started(ref)
+            await process.exited.wait()
+        finally:  # a cancellation of what is around the tree is an orderly stop of the tree
+            process.request_stop(Shutdown())
+    match process.reason:
+        case Killed():
+            raise ActorExited(ref.name, Killed(), started=True)
+        case Crashed(error) | Shutdown(Exception() as error):
+            raise error
+
+
+@asynccontextmanager
+async def open_tree(root: Supervisor, *, ref: Root | None = None) -> AsyncIterator[Root]:
+    """Run a tree around a block: `async with open_tree(root) as tree`. The block's end stops it in order.
+
+    The block begins when every `init` is done. If the tree gives up, the block is cancelled and
+    MaxRestartsExceeded raised. One exception, of the tree or of the block, comes out as it is and not in a group;
+    both together are an ExceptionGroup. Raises StartFailed if the tree does not start.
+    """
+    async with open_flat_nursery() as nursery:
+        yield await nursery.start(partial(run, root, ref=ref))
+        nursery.cancel_scope.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..gateway.cortex import Cortex
 from .simulator import Simulator
@@ -26,3 +26,8 @@ def connected(sim: Simulator) -> Mapping[str, int]:
     """How many connections clients still hold, by provider; empty when nobody is connected."""
     held = {name: provider.open_connections for name, provider in sim.providers.items()}
     return {name: count for name, count in held.items() if count}
+
+
+def may_be_of_a_check(held: Iterable[str]) -> bool:
+    """Whether a health check that is running can hold all of `leftovers`: it holds a connection, and nothing else."""
+    return all(what.endswith("connections in use") for what in held)

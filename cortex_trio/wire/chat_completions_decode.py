@@ -93,7 +93,7 @@ class ChatCompletionsDecoder:
         try:
             reply = load_object(body)
             choice = _choice_0(reply)
-            if choice is None and not reply.get("error"):
+            if choice is None and not is_error(reply):
                 raise Malformed("an answer without choices")
             self._read_chunk(reply, choice, "message")
             self._deltas.calls.close(self._events)

@@ -40,10 +40,10 @@ def piece_of(call: Json) -> Piece:
     arguments = function.get("arguments", function.get("input"))
     if not isinstance(arguments, str):  # an object comes from servers that wrap another wire
         arguments = "" if arguments is None else arguments_text(arguments)
-    index = call.get("index")
+    index, call_id = call.get("index"), as_text(call.get("id"), "a call's id")
     return Piece(
         index if type(index) is int else None,
-        as_text(call.get("id"), "a call's id"),
+        "" if call_id == "null" else call_id,  # Mistral's older servers
         as_text(function.get("name"), "a call's name"),
         arguments,
         "custom" if function is call.get("custom") else "function",

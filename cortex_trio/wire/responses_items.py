@@ -84,7 +84,9 @@ class MessageItem(Item):
                 return []
 
     def close(self, item: Json) -> list[WireEvent]:
-        parts = [as_object(part, "a content part") for part in as_list(item.get("content"), "content")]
+        content = item.get("content")
+        content = [{"text": content}] if isinstance(content, str) else as_list(content, "content")
+        parts = [as_object(part, "a content part") for part in content]
         texts = [_text_of(part) for part in parts]
         self.refused = self.refused or any(part.get("type") == "refusal" for part in parts)
         missing = self._said.missing(texts)

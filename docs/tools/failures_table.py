@@ -8,14 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cortex_trio.failures import (
-    REACTIONS,
-    FailureKind,
-    NextKey,
-    NextWorker,
-    Rest,
-    SameWorker,
-)
+from cortex_trio.failures import REACTIONS, FailureKind, NextKey, NextWorker, Reaction, SameWorker, Scope
 
 PAGE = Path(__file__).resolve().parents[1] / "failures.md"
 BEGIN, END = "<!-- table: written by docs/tools/failures_table.py -->", "<!-- end of table -->"
@@ -23,30 +16,30 @@ BEGIN, END = "<!-- table: written by docs/tools/failures_table.py -->", "<!-- en
 SIGNALS: Mapping[FailureKind, str] = {
     FailureKind.CONTEXT_LENGTH: "400, the prompt is longer than the model's window",
     FailureKind.CONTENT_POLICY: "400 or 403 by a policy; a prompt blocked inside a 200",
-    FailureKind.BAD_REQUEST: "any other 400, 409, 413, 415 or 422",
-    FailureKind.CREDENTIAL: "401, or a 400 whose body says the key is wrong",
-    FailureKind.PERMISSION: "403, or a key that may not use this model",
+    FailureKind.BAD_REQUEST: "any other 400, 413, 415 or 422",
+    FailureKind.CREDENTIAL: "401, or a 400 whose body says the API key is wrong",
+    FailureKind.PERMISSION: "403, or an API key that may not use this model",
     FailureKind.QUOTA: "402, no credit left, spending limit reached",
-    FailureKind.RATE_LIMIT: "429 with a time to come back, requests or tokens a minute",
+    FailureKind.RATE_LIMIT: "429, requests or tokens a minute; a quota with a short Retry-After",
     FailureKind.OVERLOADED: "529, 503 that says overloaded, the same inside a 200 stream",
     FailureKind.SERVER: "500, 502, 503, 504",
-    FailureKind.CONNECTION: "refused, reset, no name, no TLS, cut in the middle of a chunk",
+    FailureKind.CONNECTION: "refused, reset, no such host, no TLS, cut in the middle of a chunk",
     FailureKind.STALLED: "no first token in time, or silence in the middle",
-    FailureKind.PROTOCOL: "garbled bytes, a web page under 200, more than is sane",
-    FailureKind.TRUNCATED: "the stream ends in good order without its end marker",
+    FailureKind.PROTOCOL: "malformed bytes, a web page under 200, an answer over its limit, a malformed tool call",
+    FailureKind.TRUNCATED: "the stream ends without its end marker",
     FailureKind.EMPTY: "a complete answer with nothing in it",
-    FailureKind.MODEL_NOT_FOUND: "404 for the model, or it was retired",
+    FailureKind.MODEL_NOT_FOUND: "404 or 410 that names the model",
     FailureKind.REGION: "403, this country is not served",
-    FailureKind.EDGE: "403 or 5xx with a web page: a proxy before the provider",
-    FailureKind.CRASHED: "an actor died under the request, or a dialect has a bug",
+    FailureKind.EDGE: "403 or 5xx with a web page: a proxy in front of the provider",
+    FailureKind.CRASHED: "an actor died during the request, or a dialect has a bug",
     FailureKind.CANCELLED: "the caller left, or its deadline passed",
-    FailureKind.UNKNOWN: "anything else",
+    FailureKind.UNKNOWN: "anything else: 404 without a model, 405, 407, 409, 421, 424, 425, 451 …",
 }
 SAME_WORKER: Mapping[SameWorker, str] = {
     SameWorker.NEVER: "no",
-    SameWorker.ONCE: "once",
-    SameWorker.AFTER_BACKOFF: "after a pause, when all were asked",
-    SameWorker.AFTER_HINT: "when it said, if nobody else can serve",
+    SameWorker.ONCE: "once, after a short pause",
+    SameWorker.AFTER_OTHERS: "after a pause, when no other worker can be asked",
+    SameWorker.AFTER_COOLDOWN: "when its cooldown ends, if no other worker can be asked",
 }
 NEXT_KEY: Mapping[NextKey, str] = {NextKey.NO: "no", NextKey.ONCE: "once", NextKey.YES: "yes, first"}
 NEXT_WORKER: Mapping[NextWorker, str] = {
@@ -54,18 +47,35 @@ NEXT_WORKER: Mapping[NextWorker, str] = {
     NextWorker.LARGER: "only one with a larger window",
     NextWorker.YES: "yes",
 }
-RESTS: Mapping[Rest, str] = {
-    Rest.NOTHING: "nobody",
-    Rest.KEY: "the key, until a free check accepts it",
-    Rest.KEY_QUOTA: "the key, 15 min, doubling to 1 h",
-    Rest.KEY_MODEL: "the key for this model, as long as told",
-    Rest.KEY_MODEL_FOR_GOOD: "the key for this model",
-    Rest.BREAKER: "counts against the worker",
-    Rest.BREAKER_HALF: "counts half against the worker",
-    Rest.MODEL: "the model at this worker",
-    Rest.PROVIDER: "the worker",
+SCOPES: Mapping[Scope, str] = {
+    Scope.WORKER: "the worker",
+    Scope.MODEL: "the model at this worker",
+    Scope.KEY: "the API key",
+    Scope.KEY_MODEL: "the API key for this model",
 }
-HEADS = ("kind", "typical signal", "same worker again?", "another key?", "next worker?", "who rests")
+WEIGHTS: Mapping[float, str] = {
+    1.0: "the worker's breaker counts 1",
+    0.5: "the worker's breaker counts ½",
+    0.0: "nothing",
+}
+HEADS = (
+    "kind",
+    "typical signal",
+    "same worker again?",
+    "another API key?",
+    "next worker?",
+    "what cools down, how long",
+)
+
+
+def cools_down(reaction: Reaction) -> str:
+    """The last column: the scope and the seconds of a cooldown, or what the breaker counts."""
+    rule = reaction.cooldown
+    if rule is None:
+        return WEIGHTS[reaction.weight]
+    if not any(rule.trial_seconds):
+        return f"{SCOPES[rule.scope]}, as long as told; else {'/'.join(f'{n:.0f}' for n in rule.seconds)} s, as a guess"
+    return f"{SCOPES[rule.scope]}, {rule.seconds[0] / 60:.0f} min, doubling to 1 h"
 
 
 def table() -> str:
@@ -77,7 +87,7 @@ def table() -> str:
             SAME_WORKER[reaction.same_worker],
             NEXT_KEY[reaction.next_key],
             NEXT_WORKER[reaction.next_worker],
-            RESTS[reaction.rest],
+            cools_down(reaction),
         )
         for kind, reaction in REACTIONS.items()
     ]

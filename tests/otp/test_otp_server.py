@@ -678,7 +678,7 @@ async def test_two_monitors_are_two_downs(stage: Stage) -> None:
         stage["b"].kill()
         await settle()
         assert await stage["a"].call(Actor.received) == [Down(stage["b"], Killed())] * 2
-        assert not stage["a"].process.possessions  # a monitor that has told is over
+        assert not stage["a"].process.monitors  # a monitor that has told is over
 
 
 async def test_a_dead_watcher_leaves_nothing_behind(stage: Stage) -> None:

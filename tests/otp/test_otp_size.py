@@ -33,6 +33,6 @@ def code_lines(source: str) -> int:
     return len(lines)
 
 
-def test_the_kernel_has_at_most_900_lines_of_code() -> None:
+def test_the_kernel_has_at_most_1100_lines_of_code() -> None:
     folder = Path(cortex_trio.otp.__file__).parent
-    assert sum(code_lines(file.read_text(encoding="utf-8")) for file in folder.glob("*.py")) <= 900
+    assert sum(code_lines(file.read_text(encoding="utf-8")) for file in folder.glob("*.py")) <= 1100

@@ -128,6 +128,10 @@ def test_thoughts_come_once_whatever_number_their_part_has(kind: str) -> None:
     assert events == [ReasoningDelta("Hm."), COMPLETED]
 
 
+def test_the_content_of_a_message_may_be_its_text() -> None:
+    assert folded(answer({**message(), "content": "Hello"}, text("Hel"))).text == "Hello"
+
+
 def llama_cpp(*, ids_at_the_end: bool) -> list[dict[str, Any]]:
     """Items without output_index; the item of a call has no id, and its deltas name the call's."""
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "content": []}
@@ -488,6 +492,8 @@ def test_an_error_inside_the_choice_ends_the_answer(choice: dict[str, Any], kind
 )
 def test_an_error_between_the_chunks_ends_the_answer(chunk: dict[str, Any]) -> None:
     events = decoded(CHAT, *chat({"content": "Hi"}), chunk, *chat({"content": "!"}), "[DONE]")
+    [whole] = CHAT.decode_reply(json.dumps(chunk).encode())
+    assert kind_of([whole]) is FailureKind.OVERLOADED
     assert (events[:-1], kind_of(events)) == ([TextDelta("Hi")], FailureKind.OVERLOADED)
 
 

@@ -153,6 +153,7 @@ WITHOUT_IDS: dict[str, list[list[dict[str, Any]]]] = {
     "one delta": [[entry(None, None, "f", F[2]), entry(None, None, "g", G[2])]],
     "one delta and one index": [[entry(0, None, "f", F[2]), entry(0, None, "g", G[2])]],
     "numbered": [[entry(0, None, "f", F[2])], [entry(1, None, "g", G[2])]],
+    "the word null for an id": [[entry(0, "null", "f", F[2])], [entry(0, "null", "g", G[2])]],
 }
 
 
@@ -223,3 +224,25 @@ def test_arguments_that_look_whole_with_every_piece_are_not_read_again_with_ever
     [(_, name, arguments)] = calls(*pieces[:9], [entry(0, "c1", "f", "]}")])
     assert (name, arguments) == ("f", '{"a":[' + "{},{}" * 8 + "]}")
     assert isinstance(heard(SERVER, [stream(*pieces)])[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "finish", "complete"),
+    [
+        ('{"a":1}', None, True),
+        ('{"a":', None, False),
+        ('{"a":', "length", False),
+        ("", "tool_calls", True),
+        ("", "length", False),
+        ("{}", "length", True),
+    ],
+)
+def test_a_call_says_whether_its_arguments_came_to_their_end(
+    arguments: str, finish: str | None, complete: bool
+) -> None:
+    events: list[WireEvent] = [ToolCallDelta(0, arguments, "c1", "f")]
+    if finish:
+        events.append(decoded(stream(finish=finish))[-1])
+    [call] = folded(events).tool_calls
+    assert call.complete is complete
+    assert call == folded([events[0]]).tool_calls[0]

@@ -71,8 +71,10 @@ FAULTS: Mapping[FailureKind, tuple[int, str, str]] = {
     K.MODEL_NOT_FOUND: (404, "not_found_error", "model: {model}"),
     K.REGION: (403, "forbidden", "Request not allowed: your country or region is not supported."),
 }
-RETRIED = {429, 500, 504, 529}
-"""Statuses with `x-should-retry: true`; the other errors say false."""
+SHOULD_RETRY = dict.fromkeys((429, 500, 504, 529), "true") | dict.fromkeys(
+    (400, 401, 402, 403, 404, 413), "false"
+)
+"""`x-should-retry` by status, as far as it is documented or recorded; other statuses are sent without it."""
 
 SIGNATURE = "EoQDCm0IDhgCKkBzaW11bGF0ZWQ="
 
@@ -224,10 +226,11 @@ class Anthropic(BaseSpeaker):
         body = {"type": "error", "error": {"type": type, "message": message}, "request_id": request_id}
         headers = {
             "content-type": "application/json",
-            "x-should-retry": "true" if status in RETRIED else "false",
             "request-id": request_id,
             "server": "cloudflare",
         }
+        if status in SHOULD_RETRY:
+            headers["x-should-retry"] = SHOULD_RETRY[status]
         return HttpAnswer(status=status, headers=headers, body=dumps(body).encode())
 
     def _request_id(self, number: int) -> str:

@@ -15,7 +15,7 @@ from ...gateway.cortex import Cortex
 from ...gateway.secrets import mask
 from ...gateway.tree import ROOT_RESTARTS, WINDOW_SECONDS, WORKER_RESTARTS
 from ...providers import PROVIDERS
-from ..leftovers import connected, leftovers
+from ..leftovers import connected, leftovers, may_be_of_a_check
 from ..simulator import Simulator
 from ..speak.speaker import vector_of
 from .chronicle import Chronicle
@@ -137,7 +137,7 @@ def _is_the_only_model(plan: Plan) -> bool:
 def broken_at_a_moment(cortex: Cortex, calls: int) -> Iterator[str]:
     """What is wrong with the state of a gateway that `calls` callers are asking: everything is bounded by them."""
     runtime = cortex._runtime
-    if not calls and (held := leftovers(cortex)) and not _is_checking(held):
+    if not calls and (held := leftovers(cortex)) and not may_be_of_a_check(held):
         yield f"nobody asks, and something is held: {held}"
     if runtime.ring.leased > 2 * calls:
         yield f"{calls} callers hold {runtime.ring.leased} keys"
@@ -151,11 +151,6 @@ def broken_at_a_moment(cortex: Cortex, calls: int) -> Iterator[str]:
         keys = len(runtime.ring.states(name)) + 1  # and one for the worker itself
         if entries > keys * (len(models) + 1):  # one for each model, and one for all of them
             yield f"{name}: {entries} cooldowns"
-
-
-def _is_checking(held: Iterable[str]) -> bool:
-    """A health check holds a connection, and nothing else."""
-    return all(what.endswith("connections in use") for what in held)
 
 
 def broken_tree(cortex: Cortex) -> Iterator[str]:
