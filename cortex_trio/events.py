@@ -215,15 +215,6 @@ class _Block:
     kind: ToolKind = "function"
 
 
-def _is_whole(call: ToolCall) -> bool:
-    if call.kind != "function":
-        return bool(call.arguments)
-    try:
-        return isinstance(json.loads(call.arguments), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
 class ReplyBuilder:
     """Folds stream events into the assistant message, keeping the order in which parts appeared.
 
@@ -313,15 +304,17 @@ class ReplyBuilder:
     def may_have_acted(self) -> bool:
         """A whole tool call was delivered, on which the reader may have acted, or a block of the provider's own tools.
 
-        A call is whole when another part has begun behind it, or when its arguments are a JSON object: what was cut
-        in the middle is none. Of free-form arguments nothing tells where they end.
+        Of a free-form call nothing tells where it ends, and one without arguments has ended when another part begins:
+        both count as whole.
         """
         parts = self._parts()
         for place, part in enumerate(parts, 1):
             if isinstance(part, Opaque):
                 return True
-            if isinstance(part, ToolCall) and (place < len(parts) or _is_whole(part)):
-                return True
+            if isinstance(part, ToolCall):
+                is_followed = place < len(parts) and not part.arguments
+                if part.complete or part.kind != "function" or is_followed:
+                    return True
         return False
 
     def message(self) -> Message:

@@ -169,7 +169,7 @@ def users_of(library: str) -> set[str]:
 
 
 def test_the_http_client_is_met_where_requests_leave_and_nowhere_else() -> None:
-    ways_out = {"fields", "pooled_transport", "redirects", "transport", "trust", "way"}
+    ways_out = {"fields", "foreign_transport", "pooled_transport", "redirects", "transport", "trust", "way"}
     assert users_of("httpx") == {f"gateway.{module}" for module in ways_out}
     assert users_of("httpcore") <= {"gateway.pooled_transport", "gateway.sockets"}
 

@@ -104,6 +104,7 @@ class Changes:
                 self._check_free(name)
             for worker in new.workers.values():
                 self._connect.check(worker)
+            self._connect.max_idle = new.max_idle_connections
             for name in added:
                 await self.add(name, new.workers[name])
             for name in [name for name in new.workers if name in old]:
@@ -117,7 +118,7 @@ class Changes:
                     nursery.start_soon(self._remove_if_there, name, drain)
 
     def _is_another(self, state: WorkerState, new: WorkerConfig) -> bool:
-        """Is the worker configured otherwise, or reached otherwise: by another proxy, with other CAs?"""
+        """Is the worker configured otherwise, or reached otherwise: by another proxy, with other CAs or limits?"""
         return new != state.config or self._connect.is_out_of_date(state.connections, new)
 
     async def _adopt(self, new: Config) -> None:

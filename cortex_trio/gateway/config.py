@@ -26,6 +26,7 @@ from .fields import CAPABILITIES, LONGEST, worker_name
 from .fields import number as _number
 from .fields import one_of as _one_of
 from .mapping import worker_config_from, workers_from
+from .pool import MAX_IDLE
 from .secrets import made_without_keys, without_keys
 from .worker_config import WorkerConfig
 
@@ -83,6 +84,8 @@ class Config:
     max_attempts: int = attrs.field(default=4, validator=_number(1, 32, whole=True))
     max_wait: float = attrs.field(default=30.0, validator=_number(0, LONGEST))
     """Seconds a call waits when no worker may be asked now but one will be; 0: it fails at once."""
+    max_idle_connections: int = attrs.field(default=MAX_IDLE, validator=_number(0, 10**6, whole=True))
+    """Connections of one worker that are kept for its next requests."""
     max_answer_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_number(1, 2**40, whole=True))
     """Bytes of one answer as it is sent; it is held until it was read, so memory is bounded. Embeddings: `jobs`."""
     rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, LONGEST))

@@ -61,7 +61,8 @@ async def open_cortex(
         checked = await _config(config)
     finally:
         del config  # a traceback with locals is a place where keys leak
-    connect, cooldowns = Connector(http_transport), Cooldowns(checked.rate_limit_rest)
+    connect = Connector(http_transport, checked.max_idle_connections)
+    cooldowns = Cooldowns(checked.rate_limit_rest)
     states = [worker_state(name, worker, connect, cooldowns) for name, worker in checked.workers.items()]
     ring = KeyRing(cooldowns, checked.key_strategy)
     for state in states:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import final
 
 import trio
 
-from .causes import causes, explain, is_our_shortage
-from .sockets import CannotConnect, Origin, PlainSocket, Socket, SslContext, cannot_connect
+from .causes import causes, explain
+from .sockets import Origin, PlainSocket, Socket, SslContext, cannot_connect
 from .tls import SecureSocket
 
 
@@ -29,8 +30,12 @@ class TrioNetwork:
             raise cannot_connect(origin, f"timed out after {timeout:g} s") from error
         except trio.BrokenResourceError as error:  # in the TLS handshake
             raise cannot_connect(origin, f"{error} in the TLS handshake") from (error.__cause__ or error)
-        except (OSError, ValueError) as error:  # ValueError: a name that IDNA or TLS cannot spell
-            raise _because(error, origin) from _cause(error)
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: a name that IDNA or TLS cannot spell, or a bad CA file
+            cause = _cause(error)
+            raise cannot_connect(origin, explain(cause)) from cause
 
     async def _start_tls(self, plain: PlainSocket, host: str) -> Socket:
         try:
@@ -42,15 +47,13 @@ class TrioNetwork:
         return secure
 
 
-def _because(error: Exception, origin: Origin) -> CannotConnect:
-    if isinstance(error, socket.gaierror) and not _can_open_a_socket():
-        # The resolver had no descriptor either; what it says about that differs from system to system.
-        return cannot_connect(origin, explain(OSError(errno.EMFILE, "")), ours=True)
-    return cannot_connect(origin, explain(error), ours=is_our_shortage(error))
-
-
 def _cause(error: Exception) -> BaseException:
     """What the system said: one error if all addresses failed alike, otherwise the group of them."""
+    if isinstance(error, socket.gaierror) and not _can_open_a_socket():
+        # The resolver had no descriptor either; what it says about that differs from system to system.
+        shortage = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        shortage.__cause__ = error
+        return shortage
     found = list(causes(error))
     alike = len({getattr(cause, "errno", None) for cause in found}) == 1
     return found[0] if alike else error.__cause__ or error

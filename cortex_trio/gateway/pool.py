@@ -63,7 +63,7 @@ class Pool:
     ) -> None:
         self._network = network
         self._slots = trio.Semaphore(max_connections) if max_connections else None
-        self._max_idle = max_idle
+        self.max_idle = max_idle  # a lower number closes those beyond it when the next one comes back
         self._keepalive = keepalive
         self._idle: defaultdict[Origin, deque[_Idle]] = defaultdict(deque)
         self._in_use: set[Socket] = set()
@@ -214,7 +214,7 @@ class Pool:
         self._free_slot()
         if reusable and not self.retired:
             self._idle[origin].append(_Idle(socket, trio.current_time() + self._keepalive))
-            if sum(map(len, self._idle.values())) > self._max_idle:
+            while self.idle > self.max_idle:
                 await self._take_oldest().aclose()
             if self.deadline == math.inf and self._watchdog is not None and self._watchdog.awake:
                 self._expect_expiry(self._watchdog)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from functools import cache
 from typing import final
 
 import httpcore
@@ -15,28 +14,8 @@ import trio
 from .http1 import BadAnswer, BrokenOff, request_head
 from .network import TrioNetwork
 from .pool import KEEPALIVE_SECONDS, MAX_IDLE, Exchange, Pool, Progress
-from .process_environ import environment
 from .sockets import BackendNetwork, CannotConnect, Network, Origin
-
-
-@cache
-def shared_ssl_context() -> ssl.SSLContext:
-    """One context for all: making one costs tens of milliseconds.
-
-    Raises OSError or ValueError, which name the file, if the certificates of the environment cannot be read.
-    """
-    try:
-        context = httpx.create_ssl_context()
-    except OSError as error:  # it does not say which file
-        raise _unreadable(error, environment().get("SSL_CERT_FILE", "")) from error
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _unreadable(error: OSError, path: str) -> Exception:
-    if isinstance(error, ssl.SSLError):
-        return ValueError(f"no certificate in {path} (SSL_CERT_FILE)")
-    return OSError(error.errno, error.strerror, f"{path} (SSL_CERT_FILE)")
+from .trust import default_context
 
 
 @final
@@ -44,25 +23,33 @@ class PooledTransport(httpx.AsyncBaseTransport):
     """Our connections behind httpx's interface: `httpx.AsyncClient(transport=PooledTransport())`.
 
     `max_connections` bounds those in use; further requests wait their turn, first come first served. `max_idle`
-    bounds those that are kept, for `keepalive` seconds each. A `network_backend` stands in for the network (the
-    simulator brings one). A request over a kept connection that the server had closed before it can have read the
-    request is sent once more, over a new one.
+    bounds those that are kept, for `keepalive` seconds each; None: 64, or `Config.max_idle_connections` of the gateway
+    that uses it. Without `ssl_context` the environment says which CAs to trust. A `network_backend` stands in for the
+    network (the simulator brings one). A request over a kept connection that the server had closed before it can have
+    read the request is sent once more, over a new one.
     """
 
     def __init__(
         self,
         *,
         max_connections: int | None = None,
-        max_idle: int = MAX_IDLE,
+        max_idle: int | None = None,
         keepalive: float = KEEPALIVE_SECONDS,
         ssl_context: ssl.SSLContext | None = None,
         network_backend: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
-        context = shared_ssl_context if ssl_context is None else lambda: ssl_context
+        context = default_context if ssl_context is None else lambda: ssl_context
         network: Network = TrioNetwork(context)
         if network_backend is not None:
             network = BackendNetwork(network_backend, context)
-        self.pool = Pool(network, max_connections=max_connections, max_idle=max_idle, keepalive=keepalive)
+        self._has_own_bound = max_idle is not None
+        kept = MAX_IDLE if max_idle is None else max_idle
+        self.pool = Pool(network, max_connections=max_connections, max_idle=kept, keepalive=keepalive)
+
+    def keep_at_most(self, max_idle: int) -> None:
+        """For `Connector`: bound the kept connections, unless this was made with a bound of its own."""
+        if not self._has_own_bound:
+            self.pool.max_idle = max_idle
 
     @property
     def in_use(self) -> int:

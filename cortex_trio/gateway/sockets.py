@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol, final
 import httpcore
 import trio
 
-from .causes import explain
+from ..failures.kinds import plain
+from .causes import explain, is_our_shortage
 
 RECEIVE_BYTES = 64 * 1024
 SslContext = Callable[[], ssl.SSLContext]
@@ -28,21 +29,21 @@ WRITE_BYTES = 16 * 1024
 KEEPALIVE_PROBES = ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5)
 """Seconds of silence before a probe, between two, and how many go unanswered before the connection is broken.
 
-A model that thinks for minutes sends nothing, and routers forget silent connections. The SDKs of Anthropic and OpenAI
-probe alike.
+A model that thinks for minutes sends nothing, and routers forget silent connections. These are the numbers of
+Anthropic's SDK (`_base_client.py`); OpenAI's does not probe.
 """
+LONGEST_ADDRESS = 80
+"""Characters of an address in an error: a Failure's message is cut at its end, where the cause is."""
 NOTHING = memoryview(b"")
 
 
 class CannotConnect(Exception):
-    """There is no connection to be had; the text says why, and `__cause__` is what the system said.
+    """There is no connection; the text says where to and why, and `__cause__` is what the system said."""
 
-    `ours`: something ran out on this machine (descriptors, memory, ports). The server was not asked.
-    """
-
-    def __init__(self, text: str, *, ours: bool = False) -> None:
-        super().__init__(text)
-        self.ours = ours
+    @property
+    def ours(self) -> bool:
+        """Whether something ran out on this machine (descriptors, memory, ports). The server was not asked."""
+        return is_our_shortage(self)
 
 
 class Origin(NamedTuple):
@@ -58,9 +59,9 @@ class Origin(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def cannot_connect(origin: Origin, why: str, *, ours: bool = False) -> CannotConnect:
-    """The error that says why and where."""
-    return CannotConnect(f"{why} ({origin.address})", ours=ours)
+def cannot_connect(origin: Origin, why: str) -> CannotConnect:
+    """The error that says where to and, at its end, why."""
+    return CannotConnect(f"could not connect to {plain(origin.address, LONGEST_ADDRESS)}: {why}")
 
 
 class Socket(Protocol):

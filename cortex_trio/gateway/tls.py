@@ -56,6 +56,8 @@ class SecureSocket:
             except ssl.SSLWantReadError:
                 await self.finish_sending()
                 self._feed(await self._socket.receive_some())
+            except ssl.SSLEOFError as error:
+                raise trio.BrokenResourceError(explain(error)) from error
             except ssl.SSLError:
                 with suppress(trio.BrokenResourceError):
                     self._send_now()  # the alert that says why

@@ -1,7 +1,7 @@
 """One worker's way to its provider: address and credentials around a dialect's request, errors mapped to `Failure`s.
 
     Connections ── PooledTransport ── pool (connections) ── http1 (bytes), sockets
-         └──────── a transport of httpx or httpx2: for a proxy, for HTTP/2, or one of the user's
+         └──────── foreign_transport, of httpx or httpx2: for a proxy, for HTTP/2, or one of the user's
 
 Our own transport is asked directly; the objects of httpx, 80 µs for each request, are made only
 for a transport that wants them. `way` chooses the transport, `redirects` where a request may be sent on to, and
@@ -10,30 +10,27 @@ for a transport that wants them. `way` chooses the transport, `redirects` where 
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
-from types import ModuleType
-from typing import Any, Protocol, final
+from collections.abc import Callable, Mapping
+from typing import Protocol, final
 from urllib.parse import quote, urlencode
 
 import httpx
 import trio
 
-from ..failures import ConfigError, Failure
+from ..failures import Failure
 from ..wire.codec import HttpRequest
 from .config import WorkerConfig, environment
+from .foreign_transport import Transport, check_factory, check_transport, send_by_httpx
 from .http1 import BadAnswer, BrokenOff
-from .pool import Exchange, Pool, Progress, TooLate
+from .pool import MAX_IDLE, Exchange, Pool, Progress
 from .pooled_transport import PooledTransport, origin_of, request_bytes
 from .redirects import MOST_REDIRECTS, next_target
 from .secrets import ApiKey
 from .sockets import CLOSE_SECONDS, CannotConnect
-from .transport_failures import LIBRARIES, transport_failed
+from .transport_failures import Secrets, transport_failed
 from .transport_failures import TransportFailed as TransportFailed
 from .watchdog import Watchdog
 from .way import Way, transport_for, way_of
@@ -41,23 +38,6 @@ from .way import Way, transport_for, way_of
 log = logging.getLogger("cortex_trio")
 
 USER_AGENT = "cortex-trio"
-UNWIND_PIECES = 1_000
-"""What may have been read from the socket and not yet from the transport, when an answer is left early."""
-
-
-class Transport(Protocol):
-    """What a transport of httpx, of httpx2 or of your own has: these two methods.
-
-    The response has `status_code`, `headers` and, as `stream`, an async iterable of bytes with an `aclose`.
-    """
-
-    async def handle_async_request(self, request: Any, /) -> Any: ...
-
-    async def aclose(self) -> None: ...
-
-
-Secrets = tuple[ApiKey, ...]
-"""What a request shows to its provider and an error must not repeat."""
 MakeTransport = Callable[[WorkerConfig], Transport]
 
 
@@ -93,6 +73,7 @@ class Connections:
         transport: Transport | None = None,
         sharers: Counter[int] | None = None,
         way: Way | None = None,
+        max_idle: int = MAX_IDLE,
     ) -> None:
         kind = config.kind
         url = httpx.URL(config.address)
@@ -113,8 +94,8 @@ class Connections:
         self._secrets: Secrets = tuple(config.secret_headers.values())
         del headers  # some are secrets, and a traceback with locals would show them
         self.way = way
+        self.max_idle = max_idle
         self.transport: Transport = transport if transport is not None else PooledTransport()
-        self._httpx = _httpx_of(self.transport)
         self._sharers = Counter[int]() if sharers is None else sharers
         self._sharers[id(self.transport)] += 1
         self._closed = False
@@ -183,9 +164,8 @@ class Connections:
                     fresh,
                     progress,
                 )
-            return await self._send_by_httpx(
-                self.transport, request, target, headers, secrets, connect_timeout
-            )
+            url = self._base_url.copy_with(raw_path=target.encode("ascii"))
+            return await send_by_httpx(self.transport, request, url, headers, secrets, connect_timeout)
         finally:
             del headers  # they hold the key, and a traceback with locals would show it
 
@@ -222,36 +202,6 @@ class Connections:
         finally:
             del failed  # its traceback holds this frame: a circle
 
-    async def _send_by_httpx(
-        self,
-        transport: Transport,
-        request: HttpRequest,
-        target: str,
-        headers: Mapping[str, str],
-        secrets: Secrets,
-        connect_timeout: float,
-    ) -> Answer:
-        http_request = self._httpx.Request(
-            request.method,
-            self._httpx.URL(str(self._base_url)).copy_with(raw_path=target.encode("ascii")),
-            headers=headers,
-            content=request.body,
-            extensions={"timeout": {"connect": connect_timeout}},
-        )
-        try:
-            response = await transport.handle_async_request(http_request)
-            if not hasattr(response.stream, "__aiter__"):
-                raise TypeError("a body that is not async-iterable")
-            return _HttpxAnswer(response, secrets)
-        except Exception as error:
-            failed = transport_failed(error, "headers", secrets)
-        finally:
-            del headers, http_request
-        try:
-            raise failed  # outside of the handler: what it was made of may repeat a secret
-        finally:
-            del failed  # its traceback holds this frame: a circle
-
     async def retire(self) -> None:
         """No more requests will come; those in flight may end. A transport that is not ours is closed with `aclose`."""
         if isinstance(self.transport, PooledTransport) and self._sharers[id(self.transport)] == 1:
@@ -277,23 +227,29 @@ class Connections:
 class Connector:
     """Makes the connections of one gateway's workers; a transport that `make_transport` gives to several is shared.
 
-    Without `make_transport`, each worker's configuration and the environment choose its transport.
+    Without `make_transport`, each worker's configuration and the environment choose its transport. `max_idle` is how
+    many connections each transport keeps for later requests; a change counts for those that are made from then on.
     """
 
-    def __init__(self, make_transport: MakeTransport | None) -> None:
+    def __init__(self, make_transport: MakeTransport | None, max_idle: int = MAX_IDLE) -> None:
         if make_transport is not None:
-            _check_factory(make_transport)
+            check_factory(make_transport)
+        self.max_idle = max_idle
         self._make_transport = make_transport
         self._sharers = Counter[int]()
 
     def __call__(self, config: WorkerConfig) -> Connections:
         """Return a worker's connections. Raises ConfigError for a proxy, a CA file or a transport that is none."""
+        way: Way | None = None
         if self._make_transport is None:
             way = way_of(config, environment())
-            return Connections(config, transport_for(way), self._sharers, way)
-        transport = self._make_transport(config)
-        _check_transport(transport)
-        return Connections(config, transport, self._sharers)
+            transport: Transport = transport_for(way, self.max_idle)
+        else:
+            transport = self._make_transport(config)
+            check_transport(transport)
+            if isinstance(transport, PooledTransport):
+                transport.keep_at_most(self.max_idle)
+        return Connections(config, transport, self._sharers, way, self.max_idle)
 
     def check(self, config: WorkerConfig) -> None:
         """Raise ConfigError if a worker's proxy or CA file cannot be used."""
@@ -301,50 +257,10 @@ class Connector:
             way_of(config, environment())
 
     def is_out_of_date(self, connections: Connections, config: WorkerConfig) -> bool:
-        """Would they be made another way now, because the environment or a CA file has changed?"""
+        """Would they be made another way now: the environment, a CA file or `max_idle` has changed?"""
+        if connections.max_idle != self.max_idle:
+            return True
         return self._make_transport is None and way_of(config, environment()) != connections.way
-
-
-_PASS_A_FUNCTION = (
-    "pass a function that returns one: http_transport=lambda worker: httpx.AsyncHTTPTransport()"
-)
-
-
-def _check_factory(make_transport: object) -> None:
-    is_class = isinstance(make_transport, type)
-    kind = make_transport if isinstance(make_transport, type) else type(make_transport)
-    handles = hasattr(kind, "handle_async_request") or hasattr(kind, "handle_request")
-    if handles and not is_class:
-        raise ConfigError("http_transport", f"this is a transport, {kind.__name__}; {_PASS_A_FUNCTION}")
-    if handles and kind.__module__.partition(".")[0] in LIBRARIES:  # one of the user's may take a worker
-        raise ConfigError("http_transport", f"this is the class {kind.__name__}; {_PASS_A_FUNCTION}")
-    if not callable(make_transport):
-        raise ConfigError("http_transport", f"this is of type {kind.__name__}; {_PASS_A_FUNCTION}")
-
-
-def _check_transport(transport: object) -> None:
-    if inspect.iscoroutine(transport):
-        transport.close()
-        raise ConfigError("http_transport", f"the function is async; {_PASS_A_FUNCTION}")
-    if not (hasattr(transport, "handle_async_request") and hasattr(transport, "aclose")):
-        kind = type(transport).__name__
-        raise ConfigError(
-            "http_transport",
-            f"the function returned a value of type {kind}, which has no handle_async_request and aclose",
-        )
-
-
-def _httpx_of(transport: Transport) -> ModuleType:
-    """The library, httpx or httpx2, whose Request a transport takes: that of its base, else of its annotation."""
-    handle = getattr(type(transport), "handle_async_request", None)
-    annotations = getattr(handle, "__annotations__", {}).values()
-    modules = [
-        *(kind.__module__ for kind in type(transport).__mro__),
-        *(text if isinstance(text, str) else getattr(text, "__module__", "") for text in annotations),
-    ]
-    roots = [module.partition(".")[0] for module in modules]
-    name = next((root for root in roots if root in ("httpx", "httpx2")), "httpx")
-    return sys.modules.get(name, httpx)
 
 
 # ------------------------------------------------------------------ answers
@@ -370,53 +286,3 @@ class _PooledAnswer:
 
     async def aclose(self) -> None:
         await self._exchange.aclose()
-
-
-@final
-class _HttpxAnswer:
-    def __init__(self, response: Any, secrets: Secrets) -> None:  # of httpx, of httpx2, or of the user's
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
-        self._stream = response.stream
-        self._chunks: AsyncIterator[bytes] = self._stream.__aiter__()
-        self._reading = False
-        self._secrets = secrets
-
-    async def receive(self, deadline: float = math.inf) -> bytes:
-        if self._reading:  # told here, for two in one generator end the first one's reading as well
-            raise trio.BusyResourceError("another task is reading this answer")
-        self._reading = True
-        failed: Exception = TooLate()
-        try:
-            with trio.move_on_at(deadline):
-                async for data in self._chunks:
-                    if data:
-                        return data
-                return b""
-        except Exception as error:
-            failed = transport_failed(error, "stream", self._secrets)
-        finally:
-            self._reading = False
-        try:
-            raise failed
-        finally:
-            del failed  # its traceback holds this frame: a circle
-
-    async def aclose(self) -> None:
-        bodies = {id(body): body for body in (self._chunks, self._stream)}  # a stream may be its own iterator
-        closings = [getattr(body, "aclose", None) for body in bodies.values()]
-        for close in filter(None, (self._unwind, *closings)):
-            # Whatever a transport of the user's raises here: the answer is over.
-            with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Exception):
-                await close()
-
-    async def _unwind(self) -> None:
-        """End the generators inside the generator: `aclose` reaches the outermost alone, a cancellation all of them.
-
-        httpcore nests four; those that are left suspended warn when they are collected.
-        """
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            for _ in range(UNWIND_PIECES):
-                if not await anext(self._chunks, b""):
-                    break

@@ -1,4 +1,4 @@
-"""Which certificates are trusted: TLS contexts from a CA file or folder, or as the environment says.
+"""Which certificates are trusted: all TLS contexts, from a CA file or folder, or as the environment says.
 
 Made once for each version of a file (by its time of change), for making one takes tens of milliseconds; so a renewed
 file is another context, and a reload sees that.
@@ -16,6 +16,7 @@ import httpx
 
 from ..failures import ConfigError
 from ..failures.shown import named
+from .process_environ import environment
 
 HTTP1, HTTP2 = ("http/1.1",), ("h2", "http/1.1")
 """What is offered by ALPN. httpcore writes its own offer into the context it is given, hence one for each."""
@@ -52,6 +53,14 @@ def context_of_environment(
     if not any(map(os.path.isdir, folder.split(os.pathsep))):
         raise ConfigError("SSL_CERT_DIR", f"there is no folder {_path(folder)}")
     return _context(None, 0, folder, alpn)
+
+
+def default_context() -> ssl.SSLContext:
+    """Return the context of a transport that was given none: what this process's environment says, else httpx's CAs.
+
+    Raises ConfigError as `context_of_environment` does.
+    """
+    return context_of_environment(environment()) or context_from(True)
 
 
 def _context_of_file(path: str, folder: str | None, field: str, alpn: tuple[str, ...]) -> ssl.SSLContext:

@@ -14,15 +14,12 @@ from urllib.parse import urlsplit
 import attrs
 import httpx
 
-from .pool import KEEPALIVE_SECONDS
+from .pool import KEEPALIVE_SECONDS, MAX_IDLE
 from .pooled_transport import PooledTransport
 from .proxies import DIRECT, proxy_for
 from .secrets import ProxyUrl
 from .trust import HTTP1, HTTP2, context_from, context_of_environment
 from .worker_config import WorkerConfig
-
-MAX_IDLE = 64
-"""Connections of one worker that httpx keeps for the next request."""
 
 
 @attrs.frozen
@@ -30,9 +27,8 @@ class Way:
     """How a worker's requests travel. Equal ways may use the same transport."""
 
     proxy: ProxyUrl = DIRECT
-    context: ssl.SSLContext | None = (
-        None  # None: the default CAs, or a plain connection; equal if it is the same one
-    )
+    context: ssl.SSLContext | None = None
+    """None: the default CAs, or a plain connection. Equal if it is the same one."""
     http2: bool = False
 
 
@@ -54,10 +50,10 @@ def way_of(config: WorkerConfig, environ: Mapping[str, str]) -> Way:
     return Way(proxy, context, config.http2)
 
 
-def transport_for(way: Way) -> PooledTransport | httpx.AsyncHTTPTransport:
-    """Return a new transport for this way."""
+def transport_for(way: Way, max_idle: int = MAX_IDLE) -> PooledTransport | httpx.AsyncHTTPTransport:
+    """Return a new transport for this way, which keeps at most `max_idle` connections for the next request."""
     if not way.proxy and not way.http2:
-        return PooledTransport(ssl_context=way.context)
+        return PooledTransport(max_idle=max_idle, ssl_context=way.context)
     context = way.context or context_from(True, alpn=HTTP2 if way.http2 else HTTP1)
     proxy = None
     if way.proxy:
@@ -69,6 +65,6 @@ def transport_for(way: Way) -> PooledTransport | httpx.AsyncHTTPTransport:
         proxy=proxy,
         trust_env=False,
         limits=httpx.Limits(
-            max_connections=None, max_keepalive_connections=MAX_IDLE, keepalive_expiry=KEEPALIVE_SECONDS
+            max_connections=None, max_keepalive_connections=max_idle, keepalive_expiry=KEEPALIVE_SECONDS
         ),
     )

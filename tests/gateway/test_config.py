@@ -81,6 +81,7 @@ def test_what_is_not_said_has_the_documented_defaults() -> None:
         "total_timeout": 600.0,
         "max_attempts": 4,
         "max_wait": 30.0,
+        "max_idle_connections": 64,
         "max_answer_bytes": 128 * 1024 * 1024,
         "rate_limit_rest": None,
     }

@@ -1,5 +1,6 @@
 """A transport of the user's own may do anything; what it does becomes a failure of one attempt."""
 
+import errno
 import gc
 import logging
 import traceback
@@ -63,7 +64,27 @@ def repeats_the_key_in_the_body(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, content=body(), headers={"content-type": "text/event-stream"})
 
 
-@pytest.mark.parametrize("handler", [raises, repeats_the_key, repeats_the_key_in_the_body])
+def repeats_the_key_in_a_note(request: httpx.Request) -> httpx.Response:
+    error = httpx.ReadError("broken")
+    error.add_note(f"while sending {request.headers['authorization']}")
+    raise error
+
+
+def repeats_the_key_over_a_group(request: httpx.Request) -> httpx.Response:
+    group = ExceptionGroup(f"sending {request.headers['authorization']}", [OSError("gone")])
+    raise httpx.ReadError("broken") from group
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        raises,
+        repeats_the_key,
+        repeats_the_key_in_the_body,
+        repeats_the_key_in_a_note,
+        repeats_the_key_over_a_group,
+    ],
+)
 async def test_an_error_that_repeats_a_key_does_not_show_it_and_is_not_kept(
     handler: Handler, autojump_clock: object
 ) -> None:
@@ -323,11 +344,39 @@ async def test_what_is_no_function_that_makes_transports_is_refused(wrong: objec
             pytest.fail("it was opened")
 
 
-async def test_a_place_in_the_pool_of_a_users_transport_is_no_failure_of_the_worker() -> None:
-    def full(request: httpx.Request) -> httpx.Response:
-        raise httpx.PoolTimeout("")
+async def test_a_place_in_the_pool_of_a_users_transport_is_no_failure_of_the_worker(
+    autojump_clock: object,
+) -> None:
+    asked = 0
 
-    async with open_cortex(CONFIG, http_transport=lambda worker: httpx.MockTransport(full)) as cortex:
+    def full_at_first(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        if asked < 4:
+            raise httpx.PoolTimeout("")
+        return httpx.Response(200, content=STREAM, headers={"content-type": "text/event-stream"})
+
+    async with open_cortex(CONFIG, http_transport=lambda _: httpx.MockTransport(full_at_first)) as cortex:
         with pytest.raises(ProviderError, match="no connection of the transport's pool was free") as caught:
-            await cortex.complete("Hi")
-    assert caught.value.failure.ours
+            await cortex.complete("Hi", max_attempts=1)
+        assert caught.value.failure.kind is FailureKind.CONNECTION
+        assert caught.value.failure.ours
+        assert (await cortex.complete("Hi")).text == "Hi"  # a lone worker is asked again
+        assert asked == 4
+        assert (await cortex.health_status()).system_health == "healthy"
+
+
+async def test_what_the_caller_was_handling_when_it_asked_is_no_cause(autojump_clock: object) -> None:
+    """Python makes it the context of every exception that is raised in the meantime."""
+
+    def breaks(request: httpx.Request) -> httpx.Response:
+        raise httpx.RemoteProtocolError("illegal header line")
+
+    async with open_cortex(CONFIG, http_transport=lambda _: httpx.MockTransport(breaks)) as cortex:
+        try:
+            raise OSError(errno.EMFILE, "of a file of the caller's")
+        except OSError:
+            with pytest.raises(ProviderError) as caught:
+                await cortex.complete("Hi", max_attempts=1)
+    assert caught.value.failure.message == "illegal header line"
+    assert not caught.value.failure.ours

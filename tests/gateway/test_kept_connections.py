@@ -422,14 +422,14 @@ async def test_the_bound_is_for_all_origins_of_a_pool() -> None:
         await pool.aclose()
 
 
-async def test_without_a_bound_of_its_own_a_pool_keeps_a_hundred(
+async def test_without_a_bound_of_its_own_a_pool_keeps_sixty_four(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_memory(answer_all) as (_, pool, connections):
         answers = [await ask(connections) for _ in range(MAX_IDLE + 50)]
         for answer in answers:
             await read(answer)
-        assert pool.idle == MAX_IDLE == 100
+        assert pool.idle == MAX_IDLE == 64
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from fronts import CERTIFICATE, open_proxy, server_context, serving, serving_uni
 
 from cortex_trio import Config, ConfigError, FailureKind, ProviderError, WorkerConfig, open_cortex
 from cortex_trio.gateway.pooled_transport import PooledTransport
-from cortex_trio.gateway.way import MAX_IDLE, transport_for, way_of
+from cortex_trio.gateway.way import transport_for, way_of
 from cortex_trio.simulator import Behaviour, SimulatedProvider, open_simulator
+from tests.at_rest import settle
 
 VARIABLES = (
     "HTTP_PROXY",
@@ -53,9 +54,9 @@ def worker(url: str, **fields: Any) -> WorkerConfig:
 
 
 async def answer_of(config: WorkerConfig) -> str:
-    """What a gateway with this worker alone says."""
+    """What a gateway with this worker alone says to one request."""
     async with open_cortex(Config(workers={"w": config}, health_check_interval=0)) as cortex:
-        return (await cortex.complete("Hi")).text
+        return (await cortex.complete("Hi", max_attempts=1)).text
 
 
 async def failure_of(config: WorkerConfig) -> ProviderError:
@@ -174,7 +175,7 @@ async def test_a_refused_proxy_is_a_connection_failure_that_says_so() -> None:
         closed = proxy.url
     error = await failure_of(worker("http://api.example/v1", proxy=closed))
     assert error.failure.kind is FailureKind.CONNECTION
-    assert str(error).endswith("Connection refused")
+    assert str(error).endswith(f"could not connect to {closed.removeprefix('http://')}: connection refused")
 
 
 @pytest.mark.parametrize(
@@ -363,10 +364,59 @@ def test_our_own_transport_serves_unless_a_proxy_or_http2_is_wanted() -> None:
 
 def test_httpx_has_no_limit_that_would_look_like_a_silent_provider() -> None:
     """httpcore's pool makes further requests wait for a place; nothing bounds that wait, so there must be none."""
-    transport = transport_for(way_of(worker("https://api.example", proxy="http://proxy:1"), {}))
+    transport = transport_for(way_of(worker("https://api.example", proxy="http://proxy:1"), {}), max_idle=7)
     pool = transport._pool  # type: ignore[union-attr]
     assert pool._max_connections > 10**9
-    assert pool._max_keepalive_connections == MAX_IDLE
+    assert pool._max_keepalive_connections == 7
+
+
+@pytest.mark.parametrize(
+    ("with_proxy", "bounds"),
+    [(False, [3, 1]), (True, [3]), (True, [1])],  # httpx's keep theirs after a reload, until they are closed
+)
+async def test_as_many_connections_are_kept_as_configured_and_a_reload_changes_it(
+    with_proxy: bool, bounds: list[int]
+) -> None:
+    async with open_simulator(sockets=True) as sim:
+        provider = sim.add("w", Behaviour(text="Kept."), provider="openai_compatible")
+        async with (
+            serving(to_port(port_of(provider)), server_context()) as secure,
+            open_proxy({"localhost": secure}) as proxy,
+        ):
+            direct = worker(f"https://localhost:{secure}/v1", verify=CERTIFICATE)
+            config = Config(
+                workers={"w": attrs.evolve(direct, proxy=proxy.url) if with_proxy else direct},
+                health_check_interval=0,
+                max_idle_connections=bounds[0],
+            )
+            async with open_cortex(config) as cortex:
+                for kept in bounds:
+                    await cortex.reload(attrs.evolve(config, max_idle_connections=kept))
+                    async with trio.open_nursery() as nursery:
+                        for _ in range(10):
+                            nursery.start_soon(cortex.complete, "Hi")
+                    assert await settle(lambda kept=kept: provider.open_connections == kept)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("of_its_own", "kept"), [(None, 2), (4, 4)])
+async def test_a_pooled_transport_of_the_users_keeps_as_many_unless_it_has_a_bound_of_its_own(
+    of_its_own: int | None, kept: int
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("w", Behaviour(text="Kept."), provider="openai_compatible")
+        transport = PooledTransport(network_backend=sim.network, max_idle=of_its_own)
+        config = attrs.evolve(Config.from_mapping(sim.config()), max_idle_connections=2)
+        async with open_cortex(config, http_transport=lambda worker: transport) as cortex:
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(cortex.complete, "Hi")
+            assert transport.idle == kept
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "many", None, True])
+def test_what_the_bound_may_be_is_said(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^max_idle_connections: "):
+        Config(workers={"w": worker("http://api.example")}, max_idle_connections=wrong)
 
 
 async def test_more_streams_than_httpx_has_places_by_default_pass_through_a_proxy_at_once() -> None:
