@@ -137,3 +137,14 @@ def test_the_time_to_come_back_is_the_first_at_which_any_worker_opens() -> None:
     assert reopens([failed(FailureKind.OVERLOADED)], *states) == 10.0
     assert reopens([failed(FailureKind.OVERLOADED, retry_after=3.0)], *states) == 3.0
     assert reopens([failed(FailureKind.OVERLOADED)], worker("c", "groq")) is None
+
+
+def test_a_default_model_for_embeddings_is_known_though_no_configuration_lists_it() -> None:
+    text, retry_after = error_of(
+        worker("a", "openai", opens_in=20.0), model="text-embedding-3-small", embed=True
+    )
+    assert (text, retry_after) == (f"no worker available: a: {COOLING} 20.0 s", 20.0)
+    assert (
+        "there is no model 'gpt-nothing'"
+        in error_of(worker("a", "openai"), model="gpt-nothing", embed=True)[0]
+    )
