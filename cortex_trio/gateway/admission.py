@@ -76,9 +76,12 @@ class Admission:
     def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:
         """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for.
 
-        It proves nothing of a worker that was removed, or goes on at another endpoint.
+        It proves nothing of a worker that was removed, or goes on at another endpoint. But a time that the same
+        server has named, for a key that is still used, counts.
         """
-        if runtime.table.workers.get(self.state.name) is not self.state or self.permit.is_stale:
+        if runtime.table.workers.get(self.state.name) is not self.state:
+            return False
+        if self.permit.is_stale and not self._is_asked_to_wait(failure):
             return False
         cooldowns, model = runtime.cooldowns, self.permit.model
         if failure is None:
@@ -95,6 +98,12 @@ class Admission:
             has_more_keys=len(self.endpoint.keys) > 1,
         )
         return False
+
+    def _is_asked_to_wait(self, failure: Failure | None) -> bool:
+        endpoint = self.state.endpoint
+        is_known = self.key is None or self.key in endpoint.keys
+        hinted = failure is not None and failure.retry_after is not None
+        return hinted and is_known and endpoint.is_same_server(self.endpoint)
 
 
 async def check_out(

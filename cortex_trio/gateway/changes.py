@@ -147,7 +147,7 @@ class Changes:
         finally:
             if state.endpoint is not after:
                 await after.connections.aclose()
-        if config.base_url != before.config.base_url or config.kind != before.provider:
+        if not after.is_same_server(before):
             runtime.cooldowns.forget(state.name)  # what another server said
         unused = [old for old in runtime.retired if not old.users]
         runtime.retired = [*(old for old in runtime.retired if old.users), before.connections]
