@@ -22,7 +22,7 @@ from ..otp import (
     run,
 )
 from ..telemetry import Telemetry
-from .calls import patiently
+from .calls import call_with_retry
 from .changes import Changes, worker_state
 from .config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
 from .cooldowns import Cooldowns
@@ -225,7 +225,7 @@ class Cortex:
 
     async def health_status(self) -> HealthStatus:
         """How everybody is, from what is known; asks no provider."""
-        states = await patiently(self._runtime.registry, WorkerRegistry.list_all)
+        states = await call_with_retry(self._runtime.registry, WorkerRegistry.list_all)
         checked = self._runtime.table.last_health_check
         return health_status(states, self._runtime.ring, checked, trio.current_time())
 
@@ -241,7 +241,7 @@ class Cortex:
 
     async def list_workers(self) -> Sequence[WorkerInfo]:
         """Everybody, in the order they were added."""
-        states = await patiently(self._runtime.registry, WorkerRegistry.list_all)
+        states = await call_with_retry(self._runtime.registry, WorkerRegistry.list_all)
         return tuple(worker_info(state, self._runtime.ring, trio.current_time()) for state in states)
 
     def explain(self, messages: Messages, **options: Unpack[ChatOptions]) -> str:

@@ -127,9 +127,10 @@ class Call:
             racing += 1
             upstream = await self._ask(ask)
             racing -= 1
-            if upstream is not None and winner is not None:  # both came in the same moment
-                self._plan.lost(ask.candidate)
-                await upstream.aclose()
+            if winner is not None:
+                if upstream is not None:  # both came in the same moment
+                    self._plan.lost(ask.candidate)
+                    await upstream.aclose()
             elif upstream is not None or not racing:
                 winner = upstream
                 for racer in self._racers:

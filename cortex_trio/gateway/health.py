@@ -17,7 +17,7 @@ from ..otp import ActorError, GenServer, Timer
 from ..providers import Provider
 from ..wire.codec import HttpRequest
 from .breaker import BreakerState
-from .calls import patiently
+from .calls import call_with_retry
 from .dialects import DialectFailed
 from .endpoint import Endpoint
 from .error_response import read_failure
@@ -74,7 +74,7 @@ async def check_all(runtime: Runtime, *, only_quiet: bool = False) -> None:
                 nursery.start_soon(check_worker, runtime, state, limit)
             if refused := _refused_keys(runtime, state):
                 nursery.start_soon(_probe_refused, runtime, state, runtime.random.choice(refused), limit)
-    await patiently(runtime.registry, WorkerRegistry.health_checked)
+    await call_with_retry(runtime.registry, WorkerRegistry.health_checked)
 
 
 def lift_cooldowns(runtime: Runtime) -> None:
@@ -132,7 +132,9 @@ async def _probe(
     opened = runtime.cooldowns.check_passed(state.name, key, [*models, *_without_tag(models)])
     opened |= state.breaker.state(trio.current_time()) is BreakerState.OPEN
     with suppress(ActorError):  # it starts again, and will be checked again
-        await patiently(state.ref, Worker.check_passed)  # before the calls that wait look at its breaker
+        await call_with_retry(
+            state.ref, Worker.check_passed
+        )  # before the calls that wait look at its breaker
     if opened:  # not after each of a thousand checks: every call that waits looks at every worker
         runtime.openings.changed()
     if provider.health_lists_models and not _is_listed(state.models[0], models):

@@ -106,8 +106,8 @@ class Plan:
         order: the candidates that may be asked now, best first. The next is drawn only when all before were no help.
         all_candidates: all that are configured for this call, also those that may not be asked now.
         refusal: why a candidate may not be asked now, from shared state; None if it may.
-        max_attempts: requests of this call that reach a provider; repetitions, also of connects that failed, are
-            one less.
+        max_attempts: requests of this call that reach a provider. Connects that failed cost none of them; they are
+            repeated one time less than this, over all workers.
         max_wait: seconds that this call may wait in all because no worker may be asked.
         budget: of retries, for the whole gateway.
         chance: uniform in [0, 1).
@@ -137,6 +137,7 @@ class Plan:
         self._budget = budget
         self._chance = chance
         self._retries = 0
+        self._reconnects = 0
         self._over = False
         self._committed = False
         self._window: int | None = None  # tokens of the window that was too small; 0 if unknown
@@ -279,7 +280,8 @@ class Plan:
         The last attempt is kept for a worker that was not asked yet and is waited for.
         """
         first = self._first(now, TRIES_PER_WORKER)
-        if first is None or (first.ready > now and self._left > 1):
+        is_kept = first is not None and first.tried.last is None and self._left == 1
+        if first is None or (first.ready > now and not is_kept):
             again = self._first(now, max(TRIES_PER_WORKER, self._max_attempts))
             if again is not None and (first is None or again.ready < first.ready):
                 first = again
@@ -292,8 +294,10 @@ class Plan:
         fresh, tried.fresh_after = tried.fresh_after, False
         if tried.last is None:
             self._wait_left -= first.ready - now
-        elif tried.last.retry_after is None:
-            self._take_retry(now)  # what the server itself asked for is no storm of ours
+        else:
+            self._reconnects += tried.last.phase == "connect"
+            if tried.last.retry_after is None:
+                self._take_retry(now)  # what the server itself asked for is no storm of ours
         tried.asked, tried.refused = True, False
         tried.keys.clear()  # their cooldowns say which of them may be used
         return Ask(tried.candidate, wait=first.ready - now, fresh=fresh)
@@ -342,8 +346,9 @@ class Plan:
             return self._refused_pause(tried)
         if tried.fresh_after:
             return 0.0
-        is_hinted = same_worker_of(failure) is SameWorker.AFTER_COOLDOWN and failure.retry_after is not None
-        if tried.tries >= most or (self._retries >= self._max_attempts - 1 and not is_hinted):
+        if tried.tries >= most:
+            return None
+        if failure.phase == "connect" and self._reconnects >= self._max_attempts - 1:
             return None
         if most > TRIES_PER_WORKER:
             return self._sdk_pause(failure, now, chance)

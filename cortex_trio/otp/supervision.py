@@ -227,7 +227,7 @@ class AbstractSupervisor(GenServer):
         member.process = None
         await (
             trio.lowlevel.checkpoint()
-        )  # where we are cancelled, if an interrupt ended the child: that is no failure
+        )  # if an interrupt ended the child, we are cancelled here: no failed start
         if not process.ignored:
             raise StartFailed(member.spec.id, process.reason)
         self._retire(member, child_stopped(member.spec.restart))

@@ -551,3 +551,18 @@ def test_the_last_attempt_is_kept_for_a_worker_that_opens_soon() -> None:
         asked += step.candidate.state.name
         plan.learn(step.candidate, Failure(K.SERVER, phase="headers"), None)
     assert asked == "aaab"
+
+
+@pytest.mark.parametrize("hint", [None, 5.0])
+def test_a_worker_that_cannot_be_reached_takes_no_attempt_from_one_that_can(hint: float | None) -> None:
+    """An SDK with two retries asks `a` three times: so does a call with three attempts, whatever becomes of `b`."""
+    cast = [candidate("a"), candidate("b")]
+
+    def answer(asked: Asked) -> Failure:
+        if asked.worker == "b":
+            return Failure(K.CONNECTION, phase="connect", retry_after=hint)
+        return Failure(K.SERVER, phase="headers")
+
+    asked = drive(cast, answer, max_attempts=3)
+    assert [each.worker for each in asked].count("a") == 3
+    assert max(each.at for each in asked if each.worker == "a") < 5

@@ -524,8 +524,8 @@ MUTANTS = (
     Mutant(
         "what was given out is not closed when the caller leaves",
         "gateway/stream.py",
-        "        await self._close_upstream()\n\n    @property\n    def _opened_call",
-        "        pass\n\n    @property\n    def _opened_call",
+        "        self._left = True\n        await self._close_upstream()\n",
+        "        self._left = True\n",
         "leaving closes the upstream before control returns",
         (exam("S17"),),
     ),
@@ -630,8 +630,8 @@ MUTANTS = (
     Mutant(
         "an answer starts again after the provider's own tools acted",
         "events.py",
-        "            if isinstance(part, Opaque):\n                return True\n            if isinstance(part, ToolCall):",
-        "            if isinstance(part, ToolCall):",
+        "            if isinstance(part, Opaque):\n                return True\n",
+        "",
         "what a provider did itself is not done again unasked",
         ("tests/providers/test_whole_parts.py",),
     ),

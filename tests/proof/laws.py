@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 from play import Called, Seen, Sent
 from schedule import STORY, TOOL_CALL
@@ -18,13 +19,15 @@ from cortex_trio import (
     TextDelta,
     ToolCallDelta,
 )
-from cortex_trio.failures import FailureKind
+from cortex_trio.failures import FailureKind, official_sdks_retry
 from cortex_trio.gateway.calls import PATIENCE_SECONDS
 from cortex_trio.gateway.plan import TRIES_PER_WORKER
 
 TOTAL_SECONDS = 600.0
 GRACE_SECONDS = 0.1
 """The end of an answer is drained for 50 ms, so that its connection may be used again."""
+SDK_SECONDS = 0.375
+"""Before its first retry an official SDK waits 0.5 s, less a quarter of jitter (`_calculate_retry_timeout`)."""
 ABOUT_THE_KEY = {
     FailureKind.CREDENTIAL,
     FailureKind.PERMISSION,
@@ -39,7 +42,9 @@ def hold(seen: Seen) -> None:
     for called in seen.calls:
         ends_in_time_with_an_answer_or_a_typed_error(called)
         delivers_nothing_twice(called)
-        asks_no_more_than_it_may(called, [sent for sent in seen.sent if sent.call == called.caller.number])
+        sent = [sent for sent in seen.sent if sent.call == called.caller.number]
+        asks_no_more_than_it_may(called, sent)
+        asks_a_worker_a_third_time_only_as_the_sdks_would(called, sent, never_failed(seen))
     nobody_is_asked_before_the_time_it_named(seen)
     every_request_is_one_record(seen.attempts, [sent for sent in seen.sent if sent.call is not None])
     everybody_runs(seen)
@@ -84,12 +89,46 @@ def asks_no_more_than_it_may(called: Called, sent: list[Sent]) -> None:
         return
     every_request_is_one_record(called.attempts, sent)
     assert [attempt.number for attempt in called.attempts] == list(range(1, len(called.attempts) + 1)), called
-    tries = Counter(
-        attempt.worker
-        for attempt in called.attempts
-        if attempt.failure is None or attempt.failure.kind not in ABOUT_THE_KEY | ABOUT_THE_REQUEST
-    )
-    assert all(count <= TRIES_PER_WORKER for count in tries.values()), (tries, called)
+
+
+def asks_a_worker_a_third_time_only_as_the_sdks_would(
+    called: Called, sent: list[Sent], never_failed: set[str]
+) -> None:
+    """Two tries are the limit while another worker can be asked. The third is a retry of the official SDKs, no sooner.
+
+    A worker that was silent on a kept connection is asked once more on a new one.
+    """
+    kinds = Counter(attempt.failure.kind for attempt in called.attempts or () if attempt.failure)
+    for worker in {attempt.worker for attempt in called.attempts or ()}:
+        tries = [
+            attempt for attempt in called.attempts or () if attempt.worker == worker and _is_a_try(attempt)
+        ]
+        for before, attempt in pairwise(tries[TRIES_PER_WORKER - 1 :]):
+            failure = before.failure
+            assert failure is not None, called
+            assert official_sdks_retry(failure) or failure.kind is FailureKind.STALLED, (attempt, called)
+        if len(tries) > TRIES_PER_WORKER and not kinds.keys() & (ABOUT_THE_REQUEST | {FailureKind.STALLED}):
+            times = [request.when for request in sent if request.worker == worker]
+            assert times[-1] - times[0] >= SDK_SECONDS or len(times) < len(tries), (times, called)
+            assert not never_failed - {attempt.worker for attempt in called.attempts or ()}, called
+
+
+def _is_a_try(attempt: Attempt) -> bool:
+    """Whether it says something about the worker, and not about a key or the request."""
+    return attempt.failure is None or attempt.failure.kind not in ABOUT_THE_KEY | ABOUT_THE_REQUEST
+
+
+def never_failed(seen: Seen) -> set[str]:
+    """Workers that could be asked at any time: all they were asked they served, and no one touched an actor."""
+    if any(step.what in ("kill", "remove", "reload") for step in seen.schedule.steps):
+        return set()
+    present = seen.schedule.upstreams[: seen.schedule.present]
+    failed = {attempt.worker for attempt in seen.attempts if attempt.failure is not None}
+    return {
+        upstream.name
+        for upstream in present
+        if upstream.name not in failed and "max_concurrency" not in upstream.settings
+    }
 
 
 # ------------------------------------------------------------------ all together
@@ -126,8 +165,10 @@ def nobody_is_asked_before_the_time_it_named(seen: Seen) -> None:
         if (hint.at, hint.worker, hint.key, hint.seconds) not in seen.heard:
             continue
         until = hint.until
-        if hint.everybody and hint.at <= seen.reloads.get(hint.worker, -1.0):
-            until = min(until, seen.reloads[hint.worker])  # another configuration may be another server
+        began, done = seen.reloads.get(hint.worker, (-1.0, -1.0))
+        # A request that was let in before the reload may still wait for a KeyManager that was killed.
+        if hint.everybody and hint.at <= done + PATIENCE_SECONDS:
+            until = min(until, max(began, hint.at))  # another configuration may be another server
         early = [
             sent
             for sent in seen.sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,8 @@ class Seen:
     sent: list[Sent] = attrs.field(factory=list)
     heard: set[tuple[float, str, str | None, float]] = attrs.field(factory=set)
     """When a try ended with a hint, the worker and the key it was, and the hint."""
-    reloads: dict[str, float] = attrs.field(factory=dict)  # by worker, when it was last changed
+    reloads: dict[str, tuple[float, float]] = attrs.field(factory=dict)
+    """By worker: when its last change was asked for, and when that was done. Somewhere between it became another."""
     tree: str = ""
     workers: tuple[str, ...] = ()  # at the end
 
@@ -345,7 +347,9 @@ class _Director:
             return
         if step.who in workers:
             workers[step.who] = attrs.evolve(workers[step.who], timeout=step.seconds)
-            self.seen.reloads[step.who] = trio.current_time()
+            self.seen.reloads[step.who] = (trio.current_time(), math.inf)
         config = attrs.evolve(self.cortex._runtime.config, workers=workers)
         assert isinstance(config, Config)
         await self.cortex.reload(config, drain=step.seconds)
+        if step.who in self.seen.reloads:
+            self.seen.reloads[step.who] = (self.seen.reloads[step.who][0], trio.current_time())
