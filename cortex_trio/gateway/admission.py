@@ -13,7 +13,7 @@ import trio
 
 from ..failures import Failure, FailureKind
 from ..otp import ActorError
-from .calls import patiently
+from .calls import call_with_retry
 from .endpoint import Endpoint
 from .keys import Blocked, KeyManager, Lease
 from .runtime import Runtime
@@ -118,9 +118,9 @@ async def check_out(
     admission = Admission(state, endpoint, Permit(state.name, candidate.model), lease)
     granted = False
     try:
-        refusal = await patiently(state.ref, Worker.admit, admission.permit)
+        refusal = await call_with_retry(state.ref, Worker.admit, admission.permit)
         if refusal is None:
-            refusal = _refusal(await patiently(runtime.keys, KeyManager.lease, lease, avoid))
+            refusal = _refusal(await call_with_retry(runtime.keys, KeyManager.lease, lease, avoid))
         granted = refusal is None
     except ActorError as error:
         refusal = Refusal(f"its actor is down ({type(error).__name__})", FailureKind.CRASHED)
