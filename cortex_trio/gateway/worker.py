@@ -116,6 +116,12 @@ class WorkerState:
         return limit is not None and self.in_flight >= limit
 
     @property
+    def free_places(self) -> float:
+        """Requests it may be asked beside those that have not ended; infinity without a limit."""
+        limit = self.config.max_concurrency
+        return math.inf if limit is None else limit - sum(not permit.settled for permit in self.permits)
+
+    @property
     def has_unprocessed_results(self) -> bool:
         """A request has ended, and the actor has not heard of it. It will have, once it is asked to admit another."""
         return any(permit.settled for permit in self.permits)
