@@ -38,6 +38,9 @@ CODES = (
     "__type", "Code",
 )  # fmt: skip
 
+NO_WORD = ("", "none", "null")
+"""What a field holds that says nothing: LiteLLM writes Python's None as a string."""
+
 _GENERIC = re.compile(
     r"(provider returned|upstream|unknown|internal)? ?error\.?|bad request|invalid input error", re.I
 )
@@ -92,7 +95,7 @@ def read(payload: object) -> Said:
         text="\n".join(dict.fromkeys(text for _, text in texts))[:READ_LIMIT],
         codes=tuple(Code(code.shown[:CODE_LIMIT], code.key) for code in codes if not _is_status(code.shown)),
         statuses=tuple(int(code.shown) for code in codes if _is_status(code.shown)),
-        param=next((p for layer in found if isinstance(p := layer.fields.get("param"), str) and p), None),
+        param=next(filter(None, map(_param, found)), None),
     )
 
 
@@ -220,6 +223,15 @@ def _shown(found: list[Layer], texts: list[tuple[Layer, str]]) -> str:
     return next((text for text in ordered if not _GENERIC.fullmatch(text.strip()[:40])), "".join(ordered[:1]))
 
 
+def _param(layer: Layer) -> str | None:
+    """The field as OpenAI names it, or as pydantic does: `loc` is the path to it ("body", "messages", 0)."""
+    path = layer.fields.get("loc")
+    param = layer.fields.get("param") or (path[-1] if isinstance(path, list) and path else None)
+    if isinstance(param, int) and isinstance(path, list):
+        param = ".".join(map(str, path[:MOST_LAYERS]))
+    return param if isinstance(param, str) and param.lower() not in NO_WORD else None
+
+
 # ------------------------------------------------------------------ codes
 
 
@@ -227,9 +239,11 @@ def _codes(layer: Layer) -> Iterator[Code]:
     yield from map(_code, _google_quotas(layer.fields.get("violations")))
     for name in CODES:
         value = layer.fields.get(name)
-        if isinstance(value, bool) or not isinstance(value, (str, int)) or value in ("", "error"):
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
             continue
         code = str(value)[: 2 * CODE_LIMIT].strip().lower()
+        if code in NO_WORD or code == "error":
+            continue
         far = code.isascii() and code.isdigit() and len(code) > 3
         yield Code(code, squash(f"{layer.origin}:{code}")) if far else _code(code)
 

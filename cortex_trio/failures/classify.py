@@ -114,10 +114,12 @@ def _failure(status: int | None, said: Said, hint: float | None, secrets: Collec
 def _kind_of(status: int | None, said: Said, hint: float | None) -> tuple[FailureKind, str | None]:
     """The order of proof in one place: exact code, message, vague code, status."""
     first = said.codes[0].shown if said.codes else None
+    whole = "\n".join([wording.readable(said.text, repeated=True), *(code.shown for code in said.codes)])
+    if kind_before := wording.before_codes(status, whole):
+        return kind_before, first
     if exact := _of_codes(said.codes, _EXACT, _PARTS):
         return exact
     text = wording.readable(said.text)
-    whole = "\n".join([wording.readable(said.text, repeated=True), *(code.shown for code in said.codes)])
     if status == HTTPStatus.PAYMENT_REQUIRED:
         kind, code = K.QUOTA, first
     elif proved := wording.matching(status, text, whole, said.param):
@@ -150,6 +152,8 @@ def _of_status(status: int | None, said: Said, text: str) -> FailureKind:
         return K.MODEL_NOT_FOUND if is_about_model else K.UNKNOWN
     if status in _WRAPPING and (inner := next((s for s in said.statuses if s in _OF_LOAD), None)):
         status = inner  # what a gateway calls a 400 or 500 was a matter of load where it came from
+    if status == HTTPStatus.BAD_REQUEST and any(500 <= inner < 600 for inner in said.statuses):
+        return K.SERVER  # … or broke down there
     return signals.STATUSES.get(status, K.SERVER if status >= 500 else K.UNKNOWN)
 
 

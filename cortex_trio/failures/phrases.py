@@ -50,7 +50,7 @@ _FEATURE = (
 )
 _PART = r"(?:outputs?|responses?|inputs?|parameters?|params?|fields?|calls?|context|config\w*|prompts?|messages?|tools?"
 _PART += r"|providers?|weights?|files?|types?|runner|name missing)\b"
-_MODEL = r"\b(?:models?|deployments?)\b"
+_MODEL = r"\b(?<!role )(?:models?|deployments?)\b"  # Gemini's role of an assistant is "model"
 # One word; none that makes "model" a part of something else, such as "model output".
 _NAME = rf"(?:[ :=/(]+(?!{_PART})[\w./:@+-]+\)?)?"
 _VERB = r"(?: (?:is|was|are|were|has been|have been|has|had|could|can|does|do|did|currently|now|and|which))*"
@@ -86,6 +86,17 @@ class Phrase:
     unless: tuple[str, ...] = ()
 
 
+BEFORE_CODES: tuple[Phrase, ...] = (
+    Phrase(
+        # The tokens of a minute, under OpenAI's code of a spent quota. Looked for in the addresses as well.
+        K.RATE_LIMIT,
+        "DashScope ref (error-code#token-limit) and field",
+        frozenset({IN_STREAM, 429}),
+        (r"(?<!free )\ballocated quota exceeded", r"error-code#token-limit"),
+    ),
+)
+"""Sentences that are believed before any code, where one product uses another's code for something else."""
+
 PHRASES: tuple[Phrase, ...] = (
     Phrase(
         # The model's own output was wrong: the same request may succeed, here or elsewhere.
@@ -103,6 +114,7 @@ PHRASES: tuple[Phrase, ...] = (
             r"(?:tool|function|json)",
             r"attempted to call (?:an? )?(?:tool|function)\b",
             r"model.{0,20}(?:output|generated).{0,20} not be parsed|generated output that could not be parsed",
+            r"failed to parse input at pos \d",  # llama.cpp, which goes on to quote the output
         ),
         unless=(r"messages?\[|in (?:your|the) (?:request|messages|history)",),
     ),
@@ -162,8 +174,9 @@ PHRASES: tuple[Phrase, ...] = (
             r"context[ _]length (?:is|of) only|(?:configured|available) context (?:size|length|window) (?:is|of)",
             rf"{_MAX} (?:allowed )?(?:context|prompt|model|input|sequence|token)s?[ _-](?:length|size|window|limit)\b"
             r".{0,60}?(?:\bis|\bof|:|=|\() ?(?:only )?\d",
-            rf"\d[\d,]* (?:tokens? )?{_MAX} context|at most \d[\d,]* tokens of context",
+            rf"(?<![\d,])\d[\d,]*+ (?:tokens? )?{_MAX} context|at most \d[\d,]* tokens of context",
             rf"{_EXCEEDS} .{{0,30}}(?:max_?model_?len|max_?seq_?len)|longer than the {_MAX} allowed context",
+            r"must be (?:less|fewer|smaller|shorter) than (?:the )?max_?(?:model|seq)\w*_?len",
         ),
         unless=(r"per[ _-]?min|rate.?limit",),
     ),
@@ -223,9 +236,10 @@ PHRASES: tuple[Phrase, ...] = (
             r"\ball (?:of )?(?:your |the )?(?:available |free |remaining )?credits|used up (?:all )?your",
             r"credits? (?:has been |have been |are |is |were )?(?:exhausted|depleted|used up)",
             rf"{_MAX} billing|billing (?:hard )?limit|billing.{{0,20}}not (?:active|enabled)|billing has been disabled",
-            r"in good standing|arrears|overdue (?:payment|bill)|payment (?:is )?(?:required|overdue)|unpaid",
+            r"in good standing|arrears|overdue (?:payment|bill)|payment (?:is )?(?:required|overdue)|unpaid"
+            r"|no payment method",
             r"please (?:recharge|top.?up)|recharge your",
-            r"余额不足|欠费|请充值|使用上限|额度.{0,6}(?:不足|用尽|耗尽)",
+            r"余额不足|欠费|请充值|使用上限|额度.{0,6}(?:不足|用尽|耗尽|失败)",
         ),
     ),
     Phrase(
@@ -270,12 +284,19 @@ PHRASES: tuple[Phrase, ...] = (
             r"\bno models? (?:\w+ )?(?:found|named|with (?:name|id)|matching|loaded|available)",
             rf"{_NOT} a (?:valid|known|supported|recogni[sz]ed|chat) model",
             r"supported .{0,20}models?\b.{0,200}you passed",
-            r"no endpoints? found for|no available channel|not found for account",
+            r"no endpoints? found for|not found for account",
             rf"does ?{_NOT} work with the specified model|throughput is ?{_NOT} supported",
             r"end of (?:its |their )?life|(?:deployment|endpoint)\b.{0,60}does not exist",
-            r"模型.{0,40}不存在|无可用渠道",
+            r"模型.{0,40}不存在",
         ),
         unless=(r"temporarily|try again later|currently loading|at the moment", _NOT_YOURS),
+    ),
+    Phrase(
+        # A gateway that has no upstream for this model; it has others for other models.
+        K.MODEL_NOT_FOUND,
+        "one-api, new-api field",
+        OF_MODEL | {503},
+        (r"no available channel|无可用渠道",),
     ),
     Phrase(
         K.REGION,
@@ -330,6 +351,8 @@ PHRASES: tuple[Phrase, ...] = (
             r"invalid (?:authentication|credentials?)|bad credentials",
             r"authentication (?:failed|fails|failure|error|required)",
             rf"did ?{_NOT} provide an api key",
+            r"\b(?:organi[sz]ation|account|project|workspace|team)(?:'s)?\b(?: \S+){0,3} (?:has been|is|was)"
+            r" (?:temporarily |permanently )?(?:disabled|suspended|restricted|deactivated|banned|terminated)",
         ),
     ),
     Phrase(
@@ -346,11 +369,23 @@ PHRASES: tuple[Phrase, ...] = (
         ),
     ),
     Phrase(
+        # The model or its process broke down, under a status that blames the request.
+        K.SERVER,
+        "LM Studio field",
+        frozenset({IN_STREAM, 400, 422}),
+        (
+            r"\bmodel (?:has been |has |was )?(?:crashed|unloaded)\b",
+            r"(?:process|runner|engine|backend|worker) (?:has )?(?:unexpectedly )?(?:crashed|terminated|exited|died)",
+            r"failed to load (?:the )?model|insufficient system resources|out of memory",
+        ),
+    ),
+    Phrase(
         K.OVERLOADED,
         "Anthropic, OpenAI, Gemini, Ollama, Mistral, llama.cpp, Hugging Face, NIM, z.ai rec and field",
         OF_LOAD,
         (
-            r"\boverload|server (?:is )?busy|high (?:demand|traffic|load)",
+            r"\boverload|high (?:demand|traffic|load)",
+            r"\b(?:server|service|system|model|engine) (?:is )?(?:\w+ )?busy",
             r"(?:over|at|out of|insufficient) capacity|no (?:available )?capacity|capacity (?:\w+ )?exceeded",
             r"(?<!error )(?<!failed )loading model"
             r"|(?:model|currently|still) (?:is )?loading|warming up|model is cold|degraded function",

@@ -52,6 +52,12 @@ EXACT: tuple[Codes, ...] = (
     Codes(K.QUOTA, "AccountOverdueError", "Volcengine Ark ref"),
     Codes(K.QUOTA, "NOT_ENOUGH_BALANCE BILLING_BALANCE_NOT_ENOUGH", "Novita ref"),
     Codes(K.QUOTA, "insufficient_user_quota payment_required credits_required", "gateways, field"),
+    Codes(
+        K.QUOTA,
+        "pre_consume_token_quota_failed",
+        "new-api field: the balance is below the price of the request",
+    ),
+    Codes(K.QUOTA, "CreditsError", "OpenCode field, status 401"),
     Codes(K.QUOTA, "errors:3036", "Cloudflare Workers AI ref: free allocation of the day"),
     # ---- rate limit, where a quota phrase stands beside it
     Codes(K.RATE_LIMIT, "quota:per_minute", "Google QuotaFailure, reduced by body.py"),
@@ -85,6 +91,7 @@ EXACT: tuple[Codes, ...] = (
         "Together, DashScope field",
     ),
     Codes(K.MODEL_NOT_FOUND, "model_deprecated model_retired", "gateways, field"),
+    Codes(K.MODEL_NOT_FOUND, "ModelError", "OpenCode field, status 401"),
     Codes(K.MODEL_NOT_FOUND, "DeploymentNotFound DeploymentModelNotSupported", "Azure rec"),
     Codes(K.MODEL_NOT_FOUND, "InvalidEndpointOrModel.NotFound", "Volcengine Ark ref"),
     Codes(K.MODEL_NOT_FOUND, "RESOURCE_DOES_NOT_EXIST ENDPOINT_NOT_FOUND", "Databricks field"),
@@ -100,6 +107,7 @@ EXACT: tuple[Codes, ...] = (
         K.CREDENTIAL, "error:1110 error:1111 error:1112 error:1121", "z.ai ref: account inactive or locked"
     ),
     Codes(K.CREDENTIAL, "base_resp:1004 base_resp:2049", "MiniMax ref"),
+    Codes(K.CREDENTIAL, "organization_restricted", "Groq field, status 400"),
     Codes(
         K.CREDENTIAL,
         "UnrecognizedClientException InvalidSignatureException ExpiredTokenException InvalidClientTokenId",
@@ -137,6 +145,13 @@ EXACT: tuple[Codes, ...] = (
     Codes(K.PROTOCOL, "tool_use_failed json_validate_failed output_parse_failed", "Groq rec"),
     Codes(K.PROTOCOL, "malformed_function_call malformed_tool_call", "Gemini ref"),
     Codes(K.BAD_REQUEST, "request_too_large", "Anthropic ref"),
+    Codes(
+        K.BAD_REQUEST,
+        "invalid_image invalid_image_format invalid_image_mode invalid_image_url invalid_base64_image image_too_large"
+        " image_too_small image_parse_error image_file_too_large image_file_not_found empty_image_file"
+        " unsupported_image_media_type",
+        "OpenAI ref, also after a 200: the message may quote the address of the image",
+    ),
 )
 """Proof by itself, before any message and status."""
 
@@ -161,6 +176,11 @@ PARTS: tuple[Codes, ...] = (
         "variants",
     ),
     Codes(K.OVERLOADED, "overloaded", "variants"),
+    Codes(
+        K.PERMISSION,
+        "model_access_denied",
+        "LiteLLM field, status 401: of a key, a user, a team or a project",
+    ),
 )
 """Words that prove a kind inside of any longer code."""
 
@@ -202,11 +222,7 @@ WITHOUT_STATUS: tuple[Codes, ...] = (
     Codes(K.BAD_REQUEST, "invalid_request_error invalid_argument", "OpenAI, Gemini ref"),
     Codes(K.MODEL_NOT_FOUND, "not_found_error", "Anthropic ref"),
     Codes(
-        K.BAD_REQUEST,
-        "invalid_prompt invalid_image invalid_image_format invalid_image_mode invalid_image_url invalid_base64_image"
-        " image_too_large image_too_small image_parse_error image_file_too_large image_file_not_found empty_image_file"
-        " unsupported_image_media_type",
-        "OpenAI ref: the Responses API after it has begun to answer with 200",
+        K.BAD_REQUEST, "invalid_prompt", "OpenAI ref: the Responses API after it has begun to answer with 200"
     ),
 )
 """Looked at only where there is no status (inside a stream): beside one they say less than it does."""

@@ -6,7 +6,7 @@ import functools
 import re
 
 from .kinds import FailureKind
-from .phrases import IN_STREAM, PHRASES, Phrase
+from .phrases import BEFORE_CODES, IN_STREAM, PHRASES, Phrase
 
 K = FailureKind
 
@@ -15,6 +15,13 @@ ABOUT_MODEL = re.compile(r"(?<![\w/.-])(?:models?|deployments?|fine-?tun\w*)(?![
 
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"', "`": "`"})
 _QUOTED = re.compile(r'"([^"\n]*)"|`([^`\n]*)`|(?<!\w)\'([^\'\n]*)\'(?!\w)')
+_ADDRESS = re.compile(r"\b[a-z][a-z+.-]{1,20}://[^\s\"'`<>]+")
+_FILE_END = (
+    r"\.(?:pdf|txt|md|csv|tsv|jsonl?|ya?ml|xml|docx?|xlsx?|pptx?|zip"
+    r"|png|jpe?g|gif|webp|bmp|svg|mp[34]|wav|m4a|ogg|webm)"
+)
+_FILE = re.compile(rf"(?<![\w-])[\w-]++{_FILE_END}\b")
+_NAMES_FILE = re.compile(rf"{_FILE_END}$")
 _SPEAKS = re.compile(r"(?:message|msg|detail|error|reason|raw)[\"'\\]{0,3}\s?[:=]\s?$")
 _SENTENCE_END = re.compile(r"[.!?;](?:\s+|$)|\n+|[。！？；]")
 
@@ -23,9 +30,17 @@ REPEATED_WORDS = 4
 
 
 def readable(text: str, *, repeated: bool = False) -> str:
-    """Return a message as the patterns expect it; `repeated`: with what it repeats of the request."""
+    """Return a message as the patterns expect it; `repeated`: with what it repeats of the request.
+
+    Addresses and names of files are the caller's as well, and may hold any words.
+    """
     text = text.lower().translate(_QUOTES)
-    text = _QUOTED.sub(_inner if repeated else _unquoted, text)
+    if repeated:
+        text = _QUOTED.sub(_inner, text)
+    else:
+        text = _ADDRESS.sub("…", text)
+        text = _QUOTED.sub(_unquoted, text)
+        text = _FILE.sub("…", text)
     lines = _SENTENCE_END.split(text)
     return "\n".join(" ".join(line.split()) for line in lines if line)
 
@@ -50,6 +65,14 @@ def matching(status: int | None, text: str, whole: str, param: str | None) -> Fa
             continue
         pattern, unless = _compiled(phrase)
         if pattern.search(text) and not (unless and unless.search(whole)):
+            return phrase.kind
+    return None
+
+
+def before_codes(status: int | None, whole: str) -> FailureKind | None:
+    """Return the kind of a sentence that is believed before any code, or None."""
+    for phrase in BEFORE_CODES:
+        if (status or IN_STREAM) in phrase.statuses and _compiled(phrase)[0].search(whole):
             return phrase.kind
     return None
 
@@ -80,6 +103,6 @@ def _unquoted(quoted: re.Match[str]) -> str:
     is_error = "error" in before and _SPEAKS.search(
         before, max(0, len(before) - 16)
     )  # {'error': {'message': '…'}}
-    if is_repeated and not is_all and not is_error:
+    if (is_repeated and not is_all and not is_error) or _NAMES_FILE.search(inner):
         return "…"
     return inner

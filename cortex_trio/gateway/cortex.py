@@ -10,7 +10,6 @@ import trio
 
 from ..events import Reply, Vectors
 from ..failures import (
-    Failure,
     NoWorkersAvailable,
     ProviderError,
 )
@@ -38,7 +37,7 @@ from .runtime import Runtime
 from .selection import Wanted, explain
 from .status import HealthStatus, WorkerInfo, health_status, worker_info
 from .stream import ChatStream
-from .transport import Connector, MakeTransport
+from .transport import Connector, MakeTransport, TransportFailed
 from .tree import cortex_tree
 
 
@@ -212,15 +211,15 @@ class Cortex:
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
         endpoint = state.endpoint
         key = free_key(self._runtime, state)
-        answer = await ask_free(endpoint, endpoint.provider.models, key, endpoint.timeout)
-        if isinstance(answer, Failure):
-            raise ProviderError(answer, worker)
+        failed: TransportFailed | DialectFailed
         try:
-            return self._runtime.dialects.models(endpoint.provider, answer, key)
-        except DialectFailed as error:
+            answer = await ask_free(endpoint, endpoint.provider.models, key, endpoint.timeout)
+            try:
+                return self._runtime.dialects.models(endpoint.provider, answer, key)
+            finally:
+                del answer  # it may repeat the key
+        except (TransportFailed, DialectFailed) as error:
             failed = error
-        finally:
-            del answer  # it may repeat the key
         raise ProviderError(failed.failure, worker) from failed.__cause__
 
     # -------------------------------------------------------------- looking

@@ -184,7 +184,7 @@ class Call:
         try:
             return await upstream.__aenter__()
         except AttemptFailed as failed:
-            self.failed(candidate, upstream, failed.failure, bug=failed.bug, reused=failed.reused)
+            self.failed(candidate, upstream, failed.failure, cause=failed.cause, reused=failed.reused)
             return None
         except trio.Cancelled:
             self._plan.lost(candidate)
@@ -209,7 +209,7 @@ class Call:
             self._invalid = self._invalid or error
             self._refuse(candidate, cannot_be_told(error), for_good=True)
         except DialectFailed as failed:
-            self.failed(candidate, None, failed.failure, bug=failed.__cause__)
+            self.failed(candidate, None, failed.failure, cause=failed.__cause__)
         return None
 
     def _timers(self, candidate: Candidate) -> Timers:
@@ -235,14 +235,14 @@ class Call:
         failure: Failure,
         *,
         committed: bool = False,
-        bug: BaseException | None = None,
+        cause: BaseException | None = None,
         reused: bool = False,
     ) -> None:
         """Learn from an attempt that is over; `committed` if something of its answer was delivered."""
         key = upstream.key if upstream else None
         self._plan.learn(candidate, failure, key, committed=committed, reused=reused)
         error = ProviderError(failure, candidate.state.name)
-        error.__cause__ = bug
+        error.__cause__ = cause
         self.errors.append(error)
 
     def _refusal(self, candidate: Candidate, now: float) -> Refusal | None:

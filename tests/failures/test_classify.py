@@ -1,6 +1,7 @@
 """What each provider's errors prove: its own bodies, recorded or written after its error reference."""
 
 import json
+import timeit
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_trio.failures import Failure, FailureKind, classify, classify_payload
-from cortex_trio.failures.kinds import CODE_LIMIT, MESSAGE_LIMIT
+from cortex_trio.failures.kinds import CODE_LIMIT, MESSAGE_LIMIT, READ_LIMIT
 
 K = FailureKind
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -503,3 +504,15 @@ def test_no_payload_whatever_makes_the_classifier_raise(payload: Any) -> None:
 
 def test_a_body_nested_beyond_reason_is_only_text() -> None:
     assert classify(500, {}, b"[" * 100_000).kind is K.SERVER
+
+
+@pytest.mark.parametrize("run", ["9", "9,", "a", "a-", "a.", "://a", "1 ", '"', "a "])
+def test_the_time_a_message_costs_grows_with_its_length_and_no_faster(run: str) -> None:
+    """Four times the length is four times the time; a pattern that begins again at every character takes sixteen."""
+
+    def seconds(length: int) -> float:
+        body = (run * length)[:length].encode()
+        return min(timeit.repeat(lambda: classify(400, {}, body), number=3, repeat=5))
+
+    seconds(READ_LIMIT)  # the patterns are compiled
+    assert seconds(READ_LIMIT) < 10 * seconds(READ_LIMIT // 4)

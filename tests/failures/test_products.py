@@ -106,6 +106,7 @@ CONTEXT_LENGTH: list[Row] = [
     ("Snowflake", 400, {"message": "max tokens of 8192 exceeded. To increase the maximum, use another model."}),
     ("DS4", 400, error("Prompt has 70,000 tokens, but the configured context size is 65,536 tokens")),
     ("LiteLLM", 400, error("litellm.ContextWindowExceededError: litellm.BadRequestError: ContextWindowExceededError: OpenAIException - Error code: 400 - {'error': {'message': \"This model's maximum context length is 128000 tokens. However, your messages resulted in 709582 tokens.\"}}", code="400")),
+    ("SiliconFlow", 400, {"code": 20015, "message": "length of prompt_tokens (40000) must be less than max_seq_len (32768).", "data": None}),
 ]  # fmt: skip
 
 MODEL_NOT_FOUND: list[Row] = [
@@ -160,6 +161,9 @@ MODEL_NOT_FOUND: list[Row] = [
     ("SiliconFlow", 400, {"code": 20012, "message": "Model does not exist. Please check it carefully.", "data": None}),
     ("LiteLLM", 400, error("Invalid model name passed in model=rocket. Call `/v1/models` to view available models for your key.", code="400")),
     ("one-api", 503, error("No available channel for model rocket under group default", code="model_not_found")),
+    ("LiteLLM", 400, error("/chat/completions: Invalid model name passed in model=rocket. Call `/v1/models` to view available models.", type="None", param="None", code="400")),
+    ("OpenCode", 401, {"type": "error", "error": {"type": "ModelError", "message": "Model rocket not supported"}}),
+    ("one-api", 503, error("当前分组 default 下对于模型 rocket 无可用渠道", type="one_api_error")),
 ]  # fmt: skip
 
 BAD_REQUEST: list[Row] = [
@@ -222,6 +226,9 @@ QUOTA: list[Row] = [
     ("Ollama", 429, {"error": "you (acme) have reached your weekly usage limit, upgrade for higher limits: https://ollama.com/upgrade"}),
     ("LiteLLM", 400, error("Budget has been exceeded! Current cost: 3.2, Max budget: 3.0", type="budget_exceeded", code="400")),
     ("CoreWeave", 402, error("You exceeded your current quota, please check your plan and billing details")),
+    ("OpenCode", 401, {"type": "error", "error": {"type": "CreditsError", "message": "No payment method. Add one here: https://host.test/billing"}}),
+    ("new-api", 403, error("预扣费额度失败, 用户剩余额度: 0.1, 需要预扣费额度: 0.2", type="new_api_error", code="pre_consume_token_quota_failed")),
+    ("new-api, without its code", 403, error("预扣费额度失败, 用户剩余额度: 0.1", type="new_api_error")),
 ]  # fmt: skip
 
 RATE_LIMIT: list[Row] = [
@@ -246,6 +253,8 @@ RATE_LIMIT: list[Row] = [
     ("Gemini, without details", 429, error("You exceeded your current quota, please check your plan and billing details.", code=429, status="RESOURCE_EXHAUSTED")),
     ("Vertex AI", 429, error("Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_minute_per_project_per_base_model", code=429, status="RESOURCE_EXHAUSTED")),
     ("a page", 429, b"<html><body><h1>Too many requests</h1></body></html>"),
+    ("DashScope, tokens of a minute", 429, error("You exceeded your current quota, please check your plan. See https://help.host.test/model-studio/error-code#token-limit.", code="insufficient_quota", type="insufficient_quota")),
+    ("DashScope, tokens of a minute", 429, error("Allocated quota exceeded, please increase your quota limit.", code="insufficient_quota")),
 ]  # fmt: skip
 
 CONTENT_POLICY: list[Row] = [
@@ -284,6 +293,9 @@ CREDENTIAL: list[Row] = [
     ("Perplexity, a page", 401, b"<html><head><title>401 Authorization Required</title></head><body>openresty</body></html>"),
     ("OpenRouter", 401, error("No auth credentials found", code=401)),
     ("Gemini, leaked", 403, error("Your API key was reported as leaked. Please use another API key.", code=403, status="PERMISSION_DENIED")),
+    ("Anthropic", 400, {"type": "error", "error": {"type": "invalid_request_error", "message": "This organization has been disabled."}}),
+    ("Groq", 400, error("Organization has been restricted. Please reach out to support.", type="invalid_request_error", code="organization_restricted")),
+    ("a gateway", 403, error("Your account org-1<ak-2> is suspended, please contact us")),
 ]  # fmt: skip
 
 PERMISSION: list[Row] = [
@@ -297,6 +309,8 @@ PERMISSION: list[Row] = [
     ("Groq", 400, error("The model `x` requires terms acceptance.", code="model_terms_required")),
     ("z.ai", 403, error("The subscription plan does not yet include access to GLM-9", code="1311")),
     ("Cloudflare", 403, cloudflare(5018, "The account is not allowed to access this model")),
+    ("LiteLLM", 401, error("key not allowed to access model. This key can only access models=['a']. Tried to access b", type="key_model_access_denied", param="model", code="401")),
+    ("LiteLLM", 401, error("Team not allowed to access model. Tried to access b", type="team_model_access_denied", param="model", code="401")),
 ]  # fmt: skip
 
 OVERLOADED: list[Row] = [
@@ -310,6 +324,8 @@ OVERLOADED: list[Row] = [
     ("NIM", 400, {"status": 400, "title": "Bad Request", "detail": "Function id '1': DEGRADED function cannot be invoked"}),
     ("Cloudflare", 429, cloudflare(3040, "Capacity temporarily exceeded, please try again.")),
     ("z.ai", 429, error("The model is currently experiencing high traffic, please try again later", code="1312")),
+    ("DeepSeek", 503, error("Service is too busy. We advise users to switch to other providers for now.", type="service_unavailable_error")),
+    ("SiliconFlow", 503, {"code": 50603, "message": "System is too busy now. Please try again later.", "data": None}),
 ]  # fmt: skip
 
 PROTOCOL: list[Row] = [
@@ -416,6 +432,20 @@ NEGATIVE: list[tuple[str, FailureKind, int, object]] = [
     ("a key that lacks a right", K.PERMISSION, 403, error("You are not allowed to sample from this model")),
     ("a wrong path with a model in it", K.UNKNOWN, 404, error("no route for POST /v1/models/rocket/generate")),
     ("a model that is loading", K.OVERLOADED, 503, error("model rocket not available: currently loading model")),
+    ("an address of an image", K.BAD_REQUEST, 400, error("Failed to download image from https://host.test/quota-exceeded.png. The image server may be overloaded.", code="invalid_image_url")),
+    ("an address of a file", K.BAD_REQUEST, 400, error("Could not fetch https://host.test/invalid-api-key/rate-limit-exceeded?model=not-found")),
+    ("a file's name", K.BAD_REQUEST, 400, error("Image api_key_invalid.png could not be decoded")),
+    ("a file's name", K.BAD_REQUEST, 400, error("Invalid file: insufficient_quota.csv")),
+    ("a file's name with spaces", K.BAD_REQUEST, 400, error("File 'quota exceeded.pdf' not readable")),
+    ("Gemini's role", K.BAD_REQUEST, 400, error("Role 'model' not found among the allowed roles")),
+    ("a model's output", K.PROTOCOL, 500, error("Failed to parse input at pos 0: your api key is invalid, insufficient quota", code=500, type="server_error")),
+    ("a crash under a 400", K.SERVER, 400, {"error": "The model has crashed without additional information. (Exit code: 18446744072635810000)"}),
+    ("a model that is unloaded", K.SERVER, 400, {"error": "Model unloaded."}),
+    ("no memory for the model", K.SERVER, 400, {"error": "Failed to load model \"x\". Error: Model loading was stopped due to insufficient system resources."}),
+    ("an upstream's crash under a 400", K.SERVER, 400, error("Provider returned error", code=400, metadata={"raw": json.dumps({"error": {"message": "no", "code": 502}})})),
+    ("no word for a field", K.BAD_REQUEST, 400, error("Value error", param="None", type="None", code="None")),
+    ("a text refused by pydantic", K.BAD_REQUEST, 422, {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Value error, not readable: the model x does not exist, insufficient quota"}]}),
+    ("a text refused by pydantic", K.BAD_REQUEST, 422, {"detail": [{"loc": ["body", "messages", 0], "msg": "Value error, not readable: my api key is invalid"}]}),
 ]  # fmt: skip
 
 

@@ -605,7 +605,7 @@ MUTANTS = (
     Mutant(
         "a check that hangs says nothing",
         "gateway/health.py",
-        '    return Failure(FailureKind.STALLED, f"no answer within {timeout:g} s", phase="body")\n',
+        '    raise TransportFailed(Failure(FailureKind.STALLED, text, phase="body", ours=ours))\n',
         '    return b""\n',
         "a check that hangs makes its worker unavailable",
         (exam("S20"),),
@@ -619,10 +619,10 @@ MUTANTS = (
         ("tests/gateway/test_hedging.py",),
     ),
     Mutant(
-        "an actor that is between two lives is given up at once",
+        "an actor that is being restarted is given up at once",
         "gateway/calls.py",
-        "PATIENCE_SECONDS = 2.0",
-        "PATIENCE_SECONDS = 0.0",
+        "RESTART_SECONDS = 2.0",
+        "RESTART_SECONDS = 0.0",
         "killing an actor loses no request",
         ("tests/gateway/test_kill_actors.py", exam("S25")),
     ),
