@@ -225,7 +225,7 @@ class Plan:
             return None
         if swapped := self._swap_key(tried, now):
             return swapped
-        hinted = tried.last.retry_after is not None  # then not before, and all other workers go first
+        hinted = _names_time(tried.last)  # then not before, and all other workers go first
         once = same_worker_of(tried.last) is SameWorker.ONCE and not self._committed and not hinted
         pause = backoff(self._retries, self._chance())
         in_time = tried.tries < TRIES_PER_WORKER and now + pause < self.deadline
@@ -299,7 +299,7 @@ class Plan:
             self._wait_left -= first.ready - now
         else:
             self._reconnects += tried.last.phase == "connect"
-            if tried.last.retry_after is None:
+            if not _names_time(tried.last):
                 self._take_retry(now)  # what the server itself asked for is no storm of ours
         tried.asked, tried.refused = True, False
         tried.keys.clear()  # their cooldowns say which of them may be used
@@ -365,7 +365,7 @@ class Plan:
             return self._sdk_pause(failure, now, chance)
         match same_worker_of(failure):
             case SameWorker.AFTER_COOLDOWN:
-                return 0.0 if failure.retry_after is not None else None
+                return 0.0 if _names_time(failure) else None
             case SameWorker.AFTER_OTHERS | SameWorker.ONCE:
                 within_budget = self._budget.ready_in(now) == 0
                 return backoff(self._retries, chance) if within_budget else None
@@ -383,3 +383,12 @@ class Plan:
         if not official_sdks_retry(failure) or delay > self._wait_left:
             return None
         return max(sdk_backoff(self._retries, chance), delay)
+
+
+def _names_time(failure: Failure) -> bool:
+    """The server said when to come back.
+
+    `Retry-After: 0` does not say when it helps: the official SDKs pause as they do without it
+    (`_calculate_retry_timeout` in openai-python).
+    """
+    return failure.retry_after is not None and failure.retry_after > 0

@@ -145,7 +145,8 @@ class WorkerState:
                 return attrs.evolve(refusal, reason=f"{refusal.reason} (model {model!r:.100})")
             return refusal
         if self.is_full and not self.has_unprocessed_results:
-            return Refusal(f"is busy with {self.in_flight} requests, its limit", has_place_later=True)
+            requests = "1 request" if self.in_flight == 1 else f"{self.in_flight} requests"
+            return Refusal(f"is busy with {requests}, its limit", has_place_later=True)
         if not self.breaker.admits(now) and not self.has_unprocessed_results:
             until = self.breaker.reopens_at
             reason = f"breaker open after {_named(self.last_failure)}"

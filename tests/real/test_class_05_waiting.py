@@ -267,3 +267,31 @@ async def test_a_call_ends_at_once_when_the_gateway_is_left(
         left, asked = trio.current_time(), len(server.asked)
     assert ended == [pytest.approx(left, abs=0.01)] * 5
     assert len(server.asked) == asked
+
+
+async def test_a_call_ends_at_once_when_the_only_worker_it_waits_for_is_being_removed(
+    memory: World, autojump_clock: object
+) -> None:
+    """The request in flight goes on to its end; its place is given to no other."""
+    server = memory.server(then_chat=play(10.0, said()))
+    other = memory.server()
+    ended: dict[str, float] = {}
+
+    async def asks(cortex: Cortex, name: str, outcomes: list[Reply | CortexError]) -> None:
+        try:
+            outcomes.append(await cortex.complete("Hi", worker=server.name))
+        except CortexError as problem:
+            outcomes.append(problem)
+        ended[name] = trio.current_time()
+
+    outcomes: list[Reply | CortexError] = []
+    async with memory.gateway(server, other, worker={"max_concurrency": 1}) as cortex:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asks, cortex, "first", outcomes)
+            await trio.sleep(1)
+            nursery.start_soon(asks, cortex, "second", outcomes)
+            await trio.sleep(1)
+            await cortex.remove_worker(server.name)
+    assert ended == {"first": pytest.approx(10, abs=0.1), "second": pytest.approx(2, abs=0.1)}
+    assert isinstance(outcomes[0], NoWorkersAvailable)
+    assert "is being removed" in str(outcomes[0])
