@@ -164,7 +164,8 @@ class Changes:
         if state is None or state.draining:
             raise KeyError(name)
         if not await call_with_retry(state.ref, Worker.drain):
-            raise KeyError(name)  # somebody else has just begun to remove it
+            raise KeyError(name)  # another task has just begun to remove it
+        runtime.openings.changed()  # a call that waits for this worker must not wait any longer
         try:
             with trio.move_on_after(drain):
                 await state.idle.wait()

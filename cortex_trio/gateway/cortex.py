@@ -71,10 +71,12 @@ async def open_cortex(
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.watchdog.run)
             await nursery.start(_run_tree, runtime)
-            yield Cortex(runtime, connect)
+            try:
+                yield Cortex(runtime, connect)
+            finally:
+                runtime.close()
             nursery.cancel_scope.cancel()
     finally:
-        runtime.closed = True
         states = list(runtime.table.workers.values())
         for connections in [*(state.connections for state in states), *runtime.retired]:
             await connections.aclose()
