@@ -22,7 +22,7 @@ from .finish import first_serious, reason_of
 from .framing import TooLarge
 from .payload import Malformed, as_list, as_object, as_word, is_json, load_object
 from .sse import SseEvent, SseReader
-from .stray import StrayErrors, is_error
+from .stray import StrayErrors, error_of, is_error
 from .usage import read_usage
 
 Json = dict[str, Any]
@@ -92,10 +92,9 @@ class ChatCompletionsDecoder:
         """Read a whole answer in place of a stream."""
         try:
             reply = load_object(body)
-            choice = _choice_0(reply)
-            if choice is None and not is_error(reply):
+            if not _choices_of(reply, "message") and not is_error(reply):
                 raise Malformed("an answer without choices")
-            self._read_chunk(reply, choice, "message")
+            self._read_chunk(reply, "message")
             self._deltas.calls.close(self._events)
         except Malformed as error:
             self._end(malformed(str(error)))
@@ -114,28 +113,22 @@ class ChatCompletionsDecoder:
             if event.event == "error":  # Groq; some proxies leave out the key "error"
                 self._end(classify_payload(chunk, phase="stream"))
             else:
-                self._read_chunk(chunk, _choice_0(chunk), "delta")
+                self._read_chunk(chunk, "delta")
         except Malformed as error:
             ours = event.event in ("message", "error")  # an event unknown to us may hold anything
             if ours and data.strip():
                 self._end(malformed(str(error)))
 
-    def _read_chunk(self, chunk: Json, choice: Json | None, field: str) -> None:
-        usage, error = chunk.get("usage"), chunk.get("error")
-        if choice is not None:
-            if delta := choice.get(field):
-                self._deltas.read(as_object(delta, field), self._events, whole=field == "message")
-            elif "message" in choice and field not in choice and not self._deltas.is_answer:
-                # One chunk that holds a whole message: a server that only acts as if it streamed.
-                self._deltas.read(as_object(choice["message"] or {}, "message"), self._events, whole=True)
-            if reason := choice.get("finish_reason"):
-                self._note_reason(as_word(reason, "finish_reason"))
-            usage, error = usage or choice.get("usage"), error or choice.get("error")
-        elif not error and (chunk.get("object") == "error" or ("choices" not in chunk and is_error(chunk))):
+    def _read_chunk(self, chunk: Json, field: str) -> None:
+        usage, error = chunk.get("usage"), error_of(chunk)
+        for choice in _choices_of(chunk, field):
+            self._read_choice(choice, field)
+            usage, error = usage or choice.get("usage"), error or error_of(choice)
+        if not error and (chunk.get("object") == "error" or (not chunk.get("choices") and is_error(chunk))):
             error = chunk  # in place of a chunk: older vLLM, gateways that lost their upstream
         if groq := chunk.get("x_groq"):
             beside = as_object(groq, "x_groq")
-            usage, error = usage or beside.get("usage"), error or beside.get("error")
+            usage, error = usage or beside.get("usage"), error or error_of(beside)
         if usage:
             self._read_usage(as_object(usage, "usage"))
         if citations := chunk.get("citations"):
@@ -146,6 +139,15 @@ class ChatCompletionsDecoder:
         elif self._raw_reason in FAILED_REASONS:
             message = f"finish_reason {self._raw_reason}"
             self._end(Failure(FAILED_REASONS[self._raw_reason], message, phase="stream"))
+
+    def _read_choice(self, choice: Json, field: str) -> None:
+        if delta := choice.get(field):
+            self._deltas.read(as_object(delta, field), self._events, whole=field == "message")
+        elif "message" in choice and field not in choice and not self._deltas.is_answer:
+            # One chunk that holds a whole message: a server that only acts as if it streamed.
+            self._deltas.read(as_object(choice["message"] or {}, "message"), self._events, whole=True)
+        if reason := choice.get("finish_reason"):
+            self._note_reason(as_word(reason, "finish_reason"))
 
     def _note_reason(self, raw: str) -> None:
         if raw in FAILED_REASONS:
@@ -191,9 +193,28 @@ class ChatCompletionsDecoder:
         return reason_of(self._raw_reason or "stop", FINISH_REASONS, calls=calls, refused=refused)
 
 
-def _choice_0(chunk: Json) -> Json | None:
-    for item in as_list(chunk.get("choices"), "choices"):
-        choice = as_object(item, "a choice")
-        if not choice.get("index"):
-            return choice
-    return None
+def _choices_of(chunk: Json, field: str) -> list[Json]:
+    """The choices of the answer: all whose index is not above 0.
+
+    One chunk may tell of a choice twice (Dynamo), and an index may be a string. A whole answer may have its calls in
+    another choice than its text: without an index (GitHub Copilot), or with the next one (LiteLLM).
+    """
+    choices = [as_object(item, "a choice") for item in as_list(chunk.get("choices"), "choices")]
+    ours = [choice for choice in choices if not _is_above_0(choice.get("index"))]
+    if field == "message" and len(ours) < len(choices) and not any(map(_calls_in, ours)):
+        ours += [
+            choice for choice in choices if choice not in ours and _calls_in(choice) and not _text_in(choice)
+        ]
+    return ours
+
+
+def _is_above_0(index: object) -> bool:
+    return type(index) in (int, float) and index > 0  # type: ignore[operator]  # a number: just checked
+
+
+def _calls_in(choice: Json) -> object:
+    return as_object(choice.get("message") or {}, "message").get("tool_calls")
+
+
+def _text_in(choice: Json) -> object:
+    return as_object(choice.get("message") or {}, "message").get("content")

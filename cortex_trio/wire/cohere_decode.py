@@ -46,7 +46,7 @@ from .payload import (
     text_events,
 )
 from .sse import SseEvent, SseReader
-from .stray import StrayErrors
+from .stray import StrayErrors, error_of
 
 Json = Mapping[str, Any]
 
@@ -135,7 +135,7 @@ class CohereDecoder:
             case "tool-plan-delta":
                 yield from text_events(ReasoningDelta, _message(data).get("tool_plan"), "tool_plan")
             case "tool-call-start":
-                yield self._calls.start(data.get("index"), _delta(data, "tool_calls"))
+                yield from self._calls.start(data.get("index"), _delta(data, "tool_calls"))
             case "tool-call-delta":
                 yield from self._calls.add(data.get("index"), _delta(data, "tool_calls"))
             case "tool-call-end":
@@ -172,14 +172,14 @@ def _reply(reply: Json) -> Iterator[WireEvent]:
         yield _citation(as_object(citation, "a citation"))
     calls = Calls()
     for index, call in enumerate(as_list(message.get("tool_calls"), "tool_calls")):
-        yield calls.start(index, as_object(call, "a tool call"))
+        yield from calls.start(index, as_object(call, "a tool call"))
         yield from calls.end(index)
     yield from _end(reply, calls=calls.any)
 
 
 def _is_error(body: Json) -> bool:
     """Cohere's errors are bare: a text where an answer has its message."""
-    return bool(body.get("error")) or isinstance(body.get("message"), str)
+    return error_of(body) is not None or isinstance(body.get("message"), str)
 
 
 def _message(data: Json) -> Json:
@@ -216,7 +216,7 @@ def _end(end: Json, *, calls: bool) -> Iterator[WireEvent]:
     if usage != Usage():
         yield UsageUpdate(usage)
     raw = as_word(end.get("finish_reason"), "finish_reason")
-    if raw in FAILED or end.get("error"):
+    if raw in FAILED or error_of(end) is not None:
         message = scrub(str(end.get("error") or f"the answer ended with {raw}"))
         yield attrs.evolve(classify_payload({"error": message}), code=raw or None)
     elif raw:

@@ -48,6 +48,7 @@ from .payload import (
     opaque,
     text_events,
 )
+from .stray import error_of
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": FinishReason.STOP,
@@ -164,7 +165,7 @@ class _Answer:
         return Finished(reason, raw)
 
     def _response(self, response: Mapping[str, Any]) -> Iterator[WireEvent]:
-        if response.get("error"):
+        if error_of(response) is not None:
             yield classify_payload(response)
             return
         for candidate in as_list(response.get("candidates"), "candidates"):

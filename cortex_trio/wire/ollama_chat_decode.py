@@ -44,6 +44,7 @@ from .payload import (
     load_object,
     text_events,
 )
+from .stray import error_of
 
 DONE_REASONS = {
     "": FinishReason.STOP,  # older servers say done and no more
@@ -116,7 +117,7 @@ class _Answer:
         self._calls = 0
 
     def read(self, line: Mapping[str, Any]) -> list[WireEvent]:
-        if line.get("error"):
+        if error_of(line) is not None:
             self.over = True
             return [classify_payload(line, phase=self._phase)]
         events: list[WireEvent] = []
