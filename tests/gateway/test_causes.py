@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from cortex_trio import ConfigError, FailureKind
+from cortex_trio import ConfigError, Failure, FailureKind
 from cortex_trio.gateway.causes import causes, explain, is_our_shortage
 from cortex_trio.gateway.http1 import BrokenOff
 from cortex_trio.gateway.pool import NothingCame
