@@ -13,7 +13,7 @@ import trio
 
 from ..failures import Failure, FailureKind
 from ..otp import ActorError
-from .calls import patiently
+from .calls import call_with_retry
 from .endpoint import Endpoint
 from .keys import Blocked, KeyManager, Lease
 from .runtime import Runtime
@@ -76,9 +76,12 @@ class Admission:
     def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:
         """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for.
 
-        It proves nothing of a worker that was removed, or goes on at another endpoint.
+        It proves nothing of a worker that was removed, or goes on at another endpoint. But a time that the same
+        server has named, for a key that is still used, counts.
         """
-        if runtime.table.workers.get(self.state.name) is not self.state or self.permit.is_stale:
+        if runtime.table.workers.get(self.state.name) is not self.state:
+            return False
+        if self.permit.is_stale and not self._is_asked_to_wait(failure):
             return False
         cooldowns, model = runtime.cooldowns, self.permit.model
         if failure is None:
@@ -96,6 +99,12 @@ class Admission:
         )
         return False
 
+    def _is_asked_to_wait(self, failure: Failure | None) -> bool:
+        endpoint = self.state.endpoint
+        is_known = self.key is None or self.key in endpoint.keys
+        hinted = failure is not None and failure.retry_after is not None
+        return hinted and is_known and endpoint.is_same_server(self.endpoint)
+
 
 async def check_out(
     runtime: Runtime, candidate: Candidate, avoid: frozenset[ApiKey] = frozenset()
@@ -109,9 +118,9 @@ async def check_out(
     admission = Admission(state, endpoint, Permit(state.name, candidate.model), lease)
     granted = False
     try:
-        refusal = await patiently(state.ref, Worker.admit, admission.permit)
+        refusal = await call_with_retry(state.ref, Worker.admit, admission.permit)
         if refusal is None:
-            refusal = _refusal(await patiently(runtime.keys, KeyManager.lease, lease, avoid))
+            refusal = _refusal(await call_with_retry(runtime.keys, KeyManager.lease, lease, avoid))
         granted = refusal is None
     except ActorError as error:
         refusal = Refusal(f"its actor is down ({type(error).__name__})", FailureKind.CRASHED)

@@ -48,15 +48,16 @@ NEEDS_CONTENT = {FinishReason.STOP, FinishReason.TOOL_CALLS, FinishReason.OTHER}
 
 
 class AttemptFailed(Exception):
-    """This attempt is over without an answer; what it proved is the Failure. `bug` is what a dialect raised, if it did.
+    """This attempt is over without an answer; what it proved is the Failure.
 
+    `cause` is what the system, a transport or a dialect raised, if it did; it holds no key.
     `reused` is True when it was asked on a kept connection.
     """
 
-    def __init__(self, failure: Failure, bug: BaseException | None = None, *, reused: bool = False) -> None:
+    def __init__(self, failure: Failure, cause: BaseException | None = None, *, reused: bool = False) -> None:
         super().__init__(str(failure))
         self.failure = failure
-        self.bug = bug
+        self.cause = cause
         self.reused = reused
 
 
@@ -120,6 +121,7 @@ class Upstream:
         self._started = trio.current_time()
         self._first_token_after: float | None = None  # None: there was no content yet
         self._broken: Failure | None = None  # decoded, but not yet raised
+        self._cause: BaseException | None = None  # of a connection that broke
         self._failure: Failure | None = None
         self._finished = False
         self._closed = False
@@ -159,7 +161,7 @@ class Upstream:
                     progress=self._progress,
                 )
             except TransportFailed as error:
-                raise self._failed(error.failure) from error
+                raise self._failed(error.failure, error.__cause__) from error
         if scope.cancelled_caught or self._answer is None:
             raise self._failed(self._too_late("headers"))
         if not 200 <= self._answer.status < 300:
@@ -222,6 +224,7 @@ class Upstream:
         try:
             return await self._answer.receive(deadline), None
         except TransportFailed as error:
+            self._cause = error.__cause__
             return b"", error.failure
         except TooLate:
             return b"", self._too_late("stream", idle_is_ours=ours)
@@ -318,7 +321,7 @@ class Upstream:
 
     # -------------------------------------------------------------- the end
 
-    def _failed(self, failure: Failure, bug: BaseException | None = None) -> AttemptFailed:
+    def _failed(self, failure: Failure, cause: BaseException | None = None) -> AttemptFailed:
         """End this attempt. Its failure repeats neither the key, which decoders do not know, nor the request."""
         if self.key is not None:
             failure = without_secret(failure, self.key)
@@ -326,7 +329,7 @@ class Upstream:
         if message != failure.message:
             failure = attrs.evolve(failure, message=message)
         self._failure = failure
-        return AttemptFailed(failure, bug, reused=self._progress.reused)
+        return AttemptFailed(failure, cause or self._cause, reused=self._progress.reused)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""Calling an actor that may be between two lives."""
+"""Calling an actor while its supervisor may be restarting it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ S = TypeVar("S", bound=GenServer)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PATIENCE_SECONDS = 2.0
-FIRST_PAUSE_SECONDS = 0.001
+RESTART_SECONDS = 2.0
+"""How long the next incarnation of an actor is waited for; a supervisor restarts one within moments."""
 
 
-async def patiently(
+async def call_with_retry(
     ref: Ref[S], method: Callable[Concatenate[S, P], Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    """Like `ref.call`, but when the message was provably not handled, try the next incarnation.
+    """Like `ref.call`, but a message that was certainly not handled goes to the next incarnation of the actor.
 
-    A supervisor restarts a crashed actor within moments, and a call that was dropped with its mailbox
-    (NoProcess, or ActorExited with started=False) is safe to repeat. Raises what `Ref.call` raises once
-    two seconds have not helped, or at once if handling had begun.
+    A call that was dropped with its mailbox (NoProcess, or ActorExited with started=False) is safe to repeat. Raises
+    what `Ref.call` raises if handling had begun, or if no incarnation has handled it after two seconds.
     """
-    deadline: float | None = None
-    pause = FIRST_PAUSE_SECONDS
+    until: float | None = None
     while True:
         try:
             return await ref.call(method, *args, **kwargs)
         except (NoProcess, ActorExited) as error:
-            deadline = deadline or trio.current_time() + PATIENCE_SECONDS
+            until = until or trio.current_time() + RESTART_SECONDS
             began = isinstance(error, ActorExited) and error.started
-            if began or trio.current_time() >= deadline:
+            if began or trio.current_time() >= until:
                 raise
-        await trio.sleep(pause)
-        pause *= 2
+        with trio.move_on_at(until):
+            await ref.arrival()

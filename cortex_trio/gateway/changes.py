@@ -18,7 +18,7 @@ from ..otp import (
     StartFailed,
 )
 from ..telemetry import WorkerAdded, WorkerRemoved
-from .calls import patiently
+from .calls import call_with_retry
 from .config import Config, WorkerConfig
 from .cooldowns import Cooldowns
 from .endpoint import Endpoint
@@ -59,13 +59,13 @@ class Changes:
         state = worker_state(name, config, self._connect, runtime.cooldowns)
         with trio.fail_after(STEP_SECONDS, shield=True):  # half added is no state to stay in
             try:
-                await patiently(runtime.keys, KeyManager.set_keys, name, config.api_keys)
+                await call_with_retry(runtime.keys, KeyManager.set_keys, name, config.api_keys)
                 await self._start(state)
             except StartFailed as error:
                 if isinstance(error.__cause__, AlreadyRegistered):
                     # Somebody was quicker, and its keys are those that count.
                     first = runtime.table.workers[name]
-                    await patiently(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
+                    await call_with_retry(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
                     raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
                 raise
             finally:
@@ -85,7 +85,7 @@ class Changes:
         while runtime.table.workers.get(state.name) is not state:
             try:
                 child = worker_child(runtime, state)
-                await patiently(runtime.workers, DynamicSupervisor.start_child, child)
+                await call_with_retry(runtime.workers, DynamicSupervisor.start_child, child)
                 return
             except AlreadyStarted:
                 return  # by the next supervisor, which found it in the table after all
@@ -129,7 +129,7 @@ class Changes:
         if rescheduled:
             runtime.health.cast(HealthMonitor.reschedule)
         runtime.cooldowns.rate_limit_seconds = new.rate_limit_rest
-        await patiently(runtime.keys, KeyManager.set_strategy, new.key_strategy)
+        await call_with_retry(runtime.keys, KeyManager.set_strategy, new.key_strategy)
 
     async def _remove_if_there(self, name: str, drain: float) -> None:
         with suppress(KeyError):  # somebody else removes it at the same time: no reason to stop the reload
@@ -142,12 +142,12 @@ class Changes:
         after = Endpoint(config, self._connect(config))
         try:
             with trio.fail_after(STEP_SECONDS, shield=True):  # half changed is no state to stay in
-                await patiently(state.ref, Worker.reconfigure, after)
-                await patiently(runtime.keys, KeyManager.set_keys, state.name, config.api_keys)
+                await call_with_retry(state.ref, Worker.reconfigure, after)
+                await call_with_retry(runtime.keys, KeyManager.set_keys, state.name, config.api_keys)
         finally:
             if state.endpoint is not after:
                 await after.connections.aclose()
-        if config.base_url != before.config.base_url or config.kind != before.provider:
+        if not after.is_same_server(before):
             runtime.cooldowns.forget(state.name)  # what another server said
         unused = [old for old in runtime.retired if not old.users]
         runtime.retired = [*(old for old in runtime.retired if old.users), before.connections]
@@ -163,15 +163,16 @@ class Changes:
         state = runtime.table.workers.get(name)
         if state is None or state.draining:
             raise KeyError(name)
-        if not await patiently(state.ref, Worker.drain):
-            raise KeyError(name)  # somebody else has just begun to remove it
+        if not await call_with_retry(state.ref, Worker.drain):
+            raise KeyError(name)  # another task has just begun to remove it
+        runtime.openings.changed()  # a call that waits for this worker must not wait any longer
         try:
             with trio.move_on_after(drain):
                 await state.idle.wait()
         finally:  # also when the caller has no more patience: half removed is no state to stay in
             with trio.move_on_after(STEP_SECONDS, shield=True):
-                await patiently(runtime.keys, KeyManager.remove, name)
-                await patiently(runtime.registry, WorkerRegistry.unregister, name)
+                await call_with_retry(runtime.keys, KeyManager.remove, name)
+                await call_with_retry(runtime.registry, WorkerRegistry.unregister, name)
                 await self._stop(state)
                 await state.connections.aclose()
             runtime.openings.changed()
@@ -181,7 +182,7 @@ class Changes:
         """Stop the actor of one that is in the table no more: no supervisor that comes after would start it."""
         with suppress(NotFound):
             try:
-                await patiently(self._runtime.workers, DynamicSupervisor.terminate_child, state.ref)
+                await call_with_retry(self._runtime.workers, DynamicSupervisor.terminate_child, state.ref)
             except ActorExited as exited:
                 if not exited.started:
                     raise

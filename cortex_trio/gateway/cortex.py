@@ -10,7 +10,6 @@ import trio
 
 from ..events import Reply, Vectors
 from ..failures import (
-    Failure,
     NoWorkersAvailable,
     ProviderError,
 )
@@ -22,7 +21,7 @@ from ..otp import (
     run,
 )
 from ..telemetry import Telemetry
-from .calls import patiently
+from .calls import call_with_retry
 from .changes import Changes, worker_state
 from .config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
 from .cooldowns import Cooldowns
@@ -38,7 +37,7 @@ from .runtime import Runtime
 from .selection import Wanted, explain
 from .status import HealthStatus, WorkerInfo, health_status, worker_info
 from .stream import ChatStream
-from .transport import Connector, MakeTransport
+from .transport import Connector, MakeTransport, TransportFailed
 from .tree import cortex_tree
 
 
@@ -72,10 +71,12 @@ async def open_cortex(
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.watchdog.run)
             await nursery.start(_run_tree, runtime)
-            yield Cortex(runtime, connect)
+            try:
+                yield Cortex(runtime, connect)
+            finally:
+                runtime.close()
             nursery.cancel_scope.cancel()
     finally:
-        runtime.closed = True
         states = list(runtime.table.workers.values())
         for connections in [*(state.connections for state in states), *runtime.retired]:
             await connections.aclose()
@@ -210,22 +211,22 @@ class Cortex:
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
         endpoint = state.endpoint
         key = free_key(self._runtime, state)
-        answer = await ask_free(endpoint, endpoint.provider.models, key, endpoint.timeout)
-        if isinstance(answer, Failure):
-            raise ProviderError(answer, worker)
+        failed: TransportFailed | DialectFailed
         try:
-            return self._runtime.dialects.models(endpoint.provider, answer, key)
-        except DialectFailed as error:
+            answer = await ask_free(endpoint, endpoint.provider.models, key, endpoint.timeout)
+            try:
+                return self._runtime.dialects.models(endpoint.provider, answer, key)
+            finally:
+                del answer  # it may repeat the key
+        except (TransportFailed, DialectFailed) as error:
             failed = error
-        finally:
-            del answer  # it may repeat the key
         raise ProviderError(failed.failure, worker) from failed.__cause__
 
     # -------------------------------------------------------------- looking
 
     async def health_status(self) -> HealthStatus:
         """How everybody is, from what is known; asks no provider."""
-        states = await patiently(self._runtime.registry, WorkerRegistry.list_all)
+        states = await call_with_retry(self._runtime.registry, WorkerRegistry.list_all)
         checked = self._runtime.table.last_health_check
         return health_status(states, self._runtime.ring, checked, trio.current_time())
 
@@ -241,7 +242,7 @@ class Cortex:
 
     async def list_workers(self) -> Sequence[WorkerInfo]:
         """Everybody, in the order they were added."""
-        states = await patiently(self._runtime.registry, WorkerRegistry.list_all)
+        states = await call_with_retry(self._runtime.registry, WorkerRegistry.list_all)
         return tuple(worker_info(state, self._runtime.ring, trio.current_time()) for state in states)
 
     def explain(self, messages: Messages, **options: Unpack[ChatOptions]) -> str:

@@ -45,6 +45,10 @@ class Endpoint:
         """Seconds to the first token."""
         return self.provider.timeout if self.config.timeout is None else self.config.timeout
 
+    def is_same_server(self, other: Endpoint) -> bool:
+        """Whether what `other` has answered was said by the server that is asked here."""
+        return self.config.base_url == other.config.base_url and self.provider == other.provider
+
     def context_window(self, model: str) -> int | None:
         """Tokens of `model`; None if unknown. The longest matching prefix of the provider's table counts."""
         if self.config.context_window is not None:

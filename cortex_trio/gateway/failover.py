@@ -58,7 +58,7 @@ class Call:
         self._plan = Plan(
             self._selection,
             all_candidates=lambda: runtime.candidates(wanted),
-            refusal=self._selection.refusal,
+            refusal=self._refusal,
             max_attempts=options.max_attempts or config.max_attempts,
             deadline=self._until,
             max_wait=config.max_wait if options.max_wait is None else options.max_wait,
@@ -76,11 +76,13 @@ class Call:
         self._plan.deadline = min(self._until, trio.current_effective_deadline())
         try:
             while step := self._plan.next(trio.current_time()):
+                self._runtime.check_open()
                 if isinstance(step, Wait):
                     await self._wait(step)
                     continue
                 if step.wait:
-                    await trio.sleep(step.wait)
+                    self._hand_on()  # not kept from the others during a pause
+                    await self._runtime.pause(step.wait)
                 upstream = await (self._race(step) if self._options.hedge_after else self._ask(step))
                 if upstream is not None:
                     return upstream
@@ -98,14 +100,18 @@ class Call:
         log.info("waiting up to %.1f s: %s %s", seconds, state.name, refusal.reason)
         runtime.telemetry.emit(CallWaiting(state.name, refusal.kind, seconds))
         self._place = await runtime.openings.wait(wait.until, for_place=wait.for_place)
-        self._selection = runtime.select(self._wanted)
+        self._selection = runtime.select(self._wanted, self._place)
         self._refusals.clear()
         self._plan.waited(trio.current_time() - started, self._selection)
 
     def _hand_on(self, *, used_by: str | None = None) -> None:
         """Hand the place that this call was woken for on to the next, unless a request to its worker has used it."""
         place, self._place = self._place, None
-        if place is not None and place.worker != used_by:
+        if place is None:
+            return
+        if place.worker == used_by:
+            self._runtime.openings.used(place)
+        else:
             self._runtime.openings.hand_on(place)
 
     def change_job(self, job: Job) -> None:
@@ -127,9 +133,10 @@ class Call:
             racing += 1
             upstream = await self._ask(ask)
             racing -= 1
-            if upstream is not None and winner is not None:  # both came in the same moment
-                self._plan.lost(ask.candidate)
-                await upstream.aclose()
+            if winner is not None:
+                if upstream is not None:  # both came in the same moment
+                    self._plan.lost(ask.candidate)
+                    await upstream.aclose()
             elif upstream is not None or not racing:
                 winner = upstream
                 for racer in self._racers:
@@ -177,7 +184,7 @@ class Call:
         try:
             return await upstream.__aenter__()
         except AttemptFailed as failed:
-            self.failed(candidate, upstream, failed.failure, bug=failed.bug, reused=failed.reused)
+            self.failed(candidate, upstream, failed.failure, cause=failed.cause, reused=failed.reused)
             return None
         except trio.Cancelled:
             self._plan.lost(candidate)
@@ -202,7 +209,7 @@ class Call:
             self._invalid = self._invalid or error
             self._refuse(candidate, cannot_be_told(error), for_good=True)
         except DialectFailed as failed:
-            self.failed(candidate, None, failed.failure, bug=failed.__cause__)
+            self.failed(candidate, None, failed.failure, cause=failed.__cause__)
         return None
 
     def _timers(self, candidate: Candidate) -> Timers:
@@ -228,18 +235,21 @@ class Call:
         failure: Failure,
         *,
         committed: bool = False,
-        bug: BaseException | None = None,
+        cause: BaseException | None = None,
         reused: bool = False,
     ) -> None:
         """Learn from an attempt that is over; `committed` if something of its answer was delivered."""
         key = upstream.key if upstream else None
         self._plan.learn(candidate, failure, key, committed=committed, reused=reused)
         error = ProviderError(failure, candidate.state.name)
-        error.__cause__ = bug
+        error.__cause__ = cause
         self.errors.append(error)
 
+    def _refusal(self, candidate: Candidate, now: float) -> Refusal | None:
+        return self._selection.refusal(candidate, now)  # which each wait replaces
+
     def _refuse(self, candidate: Candidate, refusal: Refusal, *, for_good: bool = False) -> None:
-        self._plan.refuse(candidate, for_good=for_good)
+        self._plan.refuse(candidate, for_good=for_good, is_busy=refusal.has_place_later)
         self._refusals.append((candidate.state, refusal))
 
     def _record(self, attempt: Attempt) -> None:
@@ -254,9 +264,7 @@ class Call:
         for error in self.errors:
             error.attempts = tuple(self.attempts)
         if self.errors:
-            reopens = reopens_after(
-                self.errors, runtime.candidates(self._wanted), self._selection.refusal, now
-            )
+            reopens = reopens_after(runtime.candidates(self._wanted), self._refusal, now)
             return all_failed(self.errors, self.attempts, reopens)
         reasons = [*selected.skipped, *self._refusals]
         return self._invalid or no_workers_available(

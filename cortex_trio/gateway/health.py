@@ -17,10 +17,11 @@ from ..otp import ActorError, GenServer, Timer
 from ..providers import Provider
 from ..wire.codec import HttpRequest
 from .breaker import BreakerState
-from .calls import patiently
+from .calls import call_with_retry
 from .dialects import DialectFailed
 from .endpoint import Endpoint
 from .error_response import read_failure
+from .exchange import Progress
 from .registry import WorkerRegistry
 from .runtime import Runtime
 from .secrets import ApiKey
@@ -74,7 +75,7 @@ async def check_all(runtime: Runtime, *, only_quiet: bool = False) -> None:
                 nursery.start_soon(check_worker, runtime, state, limit)
             if refused := _refused_keys(runtime, state):
                 nursery.start_soon(_probe_refused, runtime, state, runtime.random.choice(refused), limit)
-    await patiently(runtime.registry, WorkerRegistry.health_checked)
+    await call_with_retry(runtime.registry, WorkerRegistry.health_checked)
 
 
 def lift_cooldowns(runtime: Runtime) -> None:
@@ -114,13 +115,16 @@ async def _probe(
 ) -> Failure | None:
     """One free request with `key`. Enters what an answer proves, and that a key was refused."""
     provider, timeout = endpoint.provider, runtime.config.health_check_timeout
-    answer = await ask_free(endpoint, provider.health, key, timeout)
+    try:
+        answer = await ask_free(endpoint, provider.health, key, timeout)
+    except TransportFailed as failed_request:
+        failure = failed_request.failure
+        refused = failure.kind is FailureKind.CREDENTIAL and key is not None
+        if refused and _is_current(runtime, state, endpoint):
+            runtime.cooldowns.suspect(state.name, failure.kind, trio.current_time(), key=key)
+        return failure
     if not _is_current(runtime, state, endpoint):
         return None
-    if isinstance(answer, Failure):
-        if answer.kind is FailureKind.CREDENTIAL and key is not None:
-            runtime.cooldowns.suspect(state.name, answer.kind, trio.current_time(), key=key)
-        return answer
     models: tuple[str, ...] = ()
     if answer.lstrip()[:1] == b"<":
         return Failure(FailureKind.PROTOCOL, "a web page", phase="body")
@@ -132,7 +136,9 @@ async def _probe(
     opened = runtime.cooldowns.check_passed(state.name, key, [*models, *_without_tag(models)])
     opened |= state.breaker.state(trio.current_time()) is BreakerState.OPEN
     with suppress(ActorError):  # it starts again, and will be checked again
-        await patiently(state.ref, Worker.check_passed)  # before the calls that wait look at its breaker
+        await call_with_retry(
+            state.ref, Worker.check_passed
+        )  # before the calls that wait look at its breaker
     if opened:  # not after each of a thousand checks: every call that waits looks at every worker
         runtime.openings.changed()
     if provider.health_lists_models and not _is_listed(state.models[0], models):
@@ -187,26 +193,26 @@ def _refused_keys(runtime: Runtime, state: WorkerState) -> list[ApiKey]:
     return refused if len(refused) < len(keys) else []
 
 
-async def ask_free(
-    endpoint: Endpoint, request: HttpRequest, key: ApiKey | None, timeout: float
-) -> bytes | Failure:
-    """Send a request that costs nothing and return its whole body, or what its failing proves."""
-    until = trio.current_time() + timeout
+async def ask_free(endpoint: Endpoint, request: HttpRequest, key: ApiKey | None, timeout: float) -> bytes:
+    """Send a request that costs nothing and return its whole body.
+
+    Raises TransportFailed, also for an answer that is no 2xx, and when it does not come within `timeout` seconds.
+    """
+    until, progress = trio.current_time() + timeout, Progress()
     endpoint.connections.users += 1
     try:
         with trio.move_on_at(until):
-            answer = await endpoint.connections.send(request, key, connect_timeout=timeout)
+            answer = await endpoint.connections.send(request, key, connect_timeout=timeout, progress=progress)
             try:
                 if 200 <= answer.status < 300:
                     return await _whole_body(answer)
-                return await read_failure(answer, key, until=until)
+                raise TransportFailed(await read_failure(answer, key, until=until))
             finally:
                 await answer.aclose()
-    except TransportFailed as error:
-        return error.failure
     finally:
         endpoint.connections.users -= 1
-    return Failure(FailureKind.STALLED, f"no answer within {timeout:g} s", phase="body")
+    text, ours = f"no answer within {timeout:g} s", progress.phase == "place"
+    raise TransportFailed(Failure(FailureKind.STALLED, text, phase="body", ours=ours))
 
 
 async def _whole_body(answer: Answer) -> bytes:

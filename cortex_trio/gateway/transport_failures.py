@@ -90,7 +90,22 @@ def transport_failed(error: Exception, phase: Phase, secrets: Iterable[ApiKey] =
     failed = TransportFailed(attrs.evolve(failure, message=scrub(failure.message, revealed)))
     if not any(holds(text, secret) for text in _texts(error) for secret in revealed):
         failed.__cause__ = error
+        if failure.phase != "connect" and failure.kind is not K.CRASHED:
+            _forget_frames(error)
     return failed
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Drop the tracebacks: their frames hold what was sent and read, which may repeat a key.
+
+    A context is left alone unless it was hidden: it may be the caller's.
+    """
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        seen.add(id(at))
+        at.__traceback__ = None
+        at = at.__cause__ or (at.__context__ if at.__suppress_context__ else None)
 
 
 def failure_of(error: Exception, phase: Phase) -> Failure:

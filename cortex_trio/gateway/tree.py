@@ -19,7 +19,7 @@ import math
 import trio
 
 from ..otp import Child, DynamicSupervisor, Supervisor
-from .calls import patiently
+from .calls import call_with_retry
 from .health import HealthMonitor
 from .keys import KeyManager
 from .registry import WorkerRegistry
@@ -67,7 +67,7 @@ def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
     async def register(state: WorkerState) -> None:
         # One that is in the table already need not wait for the registry, which may be waiting for it.
         if runtime.table.workers.get(state.name) is not state:
-            await patiently(runtime.registry, WorkerRegistry.register, state)
+            await call_with_retry(runtime.registry, WorkerRegistry.register, state)
 
     def may_eject(state: WorkerState) -> bool:
         return runtime.table.may_eject(state, trio.current_time())

@@ -16,7 +16,7 @@ from ..failures import (
     ProviderError,
 )
 from ..failures.shown import listed
-from .selection import Candidate, Wanted, not_named, refusal_text
+from .selection import Candidate, Wanted, named_models, not_named, refusal_text
 from .worker import Refusal, WorkerState
 
 
@@ -30,7 +30,7 @@ def all_failed(
     primary = min(errors, key=lambda error: PRIMARY_ORDER.index(error.failure.kind))
     if REACTIONS[last.failure.kind].next_worker is NextWorker.NO:
         primary = last
-    names = ", ".join(dict.fromkeys(error.worker for error in errors))
+    names = listed(dict.fromkeys(error.worker for error in errors))
     return AllWorkersFailed(
         f"{len(errors)} attempts failed ({names}); the main reason is {primary}",
         errors,
@@ -69,7 +69,7 @@ def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | Non
     for what, name, known in (
         ("worker", wanted.worker, [state.name for state in workers]),
         ("provider", wanted.provider, [state.kind.name for state in workers]),
-        ("model", wanted.model, [model for state in workers for model in state.models]),
+        ("model", wanted.model, [model for state in workers for model in named_models(state, wanted)]),
     ):
         named = what != "model" or (wanted.worker is None and wanted.provider is None)
         if name is not None and named and name not in known:
@@ -78,15 +78,14 @@ def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | Non
 
 
 def reopens_after(
-    errors: Sequence[ProviderError],
-    candidates: Sequence[Candidate],
-    refusal: Callable[[Candidate, float], Refusal | None],
-    now: float,
+    candidates: Sequence[Candidate], refusal: Callable[[Candidate, float], Refusal | None], now: float
 ) -> float | None:
-    """Seconds until the first of the candidates may be asked again; None if none of them is waited for."""
-    untils = [now + e.failure.retry_after for e in errors if e.failure.retry_after is not None]
-    untils += [why.until for candidate in candidates if (why := refusal(candidate, now))]
-    return _soonest(untils, now)
+    """Seconds until the first of the candidates that may not be asked now may be; None if time opens none of them.
+
+    What the errors of the call say counts from the time at which they came, and may have been waited for already; the
+    cooldowns they left are what holds now.
+    """
+    return _soonest((why.until for candidate in candidates if (why := refusal(candidate, now))), now)
 
 
 def _soonest(untils: Iterable[float], now: float) -> float | None:

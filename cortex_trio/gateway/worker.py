@@ -116,6 +116,12 @@ class WorkerState:
         return limit is not None and self.in_flight >= limit
 
     @property
+    def free_places(self) -> float:
+        """Requests it may be asked beside those that have not ended; infinity without a limit."""
+        limit = self.config.max_concurrency
+        return math.inf if limit is None else limit - sum(not permit.settled for permit in self.permits)
+
+    @property
     def has_unprocessed_results(self) -> bool:
         """A request has ended, and the actor has not heard of it. It will have, once it is asked to admit another."""
         return any(permit.settled for permit in self.permits)
@@ -139,7 +145,8 @@ class WorkerState:
                 return attrs.evolve(refusal, reason=f"{refusal.reason} (model {model!r:.100})")
             return refusal
         if self.is_full and not self.has_unprocessed_results:
-            return Refusal(f"is busy with {self.in_flight} requests, its limit", has_place_later=True)
+            requests = "1 request" if self.in_flight == 1 else f"{self.in_flight} requests"
+            return Refusal(f"is busy with {requests}, its limit", has_place_later=True)
         if not self.breaker.admits(now) and not self.has_unprocessed_results:
             until = self.breaker.reopens_at
             reason = f"breaker open after {_named(self.last_failure)}"

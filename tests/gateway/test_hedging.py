@@ -83,3 +83,17 @@ async def test_cancelling_a_race_closes_both(autojump_clock: object) -> None:
 async def read(cortex, **options):  # type: ignore[no-untyped-def]
     async with cortex.chat("Hi", **options) as answer:
         return await answer.collect()
+
+
+async def test_an_answer_is_kept_though_the_other_worker_fails_in_the_same_moment(
+    autojump_clock: object,
+) -> None:
+    """Nothing of the answer is left behind either: leaving the gateway checks it."""
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(html=True, first_token_after=2))
+        sim.add("anthropic", Behaviour(text="whole", first_token_after=1))
+        async with gateway(sim) as cortex:
+            reply = await read(cortex, hedge_after=1)
+        assert reply.text == "whole"
+        assert [attempt.worker for attempt in reply.attempts] == ["openai", "anthropic"]
+        assert len(sim["anthropic"].requests) == 1

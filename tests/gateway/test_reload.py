@@ -9,7 +9,15 @@ import pytest
 import trio
 import trio.testing
 
-from cortex_trio import Config, ConfigError, NoWorkersAvailable, ProviderError, WorkerConfig, open_cortex
+from cortex_trio import (
+    Config,
+    ConfigError,
+    CortexError,
+    NoWorkersAvailable,
+    ProviderError,
+    WorkerConfig,
+    open_cortex,
+)
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway, worker_of
@@ -244,3 +252,31 @@ async def test_reloads_at_the_same_time_come_one_after_the_other(autojump_clock:
             there = {info.name for info in await cortex.list_workers()}
             assert there in ({"openai"}, {"openai", "spare"})
             assert (await cortex.complete("Hi")).worker in there
+
+
+@pytest.mark.parametrize("kind", [FailureKind.RATE_LIMIT, FailureKind.OVERLOADED])
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_time_that_a_server_names_counts_after_a_reload_unless_it_is_another_server(
+    kind: FailureKind, moves: bool, autojump_clock: object
+) -> None:
+    """The request was on its way when its worker was given more patience, or another address."""
+    async with open_simulator() as sim:
+        openai = sim.add("openai", Behaviour(error=kind, retry_after=20), Behaviour(text="open again"))
+        other = sim.add("other", Behaviour(text="somewhere else"), provider="openai")
+        openai.link.latency = 0.5
+        async with gateway(sim, {"openai": worker_of(openai)}) as cortex, trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with suppress(CortexError):
+                    await cortex.complete("Hi", max_wait=0)
+
+            nursery.start_soon(ask)
+            await trio.sleep(0.7)  # connected, and the request is under way
+            changed = worker_of(other) if moves else worker_of(openai, timeout=3.0)
+            await cortex.reload(Config(workers={"openai": changed}))
+            await trio.sleep(5)
+            if moves:
+                assert (await cortex.complete("Hi", max_wait=0)).text == "somewhere else"
+            else:
+                with pytest.raises(NoWorkersAvailable):
+                    await cortex.complete("Hi", max_wait=0)

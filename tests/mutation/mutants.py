@@ -605,7 +605,7 @@ MUTANTS = (
     Mutant(
         "a check that hangs says nothing",
         "gateway/health.py",
-        '    return Failure(FailureKind.STALLED, f"no answer within {timeout:g} s", phase="body")\n',
+        '    raise TransportFailed(Failure(FailureKind.STALLED, text, phase="body", ours=ours))\n',
         '    return b""\n',
         "a check that hangs makes its worker unavailable",
         (exam("S20"),),
@@ -619,10 +619,10 @@ MUTANTS = (
         ("tests/gateway/test_hedging.py",),
     ),
     Mutant(
-        "an actor that is between two lives is given up at once",
+        "an actor that is being restarted is given up at once",
         "gateway/calls.py",
-        "PATIENCE_SECONDS = 2.0",
-        "PATIENCE_SECONDS = 0.0",
+        "RESTART_SECONDS = 2.0",
+        "RESTART_SECONDS = 0.0",
         "killing an actor loses no request",
         ("tests/gateway/test_kill_actors.py", exam("S25")),
     ),
@@ -772,6 +772,30 @@ MUTANTS = (
         "            pass\n        self._for_place.clear()",
         "a cooldown that is lifted ends the waits for it",
         ("tests/gateway/test_openings.py",),
+    ),
+    Mutant(
+        "an answer is lost because the other worker of a race fails",
+        "gateway/failover.py",
+        "            if winner is not None:\n                if upstream",
+        "            if winner is not None and upstream is not None:\n                if upstream",
+        "what was won stays won, and is given back",
+        ("tests/gateway/test_hedging.py",),
+    ),
+    Mutant(
+        "a reload forgets what the same server says about its time",
+        "gateway/admission.py",
+        "if self.permit.is_stale and not self._is_asked_to_wait(failure):",
+        "if self.permit.is_stale:",
+        "never earlier than asked, whatever is configured anew",
+        ("tests/gateway/test_reload.py",),
+    ),
+    Mutant(
+        "a worker that cannot be reached takes the attempts of another",
+        "gateway/plan.py",
+        'failure.phase == "connect" and self._reconnects >= self._max_attempts - 1',
+        "self._retries >= self._max_attempts - 1",
+        "never worse than the official SDKs beside a worker that is down",
+        ("tests/gateway/test_plan.py",),
     ),
     # ------------------------------------------------------------------ keys that get out
     Mutant(

@@ -197,6 +197,7 @@ async def test_whatever_the_network_does(
 RAW = {
     "a bad status line": "HTTP/1.1 {key} {key}\r\n\r\n",
     "no HTTP": "{key}\r\n\r\n",
+    "a cut head": "HTTP/1.1 200 OK\r\nx-echo: {key}",
     "a bad header": "HTTP/1.1 200 OK\r\n{key} {key}\x00: {key}\r\n\r\n",
     "a bad length": "HTTP/1.1 200 OK\r\ncontent-length: {key}\r\n\r\n",
     "a bad chunk": "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{key}\r\n{key}",

@@ -24,6 +24,8 @@ ABOUT_A_KEY = (FailureKind.QUOTA,)
 ABOUT_A_WORKER = (FailureKind.OVERLOADED, FailureKind.SERVER, FailureKind.EDGE)
 LONGEST_COOLDOWN_SECONDS = 3600.0
 """No cooldown is longer: a hint of six hours is obeyed for one."""
+TRIAL_SECONDS = 60.0
+"""After a refusal that names a time, one request may try a minute later if no other worker can serve."""
 _Place = tuple[str, str | None, str | None]
 """Worker, key, model; None: all of them."""
 INSTANT = 1e-6
@@ -156,15 +158,17 @@ class Chronicle:
 
     def _note_hint(self, attempt: Attempt, failure: Failure, now: float) -> None:
         place: _Place
+        seconds = min(failure.retry_after or 0.0, LONGEST_COOLDOWN_SECONDS)
         if failure.kind in ABOUT_A_KEY_AND_A_MODEL:
             place = (attempt.worker, attempt.key, attempt.model)
         elif failure.kind in ABOUT_A_KEY:
             place = (attempt.worker, attempt.key, None)
+            seconds = min(seconds, TRIAL_SECONDS)
         elif failure.kind in ABOUT_A_WORKER:
             place = (attempt.worker, None, None)
         else:
             return
-        until = now + min(failure.retry_after or 0.0, LONGEST_COOLDOWN_SECONDS)
+        until = now + seconds
         self.counts["waits named by providers"] += 1
         if until > self._hints.get(place, (0.0, 0.0))[1]:
             self._hints[place] = (now, until)

@@ -78,7 +78,7 @@ def _broken_tool_calls(called: Called) -> Iterator[str]:
     """Each call is heard once; what is heard of its arguments is their beginning, and all of them in the end."""
     wanted = calls_of(called.planned.number) if called.planned.what == "tools" else ()
     if called.begun_after_a_call:
-        yield f"{called.summary()}: an answer was begun again after a tool call was heard"
+        yield f"{called.summary()}: an answer was begun again after a whole tool call was heard"
     if len(called.heard) > len(wanted):
         yield f"{called.summary()}: {len(called.heard)} tool calls, where {len(wanted)} were made"
     for call, planned in zip(called.heard.values(), wanted, strict=False):
