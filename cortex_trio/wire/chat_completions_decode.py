@@ -59,6 +59,7 @@ class ChatCompletionsDecoder:
         self._usage = Usage()
         self._raw_reason = ""  # empty until a finish_reason was seen
         self._done = False
+        self._others = False  # a choice above 0 came
 
     @property
     def done(self) -> bool:
@@ -92,7 +93,7 @@ class ChatCompletionsDecoder:
         """Read a whole answer in place of a stream."""
         try:
             reply = load_object(body)
-            if not _choices_of(reply, "message") and not is_error(reply):
+            if not reply.get("choices") and not is_error(reply):
                 raise Malformed("an answer without choices")
             self._read_chunk(reply, "message")
             self._deltas.calls.close(self._events)
@@ -121,7 +122,8 @@ class ChatCompletionsDecoder:
 
     def _read_chunk(self, chunk: Json, field: str) -> None:
         usage, error = chunk.get("usage"), error_of(chunk)
-        for choice in _choices_of(chunk, field):
+        choices = [as_object(item, "a choice") for item in as_list(chunk.get("choices"), "choices")]
+        for choice in _of_whole(choices) if field == "message" else self._of_chunk(choices):
             self._read_choice(choice, field)
             usage, error = usage or choice.get("usage"), error or error_of(choice)
         if not error and (chunk.get("object") == "error" or (not chunk.get("choices") and is_error(chunk))):
@@ -139,6 +141,14 @@ class ChatCompletionsDecoder:
         elif self._raw_reason in FAILED_REASONS:
             message = f"finish_reason {self._raw_reason}"
             self._end(Failure(FAILED_REASONS[self._raw_reason], message, phase="stream"))
+
+    def _of_chunk(self, choices: list[Json]) -> list[Json]:
+        """The choices 0 of a chunk, which may tell of it twice (Dynamo).
+
+        An index that is no number is that of the only choice there is, or of one that is not known.
+        """
+        self._others = self._others or any(_is_above_0(choice.get("index")) for choice in choices)
+        return [choice for choice in choices if _is_0(choice.get("index"), only=not self._others)]
 
     def _read_choice(self, choice: Json, field: str) -> None:
         if delta := choice.get(field):
@@ -193,28 +203,27 @@ class ChatCompletionsDecoder:
         return reason_of(self._raw_reason or "stop", FINISH_REASONS, calls=calls, refused=refused)
 
 
-def _choices_of(chunk: Json, field: str) -> list[Json]:
-    """The choices of the answer: all whose index is not above 0.
+def _of_whole(choices: list[Json]) -> list[Json]:
+    """The first choice 0, or the only one whatever its number, and what another one adds to it.
 
-    One chunk may tell of a choice twice (Dynamo), and an index may be a string. A whole answer may have its calls in
-    another choice than its text: without an index (GitHub Copilot), or with the next one (LiteLLM).
+    An answer may have its calls in another choice than its text: without an index (GitHub Copilot), or with the next
+    one (LiteLLM). Two that say the same kind of thing are two answers.
     """
-    choices = [as_object(item, "a choice") for item in as_list(chunk.get("choices"), "choices")]
-    ours = [choice for choice in choices if not _is_above_0(choice.get("index"))]
-    if field == "message" and len(ours) < len(choices) and not any(map(_calls_in, ours)):
-        ours += [
-            choice for choice in choices if choice not in ours and _calls_in(choice) and not _text_in(choice)
-        ]
+    ours = [choice for choice in choices if not _is_above_0(choice.get("index"))][:1] or choices[:1]
+    for choice in choices:
+        adds_calls = _has(choice, "tool_calls") and not _has(choice, "content")
+        if adds_calls and not any(_has(mine, "tool_calls") for mine in ours):
+            ours.append(choice)
     return ours
+
+
+def _is_0(index: object, *, only: bool) -> bool:
+    return not _is_above_0(index) if type(index) in (int, float) else only
 
 
 def _is_above_0(index: object) -> bool:
     return type(index) in (int, float) and index > 0  # type: ignore[operator]  # a number: just checked
 
 
-def _calls_in(choice: Json) -> object:
-    return as_object(choice.get("message") or {}, "message").get("tool_calls")
-
-
-def _text_in(choice: Json) -> object:
-    return as_object(choice.get("message") or {}, "message").get("content")
+def _has(choice: Json, field: str) -> bool:
+    return bool(as_object(choice.get("message") or {}, "message").get(field))

@@ -178,6 +178,7 @@ class _Response:
         events: list[WireEvent] = []
         if entry is None:
             entry, events = self._open(index, content)
+        self._entries.note_ids(entry, content)
         if entry.over:
             return _tell(entry, entry.item.complete(content))
         entry.over = True

@@ -52,10 +52,14 @@ class Entries:
         require_open(len(self._all), "items")
         if index is not None:
             self._at[index] = entry
+        self.note_ids(entry, content)
+        return entry
+
+    def note_ids(self, entry: Entry, content: Json) -> None:
+        """Know the item by these ids, too."""
         for name in ("id", "call_id"):
             if isinstance(item_id := content.get(name), str) and item_id:
                 self._by_id.setdefault(item_id, entry)
-        return entry
 
     def at(self, index: int | None) -> Entry | None:
         return None if index is None else self._at.get(index)

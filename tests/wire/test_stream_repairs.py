@@ -86,6 +86,11 @@ def test_a_whole_answer_may_have_its_text_and_its_calls_in_two_choices(
     ]
 
 
+def test_the_only_choice_of_a_whole_answer_is_the_answer_whatever_its_number() -> None:
+    only = {"index": 1, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+    assert OPENAI.decode_reply(json.dumps({"choices": [only]}).encode()) == [TextDelta("hi"), STOP]
+
+
 def test_the_calls_of_another_answer_are_not_those_of_the_first() -> None:
     def calling(name: str, index: int, content: str | None) -> dict[str, Any]:
         calls = [{"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}}]
@@ -96,6 +101,20 @@ def test_the_calls_of_another_answer_are_not_those_of_the_first() -> None:
     for choices in ([calling("f", 0, None), calling("g", 1, None)], [text, calling("g", 1, "b")]):
         events = OPENAI.decode_reply(json.dumps({"choices": choices}).encode())
         assert "g" not in {event.name for event in events if isinstance(event, ToolCallDelta)}
+
+
+@pytest.mark.parametrize("index", [None, "1", [1], {}])
+def test_a_second_text_without_an_index_is_not_part_of_the_answer(index: Any) -> None:
+    first = {"index": 0, "message": {"role": "assistant", "content": "one"}, "finish_reason": "stop"}
+    second = {"index": index, "message": {"role": "assistant", "content": "two"}, "finish_reason": "length"}
+    assert OPENAI.decode_reply(json.dumps({"choices": [first, second]}).encode()) == [TextDelta("one"), STOP]
+    streamed = (
+        choice({"content": "a"}),
+        choice({"content": "b"}, index=1),
+        choice({"content": "c"}, index=index),
+    )
+    end = chunk(choice({}, "stop"), choice({}, "length", index=1))
+    assert decoded(OPENAI, *map(chunk, streamed), end, "[DONE]") == [TextDelta("a"), STOP]
 
 
 def test_content_may_be_a_list_of_strings() -> None:
@@ -242,6 +261,15 @@ def test_a_call_that_only_has_arguments_is_not_lost_in_silence() -> None:
 def _calls(events: list[WireEvent]) -> list[tuple[str | None, str, str | None]]:
     found = [event for event in events if isinstance(event, ToolCallDelta)]
     return [(found[0].name, "".join(piece.arguments for piece in found), found[0].id)]
+
+
+def test_an_item_that_ends_twice_under_an_id_of_its_end_alone_is_told_once() -> None:
+    """GitHub Copilot gives an item another id at each mention."""
+    end = done(message("hi", id="at its end"), 1)
+    events = decoded(
+        RESPONSES, added(message(id="at its start"), 1), end, end, completed(message("hi", id="last"))
+    )
+    assert events == [TextDelta("hi"), DONE]
 
 
 # ------------------------------------------------------------------ Anthropic
