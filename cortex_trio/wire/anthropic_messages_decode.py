@@ -40,7 +40,7 @@ from .payload import (
 )
 from .sse import SseEvent
 from .sse_decoder import SseDecoder
-from .stray import error_of
+from .stray import error_of, is_error
 
 STOP_REASONS = {
     "end_turn": FinishReason.STOP,
@@ -73,9 +73,13 @@ class MessagesDecoder(SseDecoder):
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.event not in KNOWN_EVENTS:
             return []
+        if event.data.startswith(
+            "[DONE]"
+        ):  # a proxy that closes every stream in the manner of chat completions
+            return self._message.end()
         payload = load_object(event.data)
         kind = as_text(payload.get("type"), "type") or event.event
-        if kind == "error" or error_of(payload) is not None:
+        if kind == "error" or error_of(payload) is not None or ("type" not in payload and is_error(payload)):
             return [classify_payload(payload, phase="stream")]
         handler = HANDLERS.get(kind)
         return handler(self._message, payload) if handler else []
@@ -95,6 +99,8 @@ def decode_message(body: bytes) -> list[WireEvent]:
     try:
         whole = load_object(body)
         if whole.get("type") == "error" or error_of(whole) is not None:
+            return [classify_payload(whole, phase="body")]
+        if "content" not in whole and is_error(whole):
             return [classify_payload(whole, phase="body")]
         if "content" not in whole:
             raise Malformed('no "content" in it, so it is not a message')

@@ -20,7 +20,7 @@ from .chat_completions_delta import DeltaReader
 from .codec import malformed, truncated
 from .finish import first_serious, reason_of
 from .framing import TooLarge
-from .payload import Malformed, as_list, as_object, as_word, is_json, load_object
+from .payload import Malformed, as_list, as_object, as_word, is_above_0, is_json, load_object
 from .sse import SseEvent, SseReader
 from .stray import StrayErrors, error_of, is_error
 from .usage import read_usage
@@ -147,7 +147,7 @@ class ChatCompletionsDecoder:
 
         An index that is no number is that of the only choice there is, or of one that is not known.
         """
-        self._others = self._others or any(_is_above_0(choice.get("index")) for choice in choices)
+        self._others = self._others or any(is_above_0(choice.get("index")) for choice in choices)
         return [choice for choice in choices if _is_0(choice.get("index"), only=not self._others)]
 
     def _read_choice(self, choice: Json, field: str) -> None:
@@ -209,7 +209,7 @@ def _of_whole(choices: list[Json]) -> list[Json]:
     An answer may have its calls in another choice than its text: without an index (GitHub Copilot), or with the next
     one (LiteLLM). Two that say the same kind of thing are two answers.
     """
-    ours = [choice for choice in choices if not _is_above_0(choice.get("index"))][:1] or choices[:1]
+    ours = [choice for choice in choices if not is_above_0(choice.get("index"))][:1] or choices[:1]
     for choice in choices:
         adds_calls = _has(choice, "tool_calls") and not _has(choice, "content")
         if adds_calls and not any(_has(mine, "tool_calls") for mine in ours):
@@ -218,11 +218,7 @@ def _of_whole(choices: list[Json]) -> list[Json]:
 
 
 def _is_0(index: object, *, only: bool) -> bool:
-    return not _is_above_0(index) if type(index) in (int, float) else only
-
-
-def _is_above_0(index: object) -> bool:
-    return type(index) in (int, float) and index > 0  # type: ignore[operator]  # a number: just checked
+    return not is_above_0(index) if type(index) in (int, float) else only
 
 
 def _has(choice: Json, field: str) -> bool:

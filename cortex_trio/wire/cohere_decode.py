@@ -46,7 +46,7 @@ from .payload import (
     text_events,
 )
 from .sse import SseEvent, SseReader
-from .stray import StrayErrors, error_of
+from .stray import StrayErrors, error_of, is_error
 
 Json = Mapping[str, Any]
 
@@ -144,7 +144,7 @@ class CohereDecoder:
                 yield _citation(_delta(data, "citations"))
             case "message-end":
                 yield from _end(as_object(data.get("delta") or {}, "delta"), calls=self._calls.any)
-            case "error" | "message" if _is_error(data):  # "message": an event without any name
+            case "error" | "message" if is_error(data):  # "message": an event without any name
                 yield classify_payload(data)
             case _:
                 pass  # message-start, the ends of blocks, debug, and what is yet to be invented
@@ -161,7 +161,7 @@ def decode_whole(body: bytes) -> list[WireEvent]:
 
 
 def _reply(reply: Json) -> Iterator[WireEvent]:
-    if "finish_reason" not in reply and _is_error(reply):
+    if "finish_reason" not in reply and is_error(reply):
         yield classify_payload(reply, phase="body")
         return
     message = as_object(reply.get("message") or {}, "message")
@@ -175,11 +175,6 @@ def _reply(reply: Json) -> Iterator[WireEvent]:
         yield from calls.start(index, as_object(call, "a tool call"))
         yield from calls.end(index)
     yield from _end(reply, calls=calls.any)
-
-
-def _is_error(body: Json) -> bool:
-    """Cohere's errors are bare: a text where an answer has its message."""
-    return error_of(body) is not None or isinstance(body.get("message"), str)
 
 
 def _message(data: Json) -> Json:

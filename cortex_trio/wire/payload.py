@@ -98,6 +98,11 @@ def as_word(value: object, what: str) -> str:
     return as_text(value, what)[:WORD_LIMIT]
 
 
+def is_above_0(index: object) -> bool:
+    """Whether a choice or candidate is another one than the first; an index that is no number says nothing."""
+    return isinstance(index, int | float) and not isinstance(index, bool) and index > 0
+
+
 def require_open(count: int, what: str) -> None:
     """Raises Malformed where more is open at once than any answer needs: somebody fills our memory."""
     if count > OPEN_LIMIT:

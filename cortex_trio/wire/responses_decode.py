@@ -29,7 +29,7 @@ from .responses_entries import Entries, Entry
 from .responses_items import DELTAS, KINDS, Item, MessageItem
 from .sse import SseEvent
 from .sse_decoder import SseDecoder
-from .stray import error_of
+from .stray import error_of, is_error
 from .usage import read_usage
 
 Json = Mapping[str, Any]
@@ -48,7 +48,7 @@ class ResponsesDecoder(SseDecoder):
             return []  # a proxy that closes every stream in the manner of chat completions
         payload = load_object(data)
         kind = as_text(payload.get("type"), "type") or event.event
-        if kind == "error" or error_of(payload) is not None:
+        if kind == "error" or error_of(payload) is not None or ("type" not in payload and is_error(payload)):
             told = payload if payload.get("error") else {**payload, "error": payload}
             return [classify_payload(told, phase="stream")]
         if kind in DELTAS:
@@ -68,7 +68,9 @@ def decode_response(body: bytes) -> list[WireEvent]:
     """A whole response, or the error that came in its place."""
     try:
         whole = load_object(body)
-        if "output" not in whole and error_of(whole) is None:
+        if "output" not in whole and is_error(whole):
+            return [classify_payload(whole, phase="body")]
+        if "output" not in whole:
             raise Malformed('no "output" in it, so it is not a response')
         return _Response("body").read(whole)
     except Malformed as error:

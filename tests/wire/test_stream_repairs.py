@@ -8,6 +8,7 @@ from test_stream_state import (
     ANTHROPIC,
     CHAT,
     COHERE,
+    GEMINI,
     RESPONSES,
     completed,
     decoded,
@@ -170,6 +171,20 @@ def test_a_base_resp_that_reports_success_is_no_error() -> None:
         TextDelta("hi"),
         STOP,
     ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("tool-calls", FinishReason.TOOL_CALLS),
+        ("content-filter", FinishReason.CONTENT_FILTER),
+        ("IMAGE_SAFETY", FinishReason.CONTENT_FILTER),
+        ("max-tokens", FinishReason.LENGTH),
+    ],
+)
+def test_a_reason_is_known_by_any_spelling(raw: str, reason: FinishReason) -> None:
+    """Gateways built on the AI SDK spell with hyphens, those in front of Gemini in capitals."""
+    assert decoded(CHAT, chunk(choice({"content": "a"}, raw)), "[DONE]")[-1] == Finished(reason, raw)
 
 
 # ------------------------------------------------------------------ Responses
@@ -375,3 +390,60 @@ def test_a_call_of_cohere_that_is_announced_twice_is_one_call() -> None:
     assert _calls(events) == [("f", "{}", "t")]
     assert not any(isinstance(event, Failure) for event in events)
     assert {event.index for event in events if isinstance(event, ToolCallDelta)} == {0}
+
+
+# ------------------------------------------------------------------ Gemini
+
+
+def said(*parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": [*parts]}, **fields}]}
+
+
+def test_text_behind_a_stop_shows_that_it_was_not_the_end() -> None:
+    """Chevey339/kelivo#1003: a gateway says STOP with every empty response, the first included."""
+    early = said(finishReason="STOP"), said({"text": "hi"})
+    assert kind_of(decoded(GEMINI, *early)) is FailureKind.TRUNCATED
+    whole = decoded(GEMINI, *early, said(finishReason="STOP"))
+    assert whole == [TextDelta("hi"), Finished(FinishReason.STOP, "STOP")]
+
+
+def test_a_block_reason_that_is_not_specified_blocks_nothing() -> None:
+    feedback = {"promptFeedback": {"blockReason": "BLOCK_REASON_UNSPECIFIED"}}
+    assert decoded(GEMINI, {**said({"text": "hi"}, finishReason="STOP"), **feedback}) == [
+        TextDelta("hi"),
+        Finished(FinishReason.STOP, "STOP"),
+    ]
+
+
+@pytest.mark.parametrize("index", ["0", None, 0.0])
+def test_a_candidate_whose_index_is_no_number_is_the_first(index: Any) -> None:
+    events = decoded(GEMINI, said({"text": "hi"}, finishReason="STOP", index=index))
+    assert events == [TextDelta("hi"), Finished(FinishReason.STOP, "STOP")]
+
+
+# ------------------------------------------------------------------ all of them
+
+
+@pytest.mark.parametrize("name", ["openai", "openai_responses", "anthropic", "gemini", "cohere", "ollama"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": "Rate limit exceeded"},
+        {"message": "Rate limit exceeded"},
+        {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}},
+        {"success": False, "errors": [{"code": 429, "message": "Too many requests"}]},
+    ],
+)
+def test_the_error_of_a_gateway_under_200_is_read_in_every_dialect(name: str, body: dict[str, Any]) -> None:
+    dialect, text = PROVIDERS[name].dialect, json.dumps(body).encode()
+    streamed = text + b"\n" if name == "ollama" else b"data: " + text + b"\n\n"
+    decoder = dialect.decoder()
+    for events in (dialect.decode_reply(text), decoder.feed(streamed) + decoder.finish()):
+        assert [kind_of(events)] * len(events) == [FailureKind.RATE_LIMIT]
+
+
+def test_an_anthropic_stream_may_be_closed_in_the_manner_of_chat_completions() -> None:
+    grown = begin("m"), start(0, type="text", text=""), grow(0, "text_delta", text="hi")
+    assert decoded(ANTHROPIC, *grown, ended("end_turn")[0], "[DONE]") == [TextDelta("hi"), END_TURN]
+    assert decoded(ANTHROPIC, *grown, *ended("end_turn"), "[DONE]") == [TextDelta("hi"), END_TURN]
+    assert kind_of(decoded(ANTHROPIC, *grown, "[DONE]")) is FailureKind.TRUNCATED
