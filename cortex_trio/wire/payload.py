@@ -99,7 +99,7 @@ def as_word(value: object, what: str) -> str:
 
 
 def require_open(count: int, what: str) -> None:
-    """Raises Malformed where more is open at once than any answer needs: somebody fills our memory."""
+    """Raises Malformed where more is open at once than any answer needs: memory is bounded."""
     if count > OPEN_LIMIT:
         raise Malformed(f"more than {OPEN_LIMIT:,} {what} at once")
 
