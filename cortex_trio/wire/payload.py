@@ -104,7 +104,7 @@ def is_above_0(index: object) -> bool:
 
 
 def require_open(count: int, what: str) -> None:
-    """Raises Malformed where more is open at once than any answer needs: somebody fills our memory."""
+    """Raises Malformed where more is open at once than any answer needs: memory is bounded."""
     if count > OPEN_LIMIT:
         raise Malformed(f"more than {OPEN_LIMIT:,} {what} at once")
 
