@@ -35,7 +35,9 @@ class Permit:
     worker: str
     model: str
     admitted: bool = False
-    trial: bool = False  # it is the one trial of a half-open breaker
+    trial: bool = False  # it is a trial of a half-open breaker
+    has_content: bool = False  # written once, by the caller: a trial with content lets the next one begin
+    answered: bool = False  # written by the Worker: its breaker knows that
     is_stale: bool = False  # a reload has replaced the endpoint it uses: it says nothing about the new one
     settled: bool = False  # written once, by the caller
     ended_at: float | None = None  # Trio time of that; None while it is not settled
@@ -123,8 +125,11 @@ class WorkerState:
 
     @property
     def has_unprocessed_results(self) -> bool:
-        """A request has ended, and the actor has not heard of it. It will have, once it is asked to admit another."""
-        return any(permit.settled for permit in self.permits)
+        """A request has ended, or a trial has content, and the actor does not know yet.
+
+        It will, once it is asked to admit another.
+        """
+        return any(permit.settled or _is_news(permit) for permit in self.permits)
 
     @property
     def restarts(self) -> int:
@@ -154,6 +159,11 @@ class WorkerState:
                 return Refusal(reason, self.last_failure, has_place_later=True)
             return Refusal(reason, self.last_failure, until)
         return None
+
+
+def _is_news(permit: Permit) -> bool:
+    """It is a trial with content, of which its breaker does not know."""
+    return permit.trial and permit.has_content and not permit.answered
 
 
 def cooling_down(cooldown: Cooldown, what: str = "") -> Refusal:
@@ -248,9 +258,13 @@ class Worker(GenServer):
         return news
 
     def _catch_up(self) -> None:
-        """Learn from the permits that are settled already; their tellings, if they come, change nothing."""
-        for permit in [permit for permit in self._state.permits if permit.settled]:
-            self._settle(permit)
+        """Learn what is written on the permits; the messages that say so, if they come, change nothing."""
+        for permit in list(self._state.permits):
+            if _is_news(permit):
+                permit.answered = True
+                self._state.breaker.trial_answers()
+            if permit.settled:
+                self._settle(permit)
 
     def _settle(self, permit: Permit) -> None:
         state, now = self._state, permit.ended_at
@@ -265,7 +279,7 @@ class Worker(GenServer):
             state.headers = permit.headers
         weight = None if permit.is_stale else breaker_weight(failure)
         may_open = bool(weight) and self._may_eject(state)
-        state.breaker.record(weight, now, trial=permit.trial, may_open=may_open)
+        state.breaker.record(weight, now, trial=permit.trial, answered=permit.answered, may_open=may_open)
         if failure is None:
             state.last_served = max(state.last_served, now)
             self._remember_latency(permit.time_to_first_token)
