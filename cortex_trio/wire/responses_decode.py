@@ -9,7 +9,7 @@ The grammar of a stream (the SSE event name repeats the JSON `type`; there is no
     response.completed | response.incomplete | response.failed      the whole response, usage in it
 
 `error` may come anywhere under HTTP 200, its fields beside the type or in an inner `error`, and ends the stream.
-Events nobody has heard of are skipped. A whole answer is the response of a terminal event before which nothing came.
+Unknown events are skipped. A whole answer is the response of a terminal event before which nothing came.
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
