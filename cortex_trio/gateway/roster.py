@@ -1,4 +1,4 @@
-"""Everybody, arranged so that choosing among 1,000 workers costs as much as choosing among ten.
+"""All workers, arranged so that choosing among 1,000 workers costs as much as choosing among ten.
 
 A `Roster` is made anew when a worker comes, goes or is configured anew, and shared by all requests in between. What
 a configuration decides (names, models, capabilities) is decided once for each kind of request; what the moment
@@ -117,7 +117,7 @@ class Roster:
     def peek(
         self, wanted: Wanted, *, strategy: str, cooldowns: Cooldowns, clock: Callable[[], float]
     ) -> Selected:
-        """The whole decision as it would be taken now. It is nobody's turn: round robin stays where it is."""
+        """The whole decision as it would be taken now. No turn is taken: round robin stays where it is."""
         group = self.group(wanted)
         cursor = group.cursor
         try:
@@ -153,7 +153,7 @@ class Selection:
         self._reserved = reserved
         self._tokens: int | None = None
         self._given: list[int] = []
-        self._next = 0  # of them, for whoever iterates: `whole` looks ahead and takes nobody away
+        self._next = 0  # index in `_given` for iteration; `whole` looks ahead and does not move it
         self._refused: dict[int, Refusal] = {}
         self._suspects: set[int] = set()
         self._places = self._walk()
@@ -210,7 +210,7 @@ class Selection:
         return too_long(self._tokens, window)
 
     def whole(self) -> Selected:
-        """All there is to tell: looks at everybody, also at those whose turn would never have come."""
+        """The whole decision: looks at every worker, also at those that would never be asked."""
         for place in self._places:  # one by one, for the walk looks at who was given
             self._given.append(place)
         members = self._group.members

@@ -65,7 +65,7 @@ WORKERS_LISTED = 10
 
 
 def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | None:
-    """A name nobody has is a mistake of the caller's; say which names there are."""
+    """A name no worker has is a mistake of the caller's; list the names there are."""
     for what, name, known in (
         ("worker", wanted.worker, [state.name for state in workers]),
         ("provider", wanted.provider, [state.kind.name for state in workers]),

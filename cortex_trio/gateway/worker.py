@@ -49,7 +49,7 @@ class Permit:
 class Refusal:
     """Why a worker may not be asked. `until` is Trio time; infinity: time alone changes nothing.
 
-    `has_place_later` is True where a request in flight must end first: nobody knows when.
+    `has_place_later` is True where a request in flight must end first: the time is unknown.
     """
 
     reason: str
@@ -207,7 +207,7 @@ class Worker(GenServer):
         if permit.settled:
             return None
         if state.is_full or not state.breaker.admits(now):
-            self._catch_up()  # before somebody is refused
+            self._catch_up()  # before a request is refused
         if refusal := state.refusal(permit.model, now):
             return refusal
         state.cooldowns.begin_trial(state.name, permit.model, None, now)
@@ -239,7 +239,7 @@ class Worker(GenServer):
         self._changed(state)
 
     async def drain(self) -> bool:
-        """Admit nobody from now on; `WorkerState.idle` is set once the last request has ended.
+        """Admit no request from now on; `WorkerState.idle` is set once the last request has ended.
 
         Returns whether this is news.
         """

@@ -9,7 +9,7 @@ The grammar of a stream (the SSE event name repeats the JSON `type`; there is no
     message_delta                        stop_reason, usage (cumulative, laid over the first)
     message_stop
 
-`ping` and unknown events may come anywhere and are skipped, as the versioning policy asks;
+`ping` and events this decoder does not know may come anywhere and are skipped, as the versioning policy asks;
 `error` may come anywhere under HTTP 200 and ends the stream. A second message_start is another answer, spliced into
 the first by a proxy that asked again: what belongs to which cannot be told, so the stream is broken, unless it has
 the id of the first. Blocks come one

@@ -242,7 +242,7 @@ def decode(decoder: Decoder, slices: Iterable[bytes]) -> list[WireEvent]:
 
 
 def _without_unknown(event: WireEvent) -> WireEvent:
-    """An opaque block keeps fields that we do not know."""
+    """Remove fields that a test has added: an opaque block keeps unknown fields, by design."""
     if not (isinstance(event, WholePart) and isinstance(event.part, Opaque)):
         return event
     return WholePart(Opaque(event.part.type, compact(bodies.without_unknown(event.part.parsed()))))

@@ -20,7 +20,7 @@ from cortex_trio import (
     ToolCallDelta,
 )
 from cortex_trio.failures import FailureKind, official_sdks_retry
-from cortex_trio.gateway.calls import PATIENCE_SECONDS
+from cortex_trio.gateway.calls import RESTART_SECONDS
 from cortex_trio.gateway.plan import TRIES_PER_WORKER
 
 TOTAL_SECONDS = 600.0
@@ -161,13 +161,13 @@ def nobody_is_asked_before_the_time_it_named(seen: Seen) -> None:
     """
     killed = [step.at for step in seen.schedule.steps if (step.what, step.who) == ("kill", "keys")]
     for hint in seen.hints:
-        on_their_way = PATIENCE_SECONDS if hint.everybody and hint.at in killed else 0.0
+        on_their_way = RESTART_SECONDS if hint.everybody and hint.at in killed else 0.0
         if (hint.at, hint.worker, hint.key, hint.seconds) not in seen.heard:
             continue
         until = hint.until
         began, done = seen.reloads.get(hint.worker, (-1.0, -1.0))
         # A request that was let in before the reload may still wait for a KeyManager that was killed.
-        if hint.everybody and hint.at <= done + PATIENCE_SECONDS:
+        if hint.everybody and hint.at <= done + RESTART_SECONDS:
             until = min(until, max(began, hint.at))  # another configuration may be another server
         early = [
             sent
