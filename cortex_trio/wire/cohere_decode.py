@@ -29,11 +29,10 @@ from ..events import (
     UsageUpdate,
     WireEvent,
 )
-from ..failures import Failure, classify_payload, scrub
+from ..failures import classify_payload, scrub
 from .codec import malformed, truncated
 from .cohere_calls import Calls
 from .finish import reason_of
-from .framing import TooLarge
 from .payload import (
     Malformed,
     as_count,
@@ -41,12 +40,12 @@ from .payload import (
     as_object,
     as_text,
     as_word,
-    is_json,
     load_object,
     text_events,
 )
-from .sse import SseEvent, SseReader
-from .stray import StrayErrors, error_of, is_error
+from .sse import SseEvent
+from .sse_decoder import SseDecoder
+from .stray import error_of, is_error
 
 Json = Mapping[str, Any]
 
@@ -62,67 +61,25 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 FAILED = {"ERROR", "TIMEOUT"}
 
 
-@attrs.define
-class CohereDecoder:
-    """The codec.Decoder of one streamed answer."""
+class CohereDecoder(SseDecoder):
+    """A streamed answer, event by event."""
 
-    done: bool = attrs.field(default=False, init=False)
-    _reader: SseReader = attrs.field(init=False)
-    _stray: StrayErrors = attrs.field(factory=StrayErrors, init=False)
-    _stray_failure: Failure | None = attrs.field(default=None, init=False)
-    _calls: Calls = attrs.field(factory=Calls, init=False)
-    _begun: bool = attrs.field(default=False, init=False)  # something of the message came
-
-    def __attrs_post_init__(self) -> None:
-        self._reader = SseReader(on_stray=self._on_stray)
-
-    def feed(self, data: bytes) -> list[WireEvent]:
-        events: list[WireEvent] = []
-        try:
-            for event in () if self.done else self._reader.feed(data):
-                if self._stray_failure:
-                    break
-                events += self._read(event)
-                if self.done:
-                    return events
-            events += self._strayed()
-        except TooLarge as error:
-            self.done = True
-            events.append(malformed(f"an event of {error}"))
-        return events
-
-    def finish(self) -> list[WireEvent]:
-        events: list[WireEvent] = []
-        for event in () if self.done else self._reader.feed(b"\n\n"):
-            if is_json(event.data):  # it lost only its blank line
-                events += self._read(event)
-        events += self._strayed(self._stray.end())
-        return events if self.done else [*events, self._cut()]
-
-    def _on_stray(self, line: str) -> None:
-        self._stray_failure = self._stray_failure or self._stray.add(line)
-
-    def _strayed(self, last: Failure | None = None) -> list[WireEvent]:
-        failure = self._stray_failure or last
-        if failure is None or self.done:
-            return []
-        self.done = True
-        return [failure]
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = Calls()
+        self._begun = False  # something of the message came
 
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.data == "[DONE]":
-            return [self._cut()]
-        events: list[WireEvent] = []
-        try:
-            events.extend(self._step(event.event, load_object(event.data)))
-        except Malformed as error:
-            events.append(malformed(str(error)))
-        self.done = bool(events) and isinstance(events[-1], Finished | Failure)
-        return events
+            return self._end()
+        return list(self._step(event.event, load_object(event.data)))
 
-    def _cut(self) -> Failure:
-        self.done = True
-        return truncated("the stream ended without a message-end")
+    def _end(self) -> list[WireEvent]:
+        return [truncated("the stream ended without a message-end")]
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._calls = Calls()
 
     def _step(self, name: str, data: Json) -> Iterator[WireEvent]:
         kind = as_text(data.get("type"), "type") or name

@@ -49,7 +49,7 @@ def load_json(text: str | bytes) -> object:
     except json.JSONDecodeError as error:
         raise Malformed(f"not JSON: {error.msg} at {error.pos} of {len(text)}") from None
     except ValueError:  # bytes that are no UTF-8, integers of more than 4300 digits
-        raise Malformed("not JSON: neither text nor numbers of this world") from None
+        raise Malformed("not JSON: invalid UTF-8, or an integer of too many digits") from None
 
 
 def is_json(text: str | bytes) -> bool:
