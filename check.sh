@@ -8,4 +8,4 @@ ruff check "${code[@]}"
 find "${code[@]}" -name '*.py' -print0 | xargs -0 flake8-async --enable=ASYNC101,ASYNC102,ASYNC103,ASYNC119
 mypy
 pyright
-pytest -q "$@"
+pytest -q -n auto --dist worksteal "$@"
