@@ -44,6 +44,17 @@ class Admission:
     def key(self) -> ApiKey | None:
         return self.lease.key
 
+    def content_came(self, runtime: Runtime) -> None:
+        """The first content is here: model, key and region are accepted, and a trial succeeds as far as can be seen.
+
+        Other calls need not wait for the end of the stream, which may take minutes.
+        """
+        self.permit.has_content = True
+        if self._learn(runtime, None):
+            runtime.openings.changed()
+        elif self.permit.trial:
+            runtime.openings.place_freed(self.state.name)
+
     def settle(
         self,
         runtime: Runtime,

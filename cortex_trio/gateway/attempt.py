@@ -196,6 +196,8 @@ class Upstream:
                 raise self._failed(_protocol(f"no content after {HELD_EVENTS} events"))
         if self._broken:
             raise self._failed(self._broken)  # it broke in the same breath, and nothing was delivered yet
+        if self._first_token_after is not None:
+            self._admission.content_came(self._runtime)
 
     # -------------------------------------------------------------- reading
 

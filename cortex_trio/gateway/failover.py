@@ -58,7 +58,7 @@ class Call:
         self._plan = Plan(
             self._selection,
             all_candidates=lambda: runtime.candidates(wanted),
-            refusal=self._selection.refusal,
+            refusal=self._refusal,
             max_attempts=options.max_attempts or config.max_attempts,
             deadline=self._until,
             max_wait=config.max_wait if options.max_wait is None else options.max_wait,
@@ -76,11 +76,13 @@ class Call:
         self._plan.deadline = min(self._until, trio.current_effective_deadline())
         try:
             while step := self._plan.next(trio.current_time()):
+                self._runtime.check_open()
                 if isinstance(step, Wait):
                     await self._wait(step)
                     continue
                 if step.wait:
-                    await trio.sleep(step.wait)
+                    self._hand_on()  # not kept from the others during a pause
+                    await self._runtime.pause(step.wait)
                 upstream = await (self._race(step) if self._options.hedge_after else self._ask(step))
                 if upstream is not None:
                     return upstream
@@ -98,14 +100,18 @@ class Call:
         log.info("waiting up to %.1f s: %s %s", seconds, state.name, refusal.reason)
         runtime.telemetry.emit(CallWaiting(state.name, refusal.kind, seconds))
         self._place = await runtime.openings.wait(wait.until, for_place=wait.for_place)
-        self._selection = runtime.select(self._wanted)
+        self._selection = runtime.select(self._wanted, self._place)
         self._refusals.clear()
         self._plan.waited(trio.current_time() - started, self._selection)
 
     def _hand_on(self, *, used_by: str | None = None) -> None:
         """Hand the place that this call was woken for on to the next, unless a request to its worker has used it."""
         place, self._place = self._place, None
-        if place is not None and place.worker != used_by:
+        if place is None:
+            return
+        if place.worker == used_by:
+            self._runtime.openings.used(place)
+        else:
             self._runtime.openings.hand_on(place)
 
     def change_job(self, job: Job) -> None:
@@ -239,8 +245,11 @@ class Call:
         error.__cause__ = cause
         self.errors.append(error)
 
+    def _refusal(self, candidate: Candidate, now: float) -> Refusal | None:
+        return self._selection.refusal(candidate, now)  # which each wait replaces
+
     def _refuse(self, candidate: Candidate, refusal: Refusal, *, for_good: bool = False) -> None:
-        self._plan.refuse(candidate, for_good=for_good)
+        self._plan.refuse(candidate, for_good=for_good, is_busy=refusal.has_place_later)
         self._refusals.append((candidate.state, refusal))
 
     def _record(self, attempt: Attempt) -> None:
@@ -255,9 +264,7 @@ class Call:
         for error in self.errors:
             error.attempts = tuple(self.attempts)
         if self.errors:
-            reopens = reopens_after(
-                self.errors, runtime.candidates(self._wanted), self._selection.refusal, now
-            )
+            reopens = reopens_after(runtime.candidates(self._wanted), self._refusal, now)
             return all_failed(self.errors, self.attempts, reopens)
         reasons = [*selected.skipped, *self._refusals]
         return self._invalid or no_workers_available(

@@ -243,7 +243,7 @@ class HealthMonitor(GenServer):
 
     def _schedule(self) -> None:
         if self._timer is not None:
-            self._timer.cancel()  # there is one at most, whoever asks for the next round
+            self._timer.cancel()  # there is one at most, whatever starts the next round
         interval = self._runtime.config.health_check_interval
         if interval > 0:
             jittered = interval * (1 + JITTER * (self._runtime.random.random() - 0.5))

@@ -15,7 +15,6 @@ What is cooling down is read from the state that all calls share (`refusal`), no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import final
 
@@ -144,11 +143,15 @@ class Plan:
 
     # -------------------------------------------------------------- what came of it
 
-    def refuse(self, candidate: Candidate, *, for_good: bool = False) -> None:
-        """It was not admitted, or has no (other) key: nothing was sent. `for_good`: this call cannot ask it."""
+    def refuse(self, candidate: Candidate, *, for_good: bool = False, is_busy: bool = False) -> None:
+        """It was not admitted, or has no (other) key: nothing was sent.
+
+        `for_good`: this call cannot ask it. `is_busy`: a request of it must end first, which is waited for without a
+        pause.
+        """
         tried = self._current = self._of(candidate)
         tried.refused = True
-        tried.refusals += 1
+        tried.refusals += not is_busy
         tried.excluded |= for_good
 
     def learn(
@@ -222,7 +225,7 @@ class Plan:
             return None
         if swapped := self._swap_key(tried, now):
             return swapped
-        hinted = tried.last.retry_after is not None  # then not before, and all other workers go first
+        hinted = _names_time(tried.last)  # then not before, and all other workers go first
         once = same_worker_of(tried.last) is SameWorker.ONCE and not self._committed and not hinted
         pause = backoff(self._retries, self._chance())
         in_time = tried.tries < TRIES_PER_WORKER and now + pause < self.deadline
@@ -296,7 +299,7 @@ class Plan:
             self._wait_left -= first.ready - now
         else:
             self._reconnects += tried.last.phase == "connect"
-            if tried.last.retry_after is None:
+            if not _names_time(tried.last):
                 self._take_retry(now)  # what the server itself asked for is no storm of ours
         tried.asked, tried.refused = True, False
         tried.keys.clear()  # their cooldowns say which of them may be used
@@ -319,6 +322,8 @@ class Plan:
             refusal = self._refusal(candidate, now)
             for_place |= refusal is not None and refusal.has_place_later
             ready = now + pause if refusal is None else self._opens(refusal, now, pause, chance)
+            if ready is None:
+                continue
             in_time = ready < self.deadline or (ready == self.deadline and for_place)
             sooner = found is None or (ready, tried.requests) < (found.ready, found.tried.requests)
             if in_time and sooner:
@@ -328,14 +333,20 @@ class Plan:
         self._tried.setdefault(found.tried.candidate.state.name, found.tried)
         return attrs.evolve(found, for_place=for_place)
 
-    def _opens(self, refusal: Refusal, now: float, pause: float, chance: float) -> float:
-        """When to look again at what is refused now; infinity for never."""
+    def _opens(self, refusal: Refusal, now: float, pause: float, chance: float) -> float | None:
+        """When to look again at what is refused now; None for never.
+
+        The jitter takes no more than half of what is left before the deadline: a time that the caller has is waited.
+        """
         if refusal.has_place_later:
-            return min(now + self._wait_left, self.deadline) if self._wait_left > 0 else math.inf
+            until = min(now + self._wait_left, self.deadline)
+            return until if until > now else None  # what is left may be too little to be a later time
         seconds = max(refusal.until - now, 0.0)
         if seconds > self._wait_left:
-            return math.inf
-        return now + max(seconds * (1 + WAIT_JITTER * chance), pause)
+            return None
+        spare = max(self.deadline - refusal.until, 0.0)
+        jitter = min(seconds * WAIT_JITTER * chance, spare / 2)
+        return max(refusal.until + jitter, now + pause)
 
     def _pause(self, tried: _Tried, now: float, most: int, chance: float) -> float | None:
         """Seconds before this call may ask it (again), as far as the call knows; None for never."""
@@ -354,7 +365,7 @@ class Plan:
             return self._sdk_pause(failure, now, chance)
         match same_worker_of(failure):
             case SameWorker.AFTER_COOLDOWN:
-                return 0.0 if failure.retry_after is not None else None
+                return 0.0 if _names_time(failure) else None
             case SameWorker.AFTER_OTHERS | SameWorker.ONCE:
                 within_budget = self._budget.ready_in(now) == 0
                 return backoff(self._retries, chance) if within_budget else None
@@ -372,3 +383,12 @@ class Plan:
         if not official_sdks_retry(failure) or delay > self._wait_left:
             return None
         return max(sdk_backoff(self._retries, chance), delay)
+
+
+def _names_time(failure: Failure) -> bool:
+    """The server said when to come back.
+
+    `Retry-After: 0` does not say when it helps: the official SDKs pause as they do without it
+    (`_calculate_retry_timeout` in openai-python).
+    """
+    return failure.retry_after is not None and failure.retry_after > 0

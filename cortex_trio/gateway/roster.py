@@ -1,4 +1,4 @@
-"""Everybody, arranged so that choosing among 1,000 workers costs as much as choosing among ten.
+"""All workers, arranged so that choosing among 1,000 workers costs as much as choosing among ten.
 
 A `Roster` is made anew when a worker comes, goes or is configured anew, and shared by all requests in between. What
 a configuration decides (names, models, capabilities) is decided once for each kind of request; what the moment
@@ -29,6 +29,8 @@ from .worker import Refusal, WorkerState
 KINDS_KNOWN = 64
 """Kinds of request whose groups are kept; callers name what they like, and memory is bounded."""
 
+Reserved = Callable[[str], int]
+"""Returns how many free places of a worker are reserved for other calls."""
 Kind = tuple[str | None, str | None, str | None, bool, frozenset[str]]
 
 
@@ -92,16 +94,30 @@ class Roster:
         return self.states
 
     def select(
-        self, wanted: Wanted, *, strategy: str, cooldowns: Cooldowns, clock: Callable[[], float]
+        self,
+        wanted: Wanted,
+        *,
+        strategy: str,
+        cooldowns: Cooldowns,
+        clock: Callable[[], float],
+        reserved: Reserved = lambda worker: 0,
     ) -> Selection:
-        """Decide whom to ask; `clock` tells Trio time."""
+        """Choose workers for one call, step by step.
+
+        Args:
+            wanted: what the call asks for.
+            strategy: a name of `strategies.STRATEGIES`.
+            cooldowns: what may not be asked now.
+            clock: returns Trio time.
+            reserved: returns how many places of a worker are reserved for calls that have waited longer.
+        """
         self.selections += 1
-        return Selection(self.states, self.group(wanted), wanted, strategy, cooldowns, clock)
+        return Selection(self.states, self.group(wanted), wanted, strategy, cooldowns, clock, reserved)
 
     def peek(
         self, wanted: Wanted, *, strategy: str, cooldowns: Cooldowns, clock: Callable[[], float]
     ) -> Selected:
-        """The whole decision as it would be taken now. It is nobody's turn: round robin stays where it is."""
+        """The whole decision as it would be taken now. No turn is taken: round robin stays where it is."""
         group = self.group(wanted)
         cursor = group.cursor
         try:
@@ -126,6 +142,7 @@ class Selection:
         strategy: str,
         cooldowns: Cooldowns,
         clock: Callable[[], float],
+        reserved: Reserved = lambda worker: 0,
     ) -> None:
         self._states = states
         self._group = group
@@ -133,9 +150,10 @@ class Selection:
         self._order = STRATEGIES[strategy]
         self._cooldowns = cooldowns
         self._clock = clock
+        self._reserved = reserved
         self._tokens: int | None = None
         self._given: list[int] = []
-        self._next = 0  # of them, for whoever iterates: `whole` looks ahead and takes nobody away
+        self._next = 0  # index in `_given` for iteration; `whole` looks ahead and does not move it
         self._refused: dict[int, Refusal] = {}
         self._suspects: set[int] = set()
         self._places = self._walk()
@@ -152,7 +170,13 @@ class Selection:
 
     def refusal(self, candidate: Candidate, now: float) -> Refusal | None:
         """Why `candidate` may not be asked this now, or None."""
-        return self._too_long(candidate) or momentary_refusal(candidate, self._cooldowns, now)
+        if refusal := self._too_long(candidate) or momentary_refusal(candidate, self._cooldowns, now):
+            return refusal
+        state = candidate.state
+        reserved = self._reserved(state.name)
+        if reserved and state.free_places <= reserved:
+            return Refusal("keeps its free place for a call that has waited longer", has_place_later=True)
+        return None
 
     def _walk(self) -> Iterator[int]:
         yield from self._order(self._group, self._may)
@@ -186,7 +210,7 @@ class Selection:
         return too_long(self._tokens, window)
 
     def whole(self) -> Selected:
-        """All there is to tell: looks at everybody, also at those whose turn would never have come."""
+        """The whole decision: looks at every worker, also at those that would never be asked."""
         for place in self._places:  # one by one, for the walk looks at who was given
             self._given.append(place)
         members = self._group.members

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -18,7 +19,7 @@ from .config import Config
 from .cooldowns import Cooldowns
 from .dialects import Border
 from .keys import KeyManager, KeyRing
-from .openings import Openings
+from .openings import Openings, Place
 from .registry import WorkerRegistry, WorkerTable
 from .retries import RetryBudget
 from .roster import Roster, Selection
@@ -58,7 +59,7 @@ class Runtime:
     retired: list[Connections] = attrs.field(
         factory=list
     )  # replaced; closed by a later reload, or with the gateway
-    closed: bool = False  # written once, when the gateway is left
+    closing: trio.Event = attrs.field(factory=trio.Event, repr=False)  # set when the gateway is left
     # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
     _roster: Roster | None = attrs.field(default=None, init=False, repr=False)
@@ -81,14 +82,14 @@ class Runtime:
 
     @property
     def roster(self) -> Roster:
-        """Everybody, arranged for selection."""
+        """All workers, arranged for selection."""
         if self._roster is None or self._arranged != self.table.changes:
             selections = self._roster.selections if self._roster else 0
             self._roster, self._arranged = Roster(self.table.workers.values(), selections), self.table.changes
         return self._roster
 
     def embed_model(self, provider: str | None) -> str | None:
-        """The model embeddings are made with when none is named; None if nobody has one."""
+        """The model embeddings are made with when none is named; None if no worker has one."""
         group = self.roster.group(Wanted(provider=provider, embed=True))
         return group.members[group.sorted_by(by_priority)[0]].model if group.members else None
 
@@ -99,13 +100,34 @@ class Runtime:
             return 2048
         return group.members[group.sorted_by(_by_embed_batch)[0]].state.kind.embed_batch
 
-    def select(self, wanted: Wanted) -> Selection:
-        """Decide whom to ask, step by step."""
-        if self.closed:
+    def close(self) -> None:
+        """The gateway is being left: calls that wait or pause end at once, and no other call begins."""
+        self.closing.set()
+        self.openings.changed()
+
+    def check_open(self) -> None:
+        """Raises trio.ClosedResourceError once the gateway is being left."""
+        if self.closing.is_set():
             raise trio.ClosedResourceError("this gateway was closed: ask inside `async with open_cortex()`")
-        strategy = self.config.strategy
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep before a retry. Raises trio.ClosedResourceError as soon as the gateway is left."""
+        with trio.move_on_after(seconds):
+            await self.closing.wait()
+        self.check_open()
+
+    def select(self, wanted: Wanted, place: Place | None = None) -> Selection:
+        """Choose workers step by step, for a call that holds `place`, if it does.
+
+        Raises trio.ClosedResourceError once the gateway is being left.
+        """
+        self.check_open()
         return self.roster.select(
-            wanted, strategy=strategy, cooldowns=self.cooldowns, clock=trio.current_time
+            wanted,
+            strategy=self.config.strategy,
+            cooldowns=self.cooldowns,
+            clock=trio.current_time,
+            reserved=partial(self.openings.reserved, besides=place),
         )
 
     def candidates(self, wanted: Wanted) -> Sequence[Candidate]:
@@ -113,7 +135,7 @@ class Runtime:
         return self.roster.group(wanted).members
 
     def peek(self, wanted: Wanted) -> Selected:
-        """The decision as it would be taken now, about everybody."""
+        """The decision as it would be taken now, about all workers."""
         strategy = self.config.strategy
         return self.roster.peek(wanted, strategy=strategy, cooldowns=self.cooldowns, clock=trio.current_time)
 

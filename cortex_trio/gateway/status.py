@@ -1,4 +1,4 @@
-"""How everybody is, as values: made from what is published, on request."""
+"""The status of the workers, as values: made from what is published, on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATUSES = ("available", "unavailable", "quota_exceeded", "rate_limited")
 
 @attrs.frozen
 class WorkerInfo:
-    """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if nobody knows.
+    """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if it is unknown.
 
     A worker that is cooling down on a guess (a 429 that named no time, a failed health check) is not available, but
     it is asked all the same when no other is left. `requests` are those that were sent.
@@ -112,7 +112,7 @@ def worker_info(state: WorkerState, ring: KeyRing, now: float) -> WorkerInfo:
 def health_status(
     states: Iterable[WorkerState], ring: KeyRing, checked: datetime | None, now: float
 ) -> HealthStatus:
-    """Count; nothing here asks anybody."""
+    """Count; nothing here asks a worker."""
     workers = {state.name: worker_info(state, ring, now) for state in states}
     by_status: dict[str, int] = dict.fromkeys(STATUSES, 0)
     by_provider: dict[str, dict[str, int]] = {}

@@ -30,7 +30,7 @@ def all_failed(
     primary = min(errors, key=lambda error: PRIMARY_ORDER.index(error.failure.kind))
     if REACTIONS[last.failure.kind].next_worker is NextWorker.NO:
         primary = last
-    names = ", ".join(dict.fromkeys(error.worker for error in errors))
+    names = listed(dict.fromkeys(error.worker for error in errors))
     return AllWorkersFailed(
         f"{len(errors)} attempts failed ({names}); the main reason is {primary}",
         errors,
@@ -65,7 +65,7 @@ WORKERS_LISTED = 10
 
 
 def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | None:
-    """A name nobody has is a mistake of the caller's; say which names there are."""
+    """A name no worker has is a mistake of the caller's; list the names there are."""
     for what, name, known in (
         ("worker", wanted.worker, [state.name for state in workers]),
         ("provider", wanted.provider, [state.kind.name for state in workers]),
@@ -78,15 +78,14 @@ def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | Non
 
 
 def reopens_after(
-    errors: Sequence[ProviderError],
-    candidates: Sequence[Candidate],
-    refusal: Callable[[Candidate, float], Refusal | None],
-    now: float,
+    candidates: Sequence[Candidate], refusal: Callable[[Candidate, float], Refusal | None], now: float
 ) -> float | None:
-    """Seconds until the first of the candidates may be asked again; None if none of them is waited for."""
-    untils = [now + e.failure.retry_after for e in errors if e.failure.retry_after is not None]
-    untils += [why.until for candidate in candidates if (why := refusal(candidate, now))]
-    return _soonest(untils, now)
+    """Seconds until the first of the candidates that may not be asked now may be; None if time opens none of them.
+
+    What the errors of the call say counts from the time at which they came, and may have been waited for already; the
+    cooldowns they left are what holds now.
+    """
+    return _soonest((why.until for candidate in candidates if (why := refusal(candidate, now))), now)
 
 
 def _soonest(untils: Iterable[float], now: float) -> float | None:

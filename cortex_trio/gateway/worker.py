@@ -35,7 +35,9 @@ class Permit:
     worker: str
     model: str
     admitted: bool = False
-    trial: bool = False  # it is the one trial of a half-open breaker
+    trial: bool = False  # it is a trial of a half-open breaker
+    has_content: bool = False  # written once, by the caller: a trial with content lets the next one begin
+    answered: bool = False  # written by the Worker: its breaker knows that
     is_stale: bool = False  # a reload has replaced the endpoint it uses: it says nothing about the new one
     settled: bool = False  # written once, by the caller
     ended_at: float | None = None  # Trio time of that; None while it is not settled
@@ -49,7 +51,7 @@ class Permit:
 class Refusal:
     """Why a worker may not be asked. `until` is Trio time; infinity: time alone changes nothing.
 
-    `has_place_later` is True where a request in flight must end first: nobody knows when.
+    `has_place_later` is True where a request in flight must end first: the time is unknown.
     """
 
     reason: str
@@ -116,9 +118,18 @@ class WorkerState:
         return limit is not None and self.in_flight >= limit
 
     @property
+    def free_places(self) -> float:
+        """Requests it may be asked beside those that have not ended; infinity without a limit."""
+        limit = self.config.max_concurrency
+        return math.inf if limit is None else limit - sum(not permit.settled for permit in self.permits)
+
+    @property
     def has_unprocessed_results(self) -> bool:
-        """A request has ended, and the actor has not heard of it. It will have, once it is asked to admit another."""
-        return any(permit.settled for permit in self.permits)
+        """A request has ended, or a trial has content, and the actor does not know yet.
+
+        It will, once it is asked to admit another.
+        """
+        return any(permit.settled or _is_news(permit) for permit in self.permits)
 
     @property
     def restarts(self) -> int:
@@ -139,7 +150,8 @@ class WorkerState:
                 return attrs.evolve(refusal, reason=f"{refusal.reason} (model {model!r:.100})")
             return refusal
         if self.is_full and not self.has_unprocessed_results:
-            return Refusal(f"is busy with {self.in_flight} requests, its limit", has_place_later=True)
+            requests = "1 request" if self.in_flight == 1 else f"{self.in_flight} requests"
+            return Refusal(f"is busy with {requests}, its limit", has_place_later=True)
         if not self.breaker.admits(now) and not self.has_unprocessed_results:
             until = self.breaker.reopens_at
             reason = f"breaker open after {_named(self.last_failure)}"
@@ -147,6 +159,11 @@ class WorkerState:
                 return Refusal(reason, self.last_failure, has_place_later=True)
             return Refusal(reason, self.last_failure, until)
         return None
+
+
+def _is_news(permit: Permit) -> bool:
+    """It is a trial with content, of which its breaker does not know."""
+    return permit.trial and permit.has_content and not permit.answered
 
 
 def cooling_down(cooldown: Cooldown, what: str = "") -> Refusal:
@@ -200,7 +217,7 @@ class Worker(GenServer):
         if permit.settled:
             return None
         if state.is_full or not state.breaker.admits(now):
-            self._catch_up()  # before somebody is refused
+            self._catch_up()  # before a request is refused
         if refusal := state.refusal(permit.model, now):
             return refusal
         state.cooldowns.begin_trial(state.name, permit.model, None, now)
@@ -232,7 +249,7 @@ class Worker(GenServer):
         self._changed(state)
 
     async def drain(self) -> bool:
-        """Admit nobody from now on; `WorkerState.idle` is set once the last request has ended.
+        """Admit no request from now on; `WorkerState.idle` is set once the last request has ended.
 
         Returns whether this is news.
         """
@@ -241,9 +258,13 @@ class Worker(GenServer):
         return news
 
     def _catch_up(self) -> None:
-        """Learn from the permits that are settled already; their tellings, if they come, change nothing."""
-        for permit in [permit for permit in self._state.permits if permit.settled]:
-            self._settle(permit)
+        """Learn what is written on the permits; the messages that say so, if they come, change nothing."""
+        for permit in list(self._state.permits):
+            if _is_news(permit):
+                permit.answered = True
+                self._state.breaker.trial_answers()
+            if permit.settled:
+                self._settle(permit)
 
     def _settle(self, permit: Permit) -> None:
         state, now = self._state, permit.ended_at
@@ -258,7 +279,7 @@ class Worker(GenServer):
             state.headers = permit.headers
         weight = None if permit.is_stale else breaker_weight(failure)
         may_open = bool(weight) and self._may_eject(state)
-        state.breaker.record(weight, now, trial=permit.trial, may_open=may_open)
+        state.breaker.record(weight, now, trial=permit.trial, answered=permit.answered, may_open=may_open)
         if failure is None:
             state.last_served = max(state.last_served, now)
             self._remember_latency(permit.time_to_first_token)

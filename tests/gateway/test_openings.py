@@ -7,7 +7,7 @@ import trio
 import trio.testing
 from at_rest import gateway, worker_of
 
-from cortex_trio import Attempt, Cortex, Failure, FailureKind, WorkerConfig
+from cortex_trio import Attempt, Cortex, Failure, FailureKind, NoWorkersAvailable, WorkerConfig
 from cortex_trio.gateway.endpoint import Endpoint
 from cortex_trio.gateway.openings import Openings, Place
 from cortex_trio.gateway.plan import Ask, Plan, Wait
@@ -143,6 +143,46 @@ async def test_a_call_that_is_cancelled_in_the_moment_it_is_woken_still_gets_the
         openings.place_freed("w")
         nursery.cancel_scope.cancel()
     assert [(number, place is not None) for number, place in woken] == [(0, True)]
+
+
+async def test_a_place_given_to_a_call_that_was_cancelled_just_before_reaches_the_next(
+    autojump_clock: object,
+) -> None:
+    """Its task has not run since: it is still in the queue."""
+    openings, woken = Openings(), list[tuple[int, Place | None]]()
+    scopes = [trio.CancelScope() for _ in range(2)]
+
+    async def cancellable(number: int) -> None:
+        with scopes[number]:
+            await waits(openings, woken, number)
+
+    async with trio.open_nursery() as nursery:
+        await park(nursery, cancellable, 2)
+        scopes[0].cancel()
+        openings.place_freed("w")
+    assert [(number, place is not None) for number, place in woken] == [(1, True)]
+    assert trio.current_time() == 0.0
+
+
+async def test_a_place_is_reserved_until_it_is_used_or_handed_on_to_the_last(autojump_clock: object) -> None:
+    openings, woken = Openings(), list[tuple[int, Place | None]]()
+    async with trio.open_nursery() as nursery:
+        await park(nursery, lambda number: waits(openings, woken, number), 3)
+        openings.place_freed("w")
+        openings.place_freed("w")
+        assert (openings.reserved("w"), openings.reserved("other")) == (2, 0)
+        await trio.testing.wait_all_tasks_blocked()
+        first, second = (place for _, place in woken if place)
+        assert openings.reserved("w", besides=first) == 1
+        openings.used(first)
+        assert openings.reserved("w") == 1
+        openings.hand_on(second)
+        assert openings.reserved("w") == 1
+        await trio.testing.wait_all_tasks_blocked()
+        _, third = woken[-1]
+        assert third is not None
+        openings.hand_on(third)
+    assert openings.reserved("w") == 0
 
 
 # ------------------------------------------------------------------ in the gateway
@@ -363,3 +403,46 @@ def test_a_call_whose_other_keys_are_refused_lets_time_pass_before_it_asks_again
             plan.refuse(asked)
         assert asks < 20
     assert now >= 20.0
+
+
+async def test_calls_are_served_in_the_order_in_which_they_began_to_wait(autojump_clock: object) -> None:
+    """A call that begins in the moment in which a place is freed waits behind those that wait for it."""
+    waits_of: list[float] = []
+    async with open_simulator() as sim:
+        sim.add("openai", ONE_SECOND)
+        async with gateway(sim, limited(sim, "openai")) as cortex:
+
+            async def asks_again_and_again() -> None:
+                for _ in range(5):
+                    begun = trio.current_time()
+                    await cortex.complete("Hi")
+                    waits_of.append(trio.current_time() - begun)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(asks_again_and_again)
+    assert len(waits_of) == 100
+    assert max(waits_of) == pytest.approx(20.0, abs=0.5)
+    assert trio.current_time() == pytest.approx(100.0, abs=1.0)
+
+
+async def test_calls_that_wait_as_long_as_they_may_end_then(autojump_clock: object) -> None:
+    """What is left of `max_wait` may be so little that adding it to the clock changes nothing."""
+    ended: list[float] = []
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="yes", first_token_after=0.7))
+        async with gateway(sim, limited(sim, "openai"), max_wait=3.3) as cortex:
+
+            async def asks_again_and_again() -> None:
+                for _ in range(6):
+                    begun = trio.current_time()
+                    try:
+                        await cortex.complete("Hi")
+                    except NoWorkersAvailable:
+                        ended.append(trio.current_time() - begun)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(asks_again_and_again)
+    assert ended
+    assert all(seconds == pytest.approx(3.3) for seconds in ended)

@@ -518,10 +518,32 @@ def test_a_call_that_has_asked_nobody_waits_for_the_first_that_opens() -> None:
     assert world.plan(deadline=3.9).next(0.0) is None
 
 
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("spare", [0.001, 0.2, 1.0])
+def test_a_hint_that_fits_the_deadline_is_waited_for_whatever_the_jitter(spare: float, chance: float) -> None:
+    asked = drive(
+        [candidate("a")], always(K.RATE_LIMIT, retry_after=10.0), deadline=10.0 + spare, chance=lambda: chance
+    )
+    assert who(asked) == "a a"
+    assert 10.0 <= asked[1].at < 10.0 + spare
+
+
+def full(name: str) -> Candidate:
+    """A worker with as many requests in flight as it may have."""
+    limited = attrs.evolve(candidate(name).endpoint.config, max_concurrency=1)
+    state = WorkerState(name, Endpoint(limited, Connections(limited)), Ref(name))
+    state.permits.add(Permit(name, MODEL, admitted=True))
+    return Candidate(state, MODEL)
+
+
+def test_what_is_left_of_max_wait_may_be_too_little_to_wait_for() -> None:
+    """At 90 s a clock of doubles does not move by less than 1e-14 s: such a wait would be repeated for ever."""
+    plan = World((full("a"),)).plan(max_wait=1e-15)
+    assert plan.next(90.0) is None
+
+
 def test_a_worker_that_is_full_is_waited_for_until_a_request_ends() -> None:
-    limited = attrs.evolve(candidate("a").endpoint.config, max_concurrency=1)
-    state = WorkerState("a", Endpoint(limited, Connections(limited)), Ref("a"))
-    state.permits.add(Permit("a", MODEL, admitted=True))
+    state = full("a").state
     wait = World((Candidate(state, MODEL),)).plan(max_wait=7.0).next(0.0)
     assert isinstance(wait, Wait)
     assert wait.for_place

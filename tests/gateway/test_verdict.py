@@ -1,6 +1,5 @@
 """The error of a call that got no answer: which workers, why, and when to come back."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -127,16 +126,23 @@ def test_a_bad_request_is_raised_alone() -> None:
     assert all_failed(errors, (), None) is errors[1]
 
 
-def reopens(errors: Sequence[ProviderError], *states: WorkerState) -> float | None:
+def reopens(*states: WorkerState) -> float | None:
     candidates = [Candidate(state, state.models[0]) for state in states]
-    return reopens_after(errors, candidates, lambda c, now: momentary_refusal(c, c.state.cooldowns, now), 0.0)
+    return reopens_after(candidates, lambda c, now: momentary_refusal(c, c.state.cooldowns, now), 0.0)
 
 
 def test_the_time_to_come_back_is_the_first_at_which_any_worker_opens() -> None:
     states = worker("a", "openai", opens_in=20.0), worker("b", "groq", opens_in=10.0)
-    assert reopens([failed(FailureKind.OVERLOADED)], *states) == 10.0
-    assert reopens([failed(FailureKind.OVERLOADED, retry_after=3.0)], *states) == 3.0
-    assert reopens([failed(FailureKind.OVERLOADED)], worker("c", "groq")) is None
+    assert reopens(*states) == 10.0
+    assert reopens(worker("c", "groq")) is None
+
+
+def test_the_message_names_ten_workers_however_many_failed() -> None:
+    errors = [failed(FailureKind.CONNECTION, f"worker-{number}") for number in range(300)]
+    error = all_failed(errors, (), None)
+    assert "300 attempts failed" in str(error)
+    assert "worker-9 and 290 more" in str(error)
+    assert len(str(error)) < 400
 
 
 def test_a_default_model_for_embeddings_is_known_though_no_configuration_lists_it() -> None:

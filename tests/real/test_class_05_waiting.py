@@ -5,12 +5,21 @@ from itertools import pairwise
 
 import pytest
 import trio
-from raw_bytes import TEXT, error, http, said
+from raw_bytes import TEXT, chunk, delta, error, http, open_head, said, sse
 from raw_server import Play, World, play
 
-from cortex_trio import Attempt, Cortex, CortexError, NoWorkersAvailable, Reply
+from cortex_trio import (
+    AllWorkersFailed,
+    Attempt,
+    Cortex,
+    CortexError,
+    NoWorkersAvailable,
+    Reply,
+    open_cortex,
+)
 
 LIMITED = error("Rate limit reached", "rate_limit_error", "rate_limit_exceeded")
+BOOM = error("boom")
 EMPTY_BUCKET = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s"}
 
 
@@ -213,3 +222,114 @@ async def test_a_call_that_is_cancelled_while_it_waits_leaves_nothing(
         assert len(server.asked) == 1
         assert (await cortex.complete("Hi")).text == TEXT
         assert server.asked_at[1] - server.asked_at[0] >= 20
+
+
+@pytest.mark.parametrize("later", [limited(40), play(http(503, LIMITED, {"retry-after": "40"}))])
+async def test_the_error_says_when_to_come_back_from_now_and_not_from_the_first_refusal(
+    memory: World, later: Play, autojump_clock: object
+) -> None:
+    """The first hint was waited for; the second is longer than the call may wait."""
+    memory.server(chat=[limited(1), later])
+    async with memory.gateway() as cortex:
+        with pytest.raises(AllWorkersFailed) as caught:
+            await cortex.complete("Hi")
+    assert caught.value.retry_after == pytest.approx(40, abs=0.1)
+
+
+async def test_a_hint_that_fits_the_deadline_is_waited_for_by_all_calls(
+    memory: World, autojump_clock: object
+) -> None:
+    memory.server(chat=[limited(10)] * 20)
+    async with memory.gateway() as cortex:
+        outcomes: list[Reply | CortexError] = []
+        with trio.fail_after(10.3):
+            await ask_many(cortex, 20, outcomes)
+        assert texts(outcomes) == [TEXT] * 20
+
+
+@pytest.mark.parametrize("fault", [limited(20), play(http(500, LIMITED))], ids=["waiting", "pausing"])
+async def test_a_call_ends_at_once_when_the_gateway_is_left(
+    memory: World, fault: Play, autojump_clock: object
+) -> None:
+    """Whether it waits for a cooldown or pauses before a retry."""
+    server = memory.server(then_chat=fault)
+    ended: list[float] = []
+
+    async def asks(cortex: Cortex) -> None:
+        with pytest.raises(trio.ClosedResourceError, match="this gateway was closed"):
+            await cortex.complete("Hi", max_attempts=10)
+        ended.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        async with open_cortex(memory.config(), http_transport=memory.transport) as cortex:
+            for _ in range(5):
+                nursery.start_soon(asks, cortex)
+            await trio.sleep(0.6)
+        left, asked = trio.current_time(), len(server.asked)
+    assert ended == [pytest.approx(left, abs=0.01)] * 5
+    assert len(server.asked) == asked
+
+
+async def test_a_call_ends_at_once_when_the_only_worker_it_waits_for_is_being_removed(
+    memory: World, autojump_clock: object
+) -> None:
+    """The request in flight goes on to its end; its place is given to no other."""
+    server = memory.server(then_chat=play(10.0, said()))
+    other = memory.server()
+    ended: dict[str, float] = {}
+
+    async def asks(cortex: Cortex, name: str, outcomes: list[Reply | CortexError]) -> None:
+        try:
+            outcomes.append(await cortex.complete("Hi", worker=server.name))
+        except CortexError as problem:
+            outcomes.append(problem)
+        ended[name] = trio.current_time()
+
+    outcomes: list[Reply | CortexError] = []
+    async with memory.gateway(server, other, worker={"max_concurrency": 1}) as cortex:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asks, cortex, "first", outcomes)
+            await trio.sleep(1)
+            nursery.start_soon(asks, cortex, "second", outcomes)
+            await trio.sleep(1)
+            await cortex.remove_worker(server.name)
+    assert ended == {"first": pytest.approx(10, abs=0.1), "second": pytest.approx(2, abs=0.1)}
+    assert isinstance(outcomes[0], NoWorkersAvailable)
+    assert "is being removed" in str(outcomes[0])
+
+
+def long_stream(seconds: int) -> Play:
+    """An answer that says a word each second."""
+    words = [step for _ in range(seconds) for step in (1.0, chunk(sse(delta("x"))))]
+    ending = chunk(sse(delta(finish="stop"), "[DONE]")) + chunk(b"")
+    return play(open_head(), chunk(sse(delta("x"))), *words, ending)
+
+
+NO_CREDIT = error("You exceeded your current quota", "insufficient_quota", "insufficient_quota")
+
+
+@pytest.mark.parametrize(
+    ("failure", "opens_after"),
+    [(play(http(529, BOOM)), 6.0), (play(http(402, NO_CREDIT)), 61.0)],
+    ids=["of a breaker", "of a cooldown"],
+)
+async def test_calls_need_not_wait_for_the_end_of_a_trial_that_answers(
+    memory: World, failure: Play, opens_after: float, autojump_clock: object
+) -> None:
+    """Its stream takes minutes; its first content shows that the worker serves again. No other worker does."""
+    first = memory.server(chat=[failure] * 3 + [long_stream(200)])
+    memory.server(then_chat=limited(3000))
+    async with memory.gateway() as cortex:
+        for _ in range(3):
+            with pytest.raises(CortexError):
+                await cortex.complete("Hi", worker=first.name, max_attempts=1, max_wait=0)
+        first.chat = type(first.chat)([long_stream(200)])
+        await trio.sleep(opens_after)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cortex.complete, "Hi")
+            await trio.sleep(1)
+            begin, outcomes = trio.current_time(), []
+            await ask_many(cortex, 5, outcomes)
+            assert texts(outcomes) == [TEXT] * 5
+            assert trio.current_time() - begin < 1
+            nursery.cancel_scope.cancel()

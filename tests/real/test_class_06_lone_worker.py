@@ -180,6 +180,20 @@ async def test_a_silent_kept_connection_is_asked_once_more_on_a_fresh_one(
     assert [request.connection for request in server.asked] == [1, 1, 2]
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_retry_after_of_zero_is_answered_with_the_pauses_of_the_official_sdks(
+    memory: World, status: int, autojump_clock: object
+) -> None:
+    """It says nothing of when it helps: four requests in one moment would all meet the same limit."""
+    server = memory.server(then_chat=play(http(status, BOOM, {"retry-after": "0"})))
+    async with memory.gateway() as cortex:
+        with pytest.raises(CortexError):
+            await complete(cortex)
+    first, *others = server.asked_at
+    assert len(others) == 3
+    assert others[-1] - first > 1.0
+
+
 # ------------------------------------------------------------------ over sockets
 
 
