@@ -111,10 +111,26 @@ MUTANTS = (
     Mutant(
         "a trial is never given back",
         "gateway/breaker.py",
-        "        if trial:\n            self._trial = False\n        if weight",
+        "        if trial and not answered:\n            self._trial = False\n        if weight",
         "        if weight",
         "whatever becomes of a trial, the permit is free again",
         ("tests/gateway/test_breaker.py",),
+    ),
+    Mutant(
+        "a place that was freed is not reserved",
+        "gateway/openings.py",
+        "            self._reserved[place.worker] += 1\n",
+        "            self._reserved[place.worker] += 0\n",
+        "calls are served in the order in which they began to wait",
+        ("tests/gateway/test_openings.py",),
+    ),
+    Mutant(
+        "a trial blocks others until its stream ends",
+        "gateway/admission.py",
+        "        self.permit.has_content = True\n",
+        "",
+        "a trial that answers lets other calls begin",
+        ("tests/real/test_class_05_waiting.py",),
     ),
     Mutant(
         "half-open lets everybody through",
@@ -298,8 +314,8 @@ MUTANTS = (
     Mutant(
         "a wait ends early",
         "gateway/plan.py",
-        "max(seconds * (1 + WAIT_JITTER * chance), pause)",
-        "max(seconds * (1 - WAIT_JITTER * chance), pause)",
+        "return max(refusal.until + jitter, now + pause)",
+        "return max(refusal.until - jitter, now + pause)",
         "never earlier than asked",
         ("tests/gateway/test_plan.py", exam("S01", "S18")),
     ),
@@ -744,7 +760,7 @@ MUTANTS = (
     Mutant(
         "max_wait is not kept",
         "gateway/plan.py",
-        "        if seconds > self._wait_left:\n            return math.inf\n",
+        "        if seconds > self._wait_left:\n            return None\n",
         "",
         "a call waits no longer than max_wait",
         ("tests/gateway/test_plan.py", exam("S30")),
