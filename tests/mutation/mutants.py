@@ -190,9 +190,9 @@ MUTANTS = (
         ("tests/gateway/test_worker.py", exam("S17")),
     ),
     Mutant(
-        "a telling that was lost stays lost",
+        "a message that was lost stays lost",
         "gateway/worker.py",
-        "        self._catch_up()  # with tellings that were lost with the process before\n",
+        "        self._catch_up()  # messages may have been lost with the process before\n",
         "",
         "what a dying actor did not hear the next one reads off the permit",
         ("tests/gateway/test_worker.py", "tests/gateway/test_kill_actors.py"),
