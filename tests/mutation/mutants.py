@@ -111,8 +111,8 @@ MUTANTS = (
     Mutant(
         "a trial is never given back",
         "gateway/breaker.py",
-        "        if trial:\n            self._trial = False\n        if weight",
-        "        if weight",
+        "        if trial and not answered:\n            self._trial = False\n",
+        "",
         "whatever becomes of a trial, the permit is free again",
         ("tests/gateway/test_breaker.py",),
     ),
@@ -298,8 +298,8 @@ MUTANTS = (
     Mutant(
         "a wait ends early",
         "gateway/plan.py",
-        "max(seconds * (1 + WAIT_JITTER * chance), pause)",
-        "max(seconds * (1 - WAIT_JITTER * chance), pause)",
+        "max(refusal.until + jitter, now + pause)",
+        "max(refusal.until - jitter, now + pause)",
         "never earlier than asked",
         ("tests/gateway/test_plan.py", exam("S01", "S18")),
     ),
@@ -387,7 +387,7 @@ MUTANTS = (
     Mutant(
         "two spliced messages are one answer",
         "wire/anthropic_messages_decode.py",
-        "if self._begun:",
+        "if self._begun and not (message_id and message_id == self._id):",
         "if False:",
         "two messages in one stream are a failure",
         ("tests/wire/test_stream_state.py",),
@@ -744,7 +744,7 @@ MUTANTS = (
     Mutant(
         "max_wait is not kept",
         "gateway/plan.py",
-        "        if seconds > self._wait_left:\n            return math.inf\n",
+        "        if seconds > self._wait_left:\n            return None\n",
         "",
         "a call waits no longer than max_wait",
         ("tests/gateway/test_plan.py", exam("S30")),
