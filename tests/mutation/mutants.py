@@ -111,8 +111,8 @@ MUTANTS = (
     Mutant(
         "a trial is never given back",
         "gateway/breaker.py",
-        "        if trial and not answered:\n            self._trial = False\n        if weight",
-        "        if weight",
+        "        if trial and not answered:\n            self._trial = False\n",
+        "",
         "whatever becomes of a trial, the permit is free again",
         ("tests/gateway/test_breaker.py",),
     ),
@@ -314,8 +314,8 @@ MUTANTS = (
     Mutant(
         "a wait ends early",
         "gateway/plan.py",
-        "return max(refusal.until + jitter, now + pause)",
-        "return max(refusal.until - jitter, now + pause)",
+        "max(refusal.until + jitter, now + pause)",
+        "max(refusal.until - jitter, now + pause)",
         "never earlier than asked",
         ("tests/gateway/test_plan.py", exam("S01", "S18")),
     ),
