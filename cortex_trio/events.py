@@ -218,7 +218,7 @@ class _Block:
 class ReplyBuilder:
     """Folds stream events into the assistant message, keeping the order in which parts appeared.
 
-    `origin` ("provider/model" of whoever speaks now) is stamped on what may only go back to where it came from.
+    `origin` ("provider/model" of the model that answers now) is stamped on what may only go back to where it came from.
     """
 
     def __init__(self, origin: str | None = None) -> None:

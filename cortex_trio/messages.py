@@ -114,8 +114,8 @@ class ToolResult:
 class Opaque:
     """A block only its provider understands, such as a search it ran itself: kept as it came, and sent back unread.
 
-    It goes back only to the provider of its `origin` ("provider/model", as in Reasoning); None means: to whoever is
-    asked, the caller vouches for it. Without it the conversation is still legal, only poorer.
+    It goes back only to the provider of its `origin` ("provider/model", as in Reasoning); None means: to every
+    provider that is asked, the caller vouches for it. Without it the conversation is still legal, only poorer.
     """
 
     type: str  # as its provider calls it
@@ -152,7 +152,7 @@ class Message:
 
 
 def system(text: str) -> Message:
-    """Return a system message: what the model is to be, before anybody speaks."""
+    """Return a system message: what the model is to be, before the first message."""
     return Message("system", text)
 
 

@@ -1,6 +1,6 @@
 """Overload is seen, the load moves away, and comes back when the overload is over.
 
-After three failures in a row nobody is sent to openai any more (its breaker is open); after some seconds one
+After three failures in a row no request is sent to openai any more (its breaker is open); after some seconds one
 request is let through to look, and when that goes well, the others follow. Runs on simulated providers, in virtual
 time: the seconds are told, not waited for.
 """

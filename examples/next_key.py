@@ -1,4 +1,4 @@
-"""A key is over its limit: the next key of the same provider serves, and the limited one rests.
+"""A key is over its limit: the next key of the same provider serves, and the limited one cools down.
 
 The first key is asked once. Until its Retry-After is over no request is wasted on it.
 Runs on simulated providers in memory: no keys, no network.

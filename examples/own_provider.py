@@ -16,7 +16,7 @@ IN_HOUSE = Provider(
     base_url="https://models.example.com/v1",
     dialect=ChatCompletions(max_tokens_field="max_tokens", embeddings=True),
     auth=Auth("x-department-key", ""),
-    priority=0,  # asked before everybody else
+    priority=0,  # asked before all others
     timeout=20.0,  # seconds to the first token
     health=HttpRequest("GET", "/models"),
     models=HttpRequest("GET", "/models"),

@@ -1,4 +1,4 @@
-"""Ask whoever is configured in the environment; the same program for real and for simulated providers.
+"""Ask the providers that are configured in the environment; the same program for real and for simulated providers.
 
 python -m cortex_trio.simulator python examples/quickstart.py     with simulated ones
 OPENAI_API_KEY=…  python examples/quickstart.py                    with real ones

@@ -256,7 +256,7 @@ async def test_ctrl_c_before_the_first_word_leaves_quietly(command: tuple[str, .
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["Three simulated", "rate_limit", "A promise", "was killed"])
+@pytest.mark.parametrize("at", ["Three simulated", "rate_limit", "A limit", "was killed"])
 async def test_ctrl_c_in_the_demo_leaves_quietly_at_any_moment(at: str) -> None:
     ended = await interrupt(*CORTEX, "demo", env=environment(), at=at)
     assert (ended.status, ended.err) == (130, "")

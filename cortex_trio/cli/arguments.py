@@ -26,7 +26,7 @@ EPILOG = """\
 chat and status find their providers in the environment: CORTEX_PROVIDERS (JSON), or OPENAI_API_KEY,
 ANTHROPIC_API_KEY, GEMINI_API_KEY, GROQ_API_KEY, COHERE_API_KEY, XAI_API_KEY, and an Ollama on this machine.
 
-exit status: 0 done, 1 failed (or, for status, nobody is available), 2 wrong usage or configuration, 130 Ctrl-C
+exit status: 0 done, 1 failed (or, for status, no worker is available), 2 wrong usage or configuration, 130 Ctrl-C
 """
 
 

@@ -103,7 +103,7 @@ class _Demonstration:
             1,
             question,
             broken="the first of openai's two keys is over its rate limit (429).",
-            moral="with its other key. The first one now rests for as long as it was told.",
+            moral="with its other key. The first key cools down until its Retry-After is over.",
         )
 
     async def _provider_fails(self) -> None:
@@ -163,11 +163,11 @@ class _Demonstration:
         for row in self._cortex.tree().splitlines():
             screen.line(INDENT + row, Colour.YELLOW if "restart" in row else Colour.PLAIN)
         screen.line()
-        screen.line("Everybody's health, after asking them with requests that cost nothing:", Colour.BOLD)
+        screen.line("The health of every worker, checked with requests that cost nothing:", Colour.BOLD)
         show_health(screen, await self._cortex.check_health(), indent=INDENT)
         for number, attempts in enumerate(self._ledger, 1):
             screen.line()
-            screen.line(f"Who was asked for answer {number}:", Colour.BOLD)
+            screen.line(f"Attempts for answer {number}:", Colour.BOLD)
             show_attempts(screen, attempts, indent=INDENT)
 
 

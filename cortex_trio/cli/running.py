@@ -23,7 +23,7 @@ Command = Callable[[argparse.Namespace], int]
 
 FAILED, MISUSED, READER_LEFT = 1, 2, 141
 SIGNALLED = 128
-"""The shell's convention: 128 and the number of the signal; 130 for Ctrl-C, 141 for a pipe nobody reads."""
+"""The shell's convention: 128 and the number of the signal; 130 for Ctrl-C, 141 for a pipe without a reader."""
 
 
 def run_command(command: Command, arguments: argparse.Namespace) -> int:

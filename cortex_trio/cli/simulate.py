@@ -69,7 +69,7 @@ async def _simulate(
 
     try:
         await campaign(seeds, hours, processes=processes, on_verdict=on_verdict)
-    finally:  # whoever interrupts it hears how far it came
+    finally:  # an interrupted run prints its summary, too
         progress.clear()
         _tell(screen, summary, hours, trio.current_time() - start, processes)
         if summary.lives < len(seeds):
@@ -145,7 +145,7 @@ def _survived(summary: Summary) -> list[tuple[str, int]]:
     return [
         ("calls", outcomes.total()),
         ("… answered whole", outcomes["whole"]),
-        ("…… of these after failures nobody saw", summary.rescued),
+        ("…… of these after failures the caller did not see", summary.rescued),
         ("… interrupted, with the partial answer and the reason", outcomes["interrupted"]),
         ("… refused, with a typed error", outcomes["refused"]),
         ("… left or cancelled by the caller", outcomes["left"] + outcomes["cancelled"]),

@@ -19,7 +19,7 @@ from .screen import Screen
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print how everybody is; 1 if nobody is available."""
+    """Print the status of every worker; return 1 if no worker is available."""
     config = Config.from_env()
     return run_until_signal(lambda: _status(config, arguments))
 

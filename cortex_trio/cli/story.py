@@ -40,7 +40,7 @@ THINKING_SECONDS = 0.7
 QUESTIONS = (
     (
         "What is a rate limit?",
-        "A promise to serve everybody a little, kept by counting what each of them asks for.",
+        "A limit on the requests that one client may send in a given time.",
     ),
     (
         "What is a circuit breaker for?",
@@ -48,7 +48,7 @@ QUESTIONS = (
     ),
     (
         "Why do programs have supervisors?",
-        "Because somebody has to decide what happens after a crash, and the one who crashed cannot.",
+        "Because a process that has crashed cannot decide what happens next; its supervisor can.",
     ),
     (
         "What does 'let it crash' mean?",

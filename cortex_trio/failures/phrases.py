@@ -257,7 +257,7 @@ PHRASES: tuple[Phrase, ...] = (
         (
             r"spend(?:ing)? limit|usage limits?\b|free (?:allocated )?quota|daily free allocation",
             rf"free (?:tier|plan|allocation).{{0,40}}{_SPENT}|budget (?:has been )?exceeded",
-            rf"(?:{_WINDOW}|key|total) (?:\w+ )?{_CAP}.{{0,40}}{_SPENT}",
+            rf"(?:{_WINDOW}|key) (?:\w+ )?{_CAP}.{{0,40}}{_SPENT}",
             rf"{_SPENT} .{{0,40}}\b{_WINDOW} (?:\w+ )?{_CAP}",
             rf"(?:limit|exceed|quota|cap|reached).{{0,80}}(?:{_EACH_DAY}|per 86400 ?s|per-day|byday)",
             rf"{_EACH_DAY}.{{0,60}}(?:limit|exceed|quota|cap\b|reached)",

@@ -63,7 +63,7 @@ class Changes:
                 await self._start(state)
             except StartFailed as error:
                 if isinstance(error.__cause__, AlreadyRegistered):
-                    # Somebody was quicker, and its keys are those that count.
+                    # Another task has added a worker of this name; the keys of that worker count.
                     first = runtime.table.workers[name]
                     await call_with_retry(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
                     raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
@@ -132,7 +132,7 @@ class Changes:
         await call_with_retry(runtime.keys, KeyManager.set_strategy, new.key_strategy)
 
     async def _remove_if_there(self, name: str, drain: float) -> None:
-        with suppress(KeyError):  # somebody else removes it at the same time: no reason to stop the reload
+        with suppress(KeyError):  # another task removes it at the same time: no reason to stop the reload
             await self.remove(name, drain)
 
     async def _reconfigure(self, state: WorkerState, config: WorkerConfig) -> None:

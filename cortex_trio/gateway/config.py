@@ -91,7 +91,7 @@ class Config:
     max_answer_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_number(1, 2**40, whole=True))
     """Bytes of one answer as it is sent; it is held until it was read, so memory is bounded. Embeddings: `jobs`."""
     rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, LONGEST))
-    """Seconds a key rests after a 429 without a hint; None: a ladder of 10, 30, 60, 120."""
+    """Cooldown of a key, in seconds, after a 429 without a hint; None: a ladder of 10, 30, 60, 120."""
 
     @classmethod
     @without_keys

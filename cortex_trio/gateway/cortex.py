@@ -187,7 +187,7 @@ class Cortex:
     ) -> Sequence[Sequence[float]]:
         """One vector per text, in order, with the same failover as `chat`. Raises as entering `chat` does.
 
-        Without `model`, the first worker's own by priority, whoever is well at the moment: vectors of two models
+        Without `model`, the first worker's own by priority, also while it is unavailable: vectors of two models
         cannot be compared, so failover goes only to workers that have the same one. A list that is longer than
         their providers take at once goes in several requests.
         """
@@ -225,7 +225,7 @@ class Cortex:
     # -------------------------------------------------------------- looking
 
     async def health_status(self) -> HealthStatus:
-        """How everybody is, from what is known; asks no provider."""
+        """Return the status of every worker, from what is known; asks no provider."""
         states = await call_with_retry(self._runtime.registry, WorkerRegistry.list_all)
         checked = self._runtime.table.last_health_check
         return health_status(states, self._runtime.ring, checked, trio.current_time())
@@ -241,7 +241,7 @@ class Cortex:
         return await self.health_status()
 
     async def list_workers(self) -> Sequence[WorkerInfo]:
-        """Everybody, in the order they were added."""
+        """Return all workers, in the order they were added."""
         states = await call_with_retry(self._runtime.registry, WorkerRegistry.list_all)
         return tuple(worker_info(state, self._runtime.ring, trio.current_time()) for state in states)
 

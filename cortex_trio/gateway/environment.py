@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..providers import PROVIDERS, Provider
 from .mapping import worker_config_from, workers_from
 from .ollama_probe import host_from, ollama_models
 from .process_environ import environment as environment
+from .process_environ import unquoted, value_of
 from .way import way_of
 from .worker_config import WorkerConfig
 
@@ -34,12 +36,12 @@ HOW_TO_START = (
 
 def asks_ollama(environ: Mapping[str, str]) -> bool:
     """Does reading `environ` wait, for at most half a second, for an Ollama to answer?"""
-    return not _value(environ, "CORTEX_PROVIDERS") and not _variable(PROVIDERS["ollama"], environ, "MODEL")
+    return not value_of(environ, "CORTEX_PROVIDERS") and not _variable(PROVIDERS["ollama"], environ, "MODEL")
 
 
 def workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
     """Return the workers of CORTEX_PROVIDERS, or those of each provider's own variables. Raises ConfigError."""
-    text = _value(environ, "CORTEX_PROVIDERS")
+    text = value_of(environ, "CORTEX_PROVIDERS")
     if text:
         return workers_from(_object(text))
     found: dict[str, WorkerConfig] = {}
@@ -63,9 +65,9 @@ def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         ("HEALTH_CHECK_INTERVAL", "health_check_interval"),
         ("HEALTH_CHECK_TIMEOUT", "health_check_timeout"),
     ):
-        if text := _value(environ, variable):
+        if text := value_of(environ, variable):
             options[option] = _number(text, variable) / 1000
-    if strategy := _value(environ, "WORKER_POOL_STRATEGY"):
+    if strategy := value_of(environ, "WORKER_POOL_STRATEGY"):
         options["strategy"] = strategy
     return options
 
@@ -81,7 +83,7 @@ def _with_way_of(worker: WorkerConfig, environ: Mapping[str, str]) -> WorkerConf
     if worker.proxy is None and way.proxy:
         changes["proxy"] = way.proxy
     if worker.verify is True and way.context is not None:
-        changes["verify"] = environ.get("SSL_CERT_FILE") or environ["SSL_CERT_DIR"]
+        changes["verify"] = value_of(environ, "SSL_CERT_FILE") or value_of(environ, "SSL_CERT_DIR")
     return attrs.evolve(worker, **changes) if changes else worker
 
 
@@ -90,14 +92,12 @@ def _with_way_of(worker: WorkerConfig, environ: Mapping[str, str]) -> WorkerConf
 
 def _settings(provider: Provider, environ: Mapping[str, str]) -> dict[str, Any]:
     """What the variables say of one provider; empty if it is not to be used. Raises ConfigError."""
-    keys = [key for text in _variable(provider, environ, "API_KEYS").split(",") if (key := _unquoted(text))]
+    keys = _list(provider, environ, "API_KEYS", "[,;]")
     keys = keys or [key for key in [_variable(provider, environ, "API_KEY")] if key]
     if provider.needs_key and not keys:
         return {}
     settings: dict[str, Any] = {"api_keys": keys} if keys else {}
-    if models := [
-        model for text in _variable(provider, environ, "MODEL").split(",") if (model := _unquoted(text))
-    ]:
+    if models := _list(provider, environ, "MODEL", ","):
         settings["models"] = models
     address = _variable(provider, environ, "BASE_URL") or _host(provider, environ)
     if address:
@@ -147,17 +147,22 @@ def _is_optional(provider: Provider, environ: Mapping[str, str]) -> bool:
 
 
 def _variable(provider: Provider, environ: Mapping[str, str], suffix: str) -> str:
-    values = (_value(environ, f"{prefix}_{suffix}") for prefix in provider.env)
+    values = (value_of(environ, f"{prefix}_{suffix}") for prefix in provider.env)
     return next(filter(None, values), "")
 
 
-def _value(environ: Mapping[str, str], name: str) -> str:
-    return _unquoted(environ.get(name, ""))
-
-
-def _unquoted(text: str) -> str:
-    """Without blanks and quotes around it, as Ollama reads its own; a list is unquoted as a whole and by item."""
-    return text.strip().strip("\"'").strip()
+def _list(provider: Provider, environ: Mapping[str, str], suffix: str, separators: str) -> list[str]:
+    """A list of texts: between separators, each perhaps in quotes, or as JSON. Raises ConfigError."""
+    text = _variable(provider, environ, suffix)
+    if not text.startswith("["):
+        return [item for part in re.split(separators, text) if (item := unquoted(part))]
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ConfigError(f"{provider.env[0]}_{suffix}", "not a JSON list of str")
+    return items
 
 
 def _object(text: str) -> Any:

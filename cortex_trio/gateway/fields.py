@@ -69,6 +69,16 @@ def strings(_: object, field: attrs.Attribute[Any], value: object) -> None:
             raise ConfigError(f"{field.name}[{slot}]", "a non-empty str is needed")
 
 
+def model_names(self: object, field: attrs.Attribute[Any], value: object) -> None:
+    strings(self, field, value)
+    for slot, name in enumerate(value if isinstance(value, tuple) else ()):
+        if looks_like_key(name):
+            text = (
+                f"{shown(name)} looks like an API key: a model's name is sent, and shows in logs and events"
+            )
+            raise ConfigError(f"{field.name}[{slot}]", text)
+
+
 def tuple_of_models(value: Any) -> Any:
     """A bare str is one model; what is no list is left for the validator to refuse."""
     if isinstance(value, str):

@@ -19,7 +19,7 @@ import attrs
 HEAD_LIMIT = 100 * 1024
 """Bytes of a head, or of a trailer; httpcore allows as many. No provider sends a tenth."""
 CHUNK_LINE_LIMIT = 4096
-"""Bytes of a chunk's size with its extensions, which nobody uses."""
+"""Bytes of a chunk's size with its extensions, which no provider uses."""
 
 _PROTOCOL = b"HTTP/"
 _TLS_RECORDS = (b"\x15", b"\x16")  # an alert, a handshake
@@ -39,7 +39,7 @@ _WITHOUT_BODY = (204, 304)
 
 
 class BadAnswer(Exception):
-    """What the server sent is no HTTP, or more of it than anybody can mean."""
+    """The server's answer is not HTTP, or exceeds a limit of this parser."""
 
 
 class BrokenOff(Exception):

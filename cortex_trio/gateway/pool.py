@@ -176,7 +176,7 @@ class Pool:
     async def _take_idle(self, origin: Origin) -> Socket | None:
         """The most recently used one that still lives."""
         stack = self._idle[origin]
-        if self.deadline == math.inf:  # nobody watches them
+        if self.deadline == math.inf:  # no watchdog watches them
             for socket in self._take_expired(stack):
                 await socket.aclose()
         while stack:
@@ -187,7 +187,7 @@ class Pool:
         return None
 
     def _take_expired(self, stack: deque[_Idle]) -> list[Socket]:
-        """The oldest lie at the bottom, where nobody takes them: each is looked at once, when its time is over."""
+        """The oldest are at the bottom, where no request takes them: each is checked once, when it expires."""
         expired: list[Socket] = []
         now = trio.current_time()
         while stack and stack[0].until <= now:
@@ -247,7 +247,7 @@ class Pool:
         return closed
 
     async def aclose(self) -> None:
-        """Close every connection and make no more; whoever still reads from one is told that it broke."""
+        """Close every connection and make no more; a task that still reads from one gets an error."""
         self._closed = True
         await self.retire()
         for socket in list(self._in_use):

@@ -1,4 +1,4 @@
-"""Our connections behind httpx's interface, for whoever brings an httpx of their own."""
+"""Our connections behind httpx's interface, for callers with an httpx of their own."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ..failures import ConfigError
 from .fields import proxy_problem
+from .process_environ import value_of
 from .secrets import ProxyUrl
 
 DIRECT = ProxyUrl("")
@@ -48,14 +49,14 @@ def _variable(scheme: str, environ: Mapping[str, str]) -> tuple[str, str] | None
     """The variable that is set, and its text. An empty one in lower case takes back the one in upper case."""
     lower, upper = f"{scheme}_proxy", f"{scheme}_proxy".upper()
     if lower in environ:
-        return (lower, environ[lower].strip()) if environ[lower].strip() else None
+        return (lower, value) if (value := value_of(environ, lower)) else None
     if scheme == "http" and "REQUEST_METHOD" in environ:
         return None  # under CGI it may be the header `Proxy:` of a request
-    return (upper, environ[upper].strip()) if environ.get(upper, "").strip() else None
+    return (upper, value) if (value := value_of(environ, upper)) else None
 
 
 def _no_proxy(environ: Mapping[str, str]) -> str:
-    return environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    return value_of(environ, "no_proxy" if "no_proxy" in environ else "NO_PROXY")
 
 
 def is_excepted(host: str, port: int, no_proxy: str) -> bool:

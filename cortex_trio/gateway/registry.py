@@ -2,7 +2,7 @@
 
 The table is made before the tree and handed in; a restarted WorkerRegistry adopts it, and workers register
 in their own `init`, so it is never empty while there are workers. Reading the table is plain attribute
-access; for selection it is arranged as a `roster`, once for each time somebody comes or goes.
+access; for selection it is arranged as a `roster`, once for each time a worker is added or removed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..otp import AlreadyRegistered, GenServer, Reject, Timer
 from .breaker import BreakerState
 from .worker import Worker, WorkerState
 
-ALARM = "somebody's rest may be over"
+ALARM = "a worker's status may end now"
 
 
 @attrs.define(eq=False)
@@ -27,14 +27,14 @@ class WorkerTable:
 
     workers: dict[str, WorkerState] = attrs.field(factory=dict)
     last_health_check: datetime | None = None
-    changes: int = 0  # how often somebody came or went; a roster of an older number is out of date
+    changes: int = 0  # how often a worker was added or removed; a roster of an older number is out of date
 
     @classmethod
     def of(cls, states: Iterable[WorkerState]) -> WorkerTable:
         return cls({state.name: state for state in states})
 
     def may_eject(self, candidate: WorkerState, now: float) -> bool:
-        """Never eject more than half the pool on passive evidence: a fault of ours looks like everybody's.
+        """Never eject more than half the pool on passive evidence: a fault of ours looks like a fault of every worker.
 
         One that is half-open counts as ejected: a failed trial opens it again without asking.
         """
@@ -46,8 +46,8 @@ class WorkerTable:
 class WorkerRegistry(GenServer):
     """Names for workers. `register` is idempotent for the same worker and refuses another of the same name.
 
-    It also has the one alarm that wakes workers whose rest ends by time alone, so that whoever observes hears of it
-    then and not with the next request. When that is lies in the table: the alarm is set again after a crash.
+    It also has the one alarm that refreshes workers whose status ends by time alone, so that observers get the event
+    then and not with the next request. The times are in the table: the alarm is set again after a crash.
     """
 
     def __init__(self, table: WorkerTable) -> None:
@@ -73,7 +73,7 @@ class WorkerRegistry(GenServer):
             self._set_alarm(min((s.changes_at for s in resting if s.changes_at > now), default=math.inf))
 
     def _set_alarm(self, when: float) -> None:
-        """There is always one, if for never: as many tasks while somebody rests as while nobody does."""
+        """There is always one, if for never: the number of tasks does not depend on cooldowns."""
         if self._alarm is not None:
             self._alarm.cancel()
         self._rings_at = when

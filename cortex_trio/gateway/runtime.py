@@ -82,14 +82,14 @@ class Runtime:
 
     @property
     def roster(self) -> Roster:
-        """Everybody, arranged for selection."""
+        """All workers, arranged for selection."""
         if self._roster is None or self._arranged != self.table.changes:
             selections = self._roster.selections if self._roster else 0
             self._roster, self._arranged = Roster(self.table.workers.values(), selections), self.table.changes
         return self._roster
 
     def embed_model(self, provider: str | None) -> str | None:
-        """The model embeddings are made with when none is named; None if nobody has one."""
+        """The model embeddings are made with when none is named; None if no worker has one."""
         group = self.roster.group(Wanted(provider=provider, embed=True))
         return group.members[group.sorted_by(by_priority)[0]].model if group.members else None
 
@@ -135,7 +135,7 @@ class Runtime:
         return self.roster.group(wanted).members
 
     def peek(self, wanted: Wanted) -> Selected:
-        """The decision as it would be taken now, about everybody."""
+        """The decision as it would be taken now, about all workers."""
         strategy = self.config.strategy
         return self.roster.peek(wanted, strategy=strategy, cooldowns=self.cooldowns, clock=trio.current_time)
 

@@ -85,10 +85,16 @@ def not_named(state: WorkerState, wanted: Wanted) -> Refusal | None:
         return Refusal(f"is not of the provider {wanted.provider!r}")
     if wanted.model is None or wanted.worker is not None or wanted.provider is not None:
         return None
-    models = [*state.models, *[state.kind.embed_model] * wanted.embed]
+    models = named_models(state, wanted)
     if wanted.model not in models:
         return Refusal(f"has no model {wanted.model!r} (it has {listed(models)})")
     return None
+
+
+def named_models(state: WorkerState, wanted: Wanted) -> list[str]:
+    """The models by whose name alone it can be meant."""
+    embed_model = state.kind.embed_model
+    return [*state.models, *([embed_model] if wanted.embed and embed_model else [])]
 
 
 def needed(request: ChatRequest) -> set[str]:

@@ -97,11 +97,11 @@ class Socket(Protocol):
     can_abort: bool  # without waiting
 
     def abort(self) -> None:
-        """Close at once, which wakes whoever reads with an error. Only where `can_abort`."""
+        """Close at once; a task that reads is woken with an error. Only where `can_abort`."""
         ...
 
     async def aclose(self) -> None:
-        """Close; cancelled or not, never waits long. Whoever reads is woken with an error."""
+        """Close; cancelled or not, never waits long. A task that reads is woken with an error."""
         ...
 
 

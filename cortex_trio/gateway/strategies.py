@@ -1,4 +1,4 @@
-"""In which order workers are asked: one function a strategy. Nobody is looked at before it is their turn.
+"""In which order workers are asked: one function a strategy. No worker is looked at before its turn.
 
 An order is walked lazily, for nearly every call is served by the first who may be asked: with 1,000 workers that
 costs as much as with one. What does not change between requests is sorted once (`Group.sorted_by`), what changes with
@@ -135,7 +135,7 @@ def _local_first(group: Group, may: May) -> Iterator[int]:
 
 
 def _round_robin(group: Group, may: May) -> Iterator[int]:
-    """From behind whoever was first the last time, so that one who may not be asked does not burden its neighbour."""
+    """Start behind the worker that was first last time; one that may not be asked does not burden its neighbour."""
     start, moved = group.cursor, False
     for place in chain(range(start, len(group.members)), range(start)):
         if may(place):

@@ -62,7 +62,7 @@ class ChatStream:
         self._pending: deque[WireEvent | Restarted | Continued] = deque()
         self._overlap: Overlap | None = None  # while the start of a continuation may be a repetition
         self._builder = ReplyBuilder()
-        self._interruption: StreamInterrupted | None = None  # nobody goes on, or nobody does yet
+        self._interruption: StreamInterrupted | None = None  # no worker continues, or none does yet
         self._left = False
         self.worker = self.provider = self.model = ""
 
@@ -87,7 +87,7 @@ class ChatStream:
             if self._on_interrupt is OnInterrupt.BUFFER:
                 await self._read_whole()
         except BaseException:
-            await self.aclose()  # nobody leaves what could not be entered
+            await self.aclose()  # `__aexit__` is not called when `__aenter__` raises
             raise
         return self
 

@@ -1,8 +1,8 @@
 """The supervision tree, declared where it reads like a picture.
 
 cortex                one_for_one
-├── registry          WorkerRegistry    who is here and how they are
-├── keys              KeyManager        whose turn it is, who is resting
+├── registry          WorkerRegistry    the workers and their states
+├── keys              KeyManager        the API keys: their order, their cooldowns
 ├── workers           Workers           one_for_one over one Worker per configured provider
 │   ├── openai        Worker
 │   └── ollama        Worker

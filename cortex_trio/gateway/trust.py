@@ -16,7 +16,7 @@ import httpx
 
 from ..failures import ConfigError
 from ..failures.shown import named
-from .process_environ import environment
+from .process_environ import environment, value_of
 
 HTTP1, HTTP2 = ("http/1.1",), ("h2", "http/1.1")
 """What is offered by ALPN. httpcore writes its own offer into the context it is given, hence one for each."""
@@ -44,7 +44,7 @@ def context_of_environment(
 
     Raises ConfigError with the variable and the path for what is not there.
     """
-    file, folder = environ.get("SSL_CERT_FILE", ""), environ.get("SSL_CERT_DIR", "")
+    file, folder = value_of(environ, "SSL_CERT_FILE"), value_of(environ, "SSL_CERT_DIR")
     if file:
         there = folder if any(map(os.path.isdir, folder.split(os.pathsep))) else None
         return _context_of_file(file, there, "SSL_CERT_FILE", alpn)

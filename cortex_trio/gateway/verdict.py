@@ -16,7 +16,7 @@ from ..failures import (
     ProviderError,
 )
 from ..failures.shown import listed
-from .selection import Candidate, Wanted, not_named, refusal_text
+from .selection import Candidate, Wanted, named_models, not_named, refusal_text
 from .worker import Refusal, WorkerState
 
 
@@ -69,7 +69,7 @@ def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | Non
     for what, name, known in (
         ("worker", wanted.worker, [state.name for state in workers]),
         ("provider", wanted.provider, [state.kind.name for state in workers]),
-        ("model", wanted.model, [model for state in workers for model in state.models]),
+        ("model", wanted.model, [model for state in workers for model in named_models(state, wanted)]),
     ):
         named = what != "model" or (wanted.worker is None and wanted.provider is None)
         if name is not None and named and name not in known:

@@ -14,7 +14,7 @@ import trio
 
 
 class Watched(Protocol):
-    """Something a task waits in. `deadline` is Trio time, infinity while nobody waits."""
+    """Something a task waits in. `deadline` is Trio time, infinity while no task waits."""
 
     deadline: float
 
@@ -25,7 +25,7 @@ class Watched(Protocol):
 
 @final
 class Watchdog:
-    """Watches deadlines while `run` runs. Those that move ahead, as a stream's do, wake nobody."""
+    """Watches deadlines while `run` runs. Deadlines that move ahead, as a stream's do, wake no task."""
 
     def __init__(self) -> None:
         self.awake = False
@@ -41,7 +41,7 @@ class Watchdog:
         self._watched.discard(watched)
 
     def expect(self, watched: Watched, deadline: float) -> None:
-        """`watched` begins to wait until `deadline`; whoever waits sets it back to infinity."""
+        """`watched` begins to wait until `deadline`; the task that waits sets it back to infinity."""
         watched.deadline = deadline
         if deadline < self._nap.deadline:
             self._nap.deadline = deadline

@@ -26,7 +26,7 @@ class WorkerConfig:
     provider: str | Provider = attrs.field(validator=fields.known_provider)
     api_keys: tuple[ApiKey, ...] = attrs.field(default=(), converter=api_keys_from)
     models: Sequence[str] = attrs.field(
-        default=(), converter=fields.tuple_of_models, validator=fields.strings
+        default=(), converter=fields.tuple_of_models, validator=fields.model_names
     )
     priority: int | None = attrs.field(default=None, validator=fields.number(0, 1_000_000, whole=True))
     timeout: float | None = attrs.field(default=None, validator=fields.number(0.001, fields.LONGEST))

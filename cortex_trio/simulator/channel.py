@@ -86,7 +86,7 @@ class Channel:
 
     @property
     def knows_reader_left(self) -> bool:
-        """Whether the writer has heard that nobody reads any more."""
+        """Whether the writer has heard that the reader has left."""
         if self.broken:
             return True
         heard = self.deaf and not self._link.is_partitioned and trio.current_time() >= self._deaf_at

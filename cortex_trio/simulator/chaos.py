@@ -40,7 +40,7 @@ class Weather:
     reset_after: int | None = None
     """The connection is reset (RST)."""
     black_hole_after: int | None = None
-    """Nothing passes any more, in neither direction, and nobody is told."""
+    """Nothing passes any more, in neither direction, and neither side gets an error."""
 
     @property
     def ends_after(self) -> float:

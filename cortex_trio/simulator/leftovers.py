@@ -23,7 +23,7 @@ def leftovers(cortex: Cortex) -> Mapping[str, int]:
 
 
 def connected(sim: Simulator) -> Mapping[str, int]:
-    """How many connections clients still hold, by provider; empty when nobody is connected."""
+    """How many connections clients still hold, by provider; empty when no client is connected."""
     held = {name: provider.open_connections for name, provider in sim.providers.items()}
     return {name: count for name, count in held.items() if count}
 

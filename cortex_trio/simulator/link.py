@@ -23,7 +23,7 @@ class Connected(Protocol):
         ...
 
     def poke(self) -> None:
-        """The link has changed: whoever waits should look again."""
+        """The link has changed: tasks that wait should look again."""
 
     def reset(self) -> None:
         """Break it: both sides hear of it."""
@@ -65,7 +65,7 @@ class Link:
     # ---- what can happen to it
 
     def partition(self) -> None:
-        """From now on nothing passes, in neither direction, and nobody is told."""
+        """From now on nothing passes, in neither direction, and neither side gets an error."""
         self._parted = True
 
     def heal(self) -> None:

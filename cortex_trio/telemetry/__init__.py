@@ -1,4 +1,4 @@
-"""Facts about what happened, for whoever wants to know."""
+"""Facts about what happened, for observers."""
 
 from .events import AnswerInterrupted, CallWaiting, WorkerAdded, WorkerRemoved, WorkerStatusChanged
 from .observer import Telemetry

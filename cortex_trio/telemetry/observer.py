@@ -11,7 +11,7 @@ log = logging.getLogger("cortex_trio")
 
 @final
 class Telemetry:
-    """`emit` never raises and costs one comparison when nobody observes."""
+    """`emit` never raises and costs one comparison without an observer."""
 
     def __init__(self, on_event: Callable[[object], None] | None = None) -> None:
         self._on_event = on_event

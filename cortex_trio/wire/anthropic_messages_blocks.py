@@ -102,17 +102,18 @@ class ToolUseBlock(Block):
     """
 
     def __init__(self, index: int) -> None:
+        self.id = ""
         self._index = index
         self._input: object = None
         self._came_as_text = False
 
     def open(self, content: Json) -> list[WireEvent]:
         self._input = content.get("input")
-        call_id = as_text(content.get("id"), "tool_use.id") or f"call_{self._index}"
+        self.id = as_text(content.get("id"), "tool_use.id")
         name = as_text(content.get("name"), "tool_use.name")
         if not name:
             raise Malformed("a tool_use block without a name")
-        return [ToolCallDelta(self._index, "", call_id, name)]
+        return [ToolCallDelta(self._index, "", self.id or f"call_{self._index}", name)]
 
     def grow(self, delta: Json) -> list[WireEvent]:
         if delta.get("type") != "input_json_delta":
@@ -173,6 +174,14 @@ BLOCKS: Mapping[str, type[Block]] = {
     "redacted_thinking": RedactedThinkingBlock,
 }
 """Kinds that need nothing but their content; a ToolUseBlock is told its number, an OpaqueBlock its kind."""
+
+
+UNANNOUNCED: Mapping[str, str] = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "signature_delta": "thinking",
+}
+"""Deltas that say by themselves what their block is, where a gateway left out its start. A call has its name there."""
 
 
 def _citation(value: object) -> CitationDelta:

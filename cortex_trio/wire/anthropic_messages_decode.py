@@ -9,9 +9,10 @@ The grammar of a stream (the SSE event name repeats the JSON `type`; there is no
     message_delta                        stop_reason, usage (cumulative, laid over the first)
     message_stop
 
-`ping` and events nobody has heard of yet may come anywhere and are skipped, as the versioning policy asks;
+`ping` and events this decoder does not know may come anywhere and are skipped, as the versioning policy asks;
 `error` may come anywhere under HTTP 200 and ends the stream. A second message_start is another answer, spliced into
-the first by a proxy that asked again: what belongs to which cannot be told, so the stream is broken. Blocks come one
+the first by a proxy that asked again: what belongs to which cannot be told, so the stream is broken, unless it has
+the id of the first. Blocks come one
 after the other today, yet carry an index, so they are told apart by it. A whole JSON message is a stream whose blocks
 come whole.
 """
@@ -23,7 +24,7 @@ from typing import Any
 
 from ..events import Finished, FinishReason, TextDelta, Usage, UsageUpdate, WireEvent
 from ..failures import classify_payload
-from .anthropic_messages_blocks import BLOCKS, Block, OpaqueBlock, TextBlock, ToolUseBlock
+from .anthropic_messages_blocks import BLOCKS, UNANNOUNCED, Block, OpaqueBlock, TextBlock, ToolUseBlock
 from .codec import malformed, truncated
 from .finish import first_serious, reason_of
 from .payload import (
@@ -39,6 +40,7 @@ from .payload import (
 )
 from .sse import SseEvent
 from .sse_decoder import SseDecoder
+from .stray import error_of, is_error
 
 STOP_REASONS = {
     "end_turn": FinishReason.STOP,
@@ -71,9 +73,13 @@ class MessagesDecoder(SseDecoder):
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.event not in KNOWN_EVENTS:
             return []
+        if event.data.startswith(
+            "[DONE]"
+        ):  # a proxy that closes every stream in the manner of chat completions
+            return self._message.end()
         payload = load_object(event.data)
         kind = as_text(payload.get("type"), "type") or event.event
-        if kind == "error" or payload.get("error"):
+        if kind == "error" or error_of(payload) is not None or ("type" not in payload and is_error(payload)):
             return [classify_payload(payload, phase="stream")]
         handler = HANDLERS.get(kind)
         return handler(self._message, payload) if handler else []
@@ -92,7 +98,9 @@ def decode_message(body: bytes) -> list[WireEvent]:
     events: list[WireEvent] = []
     try:
         whole = load_object(body)
-        if whole.get("type") == "error" or whole.get("error"):
+        if whole.get("type") == "error" or error_of(whole) is not None:
+            return [classify_payload(whole, phase="body")]
+        if "content" not in whole and is_error(whole):
             return [classify_payload(whole, phase="body")]
         if "content" not in whole:
             raise Malformed('no "content" in it, so it is not a message')
@@ -112,19 +120,27 @@ class _Message:
         self._blocks: dict[int, Block] = {}  # the open ones
         self._calls = 0
         self._has_text = False
+        self._id = ""
         self._begun = False  # a block was opened, or a stop_reason came
         self._counts: dict[str, int] = {}
         self._raw_reason = ""  # held back until the message is over
 
     def start(self, payload: Json) -> list[WireEvent]:
-        if self._begun:
+        """One that is repeated under its own id, as Kimi does, begins nothing."""
+        message = as_object(payload.get("message"), "message_start.message")
+        message_id = as_text(message.get("id"), "message.id")
+        if self._begun and not (message_id and message_id == self._id):
             raise Malformed("a second message began inside the answer")
-        return self._count(as_object(payload.get("message"), "message_start.message").get("usage"))
+        self._id = message_id
+        return self._count(message.get("usage"))
 
     def open_block(self, payload: Json) -> list[WireEvent]:
         index = _index(payload)
         self._begun = True
         content = as_object(payload.get("content_block"), "content_block")
+        before = self._blocks.get(index)
+        if isinstance(before, ToolUseBlock) and before.id and before.id == content.get("id"):
+            return []  # announced twice
         match content.get("type"):
             case "tool_use":
                 block: Block = ToolUseBlock(self._calls)
@@ -134,16 +150,20 @@ class _Message:
             case _:
                 block = Block()
         self._has_text = self._has_text or isinstance(block, TextBlock)
-        events = self._blocks[index].close() if index in self._blocks else []
+        events = before.close() if before else []
         self._blocks[index] = block
         require_open(len(self._blocks), "open blocks")
         return events + block.open(content)
 
     def grow_block(self, payload: Json) -> list[WireEvent]:
-        block = self._blocks.get(_index(payload))
-        if block is None:
-            raise Malformed("content_block_delta for a block that is not open")
-        return block.grow(as_object(payload.get("delta"), "content_block_delta.delta"))
+        index = _index(payload)
+        delta = as_object(payload.get("delta"), "content_block_delta.delta")
+        if index not in self._blocks:
+            kind = UNANNOUNCED.get(as_text(delta.get("type"), "delta.type"))
+            if kind is None:
+                raise Malformed("content_block_delta for a block that is not open")
+            self.open_block({"index": index, "content_block": {"type": kind}})
+        return self._blocks[index].grow(delta)
 
     def close_block(self, payload: Json) -> list[WireEvent]:
         block = self._blocks.pop(_index(payload), None)

@@ -20,9 +20,9 @@ from .chat_completions_delta import DeltaReader
 from .codec import malformed, truncated
 from .finish import first_serious, reason_of
 from .framing import TooLarge
-from .payload import Malformed, as_list, as_object, as_word, is_json, load_object
+from .payload import Malformed, as_list, as_object, as_word, is_above_0, is_json, load_object
 from .sse import SseEvent, SseReader
-from .stray import StrayErrors, is_error
+from .stray import StrayErrors, error_of, is_error
 from .usage import read_usage
 
 Json = dict[str, Any]
@@ -59,6 +59,7 @@ class ChatCompletionsDecoder:
         self._usage = Usage()
         self._raw_reason = ""  # empty until a finish_reason was seen
         self._done = False
+        self._others = False  # a choice above 0 came
 
     @property
     def done(self) -> bool:
@@ -92,10 +93,9 @@ class ChatCompletionsDecoder:
         """Read a whole answer in place of a stream."""
         try:
             reply = load_object(body)
-            choice = _choice_0(reply)
-            if choice is None and not is_error(reply):
+            if not reply.get("choices") and not is_error(reply):
                 raise Malformed("an answer without choices")
-            self._read_chunk(reply, choice, "message")
+            self._read_chunk(reply, "message")
             self._deltas.calls.close(self._events)
         except Malformed as error:
             self._end(malformed(str(error)))
@@ -114,28 +114,23 @@ class ChatCompletionsDecoder:
             if event.event == "error":  # Groq; some proxies leave out the key "error"
                 self._end(classify_payload(chunk, phase="stream"))
             else:
-                self._read_chunk(chunk, _choice_0(chunk), "delta")
+                self._read_chunk(chunk, "delta")
         except Malformed as error:
             ours = event.event in ("message", "error")  # an event unknown to us may hold anything
             if ours and data.strip():
                 self._end(malformed(str(error)))
 
-    def _read_chunk(self, chunk: Json, choice: Json | None, field: str) -> None:
-        usage, error = chunk.get("usage"), chunk.get("error")
-        if choice is not None:
-            if delta := choice.get(field):
-                self._deltas.read(as_object(delta, field), self._events, whole=field == "message")
-            elif "message" in choice and field not in choice and not self._deltas.is_answer:
-                # One chunk that holds a whole message: a server that only acts as if it streamed.
-                self._deltas.read(as_object(choice["message"] or {}, "message"), self._events, whole=True)
-            if reason := choice.get("finish_reason"):
-                self._note_reason(as_word(reason, "finish_reason"))
-            usage, error = usage or choice.get("usage"), error or choice.get("error")
-        elif not error and (chunk.get("object") == "error" or ("choices" not in chunk and is_error(chunk))):
+    def _read_chunk(self, chunk: Json, field: str) -> None:
+        usage, error = chunk.get("usage"), error_of(chunk)
+        choices = [as_object(item, "a choice") for item in as_list(chunk.get("choices"), "choices")]
+        for choice in _of_whole(choices) if field == "message" else self._of_chunk(choices):
+            self._read_choice(choice, field)
+            usage, error = usage or choice.get("usage"), error or error_of(choice)
+        if not error and (chunk.get("object") == "error" or (not chunk.get("choices") and is_error(chunk))):
             error = chunk  # in place of a chunk: older vLLM, gateways that lost their upstream
         if groq := chunk.get("x_groq"):
             beside = as_object(groq, "x_groq")
-            usage, error = usage or beside.get("usage"), error or beside.get("error")
+            usage, error = usage or beside.get("usage"), error or error_of(beside)
         if usage:
             self._read_usage(as_object(usage, "usage"))
         if citations := chunk.get("citations"):
@@ -146,6 +141,23 @@ class ChatCompletionsDecoder:
         elif self._raw_reason in FAILED_REASONS:
             message = f"finish_reason {self._raw_reason}"
             self._end(Failure(FAILED_REASONS[self._raw_reason], message, phase="stream"))
+
+    def _of_chunk(self, choices: list[Json]) -> list[Json]:
+        """The choices 0 of a chunk, which may tell of it twice (Dynamo).
+
+        An index that is no number is that of the only choice there is, or of one that is not known.
+        """
+        self._others = self._others or any(is_above_0(choice.get("index")) for choice in choices)
+        return [choice for choice in choices if _is_0(choice.get("index"), only=not self._others)]
+
+    def _read_choice(self, choice: Json, field: str) -> None:
+        if delta := choice.get(field):
+            self._deltas.read(as_object(delta, field), self._events, whole=field == "message")
+        elif "message" in choice and field not in choice and not self._deltas.is_answer:
+            # One chunk that holds a whole message: a server that only acts as if it streamed.
+            self._deltas.read(as_object(choice["message"] or {}, "message"), self._events, whole=True)
+        if reason := choice.get("finish_reason"):
+            self._note_reason(as_word(reason, "finish_reason"))
 
     def _note_reason(self, raw: str) -> None:
         if raw in FAILED_REASONS:
@@ -191,9 +203,23 @@ class ChatCompletionsDecoder:
         return reason_of(self._raw_reason or "stop", FINISH_REASONS, calls=calls, refused=refused)
 
 
-def _choice_0(chunk: Json) -> Json | None:
-    for item in as_list(chunk.get("choices"), "choices"):
-        choice = as_object(item, "a choice")
-        if not choice.get("index"):
-            return choice
-    return None
+def _of_whole(choices: list[Json]) -> list[Json]:
+    """The first choice 0, or the only one whatever its number, and what another one adds to it.
+
+    An answer may have its calls in another choice than its text: without an index (GitHub Copilot), or with the next
+    one (LiteLLM). Two that say the same kind of thing are two answers.
+    """
+    ours = [choice for choice in choices if not is_above_0(choice.get("index"))][:1] or choices[:1]
+    for choice in choices:
+        adds_calls = _has(choice, "tool_calls") and not _has(choice, "content")
+        if adds_calls and not any(_has(mine, "tool_calls") for mine in ours):
+            ours.append(choice)
+    return ours
+
+
+def _is_0(index: object, *, only: bool) -> bool:
+    return not is_above_0(index) if type(index) in (int, float) else only
+
+
+def _has(choice: Json, field: str) -> bool:
+    return bool(as_object(choice.get("message") or {}, "message").get(field))

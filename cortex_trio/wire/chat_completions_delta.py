@@ -83,6 +83,8 @@ class DeltaReader:
             events.append(CitationDelta(None, None, "", new))
 
     def _say(self, text: str, events: list[WireEvent]) -> None:
+        if not text:
+            return
         self.said = True
         if self.calls.holding:  # what comes first is handed on first
             self.calls.release(events)
@@ -114,7 +116,10 @@ class DeltaReader:
                 self._read_part(content, events)
             case _:
                 for item in as_list(content, "content"):
-                    self._read_part(as_object(item, "a content part"), events)
+                    if isinstance(item, str):
+                        self._say(item, events)
+                    else:
+                        self._read_part(as_object(item, "a content part"), events)
 
     def _read_part(self, part: Json, events: list[WireEvent]) -> None:
         """Parts of a kind unknown to us are skipped, but for the text they may hold."""

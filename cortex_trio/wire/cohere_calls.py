@@ -22,6 +22,7 @@ class Calls:
     """
 
     _open: dict[int | None, int] = attrs.field(factory=dict, init=False)  # the wire's index → our number
+    _ids: dict[int, str] = attrs.field(factory=dict, init=False)  # of the open calls, by our number
     _bare: set[int] = attrs.field(factory=set, init=False)  # open calls without arguments so far
     _count: int = attrs.field(default=0, init=False)
 
@@ -29,8 +30,12 @@ class Calls:
     def any(self) -> bool:
         return self._count > 0
 
-    def start(self, index: object, call: Json) -> ToolCallDelta:
-        number = self._open[as_count(index)] = self._count
+    def start(self, index: object, call: Json) -> Iterator[ToolCallDelta]:
+        place, call_id = as_count(index), as_text(call.get("id"), "id")
+        if call_id and place in self._open and self._ids[self._open[place]] == call_id:
+            return  # announced twice
+        number = self._open[place] = self._count
+        self._ids[number] = call_id
         self._count += 1
         require_open(len(self._open), "open tool calls")
         function = as_object(call.get("function") or {}, "function")
@@ -40,7 +45,7 @@ class Calls:
         arguments = _arguments(function)
         if not arguments:
             self._bare.add(number)
-        return ToolCallDelta(number, arguments, as_text(call.get("id"), "id") or f"call_{number}", name)
+        yield ToolCallDelta(number, arguments, call_id or f"call_{number}", name)
 
     def add(self, index: object, call: Json) -> Iterator[ToolCallDelta]:
         number = self._open.get(as_count(index))
@@ -56,7 +61,10 @@ class Calls:
 
     def end(self, index: object) -> Iterator[ToolCallDelta]:
         number = self._open.pop(as_count(index), None)
-        if number is not None and number in self._bare:
+        if number is None:
+            return
+        del self._ids[number]
+        if number in self._bare:
             self._bare.discard(number)
             yield ToolCallDelta(number, "{}")
 

@@ -29,11 +29,10 @@ from ..events import (
     UsageUpdate,
     WireEvent,
 )
-from ..failures import Failure, classify_payload, scrub
+from ..failures import classify_payload, scrub
 from .codec import malformed, truncated
 from .cohere_calls import Calls
 from .finish import reason_of
-from .framing import TooLarge
 from .payload import (
     Malformed,
     as_count,
@@ -41,12 +40,12 @@ from .payload import (
     as_object,
     as_text,
     as_word,
-    is_json,
     load_object,
     text_events,
 )
-from .sse import SseEvent, SseReader
-from .stray import StrayErrors
+from .sse import SseEvent
+from .sse_decoder import SseDecoder
+from .stray import error_of, is_error
 
 Json = Mapping[str, Any]
 
@@ -62,67 +61,25 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 FAILED = {"ERROR", "TIMEOUT"}
 
 
-@attrs.define
-class CohereDecoder:
-    """The codec.Decoder of one streamed answer."""
+class CohereDecoder(SseDecoder):
+    """A streamed answer, event by event."""
 
-    done: bool = attrs.field(default=False, init=False)
-    _reader: SseReader = attrs.field(init=False)
-    _stray: StrayErrors = attrs.field(factory=StrayErrors, init=False)
-    _stray_failure: Failure | None = attrs.field(default=None, init=False)
-    _calls: Calls = attrs.field(factory=Calls, init=False)
-    _begun: bool = attrs.field(default=False, init=False)  # something of the message came
-
-    def __attrs_post_init__(self) -> None:
-        self._reader = SseReader(on_stray=self._on_stray)
-
-    def feed(self, data: bytes) -> list[WireEvent]:
-        events: list[WireEvent] = []
-        try:
-            for event in () if self.done else self._reader.feed(data):
-                if self._stray_failure:
-                    break
-                events += self._read(event)
-                if self.done:
-                    return events
-            events += self._strayed()
-        except TooLarge as error:
-            self.done = True
-            events.append(malformed(f"an event of {error}"))
-        return events
-
-    def finish(self) -> list[WireEvent]:
-        events: list[WireEvent] = []
-        for event in () if self.done else self._reader.feed(b"\n\n"):
-            if is_json(event.data):  # it lost only its blank line
-                events += self._read(event)
-        events += self._strayed(self._stray.end())
-        return events if self.done else [*events, self._cut()]
-
-    def _on_stray(self, line: str) -> None:
-        self._stray_failure = self._stray_failure or self._stray.add(line)
-
-    def _strayed(self, last: Failure | None = None) -> list[WireEvent]:
-        failure = self._stray_failure or last
-        if failure is None or self.done:
-            return []
-        self.done = True
-        return [failure]
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = Calls()
+        self._begun = False  # something of the message came
 
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.data == "[DONE]":
-            return [self._cut()]
-        events: list[WireEvent] = []
-        try:
-            events.extend(self._step(event.event, load_object(event.data)))
-        except Malformed as error:
-            events.append(malformed(str(error)))
-        self.done = bool(events) and isinstance(events[-1], Finished | Failure)
-        return events
+            return self._end()
+        return list(self._step(event.event, load_object(event.data)))
 
-    def _cut(self) -> Failure:
-        self.done = True
-        return truncated("the stream ended without a message-end")
+    def _end(self) -> list[WireEvent]:
+        return [truncated("the stream ended without a message-end")]
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._calls = Calls()
 
     def _step(self, name: str, data: Json) -> Iterator[WireEvent]:
         kind = as_text(data.get("type"), "type") or name
@@ -135,7 +92,7 @@ class CohereDecoder:
             case "tool-plan-delta":
                 yield from text_events(ReasoningDelta, _message(data).get("tool_plan"), "tool_plan")
             case "tool-call-start":
-                yield self._calls.start(data.get("index"), _delta(data, "tool_calls"))
+                yield from self._calls.start(data.get("index"), _delta(data, "tool_calls"))
             case "tool-call-delta":
                 yield from self._calls.add(data.get("index"), _delta(data, "tool_calls"))
             case "tool-call-end":
@@ -144,7 +101,7 @@ class CohereDecoder:
                 yield _citation(_delta(data, "citations"))
             case "message-end":
                 yield from _end(as_object(data.get("delta") or {}, "delta"), calls=self._calls.any)
-            case "error" | "message" if _is_error(data):  # "message": an event without any name
+            case "error" | "message" if is_error(data):  # "message": an event without any name
                 yield classify_payload(data)
             case _:
                 pass  # message-start, the ends of blocks, debug, and what is yet to be invented
@@ -161,7 +118,7 @@ def decode_whole(body: bytes) -> list[WireEvent]:
 
 
 def _reply(reply: Json) -> Iterator[WireEvent]:
-    if "finish_reason" not in reply and _is_error(reply):
+    if "finish_reason" not in reply and is_error(reply):
         yield classify_payload(reply, phase="body")
         return
     message = as_object(reply.get("message") or {}, "message")
@@ -172,14 +129,9 @@ def _reply(reply: Json) -> Iterator[WireEvent]:
         yield _citation(as_object(citation, "a citation"))
     calls = Calls()
     for index, call in enumerate(as_list(message.get("tool_calls"), "tool_calls")):
-        yield calls.start(index, as_object(call, "a tool call"))
+        yield from calls.start(index, as_object(call, "a tool call"))
         yield from calls.end(index)
     yield from _end(reply, calls=calls.any)
-
-
-def _is_error(body: Json) -> bool:
-    """Cohere's errors are bare: a text where an answer has its message."""
-    return bool(body.get("error")) or isinstance(body.get("message"), str)
 
 
 def _message(data: Json) -> Json:
@@ -216,7 +168,7 @@ def _end(end: Json, *, calls: bool) -> Iterator[WireEvent]:
     if usage != Usage():
         yield UsageUpdate(usage)
     raw = as_word(end.get("finish_reason"), "finish_reason")
-    if raw in FAILED or end.get("error"):
+    if raw in FAILED or error_of(end) is not None:
         message = scrub(str(end.get("error") or f"the answer ended with {raw}"))
         yield attrs.evolve(classify_payload({"error": message}), code=raw or None)
     elif raw:

@@ -112,7 +112,7 @@ def check_grammar(events: Sequence[WireEvent], body: bytes) -> None:
 
 
 def check_replay(dialect: Dialect, body: bytes) -> None:
-    """Blocks only the provider understands go back to it as they came, in their order, and to nobody else."""
+    """Blocks only the provider understands go back to it as they came, in their order, and to no other provider."""
     builder = ReplyBuilder("somebody/some-model")
     builder.add_all(decode(dialect.decoder(), [body]))
     message = builder.message()
@@ -242,7 +242,7 @@ def decode(decoder: Decoder, slices: Iterable[bytes]) -> list[WireEvent]:
 
 
 def _without_unknown(event: WireEvent) -> WireEvent:
-    """An opaque block keeps what nobody knows, too: that is what it is for."""
+    """Remove fields that a test has added: an opaque block keeps unknown fields, by design."""
     if not (isinstance(event, WholePart) and isinstance(event.part, Opaque)):
         return event
     return WholePart(Opaque(event.part.type, compact(bodies.without_unknown(event.part.parsed()))))

@@ -44,17 +44,20 @@ COMMON: Mapping[str, FinishReason] = {
     "prohibited_content": FILTER,
     "spii": FILTER,
     "model_armor": FILTER,
+    "image_safety": FILTER,
+    "image_prohibited_content": FILTER,
+    "image_recitation": FILTER,
     "refusal": REFUSAL,
     "pause_turn": PAUSE,
 }
-"""In lower case. A word in neither table is OTHER."""
+"""In lower case, with underscores; the AI SDK has hyphens. A word in neither table is OTHER."""
 
 Reasons = Mapping[str, FinishReason]
 
 
 def meaning(raw: str, own: Reasons) -> FinishReason:
     """What the word says by itself."""
-    return own.get(raw) or COMMON.get(raw.lower(), FinishReason.OTHER)
+    return own.get(raw) or COMMON.get(raw.lower().replace("-", "_"), FinishReason.OTHER)
 
 
 def reason_of(raw: str, own: Reasons, *, calls: bool, refused: bool = False) -> FinishReason:

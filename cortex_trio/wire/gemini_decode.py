@@ -30,7 +30,7 @@ from ..events import (
 )
 from ..failures import Failure, FailureKind, classify_payload, scrub
 from .codec import malformed, truncated
-from .finish import first_serious, reason_of
+from .finish import first_serious, meaning, reason_of
 from .framing import TooLarge
 from .gemini_framing import BLANK, Frames, frames_for
 from .gemini_partial_args import PartialCall
@@ -44,10 +44,12 @@ from .payload import (
     as_object,
     as_text,
     as_word,
+    is_above_0,
     load_json,
     opaque,
     text_events,
 )
+from .stray import error_of, is_error
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": FinishReason.STOP,
@@ -164,32 +166,39 @@ class _Answer:
         return Finished(reason, raw)
 
     def _response(self, response: Mapping[str, Any]) -> Iterator[WireEvent]:
-        if response.get("error"):
+        if error_of(response) is not None or (not response.get("candidates") and is_error(response)):
             yield classify_payload(response)
             return
         for candidate in as_list(response.get("candidates"), "candidates"):
             candidate = as_object(candidate or {}, "a candidate")
-            if candidate.get("index") in (None, 0):
+            if not is_above_0(candidate.get("index")):
                 yield from self._candidate(candidate)
         usage = usage_of(response.get("usageMetadata"))
         if usage not in (Usage(), self.usage):
             self.usage = usage
             yield UsageUpdate(usage)
         feedback = as_object(response.get("promptFeedback") or {}, "promptFeedback")
-        if feedback.get("blockReason"):
+        if feedback.get("blockReason") not in (None, "", "BLOCK_REASON_UNSPECIFIED"):
             yield _blocked(feedback)
 
     def _candidate(self, candidate: Mapping[str, Any]) -> Iterator[WireEvent]:
         content = as_object(candidate.get("content") or {}, "content")
+        goes_on = False
         for part in as_list(content.get("parts"), "parts"):
             for event in self._part(as_object(part or {}, "a part")):
-                self.anything_said = True
+                self.anything_said = goes_on = True
                 if isinstance(event, TextDelta):
                     self.sources.said(event.text)
                 yield event
         yield from self.sources.of(candidate)
         if reason := as_word(candidate.get("finishReason"), "finishReason"):
             yield from self._finishing(reason, candidate)
+        elif (
+            goes_on
+            and self.finish_reason
+            and meaning(self.finish_reason, FINISH_REASONS) is FinishReason.STOP
+        ):
+            self.finish_reason = None  # what was said before the answer was no end of it
 
     def _finishing(self, reason: str, candidate: Mapping[str, Any]) -> Iterator[WireEvent]:
         """Older models say STOP on every response, and on later ones what the end really was."""

@@ -36,9 +36,9 @@ def asked_by_user(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def shown_by_user(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages; an image the model made is shown by the user, for wires on which nobody else may.
+    """The messages; an image the model made is shown by the user, for wires on which no other role may.
 
-    It comes after the results of the calls that were made with it: between those nobody may speak.
+    It comes after the results of the calls that were made with it: between those no message may come.
     """
     shown: list[Message] = []
     held: list[Image] = []

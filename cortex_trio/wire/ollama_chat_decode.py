@@ -44,6 +44,7 @@ from .payload import (
     load_object,
     text_events,
 )
+from .stray import error_of, is_error
 
 DONE_REASONS = {
     "": FinishReason.STOP,  # older servers say done and no more
@@ -99,7 +100,7 @@ def decode_chat(body: bytes) -> list[WireEvent]:
     answer = _Answer("body")
     try:
         whole = load_object(body)
-        if not whole.keys() & {"message", "error"}:
+        if "message" not in whole and not is_error(whole):
             raise Malformed('no "message" in it')
         events = answer.read(whole)
     except Malformed as error:
@@ -116,7 +117,7 @@ class _Answer:
         self._calls = 0
 
     def read(self, line: Mapping[str, Any]) -> list[WireEvent]:
-        if line.get("error"):
+        if error_of(line) is not None or (not isinstance(line.get("message"), dict) and is_error(line)):
             self.over = True
             return [classify_payload(line, phase=self._phase)]
         events: list[WireEvent] = []

@@ -49,7 +49,7 @@ def load_json(text: str | bytes) -> object:
     except json.JSONDecodeError as error:
         raise Malformed(f"not JSON: {error.msg} at {error.pos} of {len(text)}") from None
     except ValueError:  # bytes that are no UTF-8, integers of more than 4300 digits
-        raise Malformed("not JSON: neither text nor numbers of this world") from None
+        raise Malformed("not JSON: invalid UTF-8, or an integer of too many digits") from None
 
 
 def is_json(text: str | bytes) -> bool:
@@ -98,8 +98,13 @@ def as_word(value: object, what: str) -> str:
     return as_text(value, what)[:WORD_LIMIT]
 
 
+def is_above_0(index: object) -> bool:
+    """Whether a choice or candidate is another one than the first; an index that is no number says nothing."""
+    return isinstance(index, int | float) and not isinstance(index, bool) and index > 0
+
+
 def require_open(count: int, what: str) -> None:
-    """Raises Malformed where more is open at once than any answer needs: somebody fills our memory."""
+    """Raises Malformed where more is open at once than any answer needs: memory is bounded."""
     if count > OPEN_LIMIT:
         raise Malformed(f"more than {OPEN_LIMIT:,} {what} at once")
 

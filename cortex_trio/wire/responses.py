@@ -26,7 +26,7 @@ class Responses:
     `efforts`: the words it knows for how much to think; None: any, for it is the model's affair.
     `summary`: how thoughts are to be told ("auto", "concise", "detailed"); None: as the server does by itself,
     which at OpenAI means not at all, for it shows them only to organisations it has verified.
-    `unreasoning`: models, by prefix, that do not think, and answer 400 to whoever asks for their thoughts.
+    `unreasoning`: models, by prefix, that do not think, and answer 400 to requests for their thoughts.
     `least_max_tokens`: the smallest max_tokens it takes.
     """
 

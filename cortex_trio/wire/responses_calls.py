@@ -9,7 +9,7 @@ from .responses_items import Item, Json
 
 
 class FunctionCallItem(Item):
-    """The answer's call number `index`. Results name it by `call_id`; the item's own id is of no use to anybody."""
+    """The answer's call number `index`. Results name it by `call_id`; the item's own id is not used."""
 
     input_field = "arguments"
     delta = "response.function_call_arguments.delta"

@@ -9,7 +9,7 @@ The grammar of a stream (the SSE event name repeats the JSON `type`; there is no
     response.completed | response.incomplete | response.failed      the whole response, usage in it
 
 `error` may come anywhere under HTTP 200, its fields beside the type or in an inner `error`, and ends the stream.
-Events nobody has heard of are skipped. A whole answer is the response of a terminal event before which nothing came.
+Unknown events are skipped. A whole answer is the response of a terminal event before which nothing came.
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
@@ -23,12 +23,13 @@ from ..failures import classify_payload
 from ..failures.kinds import Phase
 from .codec import malformed, truncated
 from .finish import meaning
-from .payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object
+from .payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object, require_open
 from .responses_calls import CALLS
 from .responses_entries import Entries, Entry
 from .responses_items import DELTAS, KINDS, Item, MessageItem
 from .sse import SseEvent
 from .sse_decoder import SseDecoder
+from .stray import error_of, is_error
 from .usage import read_usage
 
 Json = Mapping[str, Any]
@@ -47,7 +48,7 @@ class ResponsesDecoder(SseDecoder):
             return []  # a proxy that closes every stream in the manner of chat completions
         payload = load_object(data)
         kind = as_text(payload.get("type"), "type") or event.event
-        if kind == "error" or payload.get("error"):
+        if kind == "error" or error_of(payload) is not None or ("type" not in payload and is_error(payload)):
             told = payload if payload.get("error") else {**payload, "error": payload}
             return [classify_payload(told, phase="stream")]
         if kind in DELTAS:
@@ -67,7 +68,9 @@ def decode_response(body: bytes) -> list[WireEvent]:
     """A whole response, or the error that came in its place."""
     try:
         whole = load_object(body)
-        if "output" not in whole and not whole.get("error"):
+        if "output" not in whole and is_error(whole):
+            return [classify_payload(whole, phase="body")]
+        if "output" not in whole:
             raise Malformed('no "output" in it, so it is not a response')
         return _Response("body").read(whole)
     except Malformed as error:
@@ -81,6 +84,9 @@ class _Response:
         self._phase: Phase = phase
         self._entries = Entries()
         self._calls = 0
+        self._unannounced: list[
+            tuple[str, Json]
+        ] = []  # deltas of calls that were not added: their kind and place
         self._custom: list[object] | None = (
             None  # names of the caller's free-form tools; None: that was not said
         )
@@ -105,10 +111,20 @@ class _Response:
         return _tell(entry, events)
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
-        entry = self._entries.growing(DELTAS[kind], payload)
+        """A text or a thought needs no announcement; a call, whose name is there, is told at its end."""
+        item_kind = DELTAS[kind]
+        entry = self._entries.growing(item_kind, payload)
+        if entry is None and item_kind in CALLS:
+            place = {name: payload.get(name) for name in ("item_id", "output_index")}
+            if (item_kind, place) not in self._unannounced:
+                self._unannounced.append((item_kind, place))
+                require_open(len(self._unannounced), "calls that were not added")
+            return []
         if entry is None:
-            raise Malformed(f"{kind} for an item that was not added")
-        return [] if entry.over else _tell(entry, entry.item.grow(kind, payload))
+            item = {"type": item_kind, "id": payload.get("item_id")}
+            entry, _ = self._open(as_count(payload.get("output_index")), item)
+        grow = entry.item.grow_on if entry.over else entry.item.grow
+        return _tell(entry, grow(kind, payload))
 
     def close_item(self, payload: Json) -> list[WireEvent]:
         content = as_object(payload.get("item"), "item")
@@ -125,7 +141,7 @@ class _Response:
         """The response at its end: what of it was not told yet, its usage, and how it ended."""
         status = as_word(response.get("status"), "status")
         usage = _usage_events(response.get("usage"))
-        if response.get("error") or status in ("failed", "cancelled"):
+        if error_of(response) is not None or status in ("failed", "cancelled"):
             error = response if response.get("error") else {"message": f"the response is {status}"}
             return [*usage, classify_payload(error, phase=self._phase)]
         if status in ("in_progress", "queued"):
@@ -136,6 +152,8 @@ class _Response:
         for place, value in enumerate(as_list(response.get("output"), "output")):
             item = as_object(value, "an item")
             events += self._close(self._entries.at_the_end(item, place, streamed), place, item)
+        if not all(self._entries.has(kind, place) for kind, place in self._unannounced):
+            raise Malformed("arguments of a call that was never added")
         return [*events, *usage, self._finished(status, response)]
 
     def _note_tools(self, response: object) -> None:
@@ -162,8 +180,9 @@ class _Response:
         events: list[WireEvent] = []
         if entry is None:
             entry, events = self._open(index, content)
+        self._entries.note_ids(entry, content)
         if entry.over:
-            return []
+            return _tell(entry, entry.item.complete(content))
         entry.over = True
         return _tell(entry, [*events, *entry.item.close(content)])
 

@@ -1,7 +1,7 @@
 """Turns a ChatRequest into the body of a Responses request: items in the order in which things were said.
 
 Nothing is kept on the server (`store` is false, where it is true by default), for the gateway sends the whole
-conversation anyway, to whoever comes next. Reasoning is asked for encrypted instead, and goes back to the model it
+conversation anyway, to the next worker. Reasoning is asked for encrypted instead, and goes back to the model it
 came from, before what it led to. Items are sent without ids of their own but for reasoning: an id makes the server
 look for the neighbours it stored with it.
 """
@@ -279,7 +279,7 @@ def _text(part: Part, role: str, provider: str) -> str:
         case Document():
             return titled(part)
         case Opaque():
-            return ""  # nobody's provider would look for it in a system message
+            return ""  # no provider reads one in a system message
         case _:
             raise Unsupported(f"{type(part).__name__} in a message of role {role}", provider)
 

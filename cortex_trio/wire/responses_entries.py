@@ -52,10 +52,14 @@ class Entries:
         require_open(len(self._all), "items")
         if index is not None:
             self._at[index] = entry
+        self.note_ids(entry, content)
+        return entry
+
+    def note_ids(self, entry: Entry, content: Json) -> None:
+        """Know the item by these ids, too."""
         for name in ("id", "call_id"):
             if isinstance(item_id := content.get(name), str) and item_id:
                 self._by_id.setdefault(item_id, entry)
-        return entry
 
     def at(self, index: int | None) -> Entry | None:
         return None if index is None else self._at.get(index)
@@ -71,7 +75,17 @@ class Entries:
         entry = self._by_id.get(item_id) if isinstance(item_id, str) else None
         if entry is not None and (index is None or entry.kind == kind):
             return entry
-        return self._last_open(kind) if index is None else self._at.get(index)
+        entry = self.at(index)
+        return entry if entry is not None and entry.kind == kind else self._last_open(kind)
+
+    def has(self, kind: str, payload: Json) -> bool:
+        """Whether an item of `kind` is where an event says it is; any of them if it does not say."""
+        item_id, entry = payload.get("item_id"), self.at(as_count(payload.get("output_index")))
+        if isinstance(item_id, str) and item_id in self._by_id:
+            return True
+        if entry is None and not item_id and payload.get("output_index") is None:
+            return any(entry.kind == kind for entry in self._all)
+        return entry is not None and entry.kind == kind
 
     def closing(self, content: Json, index: int | None) -> Entry | None:
         """The item that ends; None: it was not announced."""

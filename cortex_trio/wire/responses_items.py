@@ -54,11 +54,22 @@ class Item:
             raise Malformed("an item without a type")
         return [WholePart(opaque(kind, item))]
 
+    def grow_on(self, kind: str, payload: Json) -> list[WireEvent]:
+        """A delta behind the item's end: of a kind that has come whole, it repeats something."""
+        return []
+
+    def complete(self, item: Json) -> list[WireEvent]:
+        """The item once more, behind its end."""
+        return []
+
 
 class MessageItem(Item):
     """What the model says, or why it says nothing: refusals are text of their own kind.
 
     `before`: characters the answer had said when this began, for a citation counts from the start of its part.
+
+    Gateways end a message behind its first delta and go on all the same, so its end is not believed: what comes behind
+    it counts, unless it is what the end has told before its deltas.
     """
 
     def __init__(self, before: int) -> None:
@@ -68,6 +79,7 @@ class MessageItem(Item):
         self._said = SaidParts()
         self._begins: dict[int, int] = {}  # where the content parts of which something came begin
         self._cited: dict[int, int] = {}  # citations that came, by content part
+        self._ahead = ""  # what the end told, as far as no delta has repeated it
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
         part = _part(payload, "content_index")
@@ -84,12 +96,11 @@ class MessageItem(Item):
                 return []
 
     def close(self, item: Json) -> list[WireEvent]:
-        content = item.get("content")
-        content = [{"text": content}] if isinstance(content, str) else as_list(content, "content")
-        parts = [as_object(part, "a content part") for part in content]
+        parts = _parts(item)
         texts = [_text_of(part) for part in parts]
         self.refused = self.refused or any(part.get("type") == "refusal" for part in parts)
         missing = self._said.missing(texts)
+        self._ahead = "".join(missing)
         cited = self._citations_told([len(as_list(part.get("annotations"), "annotations")) for part in parts])
         events: list[WireEvent] = []
         begin = self._before
@@ -99,6 +110,21 @@ class MessageItem(Item):
             events += _citations(annotations[cited[place] :], begin)
             begin += len(texts[place])
         return events
+
+    def grow_on(self, kind: str, payload: Json) -> list[WireEvent]:
+        if kind == "response.output_text.annotation.added":
+            return []
+        text = as_text(payload.get("delta"), "delta")
+        if self._ahead and not text.startswith(self._ahead):
+            self._ahead = self._ahead.removeprefix(text)
+            return []
+        text, self._ahead = text[len(self._ahead) :], ""
+        return self._say(_part(payload, "content_index"), text)
+
+    def complete(self, item: Json) -> list[WireEvent]:
+        texts = [_text_of(part) for part in _parts(item)]
+        whole, said = "".join(texts), self._said.text
+        return self._say(len(texts) - 1, whole[len(said) :]) if whole.startswith(said) else []
 
     def _say(self, part: int, text: str) -> list[WireEvent]:
         if not text:
@@ -211,6 +237,13 @@ skipped."""
 def _part(payload: Json, name: str) -> int:
     """Which part of its item an event is about; the first where a server with one part leaves that out."""
     return as_count(payload.get(name)) or 0
+
+
+def _parts(item: Json) -> list[dict[str, Any]]:
+    """The content parts of a message, whose content may be its text."""
+    content = item.get("content")
+    content = [{"text": content}] if isinstance(content, str) else as_list(content, "content")
+    return [as_object(part, "a content part") for part in content]
 
 
 def _text_of(part: Json) -> str:

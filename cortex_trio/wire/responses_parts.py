@@ -22,6 +22,10 @@ class SaidParts:
     def any(self) -> bool:
         return bool(self._pieces)
 
+    @property
+    def text(self) -> str:
+        return "".join(piece for pieces in self._pieces.values() for piece in pieces)
+
     def say(self, number: int, text: str) -> None:
         """Raises Malformed for more parts than any item has."""
         self._pieces.setdefault(number, []).append(text)

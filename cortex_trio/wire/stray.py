@@ -61,6 +61,26 @@ class StrayErrors:
         return classify_payload(value, phase="stream") if named or is_error(value) else None
 
 
+BARE = ("message", "msg", "detail", "error_msg")
+"""Where a server that has no `error` says what is wrong: Cohere, older z.ai, FastAPI, Baidu."""
+
+LISTS = ("errors", "detail")
+"""The same for a list of errors: Cloudflare, FastAPI."""
+
+
 def is_error(value: Mapping[str, Any]) -> bool:
-    """Whether an object where none should be is an error: all have `error`, only Cohere's a bare `message`."""
-    return bool(value.get("error")) or isinstance(value.get("message"), str)
+    """Whether an object where none should be is an error."""
+    result = value.get("base_resp")  # MiniMax: 0 is success
+    return (
+        error_of(value) is not None
+        or any(value.get(name) and isinstance(value[name], str) for name in BARE)
+        or any(value.get(name) and isinstance(value[name], list) for name in LISTS)
+        or (isinstance(result, dict) and bool(result.get("status_code")))
+    )
+
+
+def error_of(holder: Mapping[str, Any]) -> object | None:
+    """The `error` of an answer, if it says anything: gateways in Go send the empty value of their struct."""
+    error = holder.get("error")
+    says = any(error.values()) if isinstance(error, dict) else bool(error)
+    return error if says else None

@@ -446,6 +446,7 @@ NEGATIVE: list[tuple[str, FailureKind, int, object]] = [
     ("no word for a field", K.BAD_REQUEST, 400, error("Value error", param="None", type="None", code="None")),
     ("a text refused by pydantic", K.BAD_REQUEST, 422, {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Value error, not readable: the model x does not exist, insufficient quota"}]}),
     ("a text refused by pydantic", K.BAD_REQUEST, 422, {"detail": [{"loc": ["body", "messages", 0], "msg": "Value error, not readable: my api key is invalid"}]}),
+    ("a limit of one worker of the server", K.SERVER, 502, error("Worker local total request limit reached (33/32)", code=502, metadata={"error_type": "provider_unavailable"})),
 ]  # fmt: skip
 
 

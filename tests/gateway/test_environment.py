@@ -14,6 +14,7 @@ from fronts import serving
 from cortex_trio import Config, ConfigError, WorkerConfig, open_cortex
 from cortex_trio.gateway import ollama_probe
 from cortex_trio.gateway.ollama_probe import PATIENCE_SECONDS, host_from, served_from
+from cortex_trio.gateway.trust import context_of_environment
 from cortex_trio.providers import PROVIDERS
 
 NO_OLLAMA = {"OLLAMA_MODEL": "m"}  # a model that is named is not asked for
@@ -38,6 +39,15 @@ def keys_of(config: Config, name: str = "openai") -> list[str]:
         ("OPENAI_API_KEYS", '"sk-quoted-key-1","sk-quoted-key-2"', ["sk-quoted-key-1", "sk-quoted-key-2"]),
         ("OPENAI_API_KEYS", "'sk-quoted-key-1', 'sk-quoted-key-2'", ["sk-quoted-key-1", "sk-quoted-key-2"]),
         ("OPENAI_API_KEYS", 'sk-quoted-key-1, "sk-quoted-key-2"', ["sk-quoted-key-1", "sk-quoted-key-2"]),
+        ("OPENAI_API_KEYS", '["sk-quoted-key-1", "sk-quoted-key-2"]', ["sk-quoted-key-1", "sk-quoted-key-2"]),
+        ("OPENAI_API_KEYS", '["sk-quoted-key-1"]', ["sk-quoted-key-1"]),
+        ("OPENAI_API_KEYS", "sk-quoted-key-1;sk-quoted-key-2 ", ["sk-quoted-key-1", "sk-quoted-key-2"]),
+        (
+            "OPENAI_API_KEY",
+            "\N{LEFT DOUBLE QUOTATION MARK}sk-quoted-key-1\N{RIGHT DOUBLE QUOTATION MARK}",
+            ["sk-quoted-key-1"],
+        ),
+        ("OPENAI_API_KEY", "\N{ZERO WIDTH NO-BREAK SPACE}sk-quoted-key-1\r\n", ["sk-quoted-key-1"]),
     ],
 )
 def test_quotes_around_keys_are_not_part_of_them(variable: str, text: str, keys: list[str]) -> None:
@@ -47,6 +57,40 @@ def test_quotes_around_keys_are_not_part_of_them(variable: str, text: str, keys:
 @pytest.mark.parametrize("empty", ['""', "''", '" "', '"'])
 def test_a_key_of_quotes_alone_is_none(empty: str) -> None:
     assert set(Config.from_env({"OPENAI_API_KEY": empty, **NO_OLLAMA}).workers) == {"ollama"}
+
+
+def test_a_list_of_keys_that_is_json_and_broken_is_named_without_its_keys() -> None:
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEYS: not a JSON list of str") as caught:
+        Config.from_env({"OPENAI_API_KEYS": '["sk-quoted-key-1", {}]', **NO_OLLAMA})
+    assert "quoted" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEYS: not a JSON list of str"):
+        Config.from_env({"OPENAI_API_KEYS": '["sk-quoted-key-1"', **NO_OLLAMA})
+
+
+def test_a_key_in_place_of_a_model_is_refused_without_being_shown() -> None:
+    """Models are sent to the provider, and show in logs and events."""
+    key = "sk-proj-4b2f9a7c1d8e6f3a5b9c"
+    for environ in (
+        {"OPENAI_API_KEY": "sk-quoted-key-1", "OPENAI_MODEL": key},
+        {
+            "CORTEX_PROVIDERS": json.dumps(
+                {"openai": {"api_keys": ["sk-quoted-key-1"], "models": ["gpt-a", key]}}
+            )
+        },
+    ):
+        with pytest.raises(ConfigError, match="looks like an API key") as caught:
+            Config.from_env({**environ, **NO_OLLAMA})
+        assert "4b2f" not in str(caught.value)
+        assert "models[" in str(caught.value)
+
+
+def test_quotes_around_the_path_of_the_cas_are_dropped(tmp_path: Path) -> None:
+    cas = tmp_path / "ca.pem"
+    cas.write_text((Path(__file__).parent / "localhost.pem").read_text())
+    for environ in ({"SSL_CERT_FILE": f'"{cas}"'}, {"SSL_CERT_DIR": f"'{tmp_path}'"}):
+        assert context_of_environment(environ) is not None
+        config = Config.from_env({"OPENAI_API_KEY": "sk-quoted-key-1", **environ, **NO_OLLAMA})
+        assert config.workers["openai"].verify == next(iter(environ.values())).strip("\"'")
 
 
 def test_quotes_around_every_other_variable_are_dropped_as_well() -> None:

@@ -30,6 +30,11 @@ def chosen(url: str, **environ: str) -> str:
         ("https://api.example", {"HTTPS_PROXY": "proxy.example:3128"}, PROXY),
         ("https://api.example", {"HTTPS_PROXY": f" {PROXY} "}, PROXY),
         ("https://api.example", {"HTTPS_PROXY": ""}, ""),
+        ("https://api.example", {"HTTPS_PROXY": f'"{PROXY}"'}, PROXY),  # docker --env-file
+        ("https://api.example", {"https_proxy": f"'{PROXY}'"}, PROXY),
+        ("https://api.example", {"https_proxy": '""', "HTTPS_PROXY": PROXY}, ""),
+        ("https://api.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": '"localhost,api.example"'}, ""),
+        ("https://api.example", {"HTTPS_PROXY": PROXY, "no_proxy": "'*'"}, ""),
         ("http://api.example", {"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, ""),
         ("http://api.example", {"http_proxy": PROXY, "REQUEST_METHOD": "GET"}, PROXY),
         ("https://api.example", {"HTTPS_PROXY": PROXY, "REQUEST_METHOD": "GET"}, PROXY),

@@ -143,3 +143,14 @@ def test_the_message_names_ten_workers_however_many_failed() -> None:
     assert "300 attempts failed" in str(error)
     assert "worker-9 and 290 more" in str(error)
     assert len(str(error)) < 400
+
+
+def test_a_default_model_for_embeddings_is_known_though_no_configuration_lists_it() -> None:
+    text, retry_after = error_of(
+        worker("a", "openai", opens_in=20.0), model="text-embedding-3-small", embed=True
+    )
+    assert (text, retry_after) == (f"no worker available: a: {COOLING} 20.0 s", 20.0)
+    assert (
+        "there is no model 'gpt-nothing'"
+        in error_of(worker("a", "openai"), model="gpt-nothing", embed=True)[0]
+    )

@@ -403,7 +403,7 @@ MUTANTS = (
     Mutant(
         "two spliced messages are one answer",
         "wire/anthropic_messages_decode.py",
-        "if self._begun:",
+        "if self._begun and not (message_id and message_id == self._id):",
         "if False:",
         "two messages in one stream are a failure",
         ("tests/wire/test_stream_state.py",),
@@ -788,6 +788,30 @@ MUTANTS = (
         "            pass\n        self._for_place.clear()",
         "a cooldown that is lifted ends the waits for it",
         ("tests/gateway/test_openings.py",),
+    ),
+    Mutant(
+        "an answer is lost because the other worker of a race fails",
+        "gateway/failover.py",
+        "            if winner is not None:\n                if upstream",
+        "            if winner is not None and upstream is not None:\n                if upstream",
+        "what was won stays won, and is given back",
+        ("tests/gateway/test_hedging.py",),
+    ),
+    Mutant(
+        "a reload forgets what the same server says about its time",
+        "gateway/admission.py",
+        "if self.permit.is_stale and not self._is_asked_to_wait(failure):",
+        "if self.permit.is_stale:",
+        "never earlier than asked, whatever is configured anew",
+        ("tests/gateway/test_reload.py",),
+    ),
+    Mutant(
+        "a worker that cannot be reached takes the attempts of another",
+        "gateway/plan.py",
+        'failure.phase == "connect" and self._reconnects >= self._max_attempts - 1',
+        "self._retries >= self._max_attempts - 1",
+        "never worse than the official SDKs beside a worker that is down",
+        ("tests/gateway/test_plan.py",),
     ),
     # ------------------------------------------------------------------ keys that get out
     Mutant(

@@ -113,6 +113,11 @@ def lasting(what: str = "server errors", at: float = 500.0, until: float = 2000.
         ([(100.0, FailureKind.CREDENTIAL, None)] * 3, 100.0 + 4 * MINUTE * 1.1),
         ([(100.0, FailureKind.CREDENTIAL, None)] * 50, 100.0 + 3600 * 1.1),
         ([(100.0, FailureKind.CREDENTIAL, None), (200.0, None, None)], 0.0),
+        (
+            [(100.0, FailureKind.CREDENTIAL, None), (170.0, FailureKind.PROTOCOL, None)],
+            170.0 + 2 * MINUTE * 1.1,
+        ),
+        ([(100.0, FailureKind.PROTOCOL, None), (170.0, FailureKind.CREDENTIAL, None)], 170.0 + MINUTE * 1.1),
         ([(100.0, FailureKind.SERVER, None)] * 2, 0.0),
         ([(100.0, FailureKind.SERVER, None)] * 3, 100.0 + MINUTE * 1.1),
         ([(at, FailureKind.SERVER, None) for at in (100.0, 300.0, 500.0)], 500.0 + MINUTE * 1.1),

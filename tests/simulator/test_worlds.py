@@ -16,7 +16,15 @@ import pytest
 import trio
 from at_rest import gateway
 
-from cortex_trio import Attempt, CortexError, Failure, FailureKind
+from cortex_trio import (
+    Attempt,
+    Continued,
+    CortexError,
+    Failure,
+    FailureKind,
+    Restarted,
+    ToolCallDelta,
+)
 from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Screen
 from cortex_trio.cli.simulate import _simulate, _tell, seeds_from
@@ -30,7 +38,7 @@ from cortex_trio.simulator.world.campaign import Summary, Verdict, judge
 from cortex_trio.simulator.world.chronicle import Chronicle
 from cortex_trio.simulator.world.life import live
 from cortex_trio.simulator.world.load import PlannedCall
-from cortex_trio.simulator.world.people import Called, HeardCall, ask
+from cortex_trio.simulator.world.people import Called, HeardCall, ask, note
 from cortex_trio.simulator.world.picture import ACTORS, picture
 from cortex_trio.simulator.world.plan import Plan, PlannedProvider, plan_of
 from cortex_trio.simulator.world.tales import (
@@ -60,12 +68,14 @@ def test_no_law_is_broken(seed: int) -> None:
     assert seen.calls
 
 
+@pytest.mark.slow
 def test_a_seed_lives_the_same_life_byte_for_byte() -> None:
     first, second = live(3, HOURS, keep=True), live(3, HOURS, keep=True)
     assert first.lines == second.lines
     assert first.digest == second.digest != live(4, HOURS).digest
 
 
+@pytest.mark.slow
 def test_another_process_with_another_hash_seed_lives_it_as_well() -> None:
     digests = {
         subprocess.run(
@@ -210,7 +220,7 @@ WORDS = [call.arguments for call in calls_of(5)]
         (looked_up(heard=heard(*WORDS[:2])), "are not 3 whole ones"),
         (looked_up(heard=heard(WORDS[1], WORDS[0], WORDS[2])), "not the beginning of"),
         (looked_up(heard={0: HeardCall("forget", WORDS[0])}, outcome="interrupted"), "not the beginning of"),
-        (looked_up(begun_after_a_call=True), "begun again after a tool call"),
+        (looked_up(begun_after_a_call=True), "begun again after a whole tool call"),
         (looked_up(heard={}, results_sent=False), "though no tool was called"),
         (called(heard=heard(WORDS[0])), "1 tool calls, where 0 were made"),
     ],
@@ -227,6 +237,26 @@ def test_a_tool_call_that_is_doubled_cut_or_invented_is_noticed(seen: Called, co
         == []
     )
     assert any(complaint in broken for broken in laws.broken_by_call(seen))
+
+
+@pytest.mark.parametrize(
+    ("said", "is_whole"), [("", False), ('{"story": 5, "wor', False), ('{"story": 5}', True), ("[]", False)]
+)
+def test_an_answer_begins_again_behind_a_cut_tool_call_and_not_behind_a_whole_one(
+    said: str, is_whole: bool
+) -> None:
+    failure = Failure(FailureKind.TRUNCATED)
+    seen = called(shown="Story", heard={})
+    note(seen, ToolCallDelta(0, said, "call_1", LOOK_UP.name))
+    note(seen, Restarted(failure, "openai-0"))
+    assert (seen.begun_after_a_call, seen.heard, seen.shown) == (is_whole, {}, "")
+
+
+def test_no_answer_is_continued_behind_a_tool_call() -> None:
+    seen = called(shown="", heard={})
+    note(seen, ToolCallDelta(0, "", "call_1", LOOK_UP.name))
+    note(seen, Continued(Failure(FailureKind.TRUNCATED), "openai-0", 0))
+    assert seen.begun_after_a_call
 
 
 def embedded(vectors: list[list[float]], **options: Any) -> Called:
@@ -500,6 +530,7 @@ def test_the_picture_shows_a_lane_for_each_worker_and_the_same_for_the_same_seed
     assert drawn == picture(live(3, HOURS), HOURS)
 
 
+@pytest.mark.slow
 def test_simulate_tells_what_it_injected_and_keeps_one_life(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -277,7 +277,7 @@ def test_an_error_ends_the_stream_wherever_it_comes() -> None:
         b"[1]\n",
         b'{"message": \xff}\n',
         b"[" * 100_000 + b"\n",
-        b'{"message": "x"}\n',
+        b'{"message": ["x"]}\n',
         b'{"message": {"content": 5}}\n',
         b'{"message": {"thinking": []}}\n',
         b'{"message": {"tool_calls": {}}}\n',

@@ -215,8 +215,13 @@ def test_usage_that_says_nothing_is_not_told() -> None:
 def test_events_nobody_has_heard_of_may_hold_anything() -> None:
     unknown = b"event: response.unheard_of\ndata: no JSON\n\ndata:\n\n"
     assert heard(RESPONSES, [unknown + sse(terminal())]) == [COMPLETED]
-    searching = added({"type": "web_search_call"}), growing("output_text.delta", delta="not its own")
+    searching = added({"type": "web_search_call"}), growing("web_search_call.searching")
     assert decoded(*searching, terminal()) == [COMPLETED]
+
+
+def test_a_text_is_told_although_its_place_is_that_of_another_item() -> None:
+    searching = added({"type": "web_search_call"}), growing("output_text.delta", delta="not its own")
+    assert decoded(*searching, terminal()) == [TextDelta("not its own"), COMPLETED]
 
 
 def test_usage_comes_before_the_end() -> None:
@@ -494,8 +499,8 @@ def test_a_call_keeps_the_id_by_which_results_name_it() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        growing("output_text.delta", content_index=0, delta="of an item nobody announced"),
-        {"type": "response.output_text.delta", "delta": "without its place"},
+        growing("output_text.delta", content_index=0, delta=["of an item nobody announced"]),
+        {"type": "response.output_text.delta", "delta": 1},
         added({"type": "function_call", "call_id": "c1", "arguments": ""}),
         {"type": "response.completed"},
         {"type": "response.completed", "response": {"output": [1]}},

@@ -12,7 +12,7 @@ late       it says nothing in time
 broken     its answer breaks off
 within     streams that end oddly, bring tool calls, or come in pieces
 lasting    what shows over minutes
-leaving    somebody leaves, or does not keep up
+leaving    callers, readers or servers leave, or do not keep up
 crowds     many of everything, while actors die
 echoes     a provider repeats the key
 hostile    answers that are no answers

@@ -119,7 +119,7 @@ async def content_policy(stage: Stage) -> None:
     equal((len(refused.attempts), len(primary.requests), len(fallback.requests)), (1, 1, 0), "attempts")
 
 
-@S13.part("a malformed request is raised at once, and counts against nobody", virtual=True)
+@S13.part("a malformed request is raised at once, and counts against no worker", virtual=True)
 async def malformed(stage: Stage) -> None:
     primary = stage.primary(Behaviour(error=FailureKind.BAD_REQUEST))
     fallback = stage.fallback()

@@ -202,7 +202,7 @@ async def prefix_refused(stage: Stage, refusing: tuple[str, str]) -> None:
     equal(kinds, [FailureKind.TRUNCATED, FailureKind.BAD_REQUEST, None], "the ledger")
 
 
-@S14.part("when nobody can go on the first cause is kept", virtual=True)
+@S14.part("when no worker can continue the first cause is kept", virtual=True)
 async def nobody_goes_on(stage: Stage) -> None:
     stage.primary(Behaviour(text=SIXTY, cut_after=40), Behaviour(status=503))
     stage.fallback(Behaviour(error=FailureKind.BAD_REQUEST))
@@ -211,7 +211,7 @@ async def nobody_goes_on(stage: Stage) -> None:
         error = await failing(StreamInterrupted, lambda: events_of(cortex, **options))
     equal(error.failure.kind, FailureKind.TRUNCATED, "the cause")
     equal(error.partial.text, FORTY, "the partial answer")
-    check(error.__cause__ is not None, "the error says why nobody went on")
+    check(error.__cause__ is not None, "the error says why no worker continued")
 
 
 # ------------------------------------------------------------------ S19: errors inside a 200

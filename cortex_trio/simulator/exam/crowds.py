@@ -131,5 +131,5 @@ async def _kill_while_asked(cortex: Cortex, victim: str, streams: int) -> list[s
 
 async def _check_remembered(cortex: Cortex, resting: SimulatedProvider) -> None:
     refused = await failing(CortexError, lambda: cortex.complete("Hi", worker="resting"))
-    check("rate_limit" in str(refused), f"the error says why nobody is asked ({refused})")
-    equal(len(resting.requests), 1, "requests to the one that rests: no crash forgets it")
+    check("rate_limit" in str(refused), f"the error says why no worker is asked ({refused})")
+    equal(len(resting.requests), 1, "requests to the one that is cooling down: no crash forgets it")

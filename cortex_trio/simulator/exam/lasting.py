@@ -50,7 +50,7 @@ async def flapping(stage: Stage) -> None:
 HANGING = {"silent": Behaviour(silent=True), "headers only": Behaviour(stall_after=0)}
 
 
-@S20.parts_for(HANGING, "its worker is unavailable, and nobody is delayed", virtual=True)
+@S20.parts_for(HANGING, "its worker is unavailable, and no call is delayed", virtual=True)
 async def health_check_hangs(stage: Stage, hanging: Behaviour) -> None:
     primary = stage.primary(GOOD)
     stage.fallback()
@@ -62,7 +62,7 @@ async def health_check_hangs(stage: Stage, hanging: Behaviour) -> None:
             before = trio.current_time()
             equal((await cortex.complete("Hi")).worker, "primary", "who serves meanwhile")
             equal((await cortex.list_workers())[0].name, "primary", "who is listed first")
-            check(trio.current_time() - before < 0.1, "nobody waits for the check")
+            check(trio.current_time() - before < 0.1, "no call waits for the check")
         primary.behave_health(hanging)
         start = trio.current_time()
         health = await cortex.check_health()
@@ -139,7 +139,7 @@ async def one_trial_at_a_time(stage: Stage) -> None:
 
 @S21.part("the next request after a trial finds the worker open, even without a pause", virtual=True)
 async def the_next_request(stage: Stage) -> None:
-    """Whoever asks twice in a row must not be quicker than the news of his own success."""
+    """A second call right after a success must see that success already."""
     primary = stage.primary(Behaviour(status=503))
     stage.fallback()
     async with stage.gateway() as cortex:

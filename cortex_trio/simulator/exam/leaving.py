@@ -1,4 +1,4 @@
-"""Somebody leaves, or does not keep up: callers, readers, servers. S17, S26 and S29."""
+"""Callers, readers and servers leave, or do not keep up. S17, S26 and S29."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _check_closed(stage: Stage, cortex: Cortex, primary: SimulatedProvider) -> N
         equal(primary.open_connections, 0, "connections open after leaving")
 
 
-@S17.part("a deadline of the caller's counts against nobody")
+@S17.part("a deadline of the caller's counts against no worker")
 async def callers_deadline(stage: Stage) -> None:
     primary = stage.primary(Behaviour(silent=True), GOOD)
     async with stage.gateway() as cortex:
@@ -122,7 +122,7 @@ DEAD = {
 }
 
 
-@S29.parts_for(DEAD, "a kept connection that died is replaced without anybody noticing")
+@S29.parts_for(DEAD, "a kept connection that died is replaced, and the caller sees no failure")
 async def reused_connection(stage: Stage, last: Sequence[Behaviour]) -> None:
     primary = stage.primary(*last, GOOD)
     async with stage.gateway() as cortex:

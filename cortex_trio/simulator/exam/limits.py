@@ -22,7 +22,7 @@ WORDLESS = Behaviour(status=429, error_body='{"error": {"message": "Too many req
 """A rate limit that does not say for how long."""
 
 S01 = scenario("S01", "429 with Retry-After 2 s, then fine", "served; never asked earlier than told")
-S02 = scenario("S02", "429 for ever", "the fallback serves; the key rests for the hint")
+S02 = scenario("S02", "429 for ever", "the fallback serves; the key cools down for the hint")
 S18 = scenario("S18", "Retry-After as ms, float, HTTP date, in the body", "honoured alike")
 S30 = scenario(
     "S30",
@@ -46,23 +46,23 @@ async def waited_out(stage: Stage) -> None:
     equal(kinds, [FailureKind.RATE_LIMIT, None], "the ledger")
 
 
-@S01.part("with a fallback the answer comes at once, and the primary still gets its rest", virtual=True)
+@S01.part("with a fallback the answer comes at once, and the primary still cools down", virtual=True)
 async def answered_meanwhile(stage: Stage) -> None:
     primary = stage.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=2), GOOD)
     stage.fallback()
     async with stage.gateway() as cortex:
         start = trio.current_time()
         equal((await cortex.complete("Hi")).worker, "fallback", "who serves")
-        check(trio.current_time() - start < 0.1, "nobody waits where somebody else can serve")
+        check(trio.current_time() - start < 0.1, "no call waits where another worker can serve")
         for _ in range(4):
             await trio.sleep(0.4)
-            equal((await cortex.complete("Hi")).worker, "fallback", "who serves while the primary rests")
-        equal(len(primary.requests), 1, "requests to the primary while it rests")
+            equal((await cortex.complete("Hi")).worker, "fallback", "who serves during the cooldown")
+        equal(len(primary.requests), 1, "requests to the primary during its cooldown")
         await trio.sleep(1)
-        equal((await cortex.complete("Hi")).worker, "primary", "who serves after its rest")
+        equal((await cortex.complete("Hi")).worker, "primary", "who serves after its cooldown")
 
 
-@S02.part("the fallback serves while the key rests for the hint", virtual=True)
+@S02.part("the fallback serves while the key cools down for the hint", virtual=True)
 async def rests_for_the_hint(stage: Stage) -> None:
     primary = stage.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=60))
     fallback = stage.fallback()
@@ -77,7 +77,7 @@ async def rests_for_the_hint(stage: Stage) -> None:
                 equal((await cortex.complete("Hi")).text, RESCUE.text, "the answer")
             await trio.sleep(6)
     asked = [request.when for request in primary.requests]
-    check(all(b - a >= 60 for a, b in itertools.pairwise(asked)), "the key rests for the whole hint")
+    check(all(b - a >= 60 for a, b in itertools.pairwise(asked)), "the key cools down for the whole hint")
     equal(len(fallback.requests), 18, "requests to the fallback")
 
 
@@ -166,7 +166,7 @@ async def everybody_rests(stage: Stage) -> None:
             nobody = await failing(NoWorkersAvailable, lambda: cortex.complete("Hi"))
             check(trio.current_time() - start < 0.01, "the caller hears at once")
             near(nobody.retry_after, 300 - passed, 1, "when the first is back")
-            check("primary" in str(nobody) and "fallback" in str(nobody), "the error names everybody")
+            check("primary" in str(nobody) and "fallback" in str(nobody), "the error names both workers")
         equal((len(primary.requests), len(fallback.requests)), (1, 1), "requests")
         health = await cortex.health_status()
         equal((health.system_health, health.available_workers), ("unhealthy", 0), "the gateway's health")

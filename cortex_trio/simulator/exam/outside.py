@@ -2,9 +2,9 @@
 
 Two simulated upstreams listen on ports of this machine. The gateway under exam has the first as its primary and
 the second as its fallback; what can be seen from outside is what its client gets and what the upstreams were
-asked. The rules are FailoverBench's: an answer must be whole, or say that it is not; nobody is asked earlier
-than told; what cannot help is not tried. A foreign gateway has two upstreams, so that "one worker" means here that the
-other one is refused. `second` scales every time, for trying out the exam itself.
+asked. The rules are FailoverBench's: an answer must be whole, or say that it is not; no upstream is asked earlier
+than its hint says; what cannot help is not tried. A foreign gateway has two upstreams, so that "one worker" means
+here that the other one is refused. `second` scales every time, for trying out the exam itself.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class OutsideStage:
     async def recover(self) -> None:
         """Have the primary well until the gateway asks it again, for as long as that may take.
 
-        What it remembers of one scenario (an open breaker, a key at rest) must not decide the next.
+        What it remembers of one scenario (an open breaker, a key that is cooling down) must not decide the next.
         """
         self.begin(GOOD)
         with trio.move_on_after(RECOVERY_SECONDS * self.second):

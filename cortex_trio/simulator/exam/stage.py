@@ -151,7 +151,7 @@ class Stage:
             await trio.sleep(self.config.health_check_timeout)
 
     async def settle(self, holds: Callable[[], bool]) -> bool:
-        """Let everybody hear what they were told; over sockets, wait for what holds only when the kernel was asked."""
+        """Let every actor handle its messages; over sockets, wait for what holds only when the kernel was asked."""
         await trio.testing.wait_all_tasks_blocked()
         with trio.move_on_after(self.slack):
             while not holds():

@@ -207,7 +207,7 @@ def edge_answer(status: int | None) -> HttpAnswer:
 
 
 def unknown_answer(status: int | None) -> HttpAnswer:
-    """An answer that is nobody's error: somewhere on the way, someone redirects."""
+    """An answer that is not the provider's error: a server on the way redirects."""
     headers = {"content-type": "text/html", "location": "https://login.invalid/"}
     return HttpAnswer(status=status or 302, headers=headers, body=PORTAL_PAGE)
 

@@ -7,7 +7,8 @@ during which an actor was killed or a person changed or checked something. Pure.
 **Asked again.** A failure justifies a cooldown, and a cooldown has an end (`free_at`):
 
 * what names a time (Retry-After): that time, an hour at most;
-* a model, a permission, a region: a minute, twice as long after each further failure, an hour at most;
+* a model, a permission, a region: a minute, twice as long after each trial that is not served, whatever it meets, an
+  hour at most;
 * an API key that was refused, credit that is gone: the same where no other worker can be asked, since a trial is due
   then; beside others a quarter of an hour, twice as long after each further failure, an hour at most;
 * three failures of a connection, a server or a stream in a row or within two minutes: as long as a breaker stays open,
@@ -106,17 +107,19 @@ def _hint_end(ended: Sequence[Ended]) -> float:
 
 
 def _lasting_end(ended: Sequence[Ended], *, alone: bool) -> float:
-    """Each key and model for itself: the n-th failure in a row is that of the trial before the n-th."""
+    """Each key and model for itself: each trial that was not served doubles the time to the next, whatever it met."""
     places = {(one.attempt.key, one.attempt.model) for one in ended}
-    rows = (
-        [
-            one
-            for one in _since_success([one for one in ended if _is_about(one, place)])
-            if _is_of(one, LASTING)
-        ]
-        for place in places
-    )
+    rows = (_refused_row([one for one in ended if _is_about(one, place)]) for place in places)
     return max((_cooldown_end(row, alone=alone) for row in rows if row), default=0.0)
+
+
+def _refused_row(ended: Sequence[Ended]) -> Sequence[Ended]:
+    """The first refusal since the last success, and what was tried after it."""
+    row: list[Ended] = []
+    for one in _since_success(ended):
+        if _is_of(one, LASTING) or (row and one.began >= row[0].at):
+            row.append(one)
+    return row
 
 
 def _is_about(one: Ended, place: tuple[str | None, str]) -> bool:

@@ -28,7 +28,7 @@ class Verdict:
     broken: tuple[str, ...]
     gave_up: bool
     outcomes: Counter[str]
-    rescued: int  # calls that were served after a failure nobody saw
+    rescued: int  # calls that were served after a failure that the caller did not see
     requests: int
     injected: Counter[str]
     counts: Counter[str]
@@ -93,7 +93,7 @@ async def campaign(
             on_verdict((await receive.receive()).result())
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():  # nobody wants to know any more how their lives end
+        for child in multiprocessing.active_children():  # their verdicts are not needed any more
             child.terminate()
         raise
     executor.shutdown(wait=False)
@@ -103,7 +103,7 @@ def _tell(
     token: trio.lowlevel.TrioToken, send: trio.MemorySendChannel[Future[Verdict]], done: Future[Verdict]
 ) -> None:
     """Called in a thread of the executor, which also says so of what it will not begin any more."""
-    with suppress(trio.RunFinishedError):  # nobody waits for it
+    with suppress(trio.RunFinishedError):  # no task waits for it
         token.run_sync_soon(send.send_nowait, done)
 
 

@@ -39,7 +39,7 @@ class Sample:
     at: float
     status: str
     breaker: str
-    resting: int  # keys at rest
+    resting: int  # keys that are cooling down
     keys: int
 
 
@@ -144,7 +144,7 @@ class Chronicle:
             self._note_hint(attempt, failure, now)
 
     def _check_hints(self, attempt: Attempt, started: float) -> None:
-        """Nobody is asked earlier than told."""
+        """No worker is asked earlier than its hint says."""
         if self._configuring[attempt.worker]:
             return
         worker, key, model = attempt.worker, attempt.key, attempt.model
@@ -189,7 +189,7 @@ class Chronicle:
     # ---- what is looked up
 
     def sample(self, cortex: Cortex) -> None:
-        """Note how everybody is, where it is not as before."""
+        """Note the state of each worker that has changed."""
         runtime, now = cortex._runtime, trio.current_time()
         for name, state in runtime.table.workers.items():
             keys = runtime.ring.states(name)

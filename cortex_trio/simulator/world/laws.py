@@ -29,7 +29,7 @@ TOTAL_SECONDS = 600.0
 MAX_WAIT_SECONDS = 30.0
 """Config.max_wait, as it is when nothing is said: so long a call may wait for a worker before it is refused."""
 HEALING_SECONDS = 10.0
-"""After this long without a kill everybody must be there again."""
+"""After this long without a kill all actors must run again."""
 OUTCOMES = ("whole", "interrupted", "refused", "left", "cancelled")
 
 
@@ -78,7 +78,7 @@ def _broken_tool_calls(called: Called) -> Iterator[str]:
     """Each call is heard once; what is heard of its arguments is their beginning, and all of them in the end."""
     wanted = calls_of(called.planned.number) if called.planned.what == "tools" else ()
     if called.begun_after_a_call:
-        yield f"{called.summary()}: an answer was begun again after a tool call was heard"
+        yield f"{called.summary()}: an answer was begun again after a whole tool call was heard"
     if len(called.heard) > len(wanted):
         yield f"{called.summary()}: {len(called.heard)} tool calls, where {len(wanted)} were made"
     for call, planned in zip(called.heard.values(), wanted, strict=False):
@@ -104,7 +104,7 @@ def _broken_result(called: Called) -> Iterator[str]:
         if [list(vector) for vector in called.vectors] != wanted:
             yield f"{called.summary()}: the vectors are not those of the {len(texts)} texts, in order"
     if planned.what == "models" and not called.listed:
-        yield f"{called.summary()}: nobody is in the list of models"
+        yield f"{called.summary()}: the list of models is empty"
     if planned.what == "tools" and not called.results_sent:
         yield f"{called.summary()}: whole, though no tool was called"
 
@@ -114,7 +114,7 @@ def _is_our_fault(attempt: Attempt) -> bool:
 
 
 def broken_by_refusing(called: Called, plan: Plan, kills: Iterable[tuple[float, str]]) -> Iterator[str]:
-    """With a worker nothing ever happens to, whoever wants any whole answer gets one."""
+    """With a worker that never fails, every call that accepts any whole answer gets one."""
     planned = called.planned
     if plan.rock is None or planned.is_particular or not planned.wants_whole or called.is_served:
         return
@@ -126,7 +126,7 @@ def broken_by_refusing(called: Called, plan: Plan, kills: Iterable[tuple[float, 
 
 
 def _is_the_only_model(plan: Plan) -> bool:
-    """Whether whoever embeds does it with the rock's own model, so that the rock can do it for all of them."""
+    """Whether all workers that embed use the rock's own model, so that the rock can replace each of them."""
     models = {provider.name: PROVIDERS[provider.dialect].embed_model for provider in plan.providers}
     return plan.rock is not None and {model for model in models.values() if model} == {models[plan.rock]}
 
@@ -138,7 +138,7 @@ def broken_at_a_moment(cortex: Cortex, calls: int) -> Iterator[str]:
     """What is wrong with the state of a gateway that `calls` callers are asking: everything is bounded by them."""
     runtime = cortex._runtime
     if not calls and (held := leftovers(cortex)) and not may_be_of_a_check(held):
-        yield f"nobody asks, and something is held: {held}"
+        yield f"no call is open, and something is held: {held}"
     if runtime.ring.leased > 2 * calls:
         yield f"{calls} callers hold {runtime.ring.leased} keys"
     for name, state in runtime.table.workers.items():

@@ -38,7 +38,7 @@ class PlannedCall:
 
     @property
     def is_particular(self) -> bool:
-        """The caller limits who may serve, or for how long: nobody can promise an answer then."""
+        """The caller limits who may serve, or for how long: an answer cannot be promised then."""
         narrow = {"worker", "provider", "max_attempts"} & self.options.keys()
         return bool(narrow) or self.deadline is not None or self.leaves_after is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ class Called:
     shown: str = ""  # the text that stands, restarts considered
     heard: dict[int, HeardCall] = attrs.field(factory=dict)  # the tool calls that stand, by index
     results_sent: bool = False  # the tool calls were taken for whole, and executed
-    begun_after_a_call: bool = False  # an answer was begun again or continued after a tool call was heard
+    begun_after_a_call: bool = False  # begun again after a whole tool call, or continued after any of one
     offsets_fit: bool = True  # every Continued named the place at which the text stood
     ended_once: bool = True  # nothing came after Finished
     vectors: Sequence[Sequence[float]] = ()
@@ -202,7 +203,7 @@ async def _stream(
         async for event in stream:
             called.ended_once &= not finished
             finished |= isinstance(event, Finished)
-            _note(called, event)
+            note(called, event)
             count += 1
             if planned.leaves_after is not None and count > planned.leaves_after:
                 called.outcome = "left"
@@ -215,7 +216,16 @@ async def _stream(
     return reply
 
 
-def _note(called: Called, event: StreamEvent) -> None:
+def _is_whole(call: HeardCall) -> bool:
+    """Whether a caller can execute it: its arguments are a JSON object, to its end."""
+    try:
+        return isinstance(json.loads(call.arguments), dict)
+    except ValueError:
+        return False
+
+
+def note(called: Called, event: StreamEvent) -> None:
+    """Add what an event of a stream shows to what was seen."""
     match event:
         case TextDelta(text):
             called.shown += text
@@ -223,7 +233,10 @@ def _note(called: Called, event: StreamEvent) -> None:
             call = called.heard.setdefault(event.index, HeardCall(event.name, ""))
             call.arguments += event.arguments
         case Restarted():
-            called.begun_after_a_call |= bool(called.heard) and not called.results_sent
+            # A call that was cut is no call: it is discarded with the text before it.
+            if not called.results_sent:
+                called.begun_after_a_call |= any(_is_whole(call) for call in called.heard.values())
+                called.heard.clear()
             called.shown = ""
         case Continued(offset=offset):
             called.begun_after_a_call |= bool(called.heard) and not called.results_sent

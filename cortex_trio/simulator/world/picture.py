@@ -1,4 +1,4 @@
-"""One life as an SVG: a lane for each worker with its states, breaker, resting keys, requests and faults over time.
+"""One life as an SVG: a lane for each worker with its states, breaker, key cooldowns, requests and faults over time.
 
 Plain text, no library: every shape is one line, so that two pictures can be compared with diff.
 """
@@ -66,7 +66,7 @@ def _hours(seconds: float, height: int) -> Iterator[str]:
 
 
 def _actors(marks: Sequence[Mark], seconds: float) -> Iterator[str]:
-    """What was done to the tree's own actors, and to everybody."""
+    """What was done to the tree's own actors, and to all workers."""
     yield f'<text x="{LEFT - 10}" y="{TOP - 16}" text-anchor="end">tree</text>'
     for mark in marks:
         if mark.what == "kill" and mark.who in ACTORS:
@@ -84,7 +84,7 @@ def _lane(
             yield _rect(x, top + 40, width, 5, BREAKER[sample.breaker], f"breaker {sample.breaker}")
         if sample.resting:
             high = 12 * sample.resting / sample.keys
-            words = f"{sample.resting} of {sample.keys} keys at rest"
+            words = f"{sample.resting} of {sample.keys} keys cooling down"
             yield _rect(x, top + 60 - high, width, high, "#7d8fb3", words)
     for mark in marks:
         yield from _mark(mark, top, seconds)
@@ -114,7 +114,7 @@ def _legend(height: int) -> Iterator[str]:
         *STATUS.items(),
         ("breaker open", BREAKER["open"]),
         ("half open", BREAKER["half_open"]),
-        ("keys at rest", "#7d8fb3"),
+        ("key cooldowns", "#7d8fb3"),
         ("trouble", TROUBLE),
         ("served", SERVED),
         ("failed", FAILED),

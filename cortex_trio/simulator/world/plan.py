@@ -24,7 +24,7 @@ STORMS = 0.1
 WITHOUT_LIST = 0.3
 """Share of providers that list no models, or too late."""
 ROCK_ATTEMPTS = 32
-"""With somebody who always serves there must be attempts enough to come to them."""
+"""With a worker that always serves there must be enough attempts to reach it."""
 DIALECTS = tuple(name for name in SPEAKERS if name != "openai_compatible")
 
 
@@ -58,7 +58,7 @@ class Trouble:
 
 @attrs.frozen
 class Intervention:
-    """Somebody does `what` to `who`: "kill", "reload", "replace" (remove and add again) or "check"."""
+    """At `at`, `what` is done to `who`: "kill", "reload", "replace" (remove and add again) or "check"."""
 
     at: float
     what: str
@@ -165,7 +165,7 @@ def _interventions(
 ) -> list[Intervention]:
     """Every actor may be killed; what is reconfigured or replaced is not the one nothing happens to.
 
-    Most of it is done while somebody asks, and some rounds of Trio's loop later: in between two steps of a request.
+    Most of it is done while a call is open, and some rounds of Trio's loop later: in between two steps of a request.
     """
     hours = seconds / HOUR
 

@@ -1,6 +1,6 @@
 """What is said in a world: each call has a number, and everything about it follows from the number.
 
-So whoever sees any piece of a request or of an answer can say whose it is, and whether it is whole. Pure.
+So any piece of a request or of an answer shows which call it belongs to, and whether it is whole. Pure.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Upstream:
     ) -> None:
         self.troubles: list[str] = []
         self.is_calm = False
-        """Nothing goes wrong any more, and there is enough for everybody."""
+        """Nothing goes wrong any more, and the quota is enough for all calls."""
         self._planned = planned
         self._draw = random.Random(planned.seed)
         self._buckets: dict[str | None, _Bucket] = {}
