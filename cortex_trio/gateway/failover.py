@@ -17,6 +17,7 @@ from ..telemetry import CallWaiting
 from ..wire.codec import Decoder, HttpRequest
 from .admission import check_out
 from .attempt import AttemptFailed, Timers, Upstream
+from .config import MOST_ATTEMPTS
 from .dialects import DialectFailed
 from .flat import open_flat_nursery
 from .jobs import Job, cannot_express
@@ -29,8 +30,6 @@ from .verdict import all_failed, no_workers_available, reopens_after
 from .worker import Refusal, WorkerState
 
 log = logging.getLogger("cortex_trio")
-
-LEDGER_LIMIT = 32
 
 
 @final
@@ -252,7 +251,7 @@ class Call:
         self._refusals.append((candidate.state, refusal))
 
     def _record(self, attempt: Attempt) -> None:
-        if len(self.attempts) < LEDGER_LIMIT:
+        if len(self.attempts) < MOST_ATTEMPTS:
             self.attempts.append(attempt)
             self.attempts.sort(key=lambda attempt: attempt.number)  # hedged ones end out of turn
 
