@@ -79,9 +79,8 @@ class Admission:
         limited = permit.trial or state.config.max_concurrency is not None
         if opened or (permit.trial and sent):
             runtime.openings.changed()
-        elif (
-            permit.admitted and limited
-        ):  # of a trial that was not made nothing is known: one call may make it
+        elif permit.admitted and limited:
+            # Of a trial that was not made nothing is known: one call may make it.
             runtime.openings.place_freed(state.name)
 
     def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:

@@ -51,7 +51,7 @@ class Permit:
 class Refusal:
     """Why a worker may not be asked. `until` is Trio time; infinity: time alone changes nothing.
 
-    `has_place_later` is True where a request in flight must end first: the time is unknown.
+    `has_place_later` is True where a request in flight must end first, at a time that is not known.
     """
 
     reason: str
@@ -206,10 +206,10 @@ class Worker(GenServer):
 
     async def init(self) -> None:
         self._state.starts += 1
-        self._catch_up()  # with tellings that were lost with the process before
+        self._catch_up()  # messages may have been lost with the process before
         if not self._state.draining:  # one that is being removed must not come back into the table
             await self._register(self._state)
-        self._changed(self._state)  # it may have missed its cue
+        self._changed(self._state)  # a `refresh` may have been lost as well
 
     async def admit(self, permit: Permit) -> Refusal | None:
         """Admit the caller's permit, or say why not. One the caller has given up already is left alone."""
@@ -228,7 +228,7 @@ class Worker(GenServer):
         return None
 
     async def settle(self, permit: Permit) -> None:
-        """Learn what came of a permit. A second telling of the same one changes nothing."""
+        """Learn what came of a permit. A second message about the same one changes nothing."""
         self._settle(permit)
 
     async def check_passed(self) -> None:
