@@ -44,6 +44,17 @@ class Admission:
     def key(self) -> ApiKey | None:
         return self.lease.key
 
+    def content_came(self, runtime: Runtime) -> None:
+        """The first content is here: model, key and region are accepted, and a trial succeeds as far as can be seen.
+
+        Other calls need not wait for the end of the stream, which may take minutes.
+        """
+        self.permit.has_content = True
+        if self._learn(runtime, None):
+            runtime.openings.changed()
+        elif self.permit.trial:
+            runtime.openings.place_freed(self.state.name)
+
     def settle(
         self,
         runtime: Runtime,
@@ -68,9 +79,8 @@ class Admission:
         limited = permit.trial or state.config.max_concurrency is not None
         if opened or (permit.trial and sent):
             runtime.openings.changed()
-        elif (
-            permit.admitted and limited
-        ):  # of a trial that was not made nothing is known: one call may make it
+        elif permit.admitted and limited:
+            # Of a trial that was not made nothing is known: one call may make it.
             runtime.openings.place_freed(state.name)
 
     def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:

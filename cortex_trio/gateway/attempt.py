@@ -110,9 +110,8 @@ class Upstream:
         self._number = number
         self._record = record
         self._decoder = decoder
-        self.left_because = (
-            "the caller left"  # what the record says, if it ends without an answer or a failure
-        )
+        # What the record says if the attempt ends without an answer or a failure.
+        self.left_because = "the caller left"
         self._fresh = fresh  # it must not be asked on a kept connection
         self._progress = Progress()
         self._answer: Answer | None = None
@@ -146,9 +145,8 @@ class Upstream:
         """Connect, send, read the headers; an error status is classified with its body."""
         key, timers = self._admission.key, self._timers
         connect = timers.connect
-        if (
-            not timers.first_token_is_ours
-        ):  # a worker that cannot be reached in its own time cannot be reached
+        if not timers.first_token_is_ours:
+            # A worker that is not reached within its own time to the first token counts as unreachable.
             connect = min(connect, timers.first_token)
         with trio.move_on_at(self._first_token_deadline()) as scope:
             try:
@@ -196,6 +194,8 @@ class Upstream:
                 raise self._failed(_protocol(f"no content after {HELD_EVENTS} events"))
         if self._broken:
             raise self._failed(self._broken)  # it broke in the same breath, and nothing was delivered yet
+        if self._first_token_after is not None:
+            self._admission.content_came(self._runtime)
 
     # -------------------------------------------------------------- reading
 
@@ -362,8 +362,8 @@ class Upstream:
         limits = None
         if self._answer is not None:
             # Only these are kept: any other header may repeat the key.
-            told = self._answer.headers.items()
-            limits = {name: text for name, text in told if name == "date" or "ratelimit" in name}
+            headers = self._answer.headers.items()
+            limits = {name: text for name, text in headers if name == "date" or "ratelimit" in name}
         self._admission.settle(
             self._runtime, self._failure, time_to_first_token=self._first_token_after, headers=limits
         )
@@ -383,7 +383,7 @@ class Upstream:
 
 
 def without_secret(failure: Failure, key: ApiKey) -> Failure:
-    """The same failure, in which the provider's words do not repeat `key`."""
+    """Return `failure` with `key` scrubbed from the texts that came from the provider."""
 
     def clean(text: str) -> str:
         return scrub(text, (key.reveal(),))

@@ -6,7 +6,8 @@
                        └── trial failed (its time doubles) ────────────────────┘
 
 Every state but CLOSED has a timed exit. The trial is tied to the request that holds it: whatever becomes of
-that request, even cancellation, ends the trial. Model: Nygard, "Release It!"; the Erlang library fuse.
+that request, even cancellation, ends the trial. A trial that has its first content lets the next one begin, for a
+stream may take minutes; its verdict comes with its end. Model: Nygard, "Release It!"; the Erlang library fuse.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class BreakerState(str, enum.Enum):
 
 @final
 class Breaker:
-    """One worker's breaker. Its invariant: `_trial` is True only while exactly one admitted request holds the trial."""
+    """One worker's breaker. `_trial` is True while one admitted trial has neither content nor a result: never two."""
 
     def __init__(self) -> None:
         self._calls: deque[tuple[float, float]] = deque()  # (when, weight of failure: 0, 0.5 or 1)
@@ -72,14 +73,30 @@ class Breaker:
             return True
         return False
 
-    def record(self, weight: float | None, now: float, *, trial: bool = False, may_open: bool = True) -> None:
-        """Learn from one finished request; `trial` is what `take` returned for it.
+    def trial_answers(self) -> None:
+        """The trial has its first content: another request may be a trial as well. There is no verdict yet."""
+        self._trial = False
 
-        `weight` is how much of a failure it was: 0 was served, None says nothing about the worker (cancelled, or
-        the fault of the caller or the key). `may_open=False` keeps a closed breaker closed: too much of the pool is
-        ejected already.
+    def record(
+        self,
+        weight: float | None,
+        now: float,
+        *,
+        trial: bool = False,
+        answered: bool = False,
+        may_open: bool = True,
+    ) -> None:
+        """Learn from one finished request.
+
+        Args:
+            weight: how much of a failure it was. 0: it was served; None: it says nothing about the worker (cancelled,
+                or the fault of the caller or the key).
+            now: Trio time at which it ended.
+            trial: what `take` returned for it.
+            answered: `trial_answers` was called for it.
+            may_open: False keeps a closed breaker closed: too much of the pool is ejected already.
         """
-        if trial:
+        if trial and not answered:
             self._trial = False
         if weight is None:
             return

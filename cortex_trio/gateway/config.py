@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 STRATEGIES = ("priority", "local_first", "round_robin", "least_used", "random", "fastest")
+MOST_ATTEMPTS = 32
+"""Requests that one call may make, and attempts that its ledger keeps."""
 KEY_STRATEGIES = ("round_robin", "least_used", "random")
 
 
@@ -81,7 +83,7 @@ class Config:
     content_timeout: float = attrs.field(default=120.0, validator=_number(0.001, LONGEST))
     """Seconds without content, pings or not, after which it is stalled as well."""
     total_timeout: float = attrs.field(default=600.0, validator=_number(0.001, LONGEST))
-    max_attempts: int = attrs.field(default=4, validator=_number(1, 32, whole=True))
+    max_attempts: int = attrs.field(default=4, validator=_number(1, MOST_ATTEMPTS, whole=True))
     max_wait: float = attrs.field(default=30.0, validator=_number(0, LONGEST))
     """Seconds a call waits when no worker may be asked now but one will be; 0: it fails at once."""
     max_idle_connections: int = attrs.field(default=MAX_IDLE, validator=_number(0, 10**6, whole=True))

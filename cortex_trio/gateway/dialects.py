@@ -39,8 +39,11 @@ class Border:
     def __init__(self) -> None:
         self._told: set[tuple[str, str, str]] = set()  # provider, hook, type of the error
 
-    def words(self, job: Job, candidate: Candidate) -> tuple[HttpRequest, Decoder]:
-        """What to send, and who reads the answer. Raises InvalidRequest if this cannot be said, DialectFailed."""
+    def encode(self, job: Job, candidate: Candidate) -> tuple[HttpRequest, Decoder]:
+        """Return the request and the decoder of its answer.
+
+        Raises InvalidRequest if the dialect has no way to express the job, DialectFailed if it has a bug.
+        """
         provider = candidate.endpoint.provider.name
         with self.guard(provider, job.encoded_by):
             request = job.encode(candidate)

@@ -17,9 +17,10 @@ from ..telemetry import CallWaiting
 from ..wire.codec import Decoder, HttpRequest
 from .admission import check_out
 from .attempt import AttemptFailed, Timers, Upstream
+from .config import MOST_ATTEMPTS
 from .dialects import DialectFailed
 from .flat import open_flat_nursery
-from .jobs import Job, cannot_be_told
+from .jobs import Job, cannot_express
 from .openings import Place
 from .options import CallOptions
 from .plan import Ask, Plan, Wait
@@ -29,8 +30,6 @@ from .verdict import all_failed, no_workers_available, reopens_after
 from .worker import Refusal, WorkerState
 
 log = logging.getLogger("cortex_trio")
-
-LEDGER_LIMIT = 32
 
 
 @final
@@ -46,12 +45,11 @@ class Call:
         self._options = options
         self._wanted = wanted
         self._invalid: InvalidRequest | None = None  # the first worker's reason why it cannot be asked this
-        self._sent = 0
+        self._sent = 0  # attempts that were begun
         self._racers: list[Upstream] = []  # of the race that runs, or ran last
         self._refusals: list[tuple[WorkerState, Refusal]] = []
-        self._place: Place | None = (
-            None  # it was woken for this one, and has neither used it nor handed it on
-        )
+        # The place this call was woken for, until it has used it or handed it on.
+        self._place: Place | None = None
         self._until = now + config.total_timeout
         self._selection = runtime.select(wanted)
         runtime.budget.request(now)
@@ -88,7 +86,7 @@ class Call:
                     return upstream
         finally:
             self._hand_on()
-        # A call whose time is up is cancelled, not told that no worker helps.
+        # A call whose time is over ends with Cancelled, not with an error about workers.
         await trio.lowlevel.checkpoint()
         raise self._error()
 
@@ -159,7 +157,7 @@ class Call:
     async def _ask(self, ask: Ask) -> Upstream | None:
         """One attempt. None if there was no answer; the ledger and the plan know why."""
         candidate = self._current(ask.candidate)
-        said = self._put_into_words(candidate) if candidate is not None else None
+        said = self._encode(candidate) if candidate is not None else None
         if candidate is None or said is None:
             return None
         admission = await check_out(self._runtime, candidate, ask.avoid)
@@ -201,13 +199,13 @@ class Call:
             return None
         return Candidate(state, model_for(state, self._wanted))
 
-    def _put_into_words(self, candidate: Candidate) -> tuple[HttpRequest, Decoder] | None:
-        """What to send, and who reads the answer; None if this candidate cannot be told."""
+    def _encode(self, candidate: Candidate) -> tuple[HttpRequest, Decoder] | None:
+        """Return the request and the decoder of its answer; None if the candidate's dialect cannot express the job."""
         try:
-            return self._runtime.dialects.words(self._job, candidate)
+            return self._runtime.dialects.encode(self._job, candidate)
         except InvalidRequest as error:
             self._invalid = self._invalid or error
-            self._refuse(candidate, cannot_be_told(error), for_good=True)
+            self._refuse(candidate, cannot_express(error), for_good=True)
         except DialectFailed as failed:
             self.failed(candidate, None, failed.failure, cause=failed.__cause__)
         return None
@@ -253,7 +251,7 @@ class Call:
         self._refusals.append((candidate.state, refusal))
 
     def _record(self, attempt: Attempt) -> None:
-        if len(self.attempts) < LEDGER_LIMIT:
+        if len(self.attempts) < MOST_ATTEMPTS:
             self.attempts.append(attempt)
             self.attempts.sort(key=lambda attempt: attempt.number)  # hedged ones end out of turn
 

@@ -1,4 +1,4 @@
-"""Do idle workers work? Free requests to every worker, in parallel, each bounded, never a completion.
+"""Health checks: free requests to every idle worker, in parallel, each bounded in time, never a completion.
 
 A check is a hint, never a gate: it proves that a worker is available, and makes it at most the last choice when it
 fails. What a failed check says is `suspicion_of`, a pure function. The requests run in the task that wants to know:
@@ -243,7 +243,7 @@ class HealthMonitor(GenServer):
 
     def _schedule(self) -> None:
         if self._timer is not None:
-            self._timer.cancel()  # there is one at most, whatever starts the next round
+            self._timer.cancel()  # at most one is set
         interval = self._runtime.config.health_check_interval
         if interval > 0:
             jittered = interval * (1 + JITTER * (self._runtime.random.random() - 0.5))

@@ -47,7 +47,7 @@ class Job(Protocol):
     def decoder(self, candidate: Candidate) -> Decoder: ...
 
 
-def cannot_be_told(error: InvalidRequest) -> Refusal:
+def cannot_express(error: InvalidRequest) -> Refusal:
     return Refusal(f"has no way to say {error.what if isinstance(error, Unsupported) else error}")
 
 
@@ -56,10 +56,10 @@ def without_unable(selected: Selected, job: Job, dialects: Border) -> Selected:
     order, skipped = [], list(selected.skipped)
     for candidate in selected.order:
         try:
-            dialects.words(job, candidate)
+            dialects.encode(job, candidate)
             order.append(candidate)
         except InvalidRequest as error:
-            skipped.append((candidate.state, cannot_be_told(error)))
+            skipped.append((candidate.state, cannot_express(error)))
         except DialectFailed as failed:
             skipped.append((candidate.state, Refusal(f"cannot be asked: {failed.failure.message}")))
     return Selected(tuple(order), tuple(skipped))

@@ -15,6 +15,7 @@ import attrs
 from ..failures import InvalidRequest
 from ..intake import checked, messages_from, tools_from
 from ..messages import ChatRequest, Document, Messages, Tool
+from .config import MOST_ATTEMPTS
 from .selection import Wanted
 
 
@@ -96,7 +97,7 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         first_token_timeout=positive("first_token_timeout", options.get("first_token_timeout")),
         idle_timeout=positive("idle_timeout", options.get("idle_timeout")),
         hedge_after=positive("hedge_after", options.get("hedge_after")),
-        max_attempts=positive("max_attempts", options.get("max_attempts"), whole=True),
+        max_attempts=_max_attempts(options.get("max_attempts")),
         max_wait=_number("max_wait", options.get("max_wait")),
     )
     wanted = Wanted(
@@ -116,6 +117,12 @@ def positive(name: str, value: Any, *, whole: bool = False) -> Any:
         return value
     wanted = "a positive whole number" if whole else "a positive number of seconds"
     raise InvalidRequest(f"{name}: {wanted} or None is allowed, not {value!r:.40}")
+
+
+def _max_attempts(value: Any) -> Any:
+    if positive("max_attempts", value, whole=True) is not None and value > MOST_ATTEMPTS:
+        raise InvalidRequest(f"max_attempts: at most {MOST_ATTEMPTS} are allowed, not {value!r:.40}")
+    return value
 
 
 def named(name: str, value: Any) -> Any:

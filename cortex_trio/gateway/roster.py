@@ -1,8 +1,8 @@
-"""All workers, arranged so that choosing among 1,000 workers costs as much as choosing among ten.
+"""All workers, arranged so that choosing among 1,000 of them costs as much as choosing among ten.
 
 A `Roster` is made anew when a worker comes, goes or is configured anew, and shared by all requests in between. What
 a configuration decides (names, models, capabilities) is decided once for each kind of request; what the moment
-decides (breakers, cooldowns, limits) is asked of those alone whose turn it is.
+decides (breakers, cooldowns, limits) is looked up only for the worker that is next in the order.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Kind = tuple[str | None, str | None, str | None, bool, frozenset[str]]
 
 @final
 class Roster:
-    """All workers, and for each kind of request those who could serve it.
+    """All workers, and for each kind of request those that could serve it.
 
-    `selections` were made before, from other rosters: where round robin goes on.
+    `selections` is how many were made from rosters before this one: round robin goes on from there.
     """
 
     def __init__(self, workers: Iterable[WorkerState], selections: int = 0) -> None:
@@ -64,7 +64,7 @@ class Roster:
         return self._configs.get(state.name) is state.config
 
     def group(self, wanted: Wanted) -> Group:
-        """Those whose configuration allows what is wanted."""
+        """The workers whose configuration allows what is wanted."""
         needs = frozenset[str]()
         if self._some_are_limited and wanted.request is not None:
             needs = frozenset(needed(wanted.request))
@@ -84,7 +84,7 @@ class Roster:
                 yield Candidate(state, model_for(state, wanted))
 
     def _named(self, wanted: Wanted) -> Iterable[WorkerState]:
-        """Not more than those who can be meant."""
+        """The workers that the names can mean: few, found without a look at all."""
         if wanted.worker is not None:
             return self._by_name.get(wanted.worker, ())
         if wanted.provider is not None:
@@ -117,7 +117,7 @@ class Roster:
     def peek(
         self, wanted: Wanted, *, strategy: str, cooldowns: Cooldowns, clock: Callable[[], float]
     ) -> Selected:
-        """The whole decision as it would be taken now. No turn is taken: round robin stays where it is."""
+        """The whole selection as it would be made now, without a turn of round robin."""
         group = self.group(wanted)
         cursor = group.cursor
         try:
@@ -128,7 +128,7 @@ class Roster:
 
 @final
 class Selection:
-    """The decision of one call, taken step by step: iterate it for the next to ask.
+    """The workers that one call may ask, chosen step by step: iterate it for the next.
 
     Whether a worker may be asked is looked at when its turn has come. Those that are cooling down on a guess, or may
     only be tried, come last: they are asked when no other can serve.
@@ -153,7 +153,7 @@ class Selection:
         self._reserved = reserved
         self._tokens: int | None = None
         self._given: list[int] = []
-        self._next = 0  # index in `_given` for iteration; `whole` looks ahead and does not move it
+        self._next = 0  # of `_given`, for `__next__`: `whole` looks ahead and takes none away
         self._refused: dict[int, Refusal] = {}
         self._suspects: set[int] = set()
         self._places = self._walk()
@@ -210,8 +210,8 @@ class Selection:
         return too_long(self._tokens, window)
 
     def whole(self) -> Selected:
-        """The whole decision: looks at every worker, also at those that would never be asked."""
-        for place in self._places:  # one by one, for the walk looks at who was given
+        """The whole order and the reasons of all others: looks at every worker, also at those behind the first."""
+        for place in self._places:  # one by one: the walk looks at what was given
             self._given.append(place)
         members = self._group.members
         order = tuple(members[place] for place in self._given)

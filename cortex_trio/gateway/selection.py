@@ -1,7 +1,7 @@
-"""What a request wants of a worker, what keeps a worker from serving it, and the decision in words.
+"""What a request wants of a worker, why a worker may not be asked for it, and both as text.
 
-Every reason is one pure function. Who is asked in which order is `strategies`' to say, and `roster` walks it; nothing
-here waits, sends or writes.
+Every reason is one pure function: nothing here waits, sends or writes. The order of asking is in `strategies`, and
+`roster` walks it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Candidate:
 
 @attrs.frozen
 class Selected:
-    """The decision: whom to ask, in order, and why each of the others was skipped."""
+    """The workers to ask, in order, and why each of the others was skipped."""
 
     order: tuple[Candidate, ...]
     skipped: tuple[tuple[WorkerState, Refusal], ...]
@@ -61,24 +61,24 @@ class Selected:
 
 
 def model_for(state: WorkerState, wanted: Wanted) -> str:
-    """What it would be asked for."""
+    """The model that the worker would be asked for."""
     return wanted.model or (state.kind.embed_model if wanted.embed else state.models[0])
 
 
 def fixed_refusal(state: WorkerState, wanted: Wanted) -> Refusal | None:
-    """Why only another configuration would let it serve what is wanted."""
+    """Why the worker's configuration does not allow what is wanted, or None."""
     return not_wanted(state, wanted) or _not_able(state, wanted)
 
 
 def not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
-    """Why it is not whom the caller meant."""
+    """Why the worker is not among those that the caller named, or has no model for what is wanted."""
     if wanted.embed and not (wanted.model or state.kind.embed_model):
         return not_named(state, wanted) or Refusal("has no default model for embeddings")
     return not_named(state, wanted)
 
 
 def not_named(state: WorkerState, wanted: Wanted) -> Refusal | None:
-    """Why it is not whom the caller named. Names are compared whole: a part would send traffic to strangers."""
+    """Why the worker is not among those that the caller named. Names are compared whole: "gpt" is not "gpt-4"."""
     if wanted.worker is not None and state.name != wanted.worker:
         return Refusal(f"is not the worker {wanted.worker!r}")
     if wanted.provider is not None and state.kind.name != wanted.provider:
@@ -98,7 +98,7 @@ def named_models(state: WorkerState, wanted: Wanted) -> list[str]:
 
 
 def needed(request: ChatRequest) -> set[str]:
-    """What a request needs a model to be able to do, in the words of WorkerConfig.capabilities."""
+    """What a request needs a model to be able to do: values of `WorkerConfig.capabilities`."""
     parts = [part for message in request.messages for part in message.parts]
     wants = {
         "tools": bool(request.tools),
@@ -117,11 +117,11 @@ def _not_able(state: WorkerState, wanted: Wanted) -> Refusal | None:
     return None
 
 
-# ------------------------------------------------------------------ what this request and this moment decide
+# ------------------------------------------------------------------ what the request and the moment decide
 
 
 def too_long(tokens: int, window: int) -> Refusal | None:
-    """Messages of at least `tokens` before a context window of so many."""
+    """Why messages of at least `tokens` do not fit a context window of `window` tokens, or None."""
     if tokens > window:
         return Refusal(f"has a context window of {window:,} tokens; the messages take {tokens:,} or more")
     return None
@@ -159,11 +159,11 @@ def is_last_choice(candidate: Candidate, cooldowns: Cooldowns, now: float) -> bo
     return worker is not None or keys_cooldown(candidate, cooldowns, now) is not None
 
 
-# ------------------------------------------------------------------ in words
+# ------------------------------------------------------------------ as text
 
 
 def explain(selected: Selected, now: float) -> str:
-    """The decision in words: one line a worker, in the order of asking, then those who would not be asked."""
+    """The selection as text: one line for each worker, in the order of asking, then those that would not be asked."""
     lines = [
         f"{place}. {candidate.state.name} ({candidate.state.kind.name}, {candidate.model}, "
         f"priority {candidate.state.priority})"

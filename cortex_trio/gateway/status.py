@@ -1,4 +1,4 @@
-"""The status of the workers, as values: made from what is published, on request."""
+"""The status of each worker and of the gateway, as values: made on request, from state that is only read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATUSES = ("available", "unavailable", "quota_exceeded", "rate_limited")
 
 @attrs.frozen
 class WorkerInfo:
-    """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if it is unknown.
+    """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if it is not known.
 
     A worker that is cooling down on a guess (a 429 that named no time, a failed health check) is not available, but
     it is asked all the same when no other is left. `requests` are those that were sent.
@@ -40,7 +40,7 @@ class WorkerInfo:
     since: datetime
     reopens_in: float | None = None
     latency: float | None = None  # moving average of the time to first token, seconds
-    limits: Mapping[str, Bucket] = attrs.field(factory=dict)  # by name, as its last answer told them
+    limits: Mapping[str, Bucket] = attrs.field(factory=dict)  # by name, from the headers of its last answer
 
 
 @attrs.frozen
@@ -112,7 +112,14 @@ def worker_info(state: WorkerState, ring: KeyRing, now: float) -> WorkerInfo:
 def health_status(
     states: Iterable[WorkerState], ring: KeyRing, checked: datetime | None, now: float
 ) -> HealthStatus:
-    """Count; nothing here asks a worker."""
+    """Return the status of the gateway. Sends nothing.
+
+    Args:
+        states: all workers.
+        ring: their API keys.
+        checked: when the last round of health checks ended; None if there was none.
+        now: Trio time.
+    """
     workers = {state.name: worker_info(state, ring, now) for state in states}
     by_status: dict[str, int] = dict.fromkeys(STATUSES, 0)
     by_provider: dict[str, dict[str, int]] = {}

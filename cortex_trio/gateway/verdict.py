@@ -49,7 +49,7 @@ def no_workers_available(
     """Nothing was sent: why each of the workers that were meant could not be asked, and the soonest end of that."""
     if unknown := _unknown_name(workers, wanted):
         return NoWorkersAvailable(unknown)
-    last = {state.name: (state, why) for state, why in reasons}  # a worker that refused twice is told once
+    last = {state.name: (state, why) for state, why in reasons}  # once for each worker
     meant = [(state, why) for state, why in last.values() if not_named(state, wanted) is None]
     reasons_given = [f"{state.name}: {refusal_text(why, now)}" for state, why in meant or last.values()]
     if len(reasons_given) > WORKERS_LISTED:
@@ -65,7 +65,7 @@ WORKERS_LISTED = 10
 
 
 def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | None:
-    """A name no worker has is a mistake of the caller's; list the names there are."""
+    """A name that no worker has is a mistake of the caller's: return a text with the names there are."""
     for what, name, known in (
         ("worker", wanted.worker, [state.name for state in workers]),
         ("provider", wanted.provider, [state.kind.name for state in workers]),

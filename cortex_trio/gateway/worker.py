@@ -35,7 +35,9 @@ class Permit:
     worker: str
     model: str
     admitted: bool = False
-    trial: bool = False  # it is the one trial of a half-open breaker
+    trial: bool = False  # it is a trial of a half-open breaker
+    has_content: bool = False  # written once, by the caller: a trial with content lets the next one begin
+    answered: bool = False  # written by the Worker: its breaker knows that
     is_stale: bool = False  # a reload has replaced the endpoint it uses: it says nothing about the new one
     settled: bool = False  # written once, by the caller
     ended_at: float | None = None  # Trio time of that; None while it is not settled
@@ -49,7 +51,7 @@ class Permit:
 class Refusal:
     """Why a worker may not be asked. `until` is Trio time; infinity: time alone changes nothing.
 
-    `has_place_later` is True where a request in flight must end first: the time is unknown.
+    `has_place_later` is True where a request in flight must end first, at a time that is not known.
     """
 
     reason: str
@@ -123,8 +125,11 @@ class WorkerState:
 
     @property
     def has_unprocessed_results(self) -> bool:
-        """A request has ended, and the actor has not heard of it. It will have, once it is asked to admit another."""
-        return any(permit.settled for permit in self.permits)
+        """A request has ended, or a trial has content, and the actor does not know yet.
+
+        It will, once it is asked to admit another.
+        """
+        return any(permit.settled or _is_news(permit) for permit in self.permits)
 
     @property
     def restarts(self) -> int:
@@ -154,6 +159,11 @@ class WorkerState:
                 return Refusal(reason, self.last_failure, has_place_later=True)
             return Refusal(reason, self.last_failure, until)
         return None
+
+
+def _is_news(permit: Permit) -> bool:
+    """It is a trial with content, of which its breaker does not know."""
+    return permit.trial and permit.has_content and not permit.answered
 
 
 def cooling_down(cooldown: Cooldown, what: str = "") -> Refusal:
@@ -196,10 +206,10 @@ class Worker(GenServer):
 
     async def init(self) -> None:
         self._state.starts += 1
-        self._catch_up()  # with tellings that were lost with the process before
+        self._catch_up()  # messages may have been lost with the process before
         if not self._state.draining:  # one that is being removed must not come back into the table
             await self._register(self._state)
-        self._changed(self._state)  # it may have missed its cue
+        self._changed(self._state)  # a `refresh` may have been lost as well
 
     async def admit(self, permit: Permit) -> Refusal | None:
         """Admit the caller's permit, or say why not. One the caller has given up already is left alone."""
@@ -218,7 +228,7 @@ class Worker(GenServer):
         return None
 
     async def settle(self, permit: Permit) -> None:
-        """Learn what came of a permit. A second telling of the same one changes nothing."""
+        """Learn what came of a permit. A second message about the same one changes nothing."""
         self._settle(permit)
 
     async def check_passed(self) -> None:
@@ -248,9 +258,13 @@ class Worker(GenServer):
         return news
 
     def _catch_up(self) -> None:
-        """Learn from the permits that are settled already; their tellings, if they come, change nothing."""
-        for permit in [permit for permit in self._state.permits if permit.settled]:
-            self._settle(permit)
+        """Learn what is written on the permits; the messages that say so, if they come, change nothing."""
+        for permit in list(self._state.permits):
+            if _is_news(permit):
+                permit.answered = True
+                self._state.breaker.trial_answers()
+            if permit.settled:
+                self._settle(permit)
 
     def _settle(self, permit: Permit) -> None:
         state, now = self._state, permit.ended_at
@@ -265,7 +279,7 @@ class Worker(GenServer):
             state.headers = permit.headers
         weight = None if permit.is_stale else breaker_weight(failure)
         may_open = bool(weight) and self._may_eject(state)
-        state.breaker.record(weight, now, trial=permit.trial, may_open=may_open)
+        state.breaker.record(weight, now, trial=permit.trial, answered=permit.answered, may_open=may_open)
         if failure is None:
             state.last_served = max(state.last_served, now)
             self._remember_latency(permit.time_to_first_token)

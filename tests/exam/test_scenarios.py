@@ -1,5 +1,7 @@
 """The exam is passed. What is tried is written down once, in cortex_trio.simulator.exam; this plays it."""
 
+import pytest
+
 from cortex_trio.simulator.exam.scenario import Part, Scenario
 from cortex_trio.simulator.exam.scorecard import perform
 from cortex_trio.simulator.exam.scorecard import play as play_in_virtual_time
@@ -14,6 +16,7 @@ def test_in_virtual_time(play: Play) -> None:
     assert play_in_virtual_time(*play).problem is None
 
 
+@pytest.mark.slow
 async def test_over_sockets(play: Play) -> None:
     _, part, dialect = play
     assert await perform(part, dialect, second=SECOND, sockets=True) is None

@@ -208,6 +208,7 @@ async def test_messages_that_make_no_sense_are_refused_at_their_place(messages: 
         ({"idle_timeout": 0}, "idle_timeout"),
         ({"hedge_after": "soon"}, "hedge_after"),
         ({"max_attempts": 1.5}, "max_attempts"),
+        ({"max_attempts": 33}, "max_attempts: at most 32 are allowed, not 33"),
         ({"on_interrupt": "panic"}, "on_interrupt: one of 'raise', 'restart', 'continue', 'buffer'"),
         ({"tools": [{"description": "x"}]}, r"tools\[0\].name"),
         ({"tools": {"name": "x"}}, "tools: a sequence"),

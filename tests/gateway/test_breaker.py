@@ -149,6 +149,21 @@ def test_only_one_trial_is_lent_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
+def test_a_trial_with_content_lets_the_next_begin_and_its_verdict_comes_with_its_end(
+    weight: float | None,
+) -> None:
+    breaker = opened()
+    assert breaker.take(5.0)
+    breaker.trial_answers()
+    assert breaker.state(5.0) is HALF_OPEN
+    assert breaker.take(6.0)
+    assert not breaker.admits(6.0)
+    breaker.record(weight, 7.0, trial=True, answered=True)
+    assert breaker.state(7.0) is {SERVED: CLOSED, NOTHING: HALF_OPEN}.get(weight, OPEN)
+    assert weight is not NOTHING or not breaker.admits(7.0), "the second has no content yet"
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
 def test_after_any_result_of_a_trial_another_one_follows_in_time(weight: float | None) -> None:
     breaker = opened()
     assert ask(breaker, 5.0, weight)
@@ -206,10 +221,10 @@ def clone(breaker: Breaker) -> Breaker:
 
 @attrs.frozen
 class World:
-    """A breaker, the requests it has admitted (True: the trial), and the time."""
+    """A breaker, the requests it has admitted, and the time."""
 
     breaker: Breaker
-    out: tuple[bool, ...]
+    out: tuple[str, ...]  # of each of them: "plain", "trial", or "answered", a trial that has content
     now: float
 
     @property
@@ -227,18 +242,27 @@ MOST_OUT = 2
 STEPS = (0.0, 5.0, 60.0)
 
 
+def end(breaker: Breaker, request: str, weight: float | None, now: float, *, may_open: bool = True) -> None:
+    breaker.record(weight, now, trial=request != "plain", answered=request == "answered", may_open=may_open)
+
+
 def moves(world: World) -> Iterator[tuple[str, World]]:
     for seconds in STEPS[1:]:
         yield f"wait {seconds}", attrs.evolve(world, now=world.now + seconds)
     if len(world.out) < MOST_OUT and world.breaker.admits(world.now):
         breaker = clone(world.breaker)
-        trial = breaker.take(world.now)
-        yield "admit", World(breaker, tuple(sorted((*world.out, trial))), world.now)
-    for place, trial in enumerate(world.out):
+        admitted = "trial" if breaker.take(world.now) else "plain"
+        yield "admit", World(breaker, tuple(sorted((*world.out, admitted))), world.now)
+    for place, request in enumerate(world.out):
+        if request == "trial":
+            breaker = clone(world.breaker)
+            breaker.trial_answers()
+            out = (*world.out[:place], "answered", *world.out[place + 1 :])
+            yield "answer", World(breaker, tuple(sorted(out)), world.now)
         for weight in WEIGHTS:
             for may_open in (True, False):
                 breaker = clone(world.breaker)
-                breaker.record(weight, world.now, trial=trial, may_open=may_open)
+                end(breaker, request, weight, world.now, may_open=may_open)
                 out = world.out[:place] + world.out[place + 1 :]
                 yield f"result {weight}, may_open={may_open}", World(breaker, out, world.now)
     breaker = clone(world.breaker)
@@ -263,18 +287,18 @@ def explore(limit: int = 20_000) -> list[World]:
 
 def check_step(before: World, name: str, after: World) -> None:
     was, now = before.breaker.state(before.now), after.breaker.state(after.now)
-    trials = sum(after.out)
+    trials = after.out.count("trial")
     assert trials <= 1, "more than one trial"
     assert after.breaker._trial == bool(trials), "a trial that no request has, or one that is not known"
     if name == "probe":
         assert (was, now) in {(CLOSED, CLOSED), (OPEN, HALF_OPEN), (HALF_OPEN, HALF_OPEN)}
     if name.startswith("wait"):
         assert (was, now) in {(CLOSED, CLOSED), (OPEN, OPEN), (OPEN, HALF_OPEN), (HALF_OPEN, HALF_OPEN)}
-    if name.startswith(f"result {NOTHING},"):
+    if name.startswith(f"result {NOTHING},") or name == "answer":
         assert was is now
     if now is CLOSED and was is not CLOSED:
         assert name.startswith(f"result {SERVED},")
-        assert sum(before.out) == 1, "closed by something that was not the trial"
+        assert set(before.out) != {"plain"}, "closed by something that was not a trial"
 
 
 def test_in_every_state_it_can_reach_the_rules_hold_and_there_is_a_way_back() -> None:
@@ -283,8 +307,8 @@ def test_in_every_state_it_can_reach_the_rules_hold_and_there_is_a_way_back() ->
     assert len(worlds) > 100
     for world in worlds:
         breaker, now = clone(world.breaker), world.now
-        for trial in world.out:  # each request ends, if only cancelled
-            breaker.record(NOTHING, now, trial=trial)
+        for request in world.out:  # each request ends, if only cancelled
+            end(breaker, request, NOTHING, now)
         now += OPEN_SECONDS[1]
         assert breaker.admits(now), "no way out, although no request has the trial"
         assert ask(breaker, now, SERVED)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
-from play import Called, Seen, Sent
+from play import Called, Hint, Seen, Sent
 from schedule import STORY, TOOL_CALL
 
 from cortex_trio import (
@@ -28,6 +29,8 @@ GRACE_SECONDS = 0.1
 """The end of an answer is drained for 50 ms, so that its connection may be used again."""
 SDK_SECONDS = 0.375
 """Before its first retry an official SDK waits 0.5 s, less a quarter of jitter (`_calculate_retry_timeout`)."""
+TRIAL_SECONDS = 60.0
+"""After a refusal that names a time, one request may try a minute later if no other worker can serve."""
 ABOUT_THE_KEY = {
     FailureKind.CREDENTIAL,
     FailureKind.PERMISSION,
@@ -169,6 +172,8 @@ def nobody_is_asked_before_the_time_it_named(seen: Seen) -> None:
         # A request that was let in before the reload may still wait for a KeyManager that was killed.
         if hint.everybody and hint.at <= done + RESTART_SECONDS:
             until = min(until, max(began, hint.at))  # another configuration may be another server
+        if hint.kind is FailureKind.QUOTA:
+            until = min(until, hint.at + TRIAL_SECONDS, _lifted_after(hint, seen))
         early = [
             sent
             for sent in seen.sent
@@ -178,6 +183,11 @@ def nobody_is_asked_before_the_time_it_named(seen: Seen) -> None:
             if hint.at + on_their_way < sent.when < until - 1e-6
         ]
         assert not early, f"{hint} was not honoured: {early}"
+
+
+def _lifted_after(hint: Hint, seen: Seen) -> float:
+    """When a person first asked for what ends a cooldown after a refusal; infinity if never."""
+    return min((max(began, hint.at) for began, done in seen.lifted if hint.at <= done), default=math.inf)
 
 
 def everybody_runs(seen: Seen) -> None:

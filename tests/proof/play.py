@@ -60,6 +60,7 @@ class Hint:
     everybody: bool
     at: float
     seconds: float
+    kind: FailureKind
 
     @property
     def until(self) -> float:
@@ -87,6 +88,8 @@ class Seen:
     """When a try ended with a hint, the worker and the key it was, and the hint."""
     reloads: dict[str, tuple[float, float]] = attrs.field(factory=dict)
     """By worker: when its last change was asked for, and when that was done. Somewhere between it became another."""
+    lifted: list[tuple[float, float]] = attrs.field(factory=list)
+    """When a reload or a health check was asked for, and when it was done: it ends cooldowns after a refusal."""
     tree: str = ""
     workers: tuple[str, ...] = ()  # at the end
 
@@ -176,7 +179,10 @@ class _Script:
         if isinstance(behaviour.retry_after, int | float) and behaviour.error_after is None:
             everybody = behaviour.error in (FailureKind.OVERLOADED, FailureKind.SERVER)
             key, now = mask(request.key) if request.key else None, trio.current_time()
-            self._seen.hints.append(Hint(self._upstream.name, key, everybody, now, behaviour.retry_after))
+            assert behaviour.error is not None
+            self._seen.hints.append(
+                Hint(self._upstream.name, key, everybody, now, behaviour.retry_after, behaviour.error)
+            )
         return behaviour
 
     def _drawn(self, request: SimRequest) -> Behaviour:
@@ -298,6 +304,12 @@ class _Director:
     async def act(self, step: Step) -> None:
         await trio.sleep(step.at)
         await _rounds(step.rounds)
+        began = trio.current_time()
+        await self._do(step)
+        if step.what in ("reload", "check"):
+            self.seen.lifted.append((began, trio.current_time()))
+
+    async def _do(self, step: Step) -> None:
         match step.what:
             case "kill":
                 self._kill(step.who)
@@ -350,6 +362,9 @@ class _Director:
             self.seen.reloads[step.who] = (trio.current_time(), math.inf)
         config = attrs.evolve(self.cortex._runtime.config, workers=workers)
         assert isinstance(config, Config)
-        await self.cortex.reload(config, drain=step.seconds)
+        try:
+            await self.cortex.reload(config, drain=step.seconds)
+        except ConfigError:  # one of them is being removed since a moment
+            assert any(name not in self._workers() or self._workers()[name].draining for name in workers)
         if step.who in self.seen.reloads:
             self.seen.reloads[step.who] = (self.seen.reloads[step.who][0], trio.current_time())

@@ -208,6 +208,7 @@ RAW = {
 
 
 @pytest.mark.parametrize("way", RAW)
+@pytest.mark.slow
 async def test_a_server_that_speaks_no_http_and_repeats_the_key(way: str, canary: Canary) -> None:
     key = marked_key("raw")
 

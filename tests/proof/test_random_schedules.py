@@ -22,6 +22,7 @@ BATCHES = [range(start, min(start + BATCH, SCHEDULES)) for start in range(0, SCH
     [range(int(ONE_SEED), int(ONE_SEED) + 1)] if ONE_SEED else BATCHES,
     ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}",
 )
+@pytest.mark.slow
 def test_the_laws_hold_in_every_schedule(seeds: range) -> None:
     for seed in seeds:
         try:
@@ -31,6 +32,7 @@ def test_the_laws_hold_in_every_schedule(seeds: range) -> None:
             raise
 
 
+@pytest.mark.slow
 def test_a_seed_plays_the_same_every_time() -> None:
     first, second = play(7), play(7)
     assert first.sent == second.sent

@@ -126,6 +126,7 @@ REFUSALS = [K.CREDENTIAL, K.PERMISSION, K.QUOTA, K.MODEL_NOT_FOUND, K.REGION]
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
+@pytest.mark.slow
 async def test_what_was_refused_is_asked_seldom_while_another_serves(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         primary = a_primary_that_fails(sim, kind, ROWS[kind])

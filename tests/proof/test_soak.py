@@ -127,6 +127,7 @@ def tables_are_bounded(cortex: Cortex) -> None:
         assert len(runtime.cooldowns._workers.get(state.name, {})) <= 4
 
 
+@pytest.mark.slow
 async def test_thousands_of_requests_leave_memory_flat(autojump_clock: object) -> None:
     await soak(5_000)
 
@@ -142,6 +143,7 @@ async def test_a_hundred_thousand_requests_leave_memory_flat(autojump_clock: obj
 # ------------------------------------------------------------------ what callers and configurations can pile up
 
 
+@pytest.mark.slow
 async def test_unknown_models_are_not_all_remembered(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.MODEL_NOT_FOUND))

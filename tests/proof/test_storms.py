@@ -77,6 +77,7 @@ async def test_s23_two_hundred_workers_flap_and_no_request_is_lost(autojump_cloc
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 7, 10])
+@pytest.mark.slow
 async def test_never_more_than_half_of_a_pool_is_ejected(size: int, autojump_clock: object) -> None:
     """Not when all fail at once, not over time, not when trials fail."""
     async with open_simulator() as sim:
@@ -90,6 +91,7 @@ async def test_never_more_than_half_of_a_pool_is_ejected(size: int, autojump_clo
             assert ejected(cortex) > 0, "half may be, and half are"
 
 
+@pytest.mark.slow
 async def test_a_retry_storm_cannot_exceed_the_budget(autojump_clock: object) -> None:
     """A thousand calls at a pool that fails: retries of the same worker come out of one bucket.
 

@@ -290,6 +290,7 @@ async def calls_every(cortex: Cortex, seconds: float, *, until: float) -> None:
         await trio.sleep(seconds)
 
 
+@pytest.mark.slow
 async def test_a_breaker_opens_for_five_seconds_and_doubles_to_sixty(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.OVERLOADED))

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import trio
-from raw_bytes import TEXT, error, http, said
+from raw_bytes import TEXT, chunk, delta, error, http, open_head, said, sse
 from raw_server import Play, World, play
 
 from cortex_trio import (
@@ -19,6 +19,7 @@ from cortex_trio import (
 )
 
 LIMITED = error("Rate limit reached", "rate_limit_error", "rate_limit_exceeded")
+BOOM = error("boom")
 EMPTY_BUCKET = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s"}
 
 
@@ -295,3 +296,40 @@ async def test_a_call_ends_at_once_when_the_only_worker_it_waits_for_is_being_re
     assert ended == {"first": pytest.approx(10, abs=0.1), "second": pytest.approx(2, abs=0.1)}
     assert isinstance(outcomes[0], NoWorkersAvailable)
     assert "is being removed" in str(outcomes[0])
+
+
+def long_stream(seconds: int) -> Play:
+    """An answer that says a word each second."""
+    words = [step for _ in range(seconds) for step in (1.0, chunk(sse(delta("x"))))]
+    ending = chunk(sse(delta(finish="stop"), "[DONE]")) + chunk(b"")
+    return play(open_head(), chunk(sse(delta("x"))), *words, ending)
+
+
+NO_CREDIT = error("You exceeded your current quota", "insufficient_quota", "insufficient_quota")
+
+
+@pytest.mark.parametrize(
+    ("failure", "opens_after"),
+    [(play(http(529, BOOM)), 6.0), (play(http(402, NO_CREDIT)), 61.0)],
+    ids=["of a breaker", "of a cooldown"],
+)
+async def test_calls_need_not_wait_for_the_end_of_a_trial_that_answers(
+    memory: World, failure: Play, opens_after: float, autojump_clock: object
+) -> None:
+    """Its stream takes minutes; its first content shows that the worker serves again. No other worker does."""
+    first = memory.server(chat=[failure] * 3 + [long_stream(200)])
+    memory.server(then_chat=limited(3000))
+    async with memory.gateway() as cortex:
+        for _ in range(3):
+            with pytest.raises(CortexError):
+                await cortex.complete("Hi", worker=first.name, max_attempts=1, max_wait=0)
+        first.chat = type(first.chat)([long_stream(200)])
+        await trio.sleep(opens_after)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cortex.complete, "Hi")
+            await trio.sleep(1)
+            begin, outcomes = trio.current_time(), []
+            await ask_many(cortex, 5, outcomes)
+            assert texts(outcomes) == [TEXT] * 5
+            assert trio.current_time() - begin < 1
+            nursery.cancel_scope.cancel()

@@ -25,6 +25,7 @@ def outcomes(pytester: pytest.Pytester, tests: str, ini: str = INI) -> dict[str,
     return pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
 
 
+@pytest.mark.slow
 def test_my_app_when_anthropic_dies_mid_sentence(pytester: pytest.Pytester) -> None:
     tests = """
 async def my_app(cortex):
@@ -40,6 +41,7 @@ async def test_my_app(simulated_providers, cortex):
     assert outcomes(pytester, tests) == {"passed": 1}
 
 
+@pytest.mark.slow
 def test_without_a_mark_there_are_three_providers_and_a_second_passes_at_once(
     pytester: pytest.Pytester,
 ) -> None:
@@ -53,6 +55,7 @@ async def test_defaults(simulated_providers, cortex, autojump_clock):
     assert outcomes(pytester, tests) == {"passed": 1}
 
 
+@pytest.mark.slow
 def test_the_mark_takes_settings_of_the_gateway(pytester: pytest.Pytester) -> None:
     tests = """
 @pytest.mark.simulated_providers("groq", "xai", strategy="round_robin", max_attempts=1)
@@ -62,6 +65,7 @@ async def test_settings(simulated_providers, cortex):
     assert outcomes(pytester, tests) == {"passed": 1}
 
 
+@pytest.mark.slow
 def test_a_request_that_is_still_held_when_the_test_ends_fails_it(pytester: pytest.Pytester) -> None:
     tests = """
 forgotten = []
@@ -77,6 +81,7 @@ async def test_forgets_to_close(simulated_providers, cortex):
     result.stdout.fnmatch_lines(["*requests left something behind: *leases*"])
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_shows_its_own_error(pytester: pytest.Pytester) -> None:
     tests = """
 async def test_fails_in_the_middle(simulated_providers, cortex):
@@ -91,6 +96,7 @@ async def test_fails_in_the_middle(simulated_providers, cortex):
     result.stdout.no_fnmatch_line("*left something behind*")
 
 
+@pytest.mark.slow
 def test_without_pytest_trio_the_plugin_stays_out_of_the_way(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,12 +68,14 @@ def test_no_law_is_broken(seed: int) -> None:
     assert seen.calls
 
 
+@pytest.mark.slow
 def test_a_seed_lives_the_same_life_byte_for_byte() -> None:
     first, second = live(3, HOURS, keep=True), live(3, HOURS, keep=True)
     assert first.lines == second.lines
     assert first.digest == second.digest != live(4, HOURS).digest
 
 
+@pytest.mark.slow
 def test_another_process_with_another_hash_seed_lives_it_as_well() -> None:
     digests = {
         subprocess.run(
@@ -528,6 +530,7 @@ def test_the_picture_shows_a_lane_for_each_worker_and_the_same_for_the_same_seed
     assert drawn == picture(live(3, HOURS), HOURS)
 
 
+@pytest.mark.slow
 def test_simulate_tells_what_it_injected_and_keeps_one_life(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,8 @@ CERTAINLY = 0.9
 """Share of requests that meet a trouble while it lasts: most of them, since real outages let some through."""
 CHECKS_MEET_IT = 0.5
 """The same for health checks and lists of models: at many providers they are other machines."""
+LAST_CHARACTERS = 300
+"""What a model says again when it is told to go on with an answer that is whole: its end, and not a megabyte."""
 
 
 def drawn(
@@ -116,7 +118,7 @@ class Upstream:
             for broken in broken_history(request, number):
                 self._complain(broken)
         answer = answer_of(number, what)
-        return Behaviour(text=answer.removeprefix(begun_in(request, answer)) or answer)
+        return Behaviour(text=answer.removeprefix(begun_in(request, answer)) or answer[-LAST_CHARACTERS:])
 
     def _wait(self, key: str | None) -> int:
         """Seconds until this key may ask again; 0: it may, and has."""
