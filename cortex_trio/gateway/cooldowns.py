@@ -17,7 +17,6 @@ proves the opposite, or when a person asks for a health check or a reload.
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import final
 
@@ -301,8 +300,3 @@ def _longest(places: dict[Place, Cooldown], at: Iterable[Place], now: float) -> 
 
 def _length(cooldown: Cooldown) -> tuple[float, float]:
     return cooldown.trial_at, cooldown.until
-
-
-def opens_at(*cooldowns: Cooldown | None) -> float:
-    """Return the time at which none of these keeps a request away; -inf if there is none."""
-    return max((cooldown.trial_at for cooldown in cooldowns if cooldown), default=-math.inf)

@@ -19,7 +19,6 @@ from cortex_trio.gateway.cooldowns import (
     Cooldown,
     Cooldowns,
     Place,
-    opens_at,
 )
 
 K = FailureKind
@@ -486,14 +485,6 @@ def test_of_several_keys_the_first_that_may_be_used_counts() -> None:
     assert table.of_keys("w", MODEL, (A, B, C), 20.0) is None
     assert table.of_keys("w", OTHER, (A, B, C), 0.0) is None
     assert table.of_keys("unknown", MODEL, (A, B, C), 0.0) is None
-
-
-def test_the_latest_of_several_says_when_all_is_open() -> None:
-    table = Cooldowns()
-    failed(table, K.RATE_LIMIT, hint=30.0)
-    failed(table, K.CREDENTIAL)
-    assert opens_at(*places(table).values(), None) == 60.0
-    assert opens_at(None) == opens_at() == -math.inf
 
 
 def test_no_key_shows_in_the_repr_of_the_table_or_of_an_entry() -> None:
