@@ -154,6 +154,26 @@ def test_a_refused_key_cools_down_longer_where_others_can_be_asked() -> None:
     assert free_at(row, [row[0].attempt], alone=False) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("kind", "waits"),
+    [
+        (FailureKind.CREDENTIAL, 2 * MINUTE),
+        (FailureKind.QUOTA, 2 * MINUTE),
+        (FailureKind.REGION, 2 * MINUTE),
+        (FailureKind.MODEL_NOT_FOUND, 0.0),
+        (FailureKind.PERMISSION, 0.0),
+    ],
+)
+def test_a_trial_with_another_model_counts_where_the_refusal_was_not_about_one(
+    kind: FailureKind, waits: float
+) -> None:
+    row = [
+        Ended(100.0, attempt("openai-0", kind)),
+        Ended(400.0, attrs.evolve(attempt("openai-0", FailureKind.CONNECTION), model="another")),
+    ]
+    assert free_at(row) == pytest.approx(400.0 + waits * 1.1 if waits else 100.0 + MINUTE * 1.1)
+
+
 def test_a_worker_is_back_late_some_time_after_its_last_cooldown() -> None:
     row = [Ended(100.0, attempt("openai-0", FailureKind.PERMISSION))]
     assert not is_back_late(row, calm_at=50.0, now=250.0)

@@ -74,6 +74,8 @@ BACK_SECONDS = 90.0
 """Behind the end of the last cooldown: one call that waits in vain, one pause, and one call that is served."""
 HEALING_SECONDS = 10.0
 """After an actor was killed; as in `laws`."""
+Place = tuple[str | None, str | None]
+"""A key and a model of one worker; None stands for all."""
 PARTICULAR = ("max_attempts", "provider", "hedge_after")
 
 
@@ -107,23 +109,37 @@ def _hint_end(ended: Sequence[Ended]) -> float:
 
 
 def _lasting_end(ended: Sequence[Ended], *, alone: bool) -> float:
-    """Each key and model for itself: each trial that was not served doubles the time to the next, whatever it met."""
-    places = {(one.attempt.key, one.attempt.model) for one in ended}
-    rows = (_refused_row([one for one in ended if _is_about(one, place)]) for place in places)
+    """Each place for itself: each trial there that was not served doubles the time to the next, whatever it met."""
+    refused = [one for one in ended if _is_of(one, LASTING)]
+    rows = (_refused_row(ended, place) for place in {_refused_place(one.attempt) for one in refused})
     return max((_cooldown_end(row, alone=alone) for row in rows if row), default=0.0)
 
 
-def _refused_row(ended: Sequence[Ended]) -> Sequence[Ended]:
-    """The first refusal since the last success, and what was tried after it."""
+def _refused_place(attempt: Attempt) -> Place:
+    """What a refusal was about: a key for one model, a key for all models, or the whole worker."""
+    match attempt.failure and attempt.failure.kind:
+        case FailureKind.REGION:
+            return None, None
+        case FailureKind.CREDENTIAL | FailureKind.QUOTA:
+            return attempt.key, None
+        case _:
+            return attempt.key, attempt.model
+
+
+def _refused_row(ended: Sequence[Ended], place: Place) -> Sequence[Ended]:
+    """The first refusal of `place` since the last success there, and what was tried there after it."""
     row: list[Ended] = []
-    for one in _since_success(ended):
-        if _is_of(one, LASTING) or (row and one.began >= row[0].at):
+    for one in _since_success([one for one in ended if _is_in(one.attempt, place)]):
+        if (_is_of(one, LASTING) and _refused_place(one.attempt) == place) or (
+            row and one.began >= row[0].at
+        ):
             row.append(one)
     return row
 
 
-def _is_about(one: Ended, place: tuple[str | None, str]) -> bool:
-    return (one.attempt.key, one.attempt.model) == place
+def _is_in(attempt: Attempt, place: Place) -> bool:
+    key, model = place
+    return key in (None, attempt.key) and model in (None, attempt.model)
 
 
 def _is_of(one: Ended, kinds: Sequence[FailureKind]) -> bool:
