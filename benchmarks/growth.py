@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 
 from cortex_trio import ApiKey, WorkerConfig
-from cortex_trio.gateway.keys import KeyRing, Lease
-from cortex_trio.gateway.roster import Roster
-from cortex_trio.gateway.selection import Wanted
-from cortex_trio.gateway.strategies import STRATEGIES
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import WorkerState
+from cortex_trio.gateway.routing.index import Roster
+from cortex_trio.gateway.routing.selection import Wanted
+from cortex_trio.gateway.routing.strategies import STRATEGIES
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.keys import KeyRing, Lease
+from cortex_trio.gateway.workers.worker import WorkerState
 from cortex_trio.otp import Ref
 
 MODEL = "mock-model"

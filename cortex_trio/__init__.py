@@ -22,6 +22,7 @@ A request flows downwards: `Cortex.chat` → selection (who, in which order) →
 attempt (one try, one key) → dialect → transport, and the answer comes back up the same way.
 """
 
+from .errors import AllWorkersFailed, ProviderError, StreamInterrupted
 from .events import (
     Attempt,
     CitationDelta,
@@ -39,24 +40,14 @@ from .events import (
     UsageUpdate,
     WholePart,
 )
-from .failures import (
-    AllWorkersFailed,
-    ConfigError,
-    CortexError,
-    Failure,
-    FailureKind,
-    InvalidRequest,
-    NoWorkersAvailable,
-    ProviderError,
-    StreamInterrupted,
-)
+from .failures import ConfigError, CortexError, Failure, FailureKind, InvalidRequest, NoWorkersAvailable
 from .failures.limits import Bucket
-from .gateway.config import Config, WorkerConfig
 from .gateway.cortex import Cortex, open_cortex
-from .gateway.options import ChatOptions
-from .gateway.secrets import ApiKey, api_keys_from
-from .gateway.status import HealthStatus, WorkerInfo
-from .gateway.stream import ChatStream
+from .gateway.request.options import ChatOptions
+from .gateway.request.stream import ChatStream
+from .gateway.settings.config import Config, WorkerConfig
+from .gateway.settings.secrets import ApiKey, api_keys_from
+from .gateway.workers.status import HealthStatus, WorkerInfo
 from .messages import (
     Document,
     Image,

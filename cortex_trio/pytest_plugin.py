@@ -56,8 +56,8 @@ else:
         """A gateway before them. At the end nothing of its requests may be left: the test fails if it is."""
         from trio.testing import wait_all_tasks_blocked
 
-        from .gateway.config import Config
         from .gateway.cortex import open_cortex
+        from .gateway.settings.config import Config
         from .simulator.leftovers import leftovers
 
         marker = request.node.get_closest_marker(MARKER)

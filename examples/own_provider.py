@@ -8,7 +8,7 @@ import trio
 
 from cortex_trio import Auth, Config, Provider, WorkerConfig, open_cortex
 from cortex_trio.simulator import open_simulator
-from cortex_trio.wire.chat_completions import ChatCompletions
+from cortex_trio.wire.chat_completions.dialect import ChatCompletions
 from cortex_trio.wire.codec import HttpRequest
 
 IN_HOUSE = Provider(

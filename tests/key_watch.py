@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from canary import Canary
 
-from cortex_trio.gateway import secrets
+from cortex_trio.gateway.settings import secrets
 from cortex_trio.telemetry import Telemetry
 
 SHORTEST = 8

@@ -15,20 +15,55 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 420
 """Lines: the length of the longest file that our model of style, httpcore, needs for one story."""
 
-ROOMS = {
+PACKAGES = {
+    "failures": set[str](),
+    "otp": set[str](),
+    "http": set[str](),
+    "telemetry": {"failures"},
     "messages": {"failures"},
     "intake": {"messages", "failures"},
     "events": {"messages", "failures"},
-    "failures": set[str](),
-    "otp": set[str](),
-    "telemetry": {"failures"},
+    "errors": {"events", "failures"},
     "wire": {"messages", "intake", "events", "failures"},
     "providers": {"wire"},
-    "gateway": {"providers", "wire", "messages", "intake", "events", "failures", "otp", "telemetry"},
+    "gateway": {
+        "providers",
+        "wire",
+        "messages",
+        "intake",
+        "events",
+        "errors",
+        "failures",
+        "otp",
+        "http",
+        "telemetry",
+    },
 }
-"""Which rooms each one may import. The others may import anything: `simulator`, and those who speak to users."""
-USERS_OF_THE_GATEWAY = {"", "cli", "simulator", "pytest_plugin", "__main__"}
+"""Which packages each one may import. The others may import anything: `simulator`, and what users run."""
+USERS_OF_THE_GATEWAY = {"", "cli", "simulator", "lab", "pytest_plugin", "__main__"}
 """`""` is the package itself, `__main__` whatever starts with `python -m`; they use it as any program would."""
+GATEWAY_LAYERS = (
+    "settings",
+    "transport",
+    "workers",
+    "routing",
+    "runtime",
+    "request",
+    "health",
+    "tree",
+    "reconfigure",
+    "cortex",
+)
+"""The packages and modules of the gateway, from the lowest: each may import only those before it."""
+DIALECTS = {
+    "chat_completions",
+    "responses",
+    "anthropic_messages",
+    "gemini",
+    "cohere_chat",
+    "ollama_chat",
+}
+"""The packages in `wire`. None imports another; what they share lies beside them."""
 WORLDLY = {"datetime", "logging", "os", "socket", "threading"}
 """What the standard library has of clocks and of the outside; a dialect needs none of it."""
 
@@ -36,38 +71,41 @@ LIBRARIES = {
     "messages": {"attrs"},
     "intake": {"attrs"},
     "events": {"attrs"},
+    "errors": set[str](),
     "failures": {"attrs"},
     "otp": {"trio", "attrs", "outcome"},
     "telemetry": {"attrs"},
     "wire": {"attrs"},
     "providers": {"attrs"},
-    "gateway": {"trio", "attrs", "cattrs", "httpx", "httpcore", "h11", "trio_util"},
+    "gateway": {"trio", "attrs", "cattrs", "httpx", "trio_util"},
+    "http": {"trio", "attrs", "httpx", "httpcore"},
     "simulator": {"trio", "attrs", "httpx", "httpcore", "h11"},
+    "lab": {"trio", "attrs", "httpx", "httpcore", "h11"},
     "cli": {"trio", "attrs"},
     "pytest_plugin": {"trio", "pytest", "pytest_trio"},
     "__main__": {"trio"},
     "": set[str](),
 }
-"""Third parties each room may import."""
+"""Third parties each package may import."""
 
 
 @attrs.frozen
 class Import:
     """One import: where it stands, what it brings, and whether it runs or is there for type checkers only."""
 
-    module: str  # "gateway.keys"
+    module: str  # "gateway.workers.keys"
     target: str  # "httpx", or of ours: "cortex_trio.wire.codec"
     line: int
     runs: bool
 
     @property
-    def room(self) -> str:
-        return room_of(self.module)
+    def package(self) -> str:
+        return package_of(self.module)
 
     @property
-    def target_room(self) -> str | None:
-        """The room of ours it comes from; None for a library."""
-        return room_of(self.target.partition(".")[2]) if self.is_ours else None
+    def target_package(self) -> str | None:
+        """The package of ours it comes from; None for a library."""
+        return package_of(self.target.partition(".")[2]) if self.is_ours else None
 
     @property
     def is_ours(self) -> bool:
@@ -78,12 +116,12 @@ class Import:
 
 
 def name_of(path: Path) -> str:
-    """`gateway.keys` for gateway/keys.py, `gateway` for its __init__, "" for the package's own."""
+    """`gateway.workers.keys` for gateway/workers/keys.py, `gateway` for its __init__, "" for the package's own."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room_of(module: str) -> str:
+def package_of(module: str) -> str:
     return "__main__" if module.endswith("__main__") else module.partition(".")[0]
 
 
@@ -125,57 +163,113 @@ IMPORTS = tuple(imports())
 
 def test_the_imports_were_found() -> None:
     found = {(found.module, found.target) for found in IMPORTS}
-    assert ("gateway.worker", "cortex_trio.otp") in found
-    assert ("gateway.transport", "httpx") in found
+    assert ("gateway.workers.worker", "cortex_trio.otp") in found
+    assert ("gateway.transport.connections", "httpx") in found
     assert ("", "cortex_trio.events") in found
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
     strangers = [
         str(found)
         for found in IMPORTS
-        if found.room == room
+        if found.package == package
         and found.runs
         and found.is_ours
-        and found.target_room not in {room, *ROOMS[room]}
+        and found.target_package not in {package, *PACKAGES[package]}
     ]
     assert strangers == []
 
 
 def test_only_the_package_the_command_line_and_the_simulator_import_the_gateway() -> None:
-    users = {found.room for found in IMPORTS if found.target_room == "gateway"}
+    users = {found.package for found in IMPORTS if found.target_package == "gateway"}
     assert users - {"gateway"} <= USERS_OF_THE_GATEWAY
 
 
-@pytest.mark.parametrize("room", LIBRARIES)
-def test_a_room_uses_only_its_libraries(room: str) -> None:
-    allowed = {*LIBRARIES[room], *sys.stdlib_module_names}
+@pytest.mark.parametrize("package", LIBRARIES)
+def test_a_package_uses_only_its_libraries(package: str) -> None:
+    allowed = {*LIBRARIES[package], *sys.stdlib_module_names}
     strangers = [
         str(found)
         for found in IMPORTS
-        if found.room == room and not found.is_ours and found.target.partition(".")[0] not in allowed
+        if found.package == package and not found.is_ours and found.target.partition(".")[0] not in allowed
     ]
     assert strangers == []
 
 
-def test_every_room_is_listed_here() -> None:
-    assert {room_of(name) for name in NAMES} == set(LIBRARIES)
+def test_every_package_is_listed_here() -> None:
+    assert {package_of(name) for name in NAMES} == set(LIBRARIES)
 
 
 def users_of(library: str) -> set[str]:
-    """The modules that import it, but for the simulator's."""
-    return {f.module for f in IMPORTS if f.target.partition(".")[0] == library and f.room != "simulator"}
+    """The modules that import it, but for those of the simulator and the lab."""
+    return {
+        f.module
+        for f in IMPORTS
+        if f.target.partition(".")[0] == library and f.package not in {"simulator", "lab"}
+    }
 
 
-def test_the_http_client_is_met_where_requests_leave_and_nowhere_else() -> None:
-    ways_out = {"fields", "foreign_transport", "pooled_transport", "redirects", "transport", "trust", "way"}
-    assert users_of("httpx") == {f"gateway.{module}" for module in ways_out}
-    assert users_of("httpcore") <= {"gateway.pooled_transport", "gateway.sockets"}
+def test_httpx_is_imported_only_where_connections_are_configured_or_made() -> None:
+    assert users_of("httpx") == {
+        "http.certificates",
+        "http.transport",
+        "gateway.settings.connection_settings",
+        "gateway.settings.fields",
+        "gateway.transport.connections",
+        "gateway.transport.foreign",
+        "gateway.transport.redirects",
+    }
+    assert users_of("httpcore") <= {"http.transport", "http.sockets"}
+
+
+def layer_of(module: str) -> int | None:
+    """The layer of a gateway module; None for any other."""
+    package, _, rest = module.partition(".")
+    layer = rest.partition(".")[0]
+    return GATEWAY_LAYERS.index(layer) if package == "gateway" and layer else None
+
+
+def test_every_module_of_the_gateway_has_a_layer() -> None:
+    assert {name.split(".")[1] for name in NAMES if name.startswith("gateway.")} == set(GATEWAY_LAYERS)
+
+
+def test_the_gateway_imports_downwards_only() -> None:
+    """Imports for type checkers count as well."""
+    upwards = [
+        str(found)
+        for found in IMPORTS
+        if (layer := layer_of(found.module)) is not None
+        and (target := layer_of(found.target.partition(".")[2])) is not None
+        and target > layer
+    ]
+    assert upwards == []
+
+
+def dialect_of(module: str) -> str | None:
+    """The dialect a module belongs to; None if it belongs to none."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "wire" and len(parts) > 1 and parts[1] in DIALECTS else None
+
+
+def test_every_package_in_wire_is_a_dialect() -> None:
+    packages = {name.split(".")[1] for name in NAMES if name.startswith("wire.") and name.count(".") == 2}
+    assert packages == DIALECTS
+
+
+def test_no_dialect_imports_another_and_nothing_they_share_imports_one() -> None:
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if found.package == found.target_package == "wire"
+        and (target := dialect_of(found.target.partition(".")[2])) is not None
+        and target != dialect_of(found.module)
+    ]
+    assert wrong == []
 
 
 def test_a_dialect_is_translation_and_nothing_else() -> None:
-    dialects = [found for found in IMPORTS if found.room == "wire"]
+    dialects = [found for found in IMPORTS if found.package == "wire"]
     assert dialects
     assert [str(found) for found in dialects if found.target.partition(".")[0] in WORLDLY] == []
 
@@ -185,7 +279,7 @@ def test_nobody_has_a_clock_of_its_own() -> None:
     assert [str(found) for found in IMPORTS if found.target.partition(".")[0] == "time"] == []
 
 
-def test_the_environment_is_read_in_one_place() -> None:
+def test_the_environment_is_read_in_two_places() -> None:
     readers = {
         name_of(path)
         for path, tree in TREES.items()
@@ -195,24 +289,24 @@ def test_the_environment_is_read_in_one_place() -> None:
         and (getattr(node, "attr", None) or getattr(node, "name", None))
         in {"environ", "environb", "getenv", "getenvb"}
     }
-    assert readers == {"gateway.process_environ"}
+    assert readers == {"gateway.settings.process_environ", "http.certificates"}
 
 
-def test_no_module_needs_itself_to_be_imported() -> None:
-    """Imports that run form no circle; a package's `__init__` counts as a module of its own."""
+def test_imports_form_no_circle() -> None:
+    """Not even those for type checkers; a package's `__init__` counts as a module of its own."""
     graph: dict[str, set[str]] = {name: set() for name in NAMES}
     for found in IMPORTS:
         target = found.target.partition(".")[2]
-        if found.runs and found.is_ours and target != found.module:
+        if found.is_ours and target != found.module:
             graph[found.module].add(target)
     tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
-def test_no_two_rooms_need_each_other() -> None:
-    graph: dict[str, set[str]] = {room_of(name): set() for name in NAMES}
+def test_no_two_packages_need_each_other() -> None:
+    graph: dict[str, set[str]] = {package_of(name): set() for name in NAMES}
     for found in IMPORTS:
-        if found.runs and found.target_room is not None and found.target_room != found.room:
-            graph[found.room].add(found.target_room)
+        if found.target_package is not None and found.target_package != found.package:
+            graph[found.package].add(found.target_package)
     tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
@@ -223,7 +317,11 @@ def test_a_file_tells_one_story_and_says_which(path: Path) -> None:
     assert ast.get_docstring(TREES[path]) or not text.strip()
 
 
-def test_the_map_of_the_gateway_names_every_file() -> None:
-    told = ast.get_docstring(TREES[PACKAGE / "gateway" / "__init__.py"]) or ""
-    files = {path.stem for path in MODULES if path.parent.name == "gateway"} - {"__init__"}
-    assert {name for name in files if not re.search(rf"\b{name}\b", told)} == set()
+@pytest.mark.parametrize(
+    "package", ["gateway", *(f"gateway.{layer}" for layer in GATEWAY_LAYERS[:4]), "gateway.request"]
+)
+def test_the_map_of_a_package_names_every_file(package: str) -> None:
+    folder = PACKAGE.joinpath(*package.split("."))
+    map_of = ast.get_docstring(TREES[folder / "__init__.py"]) or ""
+    files = {path.stem for path in MODULES if path.parent == folder} - {"__init__"}
+    assert {name for name in files if not re.search(rf"\b{name}\b", map_of)} == set()

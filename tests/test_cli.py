@@ -20,7 +20,7 @@ from cortex_trio import FailureKind
 from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Colour, Row, Screen
 from cortex_trio.cli.story import MISHAPS, Story
-from cortex_trio.gateway.ollama_probe import ollama_models
+from cortex_trio.gateway.settings.ollama_probe import ollama_models
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
 CORTEX = (sys.executable, "-m", "cortex_trio")

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from cortex_trio import ApiKey, WorkerConfig
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.watchdog import Watchdog
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.http.deadlines import Watchdog
 from cortex_trio.wire.codec import HttpRequest, json_post
 from cortex_trio.wire.sse import SseReader
 

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import attrs
 import trio
 
+from ..errors import AllWorkersFailed, ProviderError
 from ..events import Attempt
-from ..failures import AllWorkersFailed, InvalidRequest, ProviderError
-from ..gateway.config import Config
+from ..failures import InvalidRequest
 from ..gateway.cortex import open_cortex
-from ..gateway.stream import ChatStream
+from ..gateway.request.stream import ChatStream
+from ..gateway.settings.config import Config
 from ..messages import Message, system, user
 from .facts import event_line, show_attempts, tokens
 from .running import run_until_signal

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from ..failures import ConfigError, InvalidRequest
+from ..lab.exam.outside import FALLBACK_MODEL, OUTSIDE, PRIMARY_MODEL, OutsideStage, sit_outside
+from ..lab.exam.scenario import ALL, Scenario
+from ..lab.exam.scorecard import BENCH, Mark, all_scenarios, score, sit
+from ..lab.exam.stage import DIALECTS
 from ..simulator import Simulator, open_simulator
-from ..simulator.exam.outside import FALLBACK_MODEL, OUTSIDE, PRIMARY_MODEL, OutsideStage, sit_outside
-from ..simulator.exam.scenario import ALL, Scenario
-from ..simulator.exam.scorecard import BENCH, Mark, all_scenarios, score, sit
-from ..simulator.exam.stage import DIALECTS
 from .running import FAILED, run_until_signal
 from .screen import Colour, Row, Screen
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..events import Attempt, Usage
 from ..failures import Failure, FailureKind
-from ..gateway.status import HealthStatus, WorkerInfo
+from ..gateway.workers.status import HealthStatus, WorkerInfo
 from ..otp import Report, ReportKind
 from .screen import Colour, Row, Screen
 

@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from ..failures import AllWorkersFailed, ConfigError, CortexError, InvalidRequest
-from ..gateway.flat import open_flat_nursery
+from ..errors import AllWorkersFailed
+from ..failures import ConfigError, CortexError, InvalidRequest
 from ..otp import ActorError
+from ..otp.nursery import open_flat_nursery
 
 Command = Callable[[argparse.Namespace], int]
 

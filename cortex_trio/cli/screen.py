@@ -11,7 +11,7 @@ from typing import TextIO, final
 
 import attrs
 
-from ..gateway.config import environment
+from ..gateway.settings.config import environment
 
 
 class Colour(Enum):

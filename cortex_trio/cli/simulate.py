@@ -14,9 +14,9 @@ from typing import TextIO, final
 import trio
 
 from ..failures import InvalidRequest
-from ..simulator.world.campaign import Summary, Verdict, available_processes, campaign
-from ..simulator.world.life import live
-from ..simulator.world.picture import picture
+from ..lab.world.campaign import Summary, Verdict, available_processes, campaign
+from ..lab.world.life import live
+from ..lab.world.picture import picture
 from .running import FAILED, run_until_signal
 from .screen import Colour, Row, Screen
 

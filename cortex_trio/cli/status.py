@@ -10,9 +10,9 @@ from enum import Enum
 
 import attrs
 
-from ..gateway.config import Config
 from ..gateway.cortex import open_cortex
-from ..gateway.status import HealthStatus
+from ..gateway.settings.config import Config
+from ..gateway.workers.status import HealthStatus
 from .facts import show_health
 from .running import FAILED, run_until_signal
 from .screen import Screen

@@ -8,19 +8,16 @@ phrases      sentences that prove a kind, as data with their source; wording fin
 classify     provider code or type → message phrase → HTTP status, to a Failure
 redact       takes API keys out of texts
 reactions    one table: what each kind makes us do
-errors       the exceptions, drawn as a tree
+errors       the exceptions of what was wrong before anything was sent
 shown        values in error texts: no keys, no control characters, bounded
 """
 
 from .classify import classify, classify_payload, scrub
 from .errors import (
-    AllWorkersFailed,
     ConfigError,
     CortexError,
     InvalidRequest,
     NoWorkersAvailable,
-    ProviderError,
-    StreamInterrupted,
 )
 from .kinds import Failure, FailureKind
 from .reactions import (
@@ -42,7 +39,6 @@ __all__ = [
     "LONGEST_COOLDOWN",
     "PRIMARY_ORDER",
     "REACTIONS",
-    "AllWorkersFailed",
     "ConfigError",
     "CooldownRule",
     "CortexError",
@@ -52,11 +48,9 @@ __all__ = [
     "NextKey",
     "NextWorker",
     "NoWorkersAvailable",
-    "ProviderError",
     "Reaction",
     "SameWorker",
     "Scope",
-    "StreamInterrupted",
     "classify",
     "classify_payload",
     "empty_bucket_reset",

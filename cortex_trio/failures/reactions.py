@@ -1,7 +1,7 @@
 """What each kind of failure makes the gateway do: one row per kind, for chat, complete and embed alike.
 
-A row is data. `gateway.plan` reads the first three columns (what may be asked next), `gateway.cooldowns` reads
-`cooldown`, and `gateway.breaker` reads `weight`.
+A row is data. `gateway.routing.plan` reads the first three columns (what may be asked next),
+`gateway.workers.cooldowns` reads `cooldown`, and `gateway.workers.breaker` reads `weight`.
 """
 
 from __future__ import annotations

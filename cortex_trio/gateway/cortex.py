@@ -8,37 +8,30 @@ from typing import Any, Unpack, final
 
 import trio
 
+from ..errors import ProviderError
 from ..events import Reply, Vectors
-from ..failures import (
-    NoWorkersAvailable,
-    ProviderError,
-)
+from ..failures import NoWorkersAvailable
 from ..messages import Document, Messages, Tool
-from ..otp import (
-    Ref,
-    Supervisor,
-    describe,
-    run,
-)
+from ..otp import Ref, Supervisor, describe, run
+from ..otp.nursery import open_flat_nursery
 from ..telemetry import Telemetry
-from .calls import call_with_retry
-from .changes import Changes, worker_state
-from .config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
-from .cooldowns import Cooldowns
-from .dialects import DialectFailed
-from .failover import Call
-from .flat import open_flat_nursery
 from .health import ask_free, check_all, free_key, lift_cooldowns
-from .jobs import ChatJob, EmbedJob, without_unable
-from .keys import KeyRing
-from .options import CallOptions, Chat, ChatOptions, chat_from, named, positive, texts_from
-from .registry import WorkerRegistry, WorkerTable
+from .reconfigure import Changes, worker_state
+from .request.failover import Call
+from .request.jobs import ChatJob, EmbedJob, without_unable
+from .request.options import CallOptions, Chat, ChatOptions, chat_from, named, positive, texts_from
+from .request.stream import ChatStream
+from .routing.selection import Wanted, explain
 from .runtime import Runtime
-from .selection import Wanted, explain
-from .status import HealthStatus, WorkerInfo, health_status, worker_info
-from .stream import ChatStream
-from .transport import Connector, MakeTransport, TransportFailed
+from .settings.config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
+from .transport.connections import Connector, MakeTransport, TransportFailed
 from .tree import cortex_tree
+from .workers.calls import call_with_retry
+from .workers.cooldowns import Cooldowns
+from .workers.dialect_guard import DialectFailed
+from .workers.keys import KeyRing
+from .workers.registry import WorkerRegistry, WorkerTable
+from .workers.status import HealthStatus, WorkerInfo, health_status, worker_info
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 A check is a hint, never a gate: it proves that a worker is available, and makes it at most the last choice when it
 fails. What a failed check says is `suspicion_of`, a pure function. The requests run in the task that wants to know:
-the HealthMonitor between its own messages, which no other task waits for, or the caller of `Cortex.check_health`.
+the `HealthMonitor` between its own messages, or the caller of `Cortex.check_health`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ from http import HTTPStatus
 import trio
 
 from ..failures import Failure, FailureKind
-from ..otp import ActorError, GenServer, Timer
+from ..http.exchange import Progress
+from ..otp import ActorError
 from ..providers import Provider
 from ..wire.codec import HttpRequest
-from .breaker import BreakerState
-from .calls import call_with_retry
-from .dialects import DialectFailed
-from .endpoint import Endpoint
-from .error_response import read_failure
-from .exchange import Progress
-from .registry import WorkerRegistry
 from .runtime import Runtime
-from .secrets import ApiKey
-from .transport import Answer, TransportFailed
-from .worker import Worker, WorkerState
+from .settings.secrets import ApiKey
+from .transport.connections import Answer, TransportFailed
+from .transport.error_response import read_failure
+from .workers.breaker import BreakerState
+from .workers.calls import call_with_retry
+from .workers.dialect_guard import DialectFailed
+from .workers.endpoint import Endpoint
+from .workers.registry import WorkerRegistry
+from .workers.worker import Worker, WorkerState
 
-JITTER = 0.1
 MOST_KEYS = 3
 """Keys that are tried in one check, if one after the other is refused."""
 MOST_AT_ONCE = 32
@@ -220,31 +219,3 @@ async def _whole_body(answer: Answer) -> bytes:
     while len(body) < BODY_LIMIT and (data := await answer.receive()):
         body += data
     return bytes(body)
-
-
-class HealthMonitor(GenServer):
-    """Runs a round of checks every `health_check_interval` seconds, a little jittered; 0 means never."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._timer: Timer | None = None  # None: there are no rounds
-
-    async def init(self) -> None:
-        self._schedule()
-
-    async def reschedule(self) -> None:
-        """The interval was changed: the next round is due so long from now."""
-        self._schedule()
-
-    async def handle_info(self, message: object) -> None:
-        if message == "check":
-            await check_all(self._runtime, only_quiet=True)
-            self._schedule()
-
-    def _schedule(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()  # at most one is set
-        interval = self._runtime.config.health_check_interval
-        if interval > 0:
-            jittered = interval * (1 + JITTER * (self._runtime.random.random() - 0.5))
-            self._timer = self.send_after(jittered, "check")

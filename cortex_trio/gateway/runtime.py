@@ -8,32 +8,29 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
+from ..http.deadlines import Watchdog
 from ..otp import DynamicSupervisor, Ref, Supervisor
 from ..telemetry import Telemetry, WorkerStatusChanged
-from .config import Config
-from .cooldowns import Cooldowns
-from .dialects import Border
-from .keys import KeyManager, KeyRing
-from .openings import Openings, Place
-from .registry import WorkerRegistry, WorkerTable
-from .retries import RetryBudget
-from .roster import Roster, Selection
-from .selection import Candidate, Selected, Wanted
-from .status import status_of
-from .strategies import by_priority
-from .transport import Connections
-from .watchdog import Watchdog
-from .worker import WorkerState
+from .routing.index import Roster, Selection
+from .routing.openings import Openings, Place
+from .routing.retries import RetryBudget
+from .routing.selection import Candidate, Selected, Wanted
+from .routing.strategies import by_priority
+from .settings.config import Config
+from .transport.connections import Connections
+from .workers.cooldowns import Cooldowns
+from .workers.dialect_guard import DialectGuard
+from .workers.health_monitor import HealthMonitor
+from .workers.keys import KeyManager, KeyRing
+from .workers.registry import WorkerRegistry, WorkerTable
+from .workers.status import status_of
+from .workers.worker import WorkerState
 
 log = logging.getLogger("cortex_trio")
-
-if TYPE_CHECKING:
-    from .health import HealthMonitor
 
 OUT_OF_DATE = -1
 
@@ -54,7 +51,7 @@ class Runtime:
     health: Ref[HealthMonitor] = attrs.field(factory=lambda: Ref("health"))
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     watchdog: Watchdog = attrs.field(factory=Watchdog)
-    dialects: Border = attrs.field(factory=Border)
+    dialects: DialectGuard = attrs.field(factory=DialectGuard)
     openings: Openings = attrs.field(factory=Openings)
     retired: list[Connections] = attrs.field(
         factory=list

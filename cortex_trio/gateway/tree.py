@@ -15,16 +15,18 @@ worker's connections. So any of these may be killed at any moment and nothing is
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import trio
 
 from ..otp import Child, DynamicSupervisor, Supervisor
-from .calls import call_with_retry
-from .health import HealthMonitor
-from .keys import KeyManager
-from .registry import WorkerRegistry
+from .health import check_all
 from .runtime import Runtime
-from .worker import Worker, WorkerState
+from .workers.calls import call_with_retry
+from .workers.health_monitor import HealthMonitor
+from .workers.keys import KeyManager
+from .workers.registry import WorkerRegistry
+from .workers.worker import Worker, WorkerState
 
 ROOT_RESTARTS = 5
 WORKER_RESTARTS = 20
@@ -39,7 +41,7 @@ def cortex_tree(runtime: Runtime) -> Supervisor:
             Child(ref=runtime.registry, start=lambda: WorkerRegistry(runtime.table)),
             Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring)),
             Child(ref=runtime.workers, start=lambda: Workers(runtime), shutdown=math.inf),
-            Child(ref=runtime.health, start=lambda: HealthMonitor(runtime)),
+            Child(ref=runtime.health, start=lambda: health_monitor(runtime)),
         ],
         max_restarts=ROOT_RESTARTS,
         max_seconds=WINDOW_SECONDS,
@@ -73,3 +75,9 @@ def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
         return runtime.table.may_eject(state, trio.current_time())
 
     return Child(ref=state.ref, start=lambda: Worker(state, register, may_eject, runtime.note_status))
+
+
+def health_monitor(runtime: Runtime) -> HealthMonitor:
+    """Make the actor that checks idle workers."""
+    check = partial(check_all, runtime, only_quiet=True)
+    return HealthMonitor(check, lambda: runtime.config.health_check_interval, runtime.random)

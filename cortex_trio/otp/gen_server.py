@@ -14,9 +14,9 @@ import trio
 
 from .deferred import Deferred
 from .errors import NO_REPLY, Ignore, Reject, Stop, control_of, exit_reason, is_amount, require
-from .flat import open_flat_nursery
 from .mailbox import Call, Cast, Event, Info, Message, P, R, name_of
 from .monitor import Monitor
+from .nursery import open_flat_nursery
 from .process import Process
 from .reasons import ExitReason
 from .ref import Ref

@@ -12,10 +12,10 @@ from trio import TaskStatus
 
 from .child import AutoShutdown, Child, Strategy
 from .errors import ActorExited, AlreadyStarted, Reject, Restarting, StartFailed, require
-from .flat import open_flat_nursery
 from .gen_server import serve
 from .mailbox import Mailbox
 from .member import Member
+from .nursery import open_flat_nursery
 from .process import Process
 from .reasons import Crashed, Killed, Shutdown
 from .ref import Ref

@@ -1,6 +1,6 @@
 """Anthropic: the Messages dialect, key in `x-api-key`, a dated version header. Facts: Anthropic API reference."""
 
-from ..wire.anthropic_messages import AnthropicMessages
+from ..wire.anthropic_messages.dialect import AnthropicMessages
 from ..wire.codec import HttpRequest
 from .provider import Auth, Provider
 

@@ -1,7 +1,7 @@
 """Cohere: the v2 chat dialect. Facts: Cohere API v2 reference."""
 
 from ..wire.codec import HttpRequest
-from ..wire.cohere_chat import CohereChat
+from ..wire.cohere_chat.dialect import CohereChat
 from .provider import Provider
 
 COHERE = Provider(

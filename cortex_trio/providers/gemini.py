@@ -1,7 +1,7 @@
 """Gemini: key in `x-goog-api-key`, never in the URL. Facts: Generative Language API reference."""
 
 from ..wire.codec import HttpRequest
-from ..wire.gemini import Gemini
+from ..wire.gemini.dialect import Gemini
 from .provider import Auth, Provider
 
 GEMINI = Provider(

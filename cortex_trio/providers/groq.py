@@ -1,6 +1,6 @@
 """Groq: chat completions with reasoning in `reasoning` and errors as an SSE event. Facts: Groq API reference."""
 
-from ..wire.chat_completions import ChatCompletions
+from ..wire.chat_completions.dialect import ChatCompletions
 from ..wire.codec import HttpRequest
 from .provider import Provider
 

@@ -1,7 +1,7 @@
 """Ollama: a model on this machine, no key; a model may have to be loaded first, hence the time. Facts: docs/api.md."""
 
 from ..wire.codec import HttpRequest
-from ..wire.ollama_chat import OllamaChat
+from ..wire.ollama_chat.dialect import OllamaChat
 from .provider import Provider
 
 OLLAMA = Provider(

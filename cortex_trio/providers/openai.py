@@ -1,6 +1,6 @@
 """OpenAI: the chat completions dialect at its origin. Facts: OpenAI API reference, rate-limit guide."""
 
-from ..wire.chat_completions import ChatCompletions
+from ..wire.chat_completions.dialect import ChatCompletions
 from ..wire.codec import HttpRequest
 from .provider import Provider
 

@@ -1,6 +1,6 @@
 """Any server that speaks chat completions (llama.cpp, vLLM, LM Studio, OpenRouter …): its base_url is all it needs."""
 
-from ..wire.chat_completions import ChatCompletions
+from ..wire.chat_completions.dialect import ChatCompletions
 from ..wire.codec import HttpRequest
 from .provider import Provider
 

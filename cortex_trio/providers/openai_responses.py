@@ -5,7 +5,7 @@ Everything else is OpenAI's. Its environment variables are its own, so that one 
 
 import attrs
 
-from ..wire.responses import Responses
+from ..wire.responses.dialect import Responses
 from .openai import OPENAI
 
 OPENAI_RESPONSES = attrs.evolve(

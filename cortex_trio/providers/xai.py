@@ -1,6 +1,6 @@
 """xAI: chat completions whose completion_tokens leave out reasoning. Facts: docs.x.ai REST reference."""
 
-from ..wire.chat_completions import ChatCompletions
+from ..wire.chat_completions.dialect import ChatCompletions
 from ..wire.codec import HttpRequest
 from .provider import Provider
 

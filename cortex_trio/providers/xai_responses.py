@@ -5,7 +5,7 @@ Everything else is xAI's. Its environment variables are its own, so that one key
 
 import attrs
 
-from ..wire.responses import Responses
+from ..wire.responses.dialect import Responses
 from .xai import EFFORTS, XAI
 
 XAI_RESPONSES = attrs.evolve(

@@ -17,7 +17,7 @@ import trio
 
 from ..cli.running import run_command, run_until_signal
 from ..failures import FailureKind
-from ..gateway.config import environment
+from ..gateway.settings.config import environment
 from .behaviour import Behaviour
 from .simulator import Simulator, open_simulator
 from .speak import SPEAKERS

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from ..gateway.flat import open_flat_nursery
+from ..otp.nursery import open_flat_nursery
 
 _RECEIVE = 64 * 1024
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)

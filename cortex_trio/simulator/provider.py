@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from ..failures import FailureKind
-from ..gateway.config import WorkerConfig
+from ..gateway.settings.config import WorkerConfig
 from .behaviour import Behaviour
 from .link import Link
 from .scene import Scene, compose, decline, listing

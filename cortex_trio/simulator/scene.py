@@ -14,16 +14,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from .behaviour import Behaviour
-from .speak.speaker import (
-    DATE,
-    PORTAL_PAGE,
-    Answer,
-    Asked,
-    Frame,
-    FrameKind,
-    HttpAnswer,
-    Speaker,
-)
+from .speak.speaker import DATE, PORTAL_PAGE, Answer, Asked, Frame, FrameKind, HttpAnswer, Speaker
 
 
 @attrs.frozen(kw_only=True)

@@ -11,9 +11,9 @@ import json
 import math
 import socket
 import struct
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
@@ -22,10 +22,7 @@ import trio
 from .perform import Ending, perform
 from .pipe import PipeEnd
 from .scene import Scene
-from .speak.speaker import SimRequest
-
-if TYPE_CHECKING:
-    from .provider import SimulatedProvider
+from .speak.speaker import SimRequest, Speaker
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 _RECEIVE = 64 * 1024
@@ -50,12 +47,30 @@ def _framing_of(request: SimRequest, scene: Scene) -> _Framing:
     return _Framing.CHUNKED if scene.length is None else _Framing.LENGTH
 
 
+class Served(Protocol):
+    """The provider behind a connection: decides what each request gets, and counts."""
+
+    speaker: Speaker
+    requests: list[SimRequest]
+    bytes_sent: int
+
+    def scene(self, request: SimRequest) -> Scene:
+        """Record the request and decide what it gets."""
+        ...
+
+    def answering(self) -> AbstractContextManager[None]:
+        """Around an answer that is being sent."""
+        ...
+
+    def turn(self) -> AbstractAsyncContextManager[object]:
+        """What an answer is sent in: its turn, where it has to wait for one."""
+        ...
+
+
 class Connection:
     """Serves requests one after the other until either side has enough."""
 
-    def __init__(
-        self, provider: SimulatedProvider, stream: trio.abc.HalfCloseableStream, number: int
-    ) -> None:
+    def __init__(self, provider: Served, stream: trio.abc.HalfCloseableStream, number: int) -> None:
         self._provider = provider
         self._stream = stream
         self._number = number

@@ -13,9 +13,9 @@ import httpcore
 import httpx
 import trio
 
-from ..gateway.config import WorkerConfig
-from ..gateway.flat import open_flat_nursery
-from ..gateway.pooled_transport import PooledTransport
+from ..gateway.settings.config import WorkerConfig
+from ..http.transport import PooledTransport
+from ..otp.nursery import open_flat_nursery
 from ..providers import PROVIDERS
 from .network import MemoryNetwork
 from .provider import SimulatedProvider

@@ -34,7 +34,7 @@ from cortex_trio.simulator import Behaviour
 from cortex_trio.simulator.speak import SPEAKERS
 from cortex_trio.simulator.speak.speaker import Answer, SimRequest, Terms
 from cortex_trio.wire.codec import Unsupported
-from cortex_trio.wire.responses import Responses
+from cortex_trio.wire.responses.dialect import Responses
 
 PAGE = Path(__file__).resolve().parents[1] / "providers.md"
 TABLES = ("features", "numbers")

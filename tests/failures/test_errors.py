@@ -4,17 +4,15 @@ import pickle
 
 import pytest
 
+from cortex_trio.errors import AllWorkersFailed, ProviderError, StreamInterrupted
 from cortex_trio.events import ReplyBuilder, TextDelta
 from cortex_trio.failures import (
-    AllWorkersFailed,
     ConfigError,
     CortexError,
     Failure,
     FailureKind,
     InvalidRequest,
     NoWorkersAvailable,
-    ProviderError,
-    StreamInterrupted,
 )
 
 

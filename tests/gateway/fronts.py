@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 
 import attrs
 import trio
+from raw import CERTIFICATE
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
-"""Of its own making, for localhost and 127.0.0.1, with its key: no secret."""
 Handle = Callable[[trio.abc.Stream], Awaitable[None]]
 
 

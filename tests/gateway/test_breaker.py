@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortex_trio.gateway.breaker import (
+from cortex_trio.gateway.workers.breaker import (
     IN_A_ROW,
     MIN_CALLS,
     OPEN_SECONDS,

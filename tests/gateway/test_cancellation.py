@@ -14,9 +14,9 @@ import trio.testing
 from at_rest import gateway, leftovers, nobody_is_connected, settle, worker_of
 
 from cortex_trio import Cortex, CortexError, FailureKind
-from cortex_trio.gateway.admission import check_out, give_back_unused
-from cortex_trio.gateway.selection import Candidate
-from cortex_trio.gateway.worker import Refusal
+from cortex_trio.gateway.request.admission import check_out, give_back_unused
+from cortex_trio.gateway.routing.selection import Candidate
+from cortex_trio.gateway.workers.worker import Refusal
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 
 GOOD = Behaviour(text="One two three four.")

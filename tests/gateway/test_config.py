@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from cortex_trio import ApiKey, Auth, Config, ConfigError, Provider, WorkerConfig
-from cortex_trio.gateway.config import KEY_STRATEGIES, STRATEGIES
-from cortex_trio.gateway.strategies import STRATEGIES as IMPLEMENTED
+from cortex_trio.gateway.routing.strategies import STRATEGIES as IMPLEMENTED
+from cortex_trio.gateway.settings.config import KEY_STRATEGIES, STRATEGIES
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.providers.groq import GROQ
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cortex_trio import ApiKey, Failure, FailureKind
 from cortex_trio.failures import LONGEST_COOLDOWN, REACTIONS
-from cortex_trio.gateway.cooldowns import (
+from cortex_trio.gateway.workers.cooldowns import (
     CHECK_SECONDS,
     EMPTY_BUCKET_TRIAL_SECONDS,
     PLACES_KEPT,

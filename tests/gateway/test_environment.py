@@ -12,9 +12,10 @@ import trio
 from fronts import serving
 
 from cortex_trio import Config, ConfigError, WorkerConfig, open_cortex
-from cortex_trio.gateway import ollama_probe
-from cortex_trio.gateway.ollama_probe import PATIENCE_SECONDS, host_from, served_from
-from cortex_trio.gateway.trust import context_of_environment
+from cortex_trio.gateway.settings import ollama_probe
+from cortex_trio.gateway.settings.connection_settings import trusted_by_environment
+from cortex_trio.gateway.settings.ollama_probe import PATIENCE_SECONDS, host_from, served_from
+from cortex_trio.http.certificates import HTTP1
 from cortex_trio.providers import PROVIDERS
 
 NO_OLLAMA = {"OLLAMA_MODEL": "m"}  # a model that is named is not asked for
@@ -86,9 +87,9 @@ def test_a_key_in_place_of_a_model_is_refused_without_being_shown() -> None:
 
 def test_quotes_around_the_path_of_the_cas_are_dropped(tmp_path: Path) -> None:
     cas = tmp_path / "ca.pem"
-    cas.write_text((Path(__file__).parent / "localhost.pem").read_text())
+    cas.write_text((Path(__file__).parents[1] / "http" / "localhost.pem").read_text())
     for environ in ({"SSL_CERT_FILE": f'"{cas}"'}, {"SSL_CERT_DIR": f"'{tmp_path}'"}):
-        assert context_of_environment(environ) is not None
+        assert trusted_by_environment(environ, HTTP1) is not None
         config = Config.from_env({"OPENAI_API_KEY": "sk-quoted-key-1", **environ, **NO_OLLAMA})
         assert config.workers["openai"].verify == next(iter(environ.values())).strip("\"'")
 

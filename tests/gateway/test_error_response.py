@@ -12,8 +12,8 @@ import trio
 
 from cortex_trio import ApiKey, Failure, FailureKind, WorkerConfig
 from cortex_trio.failures import classify
-from cortex_trio.gateway.error_response import ERROR_BODY_LIMIT, ERROR_BODY_SECONDS, read_failure
-from cortex_trio.gateway.transport import Connections
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.error_response import ERROR_BODY_LIMIT, ERROR_BODY_SECONDS, read_failure
 from cortex_trio.wire.codec import HttpRequest
 
 K = FailureKind

@@ -15,7 +15,7 @@ from cortex_trio import (
     ToolCallDelta,
 )
 from cortex_trio.failures import FailureKind
-from cortex_trio.gateway.overlap import Overlap
+from cortex_trio.gateway.request.continuation import Overlap
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway
 

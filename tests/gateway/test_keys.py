@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cortex_trio import ApiKey, Failure, FailureKind
 from cortex_trio.failures import REACTIONS, Scope
-from cortex_trio.gateway.cooldowns import Cooldowns
-from cortex_trio.gateway.keys import SWEEP_SECONDS, Blocked, KeyManager, KeyRing, Lease
+from cortex_trio.gateway.workers.cooldowns import Cooldowns
+from cortex_trio.gateway.workers.keys import SWEEP_SECONDS, Blocked, KeyManager, KeyRing, Lease
 from cortex_trio.otp import Child, Ref, Supervisor, run
 
 K = FailureKind

@@ -8,13 +8,13 @@ import trio.testing
 from at_rest import gateway, worker_of
 
 from cortex_trio import Attempt, Cortex, Failure, FailureKind, NoWorkersAvailable, WorkerConfig
-from cortex_trio.gateway.endpoint import Endpoint
-from cortex_trio.gateway.openings import Openings, Place
-from cortex_trio.gateway.plan import Ask, Plan, Wait
-from cortex_trio.gateway.retries import RetryBudget
-from cortex_trio.gateway.selection import Candidate
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import Refusal, WorkerState
+from cortex_trio.gateway.routing.openings import Openings, Place
+from cortex_trio.gateway.routing.plan import Ask, Plan, Wait
+from cortex_trio.gateway.routing.retries import RetryBudget
+from cortex_trio.gateway.routing.selection import Candidate
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.gateway.workers.worker import Refusal, WorkerState
 from cortex_trio.otp import Ref
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 from cortex_trio.telemetry import CallWaiting

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from cortex_trio import ApiKey, Failure, FailureKind, WorkerConfig
 from cortex_trio.failures import REACTIONS, NextKey, NextWorker, SameWorker
-from cortex_trio.gateway.cooldowns import Cooldowns
-from cortex_trio.gateway.endpoint import Endpoint
-from cortex_trio.gateway.keys import Blocked, KeyRing, Lease
-from cortex_trio.gateway.plan import TRIES_PER_WORKER, WAIT_JITTER, Ask, Plan, Wait
-from cortex_trio.gateway.retries import BUDGET_MOST, RetryBudget
-from cortex_trio.gateway.selection import Candidate, momentary_refusal
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import Permit, Refusal, WorkerState, breaker_weight
+from cortex_trio.gateway.routing.plan import TRIES_PER_WORKER, WAIT_JITTER, Ask, Plan, Wait
+from cortex_trio.gateway.routing.retries import BUDGET_MOST, RetryBudget
+from cortex_trio.gateway.routing.selection import Candidate, momentary_refusal
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.cooldowns import Cooldowns
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.gateway.workers.keys import Blocked, KeyRing, Lease
+from cortex_trio.gateway.workers.worker import Permit, Refusal, WorkerState, breaker_weight
 from cortex_trio.otp import Ref
 
 K = FailureKind

@@ -5,7 +5,7 @@ import urllib.request
 import pytest
 
 from cortex_trio import ConfigError
-from cortex_trio.gateway.proxies import DIRECT, is_excepted, is_loopback, proxy_for
+from cortex_trio.gateway.settings.proxies import DIRECT, is_excepted, is_loopback, proxy_for
 
 PROXY = "http://proxy.example:3128"
 

@@ -11,7 +11,7 @@ import trio
 from fronts import serving
 
 from cortex_trio import Config, Cortex, FailureKind, ProviderError, WorkerConfig, open_cortex
-from cortex_trio.gateway.redirects import MOST_REDIRECTS, next_target
+from cortex_trio.gateway.transport.redirects import MOST_REDIRECTS, next_target
 
 KEY = "sk-live-0123456789abcdefghij"
 ANSWER = b'data: {"choices":[{"delta":{"content":"There."},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'

@@ -4,11 +4,11 @@ import pytest
 import trio
 
 from cortex_trio import WorkerConfig
-from cortex_trio.gateway.breaker import IN_A_ROW
-from cortex_trio.gateway.endpoint import Endpoint
-from cortex_trio.gateway.registry import WorkerRegistry, WorkerTable
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import WorkerState
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.breaker import IN_A_ROW
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.gateway.workers.registry import WorkerRegistry, WorkerTable
+from cortex_trio.gateway.workers.worker import WorkerState
 from cortex_trio.otp import AlreadyRegistered, Child, Ref, Supervisor, run
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortex_trio.gateway.retries import (
+from cortex_trio.gateway.routing.retries import (
     BACKOFF_SECONDS,
     BUDGET_MOST,
     BUDGET_PER_SECOND,

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cortex_trio import Failure, FailureKind, WorkerConfig
-from cortex_trio.gateway.cooldowns import Cooldowns
-from cortex_trio.gateway.endpoint import Endpoint
-from cortex_trio.gateway.roster import KINDS_KNOWN, Roster, Selection
-from cortex_trio.gateway.selection import Candidate, Selected, Wanted
-from cortex_trio.gateway.strategies import ONE_BY_ONE, STRATEGIES, Group, Ranking, is_local
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import Permit, WorkerState
+from cortex_trio.gateway.routing.index import KINDS_KNOWN, Roster, Selection
+from cortex_trio.gateway.routing.selection import Candidate, Selected, Wanted
+from cortex_trio.gateway.routing.strategies import ONE_BY_ONE, STRATEGIES, Group, Ranking, is_local
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.cooldowns import Cooldowns
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.gateway.workers.worker import Permit, WorkerState
 from cortex_trio.messages import ChatRequest, Tool, user
 from cortex_trio.otp import Ref
 

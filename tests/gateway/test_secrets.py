@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_trio import ApiKey, ConfigError, WorkerConfig, api_keys_from
-from cortex_trio.gateway.secrets import mask
+from cortex_trio.gateway.settings.secrets import mask
 
 SECRET = "sk-proj-Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6"
 HIDDEN = "YmFyYmF6cXV4Zm9vYm"  # what lies between the ends a mask shows

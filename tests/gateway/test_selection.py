@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from cortex_trio import Failure, FailureKind, WorkerConfig
-from cortex_trio.gateway.breaker import IN_A_ROW
-from cortex_trio.gateway.cooldowns import Cooldowns
-from cortex_trio.gateway.endpoint import Endpoint
-from cortex_trio.gateway.roster import Roster, Selection
-from cortex_trio.gateway.selection import Selected, Wanted, explain
-from cortex_trio.gateway.strategies import STRATEGIES, is_local
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import Permit, Refusal, WorkerState
+from cortex_trio.gateway.routing.index import Roster, Selection
+from cortex_trio.gateway.routing.selection import Selected, Wanted, explain
+from cortex_trio.gateway.routing.strategies import STRATEGIES, is_local
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.breaker import IN_A_ROW
+from cortex_trio.gateway.workers.cooldowns import Cooldowns
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.gateway.workers.worker import Permit, Refusal, WorkerState
 from cortex_trio.messages import ChatRequest, Document, Image, Message, Text, Tool
 from cortex_trio.otp import Ref
 

@@ -7,13 +7,13 @@ import attrs
 import pytest
 
 from cortex_trio import Failure, FailureKind, HealthStatus, WorkerConfig
-from cortex_trio.gateway.breaker import IN_A_ROW
-from cortex_trio.gateway.cooldowns import CHECK_SECONDS, Cooldowns
-from cortex_trio.gateway.endpoint import Endpoint
-from cortex_trio.gateway.keys import KeyRing
-from cortex_trio.gateway.status import health_status, status_of, worker_info
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import Permit, WorkerState
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.breaker import IN_A_ROW
+from cortex_trio.gateway.workers.cooldowns import CHECK_SECONDS, Cooldowns
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.gateway.workers.keys import KeyRing
+from cortex_trio.gateway.workers.status import health_status, status_of, worker_info
+from cortex_trio.gateway.workers.worker import Permit, WorkerState
 from cortex_trio.otp import Ref
 
 K = FailureKind

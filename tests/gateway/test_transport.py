@@ -10,14 +10,7 @@ import httpx
 import pytest
 import trio
 import trio.testing
-
-from cortex_trio import ApiKey, FailureKind, WorkerConfig
-from cortex_trio.gateway.pool import KEEPALIVE_SECONDS
-from cortex_trio.gateway.pooled_transport import PooledTransport
-from cortex_trio.gateway.transport import Connections, TransportFailed
-from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
-from cortex_trio.wire.codec import HttpRequest
-from tests.gateway.raw import (
+from raw import (
     OK,
     Peer,
     Script,
@@ -31,6 +24,13 @@ from tests.gateway.raw import (
     open_server,
     read,
 )
+
+from cortex_trio import ApiKey, FailureKind, WorkerConfig
+from cortex_trio.gateway.transport.connections import Connections, TransportFailed
+from cortex_trio.http.pool import KEEPALIVE_SECONDS
+from cortex_trio.http.transport import PooledTransport
+from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
+from cortex_trio.wire.codec import HttpRequest
 
 K = FailureKind
 

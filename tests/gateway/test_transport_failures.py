@@ -12,9 +12,9 @@ import trio
 from fronts import CERTIFICATE, open_proxy, server_context, serving
 
 from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, open_cortex
-from cortex_trio.gateway import http1, sockets
-from cortex_trio.gateway.causes import explain
-from cortex_trio.gateway.transport_failures import TABLE, failure_of
+from cortex_trio.gateway.transport.errors import TABLE, failure_of
+from cortex_trio.http import http1, sockets
+from cortex_trio.http.causes import explain
 
 K = FailureKind
 

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from cortex_trio import AllWorkersFailed, Failure, FailureKind, ProviderError, WorkerConfig
-from cortex_trio.gateway.cooldowns import Cooldowns
-from cortex_trio.gateway.endpoint import Endpoint
-from cortex_trio.gateway.roster import Roster
-from cortex_trio.gateway.selection import Candidate, Wanted, momentary_refusal
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.verdict import WORKERS_LISTED, all_failed, no_workers_available, reopens_after
-from cortex_trio.gateway.worker import Refusal, WorkerState
+from cortex_trio.gateway.request.errors import WORKERS_LISTED, all_failed, no_workers_available, reopens_after
+from cortex_trio.gateway.routing.index import Roster
+from cortex_trio.gateway.routing.selection import Candidate, Wanted, momentary_refusal
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.cooldowns import Cooldowns
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.gateway.workers.worker import Refusal, WorkerState
 from cortex_trio.otp import Ref
 
 

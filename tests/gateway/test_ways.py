@@ -16,8 +16,8 @@ import trio
 from fronts import CERTIFICATE, open_proxy, server_context, serving, serving_unix, to_port
 
 from cortex_trio import Config, ConfigError, FailureKind, ProviderError, WorkerConfig, open_cortex
-from cortex_trio.gateway.pooled_transport import PooledTransport
-from cortex_trio.gateway.way import transport_for, way_of
+from cortex_trio.gateway.settings.connection_settings import transport_for, way_of
+from cortex_trio.http.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, SimulatedProvider, open_simulator
 from tests.at_rest import settle
 

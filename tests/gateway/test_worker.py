@@ -11,10 +11,10 @@ import trio.testing
 
 from cortex_trio import Failure, FailureKind, WorkerConfig
 from cortex_trio.failures import REACTIONS
-from cortex_trio.gateway.breaker import IN_A_ROW, BreakerState
-from cortex_trio.gateway.endpoint import Endpoint
-from cortex_trio.gateway.transport import Connections
-from cortex_trio.gateway.worker import Permit, Refusal, Worker, WorkerState, breaker_weight
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.breaker import IN_A_ROW, BreakerState
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.gateway.workers.worker import Permit, Refusal, Worker, WorkerState, breaker_weight
 from cortex_trio.otp import Child, Ref, Supervisor, run
 
 K = FailureKind

@@ -10,7 +10,7 @@ import attrs
 
 def exam(*numbers: str) -> str:
     """The scenarios of the exam that must notice, in every dialect, in virtual time."""
-    return f"tests/exam/test_scenarios.py -k 'virtual and ({' or '.join(numbers)})'"
+    return f"tests/lab/test_scenarios.py -k 'virtual and ({' or '.join(numbers)})'"
 
 
 @attrs.frozen
@@ -102,7 +102,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ the breaker
     Mutant(
         "the breaker opens one failure late",
-        "gateway/breaker.py",
+        "gateway/workers/breaker.py",
         "IN_A_ROW = 3",
         "IN_A_ROW = 4",
         "three failures in a row open the breaker",
@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "a trial is never given back",
-        "gateway/breaker.py",
+        "gateway/workers/breaker.py",
         "        if trial and not answered:\n            self._trial = False\n",
         "",
         "whatever becomes of a trial, the permit is free again",
@@ -118,7 +118,7 @@ MUTANTS = (
     ),
     Mutant(
         "a place that was freed is not reserved",
-        "gateway/openings.py",
+        "gateway/routing/openings.py",
         "            self._reserved[place.worker] += 1\n",
         "            self._reserved[place.worker] += 0\n",
         "calls are served in the order in which they began to wait",
@@ -126,7 +126,7 @@ MUTANTS = (
     ),
     Mutant(
         "a trial blocks others until its stream ends",
-        "gateway/admission.py",
+        "gateway/request/admission.py",
         "        self.permit.has_content = True\n",
         "",
         "a trial that answers lets other calls begin",
@@ -134,7 +134,7 @@ MUTANTS = (
     ),
     Mutant(
         "half-open lets everybody through",
-        "gateway/breaker.py",
+        "gateway/workers/breaker.py",
         "                return not self._trial",
         "                return True",
         "half-open lends one trial at a time",
@@ -142,7 +142,7 @@ MUTANTS = (
     ),
     Mutant(
         "a good trial does not close the breaker",
-        "gateway/breaker.py",
+        "gateway/workers/breaker.py",
         "            if trial:\n                self._close()\n",
         "",
         "a worker that serves again is asked again",
@@ -150,7 +150,7 @@ MUTANTS = (
     ),
     Mutant(
         "a free probe closes the breaker",
-        "gateway/breaker.py",
+        "gateway/workers/breaker.py",
         "            self._probed = True\n",
         "            self._close()\n",
         "a probe moves open to half-open, never to closed",
@@ -158,7 +158,7 @@ MUTANTS = (
     ),
     Mutant(
         "the breaker's time does not double",
-        "gateway/breaker.py",
+        "gateway/workers/breaker.py",
         "min(self._open_for * 2, OPEN_SECONDS[1])",
         "self._open_for",
         "a worker that stays down is asked ever less often",
@@ -166,7 +166,7 @@ MUTANTS = (
     ),
     Mutant(
         "a breaker remembers for ever",
-        "gateway/breaker.py",
+        "gateway/workers/breaker.py",
         "or len(self._calls) > WINDOW_CALLS",
         "",
         "what a breaker remembers is bounded",
@@ -174,7 +174,7 @@ MUTANTS = (
     ),
     Mutant(
         "everybody may be ejected",
-        "gateway/registry.py",
+        "gateway/workers/registry.py",
         "return 2 * (ejected + 1) <= len(self.workers)",
         "return True",
         "never more than half of the pool is ejected on passive evidence",
@@ -183,7 +183,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ workers
     Mutant(
         "a permit is leaked when its request fails",
-        "gateway/worker.py",
+        "gateway/workers/worker.py",
         "        state.permits.discard(permit)\n        failure = permit.failure\n",
         "        failure = permit.failure\n        if failure is None:\n            state.permits.discard(permit)\n",
         "a permit comes back whatever happened to its request",
@@ -191,7 +191,7 @@ MUTANTS = (
     ),
     Mutant(
         "a message that was lost stays lost",
-        "gateway/worker.py",
+        "gateway/workers/worker.py",
         "        self._catch_up()  # messages may have been lost with the process before\n",
         "",
         "what a dying actor did not hear the next one reads off the permit",
@@ -199,7 +199,7 @@ MUTANTS = (
     ),
     Mutant(
         "a cancelled request counts as a failure",
-        "gateway/worker.py",
+        "gateway/workers/worker.py",
         "        elif failure.kind is not FailureKind.CANCELLED and not failure.ours:\n",
         "        else:\n",
         "a caller who leaves counts against nobody",
@@ -207,7 +207,7 @@ MUTANTS = (
     ),
     Mutant(
         "a worker's Retry-After is forgotten",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "                self._add(worker, (None, None), _declared(failure.kind, hint, now))\n",
         "                pass\n",
         "a worker that asked for time gets it, breaker or not",
@@ -215,7 +215,7 @@ MUTANTS = (
     ),
     Mutant(
         "the limit of requests in flight is one too high",
-        "gateway/worker.py",
+        "gateway/workers/worker.py",
         "limit is not None and self.in_flight >= limit",
         "limit is not None and self.in_flight > limit",
         "max_concurrency is kept",
@@ -223,7 +223,7 @@ MUTANTS = (
     ),
     Mutant(
         "a bad health check counts for ever",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "Cooldown(kind, now, now + CHECK_SECONDS, now, Basis.SUSPECTED, failures)",
         "Cooldown(kind, now, math.inf, now, Basis.SUSPECTED, failures)",
         "no state without a timed exit: a bad check grows old",
@@ -231,7 +231,7 @@ MUTANTS = (
     ),
     Mutant(
         "a removed worker never becomes idle",
-        "gateway/worker.py",
+        "gateway/workers/worker.py",
         "            self._state.idle.set()\n",
         "            pass\n",
         "removing a worker waits for its streams, and no longer",
@@ -240,7 +240,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ keys
     Mutant(
         "a key that was refused does not cool down",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "        self._add(worker, place, self._by_rule(rule, failure, failures, now))\n",
         "        return\n",
         "a key cools down for as long as the provider said",
@@ -248,7 +248,7 @@ MUTANTS = (
     ),
     Mutant(
         "a declared cooldown is overridden like a guess",
-        "gateway/keys.py",
+        "gateway/workers/keys.py",
         "if cooldown is None or state.key in avoid or not cooldown.may_be_tried(now):",
         "if cooldown is None or state.key in avoid:",
         "what the provider itself declared is honoured",
@@ -256,7 +256,7 @@ MUTANTS = (
     ),
     Mutant(
         "a cooldown does not grow",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "rule.seconds[min(failures, len(rule.seconds)) - 1]",
         "rule.seconds[0]",
         "a key that is refused again and again cools down longer and longer",
@@ -264,7 +264,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lease is leaked when its request failed",
-        "gateway/keys.py",
+        "gateway/workers/keys.py",
         "        self._leases.discard(lease)\n        state.in_use -= 1\n",
         "        if lease.failure is None:\n            self._leases.discard(lease)\n            state.in_use -= 1\n",
         "a key comes back whatever happened to its request",
@@ -272,7 +272,7 @@ MUTANTS = (
     ),
     Mutant(
         "round robin stands still",
-        "gateway/keys.py",
+        "gateway/workers/keys.py",
         "start = self._turn.get(worker, -1) + 1",
         "start = 0",
         "round robin goes round",
@@ -280,7 +280,7 @@ MUTANTS = (
     ),
     Mutant(
         "a reload forgets the counts of keys that stay",
-        "gateway/keys.py",
+        "gateway/workers/keys.py",
         "known.get(key) or KeyState(key)",
         "KeyState(key)",
         "a key that stays keeps its counts",
@@ -288,7 +288,7 @@ MUTANTS = (
     ),
     Mutant(
         "a borrower that left is lent a key",
-        "gateway/keys.py",
+        "gateway/workers/keys.py",
         "        if lease.settled:\n            return None  # the borrower left before its turn came\n",
         "",
         "no key is lent to somebody who is gone",
@@ -297,7 +297,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ the plan of a call
     Mutant(
         "attempts are not counted",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         '        if failure.phase != "connect":\n            self._left -= 1\n',
         "",
         "max_attempts bounds what one call costs",
@@ -305,7 +305,7 @@ MUTANTS = (
     ),
     Mutant(
         "a connect that failed counts as an attempt",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         'if failure.phase != "connect":',
         "if True:",
         "with every remote unreachable the local model still answers",
@@ -313,7 +313,7 @@ MUTANTS = (
     ),
     Mutant(
         "a wait ends early",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         "max(refusal.until + jitter, now + pause)",
         "max(refusal.until - jitter, now + pause)",
         "never earlier than asked",
@@ -321,7 +321,7 @@ MUTANTS = (
     ),
     Mutant(
         "a wait that does not fit the deadline is begun",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         "in_time = ready < self.deadline or (ready == self.deadline and for_place)",
         "in_time = True",
         "a Retry-After that does not fit the deadline is not waited for",
@@ -329,7 +329,7 @@ MUTANTS = (
     ),
     Mutant(
         "a window of the same size will do",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         "return window is not None and window > self._window",
         "return window is not None and window >= self._window",
         "after context_length only a larger window is asked",
@@ -337,7 +337,7 @@ MUTANTS = (
     ),
     Mutant(
         "the same worker is asked again after something was delivered",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         "is SameWorker.ONCE and not self._committed and not hinted",
         "is SameWorker.ONCE and not hinted",
         "after a commit the next worker comes first",
@@ -369,7 +369,7 @@ MUTANTS = (
     ),
     Mutant(
         "the retry budget is bottomless",
-        "gateway/retries.py",
+        "gateway/routing/retries.py",
         "        self._tokens -= 1\n",
         "        pass\n",
         "an outage does not become a storm of our own making",
@@ -378,7 +378,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ an attempt and its stream
     Mutant(
         "a cut is taken for an end",
-        "wire/chat_completions_decode.py",
+        "wire/chat_completions/decode.py",
         "whole = bool(self._raw_reason) or (marked and self._finish_optional and self._deltas.is_answer)",
         "whole = True",
         "a stream without a finish is truncated, never a clean end",
@@ -386,7 +386,7 @@ MUTANTS = (
     ),
     Mutant(
         "a call that is said again is said twice",
-        "wire/chat_completions_calls.py",
+        "wire/chat_completions/calls.py",
         "if not arguments or (call.pieces and call.is_repeated_by(arguments)):",
         "if not arguments:",
         "a call is one call however it comes",
@@ -394,7 +394,7 @@ MUTANTS = (
     ),
     Mutant(
         "the end of an item says its text again",
-        "wire/responses_parts.py",
+        "wire/responses/parts.py",
         "return _without_beginning(texts, len(everything))",
         "return list(texts)",
         "text comes once whatever number its part has",
@@ -402,7 +402,7 @@ MUTANTS = (
     ),
     Mutant(
         "two spliced messages are one answer",
-        "wire/anthropic_messages_decode.py",
+        "wire/anthropic_messages/decode.py",
         "if self._begun and not (message_id and message_id == self._id):",
         "if False:",
         "two messages in one stream are a failure",
@@ -410,7 +410,7 @@ MUTANTS = (
     ),
     Mutant(
         "an error inside a stream is text",
-        "wire/chat_completions_decode.py",
+        "wire/chat_completions/decode.py",
         "        if error:\n"
         '            self._end(classify_payload({**chunk, "error": error}, phase="stream"))\n        elif',
         "        if",
@@ -435,7 +435,7 @@ MUTANTS = (
     ),
     Mutant(
         "silence in the middle is waited for",
-        "gateway/attempt.py",
+        "gateway/request/attempt.py",
         "deadline = min(now + timers.idle, without_content)",
         "deadline = without_content",
         "a stream that stalls is left after the idle time-out",
@@ -443,7 +443,7 @@ MUTANTS = (
     ),
     Mutant(
         "pings keep a stream alive for ever",
-        "gateway/attempt.py",
+        "gateway/request/attempt.py",
         "min(now + timers.content, timers.until)",
         "timers.until",
         "signs of life without content do not keep a stream alive",
@@ -451,7 +451,7 @@ MUTANTS = (
     ),
     Mutant(
         "an empty answer is a success",
-        "gateway/attempt.py",
+        "gateway/request/attempt.py",
         "        if empty:\n",
         "        if False:\n",
         "200 and nothing in it is a failure",
@@ -459,7 +459,7 @@ MUTANTS = (
     ),
     Mutant(
         "a failure in the same breath as the first content is delivered with it",
-        "gateway/attempt.py",
+        "gateway/request/attempt.py",
         "        if self._broken:\n            raise self._failed(self._broken)  # it broke in the same breath",
         "        if False:\n            raise self._failed(self._broken)  # it broke in the same breath",
         "what broke before anything was delivered is failed over unnoticed",
@@ -467,7 +467,7 @@ MUTANTS = (
     ),
     Mutant(
         "an unread answer's connection is used again",
-        "gateway/exchange.py",
+        "http/exchange.py",
         "reusable = self._reader.done and self._reader.reusable",
         "reusable = self._reader.reusable",
         "nobody reads the rest of somebody else's answer",
@@ -475,7 +475,7 @@ MUTANTS = (
     ),
     Mutant(
         "a kept connection that died fails its request",
-        "gateway/pool.py",
+        "http/pool.py",
         "                    if not error.unread:\n                        raise\n",
         "                    raise\n",
         "a kept connection that died is replaced without anybody noticing",
@@ -483,47 +483,47 @@ MUTANTS = (
     ),
     Mutant(
         "a kept connection that died at work is replaced in silence",
-        "gateway/pool.py",
+        "http/pool.py",
         "                    if not error.unread:\n                        raise\n",
         "                    pass\n",
         "a request that the server can have read is not sent again without being counted",
-        ("tests/gateway/test_kept_connections.py",),
+        ("tests/http/test_kept_connections.py",),
     ),
     Mutant(
         "half a TLS record is not noticed",
-        "gateway/tls.py",
+        "http/tls.py",
         "or self._records.is_inside_one",
         "",
         "bytes behind an answer never become the next one",
-        ("tests/gateway/test_kept_connections.py",),
+        ("tests/http/test_kept_connections.py",),
     ),
     Mutant(
         "a refused upload is sent to its end",
-        "gateway/exchange.py",
+        "http/exchange.py",
         "if self.head.status >= 300:",
         "if False:",
         "an upload ends when the server has refused it",
-        ("tests/gateway/test_uploads.py",),
+        ("tests/http/test_uploads.py",),
     ),
     Mutant(
         "a request that was not sent to its end leaves a connection to keep",
-        "gateway/exchange.py",
+        "http/exchange.py",
         " and self._sent_at < math.inf",
         "",
         "a connection with half a request on it is not used again",
-        ("tests/gateway/test_uploads.py", "tests/gateway/test_kept_connections.py"),
+        ("tests/http/test_uploads.py", "tests/http/test_kept_connections.py"),
     ),
     Mutant(
         "descriptors that ran out are blamed on the server",
-        "gateway/causes.py",
+        "http/causes.py",
         "return not numbers.isdisjoint(OUR_SHORTAGES)",
         "return False",
         "what runs out on this machine is blamed on no worker",
-        ("tests/gateway/test_causes.py",),
+        ("tests/http/test_causes.py",),
     ),
     Mutant(
         "a request is sent again though an answer had begun",
-        "gateway/exchange.py",
+        "http/exchange.py",
         "        if came:\n            return BrokenOff",
         "        if False:\n            return BrokenOff",
         "a request is repeated only if no byte of an answer came",
@@ -531,7 +531,7 @@ MUTANTS = (
     ),
     Mutant(
         "a slot of the pool is not given back after an error",
-        "gateway/pool.py",
+        "http/pool.py",
         "        except BaseException:\n            self._free_slot()\n            raise\n",
         "        except ZeroDivisionError:\n            raise\n",
         "a connection that failed does not keep its place in the pool",
@@ -539,7 +539,7 @@ MUTANTS = (
     ),
     Mutant(
         "what was given out is not closed when the caller leaves",
-        "gateway/stream.py",
+        "gateway/request/stream.py",
         "        self._left = True\n        await self._close_upstream()\n",
         "        self._left = True\n",
         "leaving closes the upstream before control returns",
@@ -547,7 +547,7 @@ MUTANTS = (
     ),
     Mutant(
         "an answer starts again after a tool call",
-        "gateway/stream.py",
+        "gateway/request/stream.py",
         "if self._builder.may_have_acted or how in",
         "if how in",
         "never a duplicate tool call",
@@ -555,7 +555,7 @@ MUTANTS = (
     ),
     Mutant(
         "a continuation repeats what was said",
-        "gateway/stream.py",
+        "gateway/request/stream.py",
         "        self._overlap = Overlap(text)\n",
         "        self._overlap = None\n",
         "nothing is delivered twice",
@@ -563,7 +563,7 @@ MUTANTS = (
     ),
     Mutant(
         "a buffered answer keeps the broken beginning",
-        "gateway/stream.py",
+        "gateway/request/stream.py",
         "                self._pending.clear()\n",
         "                pass\n",
         "complete() is one answer, not one and a half",
@@ -572,7 +572,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ choosing, hints, secrets, health
     Mutant(
         "names match in part",
-        "gateway/selection.py",
+        "gateway/routing/selection.py",
         "if wanted.provider is not None and state.kind.name != wanted.provider:",
         "if wanted.provider is not None and wanted.provider not in state.kind.name:",
         "a part of a name does not send traffic to strangers",
@@ -580,7 +580,7 @@ MUTANTS = (
     ),
     Mutant(
         "priority is taken backwards",
-        "gateway/strategies.py",
+        "gateway/routing/strategies.py",
         "    return state.priority\n",
         "    return -state.priority\n",
         "the lowest number is asked first",
@@ -604,7 +604,7 @@ MUTANTS = (
     ),
     Mutant(
         "a key shows itself in a repr",
-        "gateway/secrets.py",
+        "gateway/settings/secrets.py",
         'return f"ApiKey({self._masked})"',
         'return f"ApiKey({self._value})"',
         "a key is seen nowhere",
@@ -612,7 +612,7 @@ MUTANTS = (
     ),
     Mutant(
         "an echoed key stays in the message",
-        "gateway/attempt.py",
+        "gateway/request/attempt.py",
         "            failure = without_secret(failure, self.key)\n",
         "            pass\n",
         "what a provider says inside a stream is scrubbed",
@@ -628,7 +628,7 @@ MUTANTS = (
     ),
     Mutant(
         "a race goes on after it was won",
-        "gateway/failover.py",
+        "gateway/request/failover.py",
         "                nursery.cancel_scope.cancel()\n",
         "                pass\n",
         "the loser of a race is left at once",
@@ -636,7 +636,7 @@ MUTANTS = (
     ),
     Mutant(
         "an actor that is being restarted is given up at once",
-        "gateway/calls.py",
+        "gateway/workers/calls.py",
         "RESTART_SECONDS = 2.0",
         "RESTART_SECONDS = 0.0",
         "killing an actor loses no request",
@@ -661,7 +661,7 @@ MUTANTS = (
     ),
     Mutant(
         "a cut response is taken for an end",
-        "wire/responses_decode.py",
+        "wire/responses/decode.py",
         "        return [truncated()]\n",
         "        return [Finished(FinishReason.STOP)]\n",
         "a Responses stream without its last event is truncated, never a clean end",
@@ -669,7 +669,7 @@ MUTANTS = (
     ),
     Mutant(
         "an answer may be of any length",
-        "gateway/attempt.py",
+        "gateway/request/attempt.py",
         "        if self._bytes > most:\n",
         "        if False:\n",
         "an answer without end is left",
@@ -678,7 +678,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ choosing among many
     Mutant(
         "a guess is not obeyed though others can serve",
-        "gateway/roster.py",
+        "gateway/routing/index.py",
         "            self._suspects.add(place)\n            return False\n",
         "            return True\n",
         "whose keys may be resting is asked last",
@@ -686,7 +686,7 @@ MUTANTS = (
     ),
     Mutant(
         "looking takes a turn",
-        "gateway/roster.py",
+        "gateway/routing/index.py",
         "            group.cursor = cursor\n",
         "            pass\n",
         "to explain a choice changes nothing",
@@ -694,7 +694,7 @@ MUTANTS = (
     ),
     Mutant(
         "a ranking grows with the requests",
-        "gateway/strategies.py",
+        "gateway/routing/strategies.py",
         "if len(self._heap) > 2 * len(self._members) + 16:",
         "if False:",
         "memory is bounded by how many workers there are",
@@ -702,7 +702,7 @@ MUTANTS = (
     ),
     Mutant(
         "names that callers make up are kept",
-        "gateway/roster.py",
+        "gateway/routing/index.py",
         "                del self._groups[next(iter(self._groups))]\n",
         "                pass\n",
         "memory is bounded whatever callers ask for",
@@ -711,7 +711,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ cooldowns and waits
     Mutant(
         "a declared cooldown has no limit",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "    until = now + min(seconds, LONGEST_COOLDOWN)\n    return Cooldown(kind",
         "    until = now + seconds\n    return Cooldown(kind",
         "no cooldown is longer than an hour",
@@ -719,7 +719,7 @@ MUTANTS = (
     ),
     Mutant(
         "a refusal may be tried again at once",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "min(now + pause, until), basis",
         "now, basis",
         "a trial comes a minute after a refusal",
@@ -727,7 +727,7 @@ MUTANTS = (
     ),
     Mutant(
         "trials do not become rarer",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "pause = 2 * max(known.trial_at - known.since, 1.0)",
         "pause = max(known.trial_at - known.since, 1.0)",
         "each trial that is not served doubles the time to the next",
@@ -735,7 +735,7 @@ MUTANTS = (
     ),
     Mutant(
         "a health check is a gate",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "Cooldown(kind, now, now + CHECK_SECONDS, now, Basis.SUSPECTED, failures)",
         "Cooldown(kind, now, now + CHECK_SECONDS, now + CHECK_SECONDS, Basis.SUSPECTED, failures)",
         "a suspected worker is asked last, not never",
@@ -743,7 +743,7 @@ MUTANTS = (
     ),
     Mutant(
         "a reload lifts what a server declared",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "            place: known for place, known in places.items() if known.basis is Basis.DECLARED\n",
         "            place: known for place, known in places.items() if False\n",
         "a time that a server named is honoured whoever asks",
@@ -751,7 +751,7 @@ MUTANTS = (
     ),
     Mutant(
         "a served request does not end a cooldown",
-        "gateway/cooldowns.py",
+        "gateway/workers/cooldowns.py",
         "                del places[place]\n                ended |=",
         "                ended |=",
         "a worker that serves again is well again",
@@ -759,7 +759,7 @@ MUTANTS = (
     ),
     Mutant(
         "max_wait is not kept",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         "        if seconds > self._wait_left:\n            return None\n",
         "",
         "a call waits no longer than max_wait",
@@ -767,7 +767,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lone worker is given up after two requests",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         "self._first(now, max(TRIES_PER_WORKER, self._max_attempts))",
         "self._first(now, TRIES_PER_WORKER)",
         "never worse than the official SDKs",
@@ -775,7 +775,7 @@ MUTANTS = (
     ),
     Mutant(
         "the caller's own limits count against a worker",
-        "gateway/worker.py",
+        "gateway/workers/worker.py",
         "return None if failure.ours or not weight else weight",
         "return None if not weight else weight",
         "what ran out on our side is blamed on no worker",
@@ -783,7 +783,7 @@ MUTANTS = (
     ),
     Mutant(
         "a call that waits does not see what has changed",
-        "gateway/openings.py",
+        "gateway/routing/openings.py",
         "            waiter.event.set()\n        self._for_place.clear()",
         "            pass\n        self._for_place.clear()",
         "a cooldown that is lifted ends the waits for it",
@@ -791,7 +791,7 @@ MUTANTS = (
     ),
     Mutant(
         "an answer is lost because the other worker of a race fails",
-        "gateway/failover.py",
+        "gateway/request/failover.py",
         "            if winner is not None:\n                if upstream",
         "            if winner is not None and upstream is not None:\n                if upstream",
         "what was won stays won, and is given back",
@@ -799,7 +799,7 @@ MUTANTS = (
     ),
     Mutant(
         "a reload forgets what the same server says about its time",
-        "gateway/admission.py",
+        "gateway/request/admission.py",
         "if self.permit.is_stale and not self._is_asked_to_wait(failure):",
         "if self.permit.is_stale:",
         "never earlier than asked, whatever is configured anew",
@@ -807,7 +807,7 @@ MUTANTS = (
     ),
     Mutant(
         "a worker that cannot be reached takes the attempts of another",
-        "gateway/plan.py",
+        "gateway/routing/plan.py",
         'failure.phase == "connect" and self._reconnects >= self._max_attempts - 1',
         "self._retries >= self._max_attempts - 1",
         "never worse than the official SDKs beside a worker that is down",
@@ -816,7 +816,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ keys that get out
     Mutant(
         "the frames of a refused configuration hold its keys",
-        "gateway/secrets.py",
+        "gateway/settings/secrets.py",
         "            problem = ConfigError(error.path, error.problem)\n",
         "            raise\n",
         "no error reporter finds a key in a frame of ours",

@@ -8,7 +8,7 @@ import trio.testing
 from at_rest import gateway
 
 from cortex_trio import FailureKind
-from cortex_trio.gateway.cooldowns import CHECK_SECONDS
+from cortex_trio.gateway.workers.cooldowns import CHECK_SECONDS
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.sse import SseReader
 

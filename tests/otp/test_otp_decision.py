@@ -17,14 +17,7 @@ from cortex_trio.otp import (
     Strategy,
     is_abnormal,
 )
-from cortex_trio.otp.decision import (
-    Decision,
-    child_exited,
-    child_stopped,
-    group,
-    is_expected,
-    is_reported,
-)
+from cortex_trio.otp.decision import Decision, child_exited, child_stopped, group, is_expected, is_reported
 
 NORMAL = [Normal(), Shutdown(), Shutdown("info")]
 ABNORMAL = [Killed(), Crashed(Bang())]

@@ -29,7 +29,7 @@ from cortex_trio import (
     WorkerConfig,
 )
 from cortex_trio.failures import FailureKind
-from cortex_trio.gateway.secrets import mask
+from cortex_trio.gateway.settings.secrets import mask
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
 LAST_CHECK_SECONDS = 40.0

@@ -15,8 +15,8 @@ from canary import MARK, Canary, marked_key
 
 from cortex_trio import Config, ConfigError, Cortex, CortexError, WorkerConfig, open_cortex
 from cortex_trio.failures import FailureKind
-from cortex_trio.gateway.keys import KeyManager
-from cortex_trio.gateway.worker import Worker
+from cortex_trio.gateway.workers.keys import KeyManager
+from cortex_trio.gateway.workers.worker import Worker
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, SimRequest, SimulatedProvider, Simulator, open_simulator
 

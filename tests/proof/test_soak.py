@@ -12,8 +12,8 @@ from at_rest import gateway, worker_of
 
 from cortex_trio import Config, Cortex, CortexError
 from cortex_trio.failures import FailureKind
-from cortex_trio.gateway.breaker import WINDOW_CALLS
-from cortex_trio.gateway.cooldowns import PLACES_KEPT
+from cortex_trio.gateway.workers.breaker import WINDOW_CALLS
+from cortex_trio.gateway.workers.cooldowns import PLACES_KEPT
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
 ABREAST = 50

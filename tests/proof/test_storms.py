@@ -9,8 +9,8 @@ from at_rest import gateway, worker_of
 
 from cortex_trio import Cortex, CortexError, NoWorkersAvailable, ProviderError
 from cortex_trio.failures import FailureKind
-from cortex_trio.gateway.breaker import WINDOW_CALLS, BreakerState
-from cortex_trio.gateway.retries import BUDGET_MOST, BUDGET_PER_SECOND, BUDGET_SHARE
+from cortex_trio.gateway.routing.retries import BUDGET_MOST, BUDGET_PER_SECOND, BUDGET_SHARE
+from cortex_trio.gateway.workers.breaker import WINDOW_CALLS, BreakerState
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
 GOOD = Behaviour(text="An answer.")

@@ -9,7 +9,7 @@ from cortex_trio.failures import FailureKind
 from cortex_trio.messages import Message, Opaque, Reasoning, Tool, ToolCall, ToolResult, user
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.wire.responses import Responses
+from cortex_trio.wire.responses.dialect import Responses
 
 PAIRS = (("openai", "openai_responses"), ("xai", "xai_responses"))
 NAMES = ("openai_responses", "xai_responses")

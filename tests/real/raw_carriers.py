@@ -17,7 +17,7 @@ import httpcore
 import trio
 
 BUFFER = 256 * 1024
-CERTIFICATE = Path(__file__).parents[1] / "gateway" / "localhost.pem"
+CERTIFICATE = Path(__file__).parents[1] / "http" / "localhost.pem"
 
 
 class Line(Protocol):

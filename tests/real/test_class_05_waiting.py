@@ -8,15 +8,7 @@ import trio
 from raw_bytes import TEXT, chunk, delta, error, http, open_head, said, sse
 from raw_server import Play, World, play
 
-from cortex_trio import (
-    AllWorkersFailed,
-    Attempt,
-    Cortex,
-    CortexError,
-    NoWorkersAvailable,
-    Reply,
-    open_cortex,
-)
+from cortex_trio import AllWorkersFailed, Attempt, Cortex, CortexError, NoWorkersAvailable, Reply, open_cortex
 
 LIMITED = error("Rate limit reached", "rate_limit_error", "rate_limit_exceeded")
 BOOM = error("boom")

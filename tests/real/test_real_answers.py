@@ -17,7 +17,7 @@ import pytest
 
 from cortex_trio.events import Finished, ReplyBuilder, UsageUpdate, WholePart, WireEvent
 from cortex_trio.failures import Failure, FailureKind
-from cortex_trio.gateway.whole import WholeBody
+from cortex_trio.gateway.request.non_streaming import WholeBody
 from cortex_trio.messages import Image
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.codec import Dialect

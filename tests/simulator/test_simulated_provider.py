@@ -6,7 +6,7 @@ import trio
 from sim_client import KEY, Client
 from trio.testing import wait_all_tasks_blocked
 
-from cortex_trio.gateway.config import Config
+from cortex_trio.gateway.settings.config import Config
 from cortex_trio.simulator import Behaviour, SimRequest, open_simulator
 from cortex_trio.simulator.script import script_of
 

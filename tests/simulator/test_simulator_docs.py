@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cortex_trio.simulator.exam.scorecard import all_scenarios
+from cortex_trio.lab.exam.scorecard import all_scenarios
 
 pytest_plugins = ["pytester"]
 

@@ -3,14 +3,7 @@
 import attrs
 import pytest
 
-from cortex_trio.events import (
-    CitationDelta,
-    Finished,
-    FinishReason,
-    ReplyBuilder,
-    Usage,
-    WireEvent,
-)
+from cortex_trio.events import CitationDelta, Finished, FinishReason, ReplyBuilder, Usage, WireEvent
 from cortex_trio.failures import Failure, FailureKind, classify
 from cortex_trio.messages import (
     ChatRequest,

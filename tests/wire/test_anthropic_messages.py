@@ -26,15 +26,8 @@ from cortex_trio.events import (
     WireEvent,
 )
 from cortex_trio.failures import Failure, FailureKind
-from cortex_trio.messages import (
-    ChatRequest,
-    Opaque,
-    Reasoning,
-    Text,
-    ToolCall,
-    user,
-)
-from cortex_trio.wire.anthropic_messages import AnthropicMessages
+from cortex_trio.messages import ChatRequest, Opaque, Reasoning, Text, ToolCall, user
+from cortex_trio.wire.anthropic_messages.dialect import AnthropicMessages
 from cortex_trio.wire.codec import EVENT_LIMIT, compact
 
 DIALECT = AnthropicMessages()

@@ -23,7 +23,7 @@ from cortex_trio.messages import (
     system,
     user,
 )
-from cortex_trio.wire.anthropic_messages import AnthropicMessages
+from cortex_trio.wire.anthropic_messages.dialect import AnthropicMessages
 from cortex_trio.wire.codec import Unsupported
 
 DIALECT = AnthropicMessages()

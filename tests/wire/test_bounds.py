@@ -8,12 +8,12 @@ import pytest
 
 from cortex_trio.events import Finished, ToolCallDelta, WireEvent
 from cortex_trio.failures import Failure, FailureKind
-from cortex_trio.wire.anthropic_messages import AnthropicMessages
-from cortex_trio.wire.chat_completions import ChatCompletions
+from cortex_trio.wire.anthropic_messages.dialect import AnthropicMessages
+from cortex_trio.wire.chat_completions.dialect import ChatCompletions
 from cortex_trio.wire.codec import Decoder, Dialect
-from cortex_trio.wire.cohere_chat import CohereChat
-from cortex_trio.wire.gemini import Gemini
-from cortex_trio.wire.ollama_chat import OllamaChat
+from cortex_trio.wire.cohere_chat.dialect import CohereChat
+from cortex_trio.wire.gemini.dialect import Gemini
+from cortex_trio.wire.ollama_chat.dialect import OllamaChat
 from cortex_trio.wire.payload import OPEN_LIMIT, WORD_LIMIT
 
 LONG = "x" * 100_000

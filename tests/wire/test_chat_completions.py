@@ -24,7 +24,7 @@ from cortex_trio.events import (
 from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.messages import Image, ToolCall
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.wire.chat_completions import ChatCompletions
+from cortex_trio.wire.chat_completions.dialect import ChatCompletions
 from cortex_trio.wire.codec import EVENT_LIMIT
 
 OPENAI = PROVIDERS["openai"].dialect

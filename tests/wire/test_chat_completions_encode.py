@@ -24,7 +24,7 @@ from cortex_trio.messages import (
     user,
 )
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.wire.chat_completions import ChatCompletions
+from cortex_trio.wire.chat_completions.dialect import ChatCompletions
 from cortex_trio.wire.codec import Unsupported
 
 OPENAI = PROVIDERS["openai"].dialect

@@ -39,7 +39,7 @@ from cortex_trio.messages import (
     user,
 )
 from cortex_trio.wire.codec import EVENT_LIMIT, Unsupported
-from cortex_trio.wire.cohere_chat import CohereChat
+from cortex_trio.wire.cohere_chat.dialect import CohereChat
 
 DIALECT = CohereChat()
 COMMAND = "command-a-03-2025"

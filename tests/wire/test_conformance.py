@@ -18,8 +18,8 @@ from cortex_trio.events import Finished, FinishReason, TextDelta, WireEvent
 from cortex_trio.failures import Failure
 from cortex_trio.messages import ChatRequest
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.wire.anthropic_messages import AnthropicMessages
-from cortex_trio.wire.chat_completions import ChatCompletions
+from cortex_trio.wire.anthropic_messages.dialect import AnthropicMessages
+from cortex_trio.wire.chat_completions.dialect import ChatCompletions
 from cortex_trio.wire.codec import Dialect, HttpRequest, malformed
 from cortex_trio.wire.conformance import check_dialect, check_grammar, check_linear_time, check_replay, decode
 

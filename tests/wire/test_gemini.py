@@ -43,7 +43,7 @@ from cortex_trio.messages import (
     user,
 )
 from cortex_trio.wire.codec import EVENT_LIMIT, Unsupported, compact
-from cortex_trio.wire.gemini import Gemini
+from cortex_trio.wire.gemini.dialect import Gemini
 from cortex_trio.wire.payload import WORD_LIMIT
 
 DIALECT = Gemini()

@@ -9,7 +9,7 @@ import pytest
 from hearing import heard
 
 from cortex_trio.events import Finished, TextDelta, WholePart, WireEvent
-from cortex_trio.gateway.whole import WholeBody
+from cortex_trio.gateway.request.non_streaming import WholeBody
 from cortex_trio.messages import Image
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.codec import Dialect

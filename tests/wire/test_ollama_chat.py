@@ -37,7 +37,7 @@ from cortex_trio.messages import (
     user,
 )
 from cortex_trio.wire.codec import Unsupported
-from cortex_trio.wire.ollama_chat import OllamaChat
+from cortex_trio.wire.ollama_chat.dialect import OllamaChat
 
 DIALECT = OllamaChat()
 STOP = Finished(FinishReason.STOP, "stop")

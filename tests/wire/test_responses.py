@@ -32,7 +32,7 @@ from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.messages import Image, Opaque, Reasoning, Text, ToolCall
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.payload import WORD_LIMIT
-from cortex_trio.wire.responses_decode import KNOWN_EVENTS
+from cortex_trio.wire.responses.decode import KNOWN_EVENTS
 
 Load = Callable[[str], Any]
 RESPONSES = PROVIDERS["openai_responses"].dialect

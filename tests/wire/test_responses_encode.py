@@ -24,7 +24,7 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.codec import Unsupported
-from cortex_trio.wire.responses import Responses
+from cortex_trio.wire.responses.dialect import Responses
 
 KIND = PROVIDERS["openai_responses"]
 OURS = "openai_responses/m"

@@ -9,8 +9,8 @@ from hearing import bytewise, folded, heard
 from cortex_trio.events import Finished, FinishReason, ToolCallDelta, WireEvent
 from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.wire.chat_completions_calls import PLACEHOLDER
-from cortex_trio.wire.chat_completions_pieces import MOST_TRIES
+from cortex_trio.wire.chat_completions.calls import PLACEHOLDER
+from cortex_trio.wire.chat_completions.pieces import MOST_TRIES
 
 SERVER = PROVIDERS["openai_compatible"].dialect
 

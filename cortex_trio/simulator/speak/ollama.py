@@ -44,9 +44,7 @@ from .speaker import (
     dumps,
     vector_of,
 )
-from .speaker import (
-    json_object as parsed_object,
-)
+from .speaker import json_object as parsed_object
 
 FINISH: Mapping[FinishReason, str] = {
     FinishReason.STOP: "stop",

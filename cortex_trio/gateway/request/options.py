@@ -1,0 +1,195 @@
+"""What a caller may set on a chat, checked before anything is sent.
+
+Each mistake is one InvalidRequest that names its option and says what is allowed.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+import attrs
+
+from ...failures import InvalidRequest
+from ...intake import checked, messages_from, tools_from
+from ...messages import ChatRequest, Document, Messages, Tool
+from ..routing.selection import Wanted
+from ..settings.config import MOST_ATTEMPTS
+
+
+class OnInterrupt(str, enum.Enum):
+    """What happens when a stream breaks after something was delivered."""
+
+    RAISE = "raise"  # StreamInterrupted, with the partial answer
+    RESTART = "restart"  # a Restarted event, then a whole new answer from the next worker
+    CONTINUE = "continue"  # a Continued event, then the rest from the next worker
+    BUFFER = "buffer"  # nothing is delivered before the answer is whole
+
+
+class ChatOptions(TypedDict, total=False):
+    """The options of `Cortex.chat`, `complete` and `explain`; what is not there is not sent. Times are in seconds."""
+
+    model: str | None
+    provider: str | None
+    worker: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stop: Sequence[str] | None
+    tools: Sequence[Tool | Mapping[str, Any]] | None
+    tool_choice: str | None
+    response_schema: Mapping[str, Any] | None
+    reasoning: str | int | None
+    documents: Sequence[Document] | None
+    extra_body: Mapping[str, Any] | None
+    on_interrupt: str
+    first_token_timeout: float | None
+    idle_timeout: float | None
+    hedge_after: float | None
+    max_attempts: int | None
+    max_wait: float | None
+
+
+@attrs.frozen(kw_only=True)
+class CallOptions:
+    """How patient one call is, in seconds; None stands for the worker's or the configuration's number."""
+
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    hedge_after: float | None = None
+    max_attempts: int | None = None
+    max_wait: float | None = None
+
+
+@attrs.frozen
+class Chat:
+    """One chat as it was asked for."""
+
+    request: ChatRequest
+    wanted: Wanted
+    options: CallOptions
+    on_interrupt: OnInterrupt
+
+
+def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
+    """Return what was asked for as values. Raises InvalidRequest; TypeError for an option that does not exist."""
+    if unknown := options.keys() - ChatOptions.__annotations__.keys():
+        raise TypeError(
+            f"there is no option {sorted(unknown)[0]!r}; there are: {', '.join(ChatOptions.__annotations__)}"
+        )
+    tools = tools_from(options.get("tools"))
+    request = ChatRequest(
+        messages=messages_from(messages),
+        max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),
+        temperature=_number("temperature", options.get("temperature")),
+        top_p=_number("top_p", options.get("top_p")),
+        stop=_strings("stop", options.get("stop")),
+        tools=tools,
+        tool_choice=_tool_choice(options.get("tool_choice"), tools),
+        response_schema=_mapping("response_schema", options.get("response_schema")),
+        reasoning=_reasoning(options.get("reasoning")),
+        documents=_documents(options.get("documents")),
+        extra_body=_mapping("extra_body", options.get("extra_body")),
+    )
+    patience = CallOptions(
+        first_token_timeout=positive("first_token_timeout", options.get("first_token_timeout")),
+        idle_timeout=positive("idle_timeout", options.get("idle_timeout")),
+        hedge_after=positive("hedge_after", options.get("hedge_after")),
+        max_attempts=_max_attempts(options.get("max_attempts")),
+        max_wait=_number("max_wait", options.get("max_wait")),
+    )
+    wanted = Wanted(
+        model=named("model", options.get("model")),
+        provider=named("provider", options.get("provider")),
+        worker=named("worker", options.get("worker")),
+        request=request,
+    )
+    return Chat(request, wanted, patience, _on_interrupt(options.get("on_interrupt", "raise")))
+
+
+def positive(name: str, value: Any, *, whole: bool = False) -> Any:
+    """Return `value` if it is None or a finite number above 0."""
+    kind = int if whole else int | float
+    number = isinstance(value, kind) and not isinstance(value, bool)
+    if value is None or (number and math.isfinite(value) and value > 0):
+        return value
+    wanted = "a positive whole number" if whole else "a positive number of seconds"
+    raise InvalidRequest(f"{name}: {wanted} or None is allowed, not {value!r:.40}")
+
+
+def _max_attempts(value: Any) -> Any:
+    if positive("max_attempts", value, whole=True) is not None and value > MOST_ATTEMPTS:
+        raise InvalidRequest(f"max_attempts: at most {MOST_ATTEMPTS} are allowed, not {value!r:.40}")
+    return value
+
+
+def named(name: str, value: Any) -> Any:
+    """Return `value` if it is None or may be the name of something."""
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise InvalidRequest(f"{name}: a non-empty str or None is allowed, not {value!r:.40}")
+
+
+def texts_from(texts: str | Sequence[str]) -> tuple[str, ...]:
+    """Return what is to be embedded as a tuple of non-empty strings."""
+    strings = _strings("texts", texts)
+    if not strings or not all(strings):
+        raise InvalidRequest("texts: a non-empty str, or a sequence of them, is needed")
+    return strings
+
+
+def _number(name: str, value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or (number and math.isfinite(value) and value >= 0):
+        return value
+    raise InvalidRequest(f"{name}: a number from 0 or None is allowed, not {value!r:.40}")
+
+
+def _strings(name: str, value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    items = (value,) if isinstance(value, str) else value
+    if isinstance(items, Sequence) and all(isinstance(item, str) for item in items):
+        return tuple(items)
+    raise InvalidRequest(f"{name}: a str or a sequence of str is allowed, not {value!r:.40}")
+
+
+def _mapping(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, Mapping):
+        return value
+    raise InvalidRequest(f"{name}: a mapping or None is allowed, not {type(value).__name__}")
+
+
+def _tool_choice(choice: Any, tools: tuple[Tool, ...] | None) -> Any:
+    names = [tool.name for tool in tools or ()]
+    if choice is None or choice in ("auto", "none", "required", *names):
+        return choice
+    listed = ", ".join(repr(name) for name in ("auto", "none", "required", *names))
+    raise InvalidRequest(f"tool_choice: one of {listed} is allowed, not {choice!r:.40}")
+
+
+def _reasoning(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value is None or whole or (isinstance(value, str) and value):
+        return value
+    raise InvalidRequest(
+        f'reasoning: an effort like "low", "medium" or "high", or a number of tokens, not {value!r:.40}'
+    )
+
+
+def _documents(value: Any) -> tuple[Document, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, Sequence) and all(isinstance(item, Document) for item in value):
+        return tuple(checked(item, f"documents[{index}]") for index, item in enumerate(value))
+    raise InvalidRequest("documents: a sequence of Document is allowed")
+
+
+def _on_interrupt(how: str) -> OnInterrupt:
+    try:
+        return OnInterrupt(how)
+    except ValueError:
+        allowed = ", ".join(repr(option.value) for option in OnInterrupt)
+        raise InvalidRequest(f"on_interrupt: one of {allowed} is allowed, not {how!r:.40}") from None

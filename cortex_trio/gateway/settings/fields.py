@@ -1,0 +1,269 @@
+"""Validators of single settings, for attrs: each raises ConfigError with the field's name and what is allowed."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import ssl
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import httpx
+
+from ...failures import ConfigError
+from ...failures.shown import looks_like_key, named, shown
+from ...http.certificates import CertificateFileError, context_from
+from ...providers import PROVIDERS, Provider
+from .secrets import ApiKey, Hidden, ProxyUrl
+
+Validator = Callable[[Any, Any, Any], None]
+
+LONGEST = 86_400.0
+"""A day: no time-out or interval above it is meant seriously."""
+CAPABILITIES = ("tools", "images", "documents", "reasoning", "json")
+
+
+def number(low: float, high: float, *, whole: bool = False) -> Validator:
+    """Return a validator: None, or a number in [low, high]."""
+
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        wanted = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
+        if value is None and field.default is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise ConfigError(field.name, f"{wanted} is allowed, not {type(value).__name__}")
+        if not low <= value <= high:
+            raise ConfigError(field.name, f"{wanted} is allowed, not {shown(value)}")
+
+    return check
+
+
+def one_of(allowed: Sequence[str]) -> Validator:
+    """Return a validator: one of these."""
+
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        if value not in allowed:
+            raise ConfigError(field.name, f"one of {', '.join(allowed)} is allowed, not {shown(value)}")
+
+    return check
+
+
+def true_or_false(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(field.name, f"true or false is allowed, not {shown(value)}")
+
+
+def known_provider(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Provider) and not (isinstance(value, str) and value in PROVIDERS):
+        raise ConfigError(field.name, f"one of {', '.join(PROVIDERS)} is allowed, not {shown(value)}")
+
+
+def strings(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple):
+        raise ConfigError(field.name, f"a str or a list of str is needed, not {type(value).__name__}")
+    for slot, item in enumerate(value):
+        if not isinstance(item, str) or not item.strip():
+            raise ConfigError(f"{field.name}[{slot}]", "a non-empty str is needed")
+
+
+def model_names(self: object, field: attrs.Attribute[Any], value: object) -> None:
+    strings(self, field, value)
+    for slot, name in enumerate(value if isinstance(value, tuple) else ()):
+        if looks_like_key(name):
+            text = (
+                f"{shown(name)} looks like an API key: a model's name is sent, and shows in logs and events"
+            )
+            raise ConfigError(f"{field.name}[{slot}]", text)
+
+
+def tuple_of_models(value: Any) -> Any:
+    """A bare str is one model; what is no list is left for the validator to refuse."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, Sequence) else value
+
+
+def tuple_of_capabilities(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Collection) and not isinstance(value, str) else value
+
+
+def known_capabilities(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+    known = isinstance(value, tuple) and all(item in CAPABILITIES for item in value)
+    if value is not None and not known:
+        raise ConfigError(field.name, f"a list of {', '.join(CAPABILITIES)} is allowed, not {shown(value)}")
+
+
+def worker_name(name: object) -> str:
+    """Return `name` if it may be a worker's. Raises ConfigError."""
+    if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 100:
+        raise ConfigError("$", f"a worker's name is 1 to 100 printable characters, not {shown(name)}")
+    if looks_like_key(name):
+        raise ConfigError(
+            "$", f"{shown(name)} looks like an API key: a worker's name shows in logs and events"
+        )
+    return name
+
+
+# ------------------------------------------------------------------ addresses
+
+
+def base_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
+    if value is None:
+        return
+    allowed = "an address like https://host:port/path is allowed"
+    if "@" in str(value):
+        raise ConfigError(field.name, f"{allowed}, without user, password, query or fragment")
+    if "?" in str(value):
+        raise ConfigError(
+            field.name,
+            f'{allowed}, without a query: use query={{"name": "value"}} for what comes after the "?"',
+        )
+    if "#" in str(value):
+        raise ConfigError(field.name, f"{allowed}, without query or fragment")
+    if not _is_address(value):
+        raise ConfigError(field.name, f"{allowed}, not {shown(value)}")
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        # urlsplit drops line breaks without a word, and the request line would get them
+        plain = value.isascii() and value.isprintable() and " " not in value
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        return plain and known and bool(httpx.URL(value).host)
+    except (ValueError, TypeError, AttributeError, httpx.InvalidURL):
+        return False
+
+
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+def proxy_from(value: Any) -> Any:
+    return ProxyUrl(value) if isinstance(value, str) else value
+
+
+def proxy(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """None: the environment decides; "": no proxy. The address is not repeated: it may hold a password."""
+    if value is None or value == "":
+        return
+    if not isinstance(value, ProxyUrl):
+        raise ConfigError(field.name, f"the address of a proxy is needed, not {type(value).__name__}")
+    problem = proxy_problem(value)
+    if problem:
+        del value
+        raise ConfigError(field.name, problem)
+
+
+def proxy_problem(address: ProxyUrl) -> str | None:
+    """What is wrong with the address of a proxy, or None. Says nothing of its user and password."""
+    whole = address.reveal()
+    try:
+        parts = urlsplit(whole)
+        scheme = parts.scheme
+        ok = bool(parts.hostname) and (parts.port or 1) > 0 and whole.isascii() and whole.isprintable()
+        ok = ok and " " not in whole and bool(httpx.URL(whole).host)
+    except (ValueError, httpx.InvalidURL):
+        scheme, ok = whole.partition("://")[0], False
+    del whole
+    if scheme not in PROXY_SCHEMES or not ok:
+        told = f", not {named(scheme)}://" if scheme not in PROXY_SCHEMES and ok else ""
+        return f"an address like http://user:password@host:port is allowed ({', '.join(PROXY_SCHEMES)}){told}"
+    if scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        return "a SOCKS proxy needs the package socksio: pip install 'httpx[socks]'"
+    return None
+
+
+def http2(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    true_or_false(_, field, value)
+    if value and importlib.util.find_spec("h2") is None:
+        raise ConfigError(field.name, "HTTP/2 needs the package h2: pip install 'httpx[http2]'")
+
+
+def verify(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Load the certificates once, so that a file that is missing or is no certificate is a ConfigError."""
+    if not isinstance(value, bool | str | Path | ssl.SSLContext):
+        raise ConfigError(
+            field.name,
+            f"true, false, the path of a CA file or folder, or an ssl.SSLContext is allowed, not {shown(value)}",
+        )
+    if isinstance(value, str | Path):
+        try:
+            context_from(value)
+        except CertificateFileError as error:
+            raise ConfigError(field.name, certificate_problem(error)) from error
+
+
+def certificate_problem(error: CertificateFileError) -> str:
+    """What is wrong with a CA file. What has no separator and no dot may be a key in the wrong field: it is masked."""
+    is_path = bool(set("/\\.") & set(error.path))
+    return error.problem_with(error.path[:500] if is_path else named(error.path))
+
+
+# ------------------------------------------------------------------ names and values
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 §5.6.2, token."""
+_OURS = {"accept-encoding", "connection", "content-length", "expect", "te", "transfer-encoding", "upgrade"}
+"""How a message is framed and packed is between the connection and its peer; said twice, it smuggles requests."""
+
+
+def hidden(value: Any) -> Any:
+    """Return a mapping of str as one that hides its values; anything else is left for the validator to refuse."""
+    if isinstance(value, Mapping) and not isinstance(value, Hidden):
+        return Hidden(value)
+    return value
+
+
+def headers(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(field.name, f"an object of names and values is needed, not {type(value).__name__}")
+    for name, text in value.items():
+        _header_name(field.name, name)
+        if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+            raise _bad_header(field.name, name)
+
+
+def secret_headers_from(value: Any) -> Any:
+    """Return names with ApiKeys. Raises ConfigError naming the header, not the value."""
+    if not isinstance(value, Mapping):
+        return value
+    made: dict[Any, ApiKey] = {}
+    for name, secret in value.items():
+        try:
+            made[name] = ApiKey(secret)
+        except ConfigError as error:
+            problem = ConfigError(f"secret_headers.{named(name)}", error.problem)
+            del value, secret
+            raise problem from None
+    return made
+
+
+def secret_headers(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(field.name, f"an object of names and values is needed, not {type(value).__name__}")
+    for name in value:
+        _header_name(field.name, name)
+
+
+def _header_name(field: str, name: object) -> None:
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        raise _bad_header(field, name)
+    if name.lower() in _OURS:
+        raise ConfigError(f"{field}.{named(name)}", "this header is the connection's own; leave it out")
+
+
+def _bad_header(field: str, name: object) -> ConfigError:
+    return ConfigError(
+        f"{field}.{named(name, 40)}", "a header's name and a printable ASCII value are allowed"
+    )
+
+
+def query(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(field.name, f"an object of names and values is needed, not {type(value).__name__}")
+    for name, text in value.items():
+        if not isinstance(name, str) or not name or not isinstance(text, str):
+            raise ConfigError(f"{field.name}.{named(name, 40)}", "a name and a value, both str, are allowed")

@@ -1,0 +1,98 @@
+"""Workers from a mapping, such as the object inside CORTEX_PROVIDERS, through cattrs. Times are in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.gen import make_dict_structure_fn, override
+
+from ...failures import ConfigError
+from ...failures.shown import closest, named, shown
+from ...providers import PROVIDERS
+from .fields import LONGEST, worker_name
+from .secrets import without_keys
+from .worker_config import WorkerConfig
+
+
+@without_keys
+def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, path: str) -> WorkerConfig:
+    """Return one worker's configuration; times in ms. Raises ConfigError with `path` in front."""
+    if isinstance(mapping, WorkerConfig):
+        return mapping
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(path, f"an object is needed, not {type(mapping).__name__}")
+    for key in mapping:
+        if not isinstance(key, str):
+            raise ConfigError(path, f"names of settings are strings, not {shown(key)}")
+    if "provider" not in mapping:
+        if name not in PROVIDERS:
+            meant = closest(name, PROVIDERS)
+            raise ConfigError(
+                path,
+                f'not a provider ({", ".join(PROVIDERS)}); a worker of another name needs "provider"'
+                f"{_did_you_mean(meant)}",
+            )
+        mapping = {**mapping, "provider": name}
+    try:
+        return _CONVERTER.structure(mapping, WorkerConfig)
+    except ClassValidationError as error:
+        raise _first_problem(error, path) from None
+
+
+def workers_from(mapping: Any) -> dict[str, WorkerConfig]:
+    """Return all workers of the object. Raises ConfigError with the path of the first that is wrong."""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError("$", f"an object of providers is needed, not {type(mapping).__name__}")
+    return {
+        worker_name(name): worker_config_from(name, value, f"$.{named(name)}")
+        for name, value in mapping.items()
+    }
+
+
+def _keep(value: Any, _: Any) -> Any:
+    return value  # the field's own converter and validator decide, and say it better
+
+
+def _milliseconds(value: Any, _: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError("timeout", f"milliseconds, as a number, are needed, not {type(value).__name__}")
+    if not 1 <= value <= LONGEST * 1000:
+        raise ConfigError(
+            "timeout", f"milliseconds from 1 to {LONGEST * 1000:.0f} are allowed, not {shown(value)}"
+        )
+    return value / 1000
+
+
+def _make_converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True)
+    fields: dict[str, Any] = {f.name: override(struct_hook=_keep) for f in attrs.fields(WorkerConfig)}
+    fields["timeout"] = override(struct_hook=_milliseconds)
+    hook = make_dict_structure_fn(WorkerConfig, converter, _cattrs_forbid_extra_keys=True, **fields)
+    converter.register_structure_hook(WorkerConfig, hook)
+    return converter
+
+
+_CONVERTER = _make_converter()
+
+
+def _first_problem(error: ClassValidationError | IterableValidationError, path: str) -> ConfigError:
+    """cattrs collects everything that is wrong; one clear sentence at a time is what a person can act on."""
+    first = error.exceptions[0]
+    if isinstance(first, ConfigError):
+        return first.under(path)
+    if isinstance(first, ForbiddenExtraKeysError):
+        allowed = [field.name for field in attrs.fields(WorkerConfig)]
+        name = min(first.extra_fields)
+        meant = closest(name, allowed)
+        return ConfigError(
+            f"{path}.{named(name)}", f"unknown; allowed are {', '.join(allowed)}{_did_you_mean(meant)}"
+        )
+    return ConfigError(path, named(transform_error(error, path=path)[0], 200))
+
+
+def _did_you_mean(name: str | None) -> str:
+    return f"; did you mean {name}?" if name else ""

@@ -1,0 +1,264 @@
+"""Secrets as types that do not show themselves: API keys, values of headers, passwords of proxies.
+
+A secret is readable in one place, `reveal()` or the mapping's own lookup, called where the request is made.
+Everything else, pickle and `attrs.asdict` included, gets the masked form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar, final
+
+from ...failures import ConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def without_keys(read: Callable[P, R]) -> Callable[P, R]:
+    """Raise the ConfigErrors of `read` afresh: its frames hold keys, and error reporters send locals."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return read(*args, **kwargs)
+        except ConfigError as error:
+            problem = ConfigError(error.path, error.problem)
+        finally:
+            del args, kwargs
+        raise problem
+
+    return reading
+
+
+def made_without_keys(cls: type[T]) -> type[T]:
+    """The same for a class whose fields hold keys, half made as it may be when one of them is refused."""
+    setattr(cls, "__init__", without_keys(getattr(cls, "__init__")))  # noqa: B009, B010
+    return cls
+
+
+def mask(key: str) -> str:
+    """Return `sk-proj-abc***xyz789`: enough to recognise a key by, too little to use it."""
+    if len(key) >= 24:
+        return f"{key[:11]}***{key[-6:]}"
+    if len(key) >= 12:
+        return f"{key[:3]}***{key[-2:]}"
+    return "***"
+
+
+@final
+class ApiKey:
+    """A secret: str(), repr(), format() and pickle show the masked form only.
+
+    Made from a str, stripped and checked: raises ConfigError (never with the value) for one that is empty
+    or could not travel in a header. An unpickled key is a label; revealing it raises ConfigError.
+    """
+
+    __slots__ = ("_masked", "_value")
+
+    _value: str | None
+    _masked: str
+
+    def __init__(self, value: str | ApiKey) -> None:
+        if isinstance(value, ApiKey):
+            self._value, self._masked = value._value, value._masked
+            return
+        problem = _problem(value)
+        if problem:
+            del value  # a traceback with locals is a place where keys leak
+            raise ConfigError("", problem)
+        self._value = value.strip()
+        self._masked = mask(value.strip())
+
+    def reveal(self) -> str:
+        """The key itself; called in one place, where the request header is made."""
+        if self._value is None:
+            raise ConfigError("", f"key {self._masked} was pickled: only its masked form is left")
+        return self._value
+
+    @property
+    def masked(self) -> str:
+        return self._masked
+
+    def __str__(self) -> str:
+        return self._masked
+
+    def __repr__(self) -> str:
+        return f"ApiKey({self._masked})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self._masked, spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ApiKey) and (self._value, self._masked) == (other._value, other._masked)
+
+    def __hash__(self) -> int:
+        return hash((ApiKey, self._value, self._masked))
+
+    def __copy__(self) -> ApiKey:
+        return self  # it never changes; without this a copy would be made by pickling, and be a label
+
+    def __deepcopy__(self, _: object) -> ApiKey:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _label, (self._masked,)
+
+
+def api_keys_from(keys: Sequence[str | ApiKey]) -> tuple[ApiKey, ...]:
+    """Return the keys as ApiKeys, duplicates dropped; raises ConfigError naming the slot, not the value."""
+    if isinstance(keys, str | bytes) or not isinstance(keys, Sequence):
+        kind = type(keys).__name__
+        del keys
+        raise ConfigError("api_keys", f"a list of str is needed, not {kind}")
+    made: dict[ApiKey, None] = {}
+    for slot, key in enumerate(keys):
+        try:
+            made[ApiKey(key)] = None
+        except ConfigError as error:
+            del keys, key
+            raise ConfigError(f"api_keys[{slot}]", error.problem) from None
+    return tuple(made)
+
+
+# ------------------------------------------------------------------ values of headers and of query parameters
+
+
+@final
+class Hidden(Mapping[str, str]):
+    """A mapping of which only the names show: str(), repr(), pickle and attrs.asdict leave the values out.
+
+    An unpickled one has names without values; looking one up raises ConfigError.
+    """
+
+    __slots__ = ("_values",)
+
+    _values: dict[str, str | None]
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> str:
+        value = self._values[name]
+        if value is None:
+            raise ConfigError("", f"the value of {name} was pickled: only its name is left")
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __repr__(self) -> str:
+        return f"{[*self._values]}"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Hidden):
+            return self._values == other._values
+        return isinstance(other, Mapping) and self._values == dict(other)
+
+    def __hash__(self) -> int:
+        return hash((Hidden, frozenset(self._values.items())))
+
+    def __copy__(self) -> Hidden:
+        return self
+
+    def __deepcopy__(self, _: object) -> Hidden:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _names_only, (tuple(self._values),)
+
+
+def _names_only(names: Sequence[str]) -> Hidden:
+    hidden = Hidden({})
+    hidden._values = dict.fromkeys(names)
+    return hidden
+
+
+# ------------------------------------------------------------------ proxies
+
+
+@final
+class ProxyUrl(str):
+    """The address of a proxy. As a str it has `***` for user and password; `reveal()` has them.
+
+    Equal to another, and to a str, by the whole address. Unpickled, one with a password is a label: revealing it
+    raises ConfigError.
+    """
+
+    __slots__ = ("_whole",)
+
+    _whole: str | None
+
+    def __new__(cls, address: str) -> ProxyUrl:
+        if isinstance(address, ProxyUrl):
+            return address
+        made = super().__new__(cls, re.sub(r"(?<=://).*@", "***@", address))
+        made._whole = address
+        return made
+
+    def reveal(self) -> str:
+        """The whole address; called in one place, where the transport is made."""
+        if self._whole is None:
+            raise ConfigError("proxy", f"{self} was pickled: its password is not there any more")
+        return self._whole
+
+    def __repr__(self) -> str:
+        return f"ProxyUrl({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ProxyUrl):
+            return self._whole == other._whole and str.__eq__(self, other)
+        return isinstance(other, str) and self._whole == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._whole)
+
+    def __copy__(self) -> ProxyUrl:
+        return self
+
+    def __deepcopy__(self, _: object) -> ProxyUrl:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (ProxyUrl if self._whole == str(self) else _proxy_label), (str(self),)
+
+
+def _proxy_label(shown: str) -> ProxyUrl:
+    label = str.__new__(ProxyUrl, shown)
+    label._whole = None
+    return label
+
+
+# ------------------------------------------------------------------ keys
+
+
+def _problem(value: object) -> str | None:
+    """What is wrong with a key, or None. Says nothing of its value."""
+    if not isinstance(value, str):
+        return f"an API key is a str, not {type(value).__name__}"
+    stripped = value.strip()
+    if not stripped:
+        return "the API key is empty"
+    if any(character in stripped for character in "\r\n\0"):
+        return "the API key has a line break in it"
+    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+        return "the API key has a character that cannot travel in a header (printable ASCII without blanks is allowed)"
+    return None
+
+
+def _label(masked: str) -> ApiKey:
+    key = ApiKey.__new__(ApiKey)
+    key._value, key._masked = None, masked
+    return key

@@ -1,0 +1,50 @@
+"""The Anthropic Messages dialect: `POST /v1/messages`, server-sent events or one JSON message.
+
+`anthropic_messages_encode` says how a conversation becomes a body, `anthropic_messages_decode` how an answer
+becomes events. The key and the dated version header are the provider's. Source: Anthropic API reference, Messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from ...events import WireEvent
+from ...messages import ChatRequest
+from ..codec import HttpRequest, Unsupported, json_post
+from ..lists import listed, member
+from .decode import MessagesDecoder, decode_message
+from .encode import messages_body
+
+
+@attrs.frozen
+class AnthropicMessages:
+    """See `wire.codec.Dialect` for what each method promises."""
+
+    name: str = attrs.field(default="anthropic_messages", init=False)
+
+    def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
+        body = messages_body(request, provider, model)
+        accept = "text/event-stream" if request.stream else "application/json"
+        return json_post("/v1/messages", body, request.extra_body, accept=accept)
+
+    def decoder(self) -> MessagesDecoder:
+        return MessagesDecoder()
+
+    def decode_reply(self, body: bytes) -> list[WireEvent]:
+        return decode_message(body)
+
+    def encode_embed(
+        self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
+    ) -> HttpRequest:
+        raise Unsupported("embeddings", provider)
+
+    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+        raise ValueError("the Messages API has no embeddings")
+
+    def decode_models(self, body: bytes) -> Sequence[str]:
+        ids = [member(model, "id") for model in listed(body, "data")]
+        if not all(isinstance(model_id, str) for model_id in ids):
+            raise ValueError("a model whose id is no string")
+        return tuple(ids)

@@ -1,0 +1,110 @@
+"""The chat completions dialect: OpenAI's, and with small options Groq's, xAI's and most other servers'.
+
+One frozen value says how a server deviates; the translation itself is in `chat_completions_encode` (our
+request to JSON) and `chat_completions_decode` (its answer to events). Embeddings and the model list are here.
+https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from ...events import WireEvent
+from ...messages import ChatRequest
+from ..codec import HttpRequest, Unsupported, json_post
+from ..lists import listed, member, models_anywhere, vectors
+from .decode import ChatCompletionsDecoder
+from .encode import chat_body
+
+SSE = "text/event-stream"
+JSON = "application/json"
+
+
+@attrs.frozen
+class ChatCompletions:
+    """How one server speaks it.
+
+    `max_tokens_field`: OpenAI's reasoning models refuse `max_tokens`, older servers know nothing else.
+    `usage_excludes_reasoning`: xAI's completion_tokens leave out reasoning_tokens; our output_tokens never do.
+    `embeddings`: whether there is an /embeddings endpoint.
+    `reasoning_field`: the field of an assistant message in which the server wants its reasoning back
+    (DeepSeek in tool loops: "reasoning_content"; Groq allows "reasoning"). None: reasoning is not sent.
+    `efforts`: the words it knows for how much to think; None: any, for it is the model's affair.
+    `finish_optional`: it may end a whole answer with `[DONE]` and never say a finish_reason. Where a server always
+    says one, such an answer was cut.
+    """
+
+    max_tokens_field: str = "max_completion_tokens"
+    usage_excludes_reasoning: bool = False
+    embeddings: bool = False
+    reasoning_field: str | None = None
+    efforts: tuple[str, ...] | None = None
+    finish_optional: bool = False
+
+    @property
+    def name(self) -> str:
+        return "chat_completions"
+
+    def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
+        body = chat_body(
+            request,
+            provider,
+            model,
+            max_tokens_field=self.max_tokens_field,
+            reasoning_field=self.reasoning_field,
+            efforts=self.efforts,
+        )
+        accept = SSE if request.stream else JSON
+        return json_post("/chat/completions", body, request.extra_body, accept=accept)
+
+    def decoder(self) -> ChatCompletionsDecoder:
+        return ChatCompletionsDecoder(self.usage_excludes_reasoning, self.finish_optional)
+
+    def decode_reply(self, body: bytes) -> list[WireEvent]:
+        return ChatCompletionsDecoder(self.usage_excludes_reasoning, self.finish_optional).read_whole(body)
+
+    def encode_embed(
+        self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
+    ) -> HttpRequest:
+        if not self.embeddings:
+            raise Unsupported("embeddings", provider)
+        body: dict[str, Any] = {"model": model, "input": list(texts)}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        return json_post("/embeddings", body, accept=JSON)
+
+    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+        items = listed(body, "data")
+        in_order = dict(_indexed(item) for item in items)
+        if in_order.keys() != set(range(len(items))):
+            raise ValueError("the indexes of the embeddings are not 0, 1, 2 …")
+        return [in_order[index] for index in range(len(items))]
+
+    def decode_models(self, body: bytes) -> Sequence[str]:
+        return models_anywhere(body)
+
+
+def _indexed(item: object) -> tuple[int, Sequence[float]]:
+    index = member(item, "index")
+    if not isinstance(index, int):
+        raise ValueError("the index of an embedding is no number")
+    return index, _vector(member(item, "embedding"))
+
+
+def _vector(embedding: object) -> Sequence[float]:
+    """Numbers as they are, or base64 of little-endian 32-bit floats (encoding_format="base64")."""
+    if not isinstance(embedding, str):
+        return vectors([embedding])[0]
+    try:
+        floats = array("f", base64.b64decode(embedding, validate=True))
+    except ValueError:  # not base64, or not a multiple of four bytes
+        raise ValueError("an embedding is neither numbers nor base64 of 32-bit floats") from None
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return floats.tolist()

@@ -1,0 +1,77 @@
+"""Gemini's generateContent, in both directions. The stream and its oddities are told in `gemini_decode`.
+
+The model is part of the path, as is whether the answer streams: `…:streamGenerateContent?alt=sse` or
+`…:generateContent`. Facts: Generative Language API reference, v1beta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from ...events import WireEvent
+from ...messages import ChatRequest
+from ..codec import HttpRequest, Unsupported, json_post
+from ..lists import listed, member, model_names, vectors
+from .decode import GeminiDecoder, decode_whole
+from .encode import chat_body
+
+MOST_TEXTS = 100
+"""To embed in one request."""
+
+
+@attrs.frozen
+class Gemini:
+    """The dialect of generativelanguage.googleapis.com (and, below its own paths, of Vertex AI)."""
+
+    name: str = attrs.field(default="gemini", init=False)
+
+    def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
+        """Raises InvalidRequest for tool calls whose arguments are no object and results that answer no call."""
+        body = chat_body(request, provider, model)
+        extra = _overlay(body, request.extra_body or {})
+        if request.stream:
+            path, accept = f"/{_resource(model)}:streamGenerateContent?alt=sse", "text/event-stream"
+        else:
+            path, accept = f"/{_resource(model)}:generateContent", "application/json"
+        return json_post(path, body, extra, accept=accept)
+
+    def decoder(self) -> GeminiDecoder:
+        return GeminiDecoder()
+
+    def decode_reply(self, body: bytes) -> list[WireEvent]:
+        return decode_whole(body)
+
+    def encode_embed(
+        self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
+    ) -> HttpRequest:
+        if len(texts) > MOST_TEXTS:
+            raise Unsupported(f"more than {MOST_TEXTS} texts at once", provider)
+        size = {} if dimensions is None else {"outputDimensionality": dimensions}
+        requests = [
+            {"model": _resource(model), "content": {"parts": [{"text": text}]}, **size} for text in texts
+        ]
+        path = f"/{_resource(model)}:batchEmbedContents"
+        return json_post(path, {"requests": requests}, accept="application/json")
+
+    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+        return vectors([member(item, "values") for item in listed(body, "embeddings")])
+
+    def decode_models(self, body: bytes) -> Sequence[str]:
+        return tuple(name.removeprefix("models/") for name in model_names(listed(body, "models"), "name"))
+
+
+def _resource(model: str) -> str:
+    """`models/x` for a bare id; ids that name their collection (models/x, tunedModels/x) stay as they are."""
+    return quote(model if "/" in model else f"models/{model}", safe="/@")
+
+
+def _overlay(body: Mapping[str, Any], extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Lay `extra` over the objects inside the body too: nearly every option of this wire is in generationConfig."""
+    return {
+        key: {**body[key], **value} if isinstance(value, Mapping) and key in body else value
+        for key, value in extra.items()
+    }

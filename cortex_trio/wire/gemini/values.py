@@ -1,0 +1,51 @@
+"""Values of a Gemini answer that stand by themselves: token counts and images. Knows no order of events."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from ...events import Usage
+from ...messages import Image
+from ..payload import Malformed, as_count, as_text
+
+CONTINUATION = "continuation"
+"""Type of the opaque part that holds the token of an answer that paused (finishReason CONTINUATION): the request that
+goes on with it needs the token."""
+
+
+def image_of(part: Mapping[str, Any], signature: str | None) -> Image | None:
+    """The image a part holds. One that is still a thought is not part of the answer."""
+    data = part.get("inlineData")
+    if not isinstance(data, dict) or part.get("thought"):
+        return None
+    media_type = as_text(data.get("mimeType"), "mimeType")
+    if not media_type.startswith("image/"):
+        return None
+    try:
+        return Image(
+            data=base64.b64decode(as_text(data.get("data"), "data")),
+            media_type=media_type,
+            signature=signature,
+        )
+    except ValueError:
+        raise Malformed("an image that is not base64") from None
+
+
+def usage_of(counts: object) -> Usage:
+    """Input includes what tools brought in, output includes thoughts. Counts of 0 are left out on the wire."""
+    if not isinstance(counts, Mapping):  # no reason to fail an answer
+        return Usage()
+    return Usage(
+        input_tokens=_sum(counts, "promptTokenCount", "toolUsePromptTokenCount"),
+        output_tokens=_sum(counts, "candidatesTokenCount", "thoughtsTokenCount"),
+        total_tokens=as_count(counts.get("totalTokenCount")),
+        cached_input_tokens=as_count(counts.get("cachedContentTokenCount")),
+        reasoning_tokens=as_count(counts.get("thoughtsTokenCount")),
+    )
+
+
+def _sum(counts: Mapping[str, Any], *names: str) -> int | None:
+    found = [n for name in names if (n := as_count(counts.get(name))) is not None]
+    return sum(found) if found else None

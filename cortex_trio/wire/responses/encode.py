@@ -1,0 +1,291 @@
+"""Turns a ChatRequest into the body of a Responses request: items in the order in which things were said.
+
+Nothing is kept on the server (`store` is false, where it is true by default), for the gateway sends the whole
+conversation anyway, to the next worker. Reasoning is asked for encrypted instead, and goes back to the model it
+came from, before what it led to. Items are sent without ids of their own but for reasoning: an id makes the server
+look for the neighbours it stored with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ...messages import (
+    ChatRequest,
+    Document,
+    Image,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from ..codec import Unsupported, compact
+from ..history import CallIds, may_replay, replayed, shown_by_user, titled, with_documents
+from ..options import tool_choice
+from .items import BETWEEN_PARTS
+
+Json = dict[str, Any]
+
+LEGAL_CALL_ID = re.compile(r".{1,64}", re.DOTALL)
+
+TOOL_CHOICES = ("auto", "none", "required")
+
+
+def responses_body(
+    request: ChatRequest,
+    provider: str,
+    model: str,
+    *,
+    efforts: Collection[str] | None,
+    summary: str | None,
+    encrypted: bool,
+    least_max_tokens: int,
+) -> Json:
+    """The body, without `extra_body`. Raises Unsupported for what this wire cannot say."""
+    if request.stop:
+        raise Unsupported("stop sequences", provider)
+    leading, conversation = _split_system(request.messages)
+    messages = with_documents(conversation, request.documents)
+    said = _Input(messages, provider, model).items(messages)
+    body: Json = {"model": model, "input": said, "store": False}
+    options: Json = {
+        "instructions": _instructions(leading, provider),
+        "max_output_tokens": _max_tokens(request, least_max_tokens, provider),
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "tools": [_tool(tool) for tool in request.tools] if request.tools else None,
+        "tool_choice": _tool_choice(tool_choice(request)),
+        "text": _text_format(request.response_schema),
+        "reasoning": _reasoning(request.reasoning, efforts, summary, provider),
+        "include": ["reasoning.encrypted_content"] if encrypted else None,
+        "stream": True if request.stream else None,
+    }
+    return body | {name: value for name, value in options.items() if value is not None}
+
+
+# ------------------------------------------------------------------ options
+
+
+def _max_tokens(request: ChatRequest, least: int, provider: str) -> int | None:
+    if request.max_tokens is not None and request.max_tokens < least:
+        raise Unsupported(f"max_tokens={request.max_tokens} (at least {least})", provider)
+    return request.max_tokens
+
+
+def _tool(tool: Tool) -> Json:
+    # Left out, `strict` would mean true here and make every property required; elsewhere it means false.
+    parameters = {"type": "object", "properties": {}, **tool.parameters}
+    said = {"description": tool.description} if tool.description else {}
+    return {
+        "type": "function",
+        "name": tool.name,
+        **said,
+        "parameters": parameters,
+        "strict": bool(tool.strict),
+    }
+
+
+def _tool_choice(choice: str | None) -> str | Json | None:
+    return choice if choice is None or choice in TOOL_CHOICES else {"type": "function", "name": choice}
+
+
+def _text_format(schema: Mapping[str, Any] | None) -> Json | None:
+    if schema is None:
+        return None
+    return {"format": {"type": "json_schema", "name": "response", "schema": schema, "strict": True}}
+
+
+def _reasoning(
+    reasoning: str | int | None, efforts: Collection[str] | None, summary: str | None, provider: str
+) -> Json | None:
+    if isinstance(reasoning, int):
+        raise Unsupported("reasoning as a token budget", provider)
+    if reasoning is not None and efforts is not None and reasoning not in efforts:
+        raise Unsupported(f"reasoning={reasoning!r:.40} (only {', '.join(efforts)})", provider)
+    said = {"effort": reasoning, "summary": summary}
+    return {name: value for name, value in said.items() if value is not None} or None
+
+
+# ------------------------------------------------------------------ the conversation
+
+
+def _split_system(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
+    """What goes into `instructions`, and the rest; a system message that is all there is must be input."""
+    count = next((n for n, message in enumerate(messages) if message.role != "system"), 0)
+    return messages[:count], messages[count:]
+
+
+def _instructions(messages: Sequence[Message], provider: str) -> str | None:
+    texts = [_text(part, "system", provider) for message in messages for part in message.parts]
+    return "\n\n".join(text for text in texts if text) or None
+
+
+class _Input:
+    """Translates one history, part by part."""
+
+    def __init__(self, messages: Sequence[Message], provider: str, model: str) -> None:
+        self._provider = provider
+        self._model = model
+        self._ids = CallIds(messages, LEGAL_CALL_ID)
+        self._custom: set[str] = (
+            set()
+        )  # ids of the calls of free-form tools, whose results are items of their own
+
+    def items(self, messages: Sequence[Message]) -> list[Json]:
+        with_own_images = [self._with_own_images(message) for message in messages]
+        return [item for message in shown_by_user(with_own_images) for item in self._of(message)]
+
+    def _with_own_images(self, message: Message) -> Message:
+        """Images this model made become the items they came in; `shown_by_user` takes care of all others."""
+        if message.role != "assistant" or not any(isinstance(part, Image) for part in message.parts):
+            return message
+        return Message("assistant", tuple(self._own_image(part) for part in message.parts))
+
+    def _own_image(self, part: Part) -> Part:
+        if not isinstance(part, Image) or part.data is None or part.signature is None:
+            return part
+        if not may_replay(part, self._provider, self._model):
+            return part
+        item = Opaque("image_generation_call", part.signature)
+        try:
+            whole = {**item.parsed(), "result": base64.b64encode(part.data).decode()}
+        except (ValueError, RecursionError):  # another wire's signature, which a caller vouches for
+            return part
+        return attrs.evolve(item, data=compact(whole))
+
+    def _of(self, message: Message) -> Iterator[Json]:
+        match message.role:
+            case "assistant":
+                yield from self._said(message.parts)
+            case "tool" if not _holds_results(message.parts):
+                raise Unsupported("a tool message without a ToolResult", self._provider)
+            case "system":
+                texts = (_text(part, "system", self._provider) for part in message.parts)
+                yield {"role": "system", "content": "\n\n".join(texts)}
+            case "user" | "tool":
+                yield from self._asked(message.parts)
+
+    def _said(self, parts: Sequence[Part]) -> Iterator[Json]:
+        """What a model said. Reasoning waits for what it led to, for without that it is refused."""
+        thoughts: list[Json] = []
+        for part in parts:
+            if isinstance(part, Reasoning):
+                self._think(part, thoughts)
+            elif (item := self._said_item(part)) is not None:
+                yield from (thought for thought in thoughts if "encrypted_content" in thought)
+                thoughts.clear()
+                yield item
+
+    def _think(self, part: Reasoning, thoughts: list[Json]) -> None:
+        """Add a part to the item it was part of. Unencrypted, the server could make nothing of it."""
+        if not may_replay(part, self._provider, self._model) or not (part.signature or part.encrypted):
+            return
+        last = thoughts[-1] if thoughts else {}
+        item = last if part.signature and last.get("id") == part.signature else None
+        if item is None or "encrypted_content" in item:
+            item = {"type": "reasoning", **({"id": part.signature} if part.signature else {}), "summary": []}
+            thoughts.append(item)
+        text = part.text.removeprefix(BETWEEN_PARTS) if item["summary"] else part.text
+        if text:
+            item["summary"].append({"type": "summary_text", "text": text})
+        if part.encrypted:
+            item["encrypted_content"] = part.encrypted
+
+    def _said_item(self, part: Part) -> Json | None:
+        match part:
+            case ToolCall():
+                return self._call(part)
+            case Opaque():
+                return self._opaque(part)
+            case _:
+                text = _text(part, "assistant", self._provider)
+                return {"role": "assistant", "content": text} if text else None
+
+    def _call(self, call: ToolCall) -> Json:
+        call_id = self._ids.of_call(call)
+        if call.kind == "custom":
+            self._custom.add(call_id)
+            return {
+                "type": "custom_tool_call",
+                "call_id": call_id,
+                "name": call.name,
+                "input": call.arguments,
+            }
+        arguments = "{}" if call.arguments.strip() in ("", "null") else call.arguments
+        return {"type": "function_call", "call_id": call_id, "name": call.name, "arguments": arguments}
+
+    def _asked(self, parts: Sequence[Part]) -> Iterator[Json]:
+        """What a user says and what tools return: each result is an item, and what stands between them a message."""
+        content: list[Json] = []
+        only_text = len(parts) == 1 and isinstance(parts[0], Text)
+        for part in parts:
+            item = self._result(part) if isinstance(part, ToolResult) else None
+            if isinstance(part, Opaque):
+                item = self._opaque(part)
+            elif item is None:
+                content.append(self._content(part))
+            if item is not None:
+                yield from [{"role": "user", "content": content}] if content else []
+                content = []
+                yield item
+        if content:
+            yield {"role": "user", "content": content[0]["text"] if only_text else content}
+        elif not parts:
+            yield {"role": "user", "content": ""}
+
+    def _content(self, part: Part) -> Json:
+        if isinstance(part, Image):
+            return _image(part)
+        return {"type": "input_text", "text": _text(part, "user", self._provider)}
+
+    def _result(self, result: ToolResult) -> Json:
+        output: str | list[Json]
+        prefix = "Error: " if result.is_error else ""  # the wire has no flag for it
+        if isinstance(result.content, str):
+            output = prefix + result.content
+        else:
+            output = [{"type": "input_text", "text": prefix}] if prefix else []
+            output += [self._content(part) for part in result.content]
+        call_id = self._ids.of_result(result)
+        kind = "custom_tool_call_output" if call_id in self._custom else "function_call_output"
+        return {"type": kind, "call_id": call_id, "output": output or ""}
+
+    def _opaque(self, part: Opaque) -> Json | None:
+        """An item as it came, for its own model only: the server wants to see the reasoning that led to it."""
+        if part.origin not in (None, f"{self._provider}/{self._model}"):
+            return None
+        item = replayed(part, self._provider)
+        return None if item is None else {"type": part.type, **item}
+
+
+def _holds_results(parts: Sequence[Part]) -> bool:
+    """Opaque ones are results, too: of tools that only this provider knows."""
+    return bool(parts) and all(isinstance(part, ToolResult | Opaque) for part in parts)
+
+
+def _text(part: Part, role: str, provider: str) -> str:
+    match part:
+        case Text(text):
+            return text
+        case Document():
+            return titled(part)
+        case Opaque():
+            return ""  # no provider reads one in a system message
+        case _:
+            raise Unsupported(f"{type(part).__name__} in a message of role {role}", provider)
+
+
+def _image(image: Image) -> Json:
+    url = image.url
+    if image.data is not None:
+        url = f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
+    return {"type": "input_image", "image_url": url}

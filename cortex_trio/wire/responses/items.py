@@ -1,0 +1,251 @@
+"""The output items of a Responses answer, one class for each kind: what its start, its pieces and its end mean.
+
+Items may come in pieces (a stream) or whole in their end (an answer that was not streamed, or a server that skips
+the pieces), so whatever no piece said is read there. Knows no stream around it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from ...events import CitationDelta, ReasoningDelta, ReasoningSeal, TextDelta, WholePart, WireEvent
+from ...messages import Image
+from ..payload import Malformed, as_count, as_list, as_object, as_text, opaque, require_open
+from .parts import SaidParts
+
+Json = Mapping[str, Any]
+
+BETWEEN_PARTS = "\n\n"
+"""What stands between two parts of one summary; the wire sends none, and `responses_encode` takes it off again."""
+
+
+class Item:
+    """A kind with no form of ours, such as a search the server ran itself: kept whole, for its provider."""
+
+    def open(self, item: Json) -> list[WireEvent]:
+        """`response.output_item.added`."""
+        return []
+
+    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
+        """A delta of the event type `kind`; those the item does not know are skipped."""
+        return []
+
+    def close(self, item: Json) -> list[WireEvent]:
+        """`response.output_item.done`, or the end of the answer; `item` is all of it."""
+        kind = as_text(item.get("type"), "an item's type")
+        if not kind:
+            raise Malformed("an item without a type")
+        return [WholePart(opaque(kind, item))]
+
+    def grow_on(self, kind: str, payload: Json) -> list[WireEvent]:
+        """A delta behind the item's end: of a kind that has come whole, it repeats something."""
+        return []
+
+    def complete(self, item: Json) -> list[WireEvent]:
+        """The item once more, behind its end."""
+        return []
+
+
+class MessageItem(Item):
+    """What the model says, or why it says nothing: refusals are text of their own kind.
+
+    `before`: characters the answer had said when this began, for a citation counts from the start of its part.
+
+    Gateways end a message behind its first delta and go on all the same, so its end is not believed: what comes behind
+    it counts, unless it is what the end has told before its deltas.
+    """
+
+    def __init__(self, before: int) -> None:
+        self.refused = False
+        self.length = 0
+        self._before = before
+        self._said = SaidParts()
+        self._begins: dict[int, int] = {}  # where the content parts of which something came begin
+        self._cited: dict[int, int] = {}  # citations that came, by content part
+        self._ahead = ""  # what the end told, as far as no delta has repeated it
+
+    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
+        part = _part(payload, "content_index")
+        match kind:
+            case "response.output_text.delta" | "response.refusal.delta":
+                self.refused = self.refused or kind == "response.refusal.delta"
+                return self._say(part, as_text(payload.get("delta"), "delta"))
+            case "response.output_text.annotation.added":
+                self._cited[part] = self._cited.get(part, 0) + 1
+                require_open(len(self._cited), "content parts")
+                begin = self._begins.get(part, self._before + self.length)
+                return _citations([payload.get("annotation")], begin)
+            case _:
+                return []
+
+    def close(self, item: Json) -> list[WireEvent]:
+        parts = _parts(item)
+        texts = [_text_of(part) for part in parts]
+        self.refused = self.refused or any(part.get("type") == "refusal" for part in parts)
+        missing = self._said.missing(texts)
+        self._ahead = "".join(missing)
+        cited = self._citations_told([len(as_list(part.get("annotations"), "annotations")) for part in parts])
+        events: list[WireEvent] = []
+        begin = self._before
+        for place, part in enumerate(parts):
+            events += self._say(place, missing[place])
+            annotations = as_list(part.get("annotations"), "annotations")
+            events += _citations(annotations[cited[place] :], begin)
+            begin += len(texts[place])
+        return events
+
+    def grow_on(self, kind: str, payload: Json) -> list[WireEvent]:
+        if kind == "response.output_text.annotation.added":
+            return []
+        text = as_text(payload.get("delta"), "delta")
+        if self._ahead and not text.startswith(self._ahead):
+            self._ahead = self._ahead.removeprefix(text)
+            return []
+        text, self._ahead = text[len(self._ahead) :], ""
+        return self._say(_part(payload, "content_index"), text)
+
+    def complete(self, item: Json) -> list[WireEvent]:
+        texts = [_text_of(part) for part in _parts(item)]
+        whole, said = "".join(texts), self._said.text
+        return self._say(len(texts) - 1, whole[len(said) :]) if whole.startswith(said) else []
+
+    def _say(self, part: int, text: str) -> list[WireEvent]:
+        if not text:
+            return []
+        self._begins.setdefault(part, self._before + self.length)
+        self._said.say(part, text)
+        self.length += len(text)
+        return [TextDelta(text)]
+
+    def _citations_told(self, counts: list[int]) -> list[int]:
+        """How many citations of each part came before: by its number, or by their order where numbers differ."""
+        if all(number < len(counts) for number in self._cited):
+            return [self._cited.get(place, 0) for place in range(len(counts))]
+        left, told = sum(self._cited.values()), []
+        for count in counts:
+            told.append(min(left, count))
+            left -= told[-1]
+        return told
+
+
+class ReasoningItem(Item):
+    """A summary of the thoughts in one part or several, in an open model the thoughts themselves; and all of them
+    encrypted, which is what goes back.
+
+    Each part is one block of reasoning, closed by the item's id, so that they go back as the parts they were.
+    """
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._last: tuple[str, int] | None = None  # the part that is growing
+        self._said = {"summary": SaidParts(), "content": SaidParts()}
+
+    def open(self, item: Json) -> list[WireEvent]:
+        self._id = as_text(item.get("id"), "id")
+        return []
+
+    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
+        match kind:
+            case "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta":
+                return self._say("summary", _part(payload, "summary_index"), payload.get("delta"))
+            case "response.reasoning_text.delta" | "response.reasoning.delta":
+                return self._say("content", _part(payload, "content_index"), payload.get("delta"))
+            case _:
+                return []
+
+    def close(self, item: Json) -> list[WireEvent]:
+        self._id = as_text(item.get("id"), "id") or self._id
+        events: list[WireEvent] = []
+        # In pieces came one form of the thoughts; the other would only repeat it.
+        came = [field for field, said in self._said.items() if said.any]
+        for field in came or self._said:
+            parts = [as_object(part, "a part of the reasoning") for part in as_list(item.get(field), field)]
+            texts = [as_text(part.get("text"), "a part of the reasoning") for part in parts]
+            for place, missing in enumerate(self._said[field].missing(texts)):
+                events += self._say(field, place, missing)
+        if encrypted := as_text(item.get("encrypted_content"), "encrypted_content"):
+            events.append(ReasoningSeal(self._id or None, encrypted))
+        return events
+
+    def _say(self, field: str, index: int, delta: object) -> list[WireEvent]:
+        text = as_text(delta, "delta")
+        if not text:
+            return []
+        events: list[WireEvent] = []
+        self._said[field].say(index, text)
+        part = field, index
+        if self._last not in (None, part):
+            events += [ReasoningSeal(self._id)] if self._id else []
+            text = BETWEEN_PARTS + text
+        self._last = part
+        return [*events, ReasoningDelta(text)]
+
+
+class ImageItem(Item):
+    """An image the server made. What else the item says is the image's signature: with it, it goes back as an item."""
+
+    def close(self, item: Json) -> list[WireEvent]:
+        kind = as_text(item.get("output_format"), "output_format") or "png"
+        rest = {name: value for name, value in item.items() if name != "result"}
+        try:
+            made = base64.b64decode(as_text(item.get("result"), "result"), validate=True)
+        except ValueError:
+            raise Malformed("an image that is no base64") from None
+        if not made:
+            return super().close(item)
+        return [WholePart(Image(data=made, media_type=f"image/{kind}", signature=opaque("image", rest).data))]
+
+
+KINDS: Mapping[str, type[Item]] = {
+    "reasoning": ReasoningItem,
+    "image_generation_call": ImageItem,
+}
+"""Kinds that need nothing but their content; a call is told its number, a MessageItem where it begins."""
+
+DELTAS: Mapping[str, str] = {
+    "response.output_text.delta": "message",
+    "response.output_text.annotation.added": "message",
+    "response.refusal.delta": "message",
+    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning_summary.delta": "reasoning",  # servers that follow an early draft, as the next
+    "response.reasoning_text.delta": "reasoning",
+    "response.reasoning.delta": "reasoning",
+    "response.function_call_arguments.delta": "function_call",
+    "response.custom_tool_call_input.delta": "custom_tool_call",
+}
+"""The event types that make an item grow, and the kind of that item. Their `.done` twins repeat what came, and are
+skipped."""
+
+
+def _part(payload: Json, name: str) -> int:
+    """Which part of its item an event is about; the first where a server with one part leaves that out."""
+    return as_count(payload.get(name)) or 0
+
+
+def _parts(item: Json) -> list[dict[str, Any]]:
+    """The content parts of a message, whose content may be its text."""
+    content = item.get("content")
+    content = [{"text": content}] if isinstance(content, str) else as_list(content, "content")
+    return [as_object(part, "a content part") for part in content]
+
+
+def _text_of(part: Json) -> str:
+    return as_text(part.get("refusal" if part.get("type") == "refusal" else "text"), "a content part")
+
+
+def _citations(annotations: list[Any], begin: int) -> list[WireEvent]:
+    """Pages and files an answer rests on. A page is cited by a range of the text, a file at one place of it.
+
+    `begin`: characters of the answer before the text that the ranges count in.
+    """
+    events: list[WireEvent] = []
+    for item in annotations:
+        annotation = as_object(item, "an annotation")
+        names = (annotation.get(field) for field in ("url", "filename", "file_id"))
+        if source := next((name for name in names if isinstance(name, str) and name), None):
+            places = (as_count(annotation.get(field)) for field in ("start_index", "end_index"))
+            start, end = (None if place is None else begin + place for place in places)
+            events.append(CitationDelta(start, end, "", (source,)))
+    return events

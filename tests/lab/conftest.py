@@ -1,0 +1,23 @@
+"""Every part of every scenario of the exam, as parameters: in every dialect in virtual time, in some over sockets."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cortex_trio.lab.exam.scorecard import all_scenarios, plays
+
+OVER_SOCKETS = ("openai", "openai_responses", "ollama")
+"""One of each framing and of each shape: the others differ in nothing a socket shows."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "play" in metafunc.fixturenames:
+        metafunc.parametrize("play", list(_plays(over_sockets="sockets" in metafunc.function.__name__)))
+
+
+def _plays(*, over_sockets: bool) -> Iterator[Any]:
+    for scenario, part, dialect in plays(all_scenarios()):
+        if over_sockets and (part.virtual or dialect not in OVER_SOCKETS):
+            continue
+        yield pytest.param((scenario, part, dialect), id=f"{scenario.number}-{dialect}-{part.title}")

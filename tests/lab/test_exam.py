@@ -1,0 +1,269 @@
+"""The exam itself: it is passed, it notices what does not hold, and any gateway can sit it."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from openai_front import open_front
+
+from cortex_trio import Config, FailureKind, open_cortex
+from cortex_trio.__main__ import main
+from cortex_trio.lab.exam.outside import (
+    FALLBACK_MODEL,
+    OUTSIDE,
+    PRIMARY_MODEL,
+    OutsideScenario,
+    OutsideStage,
+    sit_outside,
+)
+from cortex_trio.lab.exam.scenario import ALL, SCENARIOS, Part, Scenario
+from cortex_trio.lab.exam.scorecard import BENCH, all_scenarios, play, score, sit
+from cortex_trio.lab.exam.stage import DIALECTS, RESCUE, Stage, check, equal, failing, near
+from cortex_trio.simulator import Behaviour, open_simulator
+from cortex_trio.simulator.speak import SPEAKERS
+
+SECOND = 0.04
+TIMEOUT = 30 * SECOND
+
+
+# ------------------------------------------------------------------ from inside
+
+
+def test_there_are_34_scenarios() -> None:
+    assert [scenario.number for scenario in all_scenarios()] == [f"S{number:02}" for number in range(1, 35)]
+
+
+def test_every_scenario_is_played_in_every_dialect_it_is_for() -> None:
+    for scenario in all_scenarios():
+        played = {dialect for part in scenario.parts for dialect in part.dialects(DIALECTS)}
+        without_keys = {"ollama"} if scenario.number == "S22" else set()
+        once = scenario.number in ("S23", "S25")
+        assert played == ({ALL} if once else set(DIALECTS) - without_keys), scenario.number
+
+
+def test_a_part_that_needs_no_virtual_clock_is_in_most_scenarios() -> None:
+    virtual = {
+        scenario.number for scenario in all_scenarios() if all(part.virtual for part in scenario.parts)
+    }
+    assert virtual == {"S02", "S15", "S18", "S20", "S21", "S22", "S23", "S25", "S30"}
+
+
+def test_no_two_parts_have_the_same_name() -> None:
+    named = [(scenario.number, part.title) for scenario in all_scenarios() for part in scenario.parts]
+    assert len(set(named)) == len(named) > 100
+
+
+def test_every_dialect_the_gateway_speaks_is_examined() -> None:
+    assert set(DIALECTS) == SPEAKERS.keys() - {"openai_compatible"}
+
+
+async def _does_not_hold(stage: Stage) -> None:
+    check(False, "pigs fly")
+
+
+async def _is_not_equal(stage: Stage) -> None:
+    equal(1, 2, "the number")
+
+
+async def _is_not_near(stage: Stage) -> None:
+    near(5.2, 5, 0.1, "the time")
+
+
+async def _does_not_raise(stage: Stage) -> None:
+    async def calmly() -> None:
+        await trio.lowlevel.checkpoint()
+
+    await failing(KeyError, calmly)
+
+
+async def _crashes(stage: Stage) -> None:
+    raise RuntimeError("a bug in the gateway")
+
+
+async def _leaves_a_request_open(stage: Stage) -> None:
+    stage.primary()
+    kept = []
+    async with stage.gateway() as cortex:
+        kept.append(cortex.chat("Hi"))
+        await kept[0].__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("play_it", "problem"),
+    [
+        (_does_not_hold, "pigs fly"),
+        (_is_not_equal, "the number: 1, not 2"),
+        (_is_not_near, "the time: 5.2, not 5 ± 0.1"),
+        (_does_not_raise, "no KeyError was raised"),
+        (_crashes, "RuntimeError: a bug in the gateway"),
+        (_leaves_a_request_open, "requests leave nothing behind"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_does_not_hold_is_a_problem_and_no_crash(play_it: object, problem: str) -> None:
+    mark = play(Scenario("S99", "", ""), Part("it holds", play_it), "openai")  # type: ignore[arg-type]
+    assert problem in str(mark.problem)
+    assert not mark.is_passed
+
+
+def test_one_dialect_that_fails_is_a_scenario_that_fails() -> None:
+    marks = list(sit([SCENARIOS["S03"], SCENARIOS["S01"]], ["openai", "ollama"]))
+    assert score(marks, BENCH) == (2, 2)
+    assert score([attrs.evolve(marks[0], problem="no"), *marks[1:]], BENCH) == (1, 2)
+
+
+def test_the_command_prints_the_scorecard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["exam", "--only", "S03,s22"]) == 0
+    out = capsys.readouterr().out
+    assert [line.count("✓") for line in out.splitlines()[1:3]] == [9, 8]
+    assert "1 of 1 (FailoverBench's S01 to S16), 2 of 2 altogether; 153 plays with 9 providers" in out
+
+
+def test_a_scenario_nobody_knows_is_refused() -> None:
+    assert main(["exam", "--only", "S35"]) == 2
+
+
+# ------------------------------------------------------------------ from outside
+
+
+@asynccontextmanager
+async def upstreams() -> AsyncIterator[OutsideStage]:
+    async with open_simulator(sockets=True) as sim:
+        primary = sim.add("primary", provider="openai_compatible", models=[PRIMARY_MODEL])
+        fallback = sim.add("fallback", provider="openai_compatible", models=[FALLBACK_MODEL])
+        yield OutsideStage(primary.url, primary, fallback, timeout=TIMEOUT, second=SECOND)
+
+
+IN_SECONDS = [scenario for scenario in OUTSIDE if scenario.number != "S34"]
+"""Those that can be played with short seconds. S34 waits for a cooldown of a minute, which is real time."""
+
+
+@pytest.mark.parametrize("scenario", IN_SECONDS, ids=lambda scenario: scenario.number)
+async def test_this_gateway_behind_a_plain_http_server_passes(scenario: OutsideScenario) -> None:
+    async with upstreams() as stage:
+        workers = {
+            provider.name: provider.worker(priority=place, timeout=TIMEOUT)
+            for place, provider in enumerate((stage.primary, stage.fallback))
+        }
+        checks = 10 * SECOND if scenario.number == "S33" else 0
+        config = Config(
+            workers=workers,
+            health_check_interval=checks,
+            health_check_timeout=5 * SECOND,
+            idle_timeout=TIMEOUT / 2,
+        )
+        async with open_cortex(config) as cortex, open_front(cortex) as stage.base_url:
+            await stage.wait_until_up()
+            assert await sit_outside(scenario, stage) is None
+
+
+async def test_no_gateway_at_all_passes_only_what_needs_none() -> None:
+    async with upstreams() as stage:
+        problems = {scenario.number: await sit_outside(scenario, stage) for scenario in OUTSIDE}
+    passed = {number for number, problem in problems.items() if problem is None}
+    assert passed == {"S07", "S09", "S11", "S12", "S13", "S33", "S34"}
+    assert "passed off" in str(problems["S08"])
+    assert "malformed" in str(problems["S10"])
+    assert "callers that are served" in str(problems["S31"])
+    assert "it is served" in str(problems["S32"])
+
+
+async def test_a_model_that_stays_away_for_good_is_noticed() -> None:
+    async with open_simulator(sockets=True) as sim:
+        primary, fallback = (
+            sim.add(name, provider="openai_compatible", models=[model])
+            for name, model in (("primary", PRIMARY_MODEL), ("fallback", FALLBACK_MODEL))
+        )
+        gateway = sim.add(
+            "gateway", Behaviour(error=FailureKind.MODEL_NOT_FOUND), provider="openai_compatible"
+        )
+        stage = OutsideStage(gateway.url, primary, fallback, timeout=TIMEOUT, second=0.01)
+        [refused_once] = [scenario for scenario in OUTSIDE if scenario.number == "S34"]
+        assert "within minutes" in str(await sit_outside(refused_once, stage))
+
+
+async def test_an_answer_that_was_cut_and_is_passed_off_as_whole_is_noticed() -> None:
+    """A gateway of the kind there are many: it ends every stream as if it were whole."""
+    async with upstreams() as stage:
+
+        async def serve(stream: trio.SocketStream) -> None:
+            await stream.receive_some()
+            event = b'data: {"choices": [{"delta": {"content": "%s"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+            said = event % RESCUE.text[:20].encode()
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(
+                said
+            )
+            await stream.send_all(head + said)
+
+        async with trio.open_nursery() as nursery:
+            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, serve, [listener])
+            stage.base_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
+            for number in ("S08", "S09", "S10", "S14"):
+                scenario = next(one for one in OUTSIDE if one.number == number)
+                assert "passed off as" in str(await sit_outside(scenario, stage))
+            nursery.cancel_scope.cancel()
+
+
+async def free_ports(many: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    probes = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(many)]
+    ports = [probe.socket.getsockname()[1] for probe in probes]
+    for probe in probes:
+        await probe.aclose()
+    return ports
+
+
+def exam_command(url: str, only: str, ports: list[int]) -> list[str]:
+    command = [sys.executable, "-m", "cortex_trio", "exam", "--base-url", url, "--only", only]
+    return [*command, "--ports", *map(str, ports)]
+
+
+async def test_the_command_prints_where_to_point_the_gateway_and_what_came_of_it() -> None:
+    """The gateway is no gateway here: it is the primary itself."""
+    ports = await free_ports(2)
+    command = exam_command(f"http://127.0.0.1:{ports[0]}/v1", "S03,S11", ports)
+    with trio.fail_after(60):
+        ended = await trio.run_process(command, capture_stdout=True, check=False)
+    out = ended.stdout.decode()
+    assert f"http://127.0.0.1:{ports[1]}/v1   model fallback-model" in out
+    assert "no [DONE] after the finish reason" in out
+    assert "1 of 2" in out
+    assert ended.returncode == 1
+
+
+async def test_a_gateway_in_a_process_of_its_own_sits_the_exam() -> None:
+    """Those scenarios that take no minutes; one gateway sits them all, one after the other."""
+    port, *upstreams = await free_ports(3)
+    urls = [f"http://127.0.0.1:{upstream}/v1" for upstream in upstreams]
+    command = exam_command(
+        f"http://127.0.0.1:{port}/v1", "S01,S03,S05,S08,S10,S11,S12,S13,S14,S16", upstreams
+    )
+    front = Path(__file__).with_name("openai_front.py")
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            gateway = await nursery.start(
+                partial(trio.run_process, [sys.executable, str(front), str(port), *urls], check=False)
+            )
+            ended = await trio.run_process(command, capture_stdout=True, check=False)
+            gateway.terminate()
+    assert "10 of 10" in ended.stdout.decode(), ended.stdout.decode()
+    assert ended.returncode == 0
+
+
+async def test_what_a_gateway_remembers_of_one_scenario_does_not_decide_the_next() -> None:
+    """Its breaker is open after S04, and S12 counts requests to the primary."""
+    async with upstreams() as stage:
+        workers = {
+            provider.name: provider.worker(priority=place, timeout=TIMEOUT)
+            for place, provider in enumerate((stage.primary, stage.fallback))
+        }
+        stage.second, chosen = 0.1, [scenario for scenario in OUTSIDE if scenario.number in ("S04", "S12")]
+        config = Config(workers=workers, health_check_interval=0)
+        async with open_cortex(config) as cortex, open_front(cortex) as stage.base_url:
+            assert [await sit_outside(scenario, stage) for scenario in chosen] == [None, None]
