@@ -10,7 +10,7 @@ import trio
 
 from cortex_trio import ApiKey, WorkerConfig
 from cortex_trio.gateway.transport.connections import Connections
-from cortex_trio.http.deadlines import Watchdog
+from cortex_trio.http.deadlines import Deadlines
 from cortex_trio.wire.codec import HttpRequest, json_post
 from cortex_trio.wire.sse import SseReader
 
@@ -21,12 +21,12 @@ BACKEND = "trio"
 
 
 class Transport:
-    def __init__(self, address: str, watchdog: Watchdog) -> None:
+    def __init__(self, address: str, deadlines: Deadlines) -> None:
         self._connections = Connections(
             WorkerConfig(provider="openai_compatible", base_url=f"{address}/v1", models=(MODEL,))
         )
         self._key = ApiKey(KEY)
-        self._watchdog = watchdog
+        self._deadlines = deadlines
 
     def _request(self, prompt: str, **more: object) -> HttpRequest:
         body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], **more}
@@ -34,7 +34,9 @@ class Transport:
 
     async def stream(self, prompt: str, on_piece: OnPiece) -> None:
         request = self._request(prompt, stream=True)
-        answer = await self._connections.send(request, self._key, connect_timeout=10, watchdog=self._watchdog)
+        answer = await self._connections.send(
+            request, self._key, connect_timeout=10, deadlines=self._deadlines
+        )
         reader = SseReader()
         try:
             while data := await answer.receive(trio.current_time() + 60):
@@ -58,8 +60,8 @@ class Transport:
 
 @asynccontextmanager
 async def open_client(address: str, workload: Workload) -> AsyncIterator[Transport]:
-    watchdog = Watchdog()
+    deadlines = Deadlines()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watchdog.run)
-        yield Transport(address, watchdog)
+        nursery.start_soon(deadlines.run)
+        yield Transport(address, deadlines)
         nursery.cancel_scope.cancel()

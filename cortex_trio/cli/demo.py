@@ -24,7 +24,7 @@ from .story import THINKING_SECONDS, Story
 PROVIDERS = ("openai", "anthropic", "ollama")
 KEYS = ("sk-sim-openai-0001", "sk-sim-openai-0002")
 WORDS_PER_SECOND = 14.0
-RATE_LIMIT_SECONDS = 20.0
+RATE_LIMIT_BACKOFF_SECONDS = 20.0
 INDENT = "    "
 
 
@@ -97,7 +97,9 @@ class _Demonstration:
     async def _key_is_limited(self) -> None:
         question, answer = self._story.questions[0]
         self._everybody_answers(answer)
-        limit = Behaviour(status=429, retry_after=RATE_LIMIT_SECONDS, first_token_after=THINKING_SECONDS)
+        limit = Behaviour(
+            status=429, retry_after=RATE_LIMIT_BACKOFF_SECONDS, first_token_after=THINKING_SECONDS
+        )
         self._simulator["openai"].limit_key(KEYS[0], limit)
         await self._ask(
             1,

@@ -54,7 +54,7 @@ class Scope(enum.Enum):
 MINUTE = 60.0
 DOUBLING = (MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 16 * MINUTE, 32 * MINUTE, 60 * MINUTE)
 QUARTER_HOUR = (15 * MINUTE, 30 * MINUTE, 60 * MINUTE)
-RATE_LIMIT_SECONDS = (10.0, 30.0, 60.0, 120.0)
+RATE_LIMIT_BACKOFF_SECONDS = (10.0, 30.0, 60.0, 120.0)
 AT_ONCE = (0.0,)
 LONGEST_COOLDOWN = 60 * MINUTE
 """Seconds. A server that asks for more is asked again after an hour."""
@@ -99,7 +99,7 @@ REACTIONS: Mapping[FailureKind, Reaction] = {
         SameWorker.AFTER_COOLDOWN,
         NextKey.YES,
         NextWorker.YES,
-        cooldown=CooldownRule(Scope.KEY_MODEL, RATE_LIMIT_SECONDS, AT_ONCE),
+        cooldown=CooldownRule(Scope.KEY_MODEL, RATE_LIMIT_BACKOFF_SECONDS, AT_ONCE),
     ),
     K.OVERLOADED: Reaction(SameWorker.AFTER_OTHERS, NextKey.NO, NextWorker.YES, weight=1),
     K.SERVER: Reaction(SameWorker.ONCE, NextKey.NO, NextWorker.YES, weight=1),

@@ -62,7 +62,7 @@ async def open_cortex(
     runtime = Runtime(checked, WorkerTable.of(states), cooldowns, ring, Telemetry(on_event))
     try:
         async with open_flat_nursery() as nursery:
-            nursery.start_soon(runtime.watchdog.run)
+            nursery.start_soon(runtime.deadlines.run)
             await nursery.start(_run_tree, runtime)
             try:
                 yield Cortex(runtime, connect)

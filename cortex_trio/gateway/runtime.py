@@ -12,7 +12,7 @@ from functools import partial
 import attrs
 import trio
 
-from ..http.deadlines import Watchdog
+from ..http.deadlines import Deadlines
 from ..otp import DynamicSupervisor, Ref, Supervisor
 from ..telemetry import Telemetry, WorkerStatusChanged
 from .routing.index import Roster, Selection
@@ -50,7 +50,7 @@ class Runtime:
     workers: Ref[DynamicSupervisor] = attrs.field(factory=lambda: Ref("workers"))
     health: Ref[HealthMonitor] = attrs.field(factory=lambda: Ref("health"))
     budget: RetryBudget = attrs.field(factory=RetryBudget)
-    watchdog: Watchdog = attrs.field(factory=Watchdog)
+    deadlines: Deadlines = attrs.field(factory=Deadlines)
     dialects: DialectGuard = attrs.field(factory=DialectGuard)
     openings: Openings = attrs.field(factory=Openings)
     retired: list[Connections] = attrs.field(

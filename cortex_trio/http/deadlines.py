@@ -24,7 +24,7 @@ class Watched(Protocol):
 
 
 @final
-class Watchdog:
+class Deadlines:
     """Watches deadlines while `run` runs. Deadlines that move ahead, as a stream's do, wake no task."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Watchdog:
             self._nap.deadline = deadline
 
     def start_soon(self, finish: Callable[[], Awaitable[None]]) -> None:
-        """For what is aborted and has an end that waits. It must not raise, and is cancelled with the watchdog."""
+        """For what is aborted and has an end that waits. It must not raise, and is cancelled with the deadlines."""
         if self._nursery is not None:
             self._nursery.start_soon(finish)
 

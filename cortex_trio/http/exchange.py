@@ -9,8 +9,8 @@ from typing import Literal, final
 import attrs
 import trio
 
-from .deadlines import Watchdog
-from .http1 import AnswerReader, BrokenOff, Head
+from .deadlines import Deadlines
+from .http1 import AnswerReader, ConnectionBroken, Head
 from .sockets import Socket
 
 CLOSED_WHILE_IDLE_SECONDS = 0.1
@@ -25,7 +25,7 @@ GiveBack = Callable[[bool], Awaitable[None]]
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-class NothingCame(BrokenOff):
+class ServerDisconnected(ConnectionBroken):
     """The connection ended before a byte of an answer.
 
     `unread`: the server cannot have read the request, for it was not sent to its end, or only just.
@@ -36,7 +36,7 @@ class NothingCame(BrokenOff):
         self.unread = unread
 
 
-class TooLate(Exception):
+class ReadTimeout(Exception):
     """Nothing came before the deadline. The connection may be closed already."""
 
 
@@ -66,14 +66,14 @@ class Exchange:
         self,
         socket: Socket,
         reader: AnswerReader,
-        watchdog: Watchdog | None,
+        deadlines: Deadlines | None,
         give_back: GiveBack,
         *,
         reused: bool = False,
     ) -> None:
         self._socket = socket
         self._reader = reader
-        self._watchdog = watchdog
+        self._deadlines = deadlines
         self._give_back = give_back
         self.reused = reused
         self._ahead = b""  # of the body, came together with the head
@@ -109,8 +109,8 @@ class Exchange:
         self.head = reader.head
         if self.head.status >= 300:
             self._sends_on = False  # the server does not want the request: RFC 9112, section 9.5
-        if self._watchdog is not None:
-            self._watchdog.watch(self)
+        if self._deadlines is not None:
+            self._deadlines.watch(self)
 
     def _note_sending(self) -> None:
         self._sends_on = self._socket.is_sending
@@ -137,14 +137,14 @@ class Exchange:
         except _BROKEN:
             self._sends_on = False
 
-    def _early_end(self, why: str, came: bool) -> BrokenOff:
+    def _early_end(self, why: str, came: bool) -> ConnectionBroken:
         if came:
-            return BrokenOff(f"{why} in the middle of the headers")
+            return ConnectionBroken(f"{why} in the middle of the headers")
         since = trio.current_time() - self._sent_at  # minus infinity if it was not sent to its end
         if not self.reused:
-            return NothingCame(f"{why} before it answered", unread=since < 0)
+            return ServerDisconnected(f"{why} before it answered", unread=since < 0)
         waited = "before all of the request was sent" if since < 0 else f"{since:.1f} s after the request"
-        return NothingCame(
+        return ServerDisconnected(
             f"{why} {waited}, without an answer; the connection had been kept",
             unread=since <= CLOSED_WHILE_IDLE_SECONDS,
         )
@@ -152,7 +152,7 @@ class Exchange:
     # -------------------------------------------------------------- the body
 
     async def receive(self, deadline: float = math.inf) -> bytes:
-        """The next bytes of the body, b"" at its end. Raises http1.BrokenOff, http1.BadAnswer or TooLate.
+        """The next bytes of the body, b"" at its end. Raises ConnectionBroken, RemoteProtocolError or ReadTimeout.
 
         What is left of a request that was answered early, but not refused, is sent while this waits.
         Raises trio.BusyResourceError while another task waits here.
@@ -177,22 +177,22 @@ class Exchange:
         self._reading = True
         receive = self._receive_while_sending if self._sends_on else self._socket.receive_some
         try:
-            if self._watchdog is None:
+            if self._deadlines is None:
                 with trio.move_on_at(deadline):
                     return await receive()
-                raise TooLate
-            self._watchdog.expect(self, deadline)
+                raise ReadTimeout
+            self._deadlines.expect(self, deadline)
             return await receive()
         except _BROKEN as error:
             if self._aborted:
-                raise TooLate from None
-            raise BrokenOff(str(error)) from error
+                raise ReadTimeout from None
+            raise ConnectionBroken(str(error)) from error
         finally:
             self.deadline = math.inf
             self._reading = False
 
     def abort(self) -> None:
-        """For `Watchdog`: the deadline has passed."""
+        """For `Deadlines`: the deadline has passed."""
         self._aborted = True
         self._socket.abort()
 
@@ -200,7 +200,7 @@ class Exchange:
         """Give the connection back if request and answer were whole, close it otherwise. Never waits long."""
         if not self._closed:
             self._closed = True
-            if self._watchdog is not None:
-                self._watchdog.forget(self)
+            if self._deadlines is not None:
+                self._deadlines.forget(self)
             reusable = self._reader.done and self._reader.reusable and self._sent_at < math.inf
             await self._give_back(reusable)

@@ -38,11 +38,11 @@ _FOR_THE_CONNECTION = frozenset({*_FRAMING, b"connection"})
 _WITHOUT_BODY = (204, 304)
 
 
-class BadAnswer(Exception):
+class RemoteProtocolError(Exception):
     """The server's answer is not HTTP, or exceeds a limit of this parser."""
 
 
-class BrokenOff(Exception):
+class ConnectionBroken(Exception):
     """The connection ended inside the answer."""
 
 
@@ -94,16 +94,16 @@ class AnswerReader:
         self.head: Head | None = None
         self.done = False
         self.reusable = False
-        self.spoiled: BadAnswer | None = None
+        self.spoiled: RemoteProtocolError | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes, give those that are of the body. Raises BadAnswer."""
+        """Take bytes, give those that are of the body. Raises RemoteProtocolError."""
         return self._read(self, data)
 
     def finish(self) -> None:
-        """The connection has ended. Raises BrokenOff if the answer has not."""
+        """The connection has ended. Raises ConnectionBroken if the answer has not."""
         if not self.done and self._read is not AnswerReader._read_until_close:
-            raise BrokenOff("the server hung up in the middle of the answer")
+            raise ConnectionBroken("the server hung up in the middle of the answer")
         self.done = True
 
     # -------------------------------------------------------------- head
@@ -122,11 +122,13 @@ class AnswerReader:
                 break
             self._inform(len(block))
             if head.status == 101:
-                raise BadAnswer("the server switches to a protocol that was not asked for (HTTP 101)")
+                raise RemoteProtocolError(
+                    "the server switches to a protocol that was not asked for (HTTP 101)"
+                )
         self.head = head
         try:
             self._frame(head)
-        except BadAnswer as error:
+        except RemoteProtocolError as error:
             if head.status < 400:
                 raise
             self.spoiled = error  # of the body alone: what an error status says counts without it
@@ -145,14 +147,14 @@ class AnswerReader:
         """Count what came before the answer."""
         self._informed += size
         if self._informed > HEAD_LIMIT:
-            raise BadAnswer(f"more than {HEAD_LIMIT:,} bytes before the answer")
+            raise RemoteProtocolError(f"more than {HEAD_LIMIT:,} bytes before the answer")
 
     def _take_block(self, data: bytes) -> tuple[bytes | None, bytes]:
         """The lines up to an empty one, and what follows it; None while that has not come."""
         self._buffer += data
         end = _end_of_block(self._buffer, max(0, self._searched - 2))
         if (end or len(self._buffer)) > HEAD_LIMIT:
-            raise BadAnswer(f"headers of more than {HEAD_LIMIT:,} bytes")
+            raise RemoteProtocolError(f"headers of more than {HEAD_LIMIT:,} bytes")
         if not end:
             self._searched = len(self._buffer)
             return None, b""
@@ -166,7 +168,7 @@ class AnswerReader:
         codings, lengths = lists.get(b"transfer-encoding", ()), set(lists.get(b"content-length", ()))
         is_chunked = self._is_chunked(codings) if codings else False
         if not is_chunked and (len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths))):
-            raise BadAnswer("a content-length that is no number, or two of them")
+            raise RemoteProtocolError("a content-length that is no number, or two of them")
         self.reusable = (
             self._orderly and head.minor_version >= 1 and b"close" not in lists.get(b"connection", ())
         )
@@ -188,7 +190,7 @@ class AnswerReader:
         """Read the transfer codings: chunked or none. `identity` was none in RFC 2616; proxies say chunked twice."""
         others = set(codings) - {b"chunked", b"identity", b""}
         if others or (b"chunked" in codings and codings[-1] != b"chunked"):
-            raise BadAnswer("a transfer-encoding other than chunked")
+            raise RemoteProtocolError("a transfer-encoding other than chunked")
         self._orderly = self._orderly and codings == [b"chunked"]
         return b"chunked" in codings
 
@@ -224,7 +226,7 @@ class AnswerReader:
         pieces: list[bytes] = []
         try:
             self._take_chunks(data, pieces)
-        except BadAnswer as error:
+        except RemoteProtocolError as error:
             if not pieces:
                 raise
             self.spoiled = error  # of the next bytes: an answer may be whole before its framing goes wrong
@@ -248,7 +250,7 @@ class AnswerReader:
                     at += 1
                     self._tolerate()
                 else:
-                    raise BadAnswer("a chunk that is longer than it said")
+                    raise RemoteProtocolError("a chunk that is longer than it said")
                 self._at_chunk_end = False
             elif line := _CHUNK.match(data, at) or self._loose_chunk(data, at):
                 at = line.end()
@@ -260,7 +262,7 @@ class AnswerReader:
                     return
             else:
                 if size - at > CHUNK_LINE_LIMIT or b"\n" in data[at:]:
-                    raise BadAnswer("a chunk without a size")
+                    raise RemoteProtocolError("a chunk without a size")
                 break
         if at < size:
             self._buffer += data[at:]
@@ -299,9 +301,9 @@ def _end_of_block(data: bytearray, start: int) -> int:
 def _require_http(start: bytearray) -> None:
     """Refuse at the first bytes what will never be an answer: its end might never come."""
     if start.startswith(_TLS_RECORDS):
-        raise BadAnswer("the answer is TLS: this address wants https")
+        raise RemoteProtocolError("the answer is TLS: this address wants https")
     if not _PROTOCOL.startswith(bytes(start[: len(_PROTOCOL)]).upper()):
-        raise BadAnswer("the answer is not HTTP")
+        raise RemoteProtocolError("the answer is not HTTP")
 
 
 def _parse_head(block: bytes) -> tuple[Head, bool]:
@@ -312,7 +314,7 @@ def _parse_head(block: bytes) -> tuple[Head, bool]:
     loose_line = status_line or _LOOSE_STATUS_LINE.fullmatch(line)
     if loose_line is None:
         _require_http(bytearray(line))
-        raise BadAnswer("the answer is not HTTP/1.1")
+        raise RemoteProtocolError("the answer is not HTTP/1.1")
     fields, orderly = _parse_fields(fields_block)
     return Head(int(loose_line[2]), fields, int(loose_line[1])), orderly and status_line is not None
 
@@ -332,7 +334,7 @@ def _parse_fields(block: bytes) -> tuple[tuple[tuple[bytes, bytes], ...], bool]:
             if spaced := _SPACED_FIELD.fullmatch(line):
                 fields.append((spaced[1].lower(), spaced[2]))
             elif any(name in line.lower() for name in _FRAMING):
-                raise BadAnswer("a header about the length of the body that cannot be read")
+                raise RemoteProtocolError("a header about the length of the body that cannot be read")
     return tuple(fields), orderly
 
 

@@ -10,7 +10,7 @@ from typing import final
 import trio
 
 from .causes import causes, explain
-from .sockets import Origin, PlainSocket, Socket, SslContext, cannot_connect
+from .sockets import Origin, PlainSocket, Socket, SslContext, connect_error
 from .tls import SecureSocket
 
 
@@ -27,15 +27,15 @@ class TrioNetwork:
                 plain = PlainSocket(await trio.open_tcp_stream(origin.host, origin.port))
                 return await self._start_tls(plain, origin.host) if origin.secure else plain
         except trio.TooSlowError as error:
-            raise cannot_connect(origin, f"timed out after {timeout:g} s") from error
+            raise connect_error(origin, f"timed out after {timeout:g} s") from error
         except trio.BrokenResourceError as error:  # in the TLS handshake
-            raise cannot_connect(origin, f"{error} in the TLS handshake") from (error.__cause__ or error)
+            raise connect_error(origin, f"{error} in the TLS handshake") from (error.__cause__ or error)
         except (
             OSError,
             ValueError,
         ) as error:  # ValueError: a name that IDNA or TLS cannot spell, or a bad CA file
             cause = _cause(error)
-            raise cannot_connect(origin, explain(cause)) from cause
+            raise connect_error(origin, explain(cause)) from cause
 
     async def _start_tls(self, plain: PlainSocket, host: str) -> Socket:
         try:

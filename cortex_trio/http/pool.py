@@ -18,13 +18,13 @@ from weakref import WeakSet
 import attrs
 import trio
 
-from .deadlines import Watchdog
+from .deadlines import Deadlines
 from .exchange import Exchange as Exchange
-from .exchange import NothingCame as NothingCame
 from .exchange import Progress as Progress
-from .exchange import TooLate as TooLate
+from .exchange import ReadTimeout as ReadTimeout
+from .exchange import ServerDisconnected as ServerDisconnected
 from .http1 import AnswerReader
-from .sockets import CannotConnect, Network, Origin, Socket, cannot_connect
+from .sockets import ConnectError, Network, Origin, Socket, connect_error
 
 log = logging.getLogger("cortex_trio")
 
@@ -48,7 +48,7 @@ class _Idle:
 class Pool:
     """Connections to any number of origins. `max_connections` bounds those in use; further requests wait their turn.
 
-    Idle ones are closed after `keepalive` seconds: by the watchdog that came with their last request, without one at
+    Idle ones are closed after `keepalive` seconds: by the deadlines that came with their last request, without one at
     the next request to their origin. At most `max_idle` are kept, the ones that were used last; all idle ones of all
     pools are closed when the process has no descriptor left for a new connection.
     """
@@ -67,7 +67,7 @@ class Pool:
         self._keepalive = keepalive
         self._idle: defaultdict[Origin, deque[_Idle]] = defaultdict(deque)
         self._in_use: set[Socket] = set()
-        self._watchdog: Watchdog | None = None  # who was asked last to watch the idle ones
+        self._deadlines: Deadlines | None = None  # who was asked last to watch the idle ones
         self.deadline = math.inf  # when the first of them has been kept long enough, if that is watched
         self.retired = False
         self._closed = False
@@ -89,7 +89,7 @@ class Pool:
         data: memoryview,
         *,
         connect_timeout: float = math.inf,
-        watchdog: Watchdog | None = None,
+        deadlines: Deadlines | None = None,
         fresh: bool = False,
         progress: Progress | None = None,
     ) -> Exchange:
@@ -102,15 +102,15 @@ class Pool:
 
         Args:
             connect_timeout: Seconds for a new connection, TLS included.
-            watchdog: Sees to the deadlines of what is read.
+            deadlines: Sees to the deadlines of what is read.
             fresh: Use no kept connection.
             progress: Says where the request is, also after it failed or was cancelled.
 
         Raises:
-            CannotConnect: There is no connection; with `ours` the reason is on this machine.
-            NothingCame: The connection ended before a byte of an answer.
-            http1.BrokenOff: It ended in the middle of the headers.
-            http1.BadAnswer: What came is not HTTP.
+            ConnectError: There is no connection; with `ours` the reason is on this machine.
+            ServerDisconnected: The connection ended before a byte of an answer.
+            http1.ConnectionBroken: It ended in the middle of the headers.
+            http1.RemoteProtocolError: What came is not HTTP.
         """
         if progress is None:
             progress = _UNSEEN
@@ -121,13 +121,13 @@ class Pool:
             kept = None if fresh else await self._take_idle(origin)
             if kept is not None:
                 try:
-                    return await self._ask(kept, origin, method, data, watchdog, progress, reused=True)
-                except NothingCame as error:
+                    return await self._ask(kept, origin, method, data, deadlines, progress, reused=True)
+                except ServerDisconnected as error:
                     if not error.unread:
                         raise
             progress.phase, progress.reused = "connect", False
             socket = await self._connect(origin, connect_timeout)
-            return await self._ask(socket, origin, method, data, watchdog, progress, reused=False)
+            return await self._ask(socket, origin, method, data, deadlines, progress, reused=False)
         except BaseException:
             self._free_slot()
             raise
@@ -137,14 +137,14 @@ class Pool:
             _pools_of_this_run().add(self)
             try:
                 socket = await self._network.connect(origin, timeout)
-            except CannotConnect as error:
+            except ConnectError as error:
                 if not error.ours or not await _give_back_idle():
                     raise
                 socket = await self._network.connect(origin, timeout)
             if not self._closed:
                 return socket
             await socket.aclose()
-        raise cannot_connect(origin, "the connections of this worker were closed")
+        raise connect_error(origin, "the connections of this worker were closed")
 
     async def _ask(
         self,
@@ -152,17 +152,17 @@ class Pool:
         origin: Origin,
         method: str,
         data: memoryview,
-        watchdog: Watchdog | None,
+        deadlines: Deadlines | None,
         progress: Progress,
         *,
         reused: bool,
     ) -> Exchange:
         self._in_use.add(socket)
-        watches = watchdog is not None and watchdog.awake and socket.can_abort
+        watches = deadlines is not None and deadlines.awake and socket.can_abort
         try:
-            if watchdog is not None:
-                self._watchdog = watchdog
-            reader, seen_by = AnswerReader(method), watchdog if watches else None
+            if deadlines is not None:
+                self._deadlines = deadlines
+            reader, seen_by = AnswerReader(method), deadlines if watches else None
             give_back = partial(self.release, socket, origin)
             exchange = Exchange(socket, reader, seen_by, give_back, reused=reused)
             progress.phase, progress.reused = "send", reused
@@ -176,7 +176,7 @@ class Pool:
     async def _take_idle(self, origin: Origin) -> Socket | None:
         """The most recently used one that still lives."""
         stack = self._idle[origin]
-        if self.deadline == math.inf:  # no watchdog watches them
+        if self.deadline == math.inf:  # no deadlines watches them
             for socket in self._take_expired(stack):
                 await socket.aclose()
         while stack:
@@ -194,19 +194,19 @@ class Pool:
             expired.append(stack.popleft().socket)
         return expired
 
-    def _expect_expiry(self, watchdog: Watchdog) -> None:
+    def _expect_expiry(self, deadlines: Deadlines) -> None:
         first = min((stack[0].until for stack in self._idle.values() if stack), default=math.inf)
         if first < math.inf:
-            watchdog.watch(self)
-            watchdog.expect(self, first)
+            deadlines.watch(self)
+            deadlines.expect(self, first)
 
     def abort(self) -> None:
-        """For `Watchdog`: the oldest idle ones have been kept long enough."""
-        self.deadline, watchdog = math.inf, self._watchdog
+        """For `Deadlines`: the oldest idle ones have been kept long enough."""
+        self.deadline, deadlines = math.inf, self._deadlines
         expired = [socket for stack in self._idle.values() for socket in self._take_expired(stack)]
-        if watchdog is not None:
-            watchdog.start_soon(partial(_close_all, expired))
-            self._expect_expiry(watchdog)
+        if deadlines is not None:
+            deadlines.start_soon(partial(_close_all, expired))
+            self._expect_expiry(deadlines)
 
     async def release(self, socket: Socket, origin: Origin, reusable: bool) -> None:
         """Take a connection back, or close it."""
@@ -216,8 +216,8 @@ class Pool:
             self._idle[origin].append(_Idle(socket, trio.current_time() + self._keepalive))
             while self.idle > self.max_idle:
                 await self._take_oldest().aclose()
-            if self.deadline == math.inf and self._watchdog is not None and self._watchdog.awake:
-                self._expect_expiry(self._watchdog)
+            if self.deadline == math.inf and self._deadlines is not None and self._deadlines.awake:
+                self._expect_expiry(self._deadlines)
         else:
             await socket.aclose()
 
@@ -232,8 +232,8 @@ class Pool:
     async def retire(self) -> None:
         """Keep no connection from now on: idle ones are closed now, the others when their answers end."""
         self.retired = True
-        if self._watchdog is not None:
-            self._watchdog.forget(self)
+        if self._deadlines is not None:
+            self._deadlines.forget(self)
             self.deadline = math.inf
         await self.close_idle()
 

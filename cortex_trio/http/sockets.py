@@ -20,7 +20,7 @@ from .causes import explain, is_our_shortage
 
 RECEIVE_BYTES = 64 * 1024
 SslContext = Callable[[], ssl.SSLContext]
-"""Asked for only when there is a secure origin: making one takes tens of milliseconds."""
+"""ParsedRequest for only when there is a secure origin: making one takes tens of milliseconds."""
 CLOSE_SECONDS = 2.0
 """How long a close may take before it is given up."""
 WRITE_BYTES = 16 * 1024
@@ -36,7 +36,7 @@ LONGEST_ADDRESS = 80
 NOTHING = memoryview(b"")
 
 
-class CannotConnect(Exception):
+class ConnectError(Exception):
     """There is no connection; the text says where to and why, and `__cause__` is what the system said."""
 
     @property
@@ -58,12 +58,12 @@ class Origin(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def cannot_connect(origin: Origin, why: str) -> CannotConnect:
+def connect_error(origin: Origin, why: str) -> ConnectError:
     """The error that says where to and, at its end, why."""
     address = origin.address
     if len(address) > LONGEST_ADDRESS:
         address = address[: LONGEST_ADDRESS - 1] + "…"
-    return CannotConnect(f"could not connect to {address}: {why}")
+    return ConnectError(f"could not connect to {address}: {why}")
 
 
 class Socket(Protocol):
@@ -111,7 +111,7 @@ class Network(Protocol):
     """Where sockets come from."""
 
     async def connect(self, origin: Origin, timeout: float) -> Socket:
-        """Raises CannotConnect, also after `timeout` seconds."""
+        """Raises ConnectError, also after `timeout` seconds."""
         ...
 
 
@@ -216,11 +216,11 @@ class BackendNetwork:
                 if origin.secure:
                     stream = await stream.start_tls(self._ssl_context(), origin.host)
         except trio.TooSlowError as error:
-            raise cannot_connect(origin, f"timed out after {timeout:g} s") from error
+            raise connect_error(origin, f"timed out after {timeout:g} s") from error
         except httpcore.ConnectTimeout as error:
-            raise cannot_connect(origin, "timed out") from error
+            raise connect_error(origin, "timed out") from error
         except httpcore.ConnectError as error:
-            raise cannot_connect(origin, str(error) or "refused by the network backend") from error
+            raise connect_error(origin, str(error) or "refused by the network backend") from error
         return BackendSocket(stream)
 
 

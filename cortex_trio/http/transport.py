@@ -12,10 +12,10 @@ import httpx
 import trio
 
 from .certificates import default_context
-from .http1 import BadAnswer, BrokenOff, request_head
+from .http1 import ConnectionBroken, RemoteProtocolError, request_head
 from .network import TrioNetwork
 from .pool import KEEPALIVE_SECONDS, MAX_IDLE, Exchange, Pool, Progress
-from .sockets import BackendNetwork, CannotConnect, Network, Origin
+from .sockets import BackendNetwork, ConnectError, Network, Origin
 
 
 @final
@@ -79,7 +79,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             if progress.phase == "place":
                 raise httpx.PoolTimeout("all connections are in use") from None
             raise httpx.ReadTimeout("no answer") from None
-        except (CannotConnect, BrokenOff, BadAnswer) as error:
+        except (ConnectError, ConnectionBroken, RemoteProtocolError) as error:
             raise _as_httpx(error) from error
         return httpx.Response(
             exchange.head.status, headers=list(exchange.head.fields), stream=_Body(exchange, read)
@@ -119,7 +119,7 @@ class _Body(httpx.AsyncByteStream):
                 data = await self._exchange.receive()
         except trio.TooSlowError:
             raise httpx.ReadTimeout("no more of the answer") from None
-        except (BrokenOff, BadAnswer) as error:
+        except (ConnectionBroken, RemoteProtocolError) as error:
             raise _as_httpx(error) from error
         if not data:
             raise StopAsyncIteration
@@ -153,12 +153,12 @@ def request_bytes(method: str, target: str, headers: Mapping[str, str], body: by
 
 
 _TO_HTTPX: Mapping[type[Exception], type[httpx.TransportError]] = {
-    CannotConnect: httpx.ConnectError,
-    BrokenOff: httpx.ReadError,
-    BadAnswer: httpx.RemoteProtocolError,
+    ConnectError: httpx.ConnectError,
+    ConnectionBroken: httpx.ReadError,
+    RemoteProtocolError: httpx.RemoteProtocolError,
 }
 
 
-def _as_httpx(error: CannotConnect | BrokenOff | BadAnswer) -> httpx.TransportError:
+def _as_httpx(error: ConnectError | ConnectionBroken | RemoteProtocolError) -> httpx.TransportError:
     known = next(theirs for ours, theirs in _TO_HTTPX.items() if isinstance(error, ours))
     return known(str(error))

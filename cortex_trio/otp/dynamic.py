@@ -51,7 +51,7 @@ class TaskSupervisor(DynamicSupervisor):
     """A DynamicSupervisor of plain async functions, TEMPORARY by default: crashes are reported and isolated.
 
     From anywhere: `ref = await tasks.call(TaskSupervisor.start_soon, fetch, url)`, and where the result matters
-    `await ref.result()`. To answer a call from a task, return a Deferred and start its `reply_with`. Asked to
+    `await ref.result()`. To answer a call from a task, return a Deferred and start its `reply_with`. ParsedRequest to
     stop, a task is cancelled and has 5 s to clean up.
     """
 

@@ -55,7 +55,7 @@ class Channel:
         self._changed = trio.lowlevel.ParkingLot()
         self.finished = self.muted = self.broken = self.deaf = self.ended = self.reset = False
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         self._changed.unpark_all()
 
     # ---- the writer's side
@@ -96,13 +96,13 @@ class Channel:
         while not self.knows_reader_left:
             await self._wait(math.inf if self._link.is_partitioned else self._deaf_at)
 
-    def finish(self, *, mute: bool = False, reset: bool = False) -> None:
-        """Write the end, once; `mute`: and close this end; `reset`: not an orderly end."""
+    def finish(self, *, close_write: bool = False, reset: bool = False) -> None:
+        """Write the end, once; `close_write`: and close this end; `reset`: not an orderly end."""
         if reset or not (self.finished or self.muted):
             self._send(_Mark.RESET if reset else _Mark.END)
         self.finished = True
-        self.muted |= mute
-        self.poke()
+        self.muted |= close_write
+        self.wake()
 
     @property
     def _held(self) -> int:
@@ -117,7 +117,7 @@ class Channel:
             self._deliver(item)
         else:
             self._despatch(item)
-        self.poke()
+        self.wake()
 
     def _despatch(self, item: bytes | _Mark) -> None:
         size = len(item) if isinstance(item, bytes) else 0
@@ -137,7 +137,7 @@ class Channel:
             raise trio.BrokenResourceError("connection reset by peer")
         data = bytes(self._data[:limit])
         del self._data[:limit]
-        self.poke()
+        self.wake()
         return data
 
     @property
@@ -164,23 +164,23 @@ class Channel:
             case _:
                 self._data += item
 
-    def deafen(self) -> None:
+    def close_read(self) -> None:
         """The reader closes its end: it reads no more, and the writer will hear of it."""
         self.deaf = True
         self._deaf_at = min(self._deaf_at, trio.current_time() + self._link.delay())
-        self.poke()
+        self.wake()
 
     # ---- what happens to both
 
     def break_off(self) -> None:
         """Both sides know at once that the connection is broken."""
         self.broken = self.reset = True
-        self.poke()
+        self.wake()
 
     def silence(self) -> None:
         """The writer's machine is gone: it may not write, and no mark of it travels."""
         self._silent = self.broken = True
-        self.poke()
+        self.wake()
 
     def lose(self, on_write: Callable[[], None]) -> None:
         """The reader's machine is gone: what is written disappears, and `on_write` is told."""
@@ -188,13 +188,13 @@ class Channel:
         self._data.clear()
         self._way.clear()
         self._travelling = 0
-        self.poke()
+        self.wake()
 
     def answer_with_reset(self) -> None:
         """The far side knows nothing of this connection: the reader hears so after the way there and back."""
         self._last_at = max(self._last_at, trio.current_time() + self._link.delay())
         self._despatch(_Mark.RESET)
-        self.poke()
+        self.wake()
 
     async def _wait(self, until: float) -> None:
         if until == math.inf:

@@ -22,7 +22,7 @@ class Connected(Protocol):
         """Both sides have closed it."""
         ...
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """The link has changed: tasks that wait should look again."""
 
     def reset(self) -> None:
@@ -73,7 +73,7 @@ class Link:
         self._parted = False
         self._healed.unpark_all()
         for connection in tuple(self._connections):
-            connection.poke()
+            connection.wake()
 
     def reset_connections(self) -> None:
         """Every connection breaks at once, as by a firewall that forgets its table and says so."""

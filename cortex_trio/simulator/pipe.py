@@ -56,13 +56,13 @@ class PipeEnd(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """The peer reads what is left and then the end; what it writes breaks."""
-        self._outgoing.finish(mute=True)
-        self._incoming.deafen()
+        self._outgoing.finish(close_write=True)
+        self._incoming.close_read()
 
     def reset(self) -> None:
         """The peer reads what is left and then an error; what it writes breaks."""
-        self._outgoing.finish(mute=True, reset=True)
-        self._incoming.deafen()
+        self._outgoing.finish(close_write=True, reset=True)
+        self._incoming.close_read()
 
     def vanish(self) -> None:
         """This end is gone without a word: its user gets an error, the peer nothing until it writes."""
@@ -96,9 +96,9 @@ class Pipe:
     def is_over(self) -> bool:
         return self._there.deaf and self._back.deaf
 
-    def poke(self) -> None:
-        self._there.poke()
-        self._back.poke()
+    def wake(self) -> None:
+        self._there.wake()
+        self._back.wake()
 
     def reset(self) -> None:
         self._there.break_off()

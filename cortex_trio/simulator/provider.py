@@ -16,7 +16,7 @@ from .link import Link
 from .scene import Scene, compose, decline, listing
 from .script import Playback, Script, Step, script_of
 from .serve import Connection
-from .speak.speaker import Asked, Declined, SimRequest, Speaker, Terms
+from .speak.speaker import AccountRules, ParsedRequest, Rejected, SimRequest, Speaker
 
 
 class SimulatedProvider:
@@ -138,8 +138,8 @@ class SimulatedProvider:
         self.requests.append(request)
         keys = None if self.valid_keys is None else frozenset(self.valid_keys)
         try:
-            asked = self.speaker.understand(request, Terms(keys=keys, prefill=self.prefill))
-        except Declined as declined:
+            asked = self.speaker.parse(request, AccountRules(keys=keys, prefill=self.prefill))
+        except Rejected as declined:
             return decline(declined.answer)
         if asked.what == "model" and asked.model not in self.models:
             return decline(self.speaker.failure(FailureKind.MODEL_NOT_FOUND, asked))
@@ -160,7 +160,7 @@ class SimulatedProvider:
         """What an answer is sent in: its turn, where it has to wait for one."""
         return self._turn if self.one_at_a_time else nullcontext()
 
-    def _behaviour(self, asked: Asked, request: SimRequest) -> Behaviour:
+    def _behaviour(self, asked: ParsedRequest, request: SimRequest) -> Behaviour:
         if request.key in self._key_limits:
             return self._key_limits[request.key]
         try:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from .behaviour import Behaviour
-from .speak.speaker import DATE, PORTAL_PAGE, Answer, Asked, Frame, FrameKind, HttpAnswer, Speaker
+from .speak.speaker import DATE, PORTAL_PAGE, Answer, Frame, FrameKind, HttpAnswer, ParsedRequest, Speaker
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +46,7 @@ def decline(answer: HttpAnswer, behaviour: Behaviour | None = None) -> Scene:
     )
 
 
-def compose(speaker: Speaker, asked: Asked, behaviour: Behaviour) -> Scene:
+def compose(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour) -> Scene:
     """The scene of a legal request under this behaviour."""
     if behaviour.html or behaviour.body is not None:
         return decline(_foreign(behaviour), behaviour)
@@ -63,7 +63,7 @@ def compose(speaker: Speaker, asked: Asked, behaviour: Behaviour) -> Scene:
     return _streamed(speaker, asked, behaviour, answer)
 
 
-def listing(speaker: Speaker, asked: Asked, behaviour: Behaviour, models: Iterable[str]) -> Scene:
+def listing(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour, models: Iterable[str]) -> Scene:
     """The scene of a list of models, one of them, a count of tokens or a health check."""
     fails = behaviour.failure is not None or behaviour.error is not None
     if behaviour.html or behaviour.body is not None or fails:
@@ -71,7 +71,7 @@ def listing(speaker: Speaker, asked: Asked, behaviour: Behaviour, models: Iterab
     return _whole(speaker, asked, behaviour, speaker.listing(asked, tuple(models)))
 
 
-def _streamed(speaker: Speaker, asked: Asked, behaviour: Behaviour, answer: Answer) -> Scene:
+def _streamed(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour, answer: Answer) -> Scene:
     frames = speaker.stream(asked, answer)
     if behaviour.no_terminal:
         frames = (frame for frame in frames if frame.kind is not FrameKind.TERMINAL)
@@ -92,7 +92,7 @@ def _streamed(speaker: Speaker, asked: Asked, behaviour: Behaviour, answer: Answ
     )
 
 
-def _whole(speaker: Speaker, asked: Asked, behaviour: Behaviour, body: bytes) -> Scene:
+def _whole(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour, body: bytes) -> Scene:
     answer = HttpAnswer(status=200, headers=speaker.headers(attrs.evolve(asked, stream=False)), body=body)
     return decline(answer, behaviour)
 
@@ -106,7 +106,7 @@ def _foreign(behaviour: Behaviour) -> HttpAnswer:
     return HttpAnswer(status=behaviour.status, headers=headers, body=behaviour.body or b"")
 
 
-def _failure(speaker: Speaker, asked: Asked, behaviour: Behaviour) -> HttpAnswer:
+def _failure(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour) -> HttpAnswer:
     kind = behaviour.failure or behaviour.error
     assert kind is not None, "only called for a behaviour that fails"
     status = None if behaviour.status == 200 else behaviour.status

@@ -32,7 +32,7 @@ from cortex_trio.messages import (
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour
 from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import Answer, SimRequest, Terms
+from cortex_trio.simulator.speak.speaker import AccountRules, Answer, SimRequest
 from cortex_trio.wire.codec import Unsupported
 from cortex_trio.wire.responses.dialect import Responses
 
@@ -77,7 +77,7 @@ def events_of(kind: Provider, behaviour: Behaviour) -> list[WireEvent]:
             key="sk-sim",
             headers={**kind.headers, **http.headers},
         ),
-        Terms(),
+        AccountRules(),
     )
     decoder = kind.dialect.decoder()
     frames = speaker.stream(asked, Answer.of(behaviour, asked))

@@ -15,7 +15,7 @@ from cortex_trio import (
     ToolCallDelta,
 )
 from cortex_trio.failures import FailureKind
-from cortex_trio.gateway.request.continuation import Overlap
+from cortex_trio.gateway.request.continuation import ContinuationDeduplicator
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway
 
@@ -187,7 +187,7 @@ async def test_continue_falls_back_to_a_whole_answer_when_the_prefix_is_refused(
 
 
 def joined(delivered: str, pieces: list[str]) -> str:
-    overlap = Overlap(delivered)
+    overlap = ContinuationDeduplicator(delivered)
     return "".join([*(overlap.feed(piece) for piece in pieces), overlap.finish()])
 
 
@@ -213,6 +213,6 @@ def test_a_continuation_is_joined_at_every_slicing(delivered: str, continuation:
 
 
 def test_text_that_cannot_be_a_repetition_is_not_held_back() -> None:
-    overlap = Overlap("The quick brown fox jumps over the lazy dog")
+    overlap = ContinuationDeduplicator("The quick brown fox jumps over the lazy dog")
     assert overlap.feed("zebra") == "zebra"
     assert overlap.feed("The quick") == "The quick"

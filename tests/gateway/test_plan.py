@@ -81,21 +81,25 @@ def plan_of(*candidates: Candidate, **options: Any) -> Plan:
 
 
 @attrs.frozen
-class Asked:
+class ParsedRequest:
     worker: str
     key: str | None
     at: float
     fresh: bool = False
 
 
-Answer = Callable[[Asked], Failure]
+Answer = Callable[[ParsedRequest], Failure]
 
 
 def drive(
     cast: Iterable[Candidate], answer: Answer, takes: float = 0.0, *, reused: bool = False, **options: Any
-) -> list[Asked]:
+) -> list[ParsedRequest]:
     """Follow the plan as failover does, with real cooldowns and a real key ring, where every answer is a failure."""
-    world, now, asked = World(tuple(cast), budget=options.pop("budget", RetryBudget())), 0.0, list[Asked]()
+    world, now, asked = (
+        World(tuple(cast), budget=options.pop("budget", RetryBudget())),
+        0.0,
+        list[ParsedRequest](),
+    )
     plan = world.plan(**options)
     while step := plan.next(now):
         assert len(asked) < 100, "it never ends"
@@ -110,7 +114,7 @@ def drive(
             plan.refuse(step.candidate)
             continue
         key = lease.key
-        asked.append(Asked(lease.worker, key.reveal() if key else None, now, step.fresh))
+        asked.append(ParsedRequest(lease.worker, key.reveal() if key else None, now, step.fresh))
         started = now
         now += takes
         failure = answer(asked[-1])
@@ -127,7 +131,7 @@ def always(kind: FailureKind, **fields: Any) -> Answer:
     return lambda asked: Failure(kind, **fields)
 
 
-def who(asked: Iterable[Asked]) -> str:
+def who(asked: Iterable[ParsedRequest]) -> str:
     return " ".join(each.worker for each in asked)
 
 
@@ -434,9 +438,9 @@ def test_whatever_comes_back_the_promises_hold(
     """It ends; within its attempts and its time; no worker too often; nobody earlier than they asked."""
     cast = [candidate(f"w{place}", keys=count) for place, count in enumerate(keys)]
     not_before: dict[tuple[str, str | None], float] = {}
-    outcome: list[tuple[Asked, Failure]] = []
+    outcome: list[tuple[ParsedRequest, Failure]] = []
 
-    def answer(asked: Asked) -> Failure:
+    def answer(asked: ParsedRequest) -> Failure:
         assert asked.at < deadline
         assert asked.at >= not_before.get((asked.worker, asked.key), 0.0)
         assert asked.at >= not_before.get((asked.worker, "anyone"), 0.0)
@@ -580,7 +584,7 @@ def test_a_worker_that_cannot_be_reached_takes_no_attempt_from_one_that_can(hint
     """An SDK with two retries asks `a` three times: so does a call with three attempts, whatever becomes of `b`."""
     cast = [candidate("a"), candidate("b")]
 
-    def answer(asked: Asked) -> Failure:
+    def answer(asked: ParsedRequest) -> Failure:
         if asked.worker == "b":
             return Failure(K.CONNECTION, phase="connect", retry_after=hint)
         return Failure(K.SERVER, phase="headers")

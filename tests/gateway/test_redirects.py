@@ -18,7 +18,7 @@ ANSWER = b'data: {"choices":[{"delta":{"content":"There."},"finish_reason":"stop
 
 
 @attrs.define
-class Asked:
+class ParsedRequest:
     """One request as the server read it."""
 
     line: str
@@ -29,7 +29,7 @@ class Asked:
 @attrs.define
 class Server:
     url: str = ""
-    asked: list[Asked] = attrs.field(factory=list)
+    asked: list[ParsedRequest] = attrs.field(factory=list)
 
 
 Script = Callable[[str], tuple[int, str] | None]  # a target, to a status and a Location, or None: the answer
@@ -53,7 +53,7 @@ async def redirecting(script: Script) -> AsyncIterator[Server]:
             while len(body) < length:
                 body += await stream.receive_some()
             data = bytearray()
-            server.asked.append(Asked(line, headers.get("authorization", ""), bytes(body)))
+            server.asked.append(ParsedRequest(line, headers.get("authorization", ""), bytes(body)))
             if (further := script(line.split()[1])) is not None:
                 status, location = further
                 answer = f"HTTP/1.1 {status} Moved\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"

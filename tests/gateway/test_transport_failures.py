@@ -42,15 +42,15 @@ def test_httpx2_has_the_same_tree_and_the_same_failures(kind: type[Exception]) -
 @pytest.mark.parametrize(
     ("error", "kind", "phase", "text"),
     [
-        (sockets.CannotConnect("timed out"), K.CONNECTION, "connect", "could not connect: timed out"),
+        (sockets.ConnectError("timed out"), K.CONNECTION, "connect", "could not connect: timed out"),
         (
-            sockets.CannotConnect("could not connect to a.example:1: timed out"),
+            sockets.ConnectError("could not connect to a.example:1: timed out"),
             K.CONNECTION,
             "connect",
             "could not connect to a.example:1: timed out",
         ),
-        (http1.BrokenOff("reset"), K.CONNECTION, "stream", "the connection broke: reset"),
-        (http1.BadAnswer("no HTTP"), K.PROTOCOL, "stream", "no HTTP"),
+        (http1.ConnectionBroken("reset"), K.CONNECTION, "stream", "the connection broke: reset"),
+        (http1.RemoteProtocolError("no HTTP"), K.PROTOCOL, "stream", "no HTTP"),
         (httpx.ConnectTimeout(""), K.CONNECTION, "connect", "could not connect: timed out"),
         (httpx.UnsupportedProtocol("no 'foo://'"), K.CONNECTION, "connect", "could not connect: no 'foo://'"),
         (httpx.ProxyError("407"), K.CONNECTION, "connect", "could not connect: the proxy refused: 407"),
@@ -102,7 +102,7 @@ def caused(outer: Exception, inner: BaseException, *, hidden: bool = False) -> E
 
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
-@pytest.mark.parametrize("kind", [sockets.CannotConnect, httpx.ConnectError, RuntimeError])
+@pytest.mark.parametrize("kind", [sockets.ConnectError, httpx.ConnectError, RuntimeError])
 def test_descriptors_that_ran_out_are_ours_however_deep_they_lie(
     kind: type[Exception], number: int, hidden: bool
 ) -> None:
@@ -130,7 +130,7 @@ def test_the_last_words_are_the_reason_however_long_the_text_before_it(cause: OS
 
 def test_a_reason_that_is_there_is_not_said_twice() -> None:
     error = caused(
-        sockets.CannotConnect("Connection refused"), ConnectionRefusedError(errno.ECONNREFUSED, "x")
+        sockets.ConnectError("Connection refused"), ConnectionRefusedError(errno.ECONNREFUSED, "x")
     )
     assert failure_of(error, "headers").message == "could not connect: Connection refused"
     alike = caused(httpx.ConnectError("[Errno 111] x"), ConnectionRefusedError(111, "x"))

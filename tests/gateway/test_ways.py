@@ -16,7 +16,7 @@ import trio
 from fronts import CERTIFICATE, open_proxy, server_context, serving, serving_unix, to_port
 
 from cortex_trio import Config, ConfigError, FailureKind, ProviderError, WorkerConfig, open_cortex
-from cortex_trio.gateway.settings.connection_settings import transport_for, way_of
+from cortex_trio.gateway.settings.connection_settings import connection_settings_for, transport_for
 from cortex_trio.http.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, SimulatedProvider, open_simulator
 from tests.at_rest import settle
@@ -199,13 +199,13 @@ def test_a_proxy_that_is_none_is_refused_without_its_password(address: Any, told
 def test_the_password_of_a_proxy_does_not_show() -> None:
     config = worker("http://api.example", proxy=f"http://me:{PASSWORD}@proxy:3128")
     looked = [repr(config), str(attrs.asdict(config)), f"{config.proxy}", repr(pickle.dumps(config))]
-    looked += [repr(pickle.loads(pickle.dumps(config))), repr(way_of(config, {}))]
+    looked += [repr(pickle.loads(pickle.dumps(config))), repr(connection_settings_for(config, {}))]
     assert not [seen for seen in looked if PASSWORD in seen]
     assert "***@proxy:3128" in repr(config)
     assert copy.deepcopy(config) == attrs.evolve(config) == config
     assert config != worker("http://api.example", proxy="http://me:another@proxy:3128")
     with pytest.raises(ConfigError, match="pickled"):
-        way_of(pickle.loads(pickle.dumps(config)), {})
+        connection_settings_for(pickle.loads(pickle.dumps(config)), {})
 
 
 @pytest.mark.skipif(importlib.util.find_spec("socksio") is not None, reason="socksio is installed")
@@ -213,7 +213,7 @@ def test_a_socks_proxy_without_its_package_says_what_to_install(variables: Varia
     with pytest.raises(ConfigError, match=r"proxy: .*pip install 'httpx\[socks\]'"):
         worker("http://api.example", proxy="socks5://proxy:1080")
     with pytest.raises(ConfigError, match=r"ALL_PROXY: .*pip install 'httpx\[socks\]'"):
-        way_of(worker("http://api.example"), {"ALL_PROXY": "socks5://proxy:1080"})
+        connection_settings_for(worker("http://api.example"), {"ALL_PROXY": "socks5://proxy:1080"})
 
 
 # ------------------------------------------------------------------ certificates
@@ -273,12 +273,12 @@ async def test_a_ca_file_that_cannot_be_used_is_named(
 
 def test_a_missing_ca_file_matters_to_those_only_who_need_one() -> None:
     environ = {"SSL_CERT_FILE": "/no/such/file.pem"}
-    assert way_of(worker("http://api.example"), environ).context is None
-    assert way_of(worker("https://api.example", verify=False), environ)
+    assert connection_settings_for(worker("http://api.example"), environ).context is None
+    assert connection_settings_for(worker("https://api.example", verify=False), environ)
     with pytest.raises(ConfigError, match=r"SSL_CERT_FILE: there is no CA file /no/such/file\.pem"):
-        way_of(worker("https://api.example"), environ)
+        connection_settings_for(worker("https://api.example"), environ)
     with pytest.raises(ConfigError, match=r"SSL_CERT_DIR: there is no folder /no/such"):
-        way_of(worker("https://api.example"), {"SSL_CERT_DIR": "/no/such"})
+        connection_settings_for(worker("https://api.example"), {"SSL_CERT_DIR": "/no/such"})
 
 
 @pytest.mark.parametrize("verify", [5, None, ["a.pem"], {}])
@@ -357,14 +357,16 @@ async def test_a_unix_socket_is_reached_by_httpx(tmp_path: Path) -> None:
 def test_our_own_transport_serves_unless_a_proxy_or_http2_is_wanted() -> None:
     plain = worker("https://api.example")
     for config in (plain, attrs.evolve(plain, verify=False), attrs.evolve(plain, verify=CERTIFICATE)):
-        assert isinstance(transport_for(way_of(config, {})), PooledTransport)
-    proxied = transport_for(way_of(plain, {"HTTPS_PROXY": "proxy.example:3128"}))
+        assert isinstance(transport_for(connection_settings_for(config, {})), PooledTransport)
+    proxied = transport_for(connection_settings_for(plain, {"HTTPS_PROXY": "proxy.example:3128"}))
     assert isinstance(proxied, httpx.AsyncHTTPTransport)
 
 
 def test_httpx_has_no_limit_that_would_look_like_a_silent_provider() -> None:
     """httpcore's pool makes further requests wait for a place; nothing bounds that wait, so there must be none."""
-    transport = transport_for(way_of(worker("https://api.example", proxy="http://proxy:1"), {}), max_idle=7)
+    transport = transport_for(
+        connection_settings_for(worker("https://api.example", proxy="http://proxy:1"), {}), max_idle=7
+    )
     pool = transport._pool  # type: ignore[union-attr]
     assert pool._max_connections > 10**9
     assert pool._max_keepalive_connections == 7

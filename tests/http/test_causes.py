@@ -34,9 +34,9 @@ from cortex_trio import Failure, FailureKind
 from cortex_trio.gateway.transport.connections import Connections, TransportFailed
 from cortex_trio.http.causes import causes, explain, is_our_shortage
 from cortex_trio.http.certificates import CertificateFileError
-from cortex_trio.http.http1 import BrokenOff
-from cortex_trio.http.pool import NothingCame
-from cortex_trio.http.sockets import CannotConnect
+from cortex_trio.http.http1 import ConnectionBroken
+from cortex_trio.http.pool import ServerDisconnected
+from cortex_trio.http.sockets import ConnectError
 from cortex_trio.http.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 
@@ -44,7 +44,7 @@ K = FailureKind
 EXPIRED = Path(__file__).with_name("expired.pem")
 
 
-async def cause_of(url: str, pool: PooledTransport | None = None, patience: float = 5) -> CannotConnect:
+async def cause_of(url: str, pool: PooledTransport | None = None, patience: float = 5) -> ConnectError:
     """Ask `url` in vain; the failure must be one to connect."""
     pool = pool or PooledTransport(ssl_context=trusting())
     with pytest.raises(TransportFailed) as caught:
@@ -52,7 +52,7 @@ async def cause_of(url: str, pool: PooledTransport | None = None, patience: floa
     failure = caught.value.failure
     assert (failure.kind, failure.phase) == (K.CONNECTION, "connect")
     error = caught.value.__cause__
-    assert isinstance(error, CannotConnect)
+    assert isinstance(error, ConnectError)
     assert failure.message == Failure(K.CONNECTION, str(error)).message  # long paths are cut
     assert pool.in_use == 0
     return error
@@ -326,16 +326,16 @@ async def ask_and_read(connections: Connections, has_head: trio.Event) -> None:
 @pytest.mark.parametrize(
     ("sent", "is_reset", "kind", "phase", "words"),
     [
-        (b"", False, NothingCame, "headers", "the server closed the connection before it answered"),
-        (b"", True, NothingCame, "headers", "connection reset by the server before it answered"),
-        (CUT_HEAD, False, BrokenOff, "headers", "closed the connection in the middle of the headers"),
-        (CUT_HEAD, True, BrokenOff, "headers", "reset by the server in the middle of the headers"),
-        (HEAD, False, BrokenOff, "stream", "in the middle of the answer"),
-        (HEAD, True, BrokenOff, "stream", "connection reset by the server"),
-        (CUT_BODY, False, BrokenOff, "stream", "in the middle of the answer"),
-        (CUT_BODY, True, BrokenOff, "stream", "connection reset by the server"),
-        (CUT_CHUNK, False, BrokenOff, "stream", "in the middle of the answer"),
-        (CUT_CHUNK, True, BrokenOff, "stream", "connection reset by the server"),
+        (b"", False, ServerDisconnected, "headers", "the server closed the connection before it answered"),
+        (b"", True, ServerDisconnected, "headers", "connection reset by the server before it answered"),
+        (CUT_HEAD, False, ConnectionBroken, "headers", "closed the connection in the middle of the headers"),
+        (CUT_HEAD, True, ConnectionBroken, "headers", "reset by the server in the middle of the headers"),
+        (HEAD, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (HEAD, True, ConnectionBroken, "stream", "connection reset by the server"),
+        (CUT_BODY, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (CUT_BODY, True, ConnectionBroken, "stream", "connection reset by the server"),
+        (CUT_CHUNK, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (CUT_CHUNK, True, ConnectionBroken, "stream", "connection reset by the server"),
     ],
 )
 async def test_a_connection_that_breaks_says_when_and_how(

@@ -10,8 +10,8 @@ import trio
 
 from cortex_trio import Config, WorkerConfig, open_cortex
 from cortex_trio.gateway.transport.connections import Answer, Connections
-from cortex_trio.http.deadlines import Watchdog
-from cortex_trio.http.pool import KEEPALIVE_SECONDS, TooLate
+from cortex_trio.http.deadlines import Deadlines
+from cortex_trio.http.pool import KEEPALIVE_SECONDS, ReadTimeout
 from cortex_trio.http.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.codec import HttpRequest
@@ -31,23 +31,23 @@ class Waiting:
 
 
 @asynccontextmanager
-async def a_watchdog() -> AsyncIterator[Watchdog]:
-    watchdog = Watchdog()
+async def a_watchdog() -> AsyncIterator[Deadlines]:
+    deadlines = Deadlines()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watchdog.run)
+        nursery.start_soon(deadlines.run)
         await trio.testing.wait_all_tasks_blocked()
-        yield watchdog
+        yield deadlines
         nursery.cancel_scope.cancel()
-    assert not watchdog.awake
+    assert not deadlines.awake
 
 
 async def test_what_waits_too_long_is_aborted_on_time(autojump_clock: trio.testing.MockClock) -> None:
     start = trio.current_time()
-    async with a_watchdog() as watchdog:
+    async with a_watchdog() as deadlines:
         slow, slower = Waiting(), Waiting()
         for waiting, seconds in ((slower, 20), (slow, 10)):
-            watchdog.watch(waiting)
-            watchdog.expect(waiting, start + seconds)
+            deadlines.watch(waiting)
+            deadlines.expect(waiting, start + seconds)
         await trio.sleep(60)
     assert (slow.aborted_at, slower.aborted_at) == (start + 10, start + 20)
 
@@ -56,11 +56,11 @@ async def test_a_deadline_that_moves_ahead_is_not_missed_and_comes_not_early(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     start = trio.current_time()
-    async with a_watchdog() as watchdog:
+    async with a_watchdog() as deadlines:
         stream = Waiting()
-        watchdog.watch(stream)
+        deadlines.watch(stream)
         for _ in range(100):
-            watchdog.expect(stream, trio.current_time() + 10)
+            deadlines.expect(stream, trio.current_time() + 10)
             await trio.sleep(3)
         assert stream.aborted_at is None
         await trio.sleep(60)
@@ -69,13 +69,13 @@ async def test_a_deadline_that_moves_ahead_is_not_missed_and_comes_not_early(
 
 async def test_a_shorter_deadline_after_a_longer_one_is_kept(autojump_clock: trio.testing.MockClock) -> None:
     start = trio.current_time()
-    async with a_watchdog() as watchdog:
+    async with a_watchdog() as deadlines:
         patient, hasty = Waiting(), Waiting()
-        watchdog.watch(patient)
-        watchdog.watch(hasty)
-        watchdog.expect(patient, start + 1000)
+        deadlines.watch(patient)
+        deadlines.watch(hasty)
+        deadlines.expect(patient, start + 1000)
         await trio.sleep(5)
-        watchdog.expect(hasty, start + 6)
+        deadlines.expect(hasty, start + 6)
         await trio.sleep(5)
     assert (hasty.aborted_at, patient.aborted_at) == (start + 6, None)
 
@@ -83,13 +83,13 @@ async def test_a_shorter_deadline_after_a_longer_one_is_kept(autojump_clock: tri
 async def test_who_does_not_wait_or_was_forgotten_is_left_alone(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with a_watchdog() as watchdog:
+    async with a_watchdog() as deadlines:
         read_in_time, gone = Waiting(), Waiting()
         for waiting in (read_in_time, gone):
-            watchdog.watch(waiting)
-            watchdog.expect(waiting, trio.current_time() + 10)
+            deadlines.watch(waiting)
+            deadlines.expect(waiting, trio.current_time() + 10)
         read_in_time.deadline = math.inf
-        watchdog.forget(gone)
+        deadlines.forget(gone)
         await trio.sleep(100)
     assert read_in_time.aborted_at is gone.aborted_at is None
 
@@ -107,7 +107,7 @@ async def _answer(data: bytes, stream: trio.SocketStream) -> None:
 
 
 @asynccontextmanager
-async def open_answer(watchdog: Watchdog | None) -> AsyncIterator[tuple[Answer, PooledTransport]]:
+async def open_answer(deadlines: Deadlines | None) -> AsyncIterator[tuple[Answer, PooledTransport]]:
     async with trio.open_nursery() as nursery:
         serve = partial(_answer, SILENT_IN_THE_MIDDLE)
         listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
@@ -115,27 +115,27 @@ async def open_answer(watchdog: Watchdog | None) -> AsyncIterator[tuple[Answer, 
         pool = PooledTransport()
         config = WorkerConfig(provider="ollama", base_url=f"http://127.0.0.1:{port}")
         request = HttpRequest("GET", "/api/tags")
-        answer = await Connections(config, pool).send(request, None, connect_timeout=5, watchdog=watchdog)
+        answer = await Connections(config, pool).send(request, None, connect_timeout=5, deadlines=deadlines)
         yield answer, pool
         await answer.aclose()
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("watched", [True, False], ids=["with a watchdog", "with a scope"])
+@pytest.mark.parametrize("watched", [True, False], ids=["with a deadlines", "with a scope"])
 async def test_a_silent_server_is_too_late_either_way(watched: bool) -> None:
     async with (
-        a_watchdog() as watchdog,
-        open_answer(watchdog if watched else None) as (answer, pool),
+        a_watchdog() as deadlines,
+        open_answer(deadlines if watched else None) as (answer, pool),
     ):
         assert await answer.receive(trio.current_time() + 60) == b"half"
-        with pytest.raises(TooLate):
+        with pytest.raises(ReadTimeout):
             await answer.receive(trio.current_time() + 0.05)
         await answer.aclose()
         assert (pool.in_use, pool.idle) == (0, 0)
 
 
 async def test_cancelling_a_watched_read_is_a_cancellation() -> None:
-    async with a_watchdog() as watchdog, open_answer(watchdog) as (answer, pool):
+    async with a_watchdog() as deadlines, open_answer(deadlines) as (answer, pool):
         await answer.receive()
         with trio.move_on_after(0.05) as scope:
             await answer.receive(trio.current_time() + 60)
@@ -154,10 +154,10 @@ async def test_a_second_reader_is_refused_and_the_first_ones_deadline_stands(
             with trio.move_on_after(60):
                 await answer.receive(trio.current_time() + seconds)
             ends.append("for ever")
-        except (TooLate, trio.BusyResourceError) as error:
+        except (ReadTimeout, trio.BusyResourceError) as error:
             ends.append(type(error).__name__)
 
-    async with a_watchdog() as watchdog, open_answer(watchdog) as (answer, _):
+    async with a_watchdog() as deadlines, open_answer(deadlines) as (answer, _):
         assert await answer.receive() == b"half"
         for seconds in (10, 20):
             nursery.start_soon(read, answer, seconds)
@@ -167,19 +167,19 @@ async def test_a_second_reader_is_refused_and_the_first_ones_deadline_stands(
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(90)
         await trio.testing.wait_all_tasks_blocked()
-        assert ends == ["BusyResourceError", "TooLate"]
+        assert ends == ["BusyResourceError", "ReadTimeout"]
 
 
 async def test_a_kept_connection_is_closed_when_its_time_is_over_although_nobody_asks(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    async with a_watchdog() as watchdog, open_simulator(sockets=True) as sim:
+    async with a_watchdog() as deadlines, open_simulator(sockets=True) as sim:
         provider = sim.add("openai", Behaviour(text="ok"))
         pool = PooledTransport(keepalive=30)
         connections = Connections(worker_of(provider), pool)
         request = HttpRequest("GET", "/models")
         for wait in (20, 20):  # the second time it is the same connection, which is young again
-            answer = await connections.send(request, None, connect_timeout=5, watchdog=watchdog)
+            answer = await connections.send(request, None, connect_timeout=5, deadlines=deadlines)
             while await answer.receive():
                 pass
             await answer.aclose()

@@ -17,8 +17,8 @@ from cortex_trio.http.http1 import (
     CHUNK_LINE_LIMIT,
     HEAD_LIMIT,
     AnswerReader,
-    BadAnswer,
-    BrokenOff,
+    ConnectionBroken,
+    RemoteProtocolError,
     request_head,
 )
 
@@ -46,9 +46,9 @@ def ours(slices: Iterable[bytes], method: str = "POST") -> Outcome:
             if reader.spoiled is not None:
                 raise reader.spoiled
         reader.finish()
-    except BadAnswer:
+    except RemoteProtocolError:
         return "bad"
-    except BrokenOff:
+    except ConnectionBroken:
         return "broken"
     assert reader.head is not None
     return Whole(reader.head.status, _without_framing(reader.head.fields), body, reader.reusable)
@@ -238,7 +238,7 @@ def test_what_h11_leaves_to_its_user_is_refused(data: bytes) -> None:
 def test_what_will_never_be_an_answer_is_refused_before_it_ends(start: bytes, size: int) -> None:
     reader = AnswerReader("POST")
     slices = [start[at : at + size] for at in range(0, len(start), size)]
-    with pytest.raises(BadAnswer) as caught:
+    with pytest.raises(RemoteProtocolError) as caught:
         list(map(reader.feed, slices))
     assert ("wants https" in str(caught.value)) == start.startswith(b"\x15")
 
@@ -260,7 +260,7 @@ def test_a_body_without_a_known_end_does_not_hide_an_error_status(status: int, f
         assert b"".join(map(reader.feed, slices)) == b""
         assert reader.head is not None
         assert (reader.head.status, reader.head.headers["retry-after"]) == (status, "7")
-        assert isinstance(reader.spoiled, BadAnswer)
+        assert isinstance(reader.spoiled, RemoteProtocolError)
         assert not reader.done
 
 
@@ -269,7 +269,7 @@ def test_what_came_before_the_framing_went_wrong_is_given_first(rest: str) -> No
     reader = AnswerReader("POST")
     end = "\r\n" if rest else "!!"
     assert reader.feed(answer(CHUNKED, f"5\r\nhello{end}{rest}" + "\r\n" * (rest == "x"))) == b"hello"
-    assert isinstance(reader.spoiled, BadAnswer)
+    assert isinstance(reader.spoiled, RemoteProtocolError)
     assert not reader.done
 
 
@@ -317,14 +317,14 @@ def test_a_connection_whose_answers_may_get_mixed_up_is_not_used_again(data: byt
 
 
 def feed_until_refused(start: bytes, more: bytes, limit: int) -> int:
-    """How many bytes were taken before BadAnswer."""
+    """How many bytes were taken before RemoteProtocolError."""
     reader, taken = AnswerReader("POST"), 0
     reader.feed(start)
     try:
         while taken <= 2 * limit:
             reader.feed(more)
             taken += len(more)
-    except BadAnswer:
+    except RemoteProtocolError:
         return taken
     raise AssertionError("it is taken without end")
 
@@ -358,7 +358,7 @@ def test_an_endless_chunk_extension_is_refused() -> None:
 
 
 def test_a_header_of_ten_megabytes_is_refused_as_it_comes() -> None:
-    with pytest.raises(BadAnswer, match="headers of more than"):
+    with pytest.raises(RemoteProtocolError, match="headers of more than"):
         AnswerReader("POST").feed(f"{OK}\r\nx: {'y' * 10_000_000}".encode())
 
 

@@ -35,8 +35,8 @@ from cortex_trio import FailureKind
 from cortex_trio.gateway.transport.connections import Connections, TransportFailed
 from cortex_trio.http.exchange import CLOSED_WHILE_IDLE_SECONDS
 from cortex_trio.http.network import TrioNetwork
-from cortex_trio.http.pool import MAX_IDLE, NothingCame, Progress
-from cortex_trio.http.sockets import CannotConnect, Origin, PlainSocket
+from cortex_trio.http.pool import MAX_IDLE, Progress, ServerDisconnected
+from cortex_trio.http.sockets import ConnectError, Origin, PlainSocket
 from cortex_trio.http.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.codec import HttpRequest
@@ -100,7 +100,7 @@ async def test_a_kept_connection_that_dies_while_the_server_works_is_a_failure(
         assert "had been kept" in failure.message
         assert f"{seconds:.1f} s" in failure.message
         assert progress == Progress(phase="headers", reused=True)
-        assert isinstance(caught.value.__cause__, NothingCame)
+        assert isinstance(caught.value.__cause__, ServerDisconnected)
         assert len(server.requests) == 2
         assert (pool.in_use, pool.idle) == (0, 0)
 
@@ -456,7 +456,7 @@ async def test_without_a_descriptor_it_is_our_fault_and_the_error_says_which(hos
         with no_descriptors(), pytest.raises(TransportFailed) as caught:
             await ask(connections)
         cause = caught.value.__cause__
-        assert isinstance(cause, CannotConnect)
+        assert isinstance(cause, ConnectError)
         assert cause.ours
         assert "too many open files" in caught.value.failure.message
         assert caught.value.failure.phase == "connect"

@@ -12,8 +12,8 @@ from raw import OK, serving, trusting
 
 from cortex_trio import FailureKind, WorkerConfig
 from cortex_trio.gateway.transport.connections import Answer, Connections, TransportFailed
-from cortex_trio.http.deadlines import Watchdog
-from cortex_trio.http.pool import TooLate
+from cortex_trio.http.deadlines import Deadlines
+from cortex_trio.http.pool import ReadTimeout
 from cortex_trio.http.transport import PooledTransport
 from cortex_trio.wire.codec import HttpRequest
 
@@ -65,8 +65,8 @@ async def connect() -> AsyncIterator[Connect]:
         await connections_made.aclose()
 
 
-async def ask(there: Connections, watchdog: Watchdog | None = None) -> Answer:
-    return await there.send(HttpRequest("GET", "/"), None, connect_timeout=5, watchdog=watchdog)
+async def ask(there: Connections, deadlines: Deadlines | None = None) -> Answer:
+    return await there.send(HttpRequest("GET", "/"), None, connect_timeout=5, deadlines=deadlines)
 
 
 async def read(answer: Answer) -> bytes:
@@ -165,14 +165,14 @@ async def test_a_silent_secure_server_is_too_late_under_a_watchdog(connect: Conn
     async def script(stream: trio.abc.Stream) -> None:
         await answer_requests(stream, HALF)
 
-    watchdog = Watchdog()
+    deadlines = Deadlines()
     async with served(script, secure=True) as port, trio.open_nursery() as nursery:
-        nursery.start_soon(watchdog.run)
+        nursery.start_soon(deadlines.run)
         await trio.testing.wait_all_tasks_blocked()
         there = connect(f"https://localhost:{port}", PooledTransport(ssl_context=trusting()))
-        answer = await ask(there, watchdog)
+        answer = await ask(there, deadlines)
         assert await answer.receive(trio.current_time() + 5) == b"half"
-        with pytest.raises(TooLate):
+        with pytest.raises(ReadTimeout):
             await answer.receive(trio.current_time() + 0.05)
         await answer.aclose()
         nursery.cancel_scope.cancel()

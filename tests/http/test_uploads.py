@@ -10,8 +10,8 @@ from raw import OK, Peer, open_either, open_memory, post, read, tls_of
 
 from cortex_trio import FailureKind
 from cortex_trio.gateway.transport.connections import TransportFailed
-from cortex_trio.http.deadlines import Watchdog
-from cortex_trio.http.pool import Progress, TooLate
+from cortex_trio.http.deadlines import Deadlines
+from cortex_trio.http.pool import Progress, ReadTimeout
 from cortex_trio.wire.codec import HttpRequest
 
 LARGE = bytes(range(256)) * 80_000  # 20 MB
@@ -211,17 +211,17 @@ async def test_a_refusal_whose_body_never_ends_is_too_late_on_time(secure: bool)
         await peer.send(TOO_LARGE[:-3])
         await until_the_client_leaves(peer)
 
-    watchdog = Watchdog()
+    deadlines = Deadlines()
     with trio.fail_after(PATIENCE):
         async with open_either(script, secure=secure) as (_, pool, connections):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(watchdog.run)
+                nursery.start_soon(deadlines.run)
                 await trio.testing.wait_all_tasks_blocked()
                 request = HttpRequest("POST", "/", LARGE)
-                answer = await connections.send(request, None, connect_timeout=5, watchdog=watchdog)
+                answer = await connections.send(request, None, connect_timeout=5, deadlines=deadlines)
                 assert answer.status == 413
                 assert await answer.receive(trio.current_time() + 5) == b"too la"
-                with pytest.raises(TooLate):
+                with pytest.raises(ReadTimeout):
                     await answer.receive(trio.current_time() + 0.05)
                 await answer.aclose()
                 nursery.cancel_scope.cancel()
@@ -235,16 +235,16 @@ async def test_a_server_that_answers_200_and_neither_reads_nor_writes_on_is_too_
         await peer.send(OK[:-1])
         await until_the_client_leaves(peer)
 
-    watchdog = Watchdog()
+    deadlines = Deadlines()
     with trio.fail_after(PATIENCE):
         async with open_either(script, secure=secure) as (_, pool, connections):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(watchdog.run)
+                nursery.start_soon(deadlines.run)
                 await trio.testing.wait_all_tasks_blocked()
                 request = HttpRequest("POST", "/", LARGE)
-                answer = await connections.send(request, None, connect_timeout=5, watchdog=watchdog)
+                answer = await connections.send(request, None, connect_timeout=5, deadlines=deadlines)
                 assert await answer.receive(trio.current_time() + 5) == b"o"
-                with pytest.raises(TooLate):
+                with pytest.raises(ReadTimeout):
                     await answer.receive(trio.current_time() + 0.05)
                 await answer.aclose()
                 nursery.cancel_scope.cancel()

@@ -30,7 +30,7 @@ from cortex_trio.lab.world.people import Called, HeardCall, ask, note
 from cortex_trio.lab.world.picture import ACTORS, picture
 from cortex_trio.lab.world.plan import Plan, PlannedProvider, plan_of
 from cortex_trio.lab.world.tales import LOOK_UP, answer_of, calls_of, executed, prompt_of, story_of, texts_of
-from cortex_trio.lab.world.troubles import LINK_TROUBLES, MODEL_LISTS, MOMENTS, TROUBLES, Way
+from cortex_trio.lab.world.troubles import LINK_TROUBLES, MODEL_LISTS, MOMENTS, TROUBLES, ConnectionSettings
 from cortex_trio.lab.world.upstream import Upstream
 from cortex_trio.messages import Message, ToolResult, assistant, user
 from cortex_trio.otp import MaxRestartsExceeded, Supervisor
@@ -489,7 +489,7 @@ async def test_a_result_that_comes_back_twice_or_not_at_all_is_noticed() -> None
 def test_troubles_of_a_link_that_overlap_end_each_for_itself() -> None:
     link = Link()
     link.latency = 0.2
-    way = Way(link)
+    way = ConnectionSettings(link)
     for what in ("refused", "latency", "partition", "refused"):
         way.begin(what)
     way.end("refused")

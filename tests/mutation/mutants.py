@@ -524,8 +524,8 @@ MUTANTS = (
     Mutant(
         "a request is sent again though an answer had begun",
         "http/exchange.py",
-        "        if came:\n            return BrokenOff",
-        "        if False:\n            return BrokenOff",
+        "        if came:\n            return ConnectionBroken",
+        "        if False:\n            return ConnectionBroken",
         "a request is repeated only if no byte of an answer came",
         ("tests/gateway/test_transport.py",),
     ),
@@ -556,7 +556,7 @@ MUTANTS = (
     Mutant(
         "a continuation repeats what was said",
         "gateway/request/stream.py",
-        "        self._overlap = Overlap(text)\n",
+        "        self._overlap = ContinuationDeduplicator(text)\n",
         "        self._overlap = None\n",
         "nothing is delivered twice",
         ("tests/gateway/test_interruptions.py", exam("S08")),

@@ -397,14 +397,14 @@ async def test_an_abandoned_answer_is_known_to_be(stage: Stage, autojump_clock: 
     answer: Deferred[str] = Deferred()
     assert not answer.abandoned
 
-    class Asked(GenServer):
+    class ParsedRequest(GenServer):
         async def ask(self) -> Deferred[str]:
             return answer
 
-    ref: Ref[Asked] = Ref("asked")
-    async with running(Supervisor([Child(ref=ref, start=Asked)])):
+    ref: Ref[ParsedRequest] = Ref("asked")
+    async with running(Supervisor([Child(ref=ref, start=ParsedRequest)])):
         with trio.move_on_after(1):
-            await ref.call(Asked.ask)
+            await ref.call(ParsedRequest.ask)
         assert answer.abandoned
         answer.reply("too late")
         assert not answer.abandoned

@@ -128,7 +128,7 @@ class Probe:
     async def life(self) -> None:
         """The program, and somebody who notices when it hangs."""
         patience = trio.CancelScope()
-        trio.lowlevel.spawn_system_task(_watchdog, patience)
+        trio.lowlevel.spawn_system_task(_deadlines, patience)
         try:
             await self.program()
         finally:
@@ -173,7 +173,7 @@ class Probe:
         assert [ref.name for ref in refs if ref.alive] == []
 
 
-async def _watchdog(patience: trio.CancelScope) -> None:
+async def _deadlines(patience: trio.CancelScope) -> None:
     """Virtual time only gets here when everybody waits for something that will never happen."""
     with patience:
         await trio.sleep(1000)

@@ -29,7 +29,7 @@ from cortex_trio.messages import (
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour
 from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import Answer, Asked, SimRequest, Terms
+from cortex_trio.simulator.speak.speaker import AccountRules, Answer, ParsedRequest, SimRequest
 from cortex_trio.wire.codec import HttpRequest
 
 MODELS = {
@@ -77,8 +77,8 @@ class Speaker:
         """Raises Unsupported."""
         return self.kind.dialect.encode(request, self.name, self.model)
 
-    def accept(self, http: HttpRequest) -> Asked:
-        """What the provider makes of it; raises Declined for an illegal request."""
+    def accept(self, http: HttpRequest) -> ParsedRequest:
+        """What the provider makes of it; raises Rejected for an illegal request."""
         speaker = SPEAKERS[self.name]
         path, _, query = http.path.partition("?")
         key = self.kind.auth.prefix + "sk-sim"
@@ -92,9 +92,9 @@ class Speaker:
             key="sk-sim",
             headers=headers,
         )
-        return speaker.understand(wire, Terms())
+        return speaker.parse(wire, AccountRules())
 
-    def answer(self, asked: Asked, behaviour: Behaviour) -> Message:
+    def answer(self, asked: ParsedRequest, behaviour: Behaviour) -> Message:
         """What comes back when the simulated provider says this, over the wire and through the decoder."""
         decoder = self.kind.dialect.decoder()
         builder = ReplyBuilder(self.origin)
@@ -104,7 +104,7 @@ class Speaker:
         assert builder.finish is not None, "a good answer is whole"
         return builder.message()
 
-    def whole_answer(self, asked: Asked, behaviour: Behaviour) -> Message:
+    def whole_answer(self, asked: ParsedRequest, behaviour: Behaviour) -> Message:
         """The same, not streamed."""
         builder = ReplyBuilder(self.origin)
         body = SPEAKERS[self.name].whole(asked, Answer.of(behaviour, asked))

@@ -31,7 +31,7 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
-from cortex_trio.simulator.speak.speaker import Asked, Declined
+from cortex_trio.simulator.speak.speaker import ParsedRequest, Rejected
 from cortex_trio.wire.codec import HttpRequest
 
 NAMES = sorted(PROVIDERS)
@@ -72,10 +72,10 @@ def step(talk: Talk, speaker: Speaker) -> None:
     talk.hear(message)
 
 
-def accepted(speaker: Speaker, http: HttpRequest) -> Asked:
+def accepted(speaker: Speaker, http: HttpRequest) -> ParsedRequest:
     try:
         return speaker.accept(http)
-    except Declined as declined:
+    except Rejected as declined:
         pytest.fail(f"{speaker.origin} says {declined.answer.body!r:.500} to {http.body!r}")
 
 

@@ -10,7 +10,7 @@ from cortex_trio.failures import FailureKind
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import Asked
+from cortex_trio.simulator.speak.speaker import ParsedRequest
 
 NAMED = (
     FailureKind.OVERLOADED,
@@ -23,7 +23,7 @@ NAMED = (
 
 def own_words(provider: str, kind: FailureKind) -> bytes:
     """The body this provider sends with an error of that kind."""
-    return SPEAKERS[provider].failure(kind, Asked(what="chat", number=1, model="m-1")).body
+    return SPEAKERS[provider].failure(kind, ParsedRequest(what="chat", number=1, model="m-1")).body
 
 
 async def failure_of(sim: Simulator, provider: str, behaviour: Behaviour) -> FailureKind:

@@ -11,7 +11,7 @@ from conversation import SPEAKERS_OF, TOOLS, Speaker
 from cortex_trio.failures import InvalidRequest
 from cortex_trio.messages import ChatRequest, Document, user
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.simulator.speak.speaker import Declined
+from cortex_trio.simulator.speak.speaker import Rejected
 from cortex_trio.wire.codec import HttpRequest, Unsupported
 
 NAMES = sorted(PROVIDERS)
@@ -60,7 +60,7 @@ def test_options_are_accepted_or_refused_before_anything_is_sent(name: str) -> N
 def assert_legal(speaker: Speaker, http: HttpRequest, request: ChatRequest) -> None:
     try:
         speaker.accept(http)
-    except Declined as declined:
+    except Rejected as declined:
         pytest.fail(f"{speaker.origin} says {declined.answer.body!r:.400} to {request!r}")
 
 

@@ -27,7 +27,7 @@ from cortex_trio import (
 )
 from cortex_trio.messages import ChatRequest
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.simulator.speak.speaker import Declined
+from cortex_trio.simulator.speak.speaker import Rejected
 from tests.at_rest import gateway
 
 
@@ -117,7 +117,7 @@ def test_the_provider_declines_a_call_of_its_own_without_a_result_and_we_never_s
     said = [{"type": "text", "text": part} if isinstance(part, str) else part.parsed() for part in parts]
     raw = json.loads(own.encode(request).body or b"")
     raw["messages"][1]["content"] = said
-    with pytest.raises(Declined) as declined:
+    with pytest.raises(Rejected) as declined:
         own.accept(attrs.evolve(own.encode(request), body=json.dumps(raw).encode()))
     assert complaint in json.loads(declined.value.answer.body)["error"]["message"]
 

@@ -17,7 +17,7 @@ import pytest
 
 from cortex_trio.events import Finished, ReplyBuilder, UsageUpdate, WholePart, WireEvent
 from cortex_trio.failures import Failure, FailureKind
-from cortex_trio.gateway.request.non_streaming import WholeBody
+from cortex_trio.gateway.request.non_streaming import NonStreamingFallback
 from cortex_trio.messages import Image
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.codec import Dialect
@@ -83,7 +83,7 @@ class Answer:
         """The events of the answer in these slices; a whole one is held as the gateway holds it."""
         decoder = self.read_by.decoder()
         if self.kind == "whole":
-            decoder = WholeBody(self.read_by, decoder)
+            decoder = NonStreamingFallback(self.read_by, decoder)
         events = [event for data in slices for event in decoder.feed(data)]
         return events + decoder.finish()
 

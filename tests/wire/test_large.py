@@ -9,7 +9,7 @@ import pytest
 from hearing import heard
 
 from cortex_trio.events import Finished, TextDelta, WholePart, WireEvent
-from cortex_trio.gateway.request.non_streaming import WholeBody
+from cortex_trio.gateway.request.non_streaming import NonStreamingFallback
 from cortex_trio.messages import Image
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.codec import Dialect
@@ -85,7 +85,7 @@ def text() -> str:
 
 
 def held(dialect: Dialect, body: bytes) -> list[WireEvent]:
-    decoder = WholeBody(dialect, dialect.decoder())
+    decoder = NonStreamingFallback(dialect, dialect.decoder())
     return [event for data in arriving(body) for event in decoder.feed(data)] + decoder.finish()
 
 

@@ -1,7 +1,7 @@
 """One attempt: one request to one worker with one key, from the first byte to the last.
 
 Going down, values get more concrete (request, bytes, socket); going up, bytes get more meaningful (events). An
-`Upstream` is open under `async with`, in the task that reads it: no task and no cancel scope of ours outlives a
+`OpenAttempt` is open under `async with`, in the task that reads it: no task and no cancel scope of ours outlives a
 method. Leaving it closes the socket, settles the permit and the lease, and writes the one record of this attempt,
 whatever happened, cancellation included.
 """
@@ -24,7 +24,7 @@ from ...failures import Failure, FailureKind, empty_bucket_reset, scrub
 from ...failures.kinds import Phase
 from ...failures.redact import without_repetition
 from ...http.content_encoding import BadEncoding, Unpacker, unpacker_for
-from ...http.exchange import Progress, TooLate
+from ...http.exchange import Progress, ReadTimeout
 from ...wire.codec import Decoder, HttpRequest, truncated
 from ..routing.selection import Candidate
 from ..runtime import Runtime
@@ -33,7 +33,7 @@ from ..transport.connections import Answer, TransportFailed
 from ..transport.error_response import read_failure
 from .admission import Admission
 from .jobs import Job
-from .non_streaming import WholeBody
+from .non_streaming import NonStreamingFallback
 
 log = logging.getLogger("cortex_trio")
 
@@ -79,7 +79,7 @@ class Timers:
 
 
 @final
-class Upstream:
+class OpenAttempt:
     """A try that is open. `held` are the events up to the first content; `receive` gives the ones after.
 
     Entering sends the request and waits for the first content: raises AttemptFailed if it does not come.
@@ -154,7 +154,7 @@ class Upstream:
                     self._http_request,
                     key,
                     connect_timeout=connect,
-                    watchdog=self._runtime.watchdog,
+                    deadlines=self._runtime.deadlines,
                     fresh=self._fresh,
                     progress=self._progress,
                 )
@@ -184,7 +184,7 @@ class Upstream:
         lines = self._http_request.headers.get("accept") == "application/x-ndjson"
         if content_type == "application/json" and not lines and self._job.whole_hook is None:
             # Streaming was asked for and a whole answer came: it is read all the same.
-            self._decoder = WholeBody(candidate.endpoint.provider.dialect, self._decoder)
+            self._decoder = NonStreamingFallback(candidate.endpoint.provider.dialect, self._decoder)
 
     async def _wait_for_content(self) -> None:
         """Hold what comes back until the first content: the commit point before which failover is invisible."""
@@ -226,7 +226,7 @@ class Upstream:
         except TransportFailed as error:
             self._cause = error.__cause__
             return b"", error.failure
-        except TooLate:
+        except ReadTimeout:
             return b"", self._too_late("stream", idle_is_ours=ours)
 
     def _decode(self, data: bytes, broken: Failure | None) -> list[WireEvent]:
@@ -288,7 +288,7 @@ class Upstream:
         """Which of the dialect's hooks it was that raised."""
         if self._job.whole_hook is not None:
             return self._job.whole_hook
-        if isinstance(self._decoder, WholeBody) and self._decoder.is_whole:
+        if isinstance(self._decoder, NonStreamingFallback) and self._decoder.is_whole:
             return "decode_reply"
         return "feed" if data else "finish"
 
@@ -353,7 +353,9 @@ class Upstream:
 
     async def _drain(self, answer: Answer) -> None:
         read, deadline = 0, trio.current_time() + DRAIN_SECONDS
-        with suppress(TransportFailed, TooLate):  # the answer is whole; what breaks after it breaks nothing
+        with suppress(
+            TransportFailed, ReadTimeout
+        ):  # the answer is whole; what breaks after it breaks nothing
             while read < DRAIN_BYTES and (data := await answer.receive(deadline)):
                 read += len(data)
 

@@ -11,7 +11,7 @@ CERTAIN = 16
 
 
 @final
-class Overlap:
+class ContinuationDeduplicator:
     """Fed with the continuation piece by piece; gives it back without what was delivered before.
 
     It holds a piece only while it might still turn out to be a repetition.

@@ -25,7 +25,7 @@ from ..settings.config import MOST_ATTEMPTS
 from ..workers.dialect_guard import DialectFailed
 from ..workers.worker import Refusal, WorkerState
 from .admission import check_out
-from .attempt import AttemptFailed, Timers, Upstream
+from .attempt import AttemptFailed, OpenAttempt, Timers
 from .errors import all_failed, no_workers_available, reopens_after
 from .jobs import Job, cannot_express, encode_request
 from .options import CallOptions
@@ -47,7 +47,7 @@ class Call:
         self._wanted = wanted
         self._invalid: InvalidRequest | None = None  # the first worker's reason why it cannot be asked this
         self._sent = 0  # attempts that were begun
-        self._racers: list[Upstream] = []  # of the race that runs, or ran last
+        self._racers: list[OpenAttempt] = []  # of the race that runs, or ran last
         self._refusals: list[tuple[WorkerState, Refusal]] = []
         # The place this call was woken for, until it has used it or handed it on.
         self._place: Place | None = None
@@ -65,7 +65,7 @@ class Call:
             chance=runtime.random.random,
         )
 
-    async def open(self) -> Upstream:
+    async def open(self) -> OpenAttempt:
         """Return a stream that has its first content. The caller closes it.
 
         Raises NoWorkersAvailable if no worker could be asked, ProviderError or AllWorkersFailed if all that
@@ -118,12 +118,12 @@ class Call:
         self._job = job
         self._plan.change()
 
-    async def _race(self, ask: Ask) -> Upstream | None:
+    async def _race(self, ask: Ask) -> OpenAttempt | None:
         """Ask, and if no content came within `hedge_after` seconds ask the next worker as well.
 
         The first content wins; the other is cancelled, which closes its socket and enters it in the ledger.
         """
-        winner: Upstream | None = None
+        winner: OpenAttempt | None = None
         racing = 0
         self._racers.clear()
 
@@ -155,7 +155,7 @@ class Call:
             raise
         return winner
 
-    async def _ask(self, ask: Ask) -> Upstream | None:
+    async def _ask(self, ask: Ask) -> OpenAttempt | None:
         """One attempt. None if there was no answer; the ledger and the plan know why."""
         candidate = self._current(ask.candidate)
         said = self._encode(candidate) if candidate is not None else None
@@ -168,7 +168,7 @@ class Call:
         self._hand_on(used_by=candidate.state.name)
         self._sent += 1
         timers = self._timers(candidate)
-        upstream = Upstream(
+        upstream = OpenAttempt(
             self._runtime,
             candidate,
             self._job,
@@ -230,7 +230,7 @@ class Call:
     def failed(
         self,
         candidate: Candidate,
-        upstream: Upstream | None,
+        upstream: OpenAttempt | None,
         failure: Failure,
         *,
         committed: bool = False,

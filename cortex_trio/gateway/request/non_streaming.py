@@ -14,7 +14,7 @@ user sets, and lower by default."""
 
 
 @final
-class WholeBody:
+class NonStreamingFallback:
     """A Decoder that looks at the first byte: `{` is a whole answer, anything else goes to the stream's decoder."""
 
     def __init__(self, dialect: Dialect, stream: Decoder) -> None:

@@ -34,8 +34,8 @@ from ...events import (
 from ...failures import CortexError, Failure
 from ...messages import Image, ToolCall
 from ...telemetry import AnswerInterrupted, Telemetry
-from .attempt import AttemptFailed, Upstream
-from .continuation import Overlap
+from .attempt import AttemptFailed, OpenAttempt
+from .continuation import ContinuationDeduplicator
 from .failover import Call
 from .jobs import ChatJob, ContinueJob
 from .options import Chat, OnInterrupt
@@ -59,9 +59,11 @@ class ChatStream:
         self._request = chat.request
         self._on_interrupt = chat.on_interrupt
         self._telemetry = telemetry
-        self._upstream: Upstream | None = None
+        self._upstream: OpenAttempt | None = None
         self._pending: deque[WireEvent | Restarted | Continued] = deque()
-        self._overlap: Overlap | None = None  # while the start of a continuation may be a repetition
+        self._overlap: ContinuationDeduplicator | None = (
+            None  # while the start of a continuation may be a repetition
+        )
         self._builder = ReplyBuilder()
         self._interruption: StreamInterrupted | None = None  # no worker continues, or none does yet
         self._left = False
@@ -174,7 +176,7 @@ class ChatStream:
                 self._check_readable()  # another task may have closed it meanwhile
                 await self._interrupted(failed)
         event = self._pending.popleft()
-        # An Upstream raises failures, and vectors are not chatted. (A tuple: a union would be made for each event.)
+        # An OpenAttempt raises failures, and vectors are not chatted. (A tuple: a union would be made for each event.)
         assert not isinstance(event, (Failure, Vectors))
         self._builder.add(event)
         if isinstance(event, Finished):
@@ -246,7 +248,7 @@ class ChatStream:
 
     async def _continue(self, failure: Failure, text: str) -> None:
         self._opened_call.change_job(ContinueJob(self._request, text))
-        self._overlap = Overlap(text)
+        self._overlap = ContinuationDeduplicator(text)
         here = len(self._pending)
         try:
             await self._open_next()

@@ -1,8 +1,8 @@
-"""The way of one worker's requests: directly or by a proxy, with which CAs, over which HTTP; and a transport for it.
+"""How one worker's requests travel: proxy, TLS context, HTTP version; and a transport that does so.
 
-`way_of` decides, from the worker's configuration and the environment. Without a proxy and with HTTP/1.1 it is our
-own transport, otherwise httpx's. httpx's gets no limit on connections and no time-out for a place in its pool, for
-waiting there would look like a provider that is silent.
+`connection_settings_for` reads the worker's configuration and the environment. Without a proxy and with HTTP/1.1 the
+transport is our own, otherwise httpx's. httpx's gets no limit on connections and no time-out for a place in its pool,
+because waiting there would look like a provider that is silent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .worker_config import WorkerConfig
 
 
 @attrs.frozen
-class Way:
+class ConnectionSettings:
     """How a worker's requests travel. Equal ways may use the same transport."""
 
     proxy: ProxyUrl = DIRECT
@@ -35,7 +35,7 @@ class Way:
     http2: bool = False
 
 
-def way_of(config: WorkerConfig, environ: Mapping[str, str]) -> Way:
+def connection_settings_for(config: WorkerConfig, environ: Mapping[str, str]) -> ConnectionSettings:
     """Return the way of a worker's requests. Raises ConfigError for a proxy or a CA file that cannot be used."""
     url = config.address
     if config.proxy is None:
@@ -50,7 +50,7 @@ def way_of(config: WorkerConfig, environ: Mapping[str, str]) -> Way:
         context = context_from(config.verify, alpn=alpn)
     else:
         context = trusted_by_environment(environ, alpn) if secure else None
-    return Way(proxy, context, config.http2)
+    return ConnectionSettings(proxy, context, config.http2)
 
 
 def trusted_by_environment(environ: Mapping[str, str], alpn: tuple[str, ...]) -> ssl.SSLContext | None:
@@ -61,7 +61,9 @@ def trusted_by_environment(environ: Mapping[str, str], alpn: tuple[str, ...]) ->
         raise ConfigError(error.variable or "verify", certificate_problem(error)) from error
 
 
-def transport_for(way: Way, max_idle: int = MAX_IDLE) -> PooledTransport | httpx.AsyncHTTPTransport:
+def transport_for(
+    way: ConnectionSettings, max_idle: int = MAX_IDLE
+) -> PooledTransport | httpx.AsyncHTTPTransport:
     """Return a new transport for this way, which keeps at most `max_idle` connections for the next request."""
     if not way.proxy and not way.http2:
         return PooledTransport(max_idle=max_idle, ssl_context=way.context)

@@ -19,7 +19,7 @@ import attrs
 from ...failures import ConfigError
 from ...failures.shown import listed, shown
 from ...providers import PROVIDERS, Provider
-from .connection_settings import way_of
+from .connection_settings import connection_settings_for
 from .mapping import worker_config_from, workers_from
 from .ollama_probe import host_from, ollama_models
 from .process_environ import environment as environment
@@ -49,7 +49,7 @@ def workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
         try:
             if settings := _settings(provider, environ):
                 worker = worker_config_from(provider.name, settings, f"$.{provider.name}")
-                way_of(worker, environ)
+                connection_settings_for(worker, environ)
                 found[provider.name] = worker
         except ConfigError as error:
             if not _is_optional(provider, environ):
@@ -78,7 +78,7 @@ def with_ways_of(workers: Mapping[str, WorkerConfig], environ: Mapping[str, str]
 
 
 def _with_way_of(worker: WorkerConfig, environ: Mapping[str, str]) -> WorkerConfig:
-    way = way_of(worker, environ)
+    way = connection_settings_for(worker, environ)
     changes: dict[str, Any] = {}
     if worker.proxy is None and way.proxy:
         changes["proxy"] = way.proxy

@@ -21,14 +21,14 @@ import httpx
 import trio
 
 from ...failures import Failure
-from ...http.deadlines import Watchdog
-from ...http.http1 import BadAnswer, BrokenOff
+from ...http.deadlines import Deadlines
+from ...http.http1 import ConnectionBroken, RemoteProtocolError
 from ...http.pool import MAX_IDLE, Exchange, Pool, Progress
-from ...http.sockets import CLOSE_SECONDS, CannotConnect
+from ...http.sockets import CLOSE_SECONDS, ConnectError
 from ...http.transport import PooledTransport, origin_of, request_bytes
 from ...wire.codec import HttpRequest
 from ..settings.config import WorkerConfig, environment
-from ..settings.connection_settings import Way, transport_for, way_of
+from ..settings.connection_settings import ConnectionSettings, connection_settings_for, transport_for
 from ..settings.secrets import ApiKey
 from .errors import Secrets, transport_failed
 from .errors import TransportFailed as TransportFailed
@@ -50,7 +50,7 @@ class Answer(Protocol):
     async def receive(self, deadline: float = math.inf) -> bytes:
         """The next bytes of the body, b"" once at its end.
 
-        Raises TransportFailed when the connection breaks, TooLate when nothing came before `deadline` (Trio time),
+        Raises TransportFailed when the connection breaks, ReadTimeout when nothing came before `deadline` (Trio time),
         trio.BusyResourceError while another task waits here.
         """
         ...
@@ -72,7 +72,7 @@ class Connections:
         config: WorkerConfig,
         transport: Transport | None = None,
         sharers: Counter[int] | None = None,
-        way: Way | None = None,
+        way: ConnectionSettings | None = None,
         max_idle: int = MAX_IDLE,
     ) -> None:
         kind = config.kind
@@ -107,19 +107,19 @@ class Connections:
         key: ApiKey | None,
         *,
         connect_timeout: float,
-        watchdog: Watchdog | None = None,
+        deadlines: Deadlines | None = None,
         fresh: bool = False,
         progress: Progress | None = None,
     ) -> Answer:
         """Send `request` and return its answer, body still open: the caller closes it. Raises TransportFailed.
 
         307 and 308 to the same origin are followed; any other redirect is a failure that names the place.
-        With a `watchdog` the deadlines of `Answer.receive` are cheaper. `fresh` asks for a new connection. `progress`
+        With a `deadlines` the deadlines of `Answer.receive` are cheaper. `fresh` asks for a new connection. `progress`
         says how far the request came, also when it failed or was cancelled. Only our own transport knows the three.
         """
         target = self._with_query(f"{self._path}{request.path}")
         for left in range(MOST_REDIRECTS, -1, -1):
-            answer = await self._send_once(request, target, key, connect_timeout, watchdog, fresh, progress)
+            answer = await self._send_once(request, target, key, connect_timeout, deadlines, fresh, progress)
             if answer.status < 300 or answer.status >= 400:
                 return answer
             url = self._base_url.copy_with(raw_path=target.encode("ascii"))
@@ -143,7 +143,7 @@ class Connections:
         target: str,
         key: ApiKey | None,
         connect_timeout: float,
-        watchdog: Watchdog | None,
+        deadlines: Deadlines | None,
         fresh: bool,
         progress: Progress | None,
     ) -> Answer:
@@ -160,7 +160,7 @@ class Connections:
                     headers,
                     secrets,
                     connect_timeout,
-                    watchdog,
+                    deadlines,
                     fresh,
                     progress,
                 )
@@ -177,7 +177,7 @@ class Connections:
         headers: Mapping[str, str],
         secrets: Secrets,
         connect_timeout: float,
-        watchdog: Watchdog | None,
+        deadlines: Deadlines | None,
         fresh: bool,
         progress: Progress | None,
     ) -> Answer:
@@ -188,12 +188,12 @@ class Connections:
                 request.method,
                 data,
                 connect_timeout=connect_timeout,
-                watchdog=watchdog,
+                deadlines=deadlines,
                 fresh=fresh,
                 progress=progress,
             )
             return _PooledAnswer(exchange, secrets)
-        except (httpx.LocalProtocolError, CannotConnect, BrokenOff, BadAnswer) as error:
+        except (httpx.LocalProtocolError, ConnectError, ConnectionBroken, RemoteProtocolError) as error:
             failed = transport_failed(error, "headers", secrets)
         finally:
             del headers
@@ -240,9 +240,9 @@ class Connector:
 
     def __call__(self, config: WorkerConfig) -> Connections:
         """Return a worker's connections. Raises ConfigError for a proxy, a CA file or a transport that is none."""
-        way: Way | None = None
+        way: ConnectionSettings | None = None
         if self._make_transport is None:
-            way = way_of(config, environment())
+            way = connection_settings_for(config, environment())
             transport: Transport = transport_for(way, self.max_idle)
         else:
             transport = self._make_transport(config)
@@ -254,13 +254,15 @@ class Connector:
     def check(self, config: WorkerConfig) -> None:
         """Raise ConfigError if a worker's proxy or CA file cannot be used."""
         if self._make_transport is None:
-            way_of(config, environment())
+            connection_settings_for(config, environment())
 
     def is_out_of_date(self, connections: Connections, config: WorkerConfig) -> bool:
         """Would they be made another way now: the environment, a CA file or `max_idle` has changed?"""
         if connections.max_idle != self.max_idle:
             return True
-        return self._make_transport is None and way_of(config, environment()) != connections.way
+        return (
+            self._make_transport is None and connection_settings_for(config, environment()) != connections.way
+        )
 
 
 # ------------------------------------------------------------------ answers
@@ -277,7 +279,7 @@ class _PooledAnswer:
     async def receive(self, deadline: float = math.inf) -> bytes:
         try:
             return await self._exchange.receive(deadline)
-        except (BrokenOff, BadAnswer) as error:
+        except (ConnectionBroken, RemoteProtocolError) as error:
             failed = transport_failed(error, "stream", self._secrets)
         try:
             raise failed

@@ -12,7 +12,7 @@ import trio
 
 from ...failures import Failure, classify
 from ...http.content_encoding import BadEncoding, unpacker_for
-from ...http.exchange import TooLate
+from ...http.exchange import ReadTimeout
 from ..settings.secrets import ApiKey
 from .connections import Answer, TransportFailed
 
@@ -42,6 +42,6 @@ async def _read(answer: Answer, until: float) -> bytes:
                 body += piece[: ERROR_BODY_LIMIT - len(body)]
                 if len(body) >= ERROR_BODY_LIMIT:
                     return bytes(body)
-    except (TransportFailed, TooLate, BadEncoding):
+    except (TransportFailed, ReadTimeout, BadEncoding):
         pass  # half an explanation is better than none
     return bytes(body)

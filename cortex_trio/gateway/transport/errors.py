@@ -41,10 +41,8 @@ _CONNECT = Row(K.CONNECTION, "could not connect", "connect")
 _BROKE = Row(K.CONNECTION, "the connection broke")
 
 TABLE: Mapping[str, Row] = {
-    # our own connections
-    "CannotConnect": _CONNECT,
-    "BrokenOff": _BROKE,
-    "BadAnswer": Row(K.PROTOCOL),
+    # our own connections (ConnectError and RemoteProtocolError have httpx's names, too)
+    "ConnectionBroken": _BROKE,
     # httpx._exceptions, from the leaves to the root
     "ConnectError": _CONNECT,
     "ConnectTimeout": _CONNECT,

@@ -17,7 +17,7 @@ import httpx
 import trio
 
 from ...failures import ConfigError
-from ...http.exchange import TooLate
+from ...http.exchange import ReadTimeout
 from ...http.sockets import CLOSE_SECONDS
 from ...wire.codec import HttpRequest
 from .errors import LIBRARIES, Secrets, transport_failed
@@ -88,7 +88,7 @@ class HttpxAnswer:
         if self._reading:  # told here, for two in one generator end the first one's reading as well
             raise trio.BusyResourceError("another task is reading this answer")
         self._reading = True
-        failed: Exception = TooLate()
+        failed: Exception = ReadTimeout()
         try:
             with trio.move_on_at(deadline):
                 async for data in self._chunks:

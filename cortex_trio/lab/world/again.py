@@ -4,7 +4,7 @@ A call is judged that ended without an answer, by what is on record: the plan, w
 attempts of all calls. A call whose caller limited it (a deadline, max_attempts, leaving early) is not judged, nor one
 during which an actor was killed or a person changed or checked something. Pure.
 
-**Asked again.** A failure justifies a cooldown, and a cooldown has an end (`free_at`):
+**ParsedRequest again.** A failure justifies a cooldown, and a cooldown has an end (`free_at`):
 
 * what names a time (Retry-After): that time, an hour at most;
 * a model, a permission, a region: a minute, twice as long after each trial that is not served, whatever it meets, an

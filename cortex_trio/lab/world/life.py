@@ -22,7 +22,7 @@ from .chronicle import Chronicle
 from .people import Called, ask
 from .plan import Intervention, Plan, PlannedProvider, Trouble, plan_of
 from .tales import prompt_of
-from .troubles import LINK_TROUBLES, MOMENTS, Way
+from .troubles import LINK_TROUBLES, MOMENTS, ConnectionSettings
 from .upstream import Upstream
 
 LOOK_SECONDS = 120.0
@@ -50,7 +50,7 @@ class _Life:
         self._plan = plan
         self._chronicle = chronicle
         self._upstreams: dict[str, Upstream] = {}
-        self._ways: dict[str, Way] = {}
+        self._ways: dict[str, ConnectionSettings] = {}
         self._asking = 0
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class _Life:
         provider.behave_health(upstream.answer_check)
         provider.api_keys = planned.keys
         provider.link.latency = planned.latency
-        self._ways[planned.name] = Way(provider.link)
+        self._ways[planned.name] = ConnectionSettings(provider.link)
 
     async def _with_gateway(self, sim: Simulator) -> None:
         workers = {planned.name: _worker(sim, planned) for planned in self._plan.providers}

@@ -117,7 +117,7 @@ LINK_TROUBLES: Mapping[str, Callable[[Link], None]] = {
 
 
 @final
-class Way:
+class ConnectionSettings:
     """The way to one provider, and what is wrong with it; troubles may overlap, each ends for itself."""
 
     def __init__(self, link: Link) -> None:

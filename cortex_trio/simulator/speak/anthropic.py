@@ -22,14 +22,14 @@ from .base import BaseSpeaker
 from .rules import Illegal, Problem
 from .speaker import (
     RFC3339,
+    AccountRules,
     Answer,
-    Asked,
-    Declined,
     Frame,
     FrameKind,
     HttpAnswer,
+    ParsedRequest,
+    Rejected,
     SimRequest,
-    Terms,
     count_tokens,
     dumps,
     json_object,
@@ -89,10 +89,10 @@ class Anthropic(BaseSpeaker):
     def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ") or None
 
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
+    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
         self.admit(request, terms)
         if "anthropic-version" not in request.headers:
-            raise Declined(
+            raise Rejected(
                 self._error(
                     400, "invalid_request_error", "anthropic-version: header is required", request.number
                 )
@@ -106,15 +106,17 @@ class Anthropic(BaseSpeaker):
                 self.require(rules.COUNT, request)
                 return attrs.evolve(self._chat(request), what="count", stream=False)
             case "GET", "/v1/models":
-                return Asked(what="models", number=request.number)
+                return ParsedRequest(what="models", number=request.number)
             case "GET", path if path.startswith("/v1/models/"):
-                return Asked(what="model", number=request.number, model=path.removeprefix("/v1/models/"))
+                return ParsedRequest(
+                    what="model", number=request.number, model=path.removeprefix("/v1/models/")
+                )
             case _:
-                raise Declined(self._error(404, "not_found_error", "Not Found", request.number))
+                raise Rejected(self._error(404, "not_found_error", "Not Found", request.number))
 
-    def _chat(self, request: SimRequest) -> Asked:
+    def _chat(self, request: SimRequest) -> ParsedRequest:
         body = request.body
-        return Asked(
+        return ParsedRequest(
             what="chat",
             number=request.number,
             model=body["model"],
@@ -133,7 +135,7 @@ class Anthropic(BaseSpeaker):
 
     # ---- a good answer
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         limits = {
             "requests": 10_000,
             "tokens": 12_000_000,
@@ -155,7 +157,7 @@ class Anthropic(BaseSpeaker):
             "server": "cloudflare",
         }
 
-    def stream(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         yield Frame(
             FrameKind.OPENING, _event("message_start", {"message": self._message(asked, answer, [], None)})
         )
@@ -172,7 +174,7 @@ class Anthropic(BaseSpeaker):
         yield Frame(FrameKind.FINISH, _event("message_delta", {"delta": delta, "usage": usage}))
         yield Frame(FrameKind.TERMINAL, _event("message_stop", {}))
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         content: list[dict[str, Any]] = []
         if answer.reasoning:
             content.append({"type": "thinking", "thinking": answer.reasoning_text, "signature": SIGNATURE})
@@ -184,7 +186,7 @@ class Anthropic(BaseSpeaker):
         return dumps(self._message(asked, answer, content, answer.finish)).encode()
 
     def _message(
-        self, asked: Asked, answer: Answer, content: list[dict[str, Any]], finish: FinishReason | None
+        self, asked: ParsedRequest, answer: Answer, content: list[dict[str, Any]], finish: FinishReason | None
     ) -> dict[str, Any]:
         ending = (
             _ending(answer) if finish else {"stop_reason": None, "stop_sequence": None, "stop_details": None}
@@ -206,7 +208,7 @@ class Anthropic(BaseSpeaker):
             },
         }
 
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
         if asked.what == "model":
             return dumps(_entry(asked.model)).encode()
         if asked.what == "count":
@@ -217,7 +219,9 @@ class Anthropic(BaseSpeaker):
 
     # ---- a bad one
 
-    def _failure(self, kind: FailureKind, asked: Asked, status: int | None, wait: float | None) -> HttpAnswer:
+    def _failure(
+        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
+    ) -> HttpAnswer:
         usual, name, message = FAULTS[kind]
         return self._error(status or usual, name, message.replace("{model}", asked.model), asked.number)
 
@@ -236,15 +240,15 @@ class Anthropic(BaseSpeaker):
     def _request_id(self, number: int) -> str:
         return f"req_sim{number:06}"
 
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
+    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
         _, name, message = FAULTS[self.inside(kind)]
         error = {"type": name, "message": message.replace("{model}", asked.model)}
         return _event("error", {"error": error})
 
-    def garbled(self, asked: Asked) -> bytes:
+    def garbled(self, asked: ParsedRequest) -> bytes:
         return b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"te\n\n'
 
-    def ping(self, asked: Asked) -> bytes:
+    def ping(self, asked: ParsedRequest) -> bytes:
         return b'event: ping\ndata: {"type": "ping"}\n\n'
 
 

@@ -7,11 +7,19 @@ from typing import ClassVar, final
 
 from ...failures import FailureKind
 from .rules import Illegal, Rule
-from .speaker import Asked, Declined, HttpAnswer, SimRequest, Terms, edge_answer, unknown_answer
+from .speaker import (
+    AccountRules,
+    HttpAnswer,
+    ParsedRequest,
+    Rejected,
+    SimRequest,
+    edge_answer,
+    unknown_answer,
+)
 
 
 class BaseSpeaker(ABC):
-    """The course of `Speaker.understand` and `Speaker.failure`; a dialect fills in its own words."""
+    """The course of `Speaker.parse` and `Speaker.failure`; a dialect fills in its own words."""
 
     base_path: str = ""
     needs_key: bool = True
@@ -19,26 +27,26 @@ class BaseSpeaker(ABC):
     """The kinds `_failure` has a body for."""
 
     @final
-    def admit(self, request: SimRequest, terms: Terms) -> None:
-        """Raises Declined for a missing or unknown key."""
+    def admit(self, request: SimRequest, terms: AccountRules) -> None:
+        """Raises Rejected for a missing or unknown key."""
         if request.key is None and self.needs_key:
-            raise Declined(self._no_key(request))
+            raise Rejected(self._no_key(request))
         if terms.keys is not None and request.key not in terms.keys:
-            raise Declined(self.failure(FailureKind.CREDENTIAL, _nobody(request)))
+            raise Rejected(self.failure(FailureKind.CREDENTIAL, _nobody(request)))
 
     @final
     def require(self, rule: Rule, request: SimRequest) -> None:
-        """Raises Declined for a body the rule does not accept."""
+        """Raises Rejected for a body the rule does not accept."""
         if not isinstance(request.body, dict):
-            raise Declined(self._no_json(request))
+            raise Rejected(self._no_json(request))
         try:
             rule(request.body, ())
         except Illegal as illegal:
-            raise Declined(self._illegal(illegal, request)) from None
+            raise Rejected(self._illegal(illegal, request)) from None
 
     @final
     def failure(
-        self, kind: FailureKind, asked: Asked, *, status: int | None = None, wait: float | None = None
+        self, kind: FailureKind, asked: ParsedRequest, *, status: int | None = None, wait: float | None = None
     ) -> HttpAnswer:
         """See Speaker.failure."""
         match kind:
@@ -54,8 +62,8 @@ class BaseSpeaker(ABC):
         """What stands in a stream for `kind`: an error only a proxy or an account page has is a server error there."""
         return kind if kind in self.spoken else FailureKind.SERVER
 
-    def embeddings(self, asked: Asked) -> bytes:
-        """Overridden where `understand` lets requests for embeddings in."""
+    def embeddings(self, asked: ParsedRequest) -> bytes:
+        """Overridden where `parse` lets requests for embeddings in."""
         raise AssertionError(f"{type(self).__name__} declines embeddings before it comes to this")
 
     @abstractmethod
@@ -69,10 +77,10 @@ class BaseSpeaker(ABC):
 
     @abstractmethod
     def _failure(
-        self, kind: FailureKind, asked: Asked, status: int | None, wait: float | None
+        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
     ) -> HttpAnswer: ...
 
 
-def _nobody(request: SimRequest) -> Asked:
+def _nobody(request: SimRequest) -> ParsedRequest:
     """A request that was not looked at any closer."""
-    return Asked(what="chat", number=request.number)
+    return ParsedRequest(what="chat", number=request.number)

@@ -24,14 +24,14 @@ from .base import BaseSpeaker
 from .rules import Illegal, Rule
 from .speaker import (
     CREATED,
+    AccountRules,
     Answer,
-    Asked,
-    Declined,
     Frame,
     FrameKind,
     HttpAnswer,
+    ParsedRequest,
+    Rejected,
     SimRequest,
-    Terms,
     count_tokens,
     dumps,
     vector_of,
@@ -66,7 +66,7 @@ class ChatCompletions(BaseSpeaker):
         scheme, _, key = headers.get("authorization", "").partition(" ")
         return key.strip() or None if scheme.lower() == "bearer" else None
 
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
+    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
         self.admit(request, terms)
         path = request.path.removeprefix(self.base_path)
         match request.method, path:
@@ -78,12 +78,12 @@ class ChatCompletions(BaseSpeaker):
                 self.require(rules.EMBEDDINGS, request)
                 return self._embed(request)
             case "GET", "/models":
-                return Asked(what="models", number=request.number)
+                return ParsedRequest(what="models", number=request.number)
             case "GET", path if path.startswith("/models/"):
                 model = unquote(path.removeprefix("/models/"))  # Groq's have a slash of their own
-                return Asked(what="model", number=request.number, model=model)
+                return ParsedRequest(what="model", number=request.number, model=model)
             case _:
-                raise Declined(
+                raise Rejected(
                     self._answer(404, errors.no_route(request.method, request.path), request.number)
                 )
 
@@ -99,10 +99,10 @@ class ChatCompletions(BaseSpeaker):
     def _illegal(self, illegal: Illegal, request: SimRequest) -> HttpAnswer:
         return self._answer(400, errors.complaint(illegal), request.number)
 
-    def _chat(self, request: SimRequest) -> Asked:
+    def _chat(self, request: SimRequest) -> ParsedRequest:
         body = request.body
         options = body.get("stream_options") or {}
-        return Asked(
+        return ParsedRequest(
             what="chat",
             number=request.number,
             model=body["model"],
@@ -114,10 +114,10 @@ class ChatCompletions(BaseSpeaker):
             },
         )
 
-    def _embed(self, request: SimRequest) -> Asked:
+    def _embed(self, request: SimRequest) -> ParsedRequest:
         body = request.body
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
-        return Asked(
+        return ParsedRequest(
             what="embed",
             number=request.number,
             model=body["model"],
@@ -129,11 +129,11 @@ class ChatCompletions(BaseSpeaker):
 
     # ---- a good answer
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         streamed = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         return streamed if asked.stream else {"content-type": "application/json"}
 
-    def stream(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         yield from self._opening(asked, answer)
         for delta in self._deltas(answer):
             yield Frame(FrameKind.CONTENT, self._event(asked, delta))
@@ -142,7 +142,7 @@ class ChatCompletions(BaseSpeaker):
             yield Frame(FrameKind.FINISH, self._usage_event(asked, answer))
         yield Frame(FrameKind.TERMINAL, b"data: [DONE]\n\n")
 
-    def _opening(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def _opening(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         content = None if answer.tool_calls and not answer.tokens else ""
         yield Frame(FrameKind.OPENING, self._event(asked, {"role": "assistant", "content": content}))
 
@@ -175,18 +175,18 @@ class ChatCompletions(BaseSpeaker):
         for piece in split_tokens(call.arguments):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
-    def _event(self, asked: Asked, delta: dict[str, Any], finish: str | None = None) -> bytes:
+    def _event(self, asked: ParsedRequest, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
         return self._data({**self._envelope(asked, "chat.completion.chunk"), "choices": [choice]})
 
-    def _finish_event(self, asked: Asked, answer: Answer) -> bytes:
+    def _finish_event(self, asked: ParsedRequest, answer: Answer) -> bytes:
         return self._event(asked, {}, FINISH[answer.finish])
 
-    def _usage_event(self, asked: Asked, answer: Answer) -> bytes:
+    def _usage_event(self, asked: ParsedRequest, answer: Answer) -> bytes:
         envelope = self._envelope(asked, "chat.completion.chunk")
         return self._data({**envelope, "choices": [], "usage": self._usage(answer.usage)})
 
-    def _envelope(self, asked: Asked, kind: str) -> dict[str, Any]:
+    def _envelope(self, asked: ParsedRequest, kind: str) -> dict[str, Any]:
         return {
             "id": f"chatcmpl-sim{asked.number:06}",
             "object": kind,
@@ -206,7 +206,7 @@ class ChatCompletions(BaseSpeaker):
             "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
         }
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         choice = {"index": 0, "message": self._message(answer), "finish_reason": FINISH[answer.finish]}
         envelope = self._envelope(asked, "chat.completion")
         return dumps({**envelope, "choices": [choice], "usage": self._usage(answer.usage)}).encode()
@@ -226,7 +226,7 @@ class ChatCompletions(BaseSpeaker):
             message["refusal"] = answer.text
         return message
 
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
         if asked.what == "model":
             return dumps(self._entry(asked.model)).encode()
         return dumps({"object": "list", "data": [self._entry(name) for name in models]}).encode()
@@ -234,7 +234,7 @@ class ChatCompletions(BaseSpeaker):
     def _entry(self, model: str) -> dict[str, Any]:
         return {"id": model, "object": "model", "created": CREATED, "owned_by": "system"}
 
-    def embeddings(self, asked: Asked) -> bytes:
+    def embeddings(self, asked: ParsedRequest) -> bytes:
         vectors = [vector_of(text, asked.dimensions) for text in asked.texts]
         data = [
             {
@@ -249,7 +249,9 @@ class ChatCompletions(BaseSpeaker):
 
     # ---- a bad one
 
-    def _failure(self, kind: FailureKind, asked: Asked, status: int | None, wait: float | None) -> HttpAnswer:
+    def _failure(
+        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
+    ) -> HttpAnswer:
         fault = self.faults[kind]
         return self._answer(
             status or fault.status, fault.body(asked.model, wait), asked.number, fault.headers(wait)
@@ -265,13 +267,13 @@ class ChatCompletions(BaseSpeaker):
         }
         return HttpAnswer(status=status, headers=common, body=dumps(body, indent=2).encode() + b"\n")
 
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
+    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
         return self._data(self.faults[self.inside(kind)].body(asked.model, wait))
 
-    def garbled(self, asked: Asked) -> bytes:
+    def garbled(self, asked: ParsedRequest) -> bytes:
         return b'data: {"id":"chatcmpl-sim","object":"chat.completion.chunk","choices":[{"index":0,"del\n\n'
 
-    def ping(self, asked: Asked) -> bytes:
+    def ping(self, asked: ParsedRequest) -> bytes:
         return b": keepalive\n\n"
 
 
@@ -293,7 +295,7 @@ class OpenAI(ChatCompletions):
     def _rule(self) -> Rule:
         return rules.OPENAI
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         kind = "text/event-stream; charset=utf-8" if asked.stream else "application/json"
         own = {
             "openai-version": "2020-10-01",
@@ -302,7 +304,7 @@ class OpenAI(ChatCompletions):
         }
         return {"content-type": kind, "server": "cloudflare", **own, **self._limits}
 
-    def _opening(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def _opening(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         if answer.tool_calls and not answer.tokens:
             delta: dict[str, Any] = {"role": "assistant", "content": None}
         elif answer.refusal:
@@ -311,24 +313,24 @@ class OpenAI(ChatCompletions):
             delta = {"role": "assistant", "content": "", "refusal": None}
         yield Frame(FrameKind.OPENING, self._event(asked, delta))
 
-    def _envelope(self, asked: Asked, kind: str) -> dict[str, Any]:
+    def _envelope(self, asked: ParsedRequest, kind: str) -> dict[str, Any]:
         envelope = super()._envelope(asked, kind)
         if kind == "chat.completion.chunk":
             envelope |= {"service_tier": "default", "system_fingerprint": None}
         return envelope
 
-    def _event(self, asked: Asked, delta: dict[str, Any], finish: str | None = None) -> bytes:
+    def _event(self, asked: ParsedRequest, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
         chunk = {**self._envelope(asked, "chat.completion.chunk"), "choices": [choice]}
         if asked.options["include_usage"]:
             chunk["usage"] = None
         return self._padded(asked, chunk)
 
-    def _usage_event(self, asked: Asked, answer: Answer) -> bytes:
+    def _usage_event(self, asked: ParsedRequest, answer: Answer) -> bytes:
         envelope = self._envelope(asked, "chat.completion.chunk")
         return self._padded(asked, {**envelope, "choices": [], "usage": self._usage(answer.usage)})
 
-    def _padded(self, asked: Asked, chunk: dict[str, Any]) -> bytes:
+    def _padded(self, asked: ParsedRequest, chunk: dict[str, Any]) -> bytes:
         if asked.options["obfuscated"]:
             noise = hashlib.blake2b(repr(chunk["choices"]).encode(), digest_size=8).hexdigest()
             chunk["obfuscation"] = noise[: int(noise[0], 16) + 1]
@@ -341,7 +343,7 @@ class OpenAI(ChatCompletions):
             shown["completion_tokens_details"][name] = 0
         return shown
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         message = {**self._message(answer), "refusal": answer.text if answer.refusal else None}
         message["annotations"] = self._annotations(answer)
         choice = {"index": 0, "message": message, "finish_reason": FINISH[answer.finish]}

@@ -21,14 +21,14 @@ from . import cohere_rules as rules
 from .base import BaseSpeaker
 from .rules import Illegal, Problem
 from .speaker import (
+    AccountRules,
     Answer,
-    Asked,
-    Declined,
     Frame,
     FrameKind,
     HttpAnswer,
+    ParsedRequest,
+    Rejected,
     SimRequest,
-    Terms,
     count_tokens,
     dumps,
     vector_of,
@@ -94,7 +94,7 @@ class Cohere(BaseSpeaker):
         scheme, _, key = headers.get("authorization", "").partition(" ")
         return key.strip() or None if scheme.lower() == "bearer" else None
 
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
+    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
         self.admit(request, terms)
         match request.method, request.path:
             case "POST", "/v2/chat":
@@ -105,18 +105,20 @@ class Cohere(BaseSpeaker):
                 self.require(rules.EMBED, request)
                 return self._embed(request)
             case "POST", "/v1/check-api-key":
-                return Asked(what="health", number=request.number)
+                return ParsedRequest(what="health", number=request.number)
             case "GET", "/v1/models":
-                return Asked(what="models", number=request.number)
+                return ParsedRequest(what="models", number=request.number)
             case "GET", path if path.startswith("/v1/models/"):
-                return Asked(what="model", number=request.number, model=path.removeprefix("/v1/models/"))
+                return ParsedRequest(
+                    what="model", number=request.number, model=path.removeprefix("/v1/models/")
+                )
             case _:
-                raise Declined(self._error(404, f"no route for {request.path}", None, request.number))
+                raise Rejected(self._error(404, f"no route for {request.path}", None, request.number))
 
-    def _chat(self, request: SimRequest) -> Asked:
+    def _chat(self, request: SimRequest) -> ParsedRequest:
         body = request.body
         documents = [item["data"] for item in body.get("documents") or () if isinstance(item, dict)]
-        return Asked(
+        return ParsedRequest(
             what="chat",
             number=request.number,
             model=body["model"],
@@ -124,9 +126,9 @@ class Cohere(BaseSpeaker):
             prompt_tokens=count_tokens(body["messages"]) + count_tokens(documents),
         )
 
-    def _embed(self, request: SimRequest) -> Asked:
+    def _embed(self, request: SimRequest) -> ParsedRequest:
         body = request.body
-        return Asked(
+        return ParsedRequest(
             what="embed",
             number=request.number,
             model=body["model"],
@@ -147,11 +149,11 @@ class Cohere(BaseSpeaker):
 
     # ---- a good answer
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         kind = "text/event-stream" if asked.stream else "application/json"
         return {"content-type": kind, **_ENVELOPE, "x-debug-trace-id": f"{asked.number:032x}"}
 
-    def stream(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         opening = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
         start = {"id": _id(asked.number), "type": "message-start", "delta": {"message": opening}}
         yield Frame(FrameKind.OPENING, _raw("message-start", start))
@@ -169,7 +171,7 @@ class Cohere(BaseSpeaker):
         yield Frame(FrameKind.FINISH, _raw("message-end", {"type": "message-end", "delta": ending}))
         yield Frame(FrameKind.TERMINAL, b"data: [DONE]\n\n")
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         message: dict[str, Any] = {"role": "assistant"}
         content = []
         if answer.reasoning and answer.tool_calls:
@@ -199,14 +201,14 @@ class Cohere(BaseSpeaker):
         }
         return dumps(reply).encode()
 
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
         if asked.what == "health":
             return dumps({"valid": True, "organization_id": _id(0), "owner_id": _id(0)}).encode()
         if asked.what == "model":
             return dumps(_entry(asked.model)).encode()
         return dumps({"models": [_entry(name) for name in models]}).encode()
 
-    def embeddings(self, asked: Asked) -> bytes:
+    def embeddings(self, asked: ParsedRequest) -> bytes:
         vectors = [vector_of(text, asked.dimensions) for text in asked.texts]
         billed = {"input_tokens": asked.prompt_tokens}
         reply = {
@@ -220,7 +222,9 @@ class Cohere(BaseSpeaker):
 
     # ---- a bad one
 
-    def _failure(self, kind: FailureKind, asked: Asked, status: int | None, wait: float | None) -> HttpAnswer:
+    def _failure(
+        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
+    ) -> HttpAnswer:
         usual, message, error_type = FAULTS[kind]
         return self._error(status or usual, message.replace("{model}", asked.model), error_type, asked.number)
 
@@ -231,7 +235,7 @@ class Cohere(BaseSpeaker):
         headers = {"content-type": "application/json", **_ENVELOPE, "x-debug-trace-id": f"{number:032x}"}
         return HttpAnswer(status=status, headers=headers, body=dumps(body).encode())
 
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
+    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
         """The stream ends as always, but its finish is an ERROR with a text."""
         _, message, _ = FAULTS[self.inside(kind)]
         text = message.replace("{model}", asked.model)
@@ -239,10 +243,10 @@ class Cohere(BaseSpeaker):
         delta = {"error": text, "finish_reason": "ERROR", "usage": usage}
         return _raw("message-end", {"type": "message-end", "delta": delta}) + b"data: [DONE]\n\n"
 
-    def garbled(self, asked: Asked) -> bytes:
+    def garbled(self, asked: ParsedRequest) -> bytes:
         return b'event: content-delta\ndata: {"type":"content-delta","index":0,"delta":{"mess\n\n'
 
-    def ping(self, asked: Asked) -> bytes:
+    def ping(self, asked: ParsedRequest) -> bytes:
         return b": keepalive\n\n"
 
 

@@ -23,14 +23,14 @@ from .base import BaseSpeaker
 from .gemini_errors import FAULTS, UNREGISTERED, Fault, blocked, status_body
 from .rules import Illegal, Problem
 from .speaker import (
+    AccountRules,
     Answer,
-    Asked,
-    Declined,
     Frame,
     FrameKind,
     HttpAnswer,
+    ParsedRequest,
+    Rejected,
     SimRequest,
-    Terms,
     count_tokens,
     dumps,
     json_object,
@@ -60,13 +60,13 @@ class Gemini(BaseSpeaker):
     def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         return headers.get("x-goog-api-key") or query.get("key") or None
 
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
+    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
         self.admit(request, terms)
         path = request.path.removeprefix("/v1beta").removeprefix("/v1")
         if (request.method, path) == ("GET", "/models"):
-            return Asked(what="models", number=request.number)
+            return ParsedRequest(what="models", number=request.number)
         if request.method == "GET" and path.startswith("/models/"):
-            return Asked(what="model", number=request.number, model=path.removeprefix("/models/"))
+            return ParsedRequest(what="model", number=request.number, model=path.removeprefix("/models/"))
         model, _, method = path.removeprefix("/").rpartition(":")
         model = model.removeprefix("models/")
         match request.method, method:
@@ -84,11 +84,11 @@ class Gemini(BaseSpeaker):
                 self.require(rules.EMBED, request)
                 return self._embed(request, model, None)
             case _:
-                raise Declined(_answer(404, b""))
+                raise Rejected(_answer(404, b""))
 
-    def _chat(self, request: SimRequest, model: str, *, stream: bool) -> Asked:
+    def _chat(self, request: SimRequest, model: str, *, stream: bool) -> ParsedRequest:
         body = rules.camel(request.body)
-        return Asked(
+        return ParsedRequest(
             what="chat",
             number=request.number,
             model=model,
@@ -97,10 +97,10 @@ class Gemini(BaseSpeaker):
             options={"sse": request.query.get("alt") == "sse"},
         )
 
-    def _embed(self, request: SimRequest, model: str, batch: list[dict[str, Any]] | None) -> Asked:
+    def _embed(self, request: SimRequest, model: str, batch: list[dict[str, Any]] | None) -> ParsedRequest:
         items = [request.body] if batch is None else batch
         texts = ["".join(part["text"] for part in item["content"]["parts"]) for item in items]
-        return Asked(
+        return ParsedRequest(
             what="embed",
             number=request.number,
             model=model,
@@ -123,13 +123,13 @@ class Gemini(BaseSpeaker):
 
     # ---- a good answer
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         common = {"vary": "Origin, Referer, X-Origin", "server": "scaffolding on HTTPServer2"}
         if asked.stream and asked.options.get("sse"):
             return {"content-type": "text/event-stream", "content-disposition": "attachment", **common}
         return {"content-type": "application/json; charset=UTF-8", **common}
 
-    def stream(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         """The frames of either form; in the array the first opens it and a last one closes it."""
         separator = "["
         for kind, response in self._responses(asked, answer):
@@ -142,7 +142,7 @@ class Gemini(BaseSpeaker):
         if not asked.options["sse"]:
             yield Frame(FrameKind.TERMINAL, b"]")
 
-    def _responses(self, asked: Asked, answer: Answer) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
+    def _responses(self, asked: ParsedRequest, answer: Answer) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
         thought = said = 0
         for token in answer.reasoning:
             thought += 1
@@ -154,7 +154,7 @@ class Gemini(BaseSpeaker):
         yield FrameKind.FINISH, self._last(asked, answer, [{"text": ""}])
 
     def _part(
-        self, asked: Asked, part: Mapping[str, Any], answer: Answer, thought: int, said: int
+        self, asked: ParsedRequest, part: Mapping[str, Any], answer: Answer, thought: int, said: int
     ) -> tuple[FrameKind, dict[str, Any]]:
         content = {"parts": [part], "role": "model"}
         usage = attrs.evolve(
@@ -162,7 +162,7 @@ class Gemini(BaseSpeaker):
         )
         return FrameKind.CONTENT, self._response(asked, {"content": content, "index": 0}, usage)
 
-    def _last(self, asked: Asked, answer: Answer, parts: list[Any]) -> dict[str, Any]:
+    def _last(self, asked: ParsedRequest, answer: Answer, parts: list[Any]) -> dict[str, Any]:
         candidate: dict[str, Any] = {
             "content": {"parts": parts, "role": "model"},
             "finishReason": FINISH[answer.finish],
@@ -174,7 +174,7 @@ class Gemini(BaseSpeaker):
             candidate["groundingMetadata"] = _grounding(answer)
         return self._response(asked, candidate, answer.usage)
 
-    def _response(self, asked: Asked, candidate: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
+    def _response(self, asked: ParsedRequest, candidate: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
         return {
             "candidates": [candidate],
             "usageMetadata": _usage(usage),
@@ -182,7 +182,7 @@ class Gemini(BaseSpeaker):
             "responseId": f"sim{asked.number:06}",
         }
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         parts: list[Any] = []
         if answer.reasoning:
             parts.append({"text": answer.reasoning_text, "thought": True})
@@ -192,7 +192,7 @@ class Gemini(BaseSpeaker):
         parts.extend(_calls(answer))
         return _pretty(self._last(asked, answer, parts)).encode()
 
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
         match asked.what:
             case "model":
                 return _pretty(_entry(asked.model)).encode()
@@ -203,26 +203,28 @@ class Gemini(BaseSpeaker):
             case _:
                 return _pretty({"models": [_entry(name) for name in models]}).encode()
 
-    def embeddings(self, asked: Asked) -> bytes:
+    def embeddings(self, asked: ParsedRequest) -> bytes:
         vectors = [{"values": vector_of(text, asked.dimensions)} for text in asked.texts]
         made = {"embeddings": vectors} if asked.options["batch"] else {"embedding": vectors[0]}
         return _pretty({**made, "usageMetadata": {"promptTokenCount": asked.prompt_tokens}}).encode()
 
     # ---- a bad one
 
-    def _failure(self, kind: FailureKind, asked: Asked, status: int | None, wait: float | None) -> HttpAnswer:
+    def _failure(
+        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
+    ) -> HttpAnswer:
         if kind is K.CONTENT_POLICY:
             return self._blocked(asked, status)
         return _error(FAULTS[kind], asked.model, status, wait)
 
-    def _blocked(self, asked: Asked, status: int | None) -> HttpAnswer:
+    def _blocked(self, asked: ParsedRequest, status: int | None) -> HttpAnswer:
         if asked.stream and asked.options["sse"]:
             return HttpAnswer(status=status or 200, headers=self.headers(asked), body=_event(blocked(asked)))
         pretty = _pretty(blocked(asked))
         body = f"[{pretty}]" if asked.stream else pretty
         return HttpAnswer(status=status or 200, headers=self.headers(asked), body=body.encode())
 
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
+    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
         """Bare JSON in SSE, and the last element in an array; a blocked prompt is a response like any other."""
         inner = self.inside(kind)
         if inner is K.CONTENT_POLICY and asked.options["sse"]:
@@ -233,12 +235,12 @@ class Gemini(BaseSpeaker):
         )
         return pretty.encode() if asked.options["sse"] else f",\n{pretty}]".encode()
 
-    def garbled(self, asked: Asked) -> bytes:
+    def garbled(self, asked: ParsedRequest) -> bytes:
         if asked.options["sse"]:
             return b'data: {"candidates": [{"content": {"parts": [{"te\r\n\r\n'
         return b',\n{"candidates": [}\n'
 
-    def ping(self, asked: Asked) -> bytes:
+    def ping(self, asked: ParsedRequest) -> bytes:
         return b": keepalive\r\n\r\n" if asked.options["sse"] else b"\n"
 
 

@@ -9,7 +9,7 @@ import attrs
 
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from .speaker import Asked
+from .speaker import ParsedRequest
 
 _TYPE = "type.googleapis.com/google.rpc."
 _METRIC = "generativelanguage.googleapis.com/generate_content_requests"
@@ -100,7 +100,7 @@ def status_body(fault: Fault, model: str, status: int | None, wait: float | None
     return {"error": {**error, "details": details} if details else error}
 
 
-def blocked(asked: Asked) -> dict[str, Any]:
+def blocked(asked: ParsedRequest) -> dict[str, Any]:
     """A prompt that broke the rules gets a 200 without candidates."""
     ratings = [
         {"category": "HARM_CATEGORY_HATE_SPEECH", "probability": "HIGH"},

@@ -13,7 +13,7 @@ from . import chat_completions_rules as rules
 from .chat_completions import FINISH, ChatCompletions, whole_call
 from .chat_completions_errors import Fault
 from .rules import Illegal, Problem, Rule
-from .speaker import CREATED, Answer, Asked, Frame, FrameKind, HttpAnswer, SimRequest, dumps
+from .speaker import CREATED, Answer, Frame, FrameKind, HttpAnswer, ParsedRequest, SimRequest, dumps
 
 
 def _fault(
@@ -85,7 +85,7 @@ class Groq(ChatCompletions):
     def _rule(self) -> Rule:
         return rules.GROQ
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         kind = "text/event-stream" if asked.stream else "application/json"
         cache = "no-cache" if asked.stream else "private, max-age=0, no-store, no-cache, must-revalidate"
         return {
@@ -103,10 +103,10 @@ class Groq(ChatCompletions):
             "x-request-id": self._request_id(asked),
         }
 
-    def _request_id(self, asked: Asked) -> str:
+    def _request_id(self, asked: ParsedRequest) -> str:
         return f"req_sim{asked.number:06}"
 
-    def _opening(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def _opening(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         content = None if answer.tool_calls and not answer.tokens else ""
         chunk = self._chunk(asked, {"role": "assistant", "content": content}, None)
         yield Frame(FrameKind.OPENING, self._data({**chunk, "x_groq": {"id": self._request_id(asked)}}))
@@ -121,24 +121,24 @@ class Groq(ChatCompletions):
         for delta in super()._deltas(answer):
             yield {"content": delta["refusal"]} if "refusal" in delta else delta
 
-    def _event(self, asked: Asked, delta: dict[str, Any], finish: str | None = None) -> bytes:
+    def _event(self, asked: ParsedRequest, delta: dict[str, Any], finish: str | None = None) -> bytes:
         return self._data(self._chunk(asked, delta, finish))
 
-    def _chunk(self, asked: Asked, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    def _chunk(self, asked: ParsedRequest, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return {**self._envelope(asked, "chat.completion.chunk"), "choices": [choice]}
 
-    def _envelope(self, asked: Asked, kind: str) -> dict[str, Any]:
+    def _envelope(self, asked: ParsedRequest, kind: str) -> dict[str, Any]:
         return {**super()._envelope(asked, kind), "system_fingerprint": "fp_a7161653a1"}
 
-    def _finish_event(self, asked: Asked, answer: Answer) -> bytes:
+    def _finish_event(self, asked: ParsedRequest, answer: Answer) -> bytes:
         usage = self._usage(answer.usage)
         chunk = self._chunk(asked, {}, FINISH[answer.finish])
         return self._data(
             {**chunk, "x_groq": {"id": self._request_id(asked), "usage": usage}, "usage": usage}
         )
 
-    def _usage_event(self, asked: Asked, answer: Answer) -> bytes:
+    def _usage_event(self, asked: ParsedRequest, answer: Answer) -> bytes:
         envelope = self._envelope(asked, "chat.completion.chunk")
         usage = self._usage(answer.usage)
         return self._data({**envelope, "choices": [], "usage": usage, "service_tier": "on_demand"})
@@ -162,7 +162,7 @@ class Groq(ChatCompletions):
     def _data(self, chunk: object) -> bytes:
         return f"data: {dumps(chunk, escape_html=True)}\n\n".encode()
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         message = {**self._message(answer), "content": answer.text or None}
         message.pop("refusal", None)
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH[answer.finish]}
@@ -177,7 +177,7 @@ class Groq(ChatCompletions):
         }
         return dumps(reply, escape_html=True).encode() + b"\n"
 
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
         return super().listing(asked, models) + b"\n"
 
     def _entry(self, model: str) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class Groq(ChatCompletions):
     def _illegal(self, illegal: Illegal, request: SimRequest) -> HttpAnswer:
         return self._answer(400, _complaint(illegal), request.number)
 
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
+    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
         fault = self.faults[self.inside(kind)]
         error = {**fault.body(asked.model, wait)["error"], "status_code": fault.status}
         return b"event: error\n" + self._data({"error": error})

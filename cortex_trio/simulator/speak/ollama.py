@@ -32,14 +32,14 @@ from .rules import (
 )
 from .speaker import (
     RFC3339,
+    AccountRules,
     Answer,
-    Asked,
-    Declined,
     Frame,
     FrameKind,
     HttpAnswer,
+    ParsedRequest,
+    Rejected,
     SimRequest,
-    Terms,
     count_tokens,
     dumps,
     vector_of,
@@ -129,7 +129,7 @@ class Ollama(BaseSpeaker):
     def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         return headers.get("authorization", "").removeprefix("Bearer ") or None
 
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
+    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
         self.admit(request, terms)
         match request.method, request.path:
             case "POST", "/api/chat":
@@ -140,20 +140,20 @@ class Ollama(BaseSpeaker):
                 self.require(EMBED, request)
                 return self._embed(request)
             case (("GET" | "HEAD"), ("/" | "/api/version")):
-                return Asked(what="health", number=request.number, options={"path": request.path})
+                return ParsedRequest(what="health", number=request.number, options={"path": request.path})
             case "GET", ("/api/tags" | "/api/ps"):
-                return Asked(what="models", number=request.number)
+                return ParsedRequest(what="models", number=request.number)
             case "POST", "/api/show":
                 self.require(SHOW, request)
-                return Asked(what="model", number=request.number, model=request.body["model"])
+                return ParsedRequest(what="model", number=request.number, model=request.body["model"])
             case _:
                 plain = {"content-type": "text/plain"}
-                raise Declined(HttpAnswer(status=404, headers=plain, body=b"404 page not found"))
+                raise Rejected(HttpAnswer(status=404, headers=plain, body=b"404 page not found"))
 
-    def _chat(self, request: SimRequest) -> Asked:
+    def _chat(self, request: SimRequest) -> ParsedRequest:
         body = request.body
         messages = body.get("messages") or []
-        return Asked(
+        return ParsedRequest(
             what="chat",
             number=request.number,
             model=body["model"],
@@ -161,10 +161,10 @@ class Ollama(BaseSpeaker):
             prompt_tokens=count_tokens(messages),
         )
 
-    def _embed(self, request: SimRequest) -> Asked:
+    def _embed(self, request: SimRequest) -> ParsedRequest:
         given = request.body["input"]
         texts = [given] if isinstance(given, str) else given
-        return Asked(
+        return ParsedRequest(
             what="embed",
             number=request.number,
             model=request.body["model"],
@@ -184,12 +184,12 @@ class Ollama(BaseSpeaker):
 
     # ---- a good answer
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         if asked.what == "health" and asked.options["path"] == "/":
             return {"content-type": "text/plain; charset=utf-8"}
         return {"content-type": "application/x-ndjson" if asked.stream else "application/json; charset=utf-8"}
 
-    def stream(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         for token in answer.reasoning:
             yield Frame(FrameKind.CONTENT, self._line(asked, {"content": "", "thinking": token}))
         for token in answer.tokens:
@@ -208,10 +208,10 @@ class Ollama(BaseSpeaker):
             for index, call in enumerate(answer.tool_calls)
         ]
 
-    def _head(self, asked: Asked, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _head(self, asked: ParsedRequest, message: Mapping[str, Any]) -> dict[str, Any]:
         return {"model": asked.model, "created_at": RFC3339, "message": {"role": "assistant", **message}}
 
-    def _line(self, asked: Asked, message: Mapping[str, Any]) -> bytes:
+    def _line(self, asked: ParsedRequest, message: Mapping[str, Any]) -> bytes:
         return _line({**self._head(asked, message), "done": False})
 
     def _tail(self, answer: Answer) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class Ollama(BaseSpeaker):
             "eval_duration": 1337032000,
         }
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         message: dict[str, Any] = {"content": answer.text}
         if answer.reasoning:
             message["thinking"] = answer.reasoning_text
@@ -233,7 +233,7 @@ class Ollama(BaseSpeaker):
             message["tool_calls"] = self._calls(answer)
         return _line({**self._head(asked, message), "done": True, **self._tail(answer)}).rstrip()
 
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
         if asked.what == "health":
             return b"Ollama is running" if asked.options["path"] == "/" else b'{"version":"0.12.6"}'
         if asked.what == "model":
@@ -253,7 +253,7 @@ class Ollama(BaseSpeaker):
         ]
         return dumps({"models": tags}).encode()
 
-    def embeddings(self, asked: Asked) -> bytes:
+    def embeddings(self, asked: ParsedRequest) -> bytes:
         vectors = [vector_of(text, asked.dimensions) for text in asked.texts]
         reply = {
             "model": asked.model,
@@ -266,18 +266,20 @@ class Ollama(BaseSpeaker):
 
     # ---- a bad one
 
-    def _failure(self, kind: FailureKind, asked: Asked, status: int | None, wait: float | None) -> HttpAnswer:
+    def _failure(
+        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
+    ) -> HttpAnswer:
         usual, message = FAULTS[kind]
         return _error(status or usual, message.replace("{model}", asked.model))
 
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
+    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
         _, message = FAULTS[self.inside(kind)]
         return _line({"error": message.replace("{model}", asked.model)})
 
-    def garbled(self, asked: Asked) -> bytes:
+    def garbled(self, asked: ParsedRequest) -> bytes:
         return b'{"model":"sim","created_at":"2026-01-01T00:00:00Z","message":{"role":"assis\n'
 
-    def ping(self, asked: Asked) -> bytes:
+    def ping(self, asked: ParsedRequest) -> bytes:
         return b""
 
 

@@ -25,13 +25,13 @@ from .chat_completions import ChatCompletions, OpenAI
 from .rules import Rule
 from .speaker import (
     CREATED,
+    AccountRules,
     Answer,
-    Asked,
     Frame,
     FrameKind,
     HttpAnswer,
+    ParsedRequest,
     SimRequest,
-    Terms,
     count_tokens,
     dumps,
 )
@@ -84,9 +84,9 @@ class _Responses(ChatCompletions):
 
     # ---- understanding
 
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
+    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
         if (request.method, request.path) != ("POST", self.base_path + "/responses"):
-            return super().understand(request, terms)
+            return super().parse(request, terms)
         self.admit(request, terms)
         self.require(self._response_rule(), request)
         self.require(rules.in_order(prefill=terms.prefill, cipher=self.cipher), request)
@@ -99,7 +99,7 @@ class _Responses(ChatCompletions):
             encrypted="reasoning.encrypted_content" in included,
             obfuscated=(body.get("stream_options") or {}).get("include_obfuscation", True),
         )
-        return Asked(
+        return ParsedRequest(
             what="chat",
             number=request.number,
             model=body["model"],
@@ -110,18 +110,18 @@ class _Responses(ChatCompletions):
 
     # ---- a good answer
 
-    def stream(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         told = asked.options.get("told")
         return super().stream(asked, answer) if told is None else self._events(asked, answer, told)
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         told = asked.options.get("told")
         if told is None:
             return super().whole(asked, answer)
         output = [*self._items(asked, answer, told)]
         return self._body(self._response(asked, told, answer=answer, output=output))
 
-    def _events(self, asked: Asked, answer: Answer, told: _Told) -> Iterator[Frame]:
+    def _events(self, asked: ParsedRequest, answer: Answer, told: _Told) -> Iterator[Frame]:
         numbers = itertools.count()
 
         def frame(kind: FrameKind, name: str, **fields: Any) -> Frame:
@@ -174,7 +174,7 @@ class _Responses(ChatCompletions):
     def _argument_pieces(self, arguments: str) -> tuple[str, ...]:
         return split_tokens(arguments)
 
-    def _items(self, asked: Asked, answer: Answer, told: _Told) -> Iterator[dict[str, Any]]:
+    def _items(self, asked: ParsedRequest, answer: Answer, told: _Told) -> Iterator[dict[str, Any]]:
         if answer.reasoning:
             yield self._reasoning_item(answer, told)
         for part in answer.parts:
@@ -198,7 +198,7 @@ class _Responses(ChatCompletions):
             item["encrypted_content"] = self.cipher + base64.b64encode(digest).decode()
         return item
 
-    def _message_item(self, asked: Asked, answer: Answer) -> dict[str, Any]:
+    def _message_item(self, asked: ParsedRequest, answer: Answer) -> dict[str, Any]:
         said: dict[str, Any] = {"type": "refusal", "refusal": answer.text}
         if not answer.refusal:
             annotations = [_annotation(citation) for citation in answer.citations]
@@ -206,13 +206,13 @@ class _Responses(ChatCompletions):
         own = {"id": f"msg_sim{asked.number:06}", "type": "message", "status": "completed"}
         return {**own, "content": [said], "role": "assistant"}
 
-    def _call_item(self, asked: Asked, index: int, call: ToolCall) -> dict[str, Any]:
+    def _call_item(self, asked: ParsedRequest, index: int, call: ToolCall) -> dict[str, Any]:
         own = {"id": f"fc_sim{asked.number:06}_{index}", "type": "function_call", "status": "completed"}
         return {**own, "arguments": call.arguments, "call_id": call.id, "name": call.name}
 
     def _response(
         self,
-        asked: Asked,
+        asked: ParsedRequest,
         told: _Told,
         *,
         answer: Answer | None = None,
@@ -255,21 +255,23 @@ class _Responses(ChatCompletions):
 
     # ---- a bad one
 
-    def _failure(self, kind: FailureKind, asked: Asked, status: int | None, wait: float | None) -> HttpAnswer:
+    def _failure(
+        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
+    ) -> HttpAnswer:
         if kind is FailureKind.MODEL_NOT_FOUND and "told" in asked.options:
             status = status or 400  # where chat completions have a 404
         return super()._failure(kind, asked, status, wait)
 
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
+    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
         told = asked.options.get("told")
         if told is None:
             return super().failure_frame(kind, asked, wait)
         return self._failure_events(self.faults[self.inside(kind)].body(asked.model, wait), asked, told)
 
     @abstractmethod
-    def _failure_events(self, body: Mapping[str, Any], asked: Asked, told: _Told) -> bytes: ...
+    def _failure_events(self, body: Mapping[str, Any], asked: ParsedRequest, told: _Told) -> bytes: ...
 
-    def garbled(self, asked: Asked) -> bytes:
+    def garbled(self, asked: ParsedRequest) -> bytes:
         if "told" not in asked.options:
             return super().garbled(asked)
         return b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","del\n\n'
@@ -288,7 +290,7 @@ class OpenAIWithResponses(_Responses, OpenAI):
         noise = hashlib.blake2b(repr(fields).encode(), digest_size=8).hexdigest()
         return {"obfuscation": noise[: int(noise[0], 16) + 1]}
 
-    def _failure_events(self, body: Mapping[str, Any], asked: Asked, told: _Told) -> bytes:
+    def _failure_events(self, body: Mapping[str, Any], asked: ParsedRequest, told: _Told) -> bytes:
         """Said twice: an event with the fields in an inner `error`, and a response that has failed."""
         error = body["error"]
         brief = {"code": error["code"] or error["type"], "message": error["message"]}
@@ -310,7 +312,7 @@ class XAIWithResponses(_Responses, XAI):
     def _argument_pieces(self, arguments: str) -> tuple[str, ...]:
         return (arguments,) if arguments else ()
 
-    def _failure_events(self, body: Mapping[str, Any], asked: Asked, told: _Told) -> bytes:
+    def _failure_events(self, body: Mapping[str, Any], asked: ParsedRequest, told: _Told) -> bytes:
         flat = {"type": "error", "code": body["code"], "message": body["error"], "param": None}
         return _named({**flat, "sequence_number": 2})
 

@@ -43,7 +43,7 @@ class SimRequest:
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
+class ParsedRequest:
     """A legal request, understood. `options` holds what the dialect itself wants to remember."""
 
     what: Literal["chat", "embed", "models", "model", "count", "health"]
@@ -57,7 +57,7 @@ class Asked:
 
 
 @attrs.frozen(kw_only=True)
-class Terms:
+class AccountRules:
     """What this account may do: the keys that are valid (None: any), prefill (None: as the model really does)."""
 
     keys: frozenset[str] | None = None
@@ -101,7 +101,7 @@ class Answer:
         return "".join(self.reasoning)
 
     @classmethod
-    def of(cls, behaviour: Behaviour, asked: Asked) -> Answer:
+    def of(cls, behaviour: Behaviour, asked: ParsedRequest) -> Answer:
         tokens = behaviour.tokens if behaviour.tokens is not None else split_tokens(behaviour.text)
         reasoning = split_tokens(behaviour.reasoning)
         finish = FinishReason.REFUSAL if behaviour.refusal else behaviour.finish
@@ -133,7 +133,7 @@ class HttpAnswer:
     body: bytes
 
 
-class Declined(Exception):  # an answer that travels up, not a fault of ours
+class Rejected(Exception):  # an answer that travels up, not a fault of ours
     """The request is not legal; `answer` says so in the provider's own words."""
 
     def __init__(self, answer: HttpAnswer) -> None:
@@ -152,39 +152,39 @@ class Speaker(Protocol):
         """The key as it was sent, wherever this provider takes it from."""
         ...
 
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
-        """Raises Declined for what the provider would not accept."""
+    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
+        """Raises Rejected for what the provider would not accept."""
         ...
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         """The response headers of a good answer, without framing."""
         ...
 
-    def stream(self, asked: Asked, answer: Answer) -> Iterator[Frame]: ...
+    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]: ...
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes: ...
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes: ...
 
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
         """The answer to a list of models, to `asked.model` alone, to a count of tokens or a health check."""
         ...
 
-    def embeddings(self, asked: Asked) -> bytes: ...
+    def embeddings(self, asked: ParsedRequest) -> bytes: ...
 
     def failure(
-        self, kind: FailureKind, asked: Asked, *, status: int | None = None, wait: float | None = None
+        self, kind: FailureKind, asked: ParsedRequest, *, status: int | None = None, wait: float | None = None
     ) -> HttpAnswer:
         """The provider's own error for `kind`. `wait`: seconds to put where the body has a place for them."""
         ...
 
-    def failure_frame(self, kind: FailureKind, asked: Asked, wait: float | None) -> bytes:
+    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
         """The same error inside a 200 stream, with whatever the dialect lets follow it."""
         ...
 
-    def garbled(self, asked: Asked) -> bytes:
+    def garbled(self, asked: ParsedRequest) -> bytes:
         """A malformed event."""
         ...
 
-    def ping(self, asked: Asked) -> bytes:
+    def ping(self, asked: ParsedRequest) -> bytes:
         """A sign of life without content; empty where the wire has none."""
         ...
 

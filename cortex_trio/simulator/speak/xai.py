@@ -13,7 +13,17 @@ from . import chat_completions_rules as rules
 from .chat_completions import FINISH, ChatCompletions
 from .chat_completions_errors import Fault
 from .rules import Illegal, Problem, Rule
-from .speaker import CREATED, Answer, Asked, Frame, FrameKind, HttpAnswer, SimRequest, Terms, dumps
+from .speaker import (
+    CREATED,
+    AccountRules,
+    Answer,
+    Frame,
+    FrameKind,
+    HttpAnswer,
+    ParsedRequest,
+    SimRequest,
+    dumps,
+)
 
 
 def _fault(status: int, code: str, message: str) -> Fault:
@@ -99,18 +109,18 @@ class XAI(ChatCompletions):
     def _rule(self) -> Rule:
         return rules.XAI
 
-    def understand(self, request: SimRequest, terms: Terms) -> Asked:
+    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
         if (request.method, request.path) == ("GET", "/v1/api-key"):
             self.admit(request, terms)
-            return Asked(what="health", number=request.number)
-        return super().understand(request, terms)
+            return ParsedRequest(what="health", number=request.number)
+        return super().parse(request, terms)
 
     def _no_key(self, request: SimRequest) -> HttpAnswer:
         return self._answer(401, NO_KEY, request.number)
 
-    def _chat(self, request: SimRequest) -> Asked:
+    def _chat(self, request: SimRequest) -> ParsedRequest:
         asked = super()._chat(request)
-        return Asked(  # usage comes, asked for or not
+        return ParsedRequest(  # usage comes, asked for or not
             what="chat",
             number=asked.number,
             model=asked.model,
@@ -119,7 +129,7 @@ class XAI(ChatCompletions):
             options={**asked.options, "include_usage": True},
         )
 
-    def headers(self, asked: Asked) -> Mapping[str, str]:
+    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
         kind = "text/event-stream" if asked.stream else "application/json"
         return {
             "content-type": kind,
@@ -131,7 +141,7 @@ class XAI(ChatCompletions):
             "x-ratelimit-remaining-tokens": "9999900",
         }
 
-    def _opening(self, asked: Asked, answer: Answer) -> Iterator[Frame]:
+    def _opening(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
         if not answer.reasoning and answer.tokens:
             yield Frame(FrameKind.OPENING, self._event(asked, {"role": "assistant"}))
 
@@ -145,13 +155,13 @@ class XAI(ChatCompletions):
         function = {"name": call.name, "arguments": call.arguments}
         yield {"tool_calls": [{"id": call.id, "function": function, "index": index, "type": "function"}]}
 
-    def _event(self, asked: Asked, delta: dict[str, Any], finish: str | None = None) -> bytes:
+    def _event(self, asked: ParsedRequest, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, **({"finish_reason": finish} if finish else {})}
         return self._data(
             self._signed({**self._envelope(asked, "chat.completion.chunk"), "choices": [choice]})
         )
 
-    def _usage_event(self, asked: Asked, answer: Answer) -> bytes:
+    def _usage_event(self, asked: ParsedRequest, answer: Answer) -> bytes:
         chunk = {
             **self._envelope(asked, "chat.completion.chunk"),
             "choices": [],
@@ -161,7 +171,7 @@ class XAI(ChatCompletions):
             chunk["citations"] = [source for citation in answer.citations for source in citation.sources]
         return self._data(self._signed(chunk))
 
-    def _envelope(self, asked: Asked, kind: str) -> dict[str, Any]:
+    def _envelope(self, asked: ParsedRequest, kind: str) -> dict[str, Any]:
         return {**super()._envelope(asked, kind), "id": f"00000000-0000-4000-8000-{asked.number:012}"}
 
     def _signed(self, chunk: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +198,7 @@ class XAI(ChatCompletions):
             "num_sources_used": 0,
         }
 
-    def whole(self, asked: Asked, answer: Answer) -> bytes:
+    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
         message = {**self._message(answer), "content": "" if answer.refusal else answer.text}
         message.setdefault("refusal", None)
         choice = {"index": 0, "message": message, "finish_reason": FINISH[answer.finish]}
@@ -196,7 +206,7 @@ class XAI(ChatCompletions):
         reply = self._signed({**envelope, "choices": [choice], "usage": self._usage(answer.usage)})
         return dumps(reply).encode()
 
-    def listing(self, asked: Asked, models: Sequence[str]) -> bytes:
+    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
         if asked.what == "health":
             return dumps(KEY_STATUS).encode()
         return super().listing(asked, models)
