@@ -114,7 +114,7 @@ async def run(root: Supervisor, *, ref: Root | None = None, task_status: TaskSta
     """
     ref = Ref("root") if ref is None else ref
     process = Process(ref, partial(serve, lambda: root), Mailbox(), None)
-    async with trio.open_nursery() as nursery:
+    async with open_flat_nursery() as nursery:
         nursery.start_soon(process.run, name=ref.name)
         try:
             await process.init_over.wait()

@@ -4,6 +4,8 @@ import contextvars
 import gc
 import signal
 import weakref
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,8 +22,10 @@ from cortex_trio.otp import (
     Ref,
     Supervisor,
     describe,
+    open_tree,
     run,
 )
+from cortex_trio.otp.nursery import open_flat_nursery
 
 
 @pytest.fixture
@@ -67,6 +71,67 @@ def test_control_c_stops_the_tree_in_order(stage: Stage) -> None:
         trio.run(main)
     assert caught.value.subgroup(KeyboardInterrupt) is not None
     assert stage.take_log() == ["terminate c", "terminate b", "terminate a"]
+
+
+async def nested(error: BaseException, levels: int) -> None:
+    """Raise `error` through as many nurseries."""
+    if not levels:
+        raise error
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(nested, error, levels - 1)
+
+
+async def run_together(*tasks: Callable[[], Awaitable[None]]) -> None:
+    """Run these in one flat nursery whose block waits until it is cancelled."""
+    async with open_flat_nursery() as nursery:
+        for task in tasks:
+            nursery.start_soon(task)
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_a_single_interrupt_in_a_server_leaves_open_tree_as_itself(
+    stage: Stage, error: BaseException, levels: int
+) -> None:
+    """131. As before the tree was there: `except KeyboardInterrupt` around trio.run catches it."""
+
+    async def main() -> None:
+        async with open_tree(stage.supervisor(stage.sub("sub", stage.child("a")), stage.child("b"))):
+            stage["a"].cast(Actor.run_here, lambda actor: nested(error, levels))
+            await trio.sleep_forever()
+
+    with pytest.raises(type(error)) as caught:
+        trio.run(main)
+    assert caught.value is error
+
+
+async def test_an_interrupt_beside_a_crash_stays_in_the_group() -> None:
+    """131. Neither of the two is lost."""
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run_together(partial(nested, KeyboardInterrupt(), 1), partial(nested, Bang(), 0))
+    assert caught.value.subgroup(KeyboardInterrupt) is not None
+    assert caught.value.subgroup(Bang) is not None
+
+
+async def test_a_group_that_a_task_raised_stays_a_group() -> None:
+    with pytest.raises(ExceptionGroup, match="of the task"):
+        await run_together(partial(nested, ExceptionGroup("of the task", [Bang()]), 0))
+
+
+async def test_a_flat_nursery_keeps_the_context_of_an_exception() -> None:
+    """It is the exception that was handled where it was raised, not the cancellation of the nursery's block."""
+    first = LookupError("first")
+
+    async def fail_twice() -> None:
+        try:
+            raise first
+        except LookupError:
+            raise Bang  # noqa: B904 - the context is what is tested
+
+    with pytest.raises(Bang) as caught:
+        await run_together(fail_twice)
+    assert caught.value.__context__ is first
 
 
 async def test_giving_up_at_the_root(stage: Stage) -> None:
