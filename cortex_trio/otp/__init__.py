@@ -40,9 +40,8 @@ from .errors import ActorError, ActorExited, AlreadyPresent, AlreadyRegistered, 
 from .errors import MailboxFull, MaxChildrenReached, MaxRestartsExceeded, NoProcess, NotFound, Reject, Restarting
 from .errors import StartFailed, Stop
 from .gen_server import GenServer
-from .monitor import Down, Monitor
 from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
-from .ref import Ref
+from .ref import Down, Monitor, Ref
 from .registry import Registry
 from .reports import Report, ReportKind
 from .supervisor import Supervisor, open_tree, run

@@ -3,6 +3,7 @@
 import enum
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Generic
 
 import attrs
@@ -65,10 +66,9 @@ class Backoff:
 
     def delay(self, attempt: int, random: float) -> float:
         """Seconds to wait before restart number `attempt` (from 0); `random` in [0, 1) picks a place in the jitter."""
-        try:
-            grown = min(self.most, self.first * self.factor**attempt)
-        except OverflowError:
-            grown = self.most
+        grown = self.most
+        with suppress(OverflowError):
+            grown = min(grown, self.first * self.factor**attempt)
         return grown * (1 + self.jitter * (2 * random - 1))
 
 

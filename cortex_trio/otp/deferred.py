@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Generic, Unpack, final
+from typing import Generic, final
 
 import outcome
 
@@ -37,7 +37,7 @@ class Deferred(Generic[R]):
         """Answer with an exception, raised in the caller."""
         self._resolve(outcome.Error(error))
 
-    async def reply_with(self, async_fn: Callable[[Unpack[Ts]], Awaitable[R]], /, *args: *Ts) -> None:
+    async def reply_with(self, async_fn: Callable[[*Ts], Awaitable[R]], /, *args: *Ts) -> None:
         """Run async_fn and settle with its result or its Exception; give this to a TaskSupervisor.
 
         If it is cancelled, the caller gets ActorExited(Killed) rather than no answer at all. If it never runs,

@@ -19,7 +19,7 @@ def describe(root: Ref[Any]) -> str:
     process = root.process
     if process is None:
         return f"{root.name}  not running"
-    top = (root.name, type(process.server).__name__, _status("running", 0, process.mailbox_length))
+    top = (root.name, type(process.server).__name__, _status("running", 0, len(process.mailbox.queue)))
     rows = [top, *_rows(root, "")]
     width, kind = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(f"{name:<{width}}  {server:<{kind}}  {status}" for name, server, status in rows)

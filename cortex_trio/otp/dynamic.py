@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Unpack, overload
+from typing import Any, overload
 
 import attrs
 import trio
@@ -51,15 +51,13 @@ class TaskSupervisor(DynamicSupervisor):
     """A DynamicSupervisor of plain async functions, TEMPORARY by default: crashes are reported and isolated.
 
     From anywhere: `ref = await tasks.call(TaskSupervisor.start_soon, fetch, url)`, and where the result matters
-    `await ref.result()`. To answer a call from a task, return a Deferred and start its `reply_with`. ParsedRequest to
-    stop, a task is cancelled and has 5 s to clean up.
+    `await ref.result()`. To answer a call from a task, return a Deferred and start its `reply_with`. On a stop
+    request, a task is cancelled and has 5 s to clean up.
     """
 
     # Three overloads, for mypy loses the argument types where a keyword follows *args (1.18, with a ParamSpec).
     @overload
-    async def start_soon(
-        self, async_fn: Callable[[Unpack[Ts]], Awaitable[R]], /, *args: *Ts
-    ) -> Ref[Task[R]]: ...
+    async def start_soon(self, async_fn: Callable[[*Ts], Awaitable[R]], /, *args: *Ts) -> Ref[Task[R]]: ...
     @overload
     async def start_soon(
         self, async_fn: AnyFn[R], /, *args: object, name: str | None, restart: Restart = TEMPORARY

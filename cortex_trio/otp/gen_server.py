@@ -13,16 +13,15 @@ import outcome
 import trio
 
 from .deferred import Deferred
-from .errors import NO_REPLY, Ignore, Reject, Stop, control_of, exit_reason, is_amount, require
+from .errors import NO_REPLY, Reject, Stop, control_of, exit_reason, is_amount, require
 from .mailbox import Call, Cast, Event, Info, Message, P, R, name_of
-from .monitor import Monitor
 from .nursery import open_flat_nursery
 from .process import Process
 from .reasons import ExitReason
-from .ref import Ref
+from .ref import Monitor, Ref
 from .reports import log
 from .timers import Timer
-from .trace import tell_tracers
+from .trace import call_tracers
 
 TOO_EARLY = ": `__init__` has no process yet; timers, monitors and tasks belong in `async def init(self)`"
 
@@ -100,13 +99,13 @@ class GenServer:
                     await interruptibly(self._work, process)
                     self.nursery.cancel_scope.cancel()
             except Exception as error:
-                stop = control_of(error)
+                stop, call = control_of(error), process.final_call
                 try:
                     if process.initialised:
                         await interruptibly(self.terminate, exit_reason(error))
                 finally:  # as in OTP: a cleanup that fails does not take the answer back, a kill does
-                    if isinstance(stop, Stop) and stop.call and not process.kill_scope.cancel_called:
-                        stop.call.answer(outcome.Value(stop.reply))
+                    if isinstance(stop, Stop) and call is not None and not process.kill_scope.cancel_called:
+                        call.answer(outcome.Value(stop.reply))
                 raise
             if process.initialised:  # else its init was interrupted by the stop
                 await interruptibly(self.terminate, process.stop_reason)
@@ -124,7 +123,7 @@ class GenServer:
                 if message is None:
                     return
                 if self.ref.tracers:
-                    tell_tracers(self.ref, message)
+                    call_tracers(self.ref, message)
                 if isinstance(message, Call):
                     await self._handle_call(message)
                 elif isinstance(message, Info):
@@ -132,9 +131,6 @@ class GenServer:
                 elif isinstance(message, Event):
                     await message.act(*message.args)
                 del message  # an idle server must not keep the last request alive
-        except Exception as error:
-            process.ignored = not process.initialised and isinstance(control_of(error), Ignore)
-            raise
         finally:
             process.mailbox.close()
 
@@ -157,7 +153,7 @@ class GenServer:
         except Exception as error:
             control = control_of(error)
             if isinstance(control, Stop) and control.reply is not NO_REPLY:
-                control.call = call
+                self._process.final_call = call
             if not isinstance(control, Reject):
                 raise
             if isinstance(call, Cast):
@@ -193,7 +189,7 @@ async def interruptibly(method: Callable[..., Awaitable[None]], *args: object) -
     await awaitable(method(*args), method)
 
 
-async def serve(start: Callable[[], GenServer], process: Process) -> None:
+async def serve(start: Callable[[], GenServer], ref: Ref[Any], process: Process) -> None:
     """Build a server with its factory and run it: the body of a process."""
     server = start()
     if not isinstance(server, GenServer):
@@ -203,5 +199,5 @@ async def serve(start: Callable[[], GenServer], process: Process) -> None:
     if "_process" in server.__dict__:
         raise RuntimeError(f"this {type(server).__name__} ran before: `start` must build a new one")
     process.server, process.server_type = server, type(server)
-    server._process, server.ref = process, process.ref
+    server._process, server.ref = process, ref
     await server._live(process)

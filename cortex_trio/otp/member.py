@@ -8,7 +8,7 @@ import attrs
 
 from .child import Child, ChildInfo, ChildState, Grace
 from .gen_server import GenServer
-from .process import Process
+from .process import Process, Server
 from .timers import Timer
 
 WORKER_GRACE_SECONDS = 5.0
@@ -23,7 +23,7 @@ class Member:
     spec: Child[Any]
     process: Process | None = None  # None: stopped, or between two starts
     retry: Timer | None = None  # the start that is due, if one is; never together with a process
-    server_type: type[GenServer] = GenServer  # of the last process
+    server_type: type[Server] = GenServer  # of the last process
     restarts: int = 0
     attempt: int = 0  # restarts since it was last quiet for long enough: the n of Backoff
     quiet_since: float = -math.inf
@@ -31,9 +31,10 @@ class Member:
     @property
     def info(self) -> ChildInfo:
         """What others may know of it."""
-        process, running = self.process, self.process is not None and not self.process.exited.is_set()
+        process, kind, ref = self.process, self.server_type, self.spec.ref
+        running = process is not None and not process.exited.is_set()
         state = ChildState.RUNNING if running else ChildState.RESTARTING if self.retry else ChildState.STOPPED
-        kind, ref, waiting = self.server_type, self.spec.ref, 0 if process is None else process.mailbox_length
+        waiting = 0 if process is None else len(process.mailbox.queue)
         return ChildInfo(ref.name, state, kind.is_supervisor, ref, kind.__name__, self.restarts, waiting)
 
     def grace(self, process: Process) -> float | None:

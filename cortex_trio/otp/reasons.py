@@ -55,7 +55,7 @@ def is_abnormal(reason: ExitReason) -> bool:
     return isinstance(reason, Killed | Crashed)
 
 
-def error_of(reason: ExitReason) -> Exception | None:
+def error_of(reason: ExitReason | None) -> Exception | None:
     """The exception a reason carries: of a crash, or of a supervisor that gave up."""
     error = reason.error if isinstance(reason, Crashed) else getattr(reason, "info", None)
     return error if isinstance(error, Exception) else None

@@ -42,10 +42,8 @@ Observer = Callable[[Report], None]
 
 def publish(report: Report, observer: Observer | None) -> None:
     """Log a report and hand it to the observer; what the observer raises is logged and goes no further."""
-    level, why, error = logging.DEBUG, "", None
-    if report.reason is not None:
-        level, why, error = logging.ERROR, f": {report.reason}", error_of(report.reason)
-    log(level, "%s: %s (%s)%s", report.supervisor, report.kind, report.child, why, error=error)
+    level, why = (logging.DEBUG, "") if report.reason is None else (logging.ERROR, f": {report.reason}")
+    log(level, f"{report.supervisor}: {report.kind} ({report.child}){why}", error=error_of(report.reason))
     if observer is not None:
         guard(f"{report.supervisor}: the report callback", observer, report)
 

@@ -13,7 +13,7 @@ down gives up with one flat exception, not with a nest of groups.
 import math
 from collections import deque
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import trio
@@ -49,7 +49,7 @@ class AbstractSupervisor(GenServer):
     runs after that.
     """
 
-    is_supervisor = True
+    is_supervisor: ClassVar[bool] = True
     strategy = Strategy.ONE_FOR_ONE
     auto_shutdown = AutoShutdown.NEVER
     max_children = math.inf
@@ -210,11 +210,11 @@ class AbstractSupervisor(GenServer):
         """
         member.cancel_retry()
 
-        def tell_supervisor(process: Process) -> None:
+        def on_exit(process: Process) -> None:
             mailbox.put(Event(self._child_exited, (member, process)))
 
         spec, mailbox = member.spec, self._process.mailbox
-        process = Process(spec.ref, partial(serve, spec.start), Mailbox(spec.mailbox), tell_supervisor)
+        process = Process(spec.ref, partial(serve, spec.start, spec.ref), Mailbox(spec.mailbox), on_exit)
         member.process = process
         self.nursery.start_soon(process.run, name=spec.id)
         # Not nursery.start: until started() the child would obey our caller's cancellation instead of us, and a
@@ -225,9 +225,8 @@ class AbstractSupervisor(GenServer):
             self._report(ReportKind.PROGRESS, member, None)
             return True
         member.process = None
-        await (
-            trio.lowlevel.checkpoint()
-        )  # if an interrupt ended the child, we are cancelled here: no failed start
+        # If an interrupt ended the child, this is cancelled here: that is no failed start.
+        await trio.lowlevel.checkpoint()
         if not process.ignored:
             raise StartFailed(member.spec.id, process.reason)
         self._retire(member, child_stopped(member.spec.restart))

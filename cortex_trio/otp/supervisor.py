@@ -17,7 +17,7 @@ from .mailbox import Mailbox
 from .member import Member
 from .nursery import open_flat_nursery
 from .process import Process
-from .reasons import Crashed, Killed, Shutdown
+from .reasons import Killed, Shutdown, error_of
 from .ref import Ref
 from .reports import ReportKind
 from .supervision import AbstractSupervisor
@@ -113,7 +113,7 @@ async def run(root: Supervisor, *, ref: Root | None = None, task_status: TaskSta
     A supervisor object runs once; build a new one to run the tree again.
     """
     ref = Ref("root") if ref is None else ref
-    process = Process(ref, partial(serve, lambda: root), Mailbox(), None)
+    process = Process(ref, partial(serve, lambda: root, ref), Mailbox(), None)
     async with open_flat_nursery() as nursery:
         nursery.start_soon(process.run, name=ref.name)
         try:
@@ -123,11 +123,10 @@ async def run(root: Supervisor, *, ref: Root | None = None, task_status: TaskSta
             await process.exited.wait()
         finally:  # a cancellation of what is around the tree is an orderly stop of the tree
             process.request_stop(Shutdown())
-    match process.reason:
-        case Killed():
-            raise ActorExited(ref.name, Killed(), started=True)
-        case Crashed(error) | Shutdown(Exception() as error):
-            raise error
+    if error := error_of(process.reason):
+        raise error
+    if isinstance(process.reason, Killed):
+        raise ActorExited(ref.name, process.reason, started=True)
 
 
 @asynccontextmanager

@@ -1,6 +1,8 @@
 """What came after the first reading: trees around a block, nurseries of servers, arrivals, results, and more."""
 
+import gc
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -264,6 +266,25 @@ async def test_a_task_has_a_result(stage: Stage, autojump_clock: object) -> None
         assert caught.value.reason == Killed()
     with pytest.raises(NoProcess):
         await Ref[Task[int]]("never").result()
+
+
+async def test_the_ref_of_a_task_keeps_its_result_but_not_its_arguments(stage: Stage) -> None:
+    class Argument:
+        """What a weak reference can be made of."""
+
+    async def use(argument: Argument) -> int:
+        return 42
+
+    argument = Argument()
+    kept = weakref.ref(argument)
+    async with running(stage.supervisor(Child(ref=stage["tasks"], start=TaskSupervisor))):
+        task = await stage["tasks"].call(TaskSupervisor.start_soon, use, argument)
+        del argument
+        assert await task.result() == 42
+        await settle()
+        gc.collect()
+        assert kept() is None
+        assert await task.result() == 42
 
 
 async def test_an_async_function_as_a_static_child(stage: Stage, autojump_clock: object) -> None:

@@ -134,7 +134,7 @@ async def test_an_abandoned_call_is_still_executed(stage: Stage, autojump_clock:
         stage["a"].cast(Actor.run_here, sleep_a_second)
         with trio.move_on_after(0.5):
             await stage["a"].call(Actor.add, 10)
-        assert not stage["a"].process.pending  # nothing is kept for a caller that left
+        assert not stage["a"].process.mailbox.pending  # nothing is kept for a caller that left
         with trio.CancelScope() as scope:
             scope.cancel()
             await stage["a"].call(Actor.add, 100)
@@ -505,7 +505,7 @@ async def test_messages_to_nobody_are_dead_letters(stage: Stage, caplog: pytest.
     assert stage["a"].dead_letters == 2
     assert [record.getMessage() for record in caplog.records] == [
         "dead letter: a cast to a",
-        "dead letter: a info to a",
+        "dead letter: an info to a",
     ]
 
 
@@ -678,7 +678,7 @@ async def test_two_monitors_are_two_downs(stage: Stage) -> None:
         stage["b"].kill()
         await settle()
         assert await stage["a"].call(Actor.received) == [Down(stage["b"], Killed())] * 2
-        assert not stage["a"].process.monitors  # a monitor that has told is over
+        assert not stage["a"].process.at_exit  # a monitor that has told is over
 
 
 async def test_a_dead_watcher_leaves_nothing_behind(stage: Stage) -> None:

@@ -291,7 +291,7 @@ async def test_a_flood_of_casts_starves_nobody(stage: Stage) -> None:
         for _ in range(1000):
             stage["a"].cast(Actor.add)
         turns = 0
-        while stage["a"].process.mailbox_length:
+        while stage["a"].process.mailbox.queue:
             turns += 1
             await trio.lowlevel.checkpoint()
         assert turns >= 500
@@ -320,7 +320,7 @@ async def test_a_server_may_handle_several_messages_in_a_row_but_no_more(nursery
     for _ in range(1000):
         ref.cast(Counter.add)
     turns = 0
-    while ref.process.mailbox_length:
+    while ref.process.mailbox.queue:
         turns += 1
         await trio.lowlevel.checkpoint()
     assert 100 <= turns <= 110
