@@ -162,7 +162,7 @@ class GenServer:
             call.answer(outcome.Error(control.error))
             return
         if isinstance(answer, Deferred):
-            answer.give_to(call)
+            answer.attach(call)
         else:
             call.answer(outcome.Value(answer))
 

@@ -50,14 +50,15 @@ class Watcher(Protocol):
     def process_ended(self, process: Process, /) -> None: ...
 
 
+Body = Callable[["Process"], Awaitable[None]]
+
+
 @attrs.define(eq=False, repr=False)
 class Process:
     """Where a server runs, from its factory to its exit."""
 
     ref: Address
-    body: Callable[[Process], Awaitable[None]]  # builds the server and runs it; called inside the new task
     mailbox: Mailbox
-    on_exit: Callable[[Process], None] | None  # called last; None: no restart is wanted
     server: Server | None = None  # None before its factory returned, and after the exit
     server_type: type[Server] | None = None  # class of `server`, kept after the exit
     task: trio.lowlevel.Task | None = None  # None only until the first step
@@ -128,8 +129,13 @@ class Process:
     # ---------------------------------------------------------------- from start to exit
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
-        """Run the process: the one function a supervisor starts in its nursery."""
+    async def run(self, body: Body, on_exit: Callable[[Process], None] | None) -> None:
+        """Run the process: the one function a supervisor starts in its nursery.
+
+        Args:
+            body: builds the server and runs it. Not kept after the exit, because it holds arguments of the user.
+            on_exit: called after the exit, unless the program ends; None at the root.
+        """
         reason: ExitReason = Killed()
         try:
             with self.kill_scope:
@@ -137,17 +143,19 @@ class Process:
                 if self.ref.process is not None:
                     raise AlreadyStarted(f"the ref {self.ref.name!r} already has a running process")
                 self.ref.process = self
-                await self.body(self)
+                await body(self)
                 if not self.kill_scope.cancel_called:
                     reason = self.stop_reason  # the body returns only after a stop request
         except Exception as error:
             self.ignored = not self.initialised and isinstance(control_of(error), Ignore)
             reason = Normal() if self.ignored else exit_reason(error)
         except BaseException:
-            self.on_exit = None  # the program ends, or a part of it around the tree: no restart
+            on_exit = None  # the program ends, or a part of it around the tree: no restart
             raise
         finally:
             self.finish(reason)
+            if on_exit is not None:
+                on_exit(self)
             del reason  # else a crash would hold this frame, and this frame the crash
 
     def finish(self, reason: ExitReason) -> None:
@@ -168,5 +176,3 @@ class Process:
         self.server = None  # with the server's own reference to this process it would be a cycle
         self.init_over.set()
         self.exited.set()
-        if self.on_exit is not None:
-            self.on_exit(self)

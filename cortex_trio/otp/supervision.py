@@ -214,9 +214,9 @@ class AbstractSupervisor(GenServer):
             mailbox.put(Event(self._child_exited, (member, process)))
 
         spec, mailbox = member.spec, self._process.mailbox
-        process = Process(spec.ref, partial(serve, spec.start, spec.ref), Mailbox(spec.mailbox), on_exit)
+        process, body = Process(spec.ref, Mailbox(spec.mailbox)), partial(serve, spec.start, spec.ref)
         member.process = process
-        self.nursery.start_soon(process.run, name=spec.id)
+        self.nursery.start_soon(process.run, body, on_exit, name=spec.id)
         # Not nursery.start: until started() the child would obey our caller's cancellation instead of us, and a
         # shielded child whose start is cancelled blocks it for ever (python-trio/trio#2895).
         await self._wait_for(process, process.init_over)

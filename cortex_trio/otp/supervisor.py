@@ -113,9 +113,9 @@ async def run(root: Supervisor, *, ref: Root | None = None, task_status: TaskSta
     A supervisor object runs once; build a new one to run the tree again.
     """
     ref = Ref("root") if ref is None else ref
-    process = Process(ref, partial(serve, lambda: root, ref), Mailbox(), None)
+    process, body = Process(ref, Mailbox()), partial(serve, lambda: root, ref)
     async with open_flat_nursery() as nursery:
-        nursery.start_soon(process.run, name=ref.name)
+        nursery.start_soon(process.run, body, None, name=ref.name)
         try:
             await process.init_over.wait()
             if process.initialised:
