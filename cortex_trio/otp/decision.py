@@ -68,7 +68,7 @@ def is_reported(reason: ExitReason, restart: Restart) -> bool:
 
 
 def is_expected(reason: ExitReason, restart: Restart, shutdown: float | None) -> bool:
-    """Whether a child exited as its supervisor asked it to; otherwise a SHUTDOWN_ERROR is reported.
+    """Whether a child exited as requested by its supervisor; otherwise a SHUTDOWN_ERROR is reported.
 
     Args:
         reason: why it exited.
@@ -80,7 +80,7 @@ def is_expected(reason: ExitReason, restart: Restart, shutdown: float | None) ->
             return shutdown is BRUTAL_KILL
         case Shutdown(info=None) if shutdown is not BRUTAL_KILL:
             return True
-        case Normal() | Shutdown():  # it stopped by itself just before it was asked
+        case Normal() | Shutdown():  # it stopped by itself just before the request
             return restart is not Restart.PERMANENT
         case Crashed():
             return False

@@ -1,4 +1,4 @@
-"""The running tree as text, for people. Reads published state only: it sends nothing and waits for nothing."""
+"""The running tree as text, for a person to read. Sends no message and waits for nothing."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from .supervision import AbstractSupervisor
 
 
 def describe(root: Ref[Any]) -> str:
-    """Draw the tree under `root` as it is now; callable from any task.
+    """Return the tree under `root` as it is now. It can be called from any task.
 
     shop             Supervisor          running
     ├── till         Till                running, 2 restarts, 1 message waits

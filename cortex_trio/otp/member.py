@@ -22,9 +22,7 @@ class Member:
     key: object  # its id in a Supervisor, its ref in a DynamicSupervisor
     spec: Child[Any]
     process: Process | None = None  # None: stopped, or waiting for a restart
-    retry: Timer | None = (
-        None  # the restart that is due; None if there is none; never together with a process
-    )
+    retry: Timer | None = None  # the restart that is due, if there is one; never together with a process
     server_type: type[Server] = GenServer  # class of the last server; GenServer if there was none
     restarts: int = 0  # after an exit or a failed start
     attempt: int = 0  # the n of `Backoff`: restarts since the last quiet period

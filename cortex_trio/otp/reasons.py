@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen
 class Normal:
-    """The process stopped by itself: it raised `Stop()`, or `Ref.stop` asked it to."""
+    """The process stopped by itself: it raised `Stop()`, or it was stopped with `Ref.stop`."""
 
     def __str__(self) -> str:
         return "ended normally"

@@ -37,12 +37,10 @@ class Clock:
     _heap: list[tuple[float, int, Message]] = attrs.field(factory=list)  # (due in Trio time, serial, message)
     _waiting: set[Message] = attrs.Factory(set)  # those in the heap that are not cancelled: at least half
     _sleep: trio.CancelScope | None = None  # until the first timer is due; None: no timer, and no task
-    _serials: count[int] = attrs.field(
-        factory=count
-    )  # keep the order of messages that are due at the same time
+    _serials: count[int] = attrs.field(factory=count)  # the order of messages that are due at the same time
 
     def set(self, due: float, message: Message, nursery: trio.Nursery) -> Timer:
-        """Put `message` into the mailbox at `due` (Trio time, seconds). The first timer starts the task in `nursery`."""
+        """Deliver `message` at `due` (Trio time, seconds). The first timer starts the task, in `nursery`."""
         if not self._mailbox.closed:
             heappush(self._heap, (due, next(self._serials), message))
             self._waiting.add(message)
