@@ -11,10 +11,13 @@ from .supervision import AbstractSupervisor
 def describe(root: Ref[Any]) -> str:
     """Return the tree under `root` as it is now. It can be called from any task.
 
-    shop             Supervisor          running
-    ├── till         Till                running, 2 restarts, 1 message waits
-    └── printers     DynamicSupervisor   running
-        └── laser    Printer             restarting
+    root              Supervisor         running
+    ├── counter       Counter            running, 2 restarts, 1 message waits
+    └── sessions      DynamicSupervisor  running
+        └── ada       Session            restarting
+
+    Args:
+        root: the ref of any server; for one that is no supervisor there is one line.
     """
     process = root.process
     if process is None:
