@@ -78,15 +78,15 @@ MUTANTS = (
     Mutant(
         "a cancelled call is still answered for",
         "otp/mailbox.py",
-        "        self.process.pending.discard(self)\n        self.process.mailbox.keep_abandoned(self)",
-        "        self.process.mailbox.keep_abandoned(self)",
+        "        self.pending.discard(call)\n",
+        "",
         "a caller that gave up is not kept by the server",
         ("tests/otp/test_otp_server.py",),
     ),
     Mutant(
         "casts that were handled are not counted down",
         "otp/mailbox.py",
-        "        self.unattended -= isinstance(message, Call) and message.task is None\n",
+        "        self.without_caller -= isinstance(message, Call) and message.task is None\n",
         "",
         "a mailbox with a limit takes more once it was emptied",
         ("tests/otp/test_otp_server.py",),
