@@ -3,7 +3,7 @@
 Three questions that do not depend on each other:
 
     child_exited       is the child restarted, kept or forgotten?
-    group              which children are restarted with it?
+    restart_group      which children are restarted with it?
     RestartIntensity   is this one restart too many?
 
 `supervision.py` acts on the answers. Source of the rules: `supervisor.erl` (do_restart, restart, add_restart,
@@ -37,13 +37,13 @@ class Decision(enum.Enum):
 
 def child_exited(reason: ExitReason, restart: Restart) -> Decision:
     """Decide about a child that exited by itself: it was not stopped by its supervisor."""
-    match reason, restart:
-        case _, Restart.TEMPORARY:
-            return Decision.FORGET
-        case Normal() | Shutdown(), Restart.TRANSIENT:
-            return Decision.KEEP
-        case _:
+    match restart:
+        case Restart.PERMANENT:
             return Decision.RESTART
+        case Restart.TRANSIENT:
+            return Decision.RESTART if is_abnormal(reason) else Decision.KEEP
+        case Restart.TEMPORARY:
+            return Decision.FORGET
 
 
 def child_stopped(restart: Restart) -> Decision:
@@ -51,7 +51,7 @@ def child_stopped(restart: Restart) -> Decision:
     return Decision.FORGET if restart is Restart.TEMPORARY else Decision.KEEP
 
 
-def group(children: Iterable[T], child: T, strategy: Strategy) -> list[T]:
+def restart_group(children: Iterable[T], child: T, strategy: Strategy) -> list[T]:
     """Return the children that are restarted when `child` is, itself included, in start order."""
     match strategy:
         case Strategy.ONE_FOR_ONE:
@@ -122,6 +122,6 @@ class RestartIntensity:
         self._times.append(now)
         return len(self._times) <= self.max_restarts
 
-    def is_quiet_after(self) -> float:
+    def quiet_at(self) -> float:
         """Return the time (Trio time, seconds) at which the newest restart leaves the window. One must be counted."""
         return math.nextafter(self._times[-1] + self.max_seconds, math.inf)

@@ -27,9 +27,9 @@ from .decision import (
     RestartIntensity,
     child_exited,
     child_stopped,
-    group,
     is_expected,
     is_reported,
+    restart_group,
 )
 from .errors import ActorError, MaxRestartsExceeded, Reject, StartFailed, Stop, exit_reason, require
 from .gen_server import GenServer, serve
@@ -58,6 +58,7 @@ class AbstractSupervisor(GenServer):
     _members: dict[object, Member] = attrs.field(init=False, factory=dict)  # in start order
 
     def __attrs_post_init__(self) -> None:
+        # Children with a Backoff are counted only by a supervisor that was given a limit.
         self._counts_backoffs = self.max_restarts is not None or self.max_seconds is not None
         self.max_restarts = MAX_RESTARTS if self.max_restarts is None else self.max_restarts
         self.max_seconds = MAX_SECONDS if self.max_seconds is None else self.max_seconds
@@ -149,7 +150,7 @@ class AbstractSupervisor(GenServer):
 
     async def _next_message(self) -> Message | None:
         while self._errors:
-            with trio.move_on_at(self._intensity.is_quiet_after()):
+            with trio.move_on_at(self._intensity.quiet_at()):
                 return await super()._next_message()
             self._errors.clear()  # there was no restart within the window
         return await super()._next_message()
@@ -171,10 +172,10 @@ class AbstractSupervisor(GenServer):
             await self._restart(member, reason)
         else:
             self._retire(member, decision)
-            if member.spec.significant and self._is_to_leave():
+            if member.spec.significant and self._must_stop():
                 raise Stop(Shutdown())
 
-    def _is_to_leave(self) -> bool:
+    def _must_stop(self) -> bool:
         """Whether to stop now that a significant child has exited by itself and is not restarted (`auto_shutdown`)."""
         left = (m for m in self._members.values() if m.spec.significant and (m.process or m.retry))
         return self.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not any(left)
@@ -184,7 +185,7 @@ class AbstractSupervisor(GenServer):
         member.retry = None
         if member.spec.backoff is None or self._counts_backoffs:
             self._count_restart(member, reason)
-        for other in reversed(group(self._members.values(), member, self.strategy)):
+        for other in reversed(restart_group(self._members.values(), member, self.strategy)):
             if other is not member:
                 await self._stop_and_retire(other)
         delay = member.next_delay(trio.current_time())
@@ -205,7 +206,7 @@ class AbstractSupervisor(GenServer):
     async def _start_group(self, trigger: Member) -> None:
         """Start the children of a group that do not run. After a failed start, the next message restarts again."""
         trigger.retry = None
-        for member in group(self._members.values(), trigger, self.strategy):
+        for member in restart_group(self._members.values(), trigger, self.strategy):
             if member.process is None:
                 try:
                     member.restarts += await self._start_member(member)

@@ -27,11 +27,11 @@ from .supervision import AbstractSupervisor
 class Supervisor(AbstractSupervisor):
     """A GenServer whose state is its children. They start in the order of the list and stop in reverse.
 
-    When a child exits by itself, `decision.child_exited` decides whether it is restarted, and `decision.group` which
-    children are restarted with it. After more than `max_restarts` restarts within `max_seconds`, of all children
-    together, the supervisor gives up: it stops its children and exits with `Shutdown(MaxRestartsExceeded(...))`, and
-    its own supervisor decides about it. A supervisor that is restarted does not have the children that were added
-    with `start_child`.
+    When a child exits by itself, `decision.child_exited` decides whether it is restarted, and
+    `decision.restart_group` which children are restarted with it. After more than `max_restarts` restarts within
+    `max_seconds`, of all children together, the supervisor gives up: it stops its children and exits with
+    `Shutdown(MaxRestartsExceeded(...))`, and its own supervisor decides about it. A supervisor that is restarted does
+    not have the children that were added with `start_child`.
 
     Args:
         children: the child specs, in start order; their ids must differ.
@@ -60,6 +60,7 @@ class Supervisor(AbstractSupervisor):
             self._check(child)
             require(child.id not in self._members, f"children: two have the id {child.id!r}")
             self._members[child.id] = Member(child.id, child)
+        # The children of the list until `_start_listed` takes them; empty from then on.
         self._not_started = list(self._members.values())
 
     async def init(self) -> None:

@@ -28,7 +28,7 @@ from cortex_trio.otp import (
     Supervisor,
     open_tree,
 )
-from cortex_trio.otp.decision import group
+from cortex_trio.otp.decision import restart_group
 
 FOLDER = Path(__file__).resolve().parents[1] / "pictures"
 LIGHT_BLUE, LIGHT_RED, LIGHT_GREEN = "#eef5ff", "#ffebe9", "#dafbe1"
@@ -121,14 +121,14 @@ NAMES = ("a", "b", "c")
 
 
 def strategies_picture() -> str:
-    """What each strategy does to a, b and c when b has crashed, as `decision.group` says."""
+    """What each strategy does to a, b and c when b has crashed, as `decision.restart_group` says."""
     return picture(720, 226, "b has crashed: which children are restarted", *_strategies())
 
 
 def _strategies() -> Iterator[str]:
     for row, strategy in enumerate(Strategy):
         y = 20 + row * 54
-        restarted = group(NAMES, NAMES[1], strategy)
+        restarted = restart_group(NAMES, NAMES[1], strategy)
         yield words(30, y + 25, strategy.name, size=14)
         for column, name in enumerate(NAMES):
             x = 180 + column * 170

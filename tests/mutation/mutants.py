@@ -46,8 +46,8 @@ MUTANTS = (
     Mutant(
         "a transient child is restarted after it left in order",
         "otp/decision.py",
-        "        case Normal() | Shutdown(), Restart.TRANSIENT:\n            return Decision.KEEP\n",
-        "",
+        "return Decision.RESTART if is_abnormal(reason) else Decision.KEEP",
+        "return Decision.RESTART",
         "a transient child that left in order stays away",
         ("tests/otp/test_otp_decision.py",),
     ),

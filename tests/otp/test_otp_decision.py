@@ -17,7 +17,14 @@ from cortex_trio.otp import (
     Strategy,
     is_abnormal,
 )
-from cortex_trio.otp.decision import Decision, child_exited, child_stopped, group, is_expected, is_reported
+from cortex_trio.otp.decision import (
+    Decision,
+    child_exited,
+    child_stopped,
+    is_expected,
+    is_reported,
+    restart_group,
+)
 
 NORMAL = [Normal(), Shutdown(), Shutdown("info")]
 ABNORMAL = [Killed(), Crashed(Bang())]
@@ -50,7 +57,7 @@ def test_a_stopped_child_is_kept_unless_it_is_temporary() -> None:
 )
 def test_the_strategy_decides_which_children_are_restarted(strategy: Strategy, expected: str) -> None:
     children = {name: Ref(name) for name in "zcma"}
-    assert group(children.values(), children["c"], strategy) == [children[name] for name in expected]
+    assert restart_group(children.values(), children["c"], strategy) == [children[name] for name in expected]
 
 
 def test_which_exits_are_reported() -> None:
