@@ -235,7 +235,7 @@ class AbstractSupervisor(GenServer):
         process, body = Process(spec.ref, Mailbox(spec.mailbox)), partial(serve, spec.start, spec.ref)
         member.process = process
         self.nursery.start_soon(process.run, body, on_exit, name=spec.id)
-        # Not nursery.start: until started() the child would be cancelled with our caller, and if the start of a
+        # Not nursery.start: until started() the child would be cancelled with its supervisor, and if the start of a
         # shielded child is cancelled, nursery.start never returns (python-trio/trio#2895).
         await self._wait_for(process, process.init_over)
         member.server_type = process.server_type or member.server_type

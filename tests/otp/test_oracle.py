@@ -1,7 +1,7 @@
-"""Real Erlang/OTP is the judge of the kernel: what it did in every scenario, we do too.
+"""The kernel does in every scenario what Erlang/OTP did in it.
 
 `oracle/traces.json` holds the scenarios together with what OTP did, step by step; `oracle/record.sh` made it,
-and the last test makes it again wherever Erlang is installed. The differences we chose are in `DIFFERENCES`;
+and the last test makes it again wherever Erlang is installed. The deliberate differences are in `DIFFERENCES`;
 nothing else may differ.
 """
 
@@ -29,7 +29,7 @@ Rewrite = Callable[[Step], Step]
 
 @attrs.frozen
 class Difference:
-    """A place where we deliberately do something else; `ours` turns OTP's step into what ours must be."""
+    """A deliberate difference; `ours` turns a step of OTP into the step that the kernel must do."""
 
     otp: str
     here: str

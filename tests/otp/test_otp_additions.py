@@ -103,7 +103,7 @@ class Reader(Actor):
 async def test_a_task_in_the_nursery_of_a_server_ends_with_it(
     harness: Harness, autojump_clock: object
 ) -> None:
-    """Its crash is the server's crash; a stop cancels it before terminate, and is no kill."""
+    """A crash of it is a crash of the server; a stop cancels it before terminate runs."""
     feed, inner = trio.open_memory_channel[Any](10)
     spec: Child[Any] = Child(ref=harness["r"], start=lambda: Reader(harness, inner))
     async with running(harness.supervisor(spec)) as tree:
@@ -216,7 +216,7 @@ async def test_arrival_may_be_awaited_before_anything_runs(harness: Harness) -> 
 
 
 async def test_stop_waits_until_the_queued_messages_are_handled(harness: Harness) -> None:
-    """What is queued is handled, it ends Normal, and a permanent child is started again."""
+    """The exit reason is Normal, and a permanent child is started again."""
     async with running(harness.supervisor(harness.child("a"), harness.child("t", restart=TRANSIENT))) as tree:
         for name in "at":
             monitor = harness[name].monitor()

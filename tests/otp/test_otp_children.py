@@ -46,7 +46,7 @@ async def test_an_id_cannot_be_added_twice(harness: Harness) -> None:
 
 
 async def test_a_failed_start_child_leaves_the_supervisor_as_it_was(harness: Harness) -> None:
-    """68. StartFailed in the caller, supervisor unharmed, id free again."""
+    """68. StartFailed in the caller, the supervisor goes on, and the id may be used again."""
     async with running(harness.supervisor()) as tree:
         with pytest.raises(StartFailed) as caught:
             await tree.ref.call(Supervisor.start_child, harness.child("a", on_init=fail))
@@ -93,7 +93,7 @@ async def test_delete_child_forgets_a_stopped_child(harness: Harness) -> None:
 
 
 async def test_requests_about_a_child_that_waits_for_a_restart(harness: Harness) -> None:
-    """69, 70, 71. "restarting": restart and delete are refused, terminate cancels the pending restart."""
+    """69, 70, 71. restart_child and delete_child raise Restarting, terminate_child cancels the restart."""
     answers: dict[str, object] = {}
 
     async def ask(tree_ref: object) -> None:

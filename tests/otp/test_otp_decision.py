@@ -32,7 +32,7 @@ ABNORMAL = [Killed(), Crashed(Bang())]
 
 @pytest.mark.parametrize(("reason", "restart"), list(itertools.product(NORMAL + ABNORMAL, Restart)))
 def test_every_reason_and_restart_type_has_a_decision(reason: ExitReason, restart: Restart) -> None:
-    """The table of the supervisor's manual page: what is normal is normal only for a transient child."""
+    """The table of the supervisor's manual page: a normal exit is normal only for a transient child."""
     match restart:
         case Restart.TEMPORARY:
             expected = Decision.FORGET
@@ -61,7 +61,7 @@ def test_the_strategy_decides_which_children_are_restarted(strategy: Strategy, e
 
 
 def test_which_exits_are_reported() -> None:
-    """Always when abnormal; a permanent child that left in order too."""
+    """Every abnormal exit, and every exit of a permanent child."""
     assert [is_reported(reason, Restart.PERMANENT) for reason in NORMAL + ABNORMAL] == [True] * 5
     for restart in (Restart.TRANSIENT, Restart.TEMPORARY):
         assert [is_reported(reason, restart) for reason in NORMAL + ABNORMAL] == [False] * 3 + [True] * 2

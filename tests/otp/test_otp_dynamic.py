@@ -60,7 +60,7 @@ async def fail_later(actor: Actor) -> None:
 
 
 async def test_a_full_supervisor_rejects_a_child(harness: Harness, autojump_clock: object) -> None:
-    """116. A restarting child counts; a terminated one frees the slot."""
+    """116. A restarting child counts; terminating one makes room for another."""
     async with running(harness.supervisor(harness.dynamic(max_children=2))):
         await add(harness, harness.child("a", backoff=SURE))
         await add(harness, harness.child("b"))
@@ -86,7 +86,7 @@ async def test_only_its_own_children_can_be_terminated(harness: Harness) -> None
 
 
 async def test_a_child_that_is_running_or_significant_cannot_be_added(harness: Harness) -> None:
-    """117. A ref in use, a failing init, a significant child: refused, and no trace is left."""
+    """117. A ref in use, a failing init, a significant child: rejected, and the supervisor is as it was."""
     async with running(harness.supervisor(harness.child("other"), harness.dynamic())):
         await add(harness, harness.child("a"))
         for name in ("other", "a"):
@@ -100,7 +100,7 @@ async def test_a_child_that_is_running_or_significant_cannot_be_added(harness: H
 
 
 async def test_dynamic_children_may_have_the_same_name(harness: Harness) -> None:
-    """117. A child is known by its ref."""
+    """117. A child is identified by its ref."""
     twins: list[Ref[Actor]] = [Ref("twin"), Ref("twin")]
     async with running(harness.supervisor(harness.dynamic())):
         for ref in twins:
@@ -110,7 +110,7 @@ async def test_dynamic_children_may_have_the_same_name(harness: Harness) -> None
 
 
 async def test_a_dynamic_child_that_ignores_its_restart_is_forgotten(harness: Harness) -> None:
-    """118. So does a first start that ignores; neither is an error."""
+    """118. After its first start and after a restart; neither is an error."""
 
     async def ignore_later(actor: Actor) -> None:
         if actor.incarnation > 1:
@@ -125,7 +125,7 @@ async def test_a_dynamic_child_that_ignores_its_restart_is_forgotten(harness: Ha
 
 
 async def test_a_dynamic_child_that_is_not_restarted_is_forgotten(harness: Harness) -> None:
-    """117. A transient one that ended normally too: there is no stopped state."""
+    """117. Also a transient one that ended normally."""
     async with running(harness.supervisor(harness.dynamic())):
         await add(harness, harness.child("a", restart=TRANSIENT))
         harness["a"].cast(Actor.leave)
@@ -213,7 +213,7 @@ async def test_a_crashed_task_does_not_affect_the_others(harness: Harness) -> No
 
 
 async def test_tasks_have_names_and_are_cancelled_by_a_stop(harness: Harness) -> None:
-    """121. A task asked to stop is cancelled, may clean up, and that is no error."""
+    """121. After a stop request a task is cancelled and may clean up, and that is no error."""
     cleaned: list[str] = []
 
     async def work() -> None:
@@ -275,7 +275,7 @@ def _delays(starts: list[float], period: float) -> list[float]:
 
 
 async def test_failed_starts_have_a_backoff_too(harness: Harness, autojump_clock: object) -> None:
-    """124. A restart whose init fails waits longer and longer for the next attempt."""
+    """124. A restart whose init fails has a longer delay each time."""
     times: list[float] = []
 
     async def fail_three_times(actor: Actor) -> None:
@@ -311,8 +311,8 @@ async def test_a_quiet_time_resets_the_delay(harness: Harness, autojump_clock: o
 
 async def test_the_delay_does_not_count_as_quiet_time(harness: Harness, autojump_clock: object) -> None:
     """125. Quiet counts from the restart: 55 s after it, 65 s after the crash, is not yet 60."""
-    patient = Backoff(first=10, factor=2, most=100, jitter=0, reset_after=60)
-    async with running(harness.supervisor(harness.child("a", backoff=patient), max_restarts=100)):
+    slow = Backoff(first=10, factor=2, most=100, jitter=0, reset_after=60)
+    async with running(harness.supervisor(harness.child("a", backoff=slow), max_restarts=100)):
         await harness.crash("a")
         await trio.sleep(10 + 55)
         await harness.crash("a")
@@ -333,7 +333,7 @@ def test_jitter_stays_in_bounds(attempt: int, random: float, jitter: float) -> N
 
 
 async def test_a_crash_counts_when_it_happens(harness: Harness, autojump_clock: object) -> None:
-    """128. Not when the delay ends: with delays longer than the window the limit is never met."""
+    """128. Not when the delay ends: with delays longer than the window the limit is never reached."""
     long = Backoff(first=6, most=6, jitter=0)
     async with running(
         harness.supervisor(harness.child("a", backoff=long), max_restarts=1, max_seconds=5)
@@ -363,7 +363,7 @@ async def test_a_group_waits_for_the_backoff_of_the_child_that_crashed(
 
 
 async def test_two_backoffs_in_one_group(harness: Harness, autojump_clock: object) -> None:
-    """129. A member revived by hand that crashes in its turn is started by whichever delay ends first, once."""
+    """129. A child that was started with restart_child and crashes again is started once, after the shorter delay."""
     slow = Backoff(first=5, jitter=0)
     children = [harness.child("a", backoff=SURE), harness.child("b", backoff=slow)]
     async with running(harness.supervisor(*children, strategy=Strategy.REST_FOR_ONE)) as tree:
@@ -378,7 +378,7 @@ async def test_two_backoffs_in_one_group(harness: Harness, autojump_clock: objec
 
 
 async def test_a_stop_ends_a_backoff(harness: Harness, autojump_clock: object) -> None:
-    """129. So does terminate_child; nothing is started afterwards."""
+    """129. A stop of the tree, and terminate_child; nothing is started afterwards."""
     async with running(harness.supervisor(harness.child("a", backoff=Backoff(first=30, jitter=0)))) as tree:
         await harness.crash("a")
         await tree.ref.call(Supervisor.terminate_child, "a")

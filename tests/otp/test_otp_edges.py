@@ -132,7 +132,7 @@ async def test_a_function_that_is_no_method_of_the_class_is_called_unchanged(har
 
 
 class Kitchen(GenServer):
-    """Answers from tasks, as the documentation teaches."""
+    """Answers from tasks, as in the documentation."""
 
     def __init__(self, tasks: Ref[TaskSupervisor]) -> None:
         self.tasks = tasks
@@ -225,8 +225,8 @@ async def test_a_failing_start_counts_when_it_fails(harness: Harness, autojump_c
         if actor.incarnation > 1:
             raise Bang
 
-    patient = Backoff(first=30, factor=1, jitter=0)
-    child = harness.child("a", on_init=fail_later, backoff=patient)
+    slow = Backoff(first=30, factor=1, jitter=0)
+    child = harness.child("a", on_init=fail_later, backoff=slow)
     async with running(harness.supervisor(child, max_restarts=1, max_seconds=3600)) as tree:
         await harness.crash("a")
         await trio.sleep(30.5)  # the restart was tried, and failed: that is one too many
@@ -261,7 +261,7 @@ async def test_a_group_whose_start_fails_is_stopped_during_the_backoff(
 async def test_the_default_backoff_and_intensity_fit_together(
     harness: Harness, autojump_clock: object
 ) -> None:
-    """A child with a backoff that crashes at every start is started again and again, ever more slowly."""
+    """A child with a backoff that crashes at every start is started again with growing delays."""
 
     async def crash_at_once(actor: Actor) -> None:
         actor.ref.cast(Actor.crash)
@@ -309,13 +309,13 @@ async def exits_of_namesakes(count: int) -> float:
         for ref in refs:
             child = Child(ref=ref, start=lambda: Actor(harness), restart=TEMPORARY)
             await harness["pool"].call(DynamicSupervisor.start_child, child)
-            names.register("crowd", ref)
+            names.register("many", ref)
         begin = time.process_time()
         for ref in reversed(refs):
             ref.cast(Actor.leave)
         await settle()
         spent = time.process_time() - begin
-        assert names.lookup("crowd") == []
+        assert names.lookup("many") == []
     return spent
 
 
@@ -461,7 +461,7 @@ async def test_a_supervisor_as_a_child_has_no_time_limit(harness: Harness, autoj
 async def test_the_calls_of_cancelled_callers_count_against_the_mailbox_limit(
     harness: Harness, autojump_clock: object
 ) -> None:
-    """In a bounded mailbox they count like casts, and beyond the bound they are taken back."""
+    """In a bounded mailbox they count like casts, and beyond the limit they are removed."""
     async with running(harness.supervisor(harness.child("a", mailbox=10))):
         harness["a"].cast(Actor.run_here, takes(1000))
         await settle()
@@ -578,7 +578,7 @@ async def test_a_cancelled_monitor_cannot_be_waited_for(harness: Harness, autoju
 
 @pytest.mark.parametrize("depth", [1, 2])
 async def test_stop_reject_and_ignore_may_be_raised_through_a_nursery(harness: Harness, depth: int) -> None:
-    """A nursery wraps what leaves it; a group of one control exception is that exception."""
+    """A nursery wraps exceptions; a group with one of these counts as the exception itself."""
 
     async def raise_in_nurseries(error: Exception, depth: int) -> None:
         if depth == 0:

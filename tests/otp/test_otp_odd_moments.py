@@ -38,7 +38,7 @@ def harness() -> Harness:
 
 
 async def test_a_child_may_call_its_supervisor_once_its_init_is_over(harness: Harness) -> None:
-    """91. From handle_continue on, even before the supervisor has looked up from waiting for the init."""
+    """91. From handle_continue on, even before the supervisor has noticed that init is done."""
 
     class Asks(Actor):
         async def handle_continue(self) -> None:
@@ -55,7 +55,7 @@ async def test_a_child_may_call_its_supervisor_once_its_init_is_over(harness: Ha
 async def test_children_that_stop_at_the_same_time_cannot_call_their_supervisor(
     harness: Harness, autojump_clock: object
 ) -> None:
-    """59. CallingSelf for each, not only for the one whose stop was asked last."""
+    """59. CallingSelf for each, not only for the one whose stop was requested last."""
     seen: list[str] = []
 
     async def ask_up(actor: Actor) -> None:
@@ -75,7 +75,7 @@ async def test_children_that_stop_at_the_same_time_cannot_call_their_supervisor(
 
 
 async def test_callers_of_a_supervisor_get_its_exit_reason(harness: Harness, autojump_clock: object) -> None:
-    """89. Its init failed, or it gave up: the reason they get is the reason of the process."""
+    """89. Its init failed, or it gave up: they get the exit reason of the process."""
     exits: list[ActorExited] = []
 
     async def ask(name: str) -> None:
@@ -215,7 +215,7 @@ def _terminate(probe: Probe) -> None:
     ids=["kill a", "kill b", "kill inner", "kill pool", "kill e", "cancel", "terminate c"],
 )
 def test_a_kill_or_cancellation_at_any_step_leaves_nothing_behind(disturb: Callable[[Probe], None]) -> None:
-    """60. Whatever the moment: the tree goes on or stops, in order, and never hangs."""
+    """60. The tree goes on or stops in order, and never hangs."""
     steps = StepProbe(0, disturb).go()
     assert steps > 50
     for moment in range(1, steps, 3):

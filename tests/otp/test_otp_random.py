@@ -33,7 +33,7 @@ PERIOD = 5.0
 
 @attrs.define(eq=False)
 class Node:
-    """A child as the rules see it: a leaf, or a supervisor with children."""
+    """A child in the model: a leaf, or a supervisor with children."""
 
     id: str
     restart: Restart

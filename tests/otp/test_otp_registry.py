@@ -29,7 +29,7 @@ async def test_a_unique_key_belongs_to_one_process(harness: Harness, names: Regi
 
 
 async def test_only_a_running_server_can_be_registered(harness: Harness, names: Registry[str, Actor]) -> None:
-    """109. NoProcess otherwise."""
+    """109. Otherwise register raises NoProcess."""
     with pytest.raises(NoProcess, match="'a'"):
         names.register("key", harness["a"])
     assert names.whereis("key") is None

@@ -53,7 +53,7 @@ async def test_progress_is_logged_as_debug_and_a_crash_as_error(
 
 
 class Vault(GenServer):
-    """State and messages that must not be seen."""
+    """Its state and messages must not be logged."""
 
     def __init__(self) -> None:
         self.key = "sk-state"

@@ -131,7 +131,7 @@ async def test_the_late_answer_to_a_cancelled_caller_is_dropped(
 
 
 async def test_an_abandoned_call_is_still_executed(harness: Harness, autojump_clock: object) -> None:
-    """80. Cancelling abandons the answer, not the work; but a caller that is cancelled already sends nothing."""
+    """80. Cancelling drops only the answer; but a caller that is cancelled already sends nothing."""
     async with running(harness.supervisor(harness.child("a"))):
         harness["a"].cast(Actor.run_here, sleep_a_second)
         with trio.move_on_after(0.5):
@@ -145,7 +145,7 @@ async def test_an_abandoned_call_is_still_executed(harness: Harness, autojump_cl
 
 
 async def test_a_server_cannot_call_itself(harness: Harness) -> None:
-    """82. CallingSelf at once; a background task of that server may."""
+    """82. CallingSelf at once; a task in its own nursery may call it."""
     results: list[Any] = []
 
     async def ask_myself(actor: Actor) -> None:
@@ -193,7 +193,7 @@ async def test_a_deferred_may_be_settled_before_it_is_returned(harness: Harness)
 
 
 async def test_a_deferred_answers_one_call(harness: Harness) -> None:
-    """84. Returning it to a second caller is a crash, not a caller that waits for ever."""
+    """84. Returning it from a second call is a crash, so that no caller waits for ever."""
     async with running(harness.supervisor(harness.child("a"))), trio.open_nursery() as nursery:
         caller = Caller(nursery)
         await caller.call(harness["a"], Actor.defer)
@@ -214,7 +214,7 @@ async def test_a_deferred_call_fails_when_the_server_exits(harness: Harness) -> 
 
 
 async def test_only_the_first_answer_counts(harness: Harness, autojump_clock: object) -> None:
-    """84. Settled twice, the first wins; caller gone, the reply is harmless."""
+    """84. After a second answer, or a cancelled caller, nothing happens."""
     async with running(harness.supervisor(harness.child("a"))), trio.open_nursery() as nursery:
         caller = Caller(nursery)
         await caller.call(harness["a"], Actor.defer)
@@ -315,7 +315,7 @@ async def test_stop_without_a_reply_fails_the_caller(harness: Harness) -> None:
 
 
 async def test_stop_may_reply_none(harness: Harness) -> None:
-    """86. None is an answer."""
+    """86. None is a valid reply."""
 
     class Leaver(GenServer):
         async def leave(self) -> None:
@@ -577,7 +577,7 @@ async def test_a_timer_fires_once_and_ends_with_its_process(harness: Harness, au
 async def test_a_timer_whose_message_is_queued_can_be_cancelled(
     harness: Harness, autojump_clock: object
 ) -> None:
-    """102. In the mailbox but not handled yet: it is taken back."""
+    """102. In the mailbox but not handled yet: it is removed."""
 
     async def ring_while_busy(actor: Actor) -> None:
         timer = actor.send_after(1, "taken back")
@@ -601,7 +601,7 @@ async def test_a_timer_has_no_negative_delay(harness: Harness) -> None:
 
 
 async def test_a_timer_set_after_the_exit_has_no_effect(harness: Harness, autojump_clock: object) -> None:
-    """102. Nothing is delivered, nothing is left behind."""
+    """102. Nothing is delivered, and no task is left."""
     async with running(harness.supervisor(harness.child("a"))) as tree:
         old = harness["a"].process.server
         await harness.crash("a")
@@ -694,7 +694,7 @@ async def test_two_monitors_deliver_two_downs(harness: Harness) -> None:
 
 
 async def test_monitors_are_removed_when_their_process_exits(harness: Harness) -> None:
-    """107. The watcher dying first leaves no callback; nor does a plain monitor that is dropped."""
+    """107. Both when the watcher exits first, and when a monitor without a watcher is dropped."""
 
     async def watch(actor: Actor) -> None:
         if actor.incarnation == 1:
@@ -713,7 +713,7 @@ async def test_monitors_are_removed_when_their_process_exits(harness: Harness) -
 
 
 async def test_a_down_is_in_order_with_other_messages(harness: Harness) -> None:
-    """108. What was posted before it comes before it."""
+    """108. A message that was queued before it is handled before it."""
 
     async def watch(actor: Actor) -> None:
         actor.monitor(harness["b"])
@@ -728,7 +728,7 @@ async def test_a_down_is_in_order_with_other_messages(harness: Harness) -> None:
 
 
 async def test_reasons_reach_monitors_unchanged(harness: Harness) -> None:
-    """103. Shutdown with what it announced."""
+    """103. Also the info of Shutdown."""
     async with running(harness.supervisor(harness.child("a", restart=TEMPORARY))):
         monitor = harness["a"].monitor()
         harness["a"].cast(Actor.leave, Shutdown("tired"))

@@ -41,7 +41,7 @@ def takes(seconds: float) -> Any:
 
 
 async def test_children_stop_newest_first_one_at_a_time(harness: Harness, autojump_clock: object) -> None:
-    """46. c, b, a, each completely before the next is asked."""
+    """46. c, b, a: each exits before the stop request of the next."""
     async with running(harness.supervisor(*harness.children("abc", on_terminate=takes(1)))) as tree:
         harness.log.clear()
         await tree.stop()
@@ -179,7 +179,7 @@ async def test_a_shielded_child_is_waited_for(harness: Harness, autojump_clock: 
 
 
 async def test_an_overdue_child_is_reported_once(harness: Harness, autojump_clock: object) -> None:
-    """58. Also when its supervisor was stopped over waiting for it."""
+    """58. Also if its supervisor is stopped while it waits."""
 
     async def shielded(actor: Actor) -> None:
         with trio.CancelScope(shield=True):
@@ -193,7 +193,7 @@ async def test_an_overdue_child_is_reported_once(harness: Harness, autojump_cloc
 
 
 async def test_callers_of_a_killed_supervisor_get_killed(harness: Harness, autojump_clock: object) -> None:
-    """54. The queued caller, too, although a supervisor stops its children before it is gone."""
+    """54. The queued caller, too, although a supervisor stops its children before it exits."""
     seen: list[object] = []
 
     async def ask() -> None:
@@ -234,7 +234,7 @@ async def test_a_child_that_calls_its_stopping_supervisor_fails_at_once(
 async def test_a_terminating_child_cannot_call_its_supervisor(
     harness: Harness, autojump_clock: object
 ) -> None:
-    """59. CallingSelf: the supervisor cannot answer before the child is gone."""
+    """59. CallingSelf: the supervisor cannot answer before the child has exited."""
     seen: list[BaseException] = []
 
     async def ask_up(actor: Actor) -> None:
@@ -253,7 +253,7 @@ async def test_a_terminating_child_cannot_call_its_supervisor(
 async def test_calls_that_wait_in_a_stopping_supervisor_fail(
     harness: Harness, autojump_clock: object
 ) -> None:
-    """59. Also those that were queued before: a child in the middle of one would hold up its own stop."""
+    """59. Also those that were queued before: a child that waits for such a call would delay its own stop."""
     outcomes: list[str] = []
 
     async def ask_up_slowly(actor: Actor) -> None:
@@ -303,7 +303,7 @@ async def test_a_stop_interrupts_a_group_restart(harness: Harness, autojump_cloc
 
 
 async def test_a_stop_interrupts_a_slow_init(harness: Harness, autojump_clock: object) -> None:
-    """57. Cancelled while b's init runs: a and b are stopped, b within its grace; OTP would wait for the init."""
+    """57. Cancelled while b's init runs: a and b are stopped, b within its time limit; OTP would wait for the init."""
     children = [harness.child("a"), harness.child("b", on_init=takes(DAY), shutdown=2)]
     with trio.move_on_after(1) as outer:
         await run(harness.supervisor(*children))
@@ -349,7 +349,7 @@ async def test_all_significant_stops_at_the_last_exit(harness: Harness) -> None:
 
 
 async def test_terminate_child_causes_no_auto_shutdown(harness: Harness) -> None:
-    """62. Nor is an insignificant child that leaves."""
+    """62. Neither does the exit of a child that is not significant."""
     children = [
         harness.child("s", restart=TRANSIENT, significant=True),
         harness.child("a", restart=TRANSIENT),

@@ -115,7 +115,7 @@ async def test_a_failed_start_stops_the_children_before_it(harness: Harness) -> 
 
 
 async def test_a_factory_that_fails_is_a_failed_start(harness: Harness) -> None:
-    """4. So is a factory that does not give a server."""
+    """4. So is a factory that does not return a server."""
 
     def broken() -> Actor:
         raise Bang("factory")
@@ -155,7 +155,7 @@ async def test_an_ignored_start_keeps_the_spec(harness: Harness) -> None:
 
 
 async def test_an_ignored_temporary_child_is_forgotten(harness: Harness) -> None:
-    """7. No trace of it in which_children."""
+    """7. It is not in which_children."""
     root = harness.supervisor(harness.child("a", on_init=ignore, restart=TEMPORARY), harness.child("b"))
     async with running(root) as tree:
         assert await harness.states(tree.ref) == {"b": "running"}
@@ -309,7 +309,7 @@ async def test_rest_for_one_restarts_only_the_last_child(harness: Harness) -> No
 
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
 async def test_a_group_restart_forgets_temporary_siblings(harness: Harness, strategy: Strategy) -> None:
-    """24. The temporary one is stopped and gone, and does not touch the limit."""
+    """24. The temporary child is stopped and forgotten, and is not counted."""
     root = harness.supervisor(
         harness.child("a"), harness.child("t", restart=TEMPORARY), strategy=strategy, max_restarts=1
     )
@@ -341,7 +341,7 @@ async def test_two_crashes_at_once_are_two_restarts(harness: Harness) -> None:
 
 
 async def test_two_crashes_at_once_are_one_group_restart(harness: Harness) -> None:
-    """27. Under one_for_all they are found dead together, and counted once."""
+    """27. Under one_for_all both exits are handled together, and counted once."""
     root = harness.supervisor(*harness.children("ab"), max_restarts=1, strategy=Strategy.ONE_FOR_ALL)
     async with running(root) as tree:
         harness["a"].cast(Actor.crash)
@@ -378,7 +378,7 @@ async def test_a_group_restart_that_fails_is_retried_as_a_group(harness: Harness
 
 
 async def test_rest_for_one_retries_from_the_one_that_failed(harness: Harness) -> None:
-    """28. Those that started before it stay up."""
+    """28. Those before it go on."""
 
     async def fail_once(actor: Actor) -> None:
         if actor.incarnation == 2:
@@ -452,7 +452,7 @@ def test_the_window_slides() -> None:
 
 
 def test_the_window_is_inclusive() -> None:
-    """35. A restart exactly max_seconds ago still counts; one a moment older does not."""
+    """35. A restart exactly max_seconds ago still counts; one a moment earlier does not."""
     assert [RestartIntensity(1, 5).allow(0), *map(_after_zero, (5.0, 5.001))] == [True, False, True]
 
 

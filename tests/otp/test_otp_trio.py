@@ -1,4 +1,4 @@
-"""Where the kernel meets Trio: interrupts, exceptions, contexts, leaks (behaviours 131 to 138)."""
+"""The kernel and Trio: interrupts, exceptions, contexts, leaks (behaviours 131 to 138)."""
 
 import contextvars
 import gc
@@ -35,7 +35,7 @@ def harness() -> Harness:
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
 def test_an_interrupt_in_a_server_is_no_crash(harness: Harness, error: BaseException) -> None:
-    """131. SystemExit or KeyboardInterrupt inside a child: no restart, the others stop in order, it goes out."""
+    """131. SystemExit or KeyboardInterrupt inside a child: no restart, the others stop in order, and it is raised."""
 
     async def raise_it(actor: Actor) -> None:
         raise error
@@ -152,7 +152,7 @@ async def test_a_root_that_gives_up_raises_one_exception(harness: Harness) -> No
 
 
 async def test_only_the_crashes_in_the_window_are_the_cause(harness: Harness, autojump_clock: object) -> None:
-    """132. Old ones are forgotten: an exception pins its frames."""
+    """132. Older ones are forgotten: an exception keeps its frames alive."""
     async with running(harness.supervisor(harness.child("a"), max_restarts=1, max_seconds=5)) as tree:
         for number in range(20):
             harness["a"].cast(Actor.crash, Bang(str(number)))
@@ -167,7 +167,7 @@ async def test_only_the_crashes_in_the_window_are_the_cause(harness: Harness, au
 
 
 async def test_giving_up_three_levels_deep_raises_one_exception(harness: Harness) -> None:
-    """133. All permanent with limit 0: exactly one flat exception, whose causes lead down to the crash."""
+    """133. All permanent with limit 0: exactly one exception, whose chain of causes ends with the crash."""
     leaf = harness.sub("low", harness.child("a"), max_restarts=0)
     root = harness.supervisor(harness.sub("middle", leaf, max_restarts=0), max_restarts=0)
     async with running(root) as tree:
@@ -244,7 +244,7 @@ async def test_nothing_survives_the_tree(
 
 
 async def test_an_idle_server_does_not_keep_its_last_request(harness: Harness) -> None:
-    """135. What a request carried is free when it was handled."""
+    """135. The arguments of a request are freed after it was handled."""
 
     class Prompt:
         pass
@@ -360,7 +360,7 @@ async def test_failures_cascade_along_calls(harness: Harness, autojump_clock: ob
 
 
 async def test_tasks_are_named_after_their_children(harness: Harness) -> None:
-    """135. Instruments and tracebacks read well."""
+    """135. The names are shown by instruments and in tracebacks."""
     async with running(harness.supervisor(harness.child("till"))):
         task = harness["till"].process.task
         assert task is not None
