@@ -147,7 +147,7 @@ class Stop(Exception):
 
 
 class Ignore(Exception):
-    """Raise in `init`: the child is not started, and that is no failure (OTP `ignore`)."""
+    """Raise in `init` or in `Child.start`: the child is not started, and that is no failure (OTP `ignore`)."""
 
 
 class Reject(Exception):

@@ -127,26 +127,26 @@ class GenServer:
         async with AsyncExitStack() as self.resources:
             try:
                 async with open_flat_nursery() as self.nursery:
-                    await interruptibly(self._work, process)
+                    await without_ki_protection(self._work, process)
                     self.nursery.cancel_scope.cancel()
             except Exception as error:
                 stop, call = control_of(error), process.final_call
                 try:
                     if process.initialised:
-                        await interruptibly(self.terminate, exit_reason(error))
+                        await without_ki_protection(self.terminate, exit_reason(error))
                 finally:  # as in OTP: the answer is sent though `terminate` failed, but not after a kill
                     if isinstance(stop, Stop) and call is not None and not process.kill_scope.cancel_called:
                         call.answer(outcome.Value(stop.reply))
                 raise
             if process.initialised:  # else a stop request interrupted its init
-                await interruptibly(self.terminate, process.stop_reason)
+                await without_ki_protection(self.terminate, process.stop_reason)
 
     async def _work(self, process: Process) -> None:
         """Run `init` and handle messages. Returns when the mailbox is closed and empty."""
         try:
             await self._start_up()
             process.init_done()
-            await awaitable(self.handle_continue(), self.handle_continue)
+            await require_awaitable(self.handle_continue(), self.handle_continue)
             while True:
                 while process.continuations:
                     await process.continuations.pop(0)()
@@ -158,7 +158,7 @@ class GenServer:
                 if isinstance(message, Call):
                     await self._handle_call(message)
                 elif isinstance(message, Info):
-                    await awaitable(self.handle_info(message.content), self.handle_info)
+                    await require_awaitable(self.handle_info(message.content), self.handle_info)
                 elif isinstance(message, Event):
                     await message.act(*message.args)
                 del message  # while the server waits, the last request must not be kept
@@ -166,7 +166,7 @@ class GenServer:
             process.mailbox.close()
 
     async def _start_up(self) -> None:
-        await awaitable(self.init(), self.init)
+        await require_awaitable(self.init(), self.init)
 
     async def _next_message(self) -> Message | None:
         return await self._process.mailbox.get(self.messages_per_turn)
@@ -180,7 +180,7 @@ class GenServer:
         if own is not method and any(vars(base).get(name) is method for base in kind.__mro__):
             method = own  # the class of this server overrides it
         try:
-            answer = await awaitable(method(self, *call.args, **call.kwargs), method)
+            answer = await require_awaitable(method(self, *call.args, **call.kwargs), method)
         except Exception as error:
             control = control_of(error)
             if isinstance(control, Stop) and control.reply is not NO_REPLY:
@@ -208,7 +208,7 @@ class GenServer:
 
 
 @trio.lowlevel.enable_ki_protection  # an interrupt here would leave a coroutine that is not awaited
-def awaitable(result: Awaitable[R], method: object) -> Awaitable[R]:
+def require_awaitable(result: Awaitable[R], method: object) -> Awaitable[R]:
     """Return `result`, which `method` returned. Raises TypeError if it cannot be awaited."""
     if type(result) is CoroutineType or isinstance(result, Awaitable):
         return result
@@ -216,8 +216,9 @@ def awaitable(result: Awaitable[R], method: object) -> Awaitable[R]:
 
 
 @trio.lowlevel.disable_ki_protection  # an interrupt may end an endless loop of the user, but must not break a scope
-async def interruptibly(method: Callable[..., Awaitable[None]], *args: object) -> None:
-    await awaitable(method(*args), method)
+async def without_ki_protection(method: Callable[..., Awaitable[None]], *args: object) -> None:
+    """Await `method(*args)` so that Ctrl-C may be raised in it."""
+    await require_awaitable(method(*args), method)
 
 
 async def serve(start: Callable[[], GenServer], ref: Ref[Any], process: Process) -> None:

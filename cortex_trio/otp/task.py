@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, final
 
 from .errors import ActorExited, Stop
-from .gen_server import GenServer, awaitable
+from .gen_server import GenServer, require_awaitable
 from .mailbox import R, Ts
 from .reasons import Normal
 
@@ -25,7 +25,7 @@ class Task(GenServer, Generic[R]):
     """
 
     def __init__(self, async_fn: Callable[[*Ts], Awaitable[R]], /, *args: *Ts) -> None:
-        self._function: Callable[[], Awaitable[R]] = lambda: awaitable(async_fn(*args), async_fn)
+        self._function: Callable[[], Awaitable[R]] = lambda: require_awaitable(async_fn(*args), async_fn)
         self._returned: tuple[R] | None = None  # None until the function returned
 
     async def handle_continue(self) -> None:

@@ -154,6 +154,18 @@ async def test_an_ignored_start_keeps_the_spec(harness: Harness) -> None:
         assert harness.reported() == []
 
 
+async def test_a_factory_may_raise_ignore(harness: Harness) -> None:
+    """6. As OTP's start function, which may return `ignore`."""
+
+    def decline() -> Actor:
+        raise Ignore
+
+    children = [Child(ref=harness["a"], start=decline), harness.child("b")]
+    async with running(harness.supervisor(*children)) as tree:
+        assert await harness.states(tree.ref) == {"a": "stopped", "b": "running"}
+    assert harness.reported() == []
+
+
 async def test_an_ignored_temporary_child_is_forgotten(harness: Harness) -> None:
     """7. It is not in which_children."""
     root = harness.supervisor(harness.child("a", on_init=ignore, restart=TEMPORARY), harness.child("b"))
