@@ -52,9 +52,11 @@ GATEWAY_LAYERS = (
     "runtime",
     "snapshots",
     "request",
+    "free_requests",
     "health",
     "tree",
     "reconfigure",
+    "startup",
     "cortex",
 )
 """The packages and modules of the gateway, from the lowest: each may import only those before it."""

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from cortex_trio import Config, Failure, FailureKind, HealthStatus, open_cortex
-from cortex_trio.gateway.health import MOST_AT_ONCE, suspicion_of
+from cortex_trio.gateway.health import MAX_CONCURRENT_CHECKS, suspicion_of
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway, open_simulator
 
 K = FailureKind
@@ -205,7 +205,7 @@ async def test_no_more_than_a_few_checks_run_at_once(sim: Simulator, autojump_cl
     workers: dict[str, Any] = {}
     provider = sim.add("openai")
     provider.behave_health(Behaviour(first_token_after=1.0))
-    for number in range(3 * MOST_AT_ONCE):
+    for number in range(3 * MAX_CONCURRENT_CHECKS):
         workers[f"w{number}"] = Config.from_mapping(sim.config()).workers["openai"]
     most = 0
 
@@ -223,7 +223,7 @@ async def test_no_more_than_a_few_checks_run_at_once(sim: Simulator, autojump_cl
             status = await cortex.check_health()
             nursery.cancel_scope.cancel()
     assert status.available_workers == len(workers)
-    assert most == MOST_AT_ONCE
+    assert most == MAX_CONCURRENT_CHECKS
 
 
 async def test_missing_scopes_leave_what_real_traffic_showed(sim: Simulator, autojump_clock: object) -> None:
