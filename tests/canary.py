@@ -6,9 +6,11 @@ Frames of the tests themselves are not looked at: they hold the keys.
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +45,19 @@ class Canary:
             self.look_at_error(where, value)
         for how, shown in _shown(value):
             self.check(f"{where}: {how}", shown)
+
+    def look_inside(self, where: str, root: object) -> set[str]:
+        """Look at every object of ours that can be reached from `root`; return the names of their classes."""
+        names: set[str] = set()
+        for value in _reachable(root):
+            name = type(value).__name__
+            names.add(name)
+            self.check(f"{where}: {name}", shown_of(value))
+            for field in (
+                attrs.fields(type(value)) if attrs.has(type(value)) else ()
+            ):  # `repr` leaves some out
+                self.check(f"{where}: {name}.{field.name}", shown_of(getattr(value, field.name, None)))
+        return names
 
     def check(self, where: str, shown: str | bytes) -> None:
         """Is there a secret in what is shown?"""
@@ -109,6 +124,26 @@ def _shown(value: object) -> Iterator[tuple[str, str | bytes]]:
         TypeError, AttributeError, pickle.PicklingError
     ):  # what cannot be pickled cannot leak that way
         yield "pickle", pickle.dumps(value)
+
+
+def _reachable(root: object) -> Iterator[object]:
+    """The objects of the gateway that `root` refers to, through others and through containers."""
+    waiting, seen = [root], {id(root)}
+    while waiting:
+        value = waiting.pop()
+        if _is_ours(value):
+            yield value
+        for referent in gc.get_referents(value):
+            is_container = isinstance(referent, list | tuple | dict | set | frozenset | deque)
+            if id(referent) not in seen and (is_container or _is_ours(referent)):
+                seen.add(id(referent))
+                waiting.append(referent)
+
+
+def _is_ours(value: object) -> bool:
+    """Not of the simulator, whose providers must know the keys; and not a class, which refers to all its users."""
+    module = type(value).__module__
+    return module.startswith("cortex_trio.") and not module.startswith("cortex_trio.simulator")
 
 
 def _all_of(error: BaseException) -> Iterator[BaseException]:
