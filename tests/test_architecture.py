@@ -19,7 +19,7 @@ PACKAGES = {
     "failures": set[str](),
     "otp": set[str](),
     "http": set[str](),
-    "telemetry": {"events", "messages", "failures"},
+    "telemetry": {"events", "messages", "failures", "otp"},
     "version": set[str](),
     "messages": {"failures"},
     "intake": {"messages", "failures"},

@@ -6,7 +6,7 @@ It checks arguments and delegates. What a request does is in `request/`, what a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, Unpack, final
 
@@ -16,7 +16,7 @@ from ..events import Reply, Vectors
 from ..failures import NoWorkersAvailable
 from ..messages import Document, Messages, Tool
 from ..otp import Ref, Supervisor, describe
-from ..telemetry import Snapshot
+from ..telemetry import Observer, Snapshot
 from .free_requests import list_models
 from .health import check_all, lift_cooldowns
 from .reconfigure import Changes
@@ -40,7 +40,7 @@ async def open_cortex(
     config: Config | Mapping[str, Any] | None = None,
     *,
     http_transport: MakeTransport | None = None,
-    on_event: Callable[[object], None] | None = None,
+    on_event: Observer | None = None,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway: start its supervision tree inside the caller's task, and stop it at the end of the block.
 
