@@ -200,7 +200,7 @@ class Changes:
         runtime.openings.changed()  # calls that wait for this worker must choose another one
         try:
             with trio.move_on_after(drain):
-                await state.idle.wait()
+                await state.drained.wait()
         finally:  # also when cancelled: a worker that is draining for ever is no result
             with trio.move_on_after(STEP_SECONDS, shield=True):
                 await call_with_retry(runtime.keys, KeyManager.remove, name)

@@ -232,7 +232,7 @@ MUTANTS = (
     Mutant(
         "a removed worker never becomes idle",
         "gateway/workers/worker.py",
-        "            self._state.idle.set()\n",
+        "            self._state.drained.set()\n",
         "            pass\n",
         "removing a worker waits for its streams, and no longer",
         ("tests/gateway/test_worker.py", "tests/gateway/test_reload.py"),
