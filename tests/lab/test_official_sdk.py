@@ -9,7 +9,7 @@ import trio
 from cortex_trio.lab.exam.alone import TWICE
 from cortex_trio.lab.exam.limits import ONE_SECOND, OneSecond
 from cortex_trio.lab.exam.stage import GOOD
-from cortex_trio.lab.world.bare import Got, got_from
+from cortex_trio.lab.world.bare_client import Response, response_of
 from cortex_trio.simulator import SimulatedProvider, Simulator, open_simulator
 
 openai = pytest.importorskip("openai")
@@ -60,4 +60,4 @@ async def test_a_limit_of_a_second_is_waited_for() -> None:
 
 @pytest.mark.parametrize("name", [name for name in TWICE if name not in BEYOND])
 def test_the_bare_client_of_the_worlds_asks_the_same_again(name: str) -> None:
-    assert got_from(TWICE[name]) is Got.AGAIN
+    assert response_of(TWICE[name]) is Response.RETRY
