@@ -1,4 +1,4 @@
-"""Simulated worlds: a gateway, its providers and its callers, drawn from a seed; faults are injected, invariants checked.
+"""Simulated worlds: providers, calls and faults drawn from a seed, a gateway among them, invariants that are checked.
 
 plan             what will happen in one world: providers, faults, interventions
 load             … and calls: when, for what, with which options

@@ -67,7 +67,7 @@ class CallRecord:
     @property
     def is_over(self) -> bool:
         """Whether the call ended; False for calls that ran when the gateway stopped after too many restarts."""
-        return self.ended > 0
+        return self.outcome != "running"
 
     @property
     def is_served(self) -> bool:

@@ -28,6 +28,7 @@ MODEL_LISTS: Mapping[str, Behaviour] = {
     "silent": Behaviour(silent=True),
 }
 """What a provider without a usable list of models answers to a request for it, in good times as well."""
+ALL_MODEL_LISTS: Mapping[str, Behaviour] = {**MODEL_LISTS, "503": Behaviour(status=503)}
 
 
 def _somewhere(draw: random.Random) -> int:

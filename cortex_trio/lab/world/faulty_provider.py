@@ -20,13 +20,14 @@ from ...failures import FailureKind
 from ...gateway.settings.secrets import mask
 from ...simulator.behaviour import Behaviour
 from ...simulator.speak.speaker import SimRequest
-from .faults import ALL_RESPONSE_FAULTS, MODEL_LISTS
+from .faults import ALL_MODEL_LISTS, ALL_RESPONSE_FAULTS
 from .fixtures import (
     answer_of,
     calls_of,
     has_results,
     history_violations,
     kind_and_number_of,
+    model_of,
     number_of,
     prefix_in,
 )
@@ -38,7 +39,7 @@ CHECK_FAULT_SHARE = 0.5
 """The same for health checks and lists of models: many providers serve them from other machines."""
 REPEATED_CHARACTERS = 300
 """How much of its end a model repeats when it has to continue an answer that is whole."""
-OF_THE_WORKER = (FailureKind.OVERLOADED, FailureKind.SERVER)
+KINDS_OF_WORKER = (FailureKind.OVERLOADED, FailureKind.SERVER)
 """Kinds whose Retry-After is about all API keys of a provider, not about one."""
 
 
@@ -71,13 +72,11 @@ def draw_response(
 
 @attrs.frozen
 class SentHint:
-    """At `at` (Trio time) a provider sent a Retry-After of `seconds`.
-
-    `key` is the masked API key of the request; None if the hint is about all keys.
-    """
+    """At `at` (Trio time) a provider sent a Retry-After of `seconds`. `key` is masked."""
 
     worker: str
     key: str | None
+    model: str
     at: float
     seconds: float
     kind: FailureKind
@@ -85,6 +84,17 @@ class SentHint:
     @property
     def until(self) -> float:
         return self.at + self.seconds
+
+    @property
+    def is_of_worker(self) -> bool:
+        """Whether it is about all API keys and models."""
+        return self.kind in KINDS_OF_WORKER
+
+    def covers(self, worker: str, key: str | None, model: str) -> bool:
+        """Whether it is about a request with this key and this model."""
+        if worker != self.worker or self.is_of_worker:
+            return worker == self.worker
+        return key == self.key and (model == self.model or self.kind is FailureKind.QUOTA)
 
 
 @final
@@ -119,14 +129,14 @@ class FaultyProvider:
         behaviour = self._respond(request)
         hint = behaviour.retry_after
         if isinstance(hint, int | float) and behaviour.error is not None and behaviour.error_after is None:
-            key = None if behaviour.error in OF_THE_WORKER or request.key is None else mask(request.key)
-            self.hints.append(SentHint(self.planned.name, key, trio.current_time(), hint, behaviour.error))
+            key, now = None if request.key is None else mask(request.key), trio.current_time()
+            self.hints.append(SentHint(self.planned.name, key, model_of(request), now, hint, behaviour.error))
         return behaviour
 
     def respond_to_check(self, request: SimRequest) -> Behaviour:
         """What a health check or a request for the list of models gets."""
         if self.planned.model_list != "ok":
-            return MODEL_LISTS[self.planned.model_list]
+            return ALL_MODEL_LISTS[self.planned.model_list]
         if self.is_fault_free or not self.faults or self._draw.random() >= CHECK_FAULT_SHARE:
             return Behaviour()
         fault = self._draw.choice(self.faults)

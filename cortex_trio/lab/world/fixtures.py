@@ -66,8 +66,8 @@ def number_of(request: SimRequest) -> int | None:
     return None if found is None else found[1]
 
 
-def embed_model_of(request: SimRequest) -> str:
-    """The model that a request for embeddings names, in its body or, for Gemini, in its path."""
+def model_of(request: SimRequest) -> str:
+    """The model that a request names, in its body or, for Gemini, in its path."""
     named = request.body.get("model") if isinstance(request.body, dict) else None
     return str(named) if named else request.path.rpartition("/")[2].partition(":")[0]
 

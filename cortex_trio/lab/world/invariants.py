@@ -13,7 +13,7 @@ from ...gateway.workers.breaker import WINDOW_CALLS
 from ...gateway.workers.status import WorkerInfo
 from ...simulator.leftovers import connected, leftovers, may_be_of_a_check
 from ...simulator.simulator import Simulator
-from .fixtures import embed_model_of, kind_and_number_of
+from .fixtures import kind_and_number_of, model_of
 from .gateway_state import gateway_state
 from .plan import ACTORS
 
@@ -84,7 +84,7 @@ def embedding_violations(sim: Simulator) -> Iterator[str]:
         for request in provider.requests:
             match kind_and_number_of(request):
                 case ("embed", number):
-                    models.setdefault(number, set()).add(embed_model_of(request))
+                    models.setdefault(number, set()).add(model_of(request))
     for number, used in models.items():
         if len(used) > 1:
             yield f"call {number}: texts were embedded by {sorted(used)}"

@@ -16,7 +16,7 @@ from ...simulator.simulator import Simulator
 from ...simulator.speak.speaker import SimRequest
 from .call_invariants import retry_violations
 from .faulty_provider import FaultyProvider, SentHint
-from .fixtures import number_of
+from .fixtures import has_results, model_of, number_of
 from .giving_up import eligible_workers
 from .plan import Plan
 from .recorder import INSTANT, TRIAL_SECONDS, Recorder
@@ -53,10 +53,11 @@ def sent_requests(sim: Simulator, *, exact: bool) -> list[SentRequest]:
     found: list[SentRequest] = []
     for name, provider in sim.providers.items():
         used: set[int] = set()
-        resendable: set[tuple[float, str | None, int | None]] = set()
+        resendable: set[tuple[float, str | None, int | None, bool]] = set()
         for request in provider.requests:
             number = number_of(request)
-            same = (request.when, request.key, number)
+            with_results = number is not None and has_results(request, number)
+            same = (request.when, request.key, number, with_results)
             is_used, is_resent = request.connection in used, False
             if is_used:
                 resendable.add(same)
@@ -191,7 +192,7 @@ def hint_violations(
 def _early_requests(hint: SentHint, sent: Iterable[SentRequest], recorder: Recorder) -> Iterator[str]:
     begins, ends = _honoured(hint, recorder)
     for one in sent:
-        is_covered = one.worker == hint.worker and hint.key in (None, one.key)
+        is_covered = hint.covers(one.worker, one.key, model_of(one.request))
         if is_covered and begins < one.request.when < ends - INSTANT:
             yield f"call {one.call}: a request at {one.request.when:.3f} violates {hint}"
 
@@ -199,7 +200,7 @@ def _early_requests(hint: SentHint, sent: Iterable[SentRequest], recorder: Recor
 def _honoured(hint: SentHint, recorder: Recorder) -> tuple[float, float]:
     """From when until when a Retry-After must be honoured (Trio time)."""
     begins, ends = hint.at, hint.until
-    if hint.key is None:
+    if hint.is_of_worker:
         # A request that was admitted before the hint may have to wait for a KeyManager that was just killed.
         if any(at == hint.at and target == "keys" for at, target in recorder.kills):
             begins += RESTART_SECONDS

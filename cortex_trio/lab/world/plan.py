@@ -50,7 +50,7 @@ class PlannedProvider:
     settings: Mapping[str, Any]
     """Fields of WorkerConfig."""
     model_list: str = "ok"
-    """A key of MODEL_LISTS, or "ok"."""
+    """A key of ALL_MODEL_LISTS, or "ok"."""
     faults: tuple[str, ...] = tuple(RESPONSE_FAULTS)
     """What `fault_rate` draws from."""
     answers: tuple[Mapping[str, Any], ...] = ({"tokens_per_second": math.inf}, {"tokens_per_second": 20.0})
@@ -102,6 +102,8 @@ class Plan:
     faults: tuple[PlannedFault, ...]
     calls: tuple[PlannedCall, ...]
     interventions: tuple[Intervention, ...]
+    settle_seconds: float = 700.0
+    """How long the state is checked after the last planned event: by default longer than any call lasts."""
     sample_seconds: float = 120.0
     """How often the state of the gateway is checked."""
 

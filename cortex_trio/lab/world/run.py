@@ -31,8 +31,8 @@ FIRST_RECOVERY_CALL = 1_000_000
 """The numbers of these calls begin here, so that they differ from the numbers of all planned calls; so many for each
 worker:"""
 RECOVERY_CALLS_PER_WORKER = 1_000
-SETTLE_SECONDS = 700.0
-"""After the last planned event. No call lasts longer."""
+CLOSED_SECONDS = 700.0
+"""How long the providers run after the gateway was closed: longer than any response lasts."""
 
 
 def run_seed(seed: int, hours: float, *, keep_trace: bool = False) -> Recorder:
@@ -75,7 +75,7 @@ class _Run:
                 self._recorder.trace(f"gave up: {error}")
             for link_faults in self._link_faults.values():
                 link_faults.end_all()
-            await trio.sleep(SETTLE_SECONDS)  # bytes on their way arrive, silent providers end
+            await trio.sleep(CLOSED_SECONDS)  # bytes on their way arrive, silent providers end
             self._check_run(sim, tasks)
 
     def _add(self, sim: Simulator, planned: PlannedProvider) -> None:
@@ -185,7 +185,7 @@ class _Run:
             self._recorder.record_violation(violation)
 
     async def _check_state(self, cortex: Cortex) -> None:
-        while trio.current_time() < self._plan.seconds + SETTLE_SECONDS:
+        while trio.current_time() < self._plan.seconds + self._plan.settle_seconds:
             await trio.sleep(self._plan.sample_seconds)
             self._recorder.sample(cortex)
             self._record(invariants.state_violations(cortex, self._open_calls))
