@@ -65,9 +65,15 @@ from .messages import (
     user,
 )
 from .providers import Auth, Provider
-from .telemetry import AnswerInterrupted, CallWaiting, WorkerAdded, WorkerRemoved, WorkerStatusChanged
-
-__version__ = "0.1.0"
+from .telemetry import (
+    AnswerInterrupted,
+    CallWaiting,
+    Snapshot,
+    WorkerAdded,
+    WorkerRemoved,
+    WorkerStatusChanged,
+)
+from .version import __version__ as __version__
 
 __all__ = [
     "AllWorkersFailed",
@@ -105,6 +111,7 @@ __all__ = [
     "ReasoningSeal",
     "Reply",
     "Restarted",
+    "Snapshot",
     "StreamEvent",
     "StreamInterrupted",
     "Text",

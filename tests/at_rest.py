@@ -1,14 +1,13 @@
 """Nothing may be left behind: what a gateway and its simulated providers look like when nobody asks anything."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import trio
 import trio.testing
 
-from cortex_trio import Config, Cortex, WorkerConfig, open_cortex
-from cortex_trio.simulator import SimulatedProvider, Simulator
+from cortex_trio import Cortex, WorkerConfig
+from cortex_trio.simulator import SimulatedProvider, Simulator, open_gateway
 
 PATIENCE_SECONDS = 2.0
 """Real time a socket's close may take to be seen on the other side; in memory it is seen at once."""
@@ -54,28 +53,4 @@ def worker_of(provider: SimulatedProvider, **settings: Any) -> WorkerConfig:
     return WorkerConfig(**{**told, **settings})
 
 
-@asynccontextmanager
-async def gateway(
-    sim: Simulator,
-    workers: Mapping[str, WorkerConfig] | None = None,
-    *,
-    on_event: Callable[[object], None] | None = None,
-    **settings: Any,
-) -> AsyncIterator[Cortex]:
-    """A gateway before simulated providers, asked in the order they were added; at its end nothing may be left.
-
-    `settings` are Config's own; there are no active health checks unless they say so.
-    """
-    if workers is None:
-        workers = {
-            name: worker_of(provider, priority=place)
-            for place, (name, provider) in enumerate(sim.providers.items())
-        }
-    config = Config(workers=workers, **{"health_check_interval": 0, **settings})
-    transport = sim.transport if sim.network is not None else None
-    async with open_cortex(config, http_transport=transport, on_event=on_event) as cortex:
-        yield cortex
-        assert await is_at_rest(cortex), leftovers(cortex)
-    assert await settle(lambda: nobody_is_connected(sim)), {
-        name: provider.open_connections for name, provider in sim.providers.items()
-    }
+gateway = open_gateway

@@ -14,7 +14,7 @@ from ..failures import NoWorkersAvailable
 from ..messages import Document, Messages, Tool
 from ..otp import Ref, Supervisor, describe, run
 from ..otp.nursery import open_flat_nursery
-from ..telemetry import Telemetry
+from ..telemetry import Snapshot, Telemetry
 from .health import ask_free, check_all, free_key, lift_cooldowns
 from .reconfigure import Changes, worker_state
 from .request.failover import Call
@@ -24,6 +24,7 @@ from .request.stream import ChatStream
 from .routing.selection import Wanted, explain
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
+from .snapshots import snapshot_of
 from .transport.connections import Connector, MakeTransport, TransportFailed
 from .tree import cortex_tree
 from .workers.calls import call_with_retry
@@ -247,6 +248,14 @@ class Cortex:
         selected = self._runtime.peek(chat.wanted)
         able = without_unable(selected, ChatJob(chat.request), self._runtime.dialects)
         return explain(able, trio.current_time())
+
+    def snapshot(self) -> Snapshot:
+        """Return the gateway as it is now: tree, workers, API keys, connections, calls that wait, last attempts.
+
+        Plain data without secrets. Synchronous and cheap: it sends nothing, and costs time in proportion to the number
+        of workers and keys. `cortex_trio.telemetry.to_json` makes text of it.
+        """
+        return snapshot_of(self._runtime)
 
     def tree(self) -> str:
         """The supervision tree as it is now: states, restarts."""

@@ -14,7 +14,7 @@ import trio
 
 from ..http.deadlines import Deadlines
 from ..otp import DynamicSupervisor, Ref, Supervisor
-from ..telemetry import Telemetry, WorkerStatusChanged
+from ..telemetry import Activity, Telemetry, WorkerStatusChanged
 from .routing.index import Roster, Selection
 from .routing.openings import Openings, Place
 from .routing.retries import RetryBudget
@@ -53,6 +53,8 @@ class Runtime:
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     dialects: DialectGuard = attrs.field(factory=DialectGuard)
     openings: Openings = attrs.field(factory=Openings)
+    activity: Activity = attrs.field(factory=Activity, repr=False)
+    opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     retired: list[Connections] = attrs.field(
         factory=list
     )  # replaced; closed by a later reload, or with the gateway

@@ -6,9 +6,14 @@ They hold names, kinds and numbers, never prompts, answers or keys. Beside these
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from ..failures import Failure, FailureKind
+
+WorkerStatus = Literal["available", "unavailable", "quota_exceeded", "rate_limited"]
+"""Whether a worker may be asked, and if not, why: quota_exceeded is for its API keys or its credit."""
 
 
 @attrs.frozen
@@ -28,8 +33,8 @@ class WorkerStatusChanged:
     """A worker's status as in `health_status()`; `reason` is None when it is available."""
 
     worker: str
-    old: str
-    new: str
+    old: WorkerStatus
+    new: WorkerStatus
     reason: FailureKind | None
 
 
