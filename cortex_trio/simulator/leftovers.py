@@ -1,33 +1,42 @@
-"""Nothing may be left behind: what requests still hold of a gateway, and who is still connected to its providers."""
+"""What requests hold of a gateway, and which connections of providers are open. Both are empty after all requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from ..gateway.cortex import Cortex
+from ..telemetry import Snapshot
 from .simulator import Simulator
 
 
 def leftovers(cortex: Cortex) -> Mapping[str, int]:
-    """What requests hold at this moment: permits, leases of keys, connections checked out. Empty when all is back.
+    """Return what requests hold at this moment: leases of API keys, permits, connections in use.
 
-    A gateway hears of the end of a request a moment later: look after `trio.testing.wait_all_tasks_blocked()`.
+    The actors of a gateway receive the result of a request a moment after its end: call it after
+    `trio.testing.wait_all_tasks_blocked()`.
+
+    Returns:
+        A count for each description; empty if nothing is held.
     """
-    runtime = cortex._runtime
-    held = {"leases": runtime.ring.leased}
-    for state in runtime.table.workers.values():
-        held[f"{state.name}: in flight"] = state.in_flight
-        held[f"{state.name}: connections in use"] = getattr(state.connections.transport, "in_use", 0)
-        held[f"{state.name}: keys in use"] = sum(key.in_use for key in runtime.ring.states(state.name))
-    return {what: count for what, count in held.items() if count}
+    return held_in(cortex.snapshot())
+
+
+def held_in(snapshot: Snapshot) -> Mapping[str, int]:
+    """The same as `leftovers`, of a snapshot."""
+    held = {"leases": snapshot.leases}
+    for worker in snapshot.workers:
+        held[f"{worker.name}: in flight"] = worker.in_flight
+        held[f"{worker.name}: connections in use"] = worker.connections.in_use if worker.connections else 0
+        held[f"{worker.name}: keys in use"] = sum(key.leased for key in snapshot.keys_of(worker.name))
+    return {description: count for description, count in held.items() if count}
 
 
 def connected(sim: Simulator) -> Mapping[str, int]:
-    """How many connections clients still hold, by provider; empty when no client is connected."""
+    """Return how many connections of each provider are open; empty if none is."""
     held = {name: provider.open_connections for name, provider in sim.providers.items()}
     return {name: count for name, count in held.items() if count}
 
 
 def may_be_of_a_check(held: Iterable[str]) -> bool:
-    """Whether a health check that is running can hold all of `leftovers`: it holds a connection, and nothing else."""
-    return all(what.endswith("connections in use") for what in held)
+    """Return whether a running health check may hold all of `leftovers`: it uses a connection and nothing else."""
+    return all(description.endswith("connections in use") for description in held)

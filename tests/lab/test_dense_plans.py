@@ -6,7 +6,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from at_rest import gateway
 
 from cortex_trio import Attempt, Failure, FailureKind
 from cortex_trio.lab.world.call_invariants import call_violations, retry_violations
@@ -26,7 +25,7 @@ from cortex_trio.lab.world.load import PlannedCall
 from cortex_trio.lab.world.plan import Intervention, Plan, PlannedProvider
 from cortex_trio.lab.world.recorder import DoneIntervention, EndedAttempt, Recorder
 from cortex_trio.otp import Supervisor
-from cortex_trio.simulator import Behaviour, SimRequest, open_simulator
+from cortex_trio.simulator import Behaviour, SimRequest, open_gateway, open_simulator
 
 CALL = PlannedCall(
     number=5, at=0.0, mode="complete", options={}, deadline=None, leaves_after=None, pause=0.0, rounds=0
@@ -216,7 +215,7 @@ async def test_a_killed_key_manager_delays_an_admitted_request() -> None:
 async def test_a_worker_without_an_actor_is_detected() -> None:
     async with open_simulator() as sim:
         sim.add("openai")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             workers = await cortex.list_workers()
             assert list(worker_violations(cortex, workers)) == []
             assert len(list(worker_violations(cortex, [*workers, *workers]))) == 1
@@ -228,7 +227,7 @@ async def test_a_worker_without_an_actor_is_detected() -> None:
 async def test_a_call_can_be_cancelled_after_some_rounds_of_the_loop(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(silent=True))
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             cancelled = CallRecord(attrs.evolve(CALL, cancel_after_rounds=5))
             await make_call(cortex, cancelled)
             assert (cancelled.outcome, cancelled.ended) == ("cancelled", 0.0)

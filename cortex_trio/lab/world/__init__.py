@@ -8,8 +8,9 @@ faults           the catalogue of faults
 faulty_provider  the script of one provider: its quota, its faults
 callers          the tasks that make the calls, and the record of each call
 recorder         what was observed: the trace, counts, violated invariants
-gateway_state    the state of a gateway, as the invariants need it
-invariants       what must be true in every world
+call_invariants  what must be true of each call
+invariants       what must be true of the gateway
+ledger           what the providers saw, compared with what the gateway reported
 bare_client      what one client without a gateway would have got
 giving_up        no call is refused while a worker could serve it
 interventions    what an operator and a crash do to a running gateway

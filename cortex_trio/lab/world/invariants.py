@@ -11,10 +11,11 @@ from ...gateway.cortex import Cortex
 from ...gateway.tree import ROOT_RESTARTS, WINDOW_SECONDS, WORKER_RESTARTS
 from ...gateway.workers.breaker import WINDOW_CALLS
 from ...gateway.workers.status import WorkerInfo
-from ...simulator.leftovers import connected, leftovers, may_be_of_a_check
+from ...providers import PROVIDERS
+from ...simulator.leftovers import connected, held_in, may_be_of_a_check
 from ...simulator.simulator import Simulator
+from ...telemetry import Snapshot
 from .fixtures import kind_and_number_of, model_of
-from .gateway_state import gateway_state
 from .plan import ACTORS
 
 Violations = Iterable[str]
@@ -23,21 +24,22 @@ Violations = Iterable[str]
 # ------------------------------------------------------------------ while the gateway runs
 
 
-def state_violations(cortex: Cortex, calls: int) -> Iterator[str]:
+def state_violations(snapshot: Snapshot, calls: int) -> Iterator[str]:
     """Violations in the state of a gateway with so many open calls: they bound everything it holds."""
-    if not calls and (held := leftovers(cortex)) and not may_be_of_a_check(held):
+    if not calls and (held := held_in(snapshot)) and not may_be_of_a_check(held):
         yield f"no call is open, but the gateway holds {held}"
-    state = gateway_state(cortex)
-    if state.leases > 2 * calls:
-        yield f"{calls} calls hold {state.leases} API keys"
-    for worker in state.workers:
-        if worker.breaker_calls > WINDOW_CALLS:
-            yield f"{worker.name}: the breaker remembers {worker.breaker_calls} calls"
-        if worker.permits > 2 * calls:
-            yield f"{worker.name}: {worker.permits} permits for {calls} calls"
-        scopes = (worker.keys + 1) * (len(worker.models) + 1)  # with the worker itself, and with all models
-        if worker.cooldowns > scopes:
-            yield f"{worker.name}: {worker.cooldowns} cooldowns"
+    if snapshot.leases > 2 * calls:
+        yield f"{calls} calls hold {snapshot.leases} API keys"
+    for worker in snapshot.workers:
+        if worker.breaker.calls > WINDOW_CALLS:
+            yield f"{worker.name}: the breaker remembers {worker.breaker.calls} calls"
+        if worker.in_flight > 2 * calls:
+            yield f"{worker.name}: {worker.in_flight} permits for {calls} calls"
+        keys = snapshot.keys_of(worker.name)
+        cooldowns = len(worker.cooldowns) + sum(len(key.cooldowns) for key in keys)
+        models = {*worker.models, PROVIDERS[worker.provider].embed_model}
+        if cooldowns > (len(keys) + 1) * (len(models) + 1):  # with the worker itself, and with all models
+            yield f"{worker.name}: {cooldowns} cooldowns"
 
 
 def tree_violations(cortex: Cortex) -> Iterator[str]:

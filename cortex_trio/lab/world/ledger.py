@@ -177,7 +177,7 @@ def hint_violations(
     `Recorder` checks the same with the times of attempts. Here the times are those at which requests arrived.
     """
     received = {
-        (one.at, one.attempt.worker, one.attempt.failure.retry_after)
+        (one.at, one.attempt.worker, one.attempt.failure.retry_after): one.attempt.failure.kind
         for ended in recorder.ended.values()
         for one in ended
         if one.attempt.failure is not None and one.attempt.failure.retry_after is not None
@@ -185,8 +185,10 @@ def hint_violations(
     sent = sent_requests(sim, exact=True)
     for provider in providers.values():
         for hint in provider.hints:
-            if (hint.at, hint.worker, hint.seconds) in received:
-                yield from _early_requests(hint, sent, recorder)
+            # As the gateway classified it: some providers send the same error for a quota as for a rate limit.
+            kind = received.get((hint.at, hint.worker, hint.seconds))
+            if kind is not None:
+                yield from _early_requests(attrs.evolve(hint, kind=kind), sent, recorder)
 
 
 def _early_requests(hint: SentHint, sent: Iterable[SentRequest], recorder: Recorder) -> Iterator[str]:

@@ -13,11 +13,9 @@ import trio
 
 from ...events import Attempt
 from ...failures import Failure, FailureKind
-from ...gateway.cortex import Cortex
 from ...otp import Report, ReportKind
-from ...telemetry import WorkerStatusChanged
+from ...telemetry import KeySnapshot, Snapshot, WorkerStatusChanged
 from .callers import CallRecord
-from .gateway_state import gateway_state
 from .plan import Intervention
 
 KINDS_OF_KEY_AND_MODEL = (FailureKind.RATE_LIMIT,)
@@ -205,11 +203,17 @@ class Recorder:
 
     # ---- the state of the gateway
 
-    def sample(self, cortex: Cortex) -> None:
+    def sample(self, snapshot: Snapshot) -> None:
         """Add a sample for each worker whose state has changed."""
         now = trio.current_time()
-        for worker in gateway_state(cortex).workers:
-            sample = WorkerSample(now, worker.status, worker.breaker, worker.keys_cooling_down, worker.keys)
+        for worker in snapshot.workers:
+            keys = snapshot.keys_of(worker.name)
+            cooling = sum(_is_cooling_down(key, worker.models[0]) for key in keys)
+            sample = WorkerSample(now, worker.status, worker.breaker.state, cooling, len(keys))
             lane = self.lanes.setdefault(worker.name, [])
             if not lane or attrs.evolve(lane[-1], at=now) != sample:
                 lane.append(sample)
+
+
+def _is_cooling_down(key: KeySnapshot, model: str) -> bool:
+    return any(cooldown.model in (None, model) for cooldown in key.cooldowns)

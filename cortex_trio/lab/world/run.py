@@ -187,8 +187,9 @@ class _Run:
     async def _check_state(self, cortex: Cortex) -> None:
         while trio.current_time() < self._plan.seconds + self._plan.settle_seconds:
             await trio.sleep(self._plan.sample_seconds)
-            self._recorder.sample(cortex)
-            self._record(invariants.state_violations(cortex, self._open_calls))
+            snapshot = cortex.snapshot()
+            self._recorder.sample(snapshot)
+            self._record(invariants.state_violations(snapshot, self._open_calls))
             last = max((at for at, _ in self._recorder.kills), default=-RESTART_GRACE_SECONDS)
             if trio.current_time() - last > RESTART_GRACE_SECONDS:
                 self._record(invariants.tree_violations(cortex))
