@@ -412,6 +412,7 @@ async def test_more_cooldowns_than_keys_and_models_are_detected() -> None:
         async with open_gateway(sim) as cortex:
             with pytest.raises(CortexError):
                 await cortex.complete("Hi")
+            await trio.testing.wait_all_tasks_blocked()
             snapshot = cortex.snapshot()
     [worker], [key] = snapshot.workers, snapshot.keys
     [cooldown] = key.cooldowns

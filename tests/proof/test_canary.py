@@ -1,8 +1,10 @@
 """Whatever goes wrong, no key comes out: not in logs, errors, locals of tracebacks, events, values, URLs."""
 
+import gc
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -10,15 +12,23 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from at_rest import gateway, worker_of
-from canary import MARK, Canary, marked_key
+from canary import MARK, Canary, marked_key, shown_of
 
 from cortex_trio import Config, ConfigError, Cortex, CortexError, WorkerConfig, open_cortex
 from cortex_trio.failures import FailureKind
-from cortex_trio.gateway.workers.keys import KeyManager
-from cortex_trio.gateway.workers.worker import Worker
+from cortex_trio.gateway.runtime import Runtime
+from cortex_trio.gateway.settings.secrets import ApiKey
+from cortex_trio.gateway.workers.keys import KeyManager, KeyState
+from cortex_trio.gateway.workers.worker import Permit, Worker, WorkerState
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.simulator import Behaviour, SimRequest, SimulatedProvider, Simulator, open_simulator
+from cortex_trio.simulator import (
+    Behaviour,
+    SimRequest,
+    SimulatedProvider,
+    Simulator,
+    open_gateway,
+    open_simulator,
+)
 
 DIALECTS = ("openai", "groq", "xai", "anthropic", "gemini", "cohere")
 
@@ -63,12 +73,28 @@ async def everything(canary: Canary, cortex: Cortex, **options: Any) -> None:
     canary.look("check", await cortex.check_health())
     canary.look("tree", cortex.tree())
     canary.look("explain", cortex.explain("Hi"))
-    canary.look("config", cortex._runtime.config)
-    canary.look("everything", cortex._runtime)
-    for state in cortex._runtime.table.workers.values():
-        canary.look("state", state)
-        for value in (*state.permits, *cortex._runtime.ring.states(state.name)):
-            canary.look("slip", value)
+    canary.look("snapshot", cortex.snapshot())
+    for value in internals(cortex):
+        canary.check(type(value).__name__, shown_of(value))
+        if isinstance(value, Runtime | Config | WorkerState | Permit | KeyState):
+            canary.look(type(value).__name__, value)
+
+
+def internals(cortex: Cortex) -> Iterator[object]:
+    """Every value of this library that a gateway refers to, as a debugger would find it."""
+    found: dict[int, object] = {}
+    waiting: list[object] = [cortex]
+    while waiting:
+        value = waiting.pop()
+        kind = type(value)
+        is_ours = kind.__module__.startswith("cortex_trio.") and ".simulator" not in kind.__module__
+        if id(value) in found or not (is_ours or isinstance(value, dict | list | tuple | set | deque)):
+            continue
+        found[id(value)] = value
+        if not isinstance(value, ApiKey):  # the one type that holds a key; its own repr is looked at
+            waiting += gc.get_referents(value)
+        if is_ours:
+            yield value
 
 
 async def _complete(canary: Canary, cortex: Cortex, **options: Any) -> None:
@@ -154,7 +180,7 @@ async def test_a_key_that_a_provider_repeats(
         provider = a_provider(sim, dialect, repeat)
         provider.behave_health(repeat)
         a_provider(sim, "openai", Behaviour(status=503), name="another")
-        async with gateway(
+        async with open_gateway(
             sim, max_attempts=6, on_event=lambda event: canary.look("on_event", event)
         ) as cortex:
             await everything(canary, cortex)
@@ -188,7 +214,7 @@ async def test_whatever_the_network_does(
 ) -> None:
     async with open_simulator() as sim:
         a_provider(sim, dialect, BROKEN[way]).behave_health(BROKEN[way])
-        async with gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
+        async with open_gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
             await everything(canary, cortex, hedge_after=1.0)
             with trio.move_on_after(0):
                 await everything(canary, cortex)
@@ -256,8 +282,10 @@ async def test_a_bug_in_a_dialect(place: str, canary: Canary, autojump_clock: ob
     buggy = attrs.evolve(PROVIDERS["openai"], name="buggy", dialect=_Broken(place), health_lists_models=False)
     async with open_simulator() as sim:
         provider = a_provider(sim, "openai")
-        workers = {"buggy": attrs.evolve(worker_of(provider), provider=buggy)}
-        async with gateway(sim, workers, on_event=lambda event: canary.look("on_event", event)) as cortex:
+        workers = {"buggy": attrs.evolve(provider.worker(), provider=buggy)}
+        async with open_gateway(
+            sim, workers, on_event=lambda event: canary.look("on_event", event)
+        ) as cortex:
             try:
                 await everything(canary, cortex)
             except RuntimeError as error:
@@ -267,11 +295,10 @@ async def test_a_bug_in_a_dialect(place: str, canary: Canary, autojump_clock: ob
 async def test_actors_that_crash(canary: Canary, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_provider(sim, "openai")
-        async with gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
-            runtime = cortex._runtime
+        async with open_gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
             await everything(canary, cortex)
-            runtime.keys.cast(KeyManager.report, None)  # type: ignore[arg-type]
-            runtime.table.workers["openai"].ref.cast(Worker.settle, None)  # type: ignore[arg-type]
+            cortex.actor("keys").cast(KeyManager.report, None)  # type: ignore[arg-type]
+            cortex.actor("openai").cast(Worker.settle, None)  # type: ignore[arg-type]
             await trio.testing.wait_all_tasks_blocked()
             for actor in ("registry", "keys", "workers", "health", "openai"):
                 await trio.sleep(10)
@@ -319,7 +346,7 @@ async def test_a_configuration_that_is_wrong_while_it_runs(canary: Canary, autoj
     key = marked_key("late")
     async with open_simulator() as sim:
         a_provider(sim, "openai")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for attempt in (
                 lambda: cortex.add_worker("openai", {"api_keys": [key]}),
                 lambda: cortex.add_worker("anthropic", {"api_keys": [f"{key}\r\n"], "priority": "high"}),

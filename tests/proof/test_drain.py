@@ -10,11 +10,10 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from at_rest import gateway, leftovers
 
 from cortex_trio import Cortex
 from cortex_trio.gateway.request.attempt import DRAIN_BYTES, DRAIN_SECONDS
-from cortex_trio.simulator import Simulator, open_simulator
+from cortex_trio.simulator import Simulator, leftovers, open_gateway, open_simulator
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -72,6 +71,12 @@ async def ends_after(stream: trio.abc.HalfCloseableStream, seconds: float) -> No
     await stream.send_all(LAST_CHUNK)
 
 
+def idle_connections(cortex: Cortex) -> int:
+    connections = cortex.snapshot().worker("openai").connections
+    assert connections is not None
+    return connections.idle
+
+
 async def asked(cortex: Cortex) -> float:
     """Seconds a call takes."""
     started = trio.current_time()
@@ -85,7 +90,7 @@ async def test_an_end_that_comes_in_time_keeps_the_connection(
 ) -> None:
     async with open_simulator() as sim:
         server = a_server(sim, monkeypatch, lambda stream: ends_after(stream, seconds))
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(3):
                 assert await asked(cortex) == pytest.approx(seconds)
             assert (server.connections, server.open) == (1, 1)
@@ -96,18 +101,18 @@ async def test_an_end_that_does_not_come_is_waited_for_no_longer(
 ) -> None:
     async with open_simulator() as sim:
         server = a_server(sim, monkeypatch, lambda stream: ends_after(stream, 3600))
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for number in range(1, 4):
                 assert await asked(cortex) == pytest.approx(DRAIN_SECONDS)
                 await trio.testing.wait_all_tasks_blocked()
                 assert (server.connections, leftovers(cortex)) == (number, {})
-                assert not cortex._runtime.table.workers["openai"].connections.transport.idle  # type: ignore[attr-defined]
+                assert idle_connections(cortex) == 0
 
 
 async def test_no_word_waits_for_that(autojump_clock: object, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_simulator() as sim:
         a_server(sim, monkeypatch, lambda stream: ends_after(stream, 3600))
-        async with gateway(sim) as cortex, cortex.chat("Hi") as answer:
+        async with open_gateway(sim) as cortex, cortex.chat("Hi") as answer:
             words = [(trio.current_time(), word) async for word in answer.text()]
             assert words == [(0.0, "An answer.")]
             assert trio.current_time() == pytest.approx(DRAIN_SECONDS), "its end does, and no longer"
@@ -126,7 +131,7 @@ async def test_what_follows_without_end_is_not_read_for_ever(
 
     async with open_simulator() as sim:
         server = a_server(sim, monkeypatch, chatter)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             assert await asked(cortex) == pytest.approx(0, abs=DRAIN_SECONDS)
             await trio.testing.wait_all_tasks_blocked()
             assert server.open == 0
@@ -142,7 +147,7 @@ async def test_what_comes_behind_the_end_is_no_answer_to_the_next_request(
 
     async with open_simulator() as sim:
         server = a_server(sim, monkeypatch, goes_on)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for number in range(1, 4):
                 assert await asked(cortex) == pytest.approx(0)
                 assert server.connections == number
@@ -157,7 +162,7 @@ async def test_garbage_instead_of_the_end_closes_it(
 
     async with open_simulator() as sim:
         server = a_server(sim, monkeypatch, goes_wrong)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             assert await asked(cortex) == pytest.approx(0.01)
             await trio.testing.wait_all_tasks_blocked()
             assert (server.connections, server.open) == (1, 0)
@@ -171,7 +176,7 @@ async def test_garbage_that_comes_with_the_end_spoils_nothing_either(
     async with open_simulator() as sim:
         server = a_server(sim, monkeypatch, nothing_more)
         server.behind = b"no size of a chunk\r\n"
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             assert await asked(cortex) == pytest.approx(0)
             await trio.testing.wait_all_tasks_blocked()
             assert (server.connections, server.open) == (1, 0)
@@ -182,7 +187,7 @@ async def test_a_connection_that_breaks_behind_the_answer_breaks_nothing(
 ) -> None:
     async with open_simulator() as sim:
         server = a_server(sim, monkeypatch, lambda stream: stream.aclose())
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for number in range(1, 6):
                 assert await asked(cortex) == pytest.approx(0)
                 assert server.connections == number
@@ -196,7 +201,7 @@ async def test_who_leaves_during_that_wait_leaves_at_once_and_was_served(
 ) -> None:
     async with open_simulator() as sim:
         server = a_server(sim, monkeypatch, lambda stream: ends_after(stream, 3600))
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             with trio.move_on_after(DRAIN_SECONDS / 2) as scope:
                 await cortex.complete("Hi")
             assert scope.cancelled_caught
@@ -205,5 +210,8 @@ async def test_who_leaves_during_that_wait_leaves_at_once_and_was_served(
             assert leftovers(cortex) == {}
             [info] = await cortex.list_workers()
             assert (info.failures, info.in_flight) == (0, 0)
-            assert cortex._runtime.table.workers["openai"].last_served == 0.0
+            snapshot = cortex.snapshot()
+            served_at = snapshot.worker("openai").served_at
+            assert served_at is not None
+            assert (snapshot.at - served_at).total_seconds() == pytest.approx(trio.current_time())
         assert server.connections == 1

@@ -6,11 +6,10 @@ A primary with two keys fails in one way, always; a fallback answers.
 import attrs
 import pytest
 import trio
-from at_rest import gateway, worker_of
 
 from cortex_trio import Config, Cortex, CortexError, NoWorkersAvailable, Reply
 from cortex_trio.failures import FailureKind as K
-from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
+from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_gateway, open_simulator
 
 RESCUE = Behaviour(text="Rescued.")
 KEYS = ("sk-reaction-key-number-1", "sk-reaction-key-number-2")
@@ -77,7 +76,7 @@ async def attempts_of(cortex: Cortex) -> list[tuple[str, K | None, str | None]]:
 async def test_what_is_asked_next(kind: K, row: Row, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             attempts = await attempts_of(cortex)
         assert [worker[0] for worker, _, _ in attempts] == list(row.asked.lower())
         assert all(seen is kind for worker, seen, _ in attempts if worker == "primary")
@@ -89,7 +88,7 @@ async def test_what_is_asked_next(kind: K, row: Row, autojump_clock: object) -> 
 async def test_what_cools_down_and_for_how_long(kind: K, row: Row, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             await attempts_of(cortex)
             await trio.testing.wait_all_tasks_blocked()
             [primary, fallback] = await cortex.list_workers()
@@ -103,7 +102,7 @@ async def test_what_cools_down_and_for_how_long(kind: K, row: Row, autojump_cloc
 async def test_how_many_failures_open_the_breaker(kind: K, row: Row, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             failures = 0
             for _ in range(8):
                 failures += sum(worker == "primary" for worker, _, _ in await attempts_of(cortex))
@@ -130,7 +129,7 @@ REFUSALS = [K.CREDENTIAL, K.PERMISSION, K.QUOTA, K.MODEL_NOT_FOUND, K.REGION]
 async def test_what_was_refused_is_asked_seldom_while_another_serves(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         primary = a_primary_that_fails(sim, kind, ROWS[kind])
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(24 * 60):
                 assert (await cortex.complete("Hi")).worker == "fallback"
                 await trio.sleep(60)
@@ -141,7 +140,7 @@ async def test_what_was_refused_is_asked_seldom_while_another_serves(kind: K, au
 async def test_what_was_refused_is_served_again_within_minutes(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         primary = sim.add("primary", Behaviour(error=kind), RESCUE, provider="openai")
-        async with gateway(sim, max_wait=0) as cortex:
+        async with open_gateway(sim, max_wait=0) as cortex:
             with pytest.raises(CortexError):
                 await cortex.complete("Hi")
             with pytest.raises(NoWorkersAvailable) as refused:
@@ -156,7 +155,7 @@ async def test_what_was_refused_is_served_again_within_minutes(kind: K, autojump
 async def test_the_trials_of_what_stays_refused_become_rare(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         primary = sim.add("primary", Behaviour(error=kind), provider="openai")
-        async with gateway(sim, max_wait=0) as cortex:
+        async with open_gateway(sim, max_wait=0) as cortex:
             for _ in range(6 * 60):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi")
@@ -169,8 +168,8 @@ async def test_the_trials_of_what_stays_refused_become_rare(kind: K, autojump_cl
 async def test_a_person_who_asks_ends_it_at_once(kind: K, how: str, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("primary", Behaviour(error=kind), RESCUE, provider="openai")
-        workers = {"primary": worker_of(sim["primary"])}
-        async with gateway(sim, workers, max_wait=0) as cortex:
+        workers = {"primary": sim["primary"].worker()}
+        async with open_gateway(sim, workers, max_wait=0) as cortex:
             with pytest.raises(CortexError):
                 await cortex.complete("Hi")
             with pytest.raises(NoWorkersAvailable):
@@ -191,7 +190,7 @@ async def test_what_was_said_of_one_model_does_not_touch_another(kind: K, autoju
             provider="openai",
             models=("one", "another"),
         )
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(2):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi", model="one")
@@ -205,7 +204,7 @@ async def test_what_is_wrong_with_the_request_is_held_against_no_worker(
 ) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, ROWS[kind])
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             ledgers = [await attempts_of(cortex) for _ in range(20)]
             assert [(worker, seen) for [(worker, seen, _)] in ledgers] == [("primary", kind)] * 20
             assert len({key for [(_, _, key)] in ledgers}) == 2, "both keys go on taking turns"
@@ -217,7 +216,7 @@ async def test_a_model_that_only_one_key_may_use_is_served_with_that_key(autojum
         primary = sim.add("primary", RESCUE, provider="openai")
         primary.api_keys = KEYS
         primary.limit_key(KEYS[0], Behaviour(error=K.MODEL_NOT_FOUND))
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(6):
                 assert (await cortex.complete("Hi")).text == "Rescued."
 
@@ -231,8 +230,8 @@ async def test_a_larger_window_is_what_a_long_prompt_goes_to(autojump_clock: obj
         ):
             sim.add(name, way, provider="openai")
         windows = {"primary": 8_000, "same": 8_000, "large": 64_000}
-        workers = {name: worker_of(sim[name], context_window=window) for name, window in windows.items()}
-        async with gateway(sim, workers) as cortex:
+        workers = {name: sim[name].worker(context_window=window) for name, window in windows.items()}
+        async with open_gateway(sim, workers) as cortex:
             reply: Reply = await cortex.complete("Hi")
         assert [attempt.worker for attempt in reply.attempts] == ["primary", "large"]
 
@@ -245,7 +244,7 @@ async def test_a_worker_whose_actor_dies_is_back_at_once_and_nothing_is_held_aga
 ) -> None:
     async with open_simulator() as sim:
         sim.add("primary", RESCUE, provider="openai")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(3):
                 cortex.actor("primary").kill()
                 assert (await cortex.complete("Hi")).worker == "primary"
@@ -262,7 +261,7 @@ async def test_the_providers_own_word_on_retrying_goes_before_the_table(
         headers = {"x-should-retry": str(says_so).lower()}
         sim.add("primary", Behaviour(error=K.SERVER, headers=headers), provider="openai")
         sim.add("fallback", RESCUE, provider="anthropic")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             asked = [worker for worker, _, _ in await attempts_of(cortex)]
         assert asked == ["primary"] * (2 if says_so else 1) + ["fallback"]
 
@@ -273,7 +272,7 @@ async def test_whatever_the_primary_does_the_caller_gets_an_answer(
 ) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for how in ("raise", "restart", "continue", "buffer"):
                 async with cortex.chat("Hi", on_interrupt=how) as answer:
                     assert (await answer.collect()).text == "Rescued."
@@ -285,7 +284,7 @@ async def test_the_registry_and_all_workers_may_die_together_and_are_back_at_onc
     """A worker that is in the table already needs no registry to begin again: else one would wait for the other."""
     async with open_simulator() as sim:
         sim.add("primary", RESCUE, provider="openai")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for rounds in range(40):
                 cortex.actor("workers").kill()
                 for _ in range(rounds):

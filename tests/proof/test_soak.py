@@ -8,13 +8,12 @@ from collections import Counter
 
 import pytest
 import trio
-from at_rest import gateway, worker_of
 
 from cortex_trio import Config, Cortex, CortexError
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.workers.breaker import WINDOW_CALLS
-from cortex_trio.gateway.workers.cooldowns import PLACES_KEPT
-from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
+from cortex_trio.gateway.workers.cooldowns import PLACES_KEPT, Cooldown
+from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_gateway, open_simulator
 
 ABREAST = 50
 """Callers at the same time, each one request after the other."""
@@ -95,8 +94,8 @@ async def soak(requests: int) -> None:
     async with open_simulator() as sim:
         for seed, dialect in enumerate(("openai", "anthropic", "gemini", "cohere", "ollama")):
             sim.add(dialect, script(seed))  # type: ignore[arg-type]
-        workers = {name: worker_of(provider) for name, provider in sim.providers.items()}
-        async with gateway(sim, workers, strategy="round_robin", health_check_interval=30.0) as cortex:
+        workers = {name: provider.worker() for name, provider in sim.providers.items()}
+        async with open_gateway(sim, workers, strategy="round_robin", health_check_interval=30.0) as cortex:
             await rounds(cortex, sim, max(500, requests // 10))
             await trio.sleep(400)
             alive, blocks = ours(), sys.getallocatedblocks()
@@ -110,21 +109,19 @@ async def soak(requests: int) -> None:
             assert not more, f"left over: {more}"
             assert grown < SLACK_BLOCKS, f"{grown:,} blocks of memory more after {requests:,} requests"
             tables_are_bounded(cortex)
-            cortex._runtime.config = Config(workers=workers, health_check_interval=0)
-            await trio.sleep(40)
 
 
 def tables_are_bounded(cortex: Cortex) -> None:
-    runtime = cortex._runtime
-    assert len(runtime.table.workers) == 5
-    assert not runtime.ring._leases
-    assert not runtime.retired
-    for state in runtime.table.workers.values():
-        assert not state.permits
-        assert len(state.breaker._calls) <= WINDOW_CALLS
-        assert not list(runtime.cooldowns.entries(state.name, trio.current_time()))
-        # Of what is over: the worker, its model, its key, and the key for the model.
-        assert len(runtime.cooldowns._workers.get(state.name, {})) <= 4
+    snapshot = cortex.snapshot()
+    assert len(snapshot.workers) == 5
+    assert (snapshot.leases, snapshot.retired) == (0, 0)
+    for worker in snapshot.workers:
+        assert worker.in_flight == 0
+        assert worker.breaker.calls <= WINDOW_CALLS
+        assert not worker.cooldowns
+        assert not any(key.cooldowns for key in snapshot.keys_of(worker.name))
+    # Cooldowns that have ended: of each worker, its model, its key, and the key with the model.
+    assert ours()[f"{Cooldown.__module__}.{Cooldown.__qualname__}"] <= 4 * 5
 
 
 @pytest.mark.slow
@@ -147,36 +144,37 @@ async def test_a_hundred_thousand_requests_leave_memory_flat(autojump_clock: obj
 async def test_unknown_models_are_not_all_remembered(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.MODEL_NOT_FOUND))
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for number in range(PLACES_KEPT + 50):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi", model=f"no-model-{number}", worker="openai")
-            [state] = cortex._runtime.table.workers.values()
-            cooldowns = cortex._runtime.cooldowns._workers[state.name]
-            assert len(cooldowns) == PLACES_KEPT
+            snapshot = cortex.snapshot()
+            [worker], [key] = snapshot.workers, snapshot.keys
+            assert len(worker.cooldowns) + len(key.cooldowns) == PLACES_KEPT
+            assert ours()[f"{Cooldown.__module__}.{Cooldown.__qualname__}"] == PLACES_KEPT
 
 
 async def test_reloads_pile_up_no_connections(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(text="An answer."))
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for number in range(1, 60):
                 await cortex.complete("Hi")
-                await cortex.reload(Config(workers={"openai": worker_of(openai, timeout=float(number))}))
+                await cortex.reload(Config(workers={"openai": openai.worker(timeout=float(number))}))
                 assert openai.open_connections == 0
-            assert len(cortex._runtime.retired) <= 1
+            assert cortex.snapshot().retired <= 1
 
 
 async def test_workers_that_come_and_go_leave_nothing(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(text="An answer."))
         sim.add("anthropic", Behaviour(text="An answer."))
-        workers = {"openai": worker_of(sim["openai"])}
-        async with gateway(sim, workers) as cortex:
+        workers = {"openai": sim["openai"].worker()}
+        async with open_gateway(sim, workers) as cortex:
 
             async def come_and_go(times: int) -> None:
                 for _ in range(times):
-                    await cortex.add_worker("anthropic", worker_of(sim["anthropic"], priority=0))
+                    await cortex.add_worker("anthropic", sim["anthropic"].worker(priority=0))
                     assert (await cortex.complete("Hi")).worker == "anthropic"
                     await cortex.remove_worker("anthropic")
 
@@ -185,5 +183,5 @@ async def test_workers_that_come_and_go_leave_nothing(autojump_clock: object) ->
             await come_and_go(50)
             more = {name: count for name, count in (ours() - alive).items() if count > 5}
             assert not more, f"left over: {more}"
-            assert not cortex._runtime.ring.states("anthropic")
+            assert not cortex.snapshot().keys_of("anthropic")
             assert "anthropic" not in cortex.tree()

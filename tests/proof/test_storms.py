@@ -5,21 +5,20 @@ from itertools import pairwise
 
 import pytest
 import trio
-from at_rest import gateway, worker_of
 
 from cortex_trio import Cortex, CortexError, NoWorkersAvailable, ProviderError
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.routing.retries import BUDGET_MOST, BUDGET_PER_SECOND, BUDGET_SHARE
-from cortex_trio.gateway.workers.breaker import WINDOW_CALLS, BreakerState
-from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
+from cortex_trio.gateway.workers.breaker import WINDOW_CALLS
+from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_gateway, open_simulator
 
 GOOD = Behaviour(text="An answer.")
 
 
 def ejected(cortex: Cortex) -> float:
     """The share of the pool that no request would be sent to, or only one on trial."""
-    states, now = cortex._runtime.table.workers.values(), trio.current_time()
-    return sum(state.breaker.state(now) is not BreakerState.CLOSED for state in states) / len(states)
+    workers = cortex.snapshot().workers
+    return sum(worker.breaker.state != "closed" for worker in workers) / len(workers)
 
 
 def a_pool(sim: Simulator, size: int, *script: object) -> None:
@@ -53,8 +52,8 @@ async def test_s23_two_hundred_workers_flap_and_no_request_is_lost(autojump_cloc
     async with open_simulator() as sim:
         for number in range(200):
             sim.add(f"worker-{number}", flapping(), provider="openai")  # type: ignore[arg-type]
-        workers = {name: worker_of(provider, timeout=2.0) for name, provider in sim.providers.items()}
-        async with gateway(sim, workers, strategy="random", max_attempts=8) as cortex:
+        workers = {name: provider.worker(timeout=2.0) for name, provider in sim.providers.items()}
+        async with open_gateway(sim, workers, strategy="random", max_attempts=8) as cortex:
             outcomes: list[str] = []
 
             async def ask(at: float) -> None:
@@ -66,9 +65,9 @@ async def test_s23_two_hundred_workers_flap_and_no_request_is_lost(autojump_cloc
             async with trio.open_nursery() as nursery:
                 for _ in range(300):
                     nursery.start_soon(ask, draw.uniform(0, 60))
-            for state in cortex._runtime.table.workers.values():
-                assert len(state.breaker._calls) <= WINDOW_CALLS
-                assert not state.permits
+            for worker in cortex.snapshot().workers:
+                assert worker.breaker.calls <= WINDOW_CALLS
+                assert worker.in_flight == 0
         lost = [outcome for outcome in outcomes if outcome != GOOD.text]
         assert len(lost) <= 4, "eight in a row may all be down, once in two hundred and fifty-six"
         assert most_ejected <= 0.5
@@ -82,7 +81,7 @@ async def test_never_more_than_half_of_a_pool_is_ejected(size: int, autojump_clo
     """Not when all fail at once, not over time, not when trials fail."""
     async with open_simulator() as sim:
         a_pool(sim, size, Behaviour(error=FailureKind.OVERLOADED))
-        async with gateway(sim, strategy="round_robin") as cortex:
+        async with open_gateway(sim, strategy="round_robin") as cortex:
             for _ in range(200):
                 await outcome_of(cortex)
                 await trio.testing.wait_all_tasks_blocked()
@@ -101,7 +100,7 @@ async def test_a_retry_storm_cannot_exceed_the_budget(autojump_clock: object) ->
 
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.SERVER))
-        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+        async with open_gateway(sim) as cortex, trio.open_nursery() as nursery:
             for number in range(calls):
                 nursery.start_soon(later, number * seconds / calls, cortex)
         sent = len(sim["openai"].requests)
@@ -118,7 +117,7 @@ async def test_an_outage_of_all_costs_each_worker_little(autojump_clock: object)
     """Four workers that name a time, for ten minutes: they are asked once in that time, however many call."""
     async with open_simulator() as sim:
         a_pool(sim, 4, Behaviour(error=FailureKind.OVERLOADED, retry_after=30))
-        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+        async with open_gateway(sim) as cortex, trio.open_nursery() as nursery:
             for number in range(1_200):
                 nursery.start_soon(later, number / 2, cortex)
         latest = max(request.when for provider in sim.providers.values() for request in provider.requests)
@@ -136,7 +135,7 @@ async def test_all_are_back_within_thirty_seconds_of_the_end_of_an_outage(autoju
 
     async with open_simulator() as sim:
         a_pool(sim, 4, outage)
-        async with gateway(sim, strategy="round_robin", health_check_interval=30.0) as cortex:
+        async with open_gateway(sim, strategy="round_robin", health_check_interval=30.0) as cortex:
             while trio.current_time() < over + 32:
                 await outcome_of(cortex)
                 await trio.sleep(1)
@@ -152,7 +151,7 @@ async def test_the_only_worker_is_asked_however_often_it_failed(autojump_clock: 
     """Left out it would help nobody: there is nobody else to ask, and the first good answer is one."""
     async with open_simulator() as sim:
         openai = sim.add("openai", *[Behaviour(status=500)] * 40, Behaviour(text="well again"))
-        async with gateway(sim, max_attempts=1) as cortex:
+        async with open_gateway(sim, max_attempts=1) as cortex:
             for _ in range(40):
                 with pytest.raises(ProviderError):
                     await cortex.complete("Hi")
@@ -163,7 +162,7 @@ async def test_the_only_worker_is_asked_however_often_it_failed(autojump_clock: 
 async def test_the_only_worker_is_left_alone_for_as_long_as_it_said(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.OVERLOADED, retry_after=90))
-        async with gateway(sim, max_attempts=1) as cortex:
+        async with open_gateway(sim, max_attempts=1) as cortex:
             with pytest.raises(ProviderError):
                 await cortex.complete("Hi")
             with pytest.raises(NoWorkersAvailable) as caught:
@@ -187,7 +186,7 @@ async def test_free_checks_bring_a_flapping_worker_back_within_thirty_seconds(
     async with open_simulator() as sim:
         sim.add("openai", flap)
         sim.add("anthropic", GOOD)
-        async with gateway(sim, health_check_interval=30.0) as cortex:
+        async with open_gateway(sim, health_check_interval=30.0) as cortex:
             for number in range(1, 21):
                 await cortex.complete("Hi")
                 await trio.sleep_until(3 * number)

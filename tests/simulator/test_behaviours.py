@@ -7,11 +7,10 @@ import attrs
 import httpcore
 import pytest
 import trio
-from at_rest import gateway
 from sim_client import headers
 
 from cortex_trio.failures import FailureKind
-from cortex_trio.simulator import Behaviour
+from cortex_trio.simulator import Behaviour, open_gateway
 
 
 async def test_without_a_behaviour_the_answer_is_good(any_sim, any_client):
@@ -87,7 +86,7 @@ async def test_an_error_body_and_headers_can_be_given_exactly(sim, client):
 
 @pytest.mark.parametrize("kind", [FailureKind.CONNECTION, FailureKind.STALLED, FailureKind.EMPTY])
 def test_a_kind_no_provider_answers_says_what_to_script_instead(kind):
-    with pytest.raises(ValueError, match=r"no provider answers .*; script "):
+    with pytest.raises(ValueError, match=r"no provider sends .*; use "):
         Behaviour(error=kind)
 
 
@@ -388,7 +387,7 @@ async def test_a_status_without_a_body_is_a_failure_to_the_gateway_and_no_crash(
     for status in (204, 304):
         sim.add(f"openai {status}", Behaviour(status=status), provider="openai")
     sim.add("ollama", Behaviour(text="Served."))
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         reply = await cortex.complete("Hi")
         assert (reply.worker, reply.text) == ("ollama", "Served.")
         assert [attempt.failure.kind for attempt in reply.attempts[:-1] if attempt.failure]

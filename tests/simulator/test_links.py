@@ -5,11 +5,10 @@ from collections.abc import Callable
 import httpcore
 import pytest
 import trio
-from at_rest import gateway
 from trio.testing import wait_all_tasks_blocked
 
 from cortex_trio import Cortex, FailureKind, StreamInterrupted
-from cortex_trio.simulator import Behaviour, Link
+from cortex_trio.simulator import Behaviour, Link, open_gateway
 from cortex_trio.simulator.channel import BUFFER
 from cortex_trio.simulator.pipe import Pipe, open_pipe
 
@@ -150,7 +149,7 @@ async def test_a_link_remembers_only_connections_that_live():
         link.attach(pipe)
         await pipe.client.aclose()
         await pipe.server.aclose()
-    assert len(link._connections) == 1
+    assert len(link.connections) == 1
 
 
 # ------------------------------------------------------------------ the gateway over it
@@ -158,7 +157,7 @@ async def test_a_link_remembers_only_connections_that_live():
 
 async def test_connecting_takes_a_round_trip_and_an_answer_another(sim, autojump_clock):
     sim.add("openai").link.latency = 0.2
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         reply = await cortex.complete("Hi")
         assert reply.attempts[0].time_to_first_token == pytest.approx(0.8)
         reply = await cortex.complete("Hi")  # over the same connection
@@ -176,7 +175,7 @@ async def test_behind_a_partition_nobody_can_be_reached_and_the_fallback_serves(
     primary = sim.add("openai")
     sim.add("anthropic")
     primary.link.partition()
-    async with gateway(sim, connect_timeout=5) as cortex:
+    async with open_gateway(sim, connect_timeout=5) as cortex:
         reply = await cortex.complete("Hi")
         assert reply.worker == "anthropic"
         assert trio.current_time() == pytest.approx(5, abs=0.1)
@@ -187,7 +186,7 @@ async def test_behind_a_partition_nobody_can_be_reached_and_the_fallback_serves(
 
 async def test_a_partition_in_the_middle_of_an_answer_is_a_stall(sim, autojump_clock):
     primary = sim.add("openai", FORTY)
-    async with gateway(sim, idle_timeout=20) as cortex:
+    async with open_gateway(sim, idle_timeout=20) as cortex:
         with pytest.raises(StreamInterrupted) as interrupted:
             await read(cortex, at_word_10=primary.link.partition)
         assert interrupted.value.failure.kind is FailureKind.STALLED
@@ -196,7 +195,7 @@ async def test_a_partition_in_the_middle_of_an_answer_is_a_stall(sim, autojump_c
 
 async def test_a_partition_that_heals_in_time_is_a_pause(sim, autojump_clock):
     primary = sim.add("openai", FORTY)
-    async with gateway(sim, idle_timeout=20) as cortex:
+    async with open_gateway(sim, idle_timeout=20) as cortex:
         async with cortex.chat("Hi") as answer:
             await trio.sleep(1)
             primary.link.partition()
@@ -214,7 +213,7 @@ async def heal_later(link: Link, seconds: float) -> None:
 
 async def test_a_half_open_kept_connection_is_replaced_without_anybody_noticing(sim, autojump_clock):
     primary = sim.add("openai")
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         await cortex.complete("Hi")
         primary.link.forget_connections()
         reply = await cortex.complete("Hi")
@@ -225,7 +224,7 @@ async def test_a_half_open_kept_connection_is_replaced_without_anybody_noticing(
 
 async def test_connections_that_are_reset_under_answers_break_them(sim, autojump_clock):
     primary = sim.add("openai", FORTY)
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         with pytest.raises(StreamInterrupted) as interrupted:
             await read(cortex, at_word_10=primary.link.reset_connections)
         assert interrupted.value.failure.kind is FailureKind.CONNECTION
@@ -233,7 +232,7 @@ async def test_connections_that_are_reset_under_answers_break_them(sim, autojump
 
 async def test_a_link_that_refuses_refuses_new_connections_only(sim, autojump_clock):
     primary = sim.add("openai", FORTY)
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         async with cortex.chat("Hi") as answer:
             primary.link.refusing = True
             assert (await answer.collect()).text == FORTY.text

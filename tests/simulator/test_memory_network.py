@@ -87,14 +87,16 @@ async def test_a_slow_reader_pauses_the_provider(sim, client):
 
 async def test_a_client_that_only_half_closed_gets_its_answer(sim):
     openai = sim.add("openai", Behaviour(text="a b"))
-    stream = await sim.network.connect_tcp(host_of(openai), 80)
-    await stream.write(request_of(openai))
-    await stream._end.send_eof()
-    received = b""
-    while data := await stream.read(65536):
-        received += data
-    assert b"data: [DONE]" in received
-    await stream.aclose()
+    client, server = open_pipe()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(openai.serve, server)
+        await client.send_all(request_of(openai))
+        await client.send_eof()
+        received = b""
+        while data := await client.receive_some():
+            received += data
+        assert b"data: [DONE]" in received
+        await client.aclose()
     assert openai.open_connections == 0
 
 

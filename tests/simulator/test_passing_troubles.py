@@ -168,7 +168,7 @@ async def test_a_good_answer_can_say_that_its_bucket_is_empty(sim, client):
 
 @pytest.mark.parametrize(("field", "value"), [("lasts", 0), ("lasts", -1)])
 def test_a_step_lasts_for_some_time(field, value):
-    with pytest.raises(ValueError, match=r"Behaviour\.lasts: more than zero"):
+    with pytest.raises(ValueError, match=r"Behaviour\.lasts: must be more than 0"):
         Behaviour(**{field: value})
 
 
