@@ -14,6 +14,7 @@ from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.workers.breaker import WINDOW_CALLS
 from cortex_trio.gateway.workers.cooldowns import PLACES_KEPT, Cooldown
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_gateway, open_simulator
+from cortex_trio.telemetry.activity import RECENT_ATTEMPTS
 
 ABREAST = 50
 """Callers at the same time, each one request after the other."""
@@ -178,7 +179,7 @@ async def test_workers_that_come_and_go_leave_nothing(autojump_clock: object) ->
                     assert (await cortex.complete("Hi")).worker == "anthropic"
                     await cortex.remove_worker("anthropic")
 
-            await come_and_go(5)
+            await come_and_go(RECENT_ATTEMPTS)  # from then on a snapshot has as many attempts as it keeps
             alive = ours()
             await come_and_go(50)
             more = {name: count for name, count in (ours() - alive).items() if count > 5}

@@ -44,4 +44,4 @@ def test_the_tests_pass(pytester: pytest.Pytester) -> None:
 def test_the_exam_s_page_lists_every_scenario_as_it_is() -> None:
     page = (DOCS / "exam.md").read_text(encoding="utf-8")
     for scenario in all_scenarios():
-        assert f"| {scenario.number} | {scenario.misfortune} | {scenario.promise} |" in page
+        assert f"| {scenario.number} | {scenario.fault} | {scenario.expected} |" in page

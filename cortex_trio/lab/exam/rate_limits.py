@@ -1,4 +1,4 @@
-"""The primary says that it was asked too much: S01, S02, S18, S30 and S31."""
+"""The primary is rate limited: S01, S02, S18, S30 and S31."""
 
 from __future__ import annotations
 
@@ -17,57 +17,61 @@ from ...simulator.behaviour import Behaviour
 from ...simulator.provider import SimulatedProvider
 from ...simulator.speak.speaker import SimRequest
 from .scenario import scenario
-from .stage import GOOD, RESCUE, Stage, check, equal, failing, hint, near
+from .setup import GOOD, RESCUE, Setup, check, equal, failing, hint, near
 
 WORDLESS = Behaviour(status=429, error_body='{"error": {"message": "Too many requests."}}')
-"""A rate limit that does not say for how long."""
+"""A rate limit without Retry-After."""
 
-S01 = scenario("S01", "429 with Retry-After 2 s, then fine", "served; never asked earlier than told")
-S02 = scenario("S02", "429 for ever", "the fallback serves; the key cools down for the hint")
-S18 = scenario("S18", "Retry-After as ms, float, HTTP date, in the body", "honoured alike")
+S01 = scenario(
+    "S01", "429 with Retry-After 2 s, then fine", "served; no request before Retry-After has passed"
+)
+S02 = scenario("S02", "429 always", "the fallback serves; the key cools down for the hint")
+S18 = scenario("S18", "Retry-After as ms, float, HTTP date, in the body", "all forms are honoured")
 S30 = scenario(
     "S30",
     "all keys of all workers blocked for longer than max_wait",
-    "NoWorkersAvailable with the soonest reopening, at once",
+    "NoWorkersAvailable with the earliest retry_after, at once",
 )
 S31 = scenario("S31", "all blocked for 1 s, ten callers", "all ten are served after it, none before")
 
 
-@S01.part("the limit is waited out, and the primary is never asked earlier than told")
-async def waited_out(stage: Stage) -> None:
-    hint = 2 * stage.second
-    primary = stage.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=hint), GOOD)
-    async with stage.gateway() as cortex:
+@S01.part("the call waits for the limit, and the primary gets no request before it ends")
+async def waited_out(setup: Setup) -> None:
+    hint = 2 * setup.second
+    primary = setup.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=hint), GOOD)
+    async with setup.gateway() as cortex:
         reply = await cortex.complete("Hi")
     equal(reply.text, GOOD.text, "the answer")
     refused, served = primary.requests
     waited = served.when - refused.when
-    check(hint <= waited <= 1.1 * hint + 0.05 + stage.slack, f"asked when it said, and soon ({waited:.3f} s)")
+    check(
+        hint <= waited <= 1.1 * hint + 0.05 + setup.slack, f"asked after the hint, and soon ({waited:.3f} s)"
+    )
     kinds = [attempt.failure and attempt.failure.kind for attempt in reply.attempts]
     equal(kinds, [FailureKind.RATE_LIMIT, None], "the ledger")
 
 
 @S01.part("with a fallback the answer comes at once, and the primary still cools down", virtual=True)
-async def answered_meanwhile(stage: Stage) -> None:
-    primary = stage.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=2), GOOD)
-    stage.fallback()
-    async with stage.gateway() as cortex:
+async def answered_meanwhile(setup: Setup) -> None:
+    primary = setup.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=2), GOOD)
+    setup.fallback()
+    async with setup.gateway() as cortex:
         start = trio.current_time()
-        equal((await cortex.complete("Hi")).worker, "fallback", "who serves")
+        equal((await cortex.complete("Hi")).worker, "fallback", "the worker")
         check(trio.current_time() - start < 0.1, "no call waits where another worker can serve")
         for _ in range(4):
             await trio.sleep(0.4)
-            equal((await cortex.complete("Hi")).worker, "fallback", "who serves during the cooldown")
+            equal((await cortex.complete("Hi")).worker, "fallback", "the worker during the cooldown")
         equal(len(primary.requests), 1, "requests to the primary during its cooldown")
         await trio.sleep(1)
-        equal((await cortex.complete("Hi")).worker, "primary", "who serves after its cooldown")
+        equal((await cortex.complete("Hi")).worker, "primary", "the worker after its cooldown")
 
 
 @S02.part("the fallback serves while the key cools down for the hint", virtual=True)
-async def rests_for_the_hint(stage: Stage) -> None:
-    primary = stage.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=60))
-    fallback = stage.fallback()
-    async with stage.gateway() as cortex:
+async def cools_down_for_the_hint(setup: Setup) -> None:
+    primary = setup.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=60))
+    fallback = setup.fallback()
+    async with setup.gateway() as cortex:
         for minute in range(3):
             equal((await cortex.complete("Hi")).text, RESCUE.text, "the answer")
             equal(len(primary.requests), minute + 1, "requests to the primary")
@@ -82,29 +86,29 @@ async def rests_for_the_hint(stage: Stage) -> None:
     equal(len(fallback.requests), 18, "requests to the fallback")
 
 
-@S02.part("without a hint it is retried ever less often", virtual=True)
-async def ever_less_often(stage: Stage) -> None:
-    primary = stage.primary(WORDLESS)
-    stage.fallback()
-    async with stage.gateway() as cortex:
+@S02.part("without a hint the intervals between retries get longer", virtual=True)
+async def longer_and_longer_intervals(setup: Setup) -> None:
+    primary = setup.primary(WORDLESS)
+    setup.fallback()
+    async with setup.gateway() as cortex:
         for _ in range(45):
-            equal((await cortex.complete("Hi")).worker, "fallback", "who serves")
+            equal((await cortex.complete("Hi")).worker, "fallback", "the worker")
             await trio.sleep(5)
     asked = [round(request.when - primary.requests[0].when) for request in primary.requests]
-    equal(asked, [0, 10, 40, 100, 220], "when the primary is asked")
+    equal(asked, [0, 10, 40, 100, 220], "the times of requests to the primary")
 
 
-@S02.part("a limit without a hint is asked again where no other worker can serve", virtual=True)
-async def no_hint_and_no_other_worker(stage: Stage) -> None:
-    primary = stage.primary(WORDLESS, GOOD)
-    async with stage.gateway() as cortex:
+@S02.part("a limit without a hint is retried where no other worker can serve", virtual=True)
+async def no_hint_and_no_other_worker(setup: Setup) -> None:
+    primary = setup.primary(WORDLESS, GOOD)
+    async with setup.gateway() as cortex:
         equal((await cortex.complete("Hi")).text, GOOD.text, "the answer")
         equal((await cortex.complete("Hi")).text, GOOD.text, "the next answer")
     equal(len(primary.requests), 3, "requests to the primary")
 
 
 COUNTED = ("openai", "openai_responses", "groq", "xai", "xai_responses", "anthropic")
-"""Dialects whose answers say how much of a limit is left."""
+"""Dialects whose responses say how much of a limit is left."""
 EMPTY_BUCKETS: Mapping[str, Mapping[str, str]] = {
     dialect: {
         "x-ratelimit-limit-requests": "60",
@@ -128,7 +132,7 @@ FORMS = {
         error=FailureKind.RATE_LIMIT,
         headers={"date": "Thu, 01 Jan 2026 00:00:00 GMT", "retry-after": "Thu, 01 Jan 2026 00:00:02 GMT"},
     ),
-    "words in the body": Behaviour(
+    "text in the body": Behaviour(
         status=429, error_body='{"error": {"message": "Rate limit reached. Please try again in 2s."}}'
     ),
     "Google's RetryInfo": Behaviour(
@@ -139,10 +143,10 @@ FORMS = {
 }
 
 
-@S18.parts_for(FORMS, "whatever form a hint has, it is honoured alike", virtual=True)
-async def every_form(stage: Stage, form: Behaviour) -> None:
-    primary = stage.primary(form, GOOD)
-    async with stage.gateway() as cortex:
+@S18.parts_for(FORMS, "whatever form a hint has, it is all forms are honoured", virtual=True)
+async def every_form(setup: Setup, form: Behaviour) -> None:
+    primary = setup.primary(form, GOOD)
+    async with setup.gateway() as cortex:
         reply = await cortex.complete("Hi")
     equal(reply.text, GOOD.text, "the answer")
     first = reply.attempts[0].failure
@@ -150,53 +154,55 @@ async def every_form(stage: Stage, form: Behaviour) -> None:
     equal(understood, (FailureKind.RATE_LIMIT, 2.0), "what is understood")
     refused, served = primary.requests
     waited = served.when - refused.when
-    check(2.0 <= waited <= 2.3, f"it is asked when it said, and soon after ({waited:.3f} s)")
+    check(2.0 <= waited <= 2.3, f"it gets a request when the hint ends, or soon after ({waited:.3f} s)")
 
 
-@S30.part("the caller hears at once when the first of them is back", virtual=True)
-async def everybody_rests(stage: Stage) -> None:
-    primary = stage.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=500))
-    fallback = stage.fallback(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=300))
-    async with stage.gateway() as cortex:
+@S30.part(
+    "the caller gets an error at once, with the time at which the first of them is available", virtual=True
+)
+async def all_cool_down(setup: Setup) -> None:
+    primary = setup.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=500))
+    fallback = setup.fallback(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=300))
+    async with setup.gateway() as cortex:
         failed = await failing(AllWorkersFailed, lambda: cortex.complete("Hi"))
-        near(failed.retry_after, 300, 1, "when the first is back, as the first caller hears")
+        near(failed.retry_after, 300, 1, "retry_after of the first error")
         equal(failed.primary.failure.kind, FailureKind.RATE_LIMIT, "the reason")
         for passed in (0, 100):
             await trio.sleep(passed)
             start = trio.current_time()
-            nobody = await failing(NoWorkersAvailable, lambda: cortex.complete("Hi"))
-            check(trio.current_time() - start < 0.01, "the caller hears at once")
-            near(nobody.retry_after, 300 - passed, 1, "when the first is back")
-            check("primary" in str(nobody) and "fallback" in str(nobody), "the error names both workers")
+            refused = await failing(NoWorkersAvailable, lambda: cortex.complete("Hi"))
+            check(trio.current_time() - start < 0.01, "the error comes at once")
+            near(refused.retry_after, 300 - passed, 1, "retry_after")
+            check("primary" in str(refused) and "fallback" in str(refused), "the error names both workers")
         equal((len(primary.requests), len(fallback.requests)), (1, 1), "requests")
         health = await cortex.health_status()
         equal((health.system_health, health.available_workers), ("unhealthy", 0), "the gateway's health")
         await trio.sleep(201)
         fallback.behave(RESCUE)
-        equal((await cortex.complete("Hi")).worker, "fallback", "who serves then")
+        equal((await cortex.complete("Hi")).worker, "fallback", "the worker then")
 
 
 WAITS = {"max_wait=0": 0.0, "max_wait=10": 10.0}
 
 
-@S30.parts_for(WAITS, "max_wait says how long is too long", virtual=True)
-async def longer_than_max_wait(stage: Stage, max_wait: float) -> None:
-    primary = stage.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=20), GOOD)
-    async with stage.gateway(max_wait=max_wait) as cortex:
+@S30.parts_for(WAITS, "max_wait limits how long a call waits", virtual=True)
+async def longer_than_max_wait(setup: Setup, max_wait: float) -> None:
+    primary = setup.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=20), GOOD)
+    async with setup.gateway(max_wait=max_wait) as cortex:
         await failing(CortexError, lambda: cortex.complete("Hi"))
         start = trio.current_time()
         refused = await failing(NoWorkersAvailable, lambda: cortex.complete("Hi"))
-        check(trio.current_time() - start < 0.01, "the caller hears at once")
-        near(refused.retry_after, 20, 2.1, "when the first is back")
+        check(trio.current_time() - start < 0.01, "the error comes at once")
+        near(refused.retry_after, 20, 2.1, "retry_after")
         equal(len(primary.requests), 1, "requests to the primary")
         await trio.sleep(22.1 - max_wait / 2)  # with all of its jitter the limit ends at 22 s
         equal((await cortex.complete("Hi")).text, GOOD.text, "the answer within max_wait, or after the limit")
 
 
-@S30.part("max_wait of one call goes before the configured one", virtual=True)
-async def max_wait_of_a_call(stage: Stage) -> None:
-    stage.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=20), GOOD)
-    async with stage.gateway() as cortex:
+@S30.part("max_wait of a call replaces the configured one", virtual=True)
+async def max_wait_of_a_call(setup: Setup) -> None:
+    setup.primary(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=20), GOOD)
+    async with setup.gateway() as cortex:
         await failing(CortexError, lambda: cortex.complete("Hi", max_wait=0))
         await failing(NoWorkersAvailable, lambda: cortex.complete("Hi", max_wait=5))
         equal((await cortex.complete("Hi")).text, GOOD.text, "the answer of a call that may wait for 30 s")
@@ -218,7 +224,7 @@ OVERLOADED: Mapping[str, Behaviour] = {
 
 @attrs.define
 class OneSecond:
-    """A limit that begins with the first request and ends a second later; it says how long it still lasts."""
+    """A limit that begins with the first request and ends a second later. Its Retry-After is the remaining time."""
 
     refusal: Behaviour
     seconds: float
@@ -233,28 +239,28 @@ class OneSecond:
         return attrs.evolve(self.refusal, retry_after=hint(left))
 
 
-@S31.parts_for(ONE_SECOND, "ten callers at once are all served after the limit")
-async def ten_at_once(stage: Stage, refusal: Behaviour) -> None:
-    limit = OneSecond(refusal, stage.second)
-    primary = stage.primary(limit.answer)
-    async with stage.gateway() as cortex:
+@S31.parts_for(ONE_SECOND, "ten calls at the same time are all served after the limit")
+async def ten_at_once(setup: Setup, refusal: Behaviour) -> None:
+    limit = OneSecond(refusal, setup.second)
+    primary = setup.primary(limit.answer)
+    async with setup.gateway() as cortex:
         served = await _ten_callers(cortex)
-    _check_all_served_after(stage, limit, [primary], served)
+    _check_all_served_after(setup, limit, [primary], served)
 
 
-S31.parts_for(OVERLOADED, "ten callers at once are all served after the hint of an overload", virtual=True)(
-    ten_at_once
-)
+S31.parts_for(
+    OVERLOADED, "ten calls at the same time are all served after the Retry-After of an overload", virtual=True
+)(ten_at_once)
 
 
-@S31.part("callers who come later wait for the same limit, and ask nothing before")
-async def ten_one_after_the_other(stage: Stage) -> None:
-    limit = OneSecond(ONE_SECOND["429"], stage.second)
-    primary = stage.primary(limit.answer)
-    async with stage.gateway() as cortex:
-        served = await _ten_callers(cortex, pause=stage.second / 20)
-    _check_all_served_after(stage, limit, [primary], served)
-    if stage.is_virtual:
+@S31.part("later calls wait for the same limit, and send no request before")
+async def ten_one_after_the_other(setup: Setup) -> None:
+    limit = OneSecond(ONE_SECOND["429"], setup.second)
+    primary = setup.primary(limit.answer)
+    async with setup.gateway() as cortex:
+        served = await _ten_callers(cortex, pause=setup.second / 20)
+    _check_all_served_after(setup, limit, [primary], served)
+    if setup.is_virtual:
         equal(
             len(primary.requests),
             CALLERS + 1,
@@ -262,30 +268,32 @@ async def ten_one_after_the_other(stage: Stage) -> None:
         )
 
 
-@S31.part("two workers that are blocked together open together")
-async def two_workers(stage: Stage) -> None:
-    limits = [OneSecond(ONE_SECOND["429"], stage.second) for _ in range(2)]
-    primary, fallback = stage.primary(limits[0].answer), stage.fallback(limits[1].answer)
-    async with stage.gateway() as cortex:
+@S31.part("two workers with the same limit are available again at the same time")
+async def two_workers(setup: Setup) -> None:
+    limits = [OneSecond(ONE_SECOND["429"], setup.second) for _ in range(2)]
+    primary, fallback = setup.primary(limits[0].answer), setup.fallback(limits[1].answer)
+    async with setup.gateway() as cortex:
         served = await _ten_callers(cortex)
     for limit, provider in zip(limits, (primary, fallback), strict=True):
-        _check_all_served_after(stage, limit, [provider], served)
+        _check_all_served_after(setup, limit, [provider], served)
 
 
-@S31.part("a bucket that a good answer calls empty is waited for as well", virtual=True, only=COUNTED)
-async def empty_bucket(stage: Stage) -> None:
-    """The headers of a 200: nothing is left, and more comes in a second."""
-    primary = stage.primary(attrs.evolve(GOOD, headers=EMPTY_BUCKETS[stage.dialect]), GOOD)
-    async with stage.gateway() as cortex:
+@S31.part(
+    "the calls wait as well if a good answer says that no requests are left", virtual=True, only=COUNTED
+)
+async def empty_bucket(setup: Setup) -> None:
+    """The headers of a 200 say that no requests are left, and that there are more in a second."""
+    primary = setup.primary(attrs.evolve(GOOD, headers=EMPTY_BUCKETS[setup.dialect]), GOOD)
+    async with setup.gateway() as cortex:
         equal((await cortex.complete("Hi")).text, GOOD.text, "the first answer")
         served = await _ten_callers(cortex)
     equal(len(served), CALLERS, "callers that are served")
     first, *others = [request.when for request in primary.requests]
-    check(min(others) >= first + 1, "the primary is not asked before the bucket has something again")
+    check(min(others) >= first + 1, "the primary gets no request before there are more")
 
 
 async def _ten_callers(cortex: Cortex, pause: float = 0.0) -> list[tuple[str, list[Attempt]]]:
-    """Every other caller asks for a stream. Returns text and attempts of those that are served; errors come out."""
+    """Every second call is a stream. Returns text and attempts of all calls; raises the error of a call that fails."""
     served: list[tuple[str, list[Attempt]]] = []
 
     async def ask(number: int) -> None:
@@ -304,7 +312,7 @@ async def _ten_callers(cortex: Cortex, pause: float = 0.0) -> list[tuple[str, li
 
 
 def _check_all_served_after(
-    stage: Stage,
+    setup: Setup,
     limit: OneSecond,
     providers: list[SimulatedProvider],
     served: list[tuple[str, list[Attempt]]],
@@ -315,9 +323,11 @@ def _check_all_served_after(
     began = limit.ends - limit.seconds
     for provider in providers:
         early = [request.when for request in provider.requests if request.when < limit.ends]
-        check(len(early) <= CALLERS, f"no caller asks twice before the limit ends ({len(early)} requests)")
-        if stage.is_virtual:
+        check(
+            len(early) <= CALLERS, f"no call sends two requests before the limit ends ({len(early)} requests)"
+        )
+        if setup.is_virtual:
             check(
                 all(when < began + 0.01 for when in early),
-                "once the limit is known nothing is asked before its end",
+                "once the limit is known, no request is sent before its end",
             )

@@ -1,4 +1,4 @@
-"""Many of everything, while much of it breaks: S23 and S25."""
+"""Many workers and many requests, while workers fail and actors are killed: S23 and S25."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from ...simulator.behaviour import Behaviour
 from ...simulator.provider import SimulatedProvider
 from ...simulator.speak.speaker import SimRequest
 from .scenario import scenario
-from .stage import DIALECTS, SIXTY, Stage, check, equal, failing
+from .setup import DIALECTS, SIXTY, Setup, check, equal, failing
 
 S23 = scenario("S23", "200 workers flapping at random", "no lost request; state stays bounded")
-S25 = scenario("S25", "any actor killed under 200 streams", "every stream ends well; the tree heals")
+S25 = scenario(
+    "S25", "any actor killed under 200 streams", "every stream ends with an answer; every actor is restarted"
+)
 
 SERVED = Behaviour(text="Served.")
 FAULTS = (
@@ -33,16 +35,16 @@ FAULTS = (
 )
 
 
-@S23.part("no request is lost that could be served", virtual=True, once=True)
-async def everybody_flaps(stage: Stage) -> None:
-    """Each worker is bad for a while, good for a while, in its own way; most are good at any moment."""
+@S23.part("every request that can be served is served", virtual=True, once=True)
+async def all_flap(setup: Setup) -> None:
+    """Each worker fails and works in turn, with its own fault and phase; at any time most of them work."""
     chance = random.Random(23)
     for number in range(200):
         dialect = DIALECTS[number % len(DIALECTS)]
         script = _sometimes(chance.choice(FAULTS), chance.uniform(0, 40))
-        stage.add(f"{dialect}-{number}", script, dialect=dialect)
+        setup.add(f"{dialect}-{number}", script, dialect=dialect)
     replies: list[Reply] = []
-    async with stage.gateway(strategy="random", max_attempts=12) as cortex:
+    async with setup.gateway(strategy="random", max_attempts=12) as cortex:
 
         async def ask(at: float) -> None:
             await trio.sleep_until(at)
@@ -55,7 +57,7 @@ async def everybody_flaps(stage: Stage) -> None:
     equal([reply.text for reply in replies], [SERVED.text] * 300, "the answers")
     asked = [len(reply.attempts) for reply in replies]
     check(max(asked) <= 12, f"no more attempts than were allowed ({max(asked)})")
-    check(sum(asked) < 2 * len(asked), "few attempts, although at any moment three of eight are bad")
+    check(sum(asked) < 2 * len(asked), "few attempts, although at any moment three of eight workers fail")
 
 
 def _sometimes(fault: Behaviour, phase: float) -> Callable[[SimRequest], Behaviour]:
@@ -80,39 +82,39 @@ TEN = " ".join(SIXTY.split()[:10])
 
 @S25.parts_for(
     {victim: victim for victim in VICTIMS},
-    "whichever actor is killed under 200 streams, all of them end well",
+    "when an actor is killed during 200 streams, all of them end with an answer",
     virtual=True,
     once=True,
 )
-async def actor_killed(stage: Stage, victim: str) -> None:
-    resting = await _all_dialects(stage, Behaviour(text=TEN, tokens_per_second=5))
-    async with stage.gateway(strategy="round_robin") as cortex:
-        await failing(CortexError, lambda: cortex.complete("Hi", worker="resting"))
+async def actor_killed(setup: Setup, victim: str) -> None:
+    limited = await _all_dialects(setup, Behaviour(text=TEN, tokens_per_second=5))
+    async with setup.gateway(strategy="round_robin") as cortex:
+        await failing(CortexError, lambda: cortex.complete("Hi", worker="limited"))
         equal(await _kill_while_asked(cortex, victim, 200), [TEN] * 200, "the answers")
         tree = cortex.tree()
-        check("restart" in tree, "it was started again")
+        check("restart" in tree, "it was restarted")
         equal(tree.count("running"), len(tree.splitlines()), "actors that run")
-        await _check_remembered(cortex, resting)
+        await _check_remembered(cortex, limited)
 
 
-@S25.part("they may be killed one after the other in the same gateway", virtual=True, once=True)
-async def actors_killed(stage: Stage) -> None:
-    resting = await _all_dialects(stage, Behaviour(text=SIXTY, tokens_per_second=20))
-    async with stage.gateway(strategy="round_robin") as cortex:
-        await failing(CortexError, lambda: cortex.complete("Hi", worker="resting"))
+@S25.part("all actors may be killed one after the other in one gateway", virtual=True, once=True)
+async def actors_killed(setup: Setup) -> None:
+    limited = await _all_dialects(setup, Behaviour(text=SIXTY, tokens_per_second=20))
+    async with setup.gateway(strategy="round_robin") as cortex:
+        await failing(CortexError, lambda: cortex.complete("Hi", worker="limited"))
         for victim in VICTIMS:
             answers = await _kill_while_asked(cortex, victim, 40)
             equal(answers, [SIXTY] * 40, f"the answers while {victim} was killed")
             await trio.sleep(10)
-        check(all("running" in line for line in cortex.tree().splitlines()), "the tree healed")
-        await _check_remembered(cortex, resting)
+        check(all("running" in line for line in cortex.tree().splitlines()), "every actor runs again")
+        await _check_remembered(cortex, limited)
 
 
-async def _all_dialects(stage: Stage, behaviour: Behaviour) -> SimulatedProvider:
-    """A provider in each dialect, and one whose limit is reached as soon as it is asked."""
+async def _all_dialects(setup: Setup, behaviour: Behaviour) -> SimulatedProvider:
+    """A provider in each dialect, and one that is rate limited from its first request on."""
     for dialect in DIALECTS:
-        stage.add(dialect, behaviour, dialect=dialect)
-    return stage.add("resting", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=1000), dialect="groq")
+        setup.add(dialect, behaviour, dialect=dialect)
+    return setup.add("limited", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=1000), dialect="groq")
 
 
 async def _kill_while_asked(cortex: Cortex, victim: str, streams: int) -> list[str]:
@@ -130,7 +132,11 @@ async def _kill_while_asked(cortex: Cortex, victim: str, streams: int) -> list[s
     return ended
 
 
-async def _check_remembered(cortex: Cortex, resting: SimulatedProvider) -> None:
-    refused = await failing(CortexError, lambda: cortex.complete("Hi", worker="resting"))
-    check("rate_limit" in str(refused), f"the error says why no worker is asked ({refused})")
-    equal(len(resting.requests), 1, "requests to the one that is cooling down: no crash forgets it")
+async def _check_remembered(cortex: Cortex, limited: SimulatedProvider) -> None:
+    refused = await failing(CortexError, lambda: cortex.complete("Hi", worker="limited"))
+    check("rate_limit" in str(refused), f"the error says why no worker is available ({refused})")
+    equal(
+        len(limited.requests),
+        1,
+        "requests to the worker that is cooling down: a crash does not lose its cooldown",
+    )
