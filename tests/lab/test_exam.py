@@ -176,6 +176,7 @@ async def test_a_provider_without_a_gateway_passes_seven_scenarios() -> None:
     assert "it is served" in str(problems["S32"])
 
 
+@pytest.mark.slow
 async def test_a_worker_that_never_serves_again_is_detected() -> None:
     async with open_simulator(sockets=True) as sim:
         primary, fallback = (
@@ -190,6 +191,7 @@ async def test_a_worker_that_never_serves_again_is_detected() -> None:
         assert "within minutes" in str(await run_outside(refused_once, setup))
 
 
+@pytest.mark.slow
 async def test_a_cut_answer_that_ends_like_a_whole_one_is_detected() -> None:
     """The gateway ends every stream as if it were whole."""
     async with providers() as setup:

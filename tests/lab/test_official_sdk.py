@@ -41,6 +41,7 @@ async def ask_all(sim: Simulator) -> dict[str, str]:
     return answers
 
 
+@pytest.mark.slow
 async def test_the_sdk_retries_a_fault_that_happens_twice() -> None:
     async with open_simulator(sockets=True) as sim:
         for name, fault in TWICE.items():
@@ -50,6 +51,7 @@ async def test_the_sdk_retries_a_fault_that_happens_twice() -> None:
     assert answers == dict.fromkeys(TWICE.keys() - BEYOND, GOOD.text)
 
 
+@pytest.mark.slow
 async def test_the_sdk_waits_for_a_limit_of_a_second() -> None:
     async with open_simulator(sockets=True) as sim:
         for name, refusal in ONE_SECOND.items():

@@ -33,6 +33,7 @@ async def outcome_of(cortex: Cortex, **options: object) -> str:
         return type(error).__name__
 
 
+@pytest.mark.slow
 async def test_s23_two_hundred_workers_flap_and_no_request_is_lost(autojump_clock: object) -> None:
     """Each is down for half of its time, in turns of its own; somebody can always serve."""
     draw = random.Random(23)
@@ -113,6 +114,7 @@ async def later(seconds: float, cortex: Cortex) -> None:
     assert await outcome_of(cortex) != GOOD.text
 
 
+@pytest.mark.slow
 async def test_an_outage_of_all_costs_each_worker_little(autojump_clock: object) -> None:
     """Four workers that name a time, for ten minutes: they are asked once in that time, however many call."""
     async with open_simulator() as sim:
@@ -127,6 +129,7 @@ async def test_an_outage_of_all_costs_each_worker_little(autojump_clock: object)
         assert latest >= 600
 
 
+@pytest.mark.slow
 async def test_all_are_back_within_thirty_seconds_of_the_end_of_an_outage(autojump_clock: object) -> None:
     over = 90.0
 

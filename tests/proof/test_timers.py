@@ -307,6 +307,7 @@ async def test_a_breaker_opens_for_five_seconds_and_doubles_to_sixty(autojump_cl
         assert trials == [pytest.approx(seconds, abs=0.3) for seconds in (5, 10, 20, 40, 60, 60, 60)]
 
 
+@pytest.mark.slow
 async def test_a_key_refused_without_a_time_cools_down_longer_each_time(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT))
@@ -316,6 +317,7 @@ async def test_a_key_refused_without_a_time_cools_down_longer_each_time(autojump
         assert pauses(openai) == [pytest.approx(seconds, abs=0.6) for seconds in (10, 30, 60, 120, 120)]
 
 
+@pytest.mark.slow
 async def test_a_key_refused_with_a_time_cools_down_for_all_of_it(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=77))
@@ -326,6 +328,7 @@ async def test_a_key_refused_with_a_time_cools_down_for_all_of_it(autojump_clock
         assert len(openai.requests) == 4
 
 
+@pytest.mark.slow
 async def test_a_fixed_cooldown_after_a_rate_limit_can_be_configured(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT))
@@ -335,6 +338,7 @@ async def test_a_fixed_cooldown_after_a_rate_limit_can_be_configured(autojump_cl
         assert pauses(openai) == [pytest.approx(900, abs=6)] * 2
 
 
+@pytest.mark.slow
 async def test_a_key_without_credit_cools_down_a_quarter_of_an_hour_and_doubles_to_an_hour(
     autojump_clock: object,
 ) -> None:
