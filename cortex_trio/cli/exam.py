@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from ..failures import ConfigError, InvalidRequest
-from ..lab.exam.outside import FALLBACK_MODEL, OUTSIDE, PRIMARY_MODEL, OutsideSetup, run_outside
+from ..lab.exam.outside import FALLBACK_MODEL, PRIMARY_MODEL, OutsideSetup
+from ..lab.exam.outside_scenarios import OUTSIDE, run_outside
 from ..lab.exam.scenario import ALL, Scenario
 from ..lab.exam.scorecard import BENCH, PartResult, all_scenarios, run_parts, score
 from ..lab.exam.setup import DIALECTS

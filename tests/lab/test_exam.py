@@ -13,14 +13,8 @@ from openai_front import open_front
 
 from cortex_trio import Config, FailureKind, open_cortex
 from cortex_trio.__main__ import main
-from cortex_trio.lab.exam.outside import (
-    FALLBACK_MODEL,
-    OUTSIDE,
-    PRIMARY_MODEL,
-    OutsideScenario,
-    OutsideSetup,
-    run_outside,
-)
+from cortex_trio.lab.exam.outside import FALLBACK_MODEL, PRIMARY_MODEL, OutsideSetup
+from cortex_trio.lab.exam.outside_scenarios import OUTSIDE, OutsideScenario, run_outside
 from cortex_trio.lab.exam.scenario import ALL, SCENARIOS, Part, Scenario
 from cortex_trio.lab.exam.scorecard import BENCH, all_scenarios, play, run_parts, score
 from cortex_trio.lab.exam.setup import DIALECTS, RESCUE, Setup, check, equal, failing, near

@@ -116,7 +116,7 @@ async def later(seconds: float, cortex: Cortex) -> None:
 
 @pytest.mark.slow
 async def test_an_outage_of_all_costs_each_worker_little(autojump_clock: object) -> None:
-    """For ten minutes four workers send Retry-After: each gets one request within that time, for any number of calls."""
+    """For ten minutes four workers send Retry-After: each gets one request in that time, for any number of calls."""
     async with open_simulator() as sim:
         a_pool(sim, 4, Behaviour(error=FailureKind.OVERLOADED, retry_after=30))
         async with open_gateway(sim) as cortex, trio.open_nursery() as nursery:

@@ -19,5 +19,6 @@ malformed_responses  bodies that are no response
 single_worker        there is no other worker
 reading              how the parts read streams
 scorecard            runs all scenarios with every dialect
-outside              scenarios for any gateway that has an HTTP endpoint
+outside              the setup for any gateway that has an HTTP endpoint, and its client
+outside_scenarios    the scenarios that are run against it
 """
