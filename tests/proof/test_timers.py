@@ -86,10 +86,10 @@ async def test_a_silent_provider_is_left_after_its_own_timeout(
 
 @pytest.mark.parametrize("fault", [Behaviour(silent=True), Behaviour(first_token_after=500, pings=1)])
 async def test_timeouts_of_a_worker_and_a_call_replace_the_default_and_pings_do_not_extend_them(
-    way: Behaviour, autojump_clock: object
+    fault: Behaviour, autojump_clock: object
 ) -> None:
     async with open_simulator() as sim:
-        sim.add("openai", way)
+        sim.add("openai", fault)
         sim.add("anthropic", GOOD)
         workers = {
             "openai": sim["openai"].worker(timeout=7.0, priority=1),
@@ -103,9 +103,9 @@ async def test_timeouts_of_a_worker_and_a_call_replace_the_default_and_pings_do_
 # ------------------------------------------------------------------ in the middle of an answer
 
 
-async def seconds_of_silence(sim: Simulator, way: Behaviour, **options: object) -> float:
+async def seconds_of_silence(sim: Simulator, fault: Behaviour, **options: object) -> float:
     """Seconds from the last token to the end of the stream."""
-    sim.add("openai", way)
+    sim.add("openai", fault)
     last = trio.current_time()
 
     async def read(cortex: Cortex) -> None:
@@ -127,14 +127,14 @@ async def test_a_silent_stream_ends_after_thirty_seconds(autojump_clock: object)
 
 async def test_the_idle_timeout_of_a_call_replaces_the_default(autojump_clock: object) -> None:
     async with open_simulator() as sim:
-        way = Behaviour(text=LONG, stall_after=3)
-        assert await seconds_of_silence(sim, way, idle_timeout=4) == about(4)
+        fault = Behaviour(text=LONG, stall_after=3)
+        assert await seconds_of_silence(sim, fault, idle_timeout=4) == about(4)
 
 
 async def test_pings_extend_the_idle_timeout_to_at_most_two_minutes(autojump_clock: object) -> None:
     async with open_simulator() as sim:
-        way = Behaviour(text=LONG, stall_after=3, pings=10)
-        assert await seconds_of_silence(sim, way) == about(120)
+        fault = Behaviour(text=LONG, stall_after=3, pings=10)
+        assert await seconds_of_silence(sim, fault) == about(120)
 
 
 async def test_a_pause_shorter_than_the_idle_time_is_no_stall(autojump_clock: object) -> None:
@@ -163,10 +163,10 @@ async def test_a_call_ends_after_ten_minutes(autojump_clock: object) -> None:
 )
 @pytest.mark.parametrize("how", ["complete", "raise", "restart", "continue", "buffer"])
 async def test_a_deadline_of_the_caller_ends_everything_at_once_and_is_no_failure_of_a_worker(
-    way: Behaviour, how: str, autojump_clock: object
+    fault: Behaviour, how: str, autojump_clock: object
 ) -> None:
     async with open_simulator() as sim:
-        sim.add("openai", way)
+        sim.add("openai", fault)
         sim.add("anthropic", GOOD)
         async with open_gateway(sim) as cortex:
             for _ in range(4):  # three failures in a row would open the breaker

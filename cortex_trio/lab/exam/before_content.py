@@ -56,9 +56,9 @@ async def trials(setup: Setup) -> None:
         for _ in range(100):
             equal((await cortex.complete("Hi")).worker, "fallback", "the worker")
             await trio.sleep(3)
-    asked = [request.when for request in primary.requests][3:]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(asked)]
-    check(len(asked) <= 10, f"trials are 5, 10, 20, 40, 60, 60 … seconds apart, not {len(asked)} in 300 s")
+    sent = [request.when for request in primary.requests][3:]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sent)]
+    check(len(sent) <= 10, f"trials are 5, 10, 20, 40, 60, 60 … seconds apart, not {len(sent)} in 300 s")
     check(gaps == sorted(gaps), f"the intervals get longer ({gaps})")
     check(max(gaps) <= LONGEST_OPEN_SECONDS, f"and none is longer than a minute ({gaps})")
 
@@ -94,8 +94,8 @@ async def larger_window(setup: Setup) -> None:
     async with setup.gateway() as cortex:
         reply = await cortex.complete("Hi")
     equal((reply.worker, reply.text), ("larger", RESCUE.text), "the worker")
-    asked = [len(provider.requests) for provider in (primary, same, smaller, larger)]
-    equal(asked, [1, 0, 0, 1], "requests to the primary, to one like it, to a smaller and to a larger one")
+    sent = [len(provider.requests) for provider in (primary, same, smaller, larger)]
+    equal(sent, [1, 0, 0, 1], "requests to the primary, to one like it, to a smaller and to a larger one")
 
 
 @S12.part("without a larger context window the error is raised", virtual=True)

@@ -46,18 +46,18 @@ async def all_flap(setup: Setup) -> None:
     replies: list[Reply] = []
     async with setup.gateway(strategy="random", max_attempts=12) as cortex:
 
-        async def ask(at: float) -> None:
+        async def make_call(at: float) -> None:
             await trio.sleep_until(at)
             replies.append(await cortex.complete("Hi"))
 
         async with trio.open_nursery() as nursery:
             for _ in range(300):
-                nursery.start_soon(ask, trio.current_time() + chance.uniform(0, 120))
+                nursery.start_soon(make_call, trio.current_time() + chance.uniform(0, 120))
         _check_bounded(cortex)
     equal([reply.text for reply in replies], [SERVED.text] * 300, "the answers")
-    asked = [len(reply.attempts) for reply in replies]
-    check(max(asked) <= 12, f"no more attempts than were allowed ({max(asked)})")
-    check(sum(asked) < 2 * len(asked), "few attempts, although at any moment three of eight workers fail")
+    sent = [len(reply.attempts) for reply in replies]
+    check(max(sent) <= 12, f"no more attempts than were allowed ({max(sent)})")
+    check(sum(sent) < 2 * len(sent), "few attempts, although at any moment three of eight workers fail")
 
 
 def _sometimes(fault: Behaviour, phase: float) -> Callable[[SimRequest], Behaviour]:
@@ -90,7 +90,7 @@ async def actor_killed(setup: Setup, victim: str) -> None:
     limited = await _all_dialects(setup, Behaviour(text=TEN, tokens_per_second=5))
     async with setup.gateway(strategy="round_robin") as cortex:
         await failing(CortexError, lambda: cortex.complete("Hi", worker="limited"))
-        equal(await _kill_while_asked(cortex, victim, 200), [TEN] * 200, "the answers")
+        equal(await _kill_during_streams(cortex, victim, 200), [TEN] * 200, "the answers")
         tree = cortex.tree()
         check("restart" in tree, "it was restarted")
         equal(tree.count("running"), len(tree.splitlines()), "actors that run")
@@ -103,7 +103,7 @@ async def actors_killed(setup: Setup) -> None:
     async with setup.gateway(strategy="round_robin") as cortex:
         await failing(CortexError, lambda: cortex.complete("Hi", worker="limited"))
         for victim in VICTIMS:
-            answers = await _kill_while_asked(cortex, victim, 40)
+            answers = await _kill_during_streams(cortex, victim, 40)
             equal(answers, [SIXTY] * 40, f"the answers while {victim} was killed")
             await trio.sleep(10)
         check(all("running" in line for line in cortex.tree().splitlines()), "every actor runs again")
@@ -117,16 +117,16 @@ async def _all_dialects(setup: Setup, behaviour: Behaviour) -> SimulatedProvider
     return setup.add("limited", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=1000), dialect="groq")
 
 
-async def _kill_while_asked(cortex: Cortex, victim: str, streams: int) -> list[str]:
+async def _kill_during_streams(cortex: Cortex, victim: str, streams: int) -> list[str]:
     ended: list[str] = []
 
-    async def ask() -> None:
+    async def make_call() -> None:
         async with cortex.chat("Hi") as answer:
             ended.append("".join([piece async for piece in answer.text()]))
 
     async with trio.open_nursery() as nursery:
         for _ in range(streams):
-            nursery.start_soon(ask)
+            nursery.start_soon(make_call)
         await trio.sleep(1)
         cortex.actor(victim).kill()
     return ended

@@ -36,9 +36,9 @@ async def _waits_for_the_hint(setup: OutsideSetup) -> None:
     wait = 2 * setup.second
     setup.begin(Behaviour(error=FailureKind.RATE_LIMIT, retry_after=wait), GOOD)
     check((await setup.request()).is_whole, "it is served")
-    asked = [request.when for request in setup.primary.requests]
+    sent = [request.when for request in setup.primary.requests]
     check(
-        all(b - a >= wait for a, b in itertools.pairwise(asked)),
+        all(b - a >= wait for a, b in itertools.pairwise(sent)),
         "no request comes before the hint has passed",
     )
 
@@ -166,12 +166,12 @@ async def _limited_for_a_second(setup: OutsideSetup) -> None:
     setup.fallback.behave(limit(setup.fallback))
     received: list[Received] = []
 
-    async def ask() -> None:
+    async def make_call() -> None:
         received.append(await setup.request())
 
     async with trio.open_nursery() as nursery:
         for _ in range(CALLERS):
-            nursery.start_soon(ask)
+            nursery.start_soon(make_call)
     whole = sum(one.is_whole for one in received)
     equal(whole, CALLERS, "callers that are served")
     for provider in (setup.primary, setup.fallback):

@@ -92,8 +92,8 @@ async def rounds_go_on(setup: Setup) -> None:
         equal(health.workers["primary"].status, "unavailable", "the one that hangs")
         equal(health.workers["fallback"].status, "available", "the other")
         check(health.last_health_check is not None, "last_health_check has a value")
-    asked = (len(primary.requests), len(fallback.requests))
-    check(set(asked) <= {3, 4}, f"a round every half minute ({asked} checks in 125 s)")
+    sent = (len(primary.requests), len(fallback.requests))
+    check(set(sent) <= {3, 4}, f"a round every half minute ({sent} checks in 125 s)")
 
 
 # ------------------------------------------------------------------ S21: the trial of a half-open breaker
@@ -129,12 +129,12 @@ async def one_trial_at_a_time(setup: Setup) -> None:
         before = len(primary.requests)
         replies: list[Reply] = []
 
-        async def ask() -> None:
+        async def make_call() -> None:
             replies.append(await cortex.complete("Hi"))
 
         async with trio.open_nursery() as nursery:
             for _ in range(10):
-                nursery.start_soon(ask)
+                nursery.start_soon(make_call)
     equal(len(primary.requests), before + 1, "requests to the primary")
     equal(sorted(reply.worker for reply in replies), ["fallback"] * 9 + ["primary"], "the worker")
 

@@ -45,7 +45,7 @@ async def waited_out(setup: Setup) -> None:
     refused, served = primary.requests
     waited = served.when - refused.when
     check(
-        hint <= waited <= 1.1 * hint + 0.05 + setup.slack, f"asked after the hint, and soon ({waited:.3f} s)"
+        hint <= waited <= 1.1 * hint + 0.05 + setup.slack, f"sent after the hint, and soon ({waited:.3f} s)"
     )
     kinds = [attempt.failure and attempt.failure.kind for attempt in reply.attempts]
     equal(kinds, [FailureKind.RATE_LIMIT, None], "the ledger")
@@ -81,8 +81,8 @@ async def cools_down_for_the_hint(setup: Setup) -> None:
                 await trio.sleep(11)
                 equal((await cortex.complete("Hi")).text, RESCUE.text, "the answer")
             await trio.sleep(6)
-    asked = [request.when for request in primary.requests]
-    check(all(b - a >= 60 for a, b in itertools.pairwise(asked)), "the key cools down for the whole hint")
+    sent = [request.when for request in primary.requests]
+    check(all(b - a >= 60 for a, b in itertools.pairwise(sent)), "the key cools down for the whole hint")
     equal(len(fallback.requests), 18, "requests to the fallback")
 
 
@@ -94,8 +94,8 @@ async def longer_and_longer_intervals(setup: Setup) -> None:
         for _ in range(45):
             equal((await cortex.complete("Hi")).worker, "fallback", "the worker")
             await trio.sleep(5)
-    asked = [round(request.when - primary.requests[0].when) for request in primary.requests]
-    equal(asked, [0, 10, 40, 100, 220], "the times of requests to the primary")
+    sent = [round(request.when - primary.requests[0].when) for request in primary.requests]
+    equal(sent, [0, 10, 40, 100, 220], "the times of requests to the primary")
 
 
 @S02.part("a limit without a hint is retried where no other worker can serve", virtual=True)
@@ -296,7 +296,7 @@ async def _ten_callers(cortex: Cortex, pause: float = 0.0) -> list[tuple[str, li
     """Every second call is a stream. Returns text and attempts of all calls; raises the error of a call that fails."""
     served: list[tuple[str, list[Attempt]]] = []
 
-    async def ask(number: int) -> None:
+    async def make_call(number: int) -> None:
         if number % 2:
             reply = await cortex.complete("Hi")
         else:
@@ -306,7 +306,7 @@ async def _ten_callers(cortex: Cortex, pause: float = 0.0) -> list[tuple[str, li
 
     async with open_flat_nursery() as nursery:
         for number in range(CALLERS):
-            nursery.start_soon(ask, number)
+            nursery.start_soon(make_call, number)
             await trio.sleep(pause)
     return served
 

@@ -63,11 +63,13 @@ TWICE: Mapping[str, Behaviour] = {
 }
 
 
-async def _twice_then_fine(setup: Setup, fault: Behaviour, ask: Callable[[Cortex], Awaitable[Reply]]) -> None:
+async def _twice_then_fine(
+    setup: Setup, fault: Behaviour, make_call: Callable[[Cortex], Awaitable[Reply]]
+) -> None:
     primary = setup.primary(fault, fault, GOOD)
     async with setup.gateway() as cortex:
         start = trio.current_time()
-        reply = await ask(cortex)
+        reply = await make_call(cortex)
         took = trio.current_time() - start
     equal((reply.text, reply.worker), (GOOD.text, "primary"), "the answer")
     check(took <= SDK_SECONDS + setup.slack, f"as soon as by the SDKs, not after {took:.1f} s")
@@ -82,11 +84,11 @@ async def complete_retries(setup: Setup, fault: Behaviour) -> None:
 
 @S32.parts_for(TWICE, "chat() retries a fault that happens twice", virtual=True)
 async def chat_retries(setup: Setup, fault: Behaviour) -> None:
-    async def ask(cortex: Cortex) -> Reply:
+    async def make_call(cortex: Cortex) -> Reply:
         async with cortex.chat("Hi") as answer:
             return await answer.collect()
 
-    await _twice_then_fine(setup, fault, ask)
+    await _twice_then_fine(setup, fault, make_call)
 
 
 @S32.part("connections that are refused for half a second are retried")
@@ -103,10 +105,8 @@ async def bounded(setup: Setup) -> None:
     async with setup.gateway() as cortex:
         failed = await failing(CortexError, lambda: cortex.complete("Hi"))
     check("server" in str(failed), f"the error names the failure kind ({failed})")
-    asked = len(primary.requests)
-    check(
-        SDK_ATTEMPTS <= asked <= MOST_ATTEMPTS, f"it gets as many requests as from the SDKs ({asked} times)"
-    )
+    sent = len(primary.requests)
+    check(SDK_ATTEMPTS <= sent <= MOST_ATTEMPTS, f"it gets as many requests as from the SDKs ({sent} times)")
 
 
 @S32.part("a kept-alive connection that is silent is replaced once by a new one", virtual=True)
@@ -180,17 +180,17 @@ async def waits_behind_an_answer(setup: Setup) -> None:
     primary.one_at_a_time = True
     replies: list[str] = []
 
-    async def ask(cortex: Cortex) -> None:
+    async def make_call(cortex: Cortex) -> None:
         replies.append((await cortex.complete("Hi")).text)
 
     async with setup.gateway(health_check_interval=15, health_check_timeout=5) as cortex:
         for _ in range(20):
             async with open_flat_nursery() as nursery:
-                nursery.start_soon(ask, cortex)
+                nursery.start_soon(make_call, cortex)
                 await trio.sleep(45)
                 status = (await cortex.health_status()).workers["primary"].status
                 equal(status, "available", "the primary in the middle of an answer")
-                nursery.start_soon(ask, cortex)
+                nursery.start_soon(make_call, cortex)
             await trio.sleep(MINUTE)
     equal(replies, [GOOD.text] * 40, "the answers")
     check(_checks(primary.requests), "checks came in between")

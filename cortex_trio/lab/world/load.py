@@ -77,7 +77,7 @@ def draw_calls(
     Args:
         draw: The random numbers of this world.
         seconds: The length of the run.
-        workers: The names a call may ask for.
+        workers: the names that a call may choose from.
         faults: When each fault begins and ends.
     """
     many = round(seconds / HOUR * draw.uniform(*CALLS_PER_HOUR))
