@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import trio
 
-from cortex_trio.lab.exam.rate_limits import ONE_SECOND, OneSecond
 from cortex_trio.lab.exam.setup import GOOD
+from cortex_trio.lab.exam.shared_limit import ONE_SECOND, OneSecond
 from cortex_trio.lab.exam.single_worker import TWICE
 from cortex_trio.lab.world.bare_client import Response, response_of
 from cortex_trio.simulator import SimulatedProvider, Simulator, open_simulator

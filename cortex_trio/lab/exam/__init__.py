@@ -7,6 +7,7 @@ In memory its seconds are virtual; over sockets they are real, and shorter.
 setup                the providers and the gateway of a part, and its checks
 scenario             what a scenario consists of
 rate_limits          the primary is rate limited
+shared_limit         all workers are rate limited for a second
 before_content       it fails or rejects the request before content
 slow_responses       it sends nothing in time
 broken_streams       its stream breaks

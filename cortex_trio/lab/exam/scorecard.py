@@ -19,6 +19,7 @@ from . import (
     many_requests,
     over_minutes,
     rate_limits,
+    shared_limit,
     single_worker,
     slow_responses,
     stream_contents,
@@ -28,6 +29,7 @@ from .setup import DIALECTS, NotPassed, Setup
 
 MODULES = (
     rate_limits,
+    shared_limit,
     before_content,
     slow_responses,
     broken_streams,
