@@ -68,6 +68,7 @@ from .providers import Auth, Provider
 from .telemetry import (
     AnswerInterrupted,
     CallWaiting,
+    Event,
     Snapshot,
     WorkerAdded,
     WorkerRemoved,
@@ -92,6 +93,7 @@ __all__ = [
     "Cortex",
     "CortexError",
     "Document",
+    "Event",
     "Failure",
     "FailureKind",
     "FinishReason",

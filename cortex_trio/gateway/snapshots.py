@@ -52,7 +52,7 @@ def snapshot_of(runtime: Runtime) -> Snapshot:
         workers=tuple(_worker(state, clock) for state in runtime.table.workers.values()),
         keys=tuple(key for worker in runtime.ring.workers for key in _keys(runtime, worker, clock)),
         leases=runtime.ring.leased,
-        retired=len(runtime.retired),
+        retired=len(runtime.retired_connections),
         waiting=tuple(
             WaitingCall(call.worker, call.reason, clock.utc(call.since), clock.utc(call.until))
             for call in activity.waiting

@@ -9,7 +9,7 @@ async with open_simulator() as sim:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ import trio.testing
 
 from ..gateway.cortex import Cortex, open_cortex
 from ..gateway.settings.config import Config, WorkerConfig
+from ..telemetry import Observer
 from .leftovers import connected, leftovers, may_be_of_a_check
 from .simulator import Simulator
 
@@ -32,7 +33,7 @@ async def open_gateway(
     simulator: Simulator,
     workers: Mapping[str, WorkerConfig] | None = None,
     *,
-    on_event: Callable[[object], None] | None = None,
+    on_event: Observer | None = None,
     **settings: Any,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway whose workers are the providers of `simulator`.

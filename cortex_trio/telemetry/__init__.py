@@ -1,4 +1,4 @@
-"""What a gateway tells of itself: events for observers, and snapshots.
+"""Events for observers, and snapshots: what can be seen of a running gateway.
 
 events         the catalogue of events
 observer       calls the observer of the user
@@ -11,6 +11,8 @@ from .activity import Activity, Waiting
 from .events import (
     AnswerInterrupted,
     CallWaiting,
+    Event,
+    Observer,
     WorkerAdded,
     WorkerRemoved,
     WorkerStatus,
@@ -40,8 +42,10 @@ __all__ = [
     "CallWaiting",
     "ConnectionsSnapshot",
     "CooldownSnapshot",
+    "Event",
     "FailureSnapshot",
     "KeySnapshot",
+    "Observer",
     "RecentAttempt",
     "Snapshot",
     "Telemetry",

@@ -232,7 +232,7 @@ MUTANTS = (
     Mutant(
         "a removed worker never becomes idle",
         "gateway/workers/worker.py",
-        "            self._state.idle.set()\n",
+        "            self._state.drained.set()\n",
         "            pass\n",
         "removing a worker waits for its streams, and no longer",
         ("tests/gateway/test_worker.py", "tests/gateway/test_reload.py"),
@@ -620,7 +620,7 @@ MUTANTS = (
     ),
     Mutant(
         "a check that hangs says nothing",
-        "gateway/health.py",
+        "gateway/free_requests.py",
         '    raise TransportFailed(Failure(FailureKind.STALLED, text, phase="body", ours=ours))\n',
         '    return b""\n',
         "a check that hangs makes its worker unavailable",

@@ -75,7 +75,7 @@ class WorkerState:
     breaker: Breaker = attrs.field(factory=Breaker)
     permits: set[Permit] = attrs.field(factory=set)
     draining: bool = False
-    idle: trio.Event = attrs.field(factory=trio.Event)  # set while draining and nothing is in flight
+    drained: trio.Event = attrs.field(factory=trio.Event)  # set once it is draining and nothing is in flight
     last_served: float = -math.inf  # Trio time of the last answer that went well
     last_failure: FailureKind | None = None
     # Failures of this worker with the Trio time of each, the oldest first; for snapshots.
@@ -255,7 +255,7 @@ class Worker(GenServer):
         self._changed(state)
 
     async def drain(self) -> bool:
-        """Admit no request from now on; `WorkerState.idle` is set once the last request has ended.
+        """Admit no request from now on; `WorkerState.drained` is set once the last request has ended.
 
         Returns whether this is news.
         """
@@ -304,4 +304,4 @@ class Worker(GenServer):
 
     def _drained(self) -> None:
         if self._state.draining and not self._state.permits:
-            self._state.idle.set()
+            self._state.drained.set()
