@@ -12,20 +12,18 @@ behaviour   what one request gets
 script      whose turn it is
 provider    one fake upstream: its script and what it was asked
 simulator   all of them, and the way in
-link        the way to it: slow, narrow, cut, half-open
+link        the link to it: latency, bandwidth, partitions
 scene, perform, serve   how an answer becomes bytes
-network, pipe, channel  how bytes arrive, or do not
-chaos       bad weather for real sockets
-seeded      one seed, one run
-leftovers   nothing may be left behind
+network, pipe, channel  connections in memory
+chaos       a TCP proxy with faults, for real sockets
+seeded      reproducible runs
+leftovers   what requests still hold
 gateway     a gateway in front of the providers
-world       whole lives in random worlds: `cortex-trio simulate`
-exam        the failover exam: `cortex-trio exam`
 speak       the providers' side of each dialect
 """
 
 from .behaviour import Behaviour
-from .chaos import ChaosProxy, Weather, open_chaos_proxy
+from .chaos import ChaosProxy, ProxyFaults, open_chaos_proxy
 from .gateway import open_gateway
 from .leftovers import connected, leftovers
 from .link import Link
@@ -38,10 +36,10 @@ __all__ = [
     "Behaviour",
     "ChaosProxy",
     "Link",
+    "ProxyFaults",
     "SimRequest",
     "SimulatedProvider",
     "Simulator",
-    "Weather",
     "connected",
     "leftovers",
     "open_chaos_proxy",
