@@ -18,8 +18,10 @@ import trio
 
 from cortex_trio import WorkerConfig
 from cortex_trio.failures import Failure
-from cortex_trio.gateway.transport.connections import Answer, Connections, TransportFailed
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.gateway.transport.response import Response
+from cortex_trio.http import PooledTransport
 from cortex_trio.simulator.pipe import PipeEnd, open_pipe
 from cortex_trio.wire.codec import HttpRequest
 
@@ -291,15 +293,15 @@ def connections_to(url: str, transport: PooledTransport | None = None) -> Connec
     return Connections(config, transport)
 
 
-async def ask(connections: Connections, path: str = "/", patience: float = 5.0) -> Answer:
+async def ask(connections: Connections, path: str = "/", patience: float = 5.0) -> Response:
     return await connections.send(HttpRequest("GET", path), None, connect_timeout=patience)
 
 
-async def post(connections: Connections, body: bytes) -> Answer:
+async def post(connections: Connections, body: bytes) -> Response:
     return await connections.send(HttpRequest("POST", "/", body), None, connect_timeout=5)
 
 
-async def read(answer: Answer) -> bytes:
+async def read(answer: Response) -> bytes:
     body = b""
     try:
         while data := await answer.receive():

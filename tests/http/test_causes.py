@@ -31,13 +31,11 @@ from raw import (
 )
 
 from cortex_trio import Failure, FailureKind
-from cortex_trio.gateway.transport.connections import Connections, TransportFailed
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.http import ConnectError, ConnectionBroken, PooledTransport, ServerDisconnected
 from cortex_trio.http.causes import causes, explain, is_our_shortage
 from cortex_trio.http.certificates import CertificateFileError
-from cortex_trio.http.http1 import ConnectionBroken
-from cortex_trio.http.pool import ServerDisconnected
-from cortex_trio.http.sockets import ConnectError
-from cortex_trio.http.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 
 K = FailureKind
@@ -326,15 +324,15 @@ async def ask_and_read(connections: Connections, has_head: trio.Event) -> None:
 @pytest.mark.parametrize(
     ("sent", "is_reset", "kind", "phase", "words"),
     [
-        (b"", False, ServerDisconnected, "headers", "the server closed the connection before it answered"),
-        (b"", True, ServerDisconnected, "headers", "connection reset by the server before it answered"),
+        (b"", False, ServerDisconnected, "headers", "the server closed the connection before it responded"),
+        (b"", True, ServerDisconnected, "headers", "connection reset by the server before it responded"),
         (CUT_HEAD, False, ConnectionBroken, "headers", "closed the connection in the middle of the headers"),
         (CUT_HEAD, True, ConnectionBroken, "headers", "reset by the server in the middle of the headers"),
-        (HEAD, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (HEAD, False, ConnectionBroken, "stream", "in the middle of the response"),
         (HEAD, True, ConnectionBroken, "stream", "connection reset by the server"),
-        (CUT_BODY, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (CUT_BODY, False, ConnectionBroken, "stream", "in the middle of the response"),
         (CUT_BODY, True, ConnectionBroken, "stream", "connection reset by the server"),
-        (CUT_CHUNK, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (CUT_CHUNK, False, ConnectionBroken, "stream", "in the middle of the response"),
         (CUT_CHUNK, True, ConnectionBroken, "stream", "connection reset by the server"),
     ],
 )

@@ -11,10 +11,10 @@ import trio
 from raw import OK, serving, trusting
 
 from cortex_trio import FailureKind, WorkerConfig
-from cortex_trio.gateway.transport.connections import Answer, Connections, TransportFailed
-from cortex_trio.http.deadlines import Deadlines
-from cortex_trio.http.pool import ReadTimeout
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.gateway.transport.response import Response
+from cortex_trio.http import Deadlines, PooledTransport, ReadTimeout
 from cortex_trio.wire.codec import HttpRequest
 
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"
@@ -65,11 +65,11 @@ async def connect() -> AsyncIterator[Connect]:
         await connections_made.aclose()
 
 
-async def ask(there: Connections, deadlines: Deadlines | None = None) -> Answer:
+async def ask(there: Connections, deadlines: Deadlines | None = None) -> Response:
     return await there.send(HttpRequest("GET", "/"), None, connect_timeout=5, deadlines=deadlines)
 
 
-async def read(answer: Answer) -> bytes:
+async def read(answer: Response) -> bytes:
     body = b""
     while data := await answer.receive():
         body += data

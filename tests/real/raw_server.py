@@ -20,7 +20,7 @@ from raw_bytes import MODEL, embedding_list, http, model_list, said
 from raw_carriers import Line, MemoryNetwork, SocketServer, trusting
 
 from cortex_trio import Config, Cortex, WorkerConfig, open_cortex
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.http import PooledTransport
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
 TLS_HANDSHAKE = 0x16

@@ -1,4 +1,4 @@
-"""Workers from a mapping, such as the object inside CORTEX_PROVIDERS, through cattrs. Times are in milliseconds."""
+"""Reads workers from a mapping, such as the object inside CORTEX_PROVIDERS, with cattrs. Times are in milliseconds."""
 
 from __future__ import annotations
 
@@ -13,21 +13,30 @@ from cattrs.gen import make_dict_structure_fn, override
 from ...failures import ConfigError
 from ...failures.shown import closest, named, shown
 from ...providers import PROVIDERS
-from .fields import LONGEST, worker_name
+from .fields import MAX_SECONDS, worker_name
 from .secrets import without_keys
 from .worker_config import WorkerConfig
 
 
 @without_keys
 def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, path: str) -> WorkerConfig:
-    """Return one worker's configuration; times in ms. Raises ConfigError with `path` in front."""
+    """Return the configuration of one worker.
+
+    Args:
+        name: of the worker.
+        mapping: its fields, `timeout` in ms. A WorkerConfig is returned as it is.
+        path: of the mapping, written in front of an error's field.
+
+    Raises:
+        ConfigError: a field is not allowed, or has a value that is not allowed.
+    """
     if isinstance(mapping, WorkerConfig):
         return mapping
     if not isinstance(mapping, Mapping):
         raise ConfigError(path, f"an object is needed, not {type(mapping).__name__}")
     for key in mapping:
         if not isinstance(key, str):
-            raise ConfigError(path, f"names of settings are strings, not {shown(key)}")
+            raise ConfigError(path, f"names of fields are strings, not {shown(key)}")
     if "provider" not in mapping:
         if name not in PROVIDERS:
             meant = closest(name, PROVIDERS)
@@ -44,7 +53,11 @@ def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, pat
 
 
 def workers_from(mapping: Any) -> dict[str, WorkerConfig]:
-    """Return all workers of the object. Raises ConfigError with the path of the first that is wrong."""
+    """Return all workers of the object inside CORTEX_PROVIDERS.
+
+    Raises:
+        ConfigError: for the first mistake, with its path.
+    """
     if not isinstance(mapping, Mapping):
         raise ConfigError("$", f"an object of providers is needed, not {type(mapping).__name__}")
     return {
@@ -54,15 +67,15 @@ def workers_from(mapping: Any) -> dict[str, WorkerConfig]:
 
 
 def _keep(value: Any, _: Any) -> Any:
-    return value  # the field's own converter and validator decide, and say it better
+    return value  # the field's own converter and validator check it, with better error texts
 
 
 def _milliseconds(value: Any, _: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError("timeout", f"milliseconds, as a number, are needed, not {type(value).__name__}")
-    if not 1 <= value <= LONGEST * 1000:
+    if not 1 <= value <= MAX_SECONDS * 1000:
         raise ConfigError(
-            "timeout", f"milliseconds from 1 to {LONGEST * 1000:.0f} are allowed, not {shown(value)}"
+            "timeout", f"milliseconds from 1 to {MAX_SECONDS * 1000:.0f} are allowed, not {shown(value)}"
         )
     return value / 1000
 
@@ -80,7 +93,7 @@ _CONVERTER = _make_converter()
 
 
 def _first_problem(error: ClassValidationError | IterableValidationError, path: str) -> ConfigError:
-    """cattrs collects everything that is wrong; one clear sentence at a time is what a person can act on."""
+    """Return the first mistake as a ConfigError. cattrs collects all; one clear sentence is easier to act on."""
     first = error.exceptions[0]
     if isinstance(first, ConfigError):
         return first.under(path)
