@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from cattrs import Converter, transform_error
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
-from cattrs.gen import make_dict_structure_fn, override
 
 from ...failures import ConfigError
 from ...failures.shown import closest, named, shown
@@ -16,6 +14,10 @@ from ...providers import PROVIDERS
 from .fields import MAX_SECONDS, worker_name
 from .secrets import without_keys
 from .worker_config import WorkerConfig
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+    from cattrs.errors import ClassValidationError, IterableValidationError
 
 
 @without_keys
@@ -46,8 +48,12 @@ def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, pat
                 f"{_did_you_mean(meant)}",
             )
         mapping = {**mapping, "provider": name}
+    from cattrs.errors import (
+        ClassValidationError,  # here, because a program that passes a Config needs no cattrs
+    )
+
     try:
-        return _CONVERTER.structure(mapping, WorkerConfig)
+        return _converter().structure(mapping, WorkerConfig)
     except ClassValidationError as error:
         raise _first_problem(error, path) from None
 
@@ -80,7 +86,11 @@ def _milliseconds(value: Any, _: Any) -> Any:
     return value / 1000
 
 
-def _make_converter() -> Converter:
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn, override
+
     converter = Converter(forbid_extra_keys=True)
     fields: dict[str, Any] = {f.name: override(struct_hook=_keep) for f in attrs.fields(WorkerConfig)}
     fields["timeout"] = override(struct_hook=_milliseconds)
@@ -89,11 +99,11 @@ def _make_converter() -> Converter:
     return converter
 
 
-_CONVERTER = _make_converter()
-
-
 def _first_problem(error: ClassValidationError | IterableValidationError, path: str) -> ConfigError:
     """Return the first mistake as a ConfigError. cattrs collects all; one clear sentence is easier to act on."""
+    from cattrs import transform_error
+    from cattrs.errors import ForbiddenExtraKeysError
+
     first = error.exceptions[0]
     if isinstance(first, ConfigError):
         return first.under(path)

@@ -7,13 +7,16 @@ reload does meanwhile, so no key is sent to an address that it is not for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from ...providers import Provider
 from ..settings.config import WorkerConfig
 from ..settings.secrets import ApiKey
-from ..transport.connections import Connections
+
+if TYPE_CHECKING:
+    from ..transport.connections import Connections
 
 
 @attrs.frozen(eq=False)

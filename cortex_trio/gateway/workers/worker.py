@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import trio
@@ -20,10 +20,12 @@ from ...failures import REACTIONS, Failure, FailureKind
 from ...otp import GenServer, Ref
 from ...providers import Provider
 from ..settings.config import WorkerConfig
-from ..transport.connections import Connections
 from .breaker import Breaker
 from .cooldowns import Cooldown, Cooldowns
 from .endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from ..transport.connections import Connections  # a status of a worker can be used without loading httpx
 
 Status = Literal["available", "unavailable", "quota_exceeded", "rate_limited"]
 """The status of a worker, as users see it."""
