@@ -13,7 +13,8 @@ import attrs
 import httpx
 import pytest
 import trio
-from fronts import CERTIFICATE, open_proxy, server_context, serving, serving_unix, to_port
+from certificates import CERTIFICATE, server_context
+from fronts import open_proxy, serving, serving_unix, to_port
 
 from cortex_trio import Config, ConfigError, FailureKind, ProviderError, WorkerConfig, open_cortex
 from cortex_trio.gateway.settings.connection_settings import connection_settings_for

@@ -9,7 +9,8 @@ import httpcore
 import httpx
 import pytest
 import trio
-from fronts import CERTIFICATE, open_proxy, server_context, serving
+from certificates import CERTIFICATE, server_context
+from fronts import open_proxy, serving
 
 from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, http, open_cortex
 from cortex_trio.gateway.transport.errors import TABLE, failure_of

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from certificates import CERTIFICATE, EXPIRED, client_context, server_context
 from raw import (
-    CERTIFICATE,
     Peer,
     Script,
     answer_all,
@@ -26,8 +26,6 @@ from raw import (
     open_secure_server,
     open_server,
     read,
-    serving,
-    trusting,
 )
 
 from cortex_trio import Failure, FailureKind
@@ -39,12 +37,11 @@ from cortex_trio.http.certificates import CertificateFileError
 from cortex_trio.simulator import Behaviour, open_simulator
 
 K = FailureKind
-EXPIRED = Path(__file__).with_name("expired.pem")
 
 
 async def cause_of(url: str, pool: PooledTransport | None = None, patience: float = 5) -> ConnectError:
     """Ask `url` in vain; the failure must be one to connect."""
-    pool = pool or PooledTransport(ssl_context=trusting())
+    pool = pool or PooledTransport(ssl_context=client_context())
     with pytest.raises(TransportFailed) as caught:
         await ask(connections_to(url, pool), patience=patience)
     failure = caught.value.failure
@@ -164,7 +161,7 @@ async def test_a_connect_that_takes_too_long(autojump_clock: trio.testing.MockCl
 
 async def test_a_certificate_that_has_expired() -> None:
     trusts_it = ssl.create_default_context(cafile=EXPIRED)
-    async with open_secure_server(answer_all, serving(EXPIRED)) as server:
+    async with open_secure_server(answer_all, server_context(EXPIRED)) as server:
         error = await cause_of(server.url, PooledTransport(ssl_context=trusts_it))
     assert "certificate has expired" in str(error)
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
@@ -232,9 +229,9 @@ async def test_a_server_that_hangs_up_in_the_handshake(script: Script, words: st
 
 
 async def test_a_server_that_speaks_another_version_of_tls() -> None:
-    new = serving()
+    new = server_context()
     new.minimum_version = ssl.TLSVersion.TLSv1_3
-    old = trusting()
+    old = client_context()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     async with open_secure_server(answer_all, new) as server:
         error = await cause_of(server.url, PooledTransport(ssl_context=old))
@@ -243,12 +240,12 @@ async def test_a_server_that_speaks_another_version_of_tls() -> None:
 
 async def test_a_certificate_of_ours_that_the_server_wants_and_does_not_get() -> None:
     """With TLS 1.3 the client learns it only after its handshake, when it reads the answer."""
-    strict = serving()
+    strict = server_context()
     strict.verify_mode = ssl.CERT_REQUIRED
     strict.load_verify_locations(CERTIFICATE)
 
     async with open_secure_server(answer_all, strict) as server:
-        pool = PooledTransport(ssl_context=trusting())
+        pool = PooledTransport(ssl_context=client_context())
         with pytest.raises(TransportFailed, match="certificate required"):
             await ask(connections_to(server.url, pool))
         assert pool.in_use == 0

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from certificates import client_context, server_context
 from raw import (
     OK,
     Peer,
@@ -26,9 +27,7 @@ from raw import (
     open_server,
     post,
     read,
-    serving,
     tls_of,
-    trusting,
 )
 
 from cortex_trio import FailureKind
@@ -302,9 +301,9 @@ async def test_an_end_of_tls_while_idle_costs_the_connection_and_nothing_else(en
         tls = tls_of(peer)
         if "more" in end:
             stray = tls.seal(STRAY)
-            await tls.raw.send_all(tls.seal_goodbye() + stray)
+            await tls.raw.send_all(tls.seal_close_notify() + stray)
         elif "goodbye" in end:
-            await tls.raw.send_all(tls.seal_goodbye())
+            await tls.raw.send_all(tls.seal_close_notify())
         if "half" in end:
             await tls.raw.send_eof()
         elif "close" in end:
@@ -334,7 +333,7 @@ async def test_a_half_closed_connection_is_not_used_again() -> None:
 
 async def test_what_tls_sends_for_its_own_sake_while_idle_costs_nothing() -> None:
     """Here the server asks for a certificate after the answer; session tickets and new keys come in the same way."""
-    context = serving()
+    context = server_context()
     context.verify_mode = ssl.CERT_OPTIONAL
     context.post_handshake_auth = True
     sent = trio.Event()
@@ -352,7 +351,7 @@ async def test_what_tls_sends_for_its_own_sake_while_idle_costs_nothing() -> Non
         sent.set()
         await answer_all(peer)
 
-    ours = trusting()
+    ours = client_context()
     ours.post_handshake_auth = True
     async with open_secure_server(script, context) as server:
         pool = PooledTransport(ssl_context=ours)
@@ -370,7 +369,7 @@ async def test_session_tickets_are_nothing_to_read() -> None:
 
     async with open_secure_server(script) as server:
         port = int(server.url.rpartition(":")[2])
-        tls = await TrioBackend(trusting).connect(Origin(True, "localhost", port), 5)
+        tls = await TrioBackend(client_context).connect(Origin(True, "localhost", port), 5)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert not tls.is_readable()
         stop.set()
@@ -503,7 +502,7 @@ async def test_a_broken_upload_leaves_nothing_to_keep() -> None:
 async def test_silent_connections_are_probed_so_that_routers_remember_them() -> None:
     async with open_server(answer_all) as server:
         port = int(server.url.rpartition(":")[2])
-        ours = await TrioBackend(trusting).connect(Origin(False, "127.0.0.1", port), 5)
+        ours = await TrioBackend(client_context).connect(Origin(False, "127.0.0.1", port), 5)
         assert isinstance(ours, TCPStream)
         assert ours._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert ours._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 60
