@@ -9,9 +9,10 @@ restarted actor finds the result on the permit. The cooldowns of all workers are
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -19,6 +20,7 @@ import trio
 from ...failures import REACTIONS, Failure, FailureKind
 from ...otp import GenServer, Ref
 from ...providers import Provider
+from ...telemetry import WorkerStatus
 from ..settings.config import WorkerConfig
 from .breaker import Breaker
 from .cooldowns import Cooldown, Cooldowns
@@ -27,10 +29,10 @@ from .endpoint import Endpoint
 if TYPE_CHECKING:
     from ..transport.connections import Connections  # a status of a worker can be used without loading httpx
 
-Status = Literal["available", "unavailable", "quota_exceeded", "rate_limited"]
-"""The status of a worker, as users see it."""
 LATENCY_WEIGHT = 0.3
 """Weight of the newest time to first token in the moving average."""
+FAILURES_KEPT = 5
+"""Of each worker, for snapshots: enough to see whether they are all of one kind."""
 
 
 @attrs.define(eq=False)
@@ -108,9 +110,11 @@ class WorkerState:
     """Set as soon as `draining` is True and `permits` is empty."""
     last_served: float = -math.inf
     """Trio time at which the last successful request ended; minus infinity if there was none."""
+    last_failures: deque[tuple[float, Failure]] = attrs.field(factory=lambda: deque(maxlen=FAILURES_KEPT))
+    """The last failures with the Trio time of each, the oldest first; for snapshots."""
     last_failure: FailureKind | None = None
     """Of the last failed request; None if there was none. It names the reason why the breaker is open."""
-    status: Status = "available"
+    status: WorkerStatus = "available"
     """As last published. `status.status_of` computes the current one."""
     since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     """When `status` was published."""
@@ -345,6 +349,7 @@ class Worker(GenServer):
         elif failure.kind is not FailureKind.CANCELLED and not failure.ours:
             state.failures += 1
             state.last_failure = failure.kind
+            state.last_failures.append((now, failure))
         self._note_drained()
         self._changed(state)
 
