@@ -12,12 +12,13 @@ import trio
 
 from ..errors import ProviderError
 from ..failures import Failure, FailureKind
-from ..http.exchange import Progress
+from ..http.exchange import RequestProgress
 from ..wire.codec import HttpRequest
 from .runtime import Runtime
 from .settings.secrets import ApiKey
-from .transport.connections import Answer, TransportFailed
 from .transport.error_response import read_failure
+from .transport.errors import TransportFailed
+from .transport.response import Response
 from .workers.dialect_guard import DialectFailed
 from .workers.endpoint import Endpoint
 from .workers.worker import WorkerState
@@ -40,7 +41,7 @@ async def send_free_request(
     Raises:
         TransportFailed: there was no response with a 2xx status within `timeout` seconds.
     """
-    until, progress = trio.current_time() + timeout, Progress()
+    until, progress = trio.current_time() + timeout, RequestProgress()
     endpoint.connections.users += 1
     try:
         with trio.move_on_at(until):
@@ -55,11 +56,11 @@ async def send_free_request(
                 await response.aclose()
     finally:
         endpoint.connections.users -= 1
-    text, ours = f"no answer within {timeout:g} s", progress.phase == "place"
+    text, ours = f"no answer within {timeout:g} s", progress.phase == "pool"
     raise TransportFailed(Failure(FailureKind.STALLED, text, phase="body", ours=ours))
 
 
-async def _read_body(response: Answer) -> bytes:
+async def _read_body(response: Response) -> bytes:
     body = bytearray()
     while len(body) < MAX_BODY_BYTES and (data := await response.receive()):
         body += data

@@ -34,7 +34,7 @@ from .runtime import Runtime
 from .settings.secrets import ApiKey
 from .transport.connections import Connections
 from .workers.breaker import Breaker, BreakerState
-from .workers.cooldowns import Cooldown, Place
+from .workers.cooldowns import Cooldown, Target
 from .workers.keys import KeyState
 from .workers.status import status_of
 from .workers.worker import WorkerState
@@ -120,7 +120,7 @@ def _worker(state: WorkerState, clock: _Clock) -> WorkerSnapshot:
         until=clock.utc_or_none(until),
         draining=state.draining,
         breaker=_breaker(state.breaker, clock),
-        cooldowns=tuple(_cooldown(place, entry, clock) for place, entry in entries if place[1] is None),
+        cooldowns=tuple(_cooldown(target, entry, clock) for target, entry in entries if target[1] is None),
         connections=_connections(state.connections),
         in_flight=state.in_flight,
         limit=state.config.max_concurrency,
@@ -138,7 +138,7 @@ def _worker(state: WorkerState, clock: _Clock) -> WorkerSnapshot:
 
 def _breaker(breaker: Breaker, clock: _Clock) -> BreakerSnapshot:
     state = breaker.state(clock.now)
-    until = clock.utc(breaker.reopens_at) if state is BreakerState.OPEN else None
+    until = clock.utc(breaker.half_open_at) if state is BreakerState.OPEN else None
     return BreakerSnapshot(state.value, until, breaker.calls, breaker.failed)
 
 
@@ -151,8 +151,8 @@ def _connections(connections: Connections) -> ConnectionsSnapshot | None:
 
 def _keys(runtime: Runtime, worker: str, clock: _Clock) -> Iterator[KeySnapshot]:
     cooldowns = defaultdict[ApiKey | None, list[CooldownSnapshot]](list)
-    for place, entry in runtime.cooldowns.entries(worker, clock.now):
-        cooldowns[place[1]].append(_cooldown(place, entry, clock))
+    for target, entry in runtime.cooldowns.entries(worker, clock.now):
+        cooldowns[target[1]].append(_cooldown(target, entry, clock))
     for state in runtime.ring.states(worker):
         yield _key(worker, state, cooldowns.get(state.key, ()) if state.key else (), clock)
 
@@ -170,10 +170,10 @@ def _key(worker: str, state: KeyState, cooldowns: Sequence[CooldownSnapshot], cl
     )
 
 
-def _cooldown(place: Place, cooldown: Cooldown, clock: _Clock) -> CooldownSnapshot:
-    model, key = place
+def _cooldown(target: Target, cooldown: Cooldown, clock: _Clock) -> CooldownSnapshot:
+    model, key = target
     return CooldownSnapshot(
-        scope=_scope(place),
+        scope=_scope(target),
         model=model,
         key=key.masked if key else None,
         reason=cooldown.kind,
@@ -185,8 +185,8 @@ def _cooldown(place: Place, cooldown: Cooldown, clock: _Clock) -> CooldownSnapsh
     )
 
 
-def _scope(place: Place) -> CooldownScope:
-    match place:
+def _scope(target: Target) -> CooldownScope:
+    match target:
         case None, None:
             return "worker"
         case _, None:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import trio
-from fronts import CERTIFICATE, open_proxy, server_context, serving, serving_unix, to_port
+from certificates import CERTIFICATE, server_context
+from fronts import open_proxy, serving, serving_unix, to_port
 from test_readme import Block, blocks
 
 from cortex_trio import Config
@@ -78,5 +79,5 @@ def test_the_json_of_the_page_is_a_configuration() -> None:
     assert list(Config.from_mapping(mapping).workers) == list(mapping)
 
 
-def test_the_page_has_a_program_for_each_way() -> None:
-    assert len(PROGRAMS) == 8
+def test_the_page_has_a_program_for_each_setting() -> None:
+    assert len(PROGRAMS) == 9

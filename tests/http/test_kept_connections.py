@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from certificates import client_context, server_context
 from raw import (
     OK,
     Peer,
@@ -26,18 +27,17 @@ from raw import (
     open_server,
     post,
     read,
-    serving,
     tls_of,
-    trusting,
 )
 
 from cortex_trio import FailureKind
-from cortex_trio.gateway.transport.connections import Connections, TransportFailed
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.http import ConnectError, Origin, PooledTransport, RequestProgress, ServerDisconnected
+from cortex_trio.http.defaults import MAX_IDLE_CONNECTIONS
 from cortex_trio.http.exchange import CLOSED_WHILE_IDLE_SECONDS
-from cortex_trio.http.network import TrioNetwork
-from cortex_trio.http.pool import MAX_IDLE, Progress, ServerDisconnected
-from cortex_trio.http.sockets import ConnectError, Origin, PlainSocket
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.http.tcp import TCPStream
+from cortex_trio.http.trio_backend import TrioBackend
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.codec import HttpRequest
 
@@ -76,7 +76,7 @@ async def test_a_kept_connection_that_ends_at_once_is_replaced_in_silence(
 ) -> None:
     async with open_memory(dying_after(seconds, reset=reset)) as (server, pool, connections):
         await fetch(connections, "/1")
-        progress = Progress()
+        progress = RequestProgress()
         answer = await connections.send(HttpRequest("GET", "/2"), None, connect_timeout=5, progress=progress)
         assert await read(answer) == b"ok"
         assert [number for number, _ in server.requests] == [1, 1, 2]
@@ -86,27 +86,27 @@ async def test_a_kept_connection_that_ends_at_once_is_replaced_in_silence(
 
 @ends
 @pytest.mark.parametrize("seconds", [CLOSED_WHILE_IDLE_SECONDS + 0.05, 1, 30])
-async def test_a_kept_connection_that_dies_while_the_server_works_is_a_failure(
+async def test_a_kept_connection_that_breaks_while_the_server_works_is_a_failure(
     seconds: float, reset: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """The request may have been served, and paid for: asking again is for the one who counts attempts."""
+    """The server may have handled and charged for the request: a retry is left to the code that counts attempts."""
     async with open_memory(dying_after(seconds, reset=reset)) as (server, pool, connections):
         await fetch(connections, "/1")
-        progress = Progress()
+        progress = RequestProgress()
         with pytest.raises(TransportFailed) as caught:
             await connections.send(HttpRequest("GET", "/2"), None, connect_timeout=5, progress=progress)
         failure = caught.value.failure
         assert (failure.kind, failure.phase) == (K.CONNECTION, "headers")
-        assert "had been kept" in failure.message
+        assert "a reused one" in failure.message
         assert f"{seconds:.1f} s" in failure.message
-        assert progress == Progress(phase="headers", reused=True)
+        assert progress == RequestProgress(phase="headers", reused=True)
         assert isinstance(caught.value.__cause__, ServerDisconnected)
         assert len(server.requests) == 2
         assert (pool.in_use, pool.idle) == (0, 0)
 
 
 @both
-async def test_a_kept_connection_that_dies_before_it_has_all_of_the_request_is_replaced(secure: bool) -> None:
+async def test_a_kept_connection_that_breaks_before_the_request_is_sent_is_replaced(secure: bool) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(OK)
@@ -117,7 +117,7 @@ async def test_a_kept_connection_that_dies_before_it_has_all_of_the_request_is_r
     with trio.fail_after(PATIENCE):
         async with open_either(script, secure=secure) as (server, _, connections):
             await fetch(connections)
-            progress = Progress()
+            progress = RequestProgress()
             request = HttpRequest("POST", "/", b"\r\n\r\n" * 2_000_000)
             await (await connections.send(request, None, connect_timeout=5, progress=progress)).aclose()
             assert server.connections == 2
@@ -138,21 +138,21 @@ async def test_a_silent_kept_connection_says_so_and_a_fresh_one_can_be_asked_for
         first, second = await ask(connections), await ask(connections)
         await read(second)
         await read(first)  # on top
-        progress = Progress()
+        progress = RequestProgress()
         with trio.move_on_after(60) as scope:
             await connections.send(HttpRequest("GET", "/"), None, connect_timeout=5, progress=progress)
         assert scope.cancelled_caught
-        assert progress == Progress(phase="headers", reused=True)
+        assert progress == RequestProgress(phase="headers", reused=True)
         assert pool.idle == 1
         fresh = await connections.send(
             HttpRequest("GET", "/"), None, connect_timeout=5, progress=progress, fresh=True
         )
         assert await read(fresh) == b"ok"
-        assert progress == Progress(phase="headers", reused=False)
+        assert progress == RequestProgress(phase="headers", reused=False)
         assert (server.connections, pool.idle) == (3, 2)
 
 
-async def test_an_exchange_knows_whether_its_connection_was_kept() -> None:
+async def test_an_exchange_knows_whether_its_connection_was_reused() -> None:
     async with open_server(answer_all) as server, open_pool() as pool:
         for expected in (False, True, True):
             host, _, port = server.url.removeprefix("http://").partition(":")
@@ -163,14 +163,14 @@ async def test_an_exchange_knows_whether_its_connection_was_kept() -> None:
             await exchange.aclose()
 
 
-async def test_what_a_request_waits_for_is_known_when_it_is_given_up(
+async def test_the_progress_of_an_abandoned_request_is_known(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_simulator() as sim:
         slow = sim.add("openai_compatible", Behaviour(connect_after=10))
         pool = PooledTransport(network_backend=sim.network, max_connections=1)
         connections = connections_to(slow.url, pool)
-        progress = Progress()
+        progress = RequestProgress()
         request = HttpRequest("GET", "/models")
         with trio.move_on_after(1):
             await connections.send(request, None, connect_timeout=60, progress=progress)
@@ -179,11 +179,11 @@ async def test_what_a_request_waits_for_is_known_when_it_is_given_up(
         held = await ask(connections, "/models", patience=60)
         with trio.move_on_after(1):
             await connections.send(request, None, connect_timeout=60, progress=progress)
-        assert progress == Progress(phase="place", reused=False)
+        assert progress == RequestProgress(phase="pool", reused=False)
         await read(held)
 
 
-async def test_an_httpx_client_hears_that_no_place_was_free(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_httpx_client_gets_a_pool_timeout(autojump_clock: trio.testing.MockClock) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai_compatible")
         pool = PooledTransport(network_backend=sim.network, max_connections=1)
@@ -230,7 +230,7 @@ def leaving(behind: bytes, sent: trio.Event | None) -> Script:
 @both
 @pytest.mark.parametrize("behind", [STRAY, b"\r\n", b"x"], ids=["an answer", "a line end", "a byte"])
 @pytest.mark.parametrize("is_late", [False, True], ids=["with it", "later"])
-async def test_bytes_behind_an_answer_never_reach_the_next_request(
+async def test_bytes_after_a_response_never_reach_the_next_request(
     behind: bytes, is_late: bool, secure: bool
 ) -> None:
     sent = trio.Event() if is_late else None
@@ -240,7 +240,7 @@ async def test_bytes_behind_an_answer_never_reach_the_next_request(
 
 
 @pytest.mark.parametrize("cut", [1, 4, 5, 6, 20, -1])
-async def test_half_a_record_behind_an_answer_never_becomes_the_next_one(cut: int) -> None:
+async def test_half_a_record_after_a_response_never_becomes_the_next_one(cut: int) -> None:
     """OpenSSL takes half a record in and says nothing of it; the other half may come with the next answer."""
     sent = trio.Event()
 
@@ -264,7 +264,7 @@ async def test_half_a_record_behind_an_answer_never_becomes_the_next_one(cut: in
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["with it", "later"])
-async def test_records_behind_an_answer_never_become_the_next_one(is_late: bool) -> None:
+async def test_records_after_a_response_never_become_the_next_one(is_late: bool) -> None:
     sent = trio.Event() if is_late else None
 
     async def script(peer: Peer) -> None:
@@ -288,7 +288,7 @@ async def test_records_behind_an_answer_never_become_the_next_one(is_late: bool)
 
 
 @pytest.mark.parametrize("end", ["goodbye", "goodbye and close", "close", "half-close", "goodbye and more"])
-async def test_an_end_of_tls_while_idle_costs_the_connection_and_nothing_else(end: str) -> None:
+async def test_an_end_of_tls_while_idle_closes_the_connection_only(end: str) -> None:
     sent = trio.Event()
 
     async def script(peer: Peer) -> None:
@@ -301,9 +301,9 @@ async def test_an_end_of_tls_while_idle_costs_the_connection_and_nothing_else(en
         tls = tls_of(peer)
         if "more" in end:
             stray = tls.seal(STRAY)
-            await tls.raw.send_all(tls.seal_goodbye() + stray)
+            await tls.raw.send_all(tls.seal_close_notify() + stray)
         elif "goodbye" in end:
-            await tls.raw.send_all(tls.seal_goodbye())
+            await tls.raw.send_all(tls.seal_close_notify())
         if "half" in end:
             await tls.raw.send_eof()
         elif "close" in end:
@@ -331,9 +331,9 @@ async def test_a_half_closed_connection_is_not_used_again() -> None:
         assert server.connections == 2
 
 
-async def test_what_tls_sends_for_its_own_sake_while_idle_costs_nothing() -> None:
-    """Here the server asks for a certificate after the answer; session tickets and new keys come in the same way."""
-    context = serving()
+async def test_messages_of_tls_itself_while_idle_keep_the_connection() -> None:
+    """Here the server requests a certificate after the response; session tickets and key updates arrive likewise."""
+    context = server_context()
     context.verify_mode = ssl.CERT_OPTIONAL
     context.post_handshake_auth = True
     sent = trio.Event()
@@ -351,7 +351,7 @@ async def test_what_tls_sends_for_its_own_sake_while_idle_costs_nothing() -> Non
         sent.set()
         await answer_all(peer)
 
-    ours = trusting()
+    ours = client_context()
     ours.post_handshake_auth = True
     async with open_secure_server(script, context) as server:
         pool = PooledTransport(ssl_context=ours)
@@ -369,7 +369,7 @@ async def test_session_tickets_are_nothing_to_read() -> None:
 
     async with open_secure_server(script) as server:
         port = int(server.url.rpartition(":")[2])
-        tls = await TrioNetwork(trusting).connect(Origin(True, "localhost", port), 5)
+        tls = await TrioBackend(client_context).connect(Origin(True, "localhost", port), 5)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert not tls.is_readable()
         stop.set()
@@ -379,7 +379,7 @@ async def test_session_tickets_are_nothing_to_read() -> None:
 
 
 @both
-async def test_a_connection_that_answers_before_it_is_asked_is_not_used_again(secure: bool) -> None:
+async def test_a_connection_with_bytes_before_a_request_is_not_used_again(secure: bool) -> None:
     sent = trio.Event()
     async with open_either(leaving(STRAY, sent), secure=secure) as (server, pool, connections):
         assert await second_answer(connections, pool, sent) == b"42"
@@ -389,7 +389,7 @@ async def test_a_connection_that_answers_before_it_is_asked_is_not_used_again(se
 # ------------------------------------------------------------------ how many
 
 
-async def test_only_so_many_are_kept_and_the_oldest_go_first() -> None:
+async def test_the_oldest_idle_connections_are_closed_above_the_limit() -> None:
     async with open_server(answer_all) as server:
         pool = PooledTransport(max_idle=3)
         connections = connections_to(server.url, pool)
@@ -422,14 +422,14 @@ async def test_the_bound_is_for_all_origins_of_a_pool() -> None:
         await pool.aclose()
 
 
-async def test_without_a_bound_of_its_own_a_pool_keeps_sixty_four(
+async def test_without_a_limit_of_its_own_a_pool_keeps_sixty_four(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_memory(answer_all) as (_, pool, connections):
-        answers = [await ask(connections) for _ in range(MAX_IDLE + 50)]
+        answers = [await ask(connections) for _ in range(MAX_IDLE_CONNECTIONS + 50)]
         for answer in answers:
             await read(answer)
-        assert pool.idle == MAX_IDLE == 64
+        assert pool.idle == MAX_IDLE_CONNECTIONS == 64
 
 
 @contextmanager
@@ -485,7 +485,7 @@ async def test_a_connection_in_use_is_not_given_back() -> None:
         assert await read(held) == b"ok"
 
 
-async def test_a_broken_upload_leaves_nothing_to_keep() -> None:
+async def test_a_broken_upload_leaves_no_connection_to_keep() -> None:
     async def script(peer: Peer) -> None:
         await peer.stream.receive_some(1000)
         await peer.send(OK)
@@ -502,8 +502,8 @@ async def test_a_broken_upload_leaves_nothing_to_keep() -> None:
 async def test_silent_connections_are_probed_so_that_routers_remember_them() -> None:
     async with open_server(answer_all) as server:
         port = int(server.url.rpartition(":")[2])
-        ours = await TrioNetwork(trusting).connect(Origin(False, "127.0.0.1", port), 5)
-        assert isinstance(ours, PlainSocket)
+        ours = await TrioBackend(client_context).connect(Origin(False, "127.0.0.1", port), 5)
+        assert isinstance(ours, TCPStream)
         assert ours._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert ours._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 60
         assert ours._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

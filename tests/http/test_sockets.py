@@ -8,13 +8,14 @@ from functools import partial
 import httpx
 import pytest
 import trio
-from raw import OK, serving, trusting
+from certificates import client_context, server_context
+from raw import OK
 
 from cortex_trio import FailureKind, WorkerConfig
-from cortex_trio.gateway.transport.connections import Answer, Connections, TransportFailed
-from cortex_trio.http.deadlines import Deadlines
-from cortex_trio.http.pool import ReadTimeout
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.gateway.transport.response import Response
+from cortex_trio.http import Deadlines, PooledTransport, ReadTimeout
 from cortex_trio.wire.codec import HttpRequest
 
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"
@@ -32,7 +33,7 @@ async def served(script: Script, *, host: str = "127.0.0.1", secure: bool = Fals
 
     async with trio.open_nursery() as nursery:
         start = (
-            partial(trio.serve_ssl_over_tcp, handle, 0, serving(), host=host, https_compatible=True)
+            partial(trio.serve_ssl_over_tcp, handle, 0, server_context(), host=host, https_compatible=True)
             if secure
             else partial(trio.serve_tcp, handle, 0, host=host)
         )
@@ -65,11 +66,11 @@ async def connect() -> AsyncIterator[Connect]:
         await connections_made.aclose()
 
 
-async def ask(there: Connections, deadlines: Deadlines | None = None) -> Answer:
+async def ask(there: Connections, deadlines: Deadlines | None = None) -> Response:
     return await there.send(HttpRequest("GET", "/"), None, connect_timeout=5, deadlines=deadlines)
 
 
-async def read(answer: Answer) -> bytes:
+async def read(answer: Response) -> bytes:
     body = b""
     while data := await answer.receive():
         body += data
@@ -90,7 +91,7 @@ async def test_a_connection_over_tls_is_made_once_and_kept(host: str, connect: C
         await answer_requests(stream)
 
     async with served(script, secure=True) as port:
-        pool = PooledTransport(ssl_context=trusting())
+        pool = PooledTransport(ssl_context=client_context())
         there = connect(f"https://{host}:{port}", pool)
         for _ in range(3):
             assert await read(await ask(there)) == b"ok"
@@ -99,7 +100,7 @@ async def test_a_connection_over_tls_is_made_once_and_kept(host: str, connect: C
         assert pool.idle == 0
 
 
-async def test_a_certificate_nobody_vouches_for_is_a_failed_connect_that_says_so(connect: Connect) -> None:
+async def test_an_untrusted_certificate_is_a_connect_error_with_that_reason(connect: Connect) -> None:
     async with served(answer_requests, secure=True) as port:
         with pytest.raises(TransportFailed) as caught:
             await ask(connect(f"https://localhost:{port}"))
@@ -111,10 +112,10 @@ async def test_a_certificate_nobody_vouches_for_is_a_failed_connect_that_says_so
 async def test_a_certificate_for_another_host_is_refused(connect: Connect) -> None:
     async with served(answer_requests, host="127.0.0.2", secure=True) as port:
         with pytest.raises(TransportFailed, match=r"not valid for .127\.0\.0\.2."):
-            await ask(connect(f"https://127.0.0.2:{port}", PooledTransport(ssl_context=trusting())))
+            await ask(connect(f"https://127.0.0.2:{port}", PooledTransport(ssl_context=client_context())))
 
 
-async def test_leaving_a_secure_answer_early_closes_it_without_waiting_for_a_goodbye(
+async def test_leaving_a_secure_response_early_closes_it_without_waiting(
     connect: Connect,
 ) -> None:
     gone = trio.Event()
@@ -127,7 +128,7 @@ async def test_leaving_a_secure_answer_early_closes_it_without_waiting_for_a_goo
         gone.set()
 
     async with served(script, secure=True) as port:
-        pool = PooledTransport(ssl_context=trusting())
+        pool = PooledTransport(ssl_context=client_context())
         answer = await ask(connect(f"https://localhost:{port}", pool))
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -137,7 +138,7 @@ async def test_leaving_a_secure_answer_early_closes_it_without_waiting_for_a_goo
             await gone.wait()
 
 
-async def test_old_secure_connections_are_all_closed_even_if_whoever_closes_them_is_cancelled(
+async def test_old_secure_connections_are_all_closed_even_if_the_closing_task_is_cancelled(
     connect: Connect,
 ) -> None:
     gone = trio.Semaphore(0)
@@ -147,7 +148,7 @@ async def test_old_secure_connections_are_all_closed_even_if_whoever_closes_them
         gone.release()
 
     async with served(script, secure=True) as port:
-        pool = PooledTransport(ssl_context=trusting(), keepalive=0)
+        pool = PooledTransport(ssl_context=client_context(), keepalive=0)
         there = connect(f"https://localhost:{port}", pool)
         answers = [await ask(there) for _ in range(3)]
         for answer in answers:
@@ -161,7 +162,7 @@ async def test_old_secure_connections_are_all_closed_even_if_whoever_closes_them
                 await gone.acquire()
 
 
-async def test_a_silent_secure_server_is_too_late_under_a_watchdog(connect: Connect) -> None:
+async def test_a_silent_secure_server_is_a_read_timeout_with_deadlines(connect: Connect) -> None:
     async def script(stream: trio.abc.Stream) -> None:
         await answer_requests(stream, HALF)
 
@@ -169,7 +170,7 @@ async def test_a_silent_secure_server_is_too_late_under_a_watchdog(connect: Conn
     async with served(script, secure=True) as port, trio.open_nursery() as nursery:
         nursery.start_soon(deadlines.run)
         await trio.testing.wait_all_tasks_blocked()
-        there = connect(f"https://localhost:{port}", PooledTransport(ssl_context=trusting()))
+        there = connect(f"https://localhost:{port}", PooledTransport(ssl_context=client_context()))
         answer = await ask(there, deadlines)
         assert await answer.receive(trio.current_time() + 5) == b"half"
         with pytest.raises(ReadTimeout):
@@ -181,7 +182,7 @@ async def test_a_silent_secure_server_is_too_late_under_a_watchdog(connect: Conn
 # ------------------------------------------------------------------ addresses
 
 
-async def test_an_address_of_ipv6_stands_in_brackets(connect: Connect) -> None:
+async def test_an_ipv6_address_is_in_brackets(connect: Connect) -> None:
     heads: list[bytes] = []
 
     async def script(stream: trio.abc.Stream) -> None:
@@ -201,7 +202,7 @@ async def test_an_address_of_ipv6_stands_in_brackets(connect: Connect) -> None:
 LARGE = b"x" * 8_000_000
 
 
-async def test_a_body_larger_than_any_buffer_arrives_whole(connect: Connect) -> None:
+async def test_a_body_larger_than_any_buffer_arrives_complete(connect: Connect) -> None:
     received = 0
 
     async def script(stream: trio.abc.Stream) -> None:
@@ -217,7 +218,7 @@ async def test_a_body_larger_than_any_buffer_arrives_whole(connect: Connect) -> 
     assert received >= len(LARGE)
 
 
-async def test_a_server_that_hangs_up_while_a_large_body_is_sent_has_broken_the_connection(
+async def test_a_server_that_closes_while_a_large_body_is_sent_has_broken_the_connection(
     connect: Connect,
 ) -> None:
     async def script(stream: trio.abc.Stream) -> None:
@@ -254,8 +255,8 @@ async def echo(stream: trio.abc.Stream) -> None:
         head, _, body = bytes(data).partition(b"\r\n\r\n")
         while f"content-length: {len(body)}".encode() not in head:
             body += await stream.receive_some()
-        told = json.dumps({"head": head.decode(), "body": body.decode()}).encode()
-        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told))
+        reply = json.dumps({"head": head.decode(), "body": body.decode()}).encode()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(reply), reply))
 
 
 async def test_an_httpx_client_may_use_our_connections() -> None:
@@ -272,7 +273,7 @@ async def test_an_httpx_client_may_use_our_connections() -> None:
         assert "transfer-encoding" not in streamed["head"]
 
 
-async def test_an_httpx_client_hears_of_what_breaks_in_its_own_words() -> None:
+async def test_an_httpx_client_gets_the_errors_of_httpx() -> None:
     async def script(stream: trio.abc.Stream) -> None:
         path = (await stream.receive_some()).split(b" ")[1]
         await stream.send_all({b"/cut": HALF, b"/bad": b"no HTTP\r\n\r\n", b"/silent": b""}[bytes(path)])

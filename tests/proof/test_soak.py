@@ -12,7 +12,7 @@ import trio
 from cortex_trio import Config, Cortex, CortexError
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.workers.breaker import WINDOW_CALLS
-from cortex_trio.gateway.workers.cooldowns import PLACES_KEPT, Cooldown
+from cortex_trio.gateway.workers.cooldowns import MAX_COOLDOWNS_PER_WORKER, Cooldown
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_gateway, open_simulator
 from cortex_trio.telemetry.activity import RECENT_ATTEMPTS
 
@@ -146,13 +146,16 @@ async def test_cooldowns_of_unknown_models_are_bounded(autojump_clock: object) -
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.MODEL_NOT_FOUND))
         async with open_gateway(sim) as cortex:
-            for number in range(PLACES_KEPT + 50):
+            for number in range(MAX_COOLDOWNS_PER_WORKER + 50):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi", model=f"no-model-{number}", worker="openai")
             snapshot = cortex.snapshot()
             [worker], [key] = snapshot.workers, snapshot.keys
-            assert len(worker.cooldowns) + len(key.cooldowns) == PLACES_KEPT
-            assert gateway_objects()[f"{Cooldown.__module__}.{Cooldown.__qualname__}"] == PLACES_KEPT
+            assert len(worker.cooldowns) + len(key.cooldowns) == MAX_COOLDOWNS_PER_WORKER
+            assert (
+                gateway_objects()[f"{Cooldown.__module__}.{Cooldown.__qualname__}"]
+                == MAX_COOLDOWNS_PER_WORKER
+            )
 
 
 async def test_reloads_leave_no_connections(autojump_clock: object) -> None:

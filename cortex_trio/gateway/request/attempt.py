@@ -23,14 +23,16 @@ from ...events import CONTENT, Attempt, Finished, FinishReason, Usage, UsageUpda
 from ...failures import Failure, FailureKind, empty_bucket_reset, scrub
 from ...failures.kinds import Phase
 from ...failures.redact import without_repetition
-from ...http.content_encoding import BadEncoding, Unpacker, unpacker_for
-from ...http.exchange import Progress, ReadTimeout
+from ...http.content_encoding import DecodingError, Decompressor, decompressor_for
+from ...http.errors import ReadTimeout
+from ...http.exchange import RequestProgress
 from ...wire.codec import Decoder, HttpRequest, truncated
 from ..routing.selection import Candidate
 from ..runtime import Runtime
 from ..settings.secrets import ApiKey
-from ..transport.connections import Answer, TransportFailed
 from ..transport.error_response import read_failure
+from ..transport.errors import TransportFailed
+from ..transport.response import Response
 from .admission import Admission
 from .jobs import Job
 from .non_streaming import NonStreamingFallback
@@ -113,9 +115,9 @@ class OpenAttempt:
         # What the record says if the attempt ends without an answer or a failure.
         self.left_because = "the caller left"
         self._fresh = fresh  # it must not be asked on a kept connection
-        self._progress = Progress()
-        self._answer: Answer | None = None
-        self._unpacker: Unpacker | None = None
+        self._progress = RequestProgress()
+        self._answer: Response | None = None
+        self._decompressor: Decompressor | None = None
         self._bytes = 0  # of the answer so far, unpacked
         self._started = trio.current_time()
         self._first_token_after: float | None = None  # None: there was no content yet
@@ -166,7 +168,7 @@ class OpenAttempt:
             raise self._failed(await read_failure(self._answer, key, until=timers.until))
         self._read_headers(self._answer)
 
-    def _read_headers(self, answer: Answer) -> None:
+    def _read_headers(self, answer: Response) -> None:
         """What the headers of a 200 tell: an empty bucket, and what kind of body is coming."""
         candidate, now = self.candidate, trio.current_time()
         if seconds := empty_bucket_reset(answer.headers, datetime.now(UTC)):
@@ -174,8 +176,8 @@ class OpenAttempt:
                 candidate.state.name, candidate.model, self.key, seconds, now
             )
         try:
-            self._unpacker = unpacker_for(answer.headers.get("content-encoding"))
-        except BadEncoding as error:
+            self._decompressor = decompressor_for(answer.headers.get("content-encoding"))
+        except DecodingError as error:
             raise self._failed(_protocol(str(error))) from error
         content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == "text/html":
@@ -231,15 +233,15 @@ class OpenAttempt:
 
     def _decode(self, data: bytes, broken: Failure | None) -> list[WireEvent]:
         """Bytes to events, unpacked on the way."""
-        if self._unpacker is None or not data:
+        if self._decompressor is None or not data:
             return self._decode_piece(data, broken)
         events: list[WireEvent] = []
         try:
-            for piece in self._unpacker.feed(data):
+            for piece in self._decompressor.feed(data):
                 events += self._decode_piece(piece, broken)
                 if self._finished or self._broken:
                     break
-        except BadEncoding as error:
+        except DecodingError as error:
             self._broken = _protocol(str(error))
             if not events:
                 raise self._failed(self._broken) from error
@@ -314,7 +316,7 @@ class OpenAttempt:
             return Failure(FailureKind.CANCELLED, text, phase=phase)
         if self._first_token_after is None:
             text = f"no first token within {waited:.1f} s"
-            ours = timers.first_token_is_ours or self._progress.phase == "place"
+            ours = timers.first_token_is_ours or self._progress.phase == "pool"
         else:
             text, ours = f"silent in the middle, {waited:.1f} s after the start", idle_is_ours
         return Failure(FailureKind.STALLED, text, phase=phase, ours=ours)
@@ -351,7 +353,7 @@ class OpenAttempt:
             finally:
                 await self._answer.aclose()
 
-    async def _drain(self, answer: Answer) -> None:
+    async def _drain(self, answer: Response) -> None:
         read, deadline = 0, trio.current_time() + DRAIN_SECONDS
         with suppress(
             TransportFailed, ReadTimeout

@@ -250,7 +250,7 @@ class Call:
         return self._selection.refusal(candidate, now)  # which each wait replaces
 
     def _refuse(self, candidate: Candidate, refusal: Refusal, *, for_good: bool = False) -> None:
-        self._plan.refuse(candidate, for_good=for_good, is_busy=refusal.has_place_later)
+        self._plan.refuse(candidate, for_good=for_good, is_busy=refusal.until_request_ends)
         self._refusals.append((candidate.state, refusal))
 
     def _record(self, attempt: Attempt) -> None:

@@ -174,8 +174,8 @@ class Selection:
             return refusal
         state = candidate.state
         reserved = self._reserved(state.name)
-        if reserved and state.free_places <= reserved:
-            return Refusal("keeps its free place for a call that has waited longer", has_place_later=True)
+        if reserved and state.free_slots <= reserved:
+            return Refusal("keeps its free place for a call that has waited longer", until_request_ends=True)
         return None
 
     def _walk(self) -> Iterator[int]:

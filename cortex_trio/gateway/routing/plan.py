@@ -320,7 +320,7 @@ class Plan:
             if pause is None or not self._is_large_enough(candidate):
                 continue
             refusal = self._refusal(candidate, now)
-            for_place |= refusal is not None and refusal.has_place_later
+            for_place |= refusal is not None and refusal.until_request_ends
             ready = now + pause if refusal is None else self._opens(refusal, now, pause, chance)
             if ready is None:
                 continue
@@ -338,7 +338,7 @@ class Plan:
 
         The jitter takes no more than half of what is left before the deadline: a time that the caller has is waited.
         """
-        if refusal.has_place_later:
+        if refusal.until_request_ends:
             until = min(now + self._wait_left, self.deadline)
             return until if until > now else None  # what is left may be too little to be a later time
         seconds = max(refusal.until - now, 0.0)

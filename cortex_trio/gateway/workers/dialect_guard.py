@@ -1,6 +1,7 @@
-"""The border to dialects, which may be a user's own. Whatever one raises that it was not asked to raise, or returns
-that is not what was asked for, is a bug of its own: a failure of one attempt, told once with its traceback, and the
-end of nothing else. Cancellation and whatever else is no Exception goes through.
+"""Calls dialects, which may be a user's own, and turns their bugs into failures of one attempt.
+
+An unexpected exception of a dialect, or a result of a wrong type, is a bug of the dialect. It is logged once with its
+traceback and ends nothing but the attempt. Cancellation, and everything else that is not an Exception, passes through.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ log = logging.getLogger("cortex_trio")
 
 
 class DialectFailed(Exception):
-    """A dialect has a bug; what that proves is the Failure. Its cause is the bug, unless a key would show in it."""
+    """A dialect has a bug.
+
+    Attributes:
+        failure: of the attempt. `__cause__` is the exception of the dialect, unless its traceback shows an API key.
+    """
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -30,10 +35,10 @@ class DialectFailed(Exception):
 
 @final
 class DialectGuard:
-    """Asks dialects, and keeps in mind which bugs were told already: each once, however often it strikes."""
+    """Calls dialects. Remembers which bugs were logged, so that each one is logged once."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str, str]] = set()  # provider, hook, type of the error
+        self._logged: set[tuple[str, str, str]] = set()  # (provider, hook, type of the error)
 
     def encode_request(
         self,
@@ -42,16 +47,16 @@ class DialectGuard:
         encode: Callable[[], HttpRequest],
         make_decoder: Callable[[], Decoder],
     ) -> tuple[HttpRequest, Decoder]:
-        """Return the request and the decoder of its answer.
+        """Return a request and the decoder for its response.
 
         Args:
-            provider: its name, for the log.
+            provider: name of the provider, for the log.
             hook: the method of the dialect that `encode` calls.
             encode: makes the request.
             make_decoder: makes the decoder.
 
         Raises:
-            InvalidRequest: the dialect has no way to express the request.
+            InvalidRequest: the dialect cannot express the request.
             DialectFailed: the dialect has a bug.
         """
         with self.guard(provider, hook):
@@ -65,7 +70,16 @@ class DialectGuard:
         return request, decoder
 
     def models(self, provider: Provider, body: bytes, key: ApiKey | None) -> Sequence[str]:
-        """The models a list names. Raises DialectFailed, also for a body that is no list (a protocol failure)."""
+        """Return the models in the response to a request for a list of models.
+
+        Args:
+            provider: whose dialect decodes.
+            body: of the response.
+            key: is removed from the texts of errors.
+
+        Raises:
+            DialectFailed: the dialect has a bug, or the body is not a list of models (a protocol failure).
+        """
         try:
             return tuple(provider.dialect.decode_models(body))
         except ValueError as error:
@@ -75,12 +89,12 @@ class DialectGuard:
             bug = self.bug(provider.name, "decode_models", error, key)
             raise bug from bug.__cause__
         finally:
-            del body  # it may repeat the key
+            del body  # it may contain the key
         raise DialectFailed(failure)
 
     @contextmanager
     def guard(self, provider: str, hook: str) -> Iterator[None]:
-        """Around a hook that is asked before there is a key."""
+        """Context manager around a hook that is called before an API key is leased. Raises DialectFailed for a bug."""
         try:
             yield
         except InvalidRequest:
@@ -90,7 +104,14 @@ class DialectGuard:
             raise bug from bug.__cause__
 
     def bug(self, provider: str, hook: str, error: Exception, key: ApiKey | None) -> DialectFailed:
-        """The failure that `error` is, to be raised; it is logged when it is news."""
+        """Return the exception to raise for `error`, and log the bug if it was not logged before.
+
+        Args:
+            provider: name of the provider.
+            hook: the method of the dialect that raised `error`.
+            error: the bug.
+            key: is removed from the log. None before a key is leased.
+        """
         name = type(error).__name__
         text = f"a bug in the dialect of {provider}: {hook} raised {name}"
         failed = DialectFailed(
@@ -98,17 +119,17 @@ class DialectGuard:
         )
         if key is None or not _shows(error, key):
             failed.__cause__ = error
-        if (provider, hook, name) not in self._told:
-            self._told.add((provider, hook, name))
-            told = scrub("".join(traceback.format_exception(error)), (key.reveal(),) if key else ())
-            log.error("the dialect of %s raised in %s; please report it\n%s", provider, hook, told)
+        if (provider, hook, name) not in self._logged:
+            self._logged.add((provider, hook, name))
+            text = scrub("".join(traceback.format_exception(error)), (key.reveal(),) if key else ())
+            log.error("the dialect of %s raised in %s; please report it\n%s", provider, hook, text)
         return failed
 
 
 def _shows(error: Exception, key: ApiKey) -> bool:
-    """Would a traceback with locals show the key, or a piece of it?"""
+    """Whether a traceback with locals would show the key, or a part of it."""
     try:
-        told = traceback.TracebackException.from_exception(error, capture_locals=True)
-        return holds("".join(told.format()), key.reveal())
-    except Exception:  # what cannot be looked at is not passed on
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        return holds("".join(shown.format()), key.reveal())
+    except Exception:  # an error that cannot be searched is not passed on
         return True
