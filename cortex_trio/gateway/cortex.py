@@ -11,17 +11,20 @@ import trio
 from ..errors import ProviderError
 from ..events import Reply, Vectors
 from ..failures import NoWorkersAvailable
-from ..messages import Document, Messages, Tool
+from ..messages import Messages
 from ..otp import Ref, Supervisor, describe, run
 from ..otp.nursery import open_flat_nursery
 from ..telemetry import Telemetry
 from .health import ask_free, check_all, free_key, lift_cooldowns
 from .reconfigure import Changes, worker_state
-from .request.failover import Call
+from .request.candidates import CallCandidates
+from .request.failover import Failover
 from .request.jobs import ChatJob, EmbedJob, without_unable
-from .request.options import CallOptions, Chat, ChatOptions, chat_from, named, positive, texts_from
+from .request.options import CallLimits, ChatOptions, chat_from, named, positive, texts_from
 from .request.stream import ChatStream
-from .routing.selection import Wanted, explain
+from .routing.eligibility import Criteria
+from .routing.index import embed_batch, embed_model
+from .routing.selection import explain
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
 from .transport.connections import Connector, MakeTransport, TransportFailed
@@ -99,67 +102,24 @@ class Cortex:
     # -------------------------------------------------------------- asking
 
     def chat(
-        self,
-        messages: Messages,
-        *,
-        model: str | None = None,
-        provider: str | None = None,
-        worker: str | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        tools: Sequence[Tool | Mapping[str, Any]] | None = None,
-        tool_choice: str | None = None,
-        response_schema: Mapping[str, Any] | None = None,
-        reasoning: str | int | None = None,
-        documents: Sequence[Document] | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        on_interrupt: str = "raise",
-        first_token_timeout: float | None = None,
-        idle_timeout: float | None = None,
-        hedge_after: float | None = None,
-        max_attempts: int | None = None,
-        max_wait: float | None = None,
+        self, messages: Messages, **options: Unpack[ChatOptions]
     ) -> AbstractAsyncContextManager[ChatStream]:
         """Stream an answer from the best worker.
 
-        Entering the context connects, fails over and waits for the first content.
+        Entering the context connects, fails over and waits for the first content. Cancelling, or leaving early, closes
+        the connection before control returns.
 
-        Only what is set is sent. `model`, `provider` and `worker` are exact names that narrow the choice;
-        times are in seconds; `on_interrupt` is "raise", "restart", "continue" or "buffer". Entering raises
-        InvalidRequest, NoWorkersAvailable, ProviderError or AllWorkersFailed. Cancelling, or leaving early,
-        closes the upstream connection before control returns.
+        Args:
+            messages: the conversation so far, or one question.
+            options: those of `ChatOptions`; only what is set is sent.
+
+        Raises:
+            InvalidRequest: an option is not allowed, or no worker can express it.
+            NoWorkersAvailable: no worker could be asked.
+            ProviderError: the only attempt failed.
+            AllWorkersFailed: several attempts failed.
         """
-        chat = chat_from(
-            messages,
-            model=model,
-            provider=provider,
-            worker=worker,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            stop=stop,
-            tools=tools,
-            tool_choice=tool_choice,
-            response_schema=response_schema,
-            reasoning=reasoning,
-            documents=documents,
-            extra_body=extra_body,
-            on_interrupt=on_interrupt,
-            first_token_timeout=first_token_timeout,
-            idle_timeout=idle_timeout,
-            hedge_after=hedge_after,
-            max_attempts=max_attempts,
-            max_wait=max_wait,
-        )
-        return self._open(chat)
-
-    def _open(self, chat: Chat) -> ChatStream:
-        def begin() -> Call:
-            return Call(self._runtime, ChatJob(chat.request), chat.wanted, chat.options)
-
-        return ChatStream(begin, chat, self._runtime.telemetry)
+        return ChatStream(self._runtime, chat_from(messages, **options))
 
     async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
         """The whole answer; failover is invisible until the last event (on_interrupt="buffer").
@@ -167,7 +127,7 @@ class Cortex:
         Options and errors as in `chat`.
         """
         options["on_interrupt"] = "buffer"
-        async with self._open(chat_from(messages, **options)) as stream:
+        async with ChatStream(self._runtime, chat_from(messages, **options)) as stream:
             return await stream.collect()
 
     async def embed(
@@ -186,14 +146,15 @@ class Cortex:
         """
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
         model, provider = named("model", model), named("provider", provider)
-        model = model or self._runtime.embed_model(provider)
-        wanted = Wanted(model, provider, embed=True)
-        most = self._runtime.embed_batch(wanted)
+        model = model or embed_model(self._runtime.index, provider)
+        criteria = Criteria(model, provider, embed=True)
+        most = embed_batch(self._runtime.index, criteria)
         vectors: list[Sequence[float]] = []
         for start in range(0, len(wanted_texts), most):
             job = EmbedJob(wanted_texts[start : start + most], size)
-            async with aclosing(await Call(self._runtime, job, wanted, CallOptions()).open()) as upstream:
-                vectors += next(event.vectors for event in upstream.held if isinstance(event, Vectors))
+            failover = Failover(self._runtime, job, criteria, CallLimits())
+            async with aclosing(await failover.open()) as attempt:
+                vectors += next(event.vectors for event in attempt.held if isinstance(event, Vectors))
         return vectors
 
     async def models(self, *, worker: str) -> Sequence[str]:
@@ -244,8 +205,8 @@ class Cortex:
         Options and InvalidRequest as in `chat`.
         """
         chat = chat_from(messages, **options)
-        selected = self._runtime.peek(chat.wanted)
-        able = without_unable(selected, ChatJob(chat.request), self._runtime.dialects)
+        evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
+        able = without_unable(evaluation, ChatJob(chat.request), self._runtime.dialects)
         return explain(able, trio.current_time())
 
     def tree(self) -> str:

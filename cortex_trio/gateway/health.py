@@ -82,7 +82,7 @@ def lift_cooldowns(runtime: Runtime) -> None:
     for state in runtime.table.workers.values():
         runtime.cooldowns.lift(state.name)
         state.ref.cast(Worker.refresh)
-    runtime.openings.changed()
+    runtime.wait_queue.wake_all()
 
 
 async def check_worker(runtime: Runtime, state: WorkerState, limit: trio.CapacityLimiter) -> None:
@@ -139,7 +139,7 @@ async def _probe(
             state.ref, Worker.check_passed
         )  # before the calls that wait look at its breaker
     if opened:  # not after each of a thousand checks: every call that waits looks at every worker
-        runtime.openings.changed()
+        runtime.wait_queue.wake_all()
     if provider.health_lists_models and not _is_listed(state.models[0], models):
         missing = Failure(FailureKind.MODEL_NOT_FOUND, f"the model {state.models[0]!r} is not there")
         runtime.cooldowns.suspect(state.name, missing.kind, trio.current_time())

@@ -73,7 +73,7 @@ class Changes:
                 if runtime.table.workers.get(name) is not state:
                     await state.connections.aclose()
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
-        runtime.openings.changed()
+        runtime.wait_queue.wake_all()
 
     def _check_free(self, name: str) -> None:
         if known := self._runtime.table.workers.get(name):
@@ -166,7 +166,7 @@ class Changes:
             raise KeyError(name)
         if not await call_with_retry(state.ref, Worker.drain):
             raise KeyError(name)  # another task has just begun to remove it
-        runtime.openings.changed()  # a call that waits for this worker must not wait any longer
+        runtime.wait_queue.wake_all()  # a call that waits for this worker must not wait any longer
         try:
             with trio.move_on_after(drain):
                 await state.idle.wait()
@@ -176,7 +176,7 @@ class Changes:
                 await call_with_retry(runtime.registry, WorkerRegistry.unregister, name)
                 await self._stop(state)
                 await state.connections.aclose()
-            runtime.openings.changed()
+            runtime.wait_queue.wake_all()
             runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
 
     async def _stop(self, state: WorkerState) -> None:

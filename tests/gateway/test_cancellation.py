@@ -14,8 +14,8 @@ import trio.testing
 from at_rest import gateway, leftovers, nobody_is_connected, settle, worker_of
 
 from cortex_trio import Cortex, CortexError, FailureKind
-from cortex_trio.gateway.request.admission import check_out, give_back_unused
-from cortex_trio.gateway.routing.selection import Candidate
+from cortex_trio.gateway.request.admission import check_out
+from cortex_trio.gateway.routing.eligibility import Candidate
 from cortex_trio.gateway.workers.worker import Refusal
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 
@@ -213,7 +213,7 @@ def checking_out(disturb: Callable[[Cortex], None] = lambda cortex: None) -> Run
         admission = await check_out(runtime, Candidate(state, state.models[0]))
         assert not isinstance(admission, Refusal)
         assert admission.key is not None
-        give_back_unused(runtime, admission)
+        admission.settle_unsent(runtime)
 
     return run
 

@@ -1,4 +1,4 @@
-"""Who is asked next: the rules of failover, row by row of the table of reactions, and what holds for all of them."""
+"""Which worker is asked next: the rules of failover, row by row of the table of reactions, and their invariants."""
 
 import math
 from collections import Counter
@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cortex_trio import ApiKey, Failure, FailureKind, WorkerConfig
 from cortex_trio.failures import REACTIONS, NextKey, NextWorker, SameWorker
-from cortex_trio.gateway.routing.plan import TRIES_PER_WORKER, WAIT_JITTER, Ask, Plan, Wait
+from cortex_trio.gateway.routing.eligibility import Candidate, current_refusal
+from cortex_trio.gateway.routing.plan import Ask, FailoverPlan, Wait
+from cortex_trio.gateway.routing.readiness import TRIES_PER_WORKER, WAIT_JITTER
 from cortex_trio.gateway.routing.retries import BUDGET_MOST, RetryBudget
-from cortex_trio.gateway.routing.selection import Candidate, momentary_refusal
 from cortex_trio.gateway.transport.connections import Connections
 from cortex_trio.gateway.workers.cooldowns import Cooldowns
 from cortex_trio.gateway.workers.endpoint import Endpoint
@@ -55,12 +56,16 @@ class World:
             self.ring.set_keys(each.state.name, each.endpoint.keys)
 
     def refusal(self, candidate: Candidate, now: float) -> Refusal | None:
-        return momentary_refusal(candidate, self.cooldowns, now)
+        return current_refusal(candidate, self.cooldowns, now)
 
-    def order(self, now: float) -> list[Candidate]:
-        return [each for each in self.cast if self.refusal(each, now) is None]
+    def choose(self, now: float, is_excluded: Callable[[Candidate], bool]) -> Candidate | None:
+        usable = (each for each in self.cast if self.refusal(each, now) is None)
+        return next((each for each in usable if not is_excluded(each)), None)
 
-    def plan(self, **options: Any) -> Plan:
+    def all(self) -> tuple[Candidate, ...]:
+        return self.cast
+
+    def plan(self, **options: Any) -> FailoverPlan:
         defaults: dict[str, Any] = {
             "max_attempts": 4,
             "max_wait": MAX_WAIT,
@@ -68,15 +73,10 @@ class World:
             "budget": self.budget,
             "chance": lambda: 0.5,
         }
-        return Plan(
-            self.order(0.0),
-            all_candidates=lambda: self.cast,
-            refusal=self.refusal,
-            **{**defaults, **options},
-        )
+        return FailoverPlan(self, **{**defaults, **options})
 
 
-def plan_of(*candidates: Candidate, **options: Any) -> Plan:
+def plan_of(*candidates: Candidate, **options: Any) -> FailoverPlan:
     return World(candidates).plan(**options)
 
 
@@ -106,9 +106,9 @@ def drive(
         if isinstance(step, Wait):
             assert step.until > now, "a wait that is none"
             waited, now = step.until - now, step.until
-            plan.waited(waited, world.order(now))
+            plan.waited(waited)
             continue
-        now += step.wait
+        now += step.pause
         lease = Lease(step.candidate.state.name, MODEL, step.candidate.endpoint.keys)
         if isinstance(world.ring.lend(lease, now, step.avoid), Blocked):
             plan.refuse(step.candidate)
@@ -550,7 +550,7 @@ def test_a_worker_that_is_full_is_waited_for_until_a_request_ends() -> None:
     state = full("a").state
     wait = World((Candidate(state, MODEL),)).plan(max_wait=7.0).next(0.0)
     assert isinstance(wait, Wait)
-    assert wait.for_place
+    assert wait.for_permit
     assert wait.until == 7.0
     within_deadline = World((Candidate(state, MODEL),)).plan(deadline=2.0).next(0.0)
     assert isinstance(within_deadline, Wait)
@@ -571,9 +571,9 @@ def test_the_last_attempt_is_kept_for_a_worker_that_opens_soon() -> None:
     while step := plan.next(now):
         if isinstance(step, Wait):
             now = step.until
-            plan.waited(step.until, world.order(now))
+            plan.waited(step.until)
             continue
-        now += step.wait
+        now += step.pause
         asked += step.candidate.state.name
         plan.learn(step.candidate, Failure(K.SERVER, phase="headers"), None)
     assert asked == "aaab"

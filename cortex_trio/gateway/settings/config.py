@@ -15,6 +15,7 @@ import trio
 from ...failures import ConfigError
 from ...failures.shown import named
 from ...http.pool import MAX_IDLE
+from ..routing.strategies import STRATEGIES
 from .environment import (
     HOW_TO_START,
     asks_ollama,
@@ -33,7 +34,6 @@ from .worker_config import WorkerConfig
 __all__ = [
     "CAPABILITIES",
     "KEY_STRATEGIES",
-    "STRATEGIES",
     "Config",
     "WorkerConfig",
     "config_from_env",
@@ -42,7 +42,6 @@ __all__ = [
     "worker_name",
 ]
 
-STRATEGIES = ("priority", "local_first", "round_robin", "least_used", "random", "fastest")
 MOST_ATTEMPTS = 32
 """Requests that one call may make, and attempts that its ledger keeps."""
 KEY_STRATEGIES = ("round_robin", "least_used", "random")

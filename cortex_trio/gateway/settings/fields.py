@@ -41,11 +41,11 @@ def number(low: float, high: float, *, whole: bool = False) -> Validator:
     return check
 
 
-def one_of(allowed: Sequence[str]) -> Validator:
+def one_of(allowed: Collection[str]) -> Validator:
     """Return a validator: one of these."""
 
     def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
-        if value not in allowed:
+        if value not in [*allowed]:  # a value that has no hash is no error of this check
             raise ConfigError(field.name, f"one of {', '.join(allowed)} is allowed, not {shown(value)}")
 
     return check

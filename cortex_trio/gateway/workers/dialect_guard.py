@@ -1,6 +1,7 @@
-"""The border to dialects, which may be a user's own. Whatever one raises that it was not asked to raise, or returns
-that is not what was asked for, is a bug of its own: a failure of one attempt, told once with its traceback, and the
-end of nothing else. Cancellation and whatever else is no Exception goes through.
+"""The only door to dialects, which may be a user's own.
+
+An exception that a dialect must not raise, or a value of a wrong type, is a bug of the dialect: it fails one attempt
+and is logged once, with its traceback. Cancellation, and all that is no Exception, passes through.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
 
+from ...events import WireEvent
 from ...failures import Failure, FailureKind, InvalidRequest, scrub
 from ...failures.classify import holds
+from ...failures.kinds import Phase
 from ...providers import Provider
 from ...wire.codec import Decoder, HttpRequest
 from ..settings.secrets import ApiKey
@@ -21,7 +24,7 @@ log = logging.getLogger("cortex_trio")
 
 
 class DialectFailed(Exception):
-    """A dialect has a bug; what that proves is the Failure. Its cause is the bug, unless a key would show in it."""
+    """A dialect has a bug. `failure` says what that proves; the cause is the bug, unless a key would show in it."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -30,10 +33,10 @@ class DialectFailed(Exception):
 
 @final
 class DialectGuard:
-    """Asks dialects, and keeps in mind which bugs were told already: each once, however often it strikes."""
+    """Calls dialects, and remembers which bugs were logged: each is logged once."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str, str]] = set()  # provider, hook, type of the error
+        self._logged: set[tuple[str, str, str]] = set()  # provider, hook, type of the error
 
     def encode_request(
         self,
@@ -42,7 +45,7 @@ class DialectGuard:
         encode: Callable[[], HttpRequest],
         make_decoder: Callable[[], Decoder],
     ) -> tuple[HttpRequest, Decoder]:
-        """Return the request and the decoder of its answer.
+        """Return the request and the decoder of its response.
 
         Args:
             provider: its name, for the log.
@@ -51,64 +54,93 @@ class DialectGuard:
             make_decoder: makes the decoder.
 
         Raises:
-            InvalidRequest: the dialect has no way to express the request.
+            InvalidRequest: the dialect cannot express the request.
             DialectFailed: the dialect has a bug.
         """
-        with self.guard(provider, hook):
+        with self._guarded(provider, hook):
             request = encode()
             if not isinstance(request, HttpRequest):
                 raise TypeError(f"it returned {type(request).__name__}, not an HttpRequest")
-        with self.guard(provider, "decoder"):
+        with self._guarded(provider, "decoder"):
             decoder = make_decoder()
             if not callable(getattr(decoder, "feed", None)):
                 raise TypeError(f"it returned {type(decoder).__name__}, not a Decoder")
         return request, decoder
 
+    def decode(
+        self, provider: str, decoder: Decoder, data: bytes, *, whole_hook: str | None, key: ApiKey | None
+    ) -> list[WireEvent]:
+        """Return the events of the next bytes of a body.
+
+        Args:
+            provider: its name, for the log.
+            decoder: a decoder of the dialect.
+            data: the bytes; b"" for the end of the body.
+            whole_hook: the method of the dialect that decodes the whole body; None if the body is a stream.
+            key: the API key of the attempt, which no log may show.
+
+        Raises:
+            DialectFailed: the dialect has a bug.
+        """
+        try:
+            events = decoder.feed(data) if data else decoder.finish()
+            if not isinstance(events, list):
+                raise TypeError(f"it returned {type(events).__name__}, not a list of events")
+            return events
+        except Exception as error:
+            hook = whole_hook or ("feed" if data else "finish")
+            bug = self._bug(provider, hook, error, key, "stream")
+            raise bug from bug.__cause__
+
     def models(self, provider: Provider, body: bytes, key: ApiKey | None) -> Sequence[str]:
-        """The models a list names. Raises DialectFailed, also for a body that is no list (a protocol failure)."""
+        """Return the models that a list of models names.
+
+        Raises:
+            DialectFailed: the dialect has a bug, or the body is no list of models (a protocol failure).
+        """
         try:
             return tuple(provider.dialect.decode_models(body))
         except ValueError as error:
             text = scrub(str(error), (key.reveal(),) if key else ())
             failure = Failure(FailureKind.PROTOCOL, text, phase="body")
         except Exception as error:
-            bug = self.bug(provider.name, "decode_models", error, key)
+            bug = self._bug(provider.name, "decode_models", error, key, "body")
             raise bug from bug.__cause__
         finally:
             del body  # it may repeat the key
         raise DialectFailed(failure)
 
     @contextmanager
-    def guard(self, provider: str, hook: str) -> Iterator[None]:
-        """Around a hook that is asked before there is a key."""
+    def _guarded(self, provider: str, hook: str) -> Iterator[None]:
+        """Guard a hook that is called before there is a key."""
         try:
             yield
         except InvalidRequest:
             raise
         except Exception as error:
-            bug = self.bug(provider, hook, error, None)
+            bug = self._bug(provider, hook, error, None, "connect")
             raise bug from bug.__cause__
 
-    def bug(self, provider: str, hook: str, error: Exception, key: ApiKey | None) -> DialectFailed:
-        """The failure that `error` is, to be raised; it is logged when it is news."""
+    def _bug(
+        self, provider: str, hook: str, error: Exception, key: ApiKey | None, phase: Phase
+    ) -> DialectFailed:
+        """Return the exception to raise for `error`; log it the first time."""
         name = type(error).__name__
         text = f"a bug in the dialect of {provider}: {hook} raised {name}"
-        failed = DialectFailed(
-            Failure(FailureKind.CRASHED, text, phase="connect" if key is None else "stream")
-        )
+        failed = DialectFailed(Failure(FailureKind.CRASHED, text, phase=phase))
         if key is None or not _shows(error, key):
             failed.__cause__ = error
-        if (provider, hook, name) not in self._told:
-            self._told.add((provider, hook, name))
-            told = scrub("".join(traceback.format_exception(error)), (key.reveal(),) if key else ())
-            log.error("the dialect of %s raised in %s; please report it\n%s", provider, hook, told)
+        if (provider, hook, name) not in self._logged:
+            self._logged.add((provider, hook, name))
+            lines = scrub("".join(traceback.format_exception(error)), (key.reveal(),) if key else ())
+            log.error("the dialect of %s raised in %s; please report it\n%s", provider, hook, lines)
         return failed
 
 
 def _shows(error: Exception, key: ApiKey) -> bool:
-    """Would a traceback with locals show the key, or a piece of it?"""
+    """Return whether a traceback with locals would show the key, or a piece of it."""
     try:
-        told = traceback.TracebackException.from_exception(error, capture_locals=True)
-        return holds("".join(told.format()), key.reveal())
-    except Exception:  # what cannot be looked at is not passed on
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        return holds("".join(shown.format()), key.reveal())
+    except Exception:  # an exception that cannot be formatted is not passed on
         return True

@@ -2,7 +2,7 @@
 
 The table is made before the tree and handed in; a restarted WorkerRegistry adopts it, and workers register
 in their own `init`, so it is never empty while there are workers. Reading the table is plain attribute
-access; for selection it is arranged as a `roster`, once for each time a worker is added or removed.
+access; for selection it is arranged as a `WorkerIndex`, once for each time a worker is added or removed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class WorkerTable:
 
     workers: dict[str, WorkerState] = attrs.field(factory=dict)
     last_health_check: datetime | None = None
-    changes: int = 0  # how often a worker was added or removed; a roster of an older number is out of date
+    changes: int = (
+        0  # how often a worker was added or removed; a WorkerIndex of an older number is out of date
+    )
 
     @classmethod
     def of(cls, states: Iterable[WorkerState]) -> WorkerTable:
