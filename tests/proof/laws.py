@@ -13,7 +13,7 @@ from schedule import STORY, TOOL_CALL
 
 from cortex_trio import Attempt, Continued, Finished, Restarted, StreamInterrupted, TextDelta, ToolCallDelta
 from cortex_trio.failures import FailureKind, official_sdks_retry
-from cortex_trio.gateway.routing.plan import TRIES_PER_WORKER
+from cortex_trio.gateway.routing.readiness import TRIES_PER_WORKER
 from cortex_trio.gateway.workers.calls import RESTART_SECONDS
 
 TOTAL_SECONDS = 600.0

@@ -13,7 +13,7 @@ import trio.testing
 from at_rest import gateway, leftovers
 
 from cortex_trio import Cortex
-from cortex_trio.gateway.request.attempt import DRAIN_BYTES, DRAIN_SECONDS
+from cortex_trio.gateway.request.reading import DRAIN_BYTES, DRAIN_SECONDS
 from cortex_trio.simulator import Simulator, open_simulator
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
