@@ -48,15 +48,15 @@ class CancelAt(trio.abc.Instrument):
                 self._scope.cancel()
 
 
-async def walk(sim: Simulator, run: Run, *, rest: float = 0, **settings: Any) -> int:
-    """Cancel `run` at every checkpoint in turn, `rest` seconds apart; return how many there were."""
+async def walk(sim: Simulator, run: Run, *, pause: float = 0, **settings: Any) -> int:
+    """Cancel `run` at every checkpoint in turn, `pause` seconds apart; return how many there were."""
     instrument = CancelAt()
     trio.lowlevel.add_instrument(instrument)
     try:
         async with gateway(sim, **settings) as cortex:
             quiet = await tasks_beside(sim)
             for turn in range(MANY):
-                await trio.sleep(rest)
+                await trio.sleep(pause)
                 with trio.CancelScope() as scope:
                     instrument.arm(scope, turn)
                     await run(cortex)
@@ -173,14 +173,14 @@ def patient(on_interrupt: str, hedge_after: float | None = None) -> Run:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("on_interrupt", ["buffer", "restart", "continue"])
-async def test_failing_over_is_no_worse_a_moment_to_be_cancelled(
+async def test_a_call_can_be_cancelled_at_every_checkpoint_of_a_failover(
     autojump_clock: trio.testing.MockClock, fault: str, on_interrupt: str
 ) -> None:
     async with open_simulator() as sim:
         sim.add("openai", FAULTS[fault])
         sim.add("anthropic", GOOD)
-        # Longer than any rest: the same course every time.
-        assert await walk(sim, patient(on_interrupt), rest=130) > 15
+        # Longer than any cooldown: the same course every time.
+        assert await walk(sim, patient(on_interrupt), pause=130) > 15
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_nor_is_hedging(autojump_clock: trio.testing.MockClock, slow: Beha
     async with open_simulator() as sim:
         sim.add("openai", slow)
         sim.add("anthropic", GOOD)
-        assert await walk(sim, patient("raise", hedge_after=1), rest=130) > 3
+        assert await walk(sim, patient("raise", hedge_after=1), pause=130) > 3
 
 
 async def test_failing_over_between_real_sockets() -> None:
@@ -226,12 +226,12 @@ DISTURBANCES: dict[str, Callable[[Cortex], None]] = {
 
 
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
-async def test_whoever_is_cancelled_while_asking_for_a_key_holds_none(
+async def test_a_call_that_is_cancelled_while_it_asks_for_a_key_holds_none(
     autojump_clock: trio.testing.MockClock, disturbance: str
 ) -> None:
     async with open_simulator() as sim:
         workers = {"openai": worker_of(sim.add("openai", GOOD), max_concurrency=1)}
-        assert await walk(sim, checking_out(DISTURBANCES[disturbance]), rest=10, workers=workers) > 1
+        assert await walk(sim, checking_out(DISTURBANCES[disturbance]), pause=10, workers=workers) > 1
 
 
 @pytest.mark.parametrize("change", ["add_worker", "remove_worker"])

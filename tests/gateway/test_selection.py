@@ -255,7 +255,7 @@ def test_each_worker_that_is_not_asked_has_a_reason() -> None:
     }
 
 
-def test_a_worker_at_its_limit_has_a_place_later() -> None:
+def test_a_worker_at_its_limit_has_a_permit_later() -> None:
     state = worker("a", max_concurrency=1)
     state.permits.add(Permit("a", "m"))
     assert why_not(choose([state]))["a"] == Refusal("is busy with 1 request, its limit", has_place_later=True)

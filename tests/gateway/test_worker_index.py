@@ -312,7 +312,7 @@ def test_another_configuration_needs_another_index() -> None:
     assert not index.update(state)
 
 
-def test_memory_is_bounded_whatever_names_callers_use() -> None:
+def test_memory_is_bounded_for_any_names_that_callers_use() -> None:
     index = WorkerIndex([worker("a", capabilities=("tools",))])
     for number in range(3 * MAX_GROUPS):
         index.group(Criteria(worker="a", model=f"m{number}"))
