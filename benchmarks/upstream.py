@@ -27,7 +27,7 @@ CHAT, MESSAGES, OLLAMA = "/chat/completions", "/messages", "/api/chat"
 TAG = re.compile(rb"tag:(\d+)")
 SETTINGS = re.compile(rb"mock:([a-z0-9.-]+)")
 MODEL = "mock-model"
-PIECE = " word"
+PIECE_BYTES = " word"
 
 
 def _sse(value: object, event: str | None = None) -> bytes:
@@ -58,10 +58,10 @@ _USAGE = {"prompt_tokens": 9, "completion_tokens": 20, "total_tokens": 29}
 
 def _chat(chunks: int) -> tuple[list[bytes], bytes, bytes]:
     end = _chat_delta({}, "stop") + _sse(_chat_chunk(usage=_USAGE)) + b"data: [DONE]\n\n"
-    message = {"role": "assistant", "content": PIECE * chunks, "refusal": None}
+    message = {"role": "assistant", "content": PIECE_BYTES * chunks, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     whole = {**_chat_chunk(choices=[choice], usage=_USAGE), "object": "chat.completion"}
-    return [_chat_delta({"content": PIECE})] * chunks, end, json.dumps(whole).encode()
+    return [_chat_delta({"content": PIECE_BYTES})] * chunks, end, json.dumps(whole).encode()
 
 
 def _messages(chunks: int) -> tuple[list[bytes], bytes, bytes]:
@@ -78,7 +78,7 @@ def _messages(chunks: int) -> tuple[list[bytes], bytes, bytes]:
     }
     start = _sse({"type": "message_start", "message": message}, "message_start")
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
-    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": PIECE}}
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": PIECE_BYTES}}
     stop = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}}
     piece = _sse(delta, "content_block_delta")
     end = (
@@ -87,7 +87,11 @@ def _messages(chunks: int) -> tuple[list[bytes], bytes, bytes]:
         + _sse({"type": "message_stop"}, "message_stop")
     )
     first = start + _sse(block, "content_block_start") + piece
-    whole = {**message, "content": [{"type": "text", "text": PIECE * chunks}], "stop_reason": "end_turn"}
+    whole = {
+        **message,
+        "content": [{"type": "text", "text": PIECE_BYTES * chunks}],
+        "stop_reason": "end_turn",
+    }
     return [first, *[piece] * (chunks - 1)], end, json.dumps(whole).encode()
 
 
@@ -98,7 +102,7 @@ def _ollama(chunks: int) -> tuple[list[bytes], bytes, bytes]:
         return json.dumps({**value, **more}).encode() + b"\n"
 
     counts = {"prompt_eval_count": 9, "eval_count": 20, "done": True, "done_reason": "stop"}
-    return [line(PIECE)] * chunks, line("", **counts), line(PIECE * chunks, **counts)
+    return [line(PIECE_BYTES)] * chunks, line("", **counts), line(PIECE_BYTES * chunks, **counts)
 
 
 _DIALECTS: Mapping[str, tuple[Callable[[int], tuple[list[bytes], bytes, bytes]], str]] = {

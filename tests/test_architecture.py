@@ -216,13 +216,13 @@ def test_httpx_is_imported_only_where_connections_are_configured_or_made() -> No
     assert users_of("httpx") == {
         "http.certificates",
         "http.transport",
-        "gateway.settings.connection_settings",
         "gateway.settings.fields",
         "gateway.transport.connections",
+        "gateway.transport.default_transport",
         "gateway.transport.foreign",
         "gateway.transport.redirects",
     }
-    assert users_of("httpcore") <= {"http.transport", "http.sockets"}
+    assert users_of("httpcore") <= {"http.transport", "http.httpcore_backend"}
 
 
 def layer_of(module: str) -> int | None:

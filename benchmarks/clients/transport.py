@@ -10,7 +10,7 @@ import trio
 
 from cortex_trio import ApiKey, WorkerConfig
 from cortex_trio.gateway.transport.connections import Connections
-from cortex_trio.http.deadlines import Deadlines
+from cortex_trio.http import Deadlines
 from cortex_trio.wire.codec import HttpRequest, json_post
 from cortex_trio.wire.sse import SseReader
 

@@ -13,14 +13,15 @@ from http import HTTPStatus
 import trio
 
 from ..failures import Failure, FailureKind
-from ..http.exchange import Progress
+from ..http.exchange import RequestProgress
 from ..otp import ActorError
 from ..providers import Provider
 from ..wire.codec import HttpRequest
 from .runtime import Runtime
 from .settings.secrets import ApiKey
-from .transport.connections import Answer, TransportFailed
 from .transport.error_response import read_failure
+from .transport.errors import TransportFailed
+from .transport.response import Response
 from .workers.breaker import BreakerState
 from .workers.calls import call_with_retry
 from .workers.dialect_guard import DialectFailed
@@ -197,7 +198,7 @@ async def ask_free(endpoint: Endpoint, request: HttpRequest, key: ApiKey | None,
 
     Raises TransportFailed, also for an answer that is no 2xx, and when it does not come within `timeout` seconds.
     """
-    until, progress = trio.current_time() + timeout, Progress()
+    until, progress = trio.current_time() + timeout, RequestProgress()
     endpoint.connections.users += 1
     try:
         with trio.move_on_at(until):
@@ -210,11 +211,11 @@ async def ask_free(endpoint: Endpoint, request: HttpRequest, key: ApiKey | None,
                 await answer.aclose()
     finally:
         endpoint.connections.users -= 1
-    text, ours = f"no answer within {timeout:g} s", progress.phase == "place"
+    text, ours = f"no answer within {timeout:g} s", progress.phase == "pool"
     raise TransportFailed(Failure(FailureKind.STALLED, text, phase="body", ours=ours))
 
 
-async def _whole_body(answer: Answer) -> bytes:
+async def _whole_body(answer: Response) -> bytes:
     body = bytearray()
     while len(body) < BODY_LIMIT and (data := await answer.receive()):
         body += data

@@ -169,7 +169,7 @@ class Changes:
         runtime.wait_queue.wake_all()  # a call that waits for this worker must not wait any longer
         try:
             with trio.move_on_after(drain):
-                await state.idle.wait()
+                await state.drained.wait()
         finally:  # also when the caller has no more patience: half removed is no state to stay in
             with trio.move_on_after(STEP_SECONDS, shield=True):
                 await call_with_retry(runtime.keys, KeyManager.remove, name)

@@ -1,7 +1,7 @@
 """TLS contexts: which certificates are trusted, from a CA file or folder, or as the environment says.
 
-A context is made once for each version of a file (by its time of change), for making one takes tens of milliseconds;
-so a renewed file gives another context.
+Making a context takes tens of milliseconds. One is made for each version of a file, known by its modification time, so
+a renewed file gives a new context.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import httpx
-
 HTTP1, HTTP2 = ("http/1.1",), ("h2", "http/1.1")
-"""What is offered by ALPN. httpcore writes its own offer into the context it is given, hence one for each."""
+"""Protocols offered by ALPN. httpcore writes its own list into a context it is given, so each list has a context."""
 
 
 class CertificateFileError(ValueError):
     """A CA file or folder cannot be used.
 
     Attributes:
-        problem: what is wrong, to be read in front of the path.
+        problem: what is wrong; the path follows it in the text.
         path: the file or folder as it was given.
-        cause: what the system or OpenSSL said about it; "" if nothing.
-        variable: the environment variable that names it; None if it was an argument.
+        cause: the reason that the system or OpenSSL gives; "" if there is none.
+        variable: the environment variable that names the path; None if it was an argument.
     """
 
     def __init__(self, problem: str, path: str, cause: str = "", variable: str | None = None) -> None:
@@ -40,15 +38,19 @@ class CertificateFileError(ValueError):
         return variable + self.problem_with(self.path)
 
     def problem_with(self, path: str) -> str:
-        """The problem, with `path` as the caller wants it shown."""
+        """Return the text of the error with `path` in place of the real one, which may have to be hidden."""
         return f"{self.problem} {path}{f' ({self.cause})' if self.cause else ''}"
 
 
 def context_from(verify: str | Path | bool, *, alpn: tuple[str, ...] = HTTP1) -> ssl.SSLContext:
-    """Return a context that trusts the CA file or folder `verify`, httpx's own CAs for True, anything for False.
+    """Return a TLS context for a client.
+
+    Args:
+        verify: the CA file or folder to trust; True: the CAs of httpx; False: any certificate.
+        alpn: the protocols to offer.
 
     Raises:
-        CertificateFileError: the file is missing or holds no certificate.
+        CertificateFileError: the file is missing or contains no certificate.
     """
     if isinstance(verify, bool):
         return _of_httpx(verify, alpn)
@@ -61,15 +63,22 @@ def context_from(verify: str | Path | bool, *, alpn: tuple[str, ...] = HTTP1) ->
 def context_of_environment(
     environ: Mapping[str, str], *, alpn: tuple[str, ...] = HTTP1
 ) -> ssl.SSLContext | None:
-    """Return a context that trusts SSL_CERT_FILE and SSL_CERT_DIR, OpenSSL's variables; None if neither is set.
+    """Return a context that trusts the CAs of SSL_CERT_FILE and SSL_CERT_DIR, OpenSSL's variables.
+
+    Args:
+        environ: the environment variables.
+        alpn: the protocols to offer.
+
+    Returns:
+        None if neither variable is set.
 
     Raises:
-        CertificateFileError: what a variable names is not there, or holds no certificate.
+        CertificateFileError: the file or folder that a variable names is missing, or contains no certificate.
     """
     file, folder = environ.get("SSL_CERT_FILE", ""), environ.get("SSL_CERT_DIR", "")
     if file:
-        there = folder if any(map(os.path.isdir, folder.split(os.pathsep))) else None
-        return _context_of_file(file, there, "SSL_CERT_FILE", alpn)
+        existing = folder if any(map(os.path.isdir, folder.split(os.pathsep))) else None
+        return _context_of_file(file, existing, "SSL_CERT_FILE", alpn)
     if not folder:
         return None
     if not any(map(os.path.isdir, folder.split(os.pathsep))):
@@ -78,7 +87,7 @@ def context_of_environment(
 
 
 def default_context() -> ssl.SSLContext:
-    """Return the context of a transport that was given none: what this process's environment says, else httpx's CAs.
+    """Return the context that a transport uses when it was given none: from the environment, otherwise httpx's CAs.
 
     Raises:
         CertificateFileError: as `context_of_environment` does.
@@ -100,13 +109,13 @@ def _context_of_file(
         problem = "a file is needed, and this is a folder:"
     except ssl.SSLError as error:
         problem, cause = "no certificate could be read from", error.reason or "not PEM"
-    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         problem, cause = "cannot read the CA file", getattr(error, "strerror", None) or str(error)
     raise CertificateFileError(problem, path, cause, variable)
 
 
 @lru_cache(maxsize=64)
-def _context(file: str | None, changed: int, folder: str | None, alpn: tuple[str, ...]) -> ssl.SSLContext:
+def _context(file: str | None, modified_ns: int, folder: str | None, alpn: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=file, capath=folder)
     context.set_alpn_protocols(list(alpn))
     return context
@@ -114,6 +123,8 @@ def _context(file: str | None, changed: int, folder: str | None, alpn: tuple[str
 
 @lru_cache(maxsize=4)
 def _of_httpx(verify: bool, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    import httpx  # here, because reading a configuration needs only the functions above
+
     context = httpx.create_ssl_context(verify=verify, trust_env=False)
     context.set_alpn_protocols(list(alpn))
     return context

@@ -1,7 +1,7 @@
-"""Ends what waits too long, reads and idle connections: one task for all, in place of a cancel scope around each.
+"""Closes what waits longer than its deadline, reads and idle connections: one task for all of them.
 
-Every piece of every stream has its deadline, and nearly every deadline passes unused. A cancel scope to enter and
-leave is a third of what a piece costs (`docs/performance.md`, "deadlines"); here it is one comparison.
+Every read of every stream has a deadline, and nearly no deadline passes. Entering and leaving a cancel scope takes a
+third of the CPU time of a read (`docs/performance.md`, "deadlines"). Here a read costs one comparison.
 """
 
 from __future__ import annotations
@@ -13,62 +13,71 @@ from typing import Protocol, final
 import trio
 
 
-class Watched(Protocol):
-    """Something a task waits in. `deadline` is Trio time, infinity while no task waits."""
+class HasDeadline(Protocol):
+    """Something that is closed when its deadline passes."""
 
     deadline: float
+    """Trio time; infinity while nothing waits."""
 
-    def abort(self) -> None:
-        """The deadline has passed: end the wait, and do not wait yourself. It is watched no more. Must not raise."""
+    def close_expired(self) -> None:
+        """Called once when the deadline has passed. Must not wait and must not raise. Ends the watching."""
         ...
 
 
 @final
 class Deadlines:
-    """Watches deadlines while `run` runs. Deadlines that move ahead, as a stream's do, wake no task."""
+    """Watches deadlines while `run` runs. Moving a deadline to a later time, as streams do, wakes no task."""
 
     def __init__(self) -> None:
-        self.awake = False
-        self._watched: set[Watched] = set()
-        self._nap = trio.CancelScope()  # its deadline is never later than the earliest of those watched
-        self._nursery: trio.Nursery | None = None  # there while it is awake
+        self.is_running = False
+        self._watched: set[HasDeadline] = set()
+        self._sleep = trio.CancelScope()  # its deadline is never later than the earliest watched deadline
+        self._nursery: trio.Nursery | None = None  # None while `run` is not running
 
-    def watch(self, watched: Watched) -> None:
-        """Keep an eye on `watched` from now on, until `forget`."""
+    def watch(self, watched: HasDeadline) -> None:
+        """Watch the deadline of `watched` until `forget` is called or the deadline passes."""
         self._watched.add(watched)
 
-    def forget(self, watched: Watched) -> None:
+    def forget(self, watched: HasDeadline) -> None:
+        """Stop watching. Does nothing if `watched` is not watched."""
         self._watched.discard(watched)
 
-    def expect(self, watched: Watched, deadline: float) -> None:
-        """`watched` begins to wait until `deadline`; the task that waits sets it back to infinity."""
-        watched.deadline = deadline
-        if deadline < self._nap.deadline:
-            self._nap.deadline = deadline
+    def set_deadline(self, watched: HasDeadline, deadline: float) -> None:
+        """Start a wait of `watched` that may take until `deadline` (Trio time).
 
-    def start_soon(self, finish: Callable[[], Awaitable[None]]) -> None:
-        """For what is aborted and has an end that waits. It must not raise, and is cancelled with the deadlines."""
+        The task that waits sets `watched.deadline` back to infinity when its wait is over.
+        """
+        watched.deadline = deadline
+        if deadline < self._sleep.deadline:
+            self._sleep.deadline = deadline
+
+    def start_soon(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Run the part of a close that waits, in the background.
+
+        Args:
+            close: must not raise. It is cancelled together with `run`, and not started when `run` is not running.
+        """
         if self._nursery is not None:
-            self._nursery.start_soon(finish)
+            self._nursery.start_soon(close)
 
     async def run(self) -> None:
-        """Run until cancelled. Wakes about once in the shortest time-out, however many streams there are."""
+        """Run until cancelled. Wakes about once in the shortest timeout, however many streams there are."""
         try:
             async with trio.open_nursery() as self._nursery:
-                self.awake = True
+                self.is_running = True
                 while True:
-                    with trio.CancelScope(deadline=self._abort_late_ones()) as self._nap:
+                    with trio.CancelScope(deadline=self._close_expired()) as self._sleep:
                         await trio.sleep_forever()
         finally:
-            self.awake, self._nursery = False, None
+            self.is_running, self._nursery = False, None
             for watched in self._watched:
                 watched.deadline = math.inf
             self._watched.clear()
 
-    def _abort_late_ones(self) -> float:
-        """Return the earliest deadline that is still to come."""
+    def _close_expired(self) -> float:
+        """Close what has expired; return the earliest deadline that is left."""
         now = trio.current_time()
-        for late in [watched for watched in self._watched if watched.deadline <= now]:
-            self._watched.discard(late)
-            late.abort()
+        for expired in [watched for watched in self._watched if watched.deadline <= now]:
+            self._watched.discard(expired)
+            expired.close_expired()
         return min((watched.deadline for watched in self._watched), default=math.inf)

@@ -1,9 +1,9 @@
-"""TLS over a plain socket, as bytes in memory. Knows no HTTP.
+"""TLS over a TCP stream, encrypted and decrypted in memory. Knows no HTTP.
 
-Why not trio's SSLStream: it cannot say whether it holds anything that was not read. A connection is used again only
-if it does not, or a server's bytes behind one answer would become the next one. What TLS sends for its own sake after
-an answer (session tickets, new keys) must not count, so it has to be taken in before that can be said. It is also
-faster: a read costs no lock and no extra checkpoint.
+Why not trio's SSLStream: it cannot say whether it holds bytes that were not read. A connection may carry another
+request only if it holds none; otherwise bytes that follow one response would become the next response. Messages of
+TLS itself that follow a response (session tickets, key updates) must not count, so they are processed before the
+question is answered. It is also faster: a read takes no lock and no extra checkpoint.
 https://docs.python.org/3/library/ssl.html#memory-bio-support
 """
 
@@ -16,51 +16,55 @@ from typing import final
 import trio
 
 from .causes import explain
-from .sockets import NOTHING, PlainSocket
+from .network import EMPTY
+from .tcp import TCPStream
 
 RECORD_BYTES = 16 * 1024
-"""What one record carries at most: RFC 8446, section 5.1."""
+"""Bytes that one record carries at most: RFC 8446, section 5.1."""
 SLICE_BYTES = 4 * RECORD_BYTES
-"""Encrypted at once; between two slices other tasks run."""
+"""Bytes that are encrypted at once. Other tasks run between two slices."""
 _HEADER_BYTES = 5
 
 
 @final
-class SecureSocket:
-    """A TLS client. One task may send while another receives.
+class TLSStream:
+    """The client's side of TLS: a `NetworkStream`. One task may send while another receives.
 
-    Its close says no goodbye: leaving an answer early must not wait for a full buffer of the server. HTTPS servers
-    end without one, too: an answer that was cut shows in its framing.
+    Closing sends no close_notify: leaving a response early must not wait for a server whose buffer is full. HTTPS
+    servers often omit close_notify too; the framing of HTTP shows whether a response is complete.
     """
 
-    can_abort = True
+    can_close_now = True
 
-    def __init__(self, plain: PlainSocket, context: ssl.SSLContext, host: str) -> None:
-        self._socket = plain
+    def __init__(self, plain: TCPStream, context: ssl.SSLContext, host: str) -> None:
+        self._stream = plain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._records = _RecordCounter()
-        self._unsent = NOTHING  # not encrypted yet
-        self._is_sender_there = False
-        self._received: trio.Event | None = (
-            None  # there while sending waits for the server, in a renegotiation
-        )
+        self._unsent = EMPTY  # not yet encrypted
+        self._is_sender_active = False
+        self._received: trio.Event | None = None  # not None while sending waits for bytes, in a renegotiation
         self._is_over = False  # the server has ended TLS or the connection
-        self._error: ssl.SSLError | None = None  # behind what was given out
+        self._error: ssl.SSLError | None = None  # to be raised after the data before it was returned
 
     async def handshake(self) -> None:
-        """Raises ssl.SSLError or trio.BrokenResourceError."""
+        """Do the TLS handshake. Cancelling it leaves the stream unusable.
+
+        Raises:
+            ssl.SSLError: the handshake failed, for example because of the certificate.
+            trio.BrokenResourceError: the connection ended.
+        """
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self.finish_sending()
-                self._feed(await self._socket.receive_some())
+                self._feed(await self._stream.receive_some())
             except ssl.SSLEOFError as error:
                 raise trio.BrokenResourceError(explain(error)) from error
             except ssl.SSLError:
                 with suppress(trio.BrokenResourceError):
-                    self._send_now()  # the alert that says why
+                    self._send_now()  # the alert with the reason
                 raise
             else:
                 return await self.finish_sending()
@@ -69,37 +73,37 @@ class SecureSocket:
 
     @property
     def is_sending(self) -> bool:
-        return bool(self._unsent or self._outgoing.pending or self._socket.is_sending)
+        return bool(self._unsent or self._outgoing.pending or self._stream.is_sending)
 
     async def send(self, data: memoryview) -> None:
         self._unsent = data
         self._send_now()
 
     async def finish_sending(self) -> None:
-        self._is_sender_there = True
+        self._is_sender_active = True
         try:
             while self.is_sending:
-                if self._socket.is_sending:
-                    await self._socket.finish_sending()
+                if self._stream.is_sending:
+                    await self._stream.finish_sending()
                 elif self._received is not None:
                     await self._received.wait()
                 else:
                     await trio.lowlevel.checkpoint()
                 self._send_now()
         finally:
-            self._is_sender_there = False
+            self._is_sender_active = False
 
     def _send_now(self) -> None:
-        """Encrypt a slice, if the one before is on its way, and begin to send it."""
-        if self._socket.is_sending:
+        """Encrypt the next slice and start to send it, unless the slice before is still being sent."""
+        if self._stream.is_sending:
             return
         try:
             if self._unsent:
                 self._encrypt()
             if self._outgoing.pending:
-                self._socket.send_nowait(memoryview(self._outgoing.read()))
+                self._stream.send_nowait(memoryview(self._outgoing.read()))
         except trio.BrokenResourceError:
-            self._unsent = NOTHING
+            self._unsent = EMPTY
             self._outgoing.read()
             raise
 
@@ -122,15 +126,15 @@ class SecureSocket:
                 return b""
             if self._error is not None:
                 raise trio.BrokenResourceError(explain(self._error)) from self._error
-            self._feed(await self._socket.receive_some())
+            self._feed(await self._stream.receive_some())
             data = self._decrypt()
         return data
 
     def is_readable(self) -> bool:
-        """Whether there is anything for the user of this stream: data, an end, an error, or half a record."""
+        """Whether a read would return data, the end or an error, or a part of a record has arrived."""
         while not (self._is_over or self._error):
             try:
-                sealed = self._socket.receive_nowait()
+                sealed = self._stream.receive_nowait()
             except trio.BrokenResourceError:
                 return True
             if sealed is None:
@@ -138,7 +142,7 @@ class SecureSocket:
             self._feed(sealed)
             if self._decrypt():
                 return True
-        return bool(self._is_over or self._error or self._records.is_inside_one)
+        return bool(self._is_over or self._error or self._records.is_inside_record)
 
     def _feed(self, data: bytes) -> None:
         if data:
@@ -152,7 +156,7 @@ class SecureSocket:
             self._received = None
 
     def _decrypt(self) -> bytes:
-        """All data of whole records; b"" if there is none. What ends the stream is kept for the next call."""
+        """Return the data of all complete records, b"" if there is none. Keep an end or an error for the next call."""
         pieces: list[bytes] = []
         try:
             while self._incoming.pending or self._tls.pending():
@@ -165,30 +169,30 @@ class SecureSocket:
             pass
         except ssl.SSLError as error:
             self._error = error
-        if self._outgoing.pending and not self._is_sender_there:
+        if self._outgoing.pending and not self._is_sender_active:
             with suppress(trio.BrokenResourceError):
-                self._send_now()  # what TLS answers for its own sake
+                self._send_now()  # what TLS itself replies
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    # -------------------------------------------------------------- the end
+    # -------------------------------------------------------------- closing
 
-    def abort(self) -> None:
-        self._socket.abort()
+    def close_now(self) -> None:
+        self._stream.close_now()
 
     async def aclose(self) -> None:
-        self._socket.abort()
+        self._stream.close_now()
 
 
 @final
 class _RecordCounter:
-    """Where in a record the received bytes end. OpenSSL takes in half a record and does not say so."""
+    """Whether the received bytes end inside a record. OpenSSL accepts a part of a record and does not report it."""
 
     def __init__(self) -> None:
-        self._header = b""  # as much as has come of one
-        self._left = 0  # bytes of the record that are still to come
+        self._header = b""  # the received part of an incomplete header
+        self._left = 0  # bytes of the record that have not arrived
 
     @property
-    def is_inside_one(self) -> bool:
+    def is_inside_record(self) -> bool:
         return bool(self._left or self._header)
 
     def count(self, data: bytes) -> None:

@@ -1,32 +1,40 @@
-"""Our connections behind httpx's interface, for callers with an httpx of their own."""
+"""`PooledTransport`: the connection pool behind httpx's transport interface, for programs that use httpx themselves.
+
+The only module of this package that loads httpx when it is imported. The gateway calls the pool directly.
+"""
 
 from __future__ import annotations
 
 import math
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from typing import final
+from typing import TYPE_CHECKING, final
 
-import httpcore
 import httpx
 import trio
 
 from .certificates import default_context
-from .http1 import ConnectionBroken, RemoteProtocolError, request_head
-from .network import TrioNetwork
-from .pool import KEEPALIVE_SECONDS, MAX_IDLE, Exchange, Pool, Progress
-from .sockets import BackendNetwork, ConnectError, Network, Origin
+from .defaults import KEEPALIVE_SECONDS, MAX_IDLE_CONNECTIONS
+from .errors import ConnectError, ConnectionBroken, ReadTimeout, RemoteProtocolError
+from .exchange import Exchange, RequestProgress
+from .http1 import request_head
+from .network import MakeSSLContext, NetworkBackend, Origin
+from .pool import ConnectionPool
+from .trio_backend import TrioBackend
+
+if TYPE_CHECKING:
+    import httpcore
+
+_FRAMING = ("content-length", "transfer-encoding")
+"""Written by this module: a request body is complete in memory when it is sent, so its length is known."""
 
 
 @final
 class PooledTransport(httpx.AsyncBaseTransport):
-    """Our connections behind httpx's interface: `httpx.AsyncClient(transport=PooledTransport())`.
+    """A connection pool for HTTP/1.1 under Trio: `httpx.AsyncClient(transport=PooledTransport())`.
 
-    `max_connections` bounds those in use; further requests wait their turn, first come first served. `max_idle`
-    bounds those that are kept, for `keepalive` seconds each; None: 64, or `Config.max_idle_connections` of the gateway
-    that uses it. Without `ssl_context` the environment says which CAs to trust. A `network_backend` stands in for the
-    network (the simulator brings one). A request over a kept connection that the server had closed before it can have
-    read the request is sent once more, over a new one.
+    A request over a reused connection that the server had closed before it can have read the request is sent once more,
+    over a new connection.
     """
 
     def __init__(
@@ -38,30 +46,52 @@ class PooledTransport(httpx.AsyncBaseTransport):
         ssl_context: ssl.SSLContext | None = None,
         network_backend: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
-        context = default_context if ssl_context is None else lambda: ssl_context
-        network: Network = TrioNetwork(context)
-        if network_backend is not None:
-            network = BackendNetwork(network_backend, context)
-        self._has_own_bound = max_idle is not None
-        kept = MAX_IDLE if max_idle is None else max_idle
-        self.pool = Pool(network, max_connections=max_connections, max_idle=kept, keepalive=keepalive)
+        """
+        Args:
+            max_connections: connections in use at the same time; further requests wait, first come, first served. None:
+                any number.
+            max_idle: idle connections that are kept. None: 64, or `Config.max_idle_connections` of the gateway that
+                uses this transport.
+            keepalive: seconds for which an idle connection is kept.
+            ssl_context: for https. None: the CAs that SSL_CERT_FILE and SSL_CERT_DIR name, otherwise httpx's.
+            network_backend: opens connections in place of this machine's network; the simulator has one.
+        """
 
-    def keep_at_most(self, max_idle: int) -> None:
-        """For `Connector`: bound the kept connections, unless this was made with a bound of its own."""
-        if not self._has_own_bound:
+        def make_ssl_context() -> ssl.SSLContext:
+            return default_context() if ssl_context is None else ssl_context
+
+        self._has_own_max_idle = max_idle is not None
+        self.pool = ConnectionPool(
+            _network_of(network_backend, make_ssl_context),
+            max_connections=max_connections,
+            max_idle=MAX_IDLE_CONNECTIONS if max_idle is None else max_idle,
+            keepalive=keepalive,
+        )
+
+    def set_max_idle(self, max_idle: int) -> None:
+        """Keep at most so many idle connections, unless the program that made this transport chose a number itself."""
+        if not self._has_own_max_idle:
             self.pool.max_idle = max_idle
 
     @property
     def in_use(self) -> int:
-        """Connections checked out at the moment."""
+        """Connections that carry a request now."""
         return self.pool.in_use
 
     @property
     def idle(self) -> int:
-        """Connections kept for the next request."""
+        """Connections that are kept for later requests."""
         return self.pool.idle
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; return its response when the head has arrived. The caller closes the response.
+
+        The time-outs `connect` and `read` of the request are kept; `read` also counts while the request waits for a
+        connection or is sent. Cancelling closes the connection.
+
+        Raises:
+            httpx.ConnectError, httpx.PoolTimeout, httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError
+        """
         body = await request.aread()
         headers = {name: value for name, value in request.headers.items() if name not in _FRAMING}
         target = request.url.raw_path.decode("ascii")
@@ -69,16 +99,16 @@ class PooledTransport(httpx.AsyncBaseTransport):
         data = request_bytes(request.method, target, headers, framed)
         times = request.extensions.get("timeout", {})
         connect, read = (_seconds(times.get(what)) for what in ("connect", "read"))
-        progress = Progress()
+        progress = RequestProgress()
         try:
             with trio.fail_after(read):
                 exchange = await self.pool.request(
                     origin_of(request.url), request.method, data, connect_timeout=connect, progress=progress
                 )
         except trio.TooSlowError:
-            if progress.phase == "place":
+            if progress.phase == "pool":
                 raise httpx.PoolTimeout("all connections are in use") from None
-            raise httpx.ReadTimeout("no answer") from None
+            raise httpx.ReadTimeout("no response") from None
         except (ConnectError, ConnectionBroken, RemoteProtocolError) as error:
             raise _as_httpx(error) from error
         return httpx.Response(
@@ -86,25 +116,17 @@ class PooledTransport(httpx.AsyncBaseTransport):
         )
 
     async def retire(self) -> None:
-        """Keep no connection from now on: idle ones are closed now, the others when their answers end."""
+        """Keep no connection from now on. Idle ones are closed now, the others when their responses end."""
         await self.pool.retire()
 
     async def aclose(self) -> None:
-        """Close every connection; a request that still uses one fails with httpx.ReadError."""
+        """Close all connections. A response that is still being read fails with httpx.ReadError."""
         await self.pool.aclose()
-
-
-_FRAMING = ("content-length", "transfer-encoding")
-"""Said anew: by the time it is sent, a body is whole."""
-
-
-def _seconds(timeout: float | None) -> float:
-    return math.inf if timeout is None else timeout
 
 
 @final
 class _Body(httpx.AsyncByteStream):
-    """The body of one answer; closing it gives the connection back, or closes it when the body was left early."""
+    """The body of one response. Closing it early closes the connection; otherwise the pool gets it back."""
 
     def __init__(self, exchange: Exchange, timeout: float) -> None:
         self._exchange = exchange
@@ -115,10 +137,9 @@ class _Body(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         try:
-            with trio.fail_after(self._timeout):
-                data = await self._exchange.receive()
-        except trio.TooSlowError:
-            raise httpx.ReadTimeout("no more of the answer") from None
+            data = await self._exchange.receive(trio.current_time() + self._timeout)
+        except ReadTimeout:
+            raise httpx.ReadTimeout("the rest of the response did not arrive in time") from None
         except (ConnectionBroken, RemoteProtocolError) as error:
             raise _as_httpx(error) from error
         if not data:
@@ -129,19 +150,42 @@ class _Body(httpx.AsyncByteStream):
         await self._exchange.aclose()
 
 
+def _network_of(
+    backend: httpcore.AsyncNetworkBackend | None, make_ssl_context: MakeSSLContext
+) -> NetworkBackend:
+    if backend is None:
+        return TrioBackend(make_ssl_context)
+    from .httpcore_backend import HttpcoreBackend  # here, because few programs need httpcore
+
+    return HttpcoreBackend(backend, make_ssl_context)
+
+
+def _seconds(timeout: float | None) -> float:
+    return math.inf if timeout is None else timeout
+
+
 # ------------------------------------------------------------------ to and from httpx
 
 
 def origin_of(url: httpx.URL) -> Origin:
-    """Whom to connect to."""
+    """Return the origin of `url`, with the default port of its scheme if it names none."""
     secure = url.scheme == "https"
     return Origin(secure, url.raw_host.decode("ascii"), url.port or (443 if secure else 80))
 
 
 def request_bytes(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> memoryview:
-    """A whole request, written at once. Raises httpx.LocalProtocolError if a header would end its line.
+    """Return a whole request, to be written at once.
 
-    A view, for it holds the key: of one, a traceback with locals shows the address alone.
+    A memoryview, because the bytes contain the API key: a traceback with locals shows only the address of a view.
+
+    Args:
+        method: of the request.
+        target: path and query.
+        headers: without those that frame the body.
+        body: None for a request without a body; b"" for a body of length 0.
+
+    Raises:
+        httpx.LocalProtocolError: a header contains a line end.
     """
     fields = [*headers.items(), *([("content-length", str(len(body)))] if body is not None else [])]
     try:

@@ -14,7 +14,7 @@ import httpx
 import trio
 
 from ..gateway.settings.config import WorkerConfig
-from ..http.transport import PooledTransport
+from ..http import PooledTransport
 from ..otp.nursery import open_flat_nursery
 from ..providers import PROVIDERS
 from .network import MemoryNetwork

@@ -1,4 +1,4 @@
-"""What stands between a client and a provider, over real sockets: proxies, TLS, unix sockets. Each relays bytes."""
+"""Servers between a client and a provider, over real sockets: proxies, TLS, unix sockets. Each relays bytes."""
 
 import base64
 import socket
@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import attrs
 import trio
-from raw import CERTIFICATE
 
 Handle = Callable[[trio.abc.Stream], Awaitable[None]]
 
@@ -70,16 +69,6 @@ def to_port(port: int) -> Handle:
         await relay(stream, await trio.open_tcp_stream("127.0.0.1", port))
 
     return handle
-
-
-def server_context(*, client: Path | None = None, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
-    """Of a TLS server with the tests' certificate; with `client` it demands one signed by that (mTLS)."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client)
-    context.load_cert_chain(CERTIFICATE)
-    context.set_alpn_protocols(list(alpn))
-    if client is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
 
 
 @attrs.define

@@ -112,9 +112,9 @@ def test_it_stays_closed_while_too_many_others_are_open() -> None:
 
 def test_the_first_trial_comes_within_ten_seconds() -> None:
     breaker = opened(now=100.0)
-    assert breaker.reopens_at - 100.0 <= 10
-    assert not breaker.admits(breaker.reopens_at - 0.001)
-    assert breaker.admits(breaker.reopens_at)
+    assert breaker.half_open_at - 100.0 <= 10
+    assert not breaker.admits(breaker.half_open_at - 0.001)
+    assert breaker.admits(breaker.half_open_at)
 
 
 def test_a_trial_that_is_served_closes_it_and_forgets_all_failures() -> None:
@@ -129,15 +129,15 @@ def test_a_trial_that_is_served_closes_it_and_forgets_all_failures() -> None:
 def test_every_trial_that_fails_doubles_the_time_up_to_a_minute() -> None:
     breaker, now, waits = opened(), 0.0, []
     for _ in range(7):
-        waits.append(breaker.reopens_at - now)
-        now = breaker.reopens_at
+        waits.append(breaker.half_open_at - now)
+        now = breaker.half_open_at
         assert ask(breaker, now, FAILED)
     assert waits == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
-    ask(breaker, breaker.reopens_at, SERVED)
-    again = breaker.reopens_at + 1000.0
+    ask(breaker, breaker.half_open_at, SERVED)
+    again = breaker.half_open_at + 1000.0
     for _ in range(IN_A_ROW):
         ask(breaker, again, FAILED)
-    assert breaker.reopens_at - again == OPEN_SECONDS[0]
+    assert breaker.half_open_at - again == OPEN_SECONDS[0]
 
 
 def test_only_one_trial_is_lent_at_a_time() -> None:
@@ -154,11 +154,11 @@ def test_a_trial_with_content_lets_the_next_begin_and_its_verdict_comes_with_its
 ) -> None:
     breaker = opened()
     assert breaker.take(5.0)
-    breaker.trial_answers()
+    breaker.release_trial()
     assert breaker.state(5.0) is HALF_OPEN
     assert breaker.take(6.0)
     assert not breaker.admits(6.0)
-    breaker.record(weight, 7.0, trial=True, answered=True)
+    breaker.record(weight, 7.0, trial=True, is_released=True)
     assert breaker.state(7.0) is {SERVED: CLOSED, NOTHING: HALF_OPEN}.get(weight, OPEN)
     assert weight is not NOTHING or not breaker.admits(7.0), "the second has no content yet"
 
@@ -188,15 +188,15 @@ def test_a_request_from_before_neither_closes_it_nor_takes_the_trial_away() -> N
 
 def test_a_free_probe_moves_it_to_half_open_and_no_further() -> None:
     breaker = opened()
-    breaker.probe_succeeded()
+    breaker.check_passed()
     assert breaker.state(0.1) is HALF_OPEN
-    breaker.probe_succeeded()
+    breaker.check_passed()
     assert breaker.state(0.1) is HALF_OPEN
 
 
 def test_a_free_probe_changes_nothing_while_closed() -> None:
     breaker = Breaker()
-    breaker.probe_succeeded()
+    breaker.check_passed()
     for _ in range(IN_A_ROW):
         ask(breaker, 0.0, FAILED)
     assert breaker.state(0.0) is OPEN
@@ -204,10 +204,10 @@ def test_a_free_probe_changes_nothing_while_closed() -> None:
 
 def test_a_trial_after_a_probe_that_fails_opens_it_for_longer() -> None:
     breaker = opened()
-    breaker.probe_succeeded()
+    breaker.check_passed()
     ask(breaker, 1.0, FAILED)
     assert breaker.state(1.0) is OPEN
-    assert breaker.reopens_at == 11.0
+    assert breaker.half_open_at == 11.0
 
 
 # ------------------------------------------------------------------ all there is
@@ -235,7 +235,15 @@ class World:
         window = (
             None if b._opened is not None else (len(b._calls) >= MIN_CALLS, 2 * b._failed >= len(b._calls))
         )
-        return b.state(self.now), min(b._row, IN_A_ROW), b._open_for, b._probed, since, window, self.out
+        return (
+            b.state(self.now),
+            min(b._row, IN_A_ROW),
+            b._open_for,
+            b._health_check_passed,
+            since,
+            window,
+            self.out,
+        )
 
 
 MOST_OUT = 2
@@ -243,7 +251,9 @@ STEPS = (0.0, 5.0, 60.0)
 
 
 def end(breaker: Breaker, request: str, weight: float | None, now: float, *, may_open: bool = True) -> None:
-    breaker.record(weight, now, trial=request != "plain", answered=request == "answered", may_open=may_open)
+    breaker.record(
+        weight, now, trial=request != "plain", is_released=request == "answered", may_open=may_open
+    )
 
 
 def moves(world: World) -> Iterator[tuple[str, World]]:
@@ -256,7 +266,7 @@ def moves(world: World) -> Iterator[tuple[str, World]]:
     for place, request in enumerate(world.out):
         if request == "trial":
             breaker = clone(world.breaker)
-            breaker.trial_answers()
+            breaker.release_trial()
             out = (*world.out[:place], "answered", *world.out[place + 1 :])
             yield "answer", World(breaker, tuple(sorted(out)), world.now)
         for weight in WEIGHTS:
@@ -266,7 +276,7 @@ def moves(world: World) -> Iterator[tuple[str, World]]:
                 out = world.out[:place] + world.out[place + 1 :]
                 yield f"result {weight}, may_open={may_open}", World(breaker, out, world.now)
     breaker = clone(world.breaker)
-    breaker.probe_succeeded()
+    breaker.check_passed()
     yield "probe", attrs.evolve(world, breaker=breaker)
 
 
@@ -289,7 +299,7 @@ def check_step(before: World, name: str, after: World) -> None:
     was, now = before.breaker.state(before.now), after.breaker.state(after.now)
     trials = after.out.count("trial")
     assert trials <= 1, "more than one trial"
-    assert after.breaker._trial == bool(trials), "a trial that no request has, or one that is not known"
+    assert after.breaker._has_trial == bool(trials), "a trial that no request has, or one that is not known"
     if name == "probe":
         assert (was, now) in {(CLOSED, CLOSED), (OPEN, HALF_OPEN), (HALF_OPEN, HALF_OPEN)}
     if name.startswith("wait"):

@@ -289,7 +289,7 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     (
         "headers",
         {"Content-Length": "5"},
-        "$.openai.headers.Content-Length: this header is the connection's own",
+        "$.openai.headers.Content-Length: this library sets this header itself",
     ),
     ("headers", {"accept-encoding": "gzip"}, "$.openai.headers.accept-encoding: "),
     ("headers", {"x team": "a"}, "$.openai.headers.x team: "),
@@ -758,7 +758,11 @@ def test_the_way_to_a_worker_can_be_said_in_a_mapping() -> None:
         ("secret_headers", ["a"], "$.openai.secret_headers: an object of names and values is needed"),
         ("secret_headers", {"x a": "b"}, "$.openai.secret_headers.x a: a header's name"),
         ("secret_headers", {"x-a": ""}, "$.openai.secret_headers.x-a: the API key is empty"),
-        ("secret_headers", {"host": "b", "upgrade": "x"}, "$.openai.secret_headers.upgrade: this header"),
+        (
+            "secret_headers",
+            {"host": "b", "upgrade": "x"},
+            "$.openai.secret_headers.upgrade: this library sets this header",
+        ),
         ("base_url", "http://1.2.3.400/v1", "$.openai.base_url: an address like"),
     ],
 )
@@ -768,4 +772,4 @@ def test_a_bad_way_is_named(field: str, value: Any, beginning: str) -> None:
 
 def test_a_query_in_an_address_is_told_where_it_belongs() -> None:
     said = problem(one_openai(base_url="https://me.openai.azure.com/openai?api-version=2026-10-21"))
-    assert 'use query={"name": "value"}' in said
+    assert 'write the part after the "?" as query={"name": "value"}' in said

@@ -13,12 +13,12 @@ from cortex_trio.failures import LONGEST_COOLDOWN, REACTIONS
 from cortex_trio.gateway.workers.cooldowns import (
     CHECK_SECONDS,
     EMPTY_BUCKET_TRIAL_SECONDS,
-    PLACES_KEPT,
+    MAX_COOLDOWNS_PER_WORKER,
     REMEMBERED_SECONDS,
     Basis,
     Cooldown,
     Cooldowns,
-    Place,
+    Target,
 )
 
 K = FailureKind
@@ -45,12 +45,12 @@ def failed(
     table.failed("w", model, key, failure, started=begun, now=now, has_more_keys=more)
 
 
-def places(table: Cooldowns, now: float = 0.0) -> dict[Place, Cooldown]:
+def entries_of(table: Cooldowns, now: float = 0.0) -> dict[Target, Cooldown]:
     return dict(table.entries("w", now))
 
 
 def only(table: Cooldowns, now: float = 0.0) -> Cooldown:
-    [cooldown] = places(table, now).values()
+    [cooldown] = entries_of(table, now).values()
     return cooldown
 
 
@@ -69,18 +69,18 @@ def only(table: Cooldowns, now: float = 0.0) -> Cooldown:
     ],
 )
 def test_each_kind_has_its_place_its_time_and_its_trial(
-    kind: FailureKind, place: Place, seconds: float, trial: float, basis: Basis
+    kind: FailureKind, place: Target, seconds: float, trial: float, basis: Basis
 ) -> None:
     table = Cooldowns()
     failed(table, kind, now=5.0)
-    assert places(table, 5.0) == {place: Cooldown(kind, 5.0, 5.0 + seconds, 5.0 + trial, basis)}
+    assert entries_of(table, 5.0) == {place: Cooldown(kind, 5.0, 5.0 + seconds, 5.0 + trial, basis)}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in K if REACTIONS[kind].cooldown is None])
 def test_no_other_kind_makes_anything_cool_down(kind: FailureKind) -> None:
     table = Cooldowns()
     failed(table, kind)
-    assert not places(table)
+    assert not entries_of(table)
 
 
 @pytest.mark.parametrize("kind", [k for k in K if REACTIONS[k].cooldown is None and REACTIONS[k].weight])
@@ -89,14 +89,14 @@ def test_a_time_that_a_server_named_with_any_of_its_failures_counts_for_the_work
 ) -> None:
     table = Cooldowns()
     failed(table, kind, now=5.0, hint=40.0)
-    assert places(table, 5.0) == {(None, None): Cooldown(kind, 5.0, 45.0, 45.0, DECLARED)}
+    assert entries_of(table, 5.0) == {(None, None): Cooldown(kind, 5.0, 45.0, 45.0, DECLARED)}
 
 
 @pytest.mark.parametrize("kind", [k for k in K if REACTIONS[k].cooldown is None and not REACTIONS[k].weight])
 def test_a_time_beside_a_failure_that_is_not_the_workers_counts_for_nothing(kind: FailureKind) -> None:
     table = Cooldowns()
     failed(table, kind, hint=40.0)
-    assert not places(table)
+    assert not entries_of(table)
 
 
 @pytest.mark.parametrize("kind", list(K))
@@ -104,7 +104,7 @@ def test_a_time_beside_a_failure_that_is_not_the_workers_counts_for_nothing(kind
 def test_what_ran_out_on_our_side_makes_nothing_cool_down(kind: FailureKind, hint: float | None) -> None:
     table = Cooldowns()
     failed(table, kind, hint=hint, ours=True)
-    assert not places(table)
+    assert not entries_of(table)
 
 
 @pytest.mark.parametrize("kind", [K.CREDENTIAL, K.QUOTA, K.PERMISSION, K.RATE_LIMIT])
@@ -120,7 +120,7 @@ def test_a_worker_without_keys_cools_down_itself(kind: FailureKind) -> None:
 def test_one_key_does_not_find_a_model_and_another_may() -> None:
     table = Cooldowns()
     failed(table, K.MODEL_NOT_FOUND, key=A, more=True)
-    assert set(places(table)) == {(MODEL, A)}
+    assert set(entries_of(table)) == {(MODEL, A)}
     assert table.of_worker("w", MODEL, 1.0) is None
     failed(table, K.MODEL_NOT_FOUND, key=A, more=True, now=61.0)
     assert table.of_worker("w", MODEL, 61.0) is None, "the same key twice says nothing of the others"
@@ -282,7 +282,7 @@ def test_an_empty_bucket_spares_the_key_for_that_model_and_is_tried_after_a_minu
     table = Cooldowns()
     table.bucket_is_empty("w", MODEL, A, 12.0, now=3.0)
     table.bucket_is_empty("w", OTHER, A, 1000.0, now=3.0)
-    found = places(table, 3.0)
+    found = entries_of(table, 3.0)
     assert found[MODEL, A] == Cooldown(K.RATE_LIMIT, 3.0, 15.0, 15.0, DECLARED)
     assert found[OTHER, A].until == 1003.0
     assert found[OTHER, A].trial_at == 3.0 + EMPTY_BUCKET_TRIAL_SECONDS
@@ -307,9 +307,9 @@ def test_a_trial_that_has_begun_is_the_only_one() -> None:
     assert only(table).may_be_tried(60.0)
     table.begin_trial("w", MODEL, A, 60.0)
     assert not only(table).may_be_tried(60.0)
-    before = places(table)
+    before = entries_of(table)
     table.begin_trial("w", MODEL, A, 100.0)
-    assert places(table) == before, "no trial is due"
+    assert entries_of(table) == before, "no trial is due"
 
 
 def test_a_trial_of_one_key_is_no_trial_of_another() -> None:
@@ -317,7 +317,7 @@ def test_a_trial_of_one_key_is_no_trial_of_another() -> None:
     for key in (A, B):
         failed(table, K.CREDENTIAL, key=key)
     table.begin_trial("w", MODEL, A, 60.0)
-    found = places(table)
+    found = entries_of(table)
     assert (found[None, A].trial_at, found[None, B].trial_at) == (180.0, 60.0)
 
 
@@ -326,10 +326,10 @@ def test_guesses_and_declared_times_have_no_trials_to_count() -> None:
     failed(table, K.RATE_LIMIT)
     failed(table, K.RATE_LIMIT, key=B, hint=30.0)
     table.suspect("w", K.SERVER, 0.0)
-    before = places(table)
+    before = entries_of(table)
     table.begin_trial("w", MODEL, A, 5.0)
     table.begin_trial("w", MODEL, B, 5.0)
-    assert places(table) == before
+    assert entries_of(table) == before
 
 
 # ------------------------------------------------------------------ a request that is served
@@ -342,7 +342,7 @@ def test_a_request_that_is_served_ends_what_began_before_it(kind: FailureKind, h
     failed(table, kind, hint=hint)
     kept_calls_waiting = only(table, 1.0).trial_at > 1.0
     assert table.served("w", MODEL, A, started=1.0, now=1.0) is kept_calls_waiting
-    assert not places(table)
+    assert not entries_of(table)
     assert not table.served("w", MODEL, A, started=1.0, now=1.0), "there was nothing left to end"
 
 
@@ -360,7 +360,7 @@ def test_a_request_that_is_served_outweighs_every_check_whenever_that_was() -> N
     table.suspect("w", K.CREDENTIAL, 5.0, key=A)
     table.suspect("w", K.CREDENTIAL, 5.0, key=B)
     assert table.served("w", MODEL, A, started=4.0, now=4.0)
-    assert set(places(table, 6.0)) == {(None, B)}
+    assert set(entries_of(table, 6.0)) == {(None, B)}
 
 
 def test_a_request_that_is_served_says_nothing_of_other_models_keys_and_workers() -> None:
@@ -368,10 +368,10 @@ def test_a_request_that_is_served_says_nothing_of_other_models_keys_and_workers(
     failed(table, K.RATE_LIMIT, hint=50.0, model=OTHER)
     failed(table, K.CREDENTIAL, key=B)
     failed(table, K.MODEL_NOT_FOUND, model=OTHER)
-    before = places(table)
+    before = entries_of(table)
     table.served("w", MODEL, A, started=1.0, now=1.0)
     table.served("another", OTHER, B, started=1.0, now=1.0)
-    assert places(table) == before
+    assert entries_of(table) == before
 
 
 # ------------------------------------------------------------------ checks and people
@@ -392,11 +392,11 @@ def test_a_failed_check_does_not_soften_what_real_traffic_showed(hint: float | N
     table = Cooldowns()
     failed(table, K.CREDENTIAL, hint=hint)
     failed(table, K.OVERLOADED, hint=200.0)
-    before = places(table)
+    before = entries_of(table)
     for now in (10.0, 61.0, 100.0, 199.0):
         table.suspect("w", K.CREDENTIAL, now, key=A)
         table.suspect("w", K.CREDENTIAL, now)
-        assert places(table) == before
+        assert entries_of(table) == before
 
 
 def test_a_failed_check_does_not_shorten_the_next_cooldown_in_a_row() -> None:
@@ -416,7 +416,7 @@ def test_a_check_that_passed_ends_what_checks_suspected_and_what_it_disproves() 
     failed(table, K.MODEL_NOT_FOUND)
     failed(table, K.MODEL_NOT_FOUND, model=OTHER)
     assert table.check_passed("w", A, [MODEL])
-    assert set(places(table)) == {(None, B), (OTHER, None)}
+    assert set(entries_of(table)) == {(None, B), (OTHER, None)}
 
 
 def test_a_check_that_changed_nothing_says_so() -> None:
@@ -431,26 +431,26 @@ def test_a_check_that_changed_nothing_says_so() -> None:
 def test_a_check_that_passed_says_nothing_of_credit_limits_and_rights(kind: FailureKind) -> None:
     table = Cooldowns()
     failed(table, kind, hint=100.0)
-    before = places(table)
+    before = entries_of(table)
     assert before
     table.check_passed("w", A, [MODEL])
-    assert places(table) == before
+    assert entries_of(table) == before
 
 
 def test_a_model_that_is_listed_for_one_key_may_still_be_missing_for_another() -> None:
     table = Cooldowns()
     failed(table, K.MODEL_NOT_FOUND, key=B, more=True)
     table.check_passed("w", A, [MODEL])
-    assert set(places(table)) == {(MODEL, B)}
+    assert set(entries_of(table)) == {(MODEL, B)}
     table.check_passed("w", B, [MODEL])
-    assert not places(table)
+    assert not entries_of(table)
 
 
 def test_a_check_without_a_key_accepts_a_worker_that_needs_none() -> None:
     table = Cooldowns()
     failed(table, K.CREDENTIAL, key=None)
     assert table.check_passed("w", None)
-    assert not places(table)
+    assert not entries_of(table)
 
 
 def test_a_person_ends_everything_but_a_time_that_a_server_named() -> None:
@@ -461,7 +461,7 @@ def test_a_person_ends_everything_but_a_time_that_a_server_named() -> None:
     failed(table, K.RATE_LIMIT, key=C)
     failed(table, K.RATE_LIMIT, key=C, model=OTHER, hint=50.0)
     table.lift("w")
-    assert set(places(table)) == {(OTHER, C)}
+    assert set(entries_of(table)) == {(OTHER, C)}
     table.lift("unknown")
     assert table._workers.keys() == {"w"}
 
@@ -473,7 +473,7 @@ def test_the_longest_of_several_is_the_one_that_counts() -> None:
     table = Cooldowns()
     failed(table, K.MODEL_NOT_FOUND)
     failed(table, K.OVERLOADED, hint=200.0)
-    assert table.of_worker("w", MODEL, 0.0) == places(table)[None, None]
+    assert table.of_worker("w", MODEL, 0.0) == entries_of(table)[None, None]
     assert table.of_worker("w", MODEL, 200.0) is None
 
 
@@ -481,7 +481,7 @@ def test_of_several_keys_the_first_that_may_be_used_counts() -> None:
     table = Cooldowns()
     for key, hint in ((A, 60.0), (B, 20.0), (C, 40.0)):
         failed(table, K.RATE_LIMIT, key=key, hint=hint)
-    assert table.of_keys("w", MODEL, (A, B, C), 0.0) == places(table)[MODEL, B]
+    assert table.of_keys("w", MODEL, (A, B, C), 0.0) == entries_of(table)[MODEL, B]
     assert table.of_keys("w", MODEL, (A, B, C), 20.0) is None
     assert table.of_keys("w", OTHER, (A, B, C), 0.0) is None
     assert table.of_keys("unknown", MODEL, (A, B, C), 0.0) is None
@@ -490,7 +490,7 @@ def test_of_several_keys_the_first_that_may_be_used_counts() -> None:
 def test_no_key_shows_in_the_repr_of_the_table_or_of_an_entry() -> None:
     table = Cooldowns()
     failed(table, K.CREDENTIAL)
-    assert A.reveal() not in f"{table!r} {vars(table)!r} {places(table)!r}"
+    assert A.reveal() not in f"{table!r} {vars(table)!r} {entries_of(table)!r}"
 
 
 # ------------------------------------------------------------------ memory
@@ -512,7 +512,7 @@ def test_a_removed_worker_and_a_removed_key_leave_nothing() -> None:
     failed(table, K.CREDENTIAL, key=B)
     failed(table, K.MODEL_NOT_FOUND)
     table.keep_keys("w", [B])
-    assert set(places(table)) == {(None, B), (MODEL, None)}
+    assert set(entries_of(table)) == {(None, B), (MODEL, None)}
     table.forget("w")
     table.keep_keys("w", [B])
     assert not table._workers
@@ -522,12 +522,12 @@ def test_memory_is_bounded_whatever_models_callers_name() -> None:
     table = Cooldowns()
     failed(table, K.CREDENTIAL)
     failed(table, K.OVERLOADED, hint=600.0)
-    for number in range(3 * PLACES_KEPT):
+    for number in range(3 * MAX_COOLDOWNS_PER_WORKER):
         failed(table, K.MODEL_NOT_FOUND, model=f"model-{number}", now=number / 1000)
-    found = places(table, 4.0)
-    assert len(found) == PLACES_KEPT
+    found = entries_of(table, 4.0)
+    assert len(found) == MAX_COOLDOWNS_PER_WORKER
     assert {(None, A), (None, None)} <= set(found), "names of models do not crowd out keys and workers"
-    assert (f"model-{3 * PLACES_KEPT - 1}", None) in found
+    assert (f"model-{3 * MAX_COOLDOWNS_PER_WORKER - 1}", None) in found
 
 
 # ------------------------------------------------------------------ any sequence
@@ -575,7 +575,7 @@ def test_after_any_sequence_every_cooldown_has_an_end_within_an_hour(
     for wait, age, step in steps:
         now += wait
         apply(table, step, now - age, now)
-        for cooldown in places(table, now).values():
+        for cooldown in entries_of(table, now).values():
             assert cooldown.since <= cooldown.trial_at <= cooldown.until <= cooldown.since + LONGEST_COOLDOWN
             assert cooldown.since <= now < cooldown.until
             assert cooldown.failures >= 1
@@ -583,7 +583,7 @@ def test_after_any_sequence_every_cooldown_has_an_end_within_an_hour(
             of_key = table.of_key("w", model, key, now)
             assert of_key == table.of_keys("w", model, (key,), now)
     later = now + LONGEST_COOLDOWN
-    assert not places(table, later), "nothing is left an hour later"
+    assert not entries_of(table, later), "nothing is left an hour later"
     table.sweep(later + REMEMBERED_SECONDS)
     assert not table._workers
 

@@ -14,7 +14,7 @@ from fronts import serving
 from cortex_trio import Config, ConfigError, WorkerConfig, open_cortex
 from cortex_trio.gateway.settings import ollama_probe
 from cortex_trio.gateway.settings.connection_settings import trusted_by_environment
-from cortex_trio.gateway.settings.ollama_probe import PATIENCE_SECONDS, host_from, served_from
+from cortex_trio.gateway.settings.ollama_probe import PROBE_SECONDS, host_from, served_from
 from cortex_trio.http.certificates import HTTP1
 from cortex_trio.providers import PROVIDERS
 
@@ -308,9 +308,9 @@ async def test_an_ollama_for_embeddings_alone_has_no_embedding_model_as_its_defa
         "bge-m3",
     )
     served = served_from([{"name": "nomic-embed-text"}])
-    monkeypatch.setattr("cortex_trio.gateway.environment.ollama_models", lambda _: served)
+    monkeypatch.setattr("cortex_trio.gateway.settings.environment.ollama_models", lambda _: served)
     assert set(Config.from_env({"OPENAI_API_KEY": "sk-any-key-12"}).workers) == {"openai"}
-    assert "only for embeddings (nomic-embed-text): set OLLAMA_MODEL" in caplog.text
+    assert "only models for embeddings (nomic-embed-text): set OLLAMA_MODEL" in caplog.text
 
 
 # ------------------------------------------------------------------ without blocking
@@ -331,7 +331,7 @@ def test_an_ollama_that_is_silent_costs_half_a_second_and_no_more(monkeypatch: p
     monkeypatch.setattr(ollama_probe.http.client.socket, "create_connection", slow_name_server)
     began = time.monotonic()
     assert ollama_probe.ollama_models("http://slow.example:11434") is None
-    assert time.monotonic() - began < PATIENCE_SECONDS + 0.3
+    assert time.monotonic() - began < PROBE_SECONDS + 0.3
 
 
 async def test_opening_and_reloading_let_other_tasks_run_while_an_ollama_is_asked(

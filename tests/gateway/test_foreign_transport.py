@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from cortex_trio import Config, ConfigError, FailureKind, ProviderError, WorkerConfig, open_cortex
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.http import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import settle, worker_of
 

@@ -11,7 +11,7 @@ import trio
 from fronts import serving
 
 from cortex_trio import Config, Cortex, FailureKind, ProviderError, WorkerConfig, open_cortex
-from cortex_trio.gateway.transport.redirects import MOST_REDIRECTS, next_target
+from cortex_trio.gateway.transport.redirects import MAX_REDIRECTS, next_target
 
 KEY = "sk-live-0123456789abcdefghij"
 ANSWER = b'data: {"choices":[{"delta":{"content":"There."},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -104,9 +104,9 @@ async def test_on_the_same_origin_the_same_request_is_sent_again(
 async def test_redirects_without_end_are_an_error(by_httpx: bool) -> None:
     async with redirecting(lambda target: (307, f"{target}x")) as server:
         async with asking(server.url, by_httpx=by_httpx) as cortex:
-            with pytest.raises(ProviderError, match=f"more than {MOST_REDIRECTS} redirects") as caught:
+            with pytest.raises(ProviderError, match=f"more than {MAX_REDIRECTS} redirects") as caught:
                 await cortex.complete("Hi")
-    assert len(server.asked) == MOST_REDIRECTS + 1
+    assert len(server.asked) == MAX_REDIRECTS + 1
     assert caught.value.failure.status == 307
 
 
@@ -150,4 +150,4 @@ def test_what_is_no_redirect_is_left_alone() -> None:
 def test_a_location_that_is_no_address_is_said_to_be_none() -> None:
     url = httpx.URL("https://api.example/v1")
     failure = next_target(307, {"location": "http://[\x1b"}, url, 3)
-    assert "redirects to what is no address: http://[\\x1b" in str(failure)
+    assert "redirects to an invalid address: http://[\\x1b" in str(failure)

@@ -258,7 +258,9 @@ def test_each_worker_that_is_not_asked_has_a_reason() -> None:
 def test_a_worker_at_its_limit_has_a_permit_later() -> None:
     state = worker("a", max_concurrency=1)
     state.permits.add(Permit("a", "m"))
-    assert why_not(choose([state]))["a"] == Refusal("is busy with 1 request, its limit", has_place_later=True)
+    assert why_not(choose([state]))["a"] == Refusal(
+        "is busy with 1 request, its limit", until_request_ends=True
+    )
 
 
 def test_one_model_that_is_not_there_leaves_the_others_of_the_worker() -> None:

@@ -26,9 +26,10 @@ from raw import (
 )
 
 from cortex_trio import ApiKey, FailureKind, WorkerConfig
-from cortex_trio.gateway.transport.connections import Connections, TransportFailed
-from cortex_trio.http.pool import KEEPALIVE_SECONDS
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.http import PooledTransport
+from cortex_trio.http.defaults import KEEPALIVE_SECONDS
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
 from cortex_trio.wire.codec import HttpRequest
 

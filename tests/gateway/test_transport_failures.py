@@ -9,11 +9,11 @@ import httpcore
 import httpx
 import pytest
 import trio
-from fronts import CERTIFICATE, open_proxy, server_context, serving
+from certificates import CERTIFICATE, server_context
+from fronts import open_proxy, serving
 
-from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, open_cortex
+from cortex_trio import Config, FailureKind, ProviderError, WorkerConfig, http, open_cortex
 from cortex_trio.gateway.transport.errors import TABLE, failure_of
-from cortex_trio.http import http1, sockets
 from cortex_trio.http.causes import explain
 
 K = FailureKind
@@ -42,15 +42,15 @@ def test_httpx2_has_the_same_tree_and_the_same_failures(kind: type[Exception]) -
 @pytest.mark.parametrize(
     ("error", "kind", "phase", "text"),
     [
-        (sockets.ConnectError("timed out"), K.CONNECTION, "connect", "could not connect: timed out"),
+        (http.ConnectError("timed out"), K.CONNECTION, "connect", "could not connect: timed out"),
         (
-            sockets.ConnectError("could not connect to a.example:1: timed out"),
+            http.ConnectError("could not connect to a.example:1: timed out"),
             K.CONNECTION,
             "connect",
             "could not connect to a.example:1: timed out",
         ),
-        (http1.ConnectionBroken("reset"), K.CONNECTION, "stream", "the connection broke: reset"),
-        (http1.RemoteProtocolError("no HTTP"), K.PROTOCOL, "stream", "no HTTP"),
+        (http.ConnectionBroken("reset"), K.CONNECTION, "stream", "the connection broke: reset"),
+        (http.RemoteProtocolError("no HTTP"), K.PROTOCOL, "stream", "no HTTP"),
         (httpx.ConnectTimeout(""), K.CONNECTION, "connect", "could not connect: timed out"),
         (httpx.UnsupportedProtocol("no 'foo://'"), K.CONNECTION, "connect", "could not connect: no 'foo://'"),
         (httpx.ProxyError("407"), K.CONNECTION, "connect", "could not connect: the proxy refused: 407"),
@@ -102,7 +102,7 @@ def caused(outer: Exception, inner: BaseException, *, hidden: bool = False) -> E
 
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
-@pytest.mark.parametrize("kind", [sockets.ConnectError, httpx.ConnectError, RuntimeError])
+@pytest.mark.parametrize("kind", [http.ConnectError, httpx.ConnectError, RuntimeError])
 def test_descriptors_that_ran_out_are_ours_however_deep_they_lie(
     kind: type[Exception], number: int, hidden: bool
 ) -> None:
@@ -129,9 +129,7 @@ def test_the_last_words_are_the_reason_however_long_the_text_before_it(cause: OS
 
 
 def test_a_reason_that_is_there_is_not_said_twice() -> None:
-    error = caused(
-        sockets.ConnectError("Connection refused"), ConnectionRefusedError(errno.ECONNREFUSED, "x")
-    )
+    error = caused(http.ConnectError("Connection refused"), ConnectionRefusedError(errno.ECONNREFUSED, "x"))
     assert failure_of(error, "headers").message == "could not connect: Connection refused"
     alike = caused(httpx.ConnectError("[Errno 111] x"), ConnectionRefusedError(111, "x"))
     assert failure_of(alike, "headers").message == "could not connect: connection refused"

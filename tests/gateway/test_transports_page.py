@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import trio
-from fronts import CERTIFICATE, open_proxy, server_context, serving, serving_unix, to_port
+from certificates import CERTIFICATE, server_context
+from fronts import open_proxy, serving, serving_unix, to_port
 from test_readme import Block, blocks
 
 from cortex_trio import Config

@@ -1,7 +1,4 @@
-"""Servers that speak raw bytes, over loopback sockets, TLS and connections in memory, and clients to ask them.
-
-`localhost.pem` is a certificate of its own making for localhost and its key, for these tests and no secret.
-"""
+"""Servers that send raw bytes, over loopback sockets, TLS and connections in memory, and clients for them."""
 
 import socket
 import ssl
@@ -9,21 +6,23 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import attrs
 import httpcore
 import pytest
 import trio
+from certificates import client_context, server_context
+from memory_stream import MemoryStream
 
 from cortex_trio import WorkerConfig
 from cortex_trio.failures import Failure
-from cortex_trio.gateway.transport.connections import Answer, Connections, TransportFailed
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.gateway.transport.response import Response
+from cortex_trio.http import PooledTransport
 from cortex_trio.simulator.pipe import PipeEnd, open_pipe
 from cortex_trio.wire.codec import HttpRequest
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 # ------------------------------------------------------------------ servers
@@ -31,7 +30,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 @attrs.define
 class Server:
-    """What a raw server was asked, and by how many connections."""
+    """The requests to a raw server, and the number of its connections."""
 
     url: str
     connections: int = 0
@@ -41,14 +40,14 @@ class Server:
 
 @attrs.define
 class Peer:
-    """One connection as its server sees it."""
+    """The server's side of one connection."""
 
     server: Server
     stream: trio.abc.HalfCloseableStream
     number: int
 
     async def read_request(self) -> bytes:
-        """One request without a body, or b"" if the client is gone."""
+        """Return the head of the next request, which has no body; b"" if the client has left."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             data = await self.stream.receive_some()
@@ -114,7 +113,7 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
-# ------------------------------------------------------------------ in memory, for what takes time
+# ------------------------------------------------------------------ in memory, in virtual time
 
 
 class MemoryBackend(httpcore.AsyncNetworkBackend):
@@ -138,32 +137,9 @@ class MemoryBackend(httpcore.AsyncNetworkBackend):
         return MemoryStream(client)
 
 
-class MemoryStream(httpcore.AsyncNetworkStream):
-    def __init__(self, end: PipeEnd) -> None:
-        self._end = end
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            return await self._end.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.ReadError(str(error)) from error
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        try:
-            await self._end.send_all(buffer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.WriteError(str(error)) from error
-
-    async def aclose(self) -> None:
-        await self._end.aclose()
-
-    def get_extra_info(self, info: str) -> object:
-        return self._end.is_readable if info == "is_readable" else None
-
-
 @asynccontextmanager
 async def open_memory(script: Script) -> AsyncIterator[tuple[Server, PooledTransport, Connections]]:
-    """A server in memory, and connections to it. Time may be virtual here: no byte is ever on its way."""
+    """Yield a server in memory, its pool and connections to it. Time may be virtual: no byte is ever in transit."""
     async with trio.open_nursery() as nursery:
         backend = MemoryBackend(script, nursery)
         pool = PooledTransport(network_backend=backend)
@@ -175,18 +151,8 @@ async def open_memory(script: Script) -> AsyncIterator[tuple[Server, PooledTrans
 # ------------------------------------------------------------------ TLS
 
 
-def trusting() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=CERTIFICATE)
-
-
-def serving(certificate: Path = CERTIFICATE) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    return context
-
-
-class TlsStream(trio.abc.HalfCloseableStream):
-    """The server's side of TLS, whose records can be held: `seal` makes them, `raw` sends what is given to it."""
+class ServerTLSStream(trio.abc.HalfCloseableStream):
+    """The server's side of TLS whose records can be held back: `seal` makes them, `raw` sends bytes as they are."""
 
     def __init__(self, raw: trio.SocketStream, context: ssl.SSLContext) -> None:
         self.raw = raw
@@ -206,16 +172,16 @@ class TlsStream(trio.abc.HalfCloseableStream):
     async def _feed(self) -> None:
         data = await self.raw.receive_some()
         if not data:
-            raise trio.BrokenResourceError("the client is gone")
+            raise trio.BrokenResourceError("the client has left")
         self._incoming.write(data)
 
     def seal(self, *pieces: bytes) -> bytes:
-        """One record for each piece that fits into one, and before them what TLS itself has to say."""
+        """Return one record for each piece that fits into one, after the pending messages of TLS itself."""
         for piece in pieces:
             self.tls.write(piece)
         return self._outgoing.read()
 
-    def seal_goodbye(self) -> bytes:
+    def seal_close_notify(self) -> bytes:
         with pytest.raises(ssl.SSLWantReadError):
             self.tls.unwrap()
         return self._outgoing.read()
@@ -246,11 +212,11 @@ class TlsStream(trio.abc.HalfCloseableStream):
 @asynccontextmanager
 async def open_secure_server(script: Script, context: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """Serve every connection with `script` over TLS; a handshake that fails ends with an alert."""
-    context = context or serving()
+    context = context or server_context()
 
     async def shake_hands(peer: Peer) -> None:
         assert isinstance(peer.stream, trio.SocketStream)
-        stream = TlsStream(peer.stream, context)
+        stream = ServerTLSStream(peer.stream, context)
         try:
             await stream.do_handshake()
         except ssl.SSLError:
@@ -269,15 +235,15 @@ async def open_either(
 ) -> AsyncIterator[tuple[Server, PooledTransport, Connections]]:
     """A loopback server, with TLS or without, and connections to it."""
     async with open_secure_server(script) if secure else open_server(script) as server:
-        pool = PooledTransport(ssl_context=trusting())
+        pool = PooledTransport(ssl_context=client_context())
         try:
             yield server, pool, connections_to(server.url, pool)
         finally:
             await pool.aclose()
 
 
-def tls_of(peer: Peer) -> TlsStream:
-    assert isinstance(peer.stream, TlsStream)
+def tls_of(peer: Peer) -> ServerTLSStream:
+    assert isinstance(peer.stream, ServerTLSStream)
     return peer.stream
 
 
@@ -291,15 +257,15 @@ def connections_to(url: str, transport: PooledTransport | None = None) -> Connec
     return Connections(config, transport)
 
 
-async def ask(connections: Connections, path: str = "/", patience: float = 5.0) -> Answer:
+async def ask(connections: Connections, path: str = "/", patience: float = 5.0) -> Response:
     return await connections.send(HttpRequest("GET", path), None, connect_timeout=patience)
 
 
-async def post(connections: Connections, body: bytes) -> Answer:
+async def post(connections: Connections, body: bytes) -> Response:
     return await connections.send(HttpRequest("POST", "/", body), None, connect_timeout=5)
 
 
-async def read(answer: Answer) -> bytes:
+async def read(answer: Response) -> bytes:
     body = b""
     try:
         while data := await answer.receive():

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from certificates import CERTIFICATE, EXPIRED, client_context, server_context
 from raw import (
-    CERTIFICATE,
     Peer,
     Script,
     answer_all,
@@ -26,27 +26,22 @@ from raw import (
     open_secure_server,
     open_server,
     read,
-    serving,
-    trusting,
 )
 
 from cortex_trio import Failure, FailureKind
-from cortex_trio.gateway.transport.connections import Connections, TransportFailed
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.http import ConnectError, ConnectionBroken, PooledTransport, ServerDisconnected
 from cortex_trio.http.causes import causes, explain, is_our_shortage
 from cortex_trio.http.certificates import CertificateFileError
-from cortex_trio.http.http1 import ConnectionBroken
-from cortex_trio.http.pool import ServerDisconnected
-from cortex_trio.http.sockets import ConnectError
-from cortex_trio.http.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
 
 K = FailureKind
-EXPIRED = Path(__file__).with_name("expired.pem")
 
 
 async def cause_of(url: str, pool: PooledTransport | None = None, patience: float = 5) -> ConnectError:
     """Ask `url` in vain; the failure must be one to connect."""
-    pool = pool or PooledTransport(ssl_context=trusting())
+    pool = pool or PooledTransport(ssl_context=client_context())
     with pytest.raises(TransportFailed) as caught:
         await ask(connections_to(url, pool), patience=patience)
     failure = caught.value.failure
@@ -166,7 +161,7 @@ async def test_a_connect_that_takes_too_long(autojump_clock: trio.testing.MockCl
 
 async def test_a_certificate_that_has_expired() -> None:
     trusts_it = ssl.create_default_context(cafile=EXPIRED)
-    async with open_secure_server(answer_all, serving(EXPIRED)) as server:
+    async with open_secure_server(answer_all, server_context(EXPIRED)) as server:
         error = await cause_of(server.url, PooledTransport(ssl_context=trusts_it))
     assert "certificate has expired" in str(error)
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
@@ -234,9 +229,9 @@ async def test_a_server_that_hangs_up_in_the_handshake(script: Script, words: st
 
 
 async def test_a_server_that_speaks_another_version_of_tls() -> None:
-    new = serving()
+    new = server_context()
     new.minimum_version = ssl.TLSVersion.TLSv1_3
-    old = trusting()
+    old = client_context()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     async with open_secure_server(answer_all, new) as server:
         error = await cause_of(server.url, PooledTransport(ssl_context=old))
@@ -245,12 +240,12 @@ async def test_a_server_that_speaks_another_version_of_tls() -> None:
 
 async def test_a_certificate_of_ours_that_the_server_wants_and_does_not_get() -> None:
     """With TLS 1.3 the client learns it only after its handshake, when it reads the answer."""
-    strict = serving()
+    strict = server_context()
     strict.verify_mode = ssl.CERT_REQUIRED
     strict.load_verify_locations(CERTIFICATE)
 
     async with open_secure_server(answer_all, strict) as server:
-        pool = PooledTransport(ssl_context=trusting())
+        pool = PooledTransport(ssl_context=client_context())
         with pytest.raises(TransportFailed, match="certificate required"):
             await ask(connections_to(server.url, pool))
         assert pool.in_use == 0
@@ -326,15 +321,15 @@ async def ask_and_read(connections: Connections, has_head: trio.Event) -> None:
 @pytest.mark.parametrize(
     ("sent", "is_reset", "kind", "phase", "words"),
     [
-        (b"", False, ServerDisconnected, "headers", "the server closed the connection before it answered"),
-        (b"", True, ServerDisconnected, "headers", "connection reset by the server before it answered"),
+        (b"", False, ServerDisconnected, "headers", "the server closed the connection before it responded"),
+        (b"", True, ServerDisconnected, "headers", "connection reset by the server before it responded"),
         (CUT_HEAD, False, ConnectionBroken, "headers", "closed the connection in the middle of the headers"),
         (CUT_HEAD, True, ConnectionBroken, "headers", "reset by the server in the middle of the headers"),
-        (HEAD, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (HEAD, False, ConnectionBroken, "stream", "in the middle of the response"),
         (HEAD, True, ConnectionBroken, "stream", "connection reset by the server"),
-        (CUT_BODY, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (CUT_BODY, False, ConnectionBroken, "stream", "in the middle of the response"),
         (CUT_BODY, True, ConnectionBroken, "stream", "connection reset by the server"),
-        (CUT_CHUNK, False, ConnectionBroken, "stream", "in the middle of the answer"),
+        (CUT_CHUNK, False, ConnectionBroken, "stream", "in the middle of the response"),
         (CUT_CHUNK, True, ConnectionBroken, "stream", "connection reset by the server"),
     ],
 )

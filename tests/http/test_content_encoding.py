@@ -1,4 +1,4 @@
-"""Bodies that a server has packed: every encoding, every cut, and no more memory than is asked for."""
+"""Bodies that a server has compressed: every encoding, every cut, and no more memory than is asked for."""
 
 import gzip
 import random
@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortex_trio.http.content_encoding import PIECE, BadEncoding, Unpacker, unpacker_for
+from cortex_trio.http.content_encoding import PIECE_BYTES, DecodingError, Decompressor, decompressor_for
 
 TEXT = b'{"error": {"message": "Rate limit reached for gpt-4", "type": "requests"}}' * 3
 MEGABYTE = 1 << 20
 
 
 def raw_deflate(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=-15)
-    return packer.compress(data) + packer.flush()
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(data) + compressor.flush()
 
 
 def installed(*modules: str) -> Any:
@@ -42,8 +42,8 @@ def zstd(data: bytes) -> bytes:
     return bytes(installed("compression.zstd", "backports.zstd", "zstandard").compress(data))
 
 
-Pack = Callable[[bytes], bytes]
-PACKED = [
+Compress = Callable[[bytes], bytes]
+COMPRESSED = [
     pytest.param("gzip", gzip.compress, id="gzip"),
     pytest.param("x-gzip", gzip.compress, id="x-gzip"),
     pytest.param("GZip", gzip.compress, id="upper case"),
@@ -55,17 +55,17 @@ PACKED = [
     pytest.param("br", brotli, id="br"),
     pytest.param("zstd", zstd, id="zstd"),
 ]
-packed = pytest.mark.parametrize(("name", "pack"), PACKED)
+compressed = pytest.mark.parametrize(("name", "compress"), COMPRESSED)
 
 
-def unpacker(name: str) -> Unpacker:
-    found = unpacker_for(name)
+def decompressor(name: str) -> Decompressor:
+    found = decompressor_for(name)
     assert found is not None
     return found
 
 
-def unpack(name: str, pieces: Iterable[bytes]) -> bytes:
-    using = unpacker(name)
+def decompress(name: str, pieces: Iterable[bytes]) -> bytes:
+    using = decompressor(name)
     return b"".join(piece for data in pieces for piece in using.feed(data))
 
 
@@ -90,13 +90,13 @@ def unpack(name: str, pieces: Iterable[bytes]) -> bytes:
     ],
 )
 def test_with_no_name_or_an_unknown_one_the_body_is_read_as_it_is(name: str | None) -> None:
-    assert unpacker_for(name) is None
+    assert decompressor_for(name) is None
 
 
 @pytest.mark.parametrize("name", ["gzip, gzip", "gzip, br", "deflate, gzip"])
-def test_a_body_that_is_packed_twice_is_an_error_that_says_so(name: str) -> None:
-    with pytest.raises(BadEncoding, match="packed 2 times"):
-        unpacker_for(name)
+def test_a_body_that_is_compressed_twice_is_an_error_that_says_so(name: str) -> None:
+    with pytest.raises(DecodingError, match="compressed 2 times"):
+        decompressor_for(name)
 
 
 @pytest.mark.parametrize(
@@ -110,45 +110,47 @@ def test_without_a_module_the_error_names_those_that_would_help(name: str, modul
         except ImportError:
             continue
         pytest.skip(f"{module} is installed")
-    with pytest.raises(BadEncoding, match=f"packed with {name}, which no installed module unpacks") as caught:
-        unpacker_for(name)
+    with pytest.raises(
+        DecodingError, match=f"compressed with {name}; none of its modules is installed"
+    ) as caught:
+        decompressor_for(name)
     assert all(module in str(caught.value) for module in modules)
 
 
 # ------------------------------------------------------------------ what comes out
 
 
-@packed
-def test_a_packed_body_is_unpacked(name: str, pack: Pack) -> None:
-    assert unpack(name, [pack(TEXT)]) == TEXT
+@compressed
+def test_a_compressed_body_is_decompressed(name: str, compress: Compress) -> None:
+    assert decompress(name, [compress(TEXT)]) == TEXT
 
 
-@packed
-def test_a_packed_body_is_unpacked_wherever_it_is_cut(name: str, pack: Pack) -> None:
-    body = pack(TEXT)
+@compressed
+def test_a_compressed_body_is_decompressed_wherever_it_is_cut(name: str, compress: Compress) -> None:
+    body = compress(TEXT)
     for cut in range(len(body) + 1):
-        assert unpack(name, [body[:cut], body[cut:]]) == TEXT, cut
-    assert unpack(name, [body[at : at + 1] for at in range(len(body))]) == TEXT
+        assert decompress(name, [body[:cut], body[cut:]]) == TEXT, cut
+    assert decompress(name, [body[at : at + 1] for at in range(len(body))]) == TEXT
 
 
-@packed
-def test_a_large_body_is_unpacked_whole(name: str, pack: Pack) -> None:
-    """Also what stands at the end of a piece: an unpacker may hold some output back when its limit is reached."""
+@compressed
+def test_a_large_body_is_decompressed_whole(name: str, compress: Compress) -> None:
+    """Also what stands at the end of a piece: an decompressor may hold some output back when its limit is reached."""
     draw = random.Random(7)
-    for size in (PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 17):
+    for size in (PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 17):
         data = draw.randbytes(1000) + b"a" * (size - 1000)
-        assert unpack(name, [pack(data)]) == data
+        assert decompress(name, [compress(data)]) == data
 
 
-@packed
-def test_of_a_body_that_was_cut_as_much_as_came_is_unpacked(name: str, pack: Pack) -> None:
+@compressed
+def test_of_a_body_that_was_cut_as_much_as_came_is_decompressed(name: str, compress: Compress) -> None:
     data = random.Random(5).randbytes(200_000)
-    body = pack(data)
-    begun = unpack(name, [body[: len(body) // 2]])
+    body = compress(data)
+    begun = decompress(name, [body[: len(body) // 2]])
     assert data.startswith(begun)
 
 
-@packed
+@compressed
 @pytest.mark.parametrize(
     "text",
     [
@@ -165,42 +167,42 @@ def test_of_a_body_that_was_cut_as_much_as_came_is_unpacked(name: str, pack: Pac
     ],
     ids=lambda text: repr(text[:12]),
 )
-def test_text_that_is_called_packed_is_read_as_text_wherever_it_is_cut(
-    name: str, pack: Pack, text: bytes
+def test_text_that_is_called_compressed_is_read_as_text_wherever_it_is_cut(
+    name: str, compress: Compress, text: bytes
 ) -> None:
-    pack(b"")  # skips where there is no module
+    compress(b"")  # skips where there is no module
     for cut in range(min(len(text), 80) + 1):
-        assert unpack(name, [text[:cut], text[cut:]]) == text, cut
-    assert unpack(name, [text[at : at + 1] for at in range(len(text))]) == text
+        assert decompress(name, [text[:cut], text[cut:]]) == text, cut
+    assert decompress(name, [text[at : at + 1] for at in range(len(text))]) == text
 
 
-@packed
-def test_what_is_neither_text_nor_packed_is_an_error(name: str, pack: Pack) -> None:
-    pack(b"")
+@compressed
+def test_what_is_neither_text_nor_compressed_is_an_error(name: str, compress: Compress) -> None:
+    compress(b"")
     noise = b"\xff\xfe" + random.Random(3).randbytes(500)
-    with pytest.raises(BadEncoding):
-        unpack(name, [noise])
+    with pytest.raises(DecodingError):
+        decompress(name, [noise])
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0" * 100, b"behind the end"])
 def test_what_stands_behind_a_gzip_body_is_no_part_of_it(padding: bytes) -> None:
     body = gzip.compress(TEXT) + padding
-    assert unpack("gzip", [body]) == TEXT
-    assert unpack("gzip", [body[at : at + 1] for at in range(len(body))]) == TEXT
+    assert decompress("gzip", [body]) == TEXT
+    assert decompress("gzip", [body[at : at + 1] for at in range(len(body))]) == TEXT
 
 
 def test_gzip_in_several_members_is_one_body() -> None:
     """RFC 1952 §2.2: a file is a series of members. Nothing of an answer may be lost without an error."""
     body = gzip.compress(TEXT) + gzip.compress(b"and more")
     for cut in range(len(body)):
-        assert unpack("gzip", [body[:cut], body[cut:]]) == TEXT + b"and more", cut
+        assert decompress("gzip", [body[:cut], body[cut:]]) == TEXT + b"and more", cut
 
 
-@packed
-def test_an_empty_body_unpacks_to_nothing(name: str, pack: Pack) -> None:
-    pack(b"")
-    assert unpack(name, []) == unpack(name, [b"", b""]) == b""
-    assert unpack(name, [pack(b"")]) == b""
+@compressed
+def test_an_empty_body_decompresses_to_nothing(name: str, compress: Compress) -> None:
+    compress(b"")
+    assert decompress(name, []) == decompress(name, [b"", b""]) == b""
+    assert decompress(name, [compress(b"")]) == b""
 
 
 @given(
@@ -210,25 +212,25 @@ def test_any_bytes_come_out_as_they_were_at_any_cuts(data: bytes, cuts: list[int
     body = gzip.compress(data) if name == "gzip" else zlib.compress(data)
     ends = [*sorted(cuts), len(body)]
     starts = [0, *ends[:-1]]
-    assert unpack(name, [body[start:end] for start, end in zip(starts, ends, strict=True)]) == data
+    assert decompress(name, [body[start:end] for start, end in zip(starts, ends, strict=True)]) == data
 
 
 @given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate"]))
-def test_any_bytes_at_all_are_unpacked_or_refused(data: bytes, name: str) -> None:
-    with suppress(BadEncoding):  # and nothing else is raised
-        assert len(unpack(name, [data])) < 1_000_000
+def test_any_bytes_at_all_are_decompressed_or_refused(data: bytes, name: str) -> None:
+    with suppress(DecodingError):  # and nothing else is raised
+        assert len(decompress(name, [data])) < 1_000_000
 
 
 # ------------------------------------------------------------------ bombs
 
 
-@packed
-def test_a_bomb_is_unpacked_piece_by_piece(name: str, pack: Pack) -> None:
-    """Some hundred bytes may unpack to gigabytes: a reader can stop after the first piece."""
-    bomb = pack(b"\0" * (64 * MEGABYTE))
+@compressed
+def test_a_bomb_is_decompressed_piece_by_piece(name: str, compress: Compress) -> None:
+    """Some hundred bytes may decompress to gigabytes: a reader can stop after the first piece."""
+    bomb = compress(b"\0" * (64 * MEGABYTE))
     tracemalloc.start()
     try:
-        pieces = unpacker(name).feed(bomb)
+        pieces = decompressor(name).feed(bomb)
         first = next(iter(pieces))
         _, peak = tracemalloc.get_traced_memory()
     finally:

@@ -1,4 +1,4 @@
-"""Deadlines of reads, seen to by one task."""
+"""Deadlines of reads, watched by one task."""
 
 import math
 from collections.abc import AsyncIterator
@@ -9,89 +9,91 @@ import pytest
 import trio
 
 from cortex_trio import Config, WorkerConfig, open_cortex
-from cortex_trio.gateway.transport.connections import Answer, Connections
-from cortex_trio.http.deadlines import Deadlines
-from cortex_trio.http.pool import KEEPALIVE_SECONDS, ReadTimeout
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.response import Response
+from cortex_trio.http import Deadlines, PooledTransport, ReadTimeout
+from cortex_trio.http.defaults import KEEPALIVE_SECONDS
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.codec import HttpRequest
 from tests.at_rest import worker_of
 
 
 class Waiting:
-    """Something somebody waits in: notes when it was aborted."""
+    """Something with a deadline: records when it was closed."""
 
     def __init__(self) -> None:
         self.deadline = math.inf
-        self.aborted_at: float | None = None
+        self.closed_at: float | None = None
 
-    def abort(self) -> None:
-        assert self.aborted_at is None
-        self.aborted_at = trio.current_time()
+    def close_expired(self) -> None:
+        assert self.closed_at is None
+        self.closed_at = trio.current_time()
 
 
 @asynccontextmanager
-async def a_watchdog() -> AsyncIterator[Deadlines]:
+async def running_deadlines() -> AsyncIterator[Deadlines]:
     deadlines = Deadlines()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deadlines.run)
         await trio.testing.wait_all_tasks_blocked()
         yield deadlines
         nursery.cancel_scope.cancel()
-    assert not deadlines.awake
+    assert not deadlines.is_running
 
 
-async def test_what_waits_too_long_is_aborted_on_time(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_expired_wait_is_closed_on_time(autojump_clock: trio.testing.MockClock) -> None:
     start = trio.current_time()
-    async with a_watchdog() as deadlines:
+    async with running_deadlines() as deadlines:
         slow, slower = Waiting(), Waiting()
         for waiting, seconds in ((slower, 20), (slow, 10)):
             deadlines.watch(waiting)
-            deadlines.expect(waiting, start + seconds)
+            deadlines.set_deadline(waiting, start + seconds)
         await trio.sleep(60)
-    assert (slow.aborted_at, slower.aborted_at) == (start + 10, start + 20)
+    assert (slow.closed_at, slower.closed_at) == (start + 10, start + 20)
 
 
-async def test_a_deadline_that_moves_ahead_is_not_missed_and_comes_not_early(
+async def test_a_deadline_that_is_moved_is_neither_missed_nor_early(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     start = trio.current_time()
-    async with a_watchdog() as deadlines:
+    async with running_deadlines() as deadlines:
         stream = Waiting()
         deadlines.watch(stream)
         for _ in range(100):
-            deadlines.expect(stream, trio.current_time() + 10)
+            deadlines.set_deadline(stream, trio.current_time() + 10)
             await trio.sleep(3)
-        assert stream.aborted_at is None
+        assert stream.closed_at is None
         await trio.sleep(60)
-    assert stream.aborted_at == start + 99 * 3 + 10
+    assert stream.closed_at == start + 99 * 3 + 10
 
 
-async def test_a_shorter_deadline_after_a_longer_one_is_kept(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_shorter_deadline_set_after_a_longer_one_is_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     start = trio.current_time()
-    async with a_watchdog() as deadlines:
+    async with running_deadlines() as deadlines:
         patient, hasty = Waiting(), Waiting()
         deadlines.watch(patient)
         deadlines.watch(hasty)
-        deadlines.expect(patient, start + 1000)
+        deadlines.set_deadline(patient, start + 1000)
         await trio.sleep(5)
-        deadlines.expect(hasty, start + 6)
+        deadlines.set_deadline(hasty, start + 6)
         await trio.sleep(5)
-    assert (hasty.aborted_at, patient.aborted_at) == (start + 6, None)
+    assert (hasty.closed_at, patient.closed_at) == (start + 6, None)
 
 
-async def test_who_does_not_wait_or_was_forgotten_is_left_alone(
+async def test_a_forgotten_deadline_or_one_without_a_wait_closes_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with a_watchdog() as deadlines:
+    async with running_deadlines() as deadlines:
         read_in_time, gone = Waiting(), Waiting()
         for waiting in (read_in_time, gone):
             deadlines.watch(waiting)
-            deadlines.expect(waiting, trio.current_time() + 10)
+            deadlines.set_deadline(waiting, trio.current_time() + 10)
         read_in_time.deadline = math.inf
         deadlines.forget(gone)
         await trio.sleep(100)
-    assert read_in_time.aborted_at is gone.aborted_at is None
+    assert read_in_time.closed_at is gone.closed_at is None
 
 
 # ------------------------------------------------------------------ over a socket
@@ -107,7 +109,7 @@ async def _answer(data: bytes, stream: trio.SocketStream) -> None:
 
 
 @asynccontextmanager
-async def open_answer(deadlines: Deadlines | None) -> AsyncIterator[tuple[Answer, PooledTransport]]:
+async def open_answer(deadlines: Deadlines | None) -> AsyncIterator[tuple[Response, PooledTransport]]:
     async with trio.open_nursery() as nursery:
         serve = partial(_answer, SILENT_IN_THE_MIDDLE)
         listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
@@ -124,7 +126,7 @@ async def open_answer(deadlines: Deadlines | None) -> AsyncIterator[tuple[Answer
 @pytest.mark.parametrize("watched", [True, False], ids=["with a deadlines", "with a scope"])
 async def test_a_silent_server_is_too_late_either_way(watched: bool) -> None:
     async with (
-        a_watchdog() as deadlines,
+        running_deadlines() as deadlines,
         open_answer(deadlines if watched else None) as (answer, pool),
     ):
         assert await answer.receive(trio.current_time() + 60) == b"half"
@@ -135,7 +137,7 @@ async def test_a_silent_server_is_too_late_either_way(watched: bool) -> None:
 
 
 async def test_cancelling_a_watched_read_is_a_cancellation() -> None:
-    async with a_watchdog() as deadlines, open_answer(deadlines) as (answer, pool):
+    async with running_deadlines() as deadlines, open_answer(deadlines) as (answer, pool):
         await answer.receive()
         with trio.move_on_after(0.05) as scope:
             await answer.receive(trio.current_time() + 60)
@@ -149,7 +151,7 @@ async def test_a_second_reader_is_refused_and_the_first_ones_deadline_stands(
 ) -> None:
     ends: list[str] = []
 
-    async def read(answer: Answer, seconds: float) -> None:
+    async def read(answer: Response, seconds: float) -> None:
         try:
             with trio.move_on_after(60):
                 await answer.receive(trio.current_time() + seconds)
@@ -157,7 +159,7 @@ async def test_a_second_reader_is_refused_and_the_first_ones_deadline_stands(
         except (ReadTimeout, trio.BusyResourceError) as error:
             ends.append(type(error).__name__)
 
-    async with a_watchdog() as deadlines, open_answer(deadlines) as (answer, _):
+    async with running_deadlines() as deadlines, open_answer(deadlines) as (answer, _):
         assert await answer.receive() == b"half"
         for seconds in (10, 20):
             nursery.start_soon(read, answer, seconds)
@@ -173,7 +175,7 @@ async def test_a_second_reader_is_refused_and_the_first_ones_deadline_stands(
 async def test_a_kept_connection_is_closed_when_its_time_is_over_although_nobody_asks(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    async with a_watchdog() as deadlines, open_simulator(sockets=True) as sim:
+    async with running_deadlines() as deadlines, open_simulator(sockets=True) as sim:
         provider = sim.add("openai", Behaviour(text="ok"))
         pool = PooledTransport(keepalive=30)
         connections = Connections(worker_of(provider), pool)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from cortex_trio.http.http1 import (
     CHUNK_LINE_LIMIT,
     HEAD_LIMIT,
-    AnswerReader,
     ConnectionBroken,
     RemoteProtocolError,
+    ResponseParser,
     request_head,
 )
 
@@ -37,21 +37,21 @@ Outcome = Whole | str  # "broken" or "bad"
 
 
 def ours(slices: Iterable[bytes], method: str = "POST") -> Outcome:
-    reader, body = AnswerReader(method), b""
+    parser, body = ResponseParser(method), b""
     try:
         for data in slices:
-            if reader.done:
+            if parser.done:
                 break
-            body += reader.feed(data)
-            if reader.spoiled is not None:
-                raise reader.spoiled
-        reader.finish()
+            body += parser.feed(data)
+            if parser.body_error is not None:
+                raise parser.body_error
+        parser.finish()
     except RemoteProtocolError:
         return "bad"
     except ConnectionBroken:
         return "broken"
-    assert reader.head is not None
-    return Whole(reader.head.status, _without_framing(reader.head.fields), body, reader.reusable)
+    assert parser.head is not None
+    return Whole(parser.head.status, _without_framing(parser.head.fields), body, parser.reusable)
 
 
 def _without_framing(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
@@ -236,11 +236,11 @@ def test_what_h11_leaves_to_its_user_is_refused(data: bytes) -> None:
 )
 @pytest.mark.parametrize("size", [1, 100])
 def test_what_will_never_be_an_answer_is_refused_before_it_ends(start: bytes, size: int) -> None:
-    reader = AnswerReader("POST")
+    parser = ResponseParser("POST")
     slices = [start[at : at + size] for at in range(0, len(start), size)]
     with pytest.raises(RemoteProtocolError) as caught:
-        list(map(reader.feed, slices))
-    assert ("wants https" in str(caught.value)) == start.startswith(b"\x15")
+        list(map(parser.feed, slices))
+    assert ("needs https" in str(caught.value)) == start.startswith(b"\x15")
 
 
 @pytest.mark.parametrize(
@@ -256,31 +256,31 @@ def test_what_will_never_be_an_answer_is_refused_before_it_ends(start: bytes, si
 def test_a_body_without_a_known_end_does_not_hide_an_error_status(status: int, framing: str) -> None:
     data = answer(f"HTTP/1.1 {status} No\n{framing}\nretry-after: 7", "hello")
     for slices in ([data], [data[at : at + 1] for at in range(len(data))]):
-        reader = AnswerReader("POST")
-        assert b"".join(map(reader.feed, slices)) == b""
-        assert reader.head is not None
-        assert (reader.head.status, reader.head.headers["retry-after"]) == (status, "7")
-        assert isinstance(reader.spoiled, RemoteProtocolError)
-        assert not reader.done
+        parser = ResponseParser("POST")
+        assert b"".join(map(parser.feed, slices)) == b""
+        assert parser.head is not None
+        assert (parser.head.status, parser.head.headers["retry-after"]) == (status, "7")
+        assert isinstance(parser.body_error, RemoteProtocolError)
+        assert not parser.done
 
 
 @pytest.mark.parametrize("rest", ["", "x", "nonsense\r\n"])
 def test_what_came_before_the_framing_went_wrong_is_given_first(rest: str) -> None:
-    reader = AnswerReader("POST")
+    parser = ResponseParser("POST")
     end = "\r\n" if rest else "!!"
-    assert reader.feed(answer(CHUNKED, f"5\r\nhello{end}{rest}" + "\r\n" * (rest == "x"))) == b"hello"
-    assert isinstance(reader.spoiled, RemoteProtocolError)
-    assert not reader.done
+    assert parser.feed(answer(CHUNKED, f"5\r\nhello{end}{rest}" + "\r\n" * (rest == "x"))) == b"hello"
+    assert isinstance(parser.body_error, RemoteProtocolError)
+    assert not parser.done
 
 
 # ------------------------------------------------------------------ keeping the connection
 
 
 def reusable(data: bytes) -> bool:
-    reader = AnswerReader("POST")
-    reader.feed(data)
-    assert reader.done
-    return reader.reusable
+    parser = ResponseParser("POST")
+    parser.feed(data)
+    assert parser.done
+    return parser.reusable
 
 
 @pytest.mark.parametrize(
@@ -318,11 +318,11 @@ def test_a_connection_whose_answers_may_get_mixed_up_is_not_used_again(data: byt
 
 def feed_until_refused(start: bytes, more: bytes, limit: int) -> int:
     """How many bytes were taken before RemoteProtocolError."""
-    reader, taken = AnswerReader("POST"), 0
-    reader.feed(start)
+    parser, taken = ResponseParser("POST"), 0
+    parser.feed(start)
     try:
         while taken <= 2 * limit:
-            reader.feed(more)
+            parser.feed(more)
             taken += len(more)
     except RemoteProtocolError:
         return taken
@@ -347,9 +347,9 @@ def test_endless_informational_answers_are_refused() -> None:
 
 def test_a_thousand_informational_answers_in_one_read_are_passed_over() -> None:
     hints = answer("HTTP/1.1 103 Early Hints") * 1000
-    reader = AnswerReader("POST")
-    assert reader.feed(hints + answer(f"{OK}\ncontent-length: 2", "ok")) == b"ok"
-    assert reader.done
+    parser = ResponseParser("POST")
+    assert parser.feed(hints + answer(f"{OK}\ncontent-length: 2", "ok")) == b"ok"
+    assert parser.done
 
 
 def test_an_endless_chunk_extension_is_refused() -> None:
@@ -359,15 +359,15 @@ def test_an_endless_chunk_extension_is_refused() -> None:
 
 def test_a_header_of_ten_megabytes_is_refused_as_it_comes() -> None:
     with pytest.raises(RemoteProtocolError, match="headers of more than"):
-        AnswerReader("POST").feed(f"{OK}\r\nx: {'y' * 10_000_000}".encode())
+        ResponseParser("POST").feed(f"{OK}\r\nx: {'y' * 10_000_000}".encode())
 
 
 def test_a_body_is_handed_on_and_not_kept() -> None:
-    reader = AnswerReader("POST")
-    reader.feed(answer(CHUNKED, "ffffff\r\n"))
+    parser = ResponseParser("POST")
+    parser.feed(answer(CHUNKED, "ffffff\r\n"))
     for _ in range(100):
-        assert reader.feed(b"x" * 10_000) == b"x" * 10_000
-    assert not reader._buffer
+        assert parser.feed(b"x" * 10_000) == b"x" * 10_000
+    assert not parser._buffer
 
 
 # ------------------------------------------------------------------ anything at all

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from certificates import client_context, server_context
 from raw import (
     OK,
     Peer,
@@ -26,18 +27,17 @@ from raw import (
     open_server,
     post,
     read,
-    serving,
     tls_of,
-    trusting,
 )
 
 from cortex_trio import FailureKind
-from cortex_trio.gateway.transport.connections import Connections, TransportFailed
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.http import ConnectError, Origin, PooledTransport, RequestProgress, ServerDisconnected
+from cortex_trio.http.defaults import MAX_IDLE_CONNECTIONS
 from cortex_trio.http.exchange import CLOSED_WHILE_IDLE_SECONDS
-from cortex_trio.http.network import TrioNetwork
-from cortex_trio.http.pool import MAX_IDLE, Progress, ServerDisconnected
-from cortex_trio.http.sockets import ConnectError, Origin, PlainSocket
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.http.tcp import TCPStream
+from cortex_trio.http.trio_backend import TrioBackend
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.codec import HttpRequest
 
@@ -76,7 +76,7 @@ async def test_a_kept_connection_that_ends_at_once_is_replaced_in_silence(
 ) -> None:
     async with open_memory(dying_after(seconds, reset=reset)) as (server, pool, connections):
         await fetch(connections, "/1")
-        progress = Progress()
+        progress = RequestProgress()
         answer = await connections.send(HttpRequest("GET", "/2"), None, connect_timeout=5, progress=progress)
         assert await read(answer) == b"ok"
         assert [number for number, _ in server.requests] == [1, 1, 2]
@@ -92,14 +92,14 @@ async def test_a_kept_connection_that_dies_while_the_server_works_is_a_failure(
     """The request may have been served, and paid for: asking again is for the one who counts attempts."""
     async with open_memory(dying_after(seconds, reset=reset)) as (server, pool, connections):
         await fetch(connections, "/1")
-        progress = Progress()
+        progress = RequestProgress()
         with pytest.raises(TransportFailed) as caught:
             await connections.send(HttpRequest("GET", "/2"), None, connect_timeout=5, progress=progress)
         failure = caught.value.failure
         assert (failure.kind, failure.phase) == (K.CONNECTION, "headers")
-        assert "had been kept" in failure.message
+        assert "a reused one" in failure.message
         assert f"{seconds:.1f} s" in failure.message
-        assert progress == Progress(phase="headers", reused=True)
+        assert progress == RequestProgress(phase="headers", reused=True)
         assert isinstance(caught.value.__cause__, ServerDisconnected)
         assert len(server.requests) == 2
         assert (pool.in_use, pool.idle) == (0, 0)
@@ -117,7 +117,7 @@ async def test_a_kept_connection_that_dies_before_it_has_all_of_the_request_is_r
     with trio.fail_after(PATIENCE):
         async with open_either(script, secure=secure) as (server, _, connections):
             await fetch(connections)
-            progress = Progress()
+            progress = RequestProgress()
             request = HttpRequest("POST", "/", b"\r\n\r\n" * 2_000_000)
             await (await connections.send(request, None, connect_timeout=5, progress=progress)).aclose()
             assert server.connections == 2
@@ -138,17 +138,17 @@ async def test_a_silent_kept_connection_says_so_and_a_fresh_one_can_be_asked_for
         first, second = await ask(connections), await ask(connections)
         await read(second)
         await read(first)  # on top
-        progress = Progress()
+        progress = RequestProgress()
         with trio.move_on_after(60) as scope:
             await connections.send(HttpRequest("GET", "/"), None, connect_timeout=5, progress=progress)
         assert scope.cancelled_caught
-        assert progress == Progress(phase="headers", reused=True)
+        assert progress == RequestProgress(phase="headers", reused=True)
         assert pool.idle == 1
         fresh = await connections.send(
             HttpRequest("GET", "/"), None, connect_timeout=5, progress=progress, fresh=True
         )
         assert await read(fresh) == b"ok"
-        assert progress == Progress(phase="headers", reused=False)
+        assert progress == RequestProgress(phase="headers", reused=False)
         assert (server.connections, pool.idle) == (3, 2)
 
 
@@ -170,7 +170,7 @@ async def test_what_a_request_waits_for_is_known_when_it_is_given_up(
         slow = sim.add("openai_compatible", Behaviour(connect_after=10))
         pool = PooledTransport(network_backend=sim.network, max_connections=1)
         connections = connections_to(slow.url, pool)
-        progress = Progress()
+        progress = RequestProgress()
         request = HttpRequest("GET", "/models")
         with trio.move_on_after(1):
             await connections.send(request, None, connect_timeout=60, progress=progress)
@@ -179,7 +179,7 @@ async def test_what_a_request_waits_for_is_known_when_it_is_given_up(
         held = await ask(connections, "/models", patience=60)
         with trio.move_on_after(1):
             await connections.send(request, None, connect_timeout=60, progress=progress)
-        assert progress == Progress(phase="place", reused=False)
+        assert progress == RequestProgress(phase="pool", reused=False)
         await read(held)
 
 
@@ -301,9 +301,9 @@ async def test_an_end_of_tls_while_idle_costs_the_connection_and_nothing_else(en
         tls = tls_of(peer)
         if "more" in end:
             stray = tls.seal(STRAY)
-            await tls.raw.send_all(tls.seal_goodbye() + stray)
+            await tls.raw.send_all(tls.seal_close_notify() + stray)
         elif "goodbye" in end:
-            await tls.raw.send_all(tls.seal_goodbye())
+            await tls.raw.send_all(tls.seal_close_notify())
         if "half" in end:
             await tls.raw.send_eof()
         elif "close" in end:
@@ -333,7 +333,7 @@ async def test_a_half_closed_connection_is_not_used_again() -> None:
 
 async def test_what_tls_sends_for_its_own_sake_while_idle_costs_nothing() -> None:
     """Here the server asks for a certificate after the answer; session tickets and new keys come in the same way."""
-    context = serving()
+    context = server_context()
     context.verify_mode = ssl.CERT_OPTIONAL
     context.post_handshake_auth = True
     sent = trio.Event()
@@ -351,7 +351,7 @@ async def test_what_tls_sends_for_its_own_sake_while_idle_costs_nothing() -> Non
         sent.set()
         await answer_all(peer)
 
-    ours = trusting()
+    ours = client_context()
     ours.post_handshake_auth = True
     async with open_secure_server(script, context) as server:
         pool = PooledTransport(ssl_context=ours)
@@ -369,7 +369,7 @@ async def test_session_tickets_are_nothing_to_read() -> None:
 
     async with open_secure_server(script) as server:
         port = int(server.url.rpartition(":")[2])
-        tls = await TrioNetwork(trusting).connect(Origin(True, "localhost", port), 5)
+        tls = await TrioBackend(client_context).connect(Origin(True, "localhost", port), 5)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert not tls.is_readable()
         stop.set()
@@ -426,10 +426,10 @@ async def test_without_a_bound_of_its_own_a_pool_keeps_sixty_four(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_memory(answer_all) as (_, pool, connections):
-        answers = [await ask(connections) for _ in range(MAX_IDLE + 50)]
+        answers = [await ask(connections) for _ in range(MAX_IDLE_CONNECTIONS + 50)]
         for answer in answers:
             await read(answer)
-        assert pool.idle == MAX_IDLE == 64
+        assert pool.idle == MAX_IDLE_CONNECTIONS == 64
 
 
 @contextmanager
@@ -502,8 +502,8 @@ async def test_a_broken_upload_leaves_nothing_to_keep() -> None:
 async def test_silent_connections_are_probed_so_that_routers_remember_them() -> None:
     async with open_server(answer_all) as server:
         port = int(server.url.rpartition(":")[2])
-        ours = await TrioNetwork(trusting).connect(Origin(False, "127.0.0.1", port), 5)
-        assert isinstance(ours, PlainSocket)
+        ours = await TrioBackend(client_context).connect(Origin(False, "127.0.0.1", port), 5)
+        assert isinstance(ours, TCPStream)
         assert ours._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert ours._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 60
         assert ours._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -8,13 +8,14 @@ from functools import partial
 import httpx
 import pytest
 import trio
-from raw import OK, serving, trusting
+from certificates import client_context, server_context
+from raw import OK
 
 from cortex_trio import FailureKind, WorkerConfig
-from cortex_trio.gateway.transport.connections import Answer, Connections, TransportFailed
-from cortex_trio.http.deadlines import Deadlines
-from cortex_trio.http.pool import ReadTimeout
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.gateway.transport.response import Response
+from cortex_trio.http import Deadlines, PooledTransport, ReadTimeout
 from cortex_trio.wire.codec import HttpRequest
 
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"
@@ -32,7 +33,7 @@ async def served(script: Script, *, host: str = "127.0.0.1", secure: bool = Fals
 
     async with trio.open_nursery() as nursery:
         start = (
-            partial(trio.serve_ssl_over_tcp, handle, 0, serving(), host=host, https_compatible=True)
+            partial(trio.serve_ssl_over_tcp, handle, 0, server_context(), host=host, https_compatible=True)
             if secure
             else partial(trio.serve_tcp, handle, 0, host=host)
         )
@@ -65,11 +66,11 @@ async def connect() -> AsyncIterator[Connect]:
         await connections_made.aclose()
 
 
-async def ask(there: Connections, deadlines: Deadlines | None = None) -> Answer:
+async def ask(there: Connections, deadlines: Deadlines | None = None) -> Response:
     return await there.send(HttpRequest("GET", "/"), None, connect_timeout=5, deadlines=deadlines)
 
 
-async def read(answer: Answer) -> bytes:
+async def read(answer: Response) -> bytes:
     body = b""
     while data := await answer.receive():
         body += data
@@ -90,7 +91,7 @@ async def test_a_connection_over_tls_is_made_once_and_kept(host: str, connect: C
         await answer_requests(stream)
 
     async with served(script, secure=True) as port:
-        pool = PooledTransport(ssl_context=trusting())
+        pool = PooledTransport(ssl_context=client_context())
         there = connect(f"https://{host}:{port}", pool)
         for _ in range(3):
             assert await read(await ask(there)) == b"ok"
@@ -111,7 +112,7 @@ async def test_a_certificate_nobody_vouches_for_is_a_failed_connect_that_says_so
 async def test_a_certificate_for_another_host_is_refused(connect: Connect) -> None:
     async with served(answer_requests, host="127.0.0.2", secure=True) as port:
         with pytest.raises(TransportFailed, match=r"not valid for .127\.0\.0\.2."):
-            await ask(connect(f"https://127.0.0.2:{port}", PooledTransport(ssl_context=trusting())))
+            await ask(connect(f"https://127.0.0.2:{port}", PooledTransport(ssl_context=client_context())))
 
 
 async def test_leaving_a_secure_answer_early_closes_it_without_waiting_for_a_goodbye(
@@ -127,7 +128,7 @@ async def test_leaving_a_secure_answer_early_closes_it_without_waiting_for_a_goo
         gone.set()
 
     async with served(script, secure=True) as port:
-        pool = PooledTransport(ssl_context=trusting())
+        pool = PooledTransport(ssl_context=client_context())
         answer = await ask(connect(f"https://localhost:{port}", pool))
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -147,7 +148,7 @@ async def test_old_secure_connections_are_all_closed_even_if_whoever_closes_them
         gone.release()
 
     async with served(script, secure=True) as port:
-        pool = PooledTransport(ssl_context=trusting(), keepalive=0)
+        pool = PooledTransport(ssl_context=client_context(), keepalive=0)
         there = connect(f"https://localhost:{port}", pool)
         answers = [await ask(there) for _ in range(3)]
         for answer in answers:
@@ -169,7 +170,7 @@ async def test_a_silent_secure_server_is_too_late_under_a_watchdog(connect: Conn
     async with served(script, secure=True) as port, trio.open_nursery() as nursery:
         nursery.start_soon(deadlines.run)
         await trio.testing.wait_all_tasks_blocked()
-        there = connect(f"https://localhost:{port}", PooledTransport(ssl_context=trusting()))
+        there = connect(f"https://localhost:{port}", PooledTransport(ssl_context=client_context()))
         answer = await ask(there, deadlines)
         assert await answer.receive(trio.current_time() + 5) == b"half"
         with pytest.raises(ReadTimeout):

@@ -9,9 +9,8 @@ import trio.testing
 from raw import OK, Peer, open_either, open_memory, post, read, tls_of
 
 from cortex_trio import FailureKind
-from cortex_trio.gateway.transport.connections import TransportFailed
-from cortex_trio.http.deadlines import Deadlines
-from cortex_trio.http.pool import Progress, ReadTimeout
+from cortex_trio.gateway.transport.errors import TransportFailed
+from cortex_trio.http import Deadlines, ReadTimeout, RequestProgress
 from cortex_trio.wire.codec import HttpRequest
 
 LARGE = bytes(range(256)) * 80_000  # 20 MB
@@ -186,7 +185,7 @@ async def test_an_upload_that_breaks_without_an_answer_is_a_failed_connection(se
 
 @both
 async def test_an_upload_can_be_cancelled_and_says_how_far_it_came(secure: bool) -> None:
-    progress = Progress()
+    progress = RequestProgress()
     with trio.fail_after(PATIENCE):
         async with open_either(until_the_client_leaves, secure=secure) as (_, pool, connections):
             async with trio.open_nursery() as nursery:
@@ -200,7 +199,7 @@ async def test_an_upload_can_be_cancelled_and_says_how_far_it_came(secure: bool)
                     await trio.testing.wait_all_tasks_blocked(0.001)
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 nursery.cancel_scope.cancel()
-            assert progress == Progress(phase="send", reused=False)
+            assert progress == RequestProgress(phase="send", reused=False)
             assert (pool.in_use, pool.idle) == (0, 0)
 
 

@@ -111,7 +111,7 @@ MUTANTS = (
     Mutant(
         "a trial is never given back",
         "gateway/workers/breaker.py",
-        "        if trial and not answered:\n            self._trial = False\n",
+        "        if trial and not is_released:\n            self._has_trial = False\n",
         "",
         "whatever becomes of a trial, the permit is free again",
         ("tests/gateway/test_breaker.py",),
@@ -135,7 +135,7 @@ MUTANTS = (
     Mutant(
         "half-open lets everybody through",
         "gateway/workers/breaker.py",
-        "                return not self._trial",
+        "                return not self._has_trial",
         "                return True",
         "half-open lends one trial at a time",
         ("tests/gateway/test_breaker.py",),
@@ -151,7 +151,7 @@ MUTANTS = (
     Mutant(
         "a free probe closes the breaker",
         "gateway/workers/breaker.py",
-        "            self._probed = True\n",
+        "            self._health_check_passed = True\n",
         "            self._close()\n",
         "a probe moves open to half-open, never to closed",
         ("tests/gateway/test_breaker.py",),
@@ -192,7 +192,7 @@ MUTANTS = (
     Mutant(
         "a message that was lost stays lost",
         "gateway/workers/worker.py",
-        "        self._catch_up()  # messages may have been lost with the process before\n",
+        "        self._process_permits()  # messages may have been lost with the crashed process\n",
         "",
         "what a dying actor did not hear the next one reads off the permit",
         ("tests/gateway/test_worker.py", "tests/gateway/test_kill_actors.py"),
@@ -208,7 +208,7 @@ MUTANTS = (
     Mutant(
         "a worker's Retry-After is forgotten",
         "gateway/workers/cooldowns.py",
-        "                self._add(worker, (None, None), _declared(failure.kind, hint, now))\n",
+        "                self._add(worker, WHOLE_WORKER, _declared(failure.kind, hint, now))\n",
         "                pass\n",
         "a worker that asked for time gets it, breaker or not",
         ("tests/gateway/test_cooldowns.py", "tests/gateway/test_end_to_end.py"),
@@ -232,7 +232,7 @@ MUTANTS = (
     Mutant(
         "a removed worker never becomes idle",
         "gateway/workers/worker.py",
-        "            self._state.idle.set()\n",
+        "            self._state.drained.set()\n",
         "            pass\n",
         "removing a worker waits for its streams, and no longer",
         ("tests/gateway/test_worker.py", "tests/gateway/test_reload.py"),
@@ -241,7 +241,7 @@ MUTANTS = (
     Mutant(
         "a key that was refused does not cool down",
         "gateway/workers/cooldowns.py",
-        "        self._add(worker, place, self._by_rule(rule, failure, failures, now))\n",
+        "        self._add(worker, target, self._by_rule(rule, failure, failures, now))\n",
         "        return\n",
         "a key cools down for as long as the provider said",
         ("tests/gateway/test_cooldowns.py", "tests/gateway/test_keys.py"),
@@ -289,7 +289,7 @@ MUTANTS = (
     Mutant(
         "a borrower that left is lent a key",
         "gateway/workers/keys.py",
-        "        if lease.settled:\n            return None  # the borrower left before its turn came\n",
+        "        if lease.settled:\n            return None  # the caller left before its turn came\n",
         "",
         "no key is lent to somebody who is gone",
         ("tests/gateway/test_keys.py", "tests/gateway/test_cancellation.py"),
@@ -468,8 +468,8 @@ MUTANTS = (
     Mutant(
         "an unread answer's connection is used again",
         "http/exchange.py",
-        "reusable = self._reader.done and self._reader.reusable",
-        "reusable = self._reader.reusable",
+        "reusable = self._parser.done and self._parser.reusable",
+        "reusable = self._parser.reusable",
         "nobody reads the rest of somebody else's answer",
         ("tests/gateway/test_transport.py", exam("S17", "S29")),
     ),
@@ -492,7 +492,7 @@ MUTANTS = (
     Mutant(
         "half a TLS record is not noticed",
         "http/tls.py",
-        "or self._records.is_inside_one",
+        "or self._records.is_inside_record",
         "",
         "bytes behind an answer never become the next one",
         ("tests/http/test_kept_connections.py",),
@@ -516,7 +516,7 @@ MUTANTS = (
     Mutant(
         "descriptors that ran out are blamed on the server",
         "http/causes.py",
-        "return not numbers.isdisjoint(OUR_SHORTAGES)",
+        "return not numbers.isdisjoint(LOCAL_SHORTAGES)",
         "return False",
         "what runs out on this machine is blamed on no worker",
         ("tests/http/test_causes.py",),
@@ -524,7 +524,7 @@ MUTANTS = (
     Mutant(
         "a request is sent again though an answer had begun",
         "http/exchange.py",
-        "        if came:\n            return ConnectionBroken",
+        "        if has_begun:\n            return ConnectionBroken",
         "        if False:\n            return ConnectionBroken",
         "a request is repeated only if no byte of an answer came",
         ("tests/gateway/test_transport.py",),
@@ -744,15 +744,15 @@ MUTANTS = (
     Mutant(
         "a reload lifts what a server declared",
         "gateway/workers/cooldowns.py",
-        "            place: known for place, known in places.items() if known.basis is Basis.DECLARED\n",
-        "            place: known for place, known in places.items() if False\n",
+        "lambda _, known: known.basis is Basis.DECLARED",
+        "lambda _, known: False",
         "a time that a server named is honoured whoever asks",
         ("tests/gateway/test_cooldowns.py",),
     ),
     Mutant(
         "a served request does not end a cooldown",
         "gateway/workers/cooldowns.py",
-        "                del places[place]\n                ended |=",
+        "                del entries[target]\n                ended |=",
         "                ended |=",
         "a worker that serves again is well again",
         ("tests/gateway/test_cooldowns.py",),

@@ -13,7 +13,7 @@ from at_rest import gateway, worker_of
 from cortex_trio import Config, Cortex, CortexError
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.workers.breaker import WINDOW_CALLS
-from cortex_trio.gateway.workers.cooldowns import PLACES_KEPT
+from cortex_trio.gateway.workers.cooldowns import MAX_COOLDOWNS_PER_WORKER
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
 ABREAST = 50
@@ -148,12 +148,12 @@ async def test_unknown_models_are_not_all_remembered(autojump_clock: object) -> 
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.MODEL_NOT_FOUND))
         async with gateway(sim) as cortex:
-            for number in range(PLACES_KEPT + 50):
+            for number in range(MAX_COOLDOWNS_PER_WORKER + 50):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi", model=f"no-model-{number}", worker="openai")
             [state] = cortex._runtime.table.workers.values()
             cooldowns = cortex._runtime.cooldowns._workers[state.name]
-            assert len(cooldowns) == PLACES_KEPT
+            assert len(cooldowns) == MAX_COOLDOWNS_PER_WORKER
 
 
 async def test_reloads_pile_up_no_connections(autojump_clock: object) -> None:

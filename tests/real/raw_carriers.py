@@ -1,6 +1,7 @@
-"""What carries the raw server's bytes: a network in memory, in virtual time, or loopback sockets, plain or with TLS.
+"""The networks of the raw server: in memory, in virtual time, or loopback sockets with or without TLS.
 
-A carrier knows no HTTP. In memory a connection buffers as much as a socket does, can be reset, and a host can refuse.
+They know no HTTP. A connection in memory has a buffer like that of a socket and can be reset; a host can refuse
+connections.
 """
 
 import errno
@@ -9,15 +10,15 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 import httpcore
 import trio
+from certificates import server_context
+from memory_stream import MemoryStream
 
 BUFFER = 256 * 1024
-CERTIFICATE = Path(__file__).parents[1] / "http" / "localhost.pem"
 
 
 class Line(Protocol):
@@ -46,24 +47,24 @@ class _Half:
     """One direction of a connection in memory."""
 
     data: bytearray = attrs.field(factory=bytearray)
-    ended: bool = False  # the writer is done
-    left: bool = False  # the reader is gone
+    ended: bool = False  # the writer has ended
+    left: bool = False  # the reader has left
     broken: bool = False  # a reset
     lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     async def put(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        rest = memoryview(data)
-        while rest:
+        left = memoryview(data)
+        while left:
             while len(self.data) >= BUFFER and not (self.left or self.broken or self.ended):
                 await self.lot.park()
             if self.ended:
                 raise trio.ClosedResourceError
             if self.left or self.broken:
                 raise trio.BrokenResourceError("connection reset by peer")
-            room = BUFFER - len(self.data)
-            self.data += rest[:room]
-            rest = rest[room:]
+            free = BUFFER - len(self.data)
+            self.data += left[:free]
+            left = left[free:]
             self.lot.unpark_all()
 
     async def get(self, limit: int) -> bytes:
@@ -90,6 +91,10 @@ class MemoryLine:
     incoming: _Half
     outgoing: _Half
 
+    @property
+    def is_readable(self) -> bool:
+        return bool(self.incoming.data or self.incoming.ended or self.incoming.broken)
+
     async def send_all(self, data: bytes) -> None:
         await self.outgoing.put(data)
 
@@ -107,34 +112,8 @@ class MemoryLine:
         self.incoming.change(left=True)
 
 
-class _MemoryStream(httpcore.AsyncNetworkStream):
-    """The client's end."""
-
-    def __init__(self, line: MemoryLine) -> None:
-        self._line = line
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            return await self._line.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.ReadError(str(error)) from error
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        try:
-            await self._line.send_all(buffer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.WriteError(str(error)) from error
-
-    async def aclose(self) -> None:
-        await self._line.aclose()
-
-    def get_extra_info(self, info: str) -> Any:
-        half = self._line.incoming
-        return bool(half.data or half.ended or half.broken) if info == "is_readable" else None
-
-
 class MemoryNetwork(httpcore.AsyncNetworkBackend):
-    """Host names and who serves them; `refusing` says until which Trio time a host refuses."""
+    """Servers by host name. `refusing`: the Trio time until which a host refuses connections."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -155,7 +134,7 @@ class MemoryNetwork(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError(str(refused)) from refused
         there, back = _Half(), _Half()
         self._nursery.start_soon(self.hosts[host], MemoryLine(there, back))
-        return _MemoryStream(MemoryLine(back, there))
+        return MemoryStream(MemoryLine(back, there))
 
 
 # ------------------------------------------------------------------ sockets
@@ -183,21 +162,15 @@ class SocketLine:
         self._raw.socket.close()
 
 
-def trusting() -> ssl.SSLContext:
-    """A client's context that trusts the raw server."""
-    return ssl.create_default_context(cafile=CERTIFICATE)
-
-
 class SocketServer:
-    """A listener on a loopback port of its own, which it keeps while it refuses."""
+    """A listener on a loopback port, which it keeps while it refuses connections."""
 
     def __init__(self, nursery: trio.Nursery, serve: Serve, *, secure: bool) -> None:
         self._nursery = nursery
         self._serve = serve
         self._context: ssl.SSLContext | None = None
         if secure:
-            self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            self._context.load_cert_chain(CERTIFICATE)
+            self._context = server_context()
         self._socket = self._bound(0)
         self._scope = trio.CancelScope()
         self.port: int = self._socket.getsockname()[1]
@@ -227,7 +200,7 @@ class SocketServer:
         await self._serve(SocketLine(stream, secure))
 
     def refuse(self, seconds: float) -> None:
-        """Refuse connections for so long, on the same port; a port that is bound and does not listen refuses."""
+        """Refuse connections for some seconds, on the same port: a port that is bound and does not listen refuses."""
         self._scope.cancel()
         self._socket.close()
         self._socket = self._bound(self.port)

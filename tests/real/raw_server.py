@@ -16,11 +16,12 @@ import attrs
 import httpx
 import trio
 import trio.testing
+from certificates import client_context
 from raw_bytes import MODEL, embedding_list, http, model_list, said
-from raw_carriers import Line, MemoryNetwork, SocketServer, trusting
+from raw_carriers import Line, MemoryNetwork, SocketServer
 
 from cortex_trio import Config, Cortex, WorkerConfig, open_cortex
-from cortex_trio.http.transport import PooledTransport
+from cortex_trio.http import PooledTransport
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
 TLS_HANDSHAKE = 0x16
@@ -239,7 +240,7 @@ class World:
         """The gateway's own transport, on this carrier."""
         if self.carrier == "memory":
             return PooledTransport(network_backend=self.network)
-        return PooledTransport(ssl_context=trusting())
+        return PooledTransport(ssl_context=client_context())
 
     def config(self, *servers: RawServer, worker: dict[str, Any] | None = None, **settings: Any) -> Config:
         """A configuration that asks `servers` in this order. No active health checks unless `settings` say so."""

@@ -196,7 +196,8 @@ async def test_waiting_for_a_place_in_httpx_s_pool_opens_no_breaker() -> None:
 def test_descriptors_that_ran_out_are_not_the_workers_fault(what: str) -> None:
     """In a process of its own, for the limit is the process's."""
     script = Path(__file__).with_name("out_of_descriptors.py")
-    paths = [str(script.parent), str(script.parents[2]), os.environ.get("PYTHONPATH", "")]
+    folders = (script.parent, script.parents[1] / "http", script.parents[2])
+    paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, script, what],
         capture_output=True,

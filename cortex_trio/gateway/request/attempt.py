@@ -21,7 +21,7 @@ from ...events import Attempt, WireEvent
 from ...failures import Failure, FailureKind
 from ..routing.eligibility import Candidate
 from ..settings.secrets import ApiKey
-from ..transport.connections import Answer
+from ..transport.response import Response
 from .opening import check_status, decoder_for, record_rate_limit, send_request
 from .prepared import AttemptFailed, PreparedAttempt
 from .reading import ResponseReader
@@ -45,7 +45,7 @@ class OpenAttempt:
         self.left_because = "the caller left"
         self._attempt = attempt
         self._record = record
-        self._response: Answer | None = None  # None before the headers are here
+        self._response: Response | None = None  # None before the headers are here
         self._reader: ResponseReader | None = None  # None before a response with a good status is here
         self._failure: Failure | None = None
         self._closed = False

@@ -6,7 +6,7 @@ from typing import final
 
 from ...events import CONTENT, Finished, FinishReason, Usage, UsageUpdate, WireEvent
 from ...failures import Failure, FailureKind
-from ...http.content_encoding import BadEncoding, Unpacker
+from ...http.content_encoding import DecodingError, Decompressor
 from ...wire.codec import Decoder, truncated
 from ..workers.dialect_guard import DialectFailed
 from .non_streaming import NonStreamingFallback
@@ -29,28 +29,28 @@ class ResponseDecoder:
         pending: what the next read raises, or None.
     """
 
-    def __init__(self, attempt: PreparedAttempt, decoder: Decoder, unpacker: Unpacker | None) -> None:
+    def __init__(self, attempt: PreparedAttempt, decoder: Decoder, decompressor: Decompressor | None) -> None:
         self.usage: Usage | None = None
         self.has_content = False
         self.finished = False
         self.pending: BodyFailure | None = None
         self._attempt = attempt
         self._decoder = decoder
-        self._unpacker = unpacker
+        self._decompressor = decompressor
         self._max_bytes = attempt.job.max_bytes(attempt.runtime.config)
         self._bytes = 0  # of the body so far, unpacked
 
     def feed(self, data: bytes) -> list[WireEvent]:
         """Return the events of the next bytes, perhaps none. Raises AttemptFailed."""
-        if self._unpacker is None:
+        if self._decompressor is None:
             return self._checked(self._feed(data))
         events: list[WireEvent] = []
         try:
-            for piece in self._unpacker.feed(data):
+            for piece in self._decompressor.feed(data):
                 events += self._feed(piece)
                 if self.finished or self.pending:
                     break
-        except BadEncoding as error:
+        except DecodingError as error:
             self.pending = BodyFailure(protocol_failure(str(error)))
         return self._checked(events)
 

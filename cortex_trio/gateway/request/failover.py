@@ -249,7 +249,7 @@ class Failover:
         self._errors.append(error)
 
     def _refuse(self, candidate: Candidate, refusal: Refusal, *, for_good: bool = False) -> None:
-        self._plan.refuse(candidate, for_good=for_good, is_busy=refusal.has_place_later)
+        self._plan.refuse(candidate, for_good=for_good, is_busy=refusal.until_request_ends)
         self._refusals.append((candidate.state, refusal))
 
     def _record(self, attempt: Attempt) -> None:

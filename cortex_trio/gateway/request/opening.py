@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 import trio
 
 from ...failures import empty_bucket_reset
-from ...http.content_encoding import BadEncoding, unpacker_for
-from ..transport.connections import Answer, TransportFailed
+from ...http.content_encoding import DecodingError, decompressor_for
 from ..transport.error_response import read_failure
+from ..transport.errors import TransportFailed
+from ..transport.response import Response
 from .decoding import ResponseDecoder
 from .non_streaming import NonStreamingFallback
 from .prepared import PreparedAttempt
 
 
-async def send_request(attempt: PreparedAttempt) -> Answer:
+async def send_request(attempt: PreparedAttempt) -> Response:
     """Connect, send the request and read the headers.
 
     Returns:
@@ -39,22 +40,22 @@ async def send_request(attempt: PreparedAttempt) -> Answer:
     raise attempt.failed(attempt.timed_out("headers"))
 
 
-async def check_status(attempt: PreparedAttempt, response: Answer) -> None:
+async def check_status(attempt: PreparedAttempt, response: Response) -> None:
     """Raise AttemptFailed for an error status, classified with its body."""
     if not 200 <= response.status < 300:
         failure = await read_failure(response, attempt.key, until=attempt.timeouts.until)
         raise attempt.failed(failure)
 
 
-def decoder_for(attempt: PreparedAttempt, response: Answer) -> ResponseDecoder:
+def decoder_for(attempt: PreparedAttempt, response: Response) -> ResponseDecoder:
     """Return the decoder for the body that the headers announce.
 
     Raises:
         AttemptFailed: the body is a web page, or packed in an unknown way.
     """
     try:
-        unpacker = unpacker_for(response.headers.get("content-encoding"))
-    except BadEncoding as error:
+        decompressor = decompressor_for(response.headers.get("content-encoding"))
+    except DecodingError as error:
         raise attempt.protocol_error(str(error)) from error
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "text/html":
@@ -65,10 +66,10 @@ def decoder_for(attempt: PreparedAttempt, response: Answer) -> ResponseDecoder:
     if content_type == "application/json" and not sends_lines and attempt.job.whole_hook is None:
         # Streaming was asked for and a whole answer came: it is read all the same.
         decoder = NonStreamingFallback(attempt.candidate.endpoint.provider.dialect, decoder)
-    return ResponseDecoder(attempt, decoder, unpacker)
+    return ResponseDecoder(attempt, decoder, decompressor)
 
 
-def record_rate_limit(attempt: PreparedAttempt, response: Answer) -> None:
+def record_rate_limit(attempt: PreparedAttempt, response: Response) -> None:
     """Begin a cooldown if the headers of a response say that no further request is allowed now."""
     if seconds := empty_bucket_reset(response.headers, datetime.now(UTC)):
         candidate = attempt.candidate

@@ -8,7 +8,7 @@ import trio
 from ...failures import Failure, FailureKind, scrub
 from ...failures.kinds import Phase
 from ...failures.redact import without_repetition
-from ...http.exchange import Progress
+from ...http.exchange import RequestProgress
 from ...wire.codec import Decoder, HttpRequest
 from ..routing.eligibility import Candidate
 from ..runtime import Runtime
@@ -56,7 +56,9 @@ class PreparedAttempt:
     number: int  # of the attempts of its call, from 1
     fresh: bool = False  # it must not be sent over a kept connection
     started: float = attrs.field(factory=trio.current_time)  # Trio time
-    progress: Progress = attrs.field(factory=Progress)  # how far the request came; written by the transport
+    progress: RequestProgress = attrs.field(
+        factory=RequestProgress
+    )  # how far the request came; written by the transport
 
     @property
     def key(self) -> ApiKey | None:
@@ -92,7 +94,7 @@ class PreparedAttempt:
         if has_content:
             is_ours = timeouts.idle_is_ours
         else:  # no connection was free: the request never reached the worker
-            is_ours = timeouts.first_token_is_ours or self.progress.phase == "place"
+            is_ours = timeouts.first_token_is_ours or self.progress.phase == "pool"
         return timeout_failure(
             timeouts,
             phase,

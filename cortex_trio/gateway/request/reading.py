@@ -8,8 +8,9 @@ from typing import final
 import trio
 
 from ...events import Usage, WireEvent
-from ...http.exchange import ReadTimeout
-from ..transport.connections import Answer, TransportFailed
+from ...http.errors import ReadTimeout
+from ..transport.errors import TransportFailed
+from ..transport.response import Response
 from .decoding import ResponseDecoder
 from .prepared import BodyFailure, PreparedAttempt
 
@@ -28,7 +29,7 @@ class ResponseReader:
         first_token_after: seconds from the start of the attempt to the first content; None before it.
     """
 
-    def __init__(self, attempt: PreparedAttempt, response: Answer, decoder: ResponseDecoder) -> None:
+    def __init__(self, attempt: PreparedAttempt, response: Response, decoder: ResponseDecoder) -> None:
         self.first_token_after: float | None = None
         self._attempt = attempt
         self._response = response

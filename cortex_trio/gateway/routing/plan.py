@@ -332,7 +332,7 @@ class FailoverPlan:
             refusal = self._candidates.refusal(candidate, now)
             ready: float | None = now + pause
             if refusal is not None:
-                for_permit = for_permit or refusal.has_place_later
+                for_permit = for_permit or refusal.until_request_ends
                 ready = time_after_refusal(refusal, self._allowance, now, pause, chance)
             if ready is None:
                 continue

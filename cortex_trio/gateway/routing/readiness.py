@@ -137,7 +137,7 @@ def time_after_refusal(
         pause: seconds before the call may ask the worker at the earliest.
         chance: uniform in [0, 1).
     """
-    if refusal.has_place_later:
+    if refusal.until_request_ends:
         until = min(now + allowance.wait_left, allowance.deadline)
         return until if until > now else None  # what is left may be too little to be a later time
     seconds = max(refusal.until - now, 0.0)

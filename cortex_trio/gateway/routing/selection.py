@@ -50,8 +50,8 @@ def refusal_of(candidate: Candidate, conditions: Conditions, now: float) -> Refu
     if refusal := current_refusal(candidate, conditions.cooldowns, now):
         return refusal
     reserved = conditions.reserved(candidate.state.name)
-    if reserved and candidate.state.free_places <= reserved:
-        return Refusal("keeps its free permit for a call that has waited longer", has_place_later=True)
+    if reserved and candidate.state.free_slots <= reserved:
+        return Refusal("keeps its free permit for a call that has waited longer", until_request_ends=True)
     return None
 
 

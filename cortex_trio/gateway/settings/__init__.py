@@ -1,11 +1,13 @@
-"""Configuration: what users write, checked once, and the secrets in it.
+"""Configuration: what users write, checked once, and the secrets in it. Loads neither httpx nor a connection pool.
 
-config                what a gateway is made from
-worker_config         … and each worker
-fields                checks of single settings
+config                of a gateway
+worker_config         of one worker
+fields                checks of single fields
 mapping               configuration from JSON or TOML
-environment           … from environment variables; process_environ reads this process's own
+environment           configuration from environment variables
+process_environ       the environment of this process
 ollama_probe          whether an Ollama server runs on this machine
-secrets               API keys and other values that must not show
-connection_settings   proxy, TLS context and HTTP version of one worker; proxies finds the proxy
+secrets               API keys and other values that must not be shown
+connection_settings   proxy, TLS context and HTTP version of one worker
+proxies               which proxy an address is reached by
 """

@@ -1,30 +1,30 @@
-"""The whole gateway's configuration: a plain value with seconds, and the two ways it comes in.
+"""The configuration of a gateway: one value, with times in seconds, and the two ways to read it.
 
-`Config.from_mapping` and `Config.from_env` read the JSON object of CORTEX_PROVIDERS, whose times are in
-milliseconds. Whatever is wrong becomes one ConfigError that names the path and what is allowed.
+`Config.from_mapping` and `Config.from_env` read the JSON object of CORTEX_PROVIDERS, whose times are in milliseconds.
+Every mistake is one ConfigError that names the field and says what is allowed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import attrs
 import trio
 
 from ...failures import ConfigError
 from ...failures.shown import named
-from ...http.pool import MAX_IDLE
-from ..routing.strategies import STRATEGIES
+from ...http.defaults import MAX_IDLE_CONNECTIONS
+from ..routing.strategies import STRATEGIES, Strategy
 from .environment import (
     HOW_TO_START,
     asks_ollama,
     environment,
     options_from_env,
-    with_ways_of,
+    with_connection_settings,
     workers_from_env,
 )
-from .fields import CAPABILITIES, LONGEST, worker_name
+from .fields import CAPABILITIES, MAX_SECONDS, worker_name
 from .fields import number as _number
 from .fields import one_of as _one_of
 from .mapping import worker_config_from, workers_from
@@ -35,6 +35,8 @@ __all__ = [
     "CAPABILITIES",
     "KEY_STRATEGIES",
     "Config",
+    "KeyStrategy",
+    "Strategy",
     "WorkerConfig",
     "config_from_env",
     "environment",
@@ -42,16 +44,18 @@ __all__ = [
     "worker_name",
 ]
 
+KeyStrategy = Literal["round_robin", "least_used", "random"]
+"""Which API key of a worker is used next."""
+KEY_STRATEGIES: tuple[KeyStrategy, ...] = get_args(KeyStrategy)
 MOST_ATTEMPTS = 32
-"""Requests that one call may make, and attempts that its ledger keeps."""
-KEY_STRATEGIES = ("round_robin", "least_used", "random")
+"""Requests that one call may make, and attempts of which it keeps a record."""
 
 
-def _workers(value: Any) -> Any:
+def _as_dict(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _some_worker(_: object, field: attrs.Attribute[Any], value: object) -> None:
+def _at_least_one_worker(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, Mapping):
         raise ConfigError(field.name, f"names and WorkerConfigs are needed, not {type(value).__name__}")
     if not value:
@@ -69,58 +73,92 @@ def _some_worker(_: object, field: attrs.Attribute[Any], value: object) -> None:
 @made_without_keys
 @attrs.frozen(kw_only=True)
 class Config:
-    """The whole gateway. All times in seconds."""
+    """The configuration of a gateway. All times are in seconds.
 
-    workers: Mapping[str, WorkerConfig] = attrs.field(converter=_workers, validator=_some_worker)
-    strategy: str = attrs.field(default="priority", validator=_one_of(STRATEGIES))
-    key_strategy: str = attrs.field(default="round_robin", validator=_one_of(KEY_STRATEGIES))
-    health_check_interval: float = attrs.field(default=30.0, validator=_number(0, LONGEST))  # 0: none
-    health_check_timeout: float = attrs.field(default=5.0, validator=_number(0.001, LONGEST))
-    connect_timeout: float = attrs.field(default=5.0, validator=_number(0.001, LONGEST))
-    idle_timeout: float = attrs.field(default=30.0, validator=_number(0.001, LONGEST))
-    """Seconds of silence, not even a comment, after which a stream that has begun is stalled."""
-    content_timeout: float = attrs.field(default=120.0, validator=_number(0.001, LONGEST))
-    """Seconds without content, pings or not, after which it is stalled as well."""
-    total_timeout: float = attrs.field(default=600.0, validator=_number(0.001, LONGEST))
+    Raises:
+        ConfigError: a value is not allowed; the error names the field.
+    """
+
+    workers: Mapping[str, WorkerConfig] = attrs.field(converter=_as_dict, validator=_at_least_one_worker)
+    """The workers by name, at least one."""
+    strategy: Strategy = attrs.field(default="priority", validator=_one_of(STRATEGIES))
+    """In which order workers are asked. `priority`: the lowest `WorkerConfig.priority` first. `local_first`: workers on
+    this machine first. `round_robin`: in turn. `least_used`: the one with the fewest requests in flight. `random`.
+    `fastest`: the one with the shortest average time to the first token."""
+    key_strategy: KeyStrategy = attrs.field(default="round_robin", validator=_one_of(KEY_STRATEGIES))
+    """Which API key of a worker is used next: in turn, the one with the fewest requests in flight, or a random one."""
+    health_check_interval: float = attrs.field(default=30.0, validator=_number(0, MAX_SECONDS))
+    """Seconds between two rounds of health checks. 0: no health checks."""
+    health_check_timeout: float = attrs.field(default=5.0, validator=_number(0.001, MAX_SECONDS))
+    """Seconds after which a health check has failed."""
+    connect_timeout: float = attrs.field(default=5.0, validator=_number(0.001, MAX_SECONDS))
+    """Seconds for a new connection, name resolution and TLS included. They count as time to the first token, too."""
+    idle_timeout: float = attrs.field(default=30.0, validator=_number(0.001, MAX_SECONDS))
+    """Seconds without a byte, not even a ping, after which a stream that has begun has failed."""
+    content_timeout: float = attrs.field(default=120.0, validator=_number(0.001, MAX_SECONDS))
+    """Seconds without content, with or without pings, after which a stream that has begun has failed."""
+    total_timeout: float = attrs.field(default=600.0, validator=_number(0.001, MAX_SECONDS))
+    """Seconds that one call may take, all attempts and your own reading included."""
     max_attempts: int = attrs.field(default=4, validator=_number(1, MOST_ATTEMPTS, whole=True))
-    max_wait: float = attrs.field(default=30.0, validator=_number(0, LONGEST))
-    """Seconds a call waits when no worker may be asked now but one will be; 0: it fails at once."""
-    max_idle_connections: int = attrs.field(default=MAX_IDLE, validator=_number(0, 10**6, whole=True))
-    """Connections of one worker that are kept for its next requests."""
+    """Requests of one call that reach a provider."""
+    max_wait: float = attrs.field(default=30.0, validator=_number(0, MAX_SECONDS))
+    """Seconds that a call waits if no worker may be asked now but one may be asked later. 0: the call fails at once."""
+    max_idle_connections: int = attrs.field(
+        default=MAX_IDLE_CONNECTIONS, validator=_number(0, 10**6, whole=True)
+    )
+    """Idle connections that each worker keeps for its next requests."""
     max_answer_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_number(1, 2**40, whole=True))
-    """Bytes of one answer as it is sent; it is held until it was read, so memory is bounded. Embeddings: `jobs`."""
-    rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, LONGEST))
-    """Cooldown of a key, in seconds, after a 429 without a hint; None: a ladder of 10, 30, 60, 120."""
+    """Bytes of one answer, decompressed. An answer is kept in memory until it was read, so this limits the memory of a
+    call. Embeddings have a limit of their own."""
+    rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, MAX_SECONDS))
+    """Seconds for which an API key cools down after a 429 that names no time. None: 10, 30, 60, then 120, as long as
+    the 429s go on."""
 
     @classmethod
     @without_keys
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
-        """Read CORTEX_PROVIDERS (JSON, times in ms), or the variables of each provider.
+        """Read environment variables. May wait half a second for an Ollama server, see `config_from_env`.
 
-        Without it: <PROVIDER>_API_KEYS (comma-separated) or _API_KEY, _MODEL, _BASE_URL, _TIMEOUT (ms), and an
-        Ollama that answers on its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms;
-        WORKER_POOL_STRATEGY names the strategy. Raises ConfigError.
+        CORTEX_PROVIDERS is a JSON object with all workers (times in ms). Without it, each provider has
+        <PROVIDER>_API_KEYS (comma-separated) or _API_KEY, _MODEL, _BASE_URL and _TIMEOUT (ms), and an Ollama server is
+        found by its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms; WORKER_POOL_STRATEGY is `strategy`.
+
+        Args:
+            environ: the variables. None: those of this process.
+
+        Raises:
+            ConfigError: a variable cannot be used, or no provider is configured.
         """
-        told = environment() if environ is None else environ
-        workers = workers_from_env(told)
-        if environ is not None:  # of the process's own the ways are looked up when connections are made
-            workers = with_ways_of(workers, told)
-        return cls(workers=workers, **options_from_env(told))
+        variables = environment() if environ is None else environ
+        workers = workers_from_env(variables)
+        if (
+            environ is not None
+        ):  # settings from the process's own variables are read when connections are made
+            workers = with_connection_settings(workers, variables)
+        return cls(workers=workers, **options_from_env(variables))
 
     @classmethod
     @without_keys
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Config:
-        """Read the object inside CORTEX_PROVIDERS (times in ms).
+        """Read the object inside CORTEX_PROVIDERS.
 
-        A key that is not a provider's name is a worker's name and needs "provider". Raises ConfigError.
+        Args:
+            mapping: the fields of a worker by the worker's name; `timeout` in ms. A name that is not a provider's needs
+                the field "provider".
+
+        Raises:
+            ConfigError: a field is not allowed, or has a value that is not allowed.
         """
         return cls(workers=workers_from(mapping))
 
 
 async def config_from_env() -> Config:
-    """`Config.from_env()` without blocking the event loop: an Ollama is asked for its models in a thread.
+    """Do `Config.from_env()` without blocking the event loop: the search for an Ollama server runs in a thread.
 
-    Raises ConfigError. Cancelling leaves the thread to itself; it ends within half a second.
+    Cancelling abandons the thread, which ends within half a second.
+
+    Raises:
+        ConfigError: a variable cannot be used, or no provider is configured.
     """
     if asks_ollama(environment()):
         return await trio.to_thread.run_sync(Config.from_env, abandon_on_cancel=True)

@@ -1,8 +1,8 @@
-"""What the environment says of workers and of the gateway.
+"""Reads workers and options of the gateway from environment variables.
 
-Variables are read as their owners document them, and with the quotes around a value dropped: `docker --env-file`
-leaves them there. What is wrong about a provider that was configured is a ConfigError; what is wrong about an Ollama
-that was only looked for is a line in the log.
+Variables are read as the providers document them. Quotes around a value are dropped, because `docker --env-file` keeps
+them. A mistake about a provider that was configured is a ConfigError; a mistake about an Ollama server that was only
+found by its port is a warning in the log.
 """
 
 from __future__ import annotations
@@ -35,12 +35,16 @@ HOW_TO_START = (
 
 
 def asks_ollama(environ: Mapping[str, str]) -> bool:
-    """Does reading `environ` wait, for at most half a second, for an Ollama to answer?"""
+    """Whether reading `environ` blocks, for at most half a second, to search for an Ollama server."""
     return not value_of(environ, "CORTEX_PROVIDERS") and not _variable(PROVIDERS["ollama"], environ, "MODEL")
 
 
 def workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
-    """Return the workers of CORTEX_PROVIDERS, or those of each provider's own variables. Raises ConfigError."""
+    """Return the workers of CORTEX_PROVIDERS, or, if it is not set, those of each provider's own variables.
+
+    Raises:
+        ConfigError: a variable cannot be used.
+    """
     text = value_of(environ, "CORTEX_PROVIDERS")
     if text:
         return workers_from(_object(text))
@@ -59,7 +63,11 @@ def workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
 
 
 def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the environment says of the gateway as a whole. Raises ConfigError."""
+    """Return the fields of Config that the environment sets, `workers` excepted.
+
+    Raises:
+        ConfigError: a variable is not a number.
+    """
     options: dict[str, Any] = {}
     for variable, option in (
         ("HEALTH_CHECK_INTERVAL", "health_check_interval"),
@@ -72,17 +80,25 @@ def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
-def with_ways_of(workers: Mapping[str, WorkerConfig], environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
-    """Return the workers with the proxies and CAs of an environment that is not the process's own written out."""
-    return {name: _with_way_of(worker, environ) for name, worker in workers.items()}
+def with_connection_settings(
+    workers: Mapping[str, WorkerConfig], environ: Mapping[str, str]
+) -> dict[str, WorkerConfig]:
+    """Return the workers with the proxies and CAs of `environ` written into their configuration.
+
+    For an environment that is not that of the process: the process's own is read again when connections are made.
+
+    Raises:
+        ConfigError: a proxy or a CA file cannot be used.
+    """
+    return {name: _with_connection_settings(worker, environ) for name, worker in workers.items()}
 
 
-def _with_way_of(worker: WorkerConfig, environ: Mapping[str, str]) -> WorkerConfig:
-    way = connection_settings_for(worker, environ)
+def _with_connection_settings(worker: WorkerConfig, environ: Mapping[str, str]) -> WorkerConfig:
+    settings = connection_settings_for(worker, environ)
     changes: dict[str, Any] = {}
-    if worker.proxy is None and way.proxy:
-        changes["proxy"] = way.proxy
-    if worker.verify is True and way.context is not None:
+    if worker.proxy is None and settings.proxy:
+        changes["proxy"] = settings.proxy
+    if worker.verify is True and settings.context is not None:
         changes["verify"] = value_of(environ, "SSL_CERT_FILE") or value_of(environ, "SSL_CERT_DIR")
     return attrs.evolve(worker, **changes) if changes else worker
 
@@ -91,7 +107,7 @@ def _with_way_of(worker: WorkerConfig, environ: Mapping[str, str]) -> WorkerConf
 
 
 def _settings(provider: Provider, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What the variables say of one provider; empty if it is not to be used. Raises ConfigError."""
+    """Return the fields of one worker, as in CORTEX_PROVIDERS; empty if the provider is unused. Raises ConfigError."""
     keys = _list(provider, environ, "API_KEYS", "[,;]")
     keys = keys or [key for key in [_variable(provider, environ, "API_KEY")] if key]
     if provider.needs_key and not keys:
@@ -110,15 +126,15 @@ def _settings(provider: Provider, environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _with_served_models(provider: Provider, settings: dict[str, Any], address: str) -> dict[str, Any]:
-    """An Ollama whose models were not named is asked for them. One whose address was given is believed to be there."""
+    """Add the models that an Ollama server lists. A server whose address is configured is used even if it is silent."""
     served = ollama_models(address or provider.base_url)
     if served is None:
         return {**settings, "models": provider.default_models} if address else {}
-    if served.chat:  # the first is the default of `chat`; `embed` may ask for any of them
+    if served.chat:  # the first is the default of `chat`; `embed` may use any of them
         return {**settings, "models": [*served.chat, *served.embedding]}
     if served.embedding and not address:
         log.warning(
-            "%s has no model for a chat, only for embeddings (%s): set %s_MODEL to use it",
+            "%s has no chat model, only models for embeddings (%s): set %s_MODEL to use it",
             provider.name,
             listed(served.embedding),
             provider.env[0],
@@ -128,7 +144,7 @@ def _with_served_models(provider: Provider, settings: dict[str, Any], address: s
 
 
 def _host(provider: Provider, environ: Mapping[str, str]) -> str:
-    """OLLAMA_HOST is Ollama's own variable."""
+    """Return the address in OLLAMA_HOST, Ollama's own variable; "" if it is not set. Raises ConfigError."""
     text = _variable(provider, environ, "HOST")
     if not text:
         return ""
@@ -139,11 +155,11 @@ def _host(provider: Provider, environ: Mapping[str, str]) -> str:
 
 
 def _is_optional(provider: Provider, environ: Mapping[str, str]) -> bool:
-    """Is it used because it answers on this machine, or where Ollama's own variable says? That may be for others."""
+    """Whether the provider was not configured for this program: it was found by its port, or by OLLAMA_HOST."""
     return not provider.needs_key and not _variable(provider, environ, "BASE_URL")
 
 
-# ------------------------------------------------------------------ texts
+# ------------------------------------------------------------------ values
 
 
 def _variable(provider: Provider, environ: Mapping[str, str], suffix: str) -> str:
@@ -152,7 +168,7 @@ def _variable(provider: Provider, environ: Mapping[str, str], suffix: str) -> st
 
 
 def _list(provider: Provider, environ: Mapping[str, str], suffix: str, separators: str) -> list[str]:
-    """A list of texts: between separators, each perhaps in quotes, or as JSON. Raises ConfigError."""
+    """Return the items of a list: between separators, with or without quotes, or as JSON. Raises ConfigError."""
     text = _variable(provider, environ, suffix)
     if not text.startswith("["):
         return [item for part in re.split(separators, text) if (item := unquoted(part))]
@@ -173,7 +189,7 @@ def _object(text: str) -> Any:
             "CORTEX_PROVIDERS", f"not JSON (line {error.lineno}, column {error.colno})"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError("CORTEX_PROVIDERS", f"not JSON to be read ({error})") from None
+        raise ConfigError("CORTEX_PROVIDERS", f"not JSON ({error})") from None
 
 
 def _number(text: str, variable: str) -> float:
@@ -182,5 +198,5 @@ def _number(text: str, variable: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise ConfigError(variable, f"milliseconds, as a number from 0, are needed, not {shown(text, 40)}")
+        raise ConfigError(variable, f"milliseconds are needed, a number from 0, not {shown(text, 40)}")
     return value

@@ -1,4 +1,4 @@
-"""Validators of single settings, for attrs: each raises ConfigError with the field's name and what is allowed."""
+"""Converters and validators of single fields, for attrs. A ConfigError names the field and says what is allowed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import httpx
 
 from ...failures import ConfigError
 from ...failures.shown import looks_like_key, named, shown
@@ -21,13 +20,14 @@ from .secrets import ApiKey, Hidden, ProxyUrl
 
 Validator = Callable[[Any, Any, Any], None]
 
-LONGEST = 86_400.0
-"""A day: no time-out or interval above it is meant seriously."""
+MAX_SECONDS = 86_400.0
+"""One day. A longer time-out or interval is a mistake."""
 CAPABILITIES = ("tools", "images", "documents", "reasoning", "json")
+"""What a request may need of a model."""
 
 
 def number(low: float, high: float, *, whole: bool = False) -> Validator:
-    """Return a validator: None, or a number in [low, high]."""
+    """Return a validator for a number from `low` to `high`; None is allowed where it is the default."""
 
     def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
         wanted = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
@@ -42,7 +42,7 @@ def number(low: float, high: float, *, whole: bool = False) -> Validator:
 
 
 def one_of(allowed: Collection[str]) -> Validator:
-    """Return a validator: one of these."""
+    """Return a validator for one of these values."""
 
     def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
         if value not in [*allowed]:  # a value that has no hash is no error of this check
@@ -73,14 +73,12 @@ def model_names(self: object, field: attrs.Attribute[Any], value: object) -> Non
     strings(self, field, value)
     for slot, name in enumerate(value if isinstance(value, tuple) else ()):
         if looks_like_key(name):
-            text = (
-                f"{shown(name)} looks like an API key: a model's name is sent, and shows in logs and events"
-            )
+            text = f"{shown(name)} looks like an API key: names of models appear in logs and events"
             raise ConfigError(f"{field.name}[{slot}]", text)
 
 
 def tuple_of_models(value: Any) -> Any:
-    """A bare str is one model; what is no list is left for the validator to refuse."""
+    """Return a str as a tuple with one model. The validator rejects what is not a list."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, Sequence) else value
@@ -97,12 +95,16 @@ def known_capabilities(_: object, field: attrs.Attribute[Any], value: Any) -> No
 
 
 def worker_name(name: object) -> str:
-    """Return `name` if it may be a worker's. Raises ConfigError."""
+    """Return `name` if a worker may have it.
+
+    Raises:
+        ConfigError: it may not.
+    """
     if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 100:
         raise ConfigError("$", f"a worker's name is 1 to 100 printable characters, not {shown(name)}")
     if looks_like_key(name):
         raise ConfigError(
-            "$", f"{shown(name)} looks like an API key: a worker's name shows in logs and events"
+            "$", f"{shown(name)} looks like an API key: names of workers appear in logs and events"
         )
     return name
 
@@ -119,7 +121,7 @@ def base_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
     if "?" in str(value):
         raise ConfigError(
             field.name,
-            f'{allowed}, without a query: use query={{"name": "value"}} for what comes after the "?"',
+            f'{allowed}, without a query: write the part after the "?" as query={{"name": "value"}}',
         )
     if "#" in str(value):
         raise ConfigError(field.name, f"{allowed}, without query or fragment")
@@ -130,11 +132,21 @@ def base_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
 def _is_address(value: str) -> bool:
     try:
         parts = urlsplit(value)
-        # urlsplit drops line breaks without a word, and the request line would get them
+        # urlsplit drops line breaks, which would otherwise reach the request line
         plain = value.isascii() and value.isprintable() and " " not in value
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        return plain and known and bool(httpx.URL(value).host)
-    except (ValueError, TypeError, AttributeError, httpx.InvalidURL):
+        return plain and known and _has_host(value)
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
+def _has_host(url: str) -> bool:
+    """Whether httpx, which is stricter than urllib, finds a host in `url`."""
+    import httpx  # here, because a configuration without addresses needs no httpx
+
+    try:
+        return bool(httpx.URL(url).host)
+    except httpx.InvalidURL:
         return False
 
 
@@ -146,7 +158,7 @@ def proxy_from(value: Any) -> Any:
 
 
 def proxy(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    """None: the environment decides; "": no proxy. The address is not repeated: it may hold a password."""
+    """Check the address of a proxy. The error does not contain it, because it may contain a password."""
     if value is None or value == "":
         return
     if not isinstance(value, ProxyUrl):
@@ -158,19 +170,21 @@ def proxy(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 
 def proxy_problem(address: ProxyUrl) -> str | None:
-    """What is wrong with the address of a proxy, or None. Says nothing of its user and password."""
+    """Return what is wrong with the address of a proxy, or None. The text contains no user and no password."""
     whole = address.reveal()
     try:
         parts = urlsplit(whole)
         scheme = parts.scheme
         ok = bool(parts.hostname) and (parts.port or 1) > 0 and whole.isascii() and whole.isprintable()
-        ok = ok and " " not in whole and bool(httpx.URL(whole).host)
-    except (ValueError, httpx.InvalidURL):
+        ok = ok and " " not in whole and _has_host(whole)
+    except ValueError:
         scheme, ok = whole.partition("://")[0], False
     del whole
     if scheme not in PROXY_SCHEMES or not ok:
-        told = f", not {named(scheme)}://" if scheme not in PROXY_SCHEMES and ok else ""
-        return f"an address like http://user:password@host:port is allowed ({', '.join(PROXY_SCHEMES)}){told}"
+        given = f", not {named(scheme)}://" if scheme not in PROXY_SCHEMES and ok else ""
+        return (
+            f"an address like http://user:password@host:port is allowed ({', '.join(PROXY_SCHEMES)}){given}"
+        )
     if scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
         return "a SOCKS proxy needs the package socksio: pip install 'httpx[socks]'"
     return None
@@ -183,7 +197,7 @@ def http2(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 
 def verify(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    """Load the certificates once, so that a file that is missing or is no certificate is a ConfigError."""
+    """Load the certificates, so that a missing or wrong file is a ConfigError."""
     if not isinstance(value, bool | str | Path | ssl.SSLContext):
         raise ConfigError(
             field.name,
@@ -197,7 +211,7 @@ def verify(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 
 def certificate_problem(error: CertificateFileError) -> str:
-    """What is wrong with a CA file. What has no separator and no dot may be a key in the wrong field: it is masked."""
+    """Return what is wrong with a CA file. A path without separator and dot is masked: it may be a key."""
     is_path = bool(set("/\\.") & set(error.path))
     return error.problem_with(error.path[:500] if is_path else named(error.path))
 
@@ -206,12 +220,20 @@ def certificate_problem(error: CertificateFileError) -> str:
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 §5.6.2, token."""
-_OURS = {"accept-encoding", "connection", "content-length", "expect", "te", "transfer-encoding", "upgrade"}
-"""How a message is framed and packed is between the connection and its peer; said twice, it smuggles requests."""
+_CONNECTION_HEADERS = {
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+}
+"""Headers of framing and compression, which this library writes. A second one could smuggle a request."""
 
 
 def hidden(value: Any) -> Any:
-    """Return a mapping of str as one that hides its values; anything else is left for the validator to refuse."""
+    """Return a mapping of str with hidden values. The validator rejects everything else."""
     if isinstance(value, Mapping) and not isinstance(value, Hidden):
         return Hidden(value)
     return value
@@ -227,7 +249,11 @@ def headers(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 
 def secret_headers_from(value: Any) -> Any:
-    """Return names with ApiKeys. Raises ConfigError naming the header, not the value."""
+    """Return the values as ApiKeys.
+
+    Raises:
+        ConfigError: a value is not allowed; the error names the header and does not contain the value.
+    """
     if not isinstance(value, Mapping):
         return value
     made: dict[Any, ApiKey] = {}
@@ -251,8 +277,8 @@ def secret_headers(_: object, field: attrs.Attribute[Any], value: object) -> Non
 def _header_name(field: str, name: object) -> None:
     if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
         raise _bad_header(field, name)
-    if name.lower() in _OURS:
-        raise ConfigError(f"{field}.{named(name)}", "this header is the connection's own; leave it out")
+    if name.lower() in _CONNECTION_HEADERS:
+        raise ConfigError(f"{field}.{named(name)}", "this library sets this header itself; leave it out")
 
 
 def _bad_header(field: str, name: object) -> ConfigError:

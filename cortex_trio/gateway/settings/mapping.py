@@ -1,33 +1,44 @@
-"""Workers from a mapping, such as the object inside CORTEX_PROVIDERS, through cattrs. Times are in milliseconds."""
+"""Reads workers from a mapping, such as the object inside CORTEX_PROVIDERS, with cattrs. Times are in milliseconds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from cattrs import Converter, transform_error
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
-from cattrs.gen import make_dict_structure_fn, override
 
 from ...failures import ConfigError
 from ...failures.shown import closest, named, shown
 from ...providers import PROVIDERS
-from .fields import LONGEST, worker_name
+from .fields import MAX_SECONDS, worker_name
 from .secrets import without_keys
 from .worker_config import WorkerConfig
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+    from cattrs.errors import ClassValidationError, IterableValidationError
 
 
 @without_keys
 def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, path: str) -> WorkerConfig:
-    """Return one worker's configuration; times in ms. Raises ConfigError with `path` in front."""
+    """Return the configuration of one worker.
+
+    Args:
+        name: of the worker.
+        mapping: its fields, `timeout` in ms. A WorkerConfig is returned as it is.
+        path: of the mapping, written in front of an error's field.
+
+    Raises:
+        ConfigError: a field is not allowed, or has a value that is not allowed.
+    """
     if isinstance(mapping, WorkerConfig):
         return mapping
     if not isinstance(mapping, Mapping):
         raise ConfigError(path, f"an object is needed, not {type(mapping).__name__}")
     for key in mapping:
         if not isinstance(key, str):
-            raise ConfigError(path, f"names of settings are strings, not {shown(key)}")
+            raise ConfigError(path, f"names of fields are strings, not {shown(key)}")
     if "provider" not in mapping:
         if name not in PROVIDERS:
             meant = closest(name, PROVIDERS)
@@ -37,14 +48,22 @@ def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, pat
                 f"{_did_you_mean(meant)}",
             )
         mapping = {**mapping, "provider": name}
+    from cattrs.errors import (
+        ClassValidationError,  # here, because a program that passes a Config needs no cattrs
+    )
+
     try:
-        return _CONVERTER.structure(mapping, WorkerConfig)
+        return _converter().structure(mapping, WorkerConfig)
     except ClassValidationError as error:
         raise _first_problem(error, path) from None
 
 
 def workers_from(mapping: Any) -> dict[str, WorkerConfig]:
-    """Return all workers of the object. Raises ConfigError with the path of the first that is wrong."""
+    """Return all workers of the object inside CORTEX_PROVIDERS.
+
+    Raises:
+        ConfigError: for the first mistake, with its path.
+    """
     if not isinstance(mapping, Mapping):
         raise ConfigError("$", f"an object of providers is needed, not {type(mapping).__name__}")
     return {
@@ -54,20 +73,24 @@ def workers_from(mapping: Any) -> dict[str, WorkerConfig]:
 
 
 def _keep(value: Any, _: Any) -> Any:
-    return value  # the field's own converter and validator decide, and say it better
+    return value  # the field's own converter and validator check it, with better error texts
 
 
 def _milliseconds(value: Any, _: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError("timeout", f"milliseconds, as a number, are needed, not {type(value).__name__}")
-    if not 1 <= value <= LONGEST * 1000:
+    if not 1 <= value <= MAX_SECONDS * 1000:
         raise ConfigError(
-            "timeout", f"milliseconds from 1 to {LONGEST * 1000:.0f} are allowed, not {shown(value)}"
+            "timeout", f"milliseconds from 1 to {MAX_SECONDS * 1000:.0f} are allowed, not {shown(value)}"
         )
     return value / 1000
 
 
-def _make_converter() -> Converter:
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn, override
+
     converter = Converter(forbid_extra_keys=True)
     fields: dict[str, Any] = {f.name: override(struct_hook=_keep) for f in attrs.fields(WorkerConfig)}
     fields["timeout"] = override(struct_hook=_milliseconds)
@@ -76,11 +99,11 @@ def _make_converter() -> Converter:
     return converter
 
 
-_CONVERTER = _make_converter()
-
-
 def _first_problem(error: ClassValidationError | IterableValidationError, path: str) -> ConfigError:
-    """cattrs collects everything that is wrong; one clear sentence at a time is what a person can act on."""
+    """Return the first mistake as a ConfigError. cattrs collects all; one clear sentence is easier to act on."""
+    from cattrs import transform_error
+    from cattrs.errors import ForbiddenExtraKeysError
+
     first = error.exceptions[0]
     if isinstance(first, ConfigError):
         return first.under(path)

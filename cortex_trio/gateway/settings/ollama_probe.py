@@ -1,7 +1,7 @@
-"""Is an Ollama running here, and where? What OLLAMA_HOST means, and one short question asked before anything runs.
+"""Finds an Ollama server and its models: what OLLAMA_HOST means, and one short request.
 
-`Config.from_env` is synchronous and may be called outside Trio, so this is the standard library's client, in a thread
-of its own: no name server and no firewall can make the answer come later than PATIENCE_SECONDS.
+`Config.from_env` is synchronous and may be called outside of Trio, so this uses the standard library's HTTP client, in
+a thread of its own: no name server and no firewall can make it take longer than PROBE_SECONDS.
 """
 
 from __future__ import annotations
@@ -18,39 +18,41 @@ from urllib.parse import urlsplit
 
 import attrs
 
-PATIENCE_SECONDS = 0.5
-ANSWER_LIMIT = 1 << 20
+PROBE_SECONDS = 0.5
+"""Seconds after which no server is assumed."""
+RESPONSE_LIMIT = 1 << 20
+"""Bytes of the response that are read."""
 DEFAULT_PORT = 11434
 
 _EMBEDDING_FAMILY = re.compile(r"bert\b")
-"""bert, nomic-bert, nomic-bert-moe, jina-bert-v2: encoders, which have no way to answer a chat."""
+"""bert, nomic-bert, nomic-bert-moe, jina-bert-v2: encoders, which cannot chat."""
 _EMBEDDING_NAME = re.compile(r"embed|minilm|(^|[/-])(bge|gte|e5)-|paraphrase")
 
 
 @attrs.frozen
 class Served:
-    """The models an Ollama serves, in its own order: the one used last comes first."""
+    """The models of an Ollama server in its own order: the one that was used last comes first."""
 
     chat: tuple[str, ...] = ()
     embedding: tuple[str, ...] = ()
 
 
 def host_from(text: str) -> str | None:
-    """Return the address that OLLAMA_HOST names for a client; None if it names none. Never raises.
+    """Return the address of a server that OLLAMA_HOST names; None if the text is not an address. Never raises.
 
-    The rules are those of Ollama's own client (envconfig.Host): blanks and quotes around it are dropped; host, port
-    and scheme may each be left out; a port that is no number from 1 to 65535 is the default. An address that a server
-    listens on (0.0.0.0, ::) is connected to as loopback.
+    The rules are those of Ollama's own client (envconfig.Host): blanks and quotes around the text are dropped; host,
+    port and scheme may each be left out; a port that is not a number from 1 to 65535 means the default port. For an
+    address on which a server listens (0.0.0.0, ::) the loopback address is returned.
     """
     text = text.strip().strip("\"'").strip()
     if text == "ollama.com":
         return "https://ollama.com"
-    scheme, found, rest = text.partition("://")
-    scheme, rest = (scheme.lower(), rest) if found else ("http", text)
-    if scheme not in ("http", "https") or "@" in rest:
+    scheme, found, location = text.partition("://")
+    scheme, location = (scheme.lower(), location) if found else ("http", text)
+    if scheme not in ("http", "https") or "@" in location:
         return None
     default = (443 if scheme == "https" else 80) if found else DEFAULT_PORT
-    authority, slash, path = rest.partition("/")
+    authority, slash, path = location.partition("/")
     host, port = _host_and_port(authority, default)
     path = path.strip("/")
     shown_port = "" if port == (443 if scheme == "https" else 80) else f":{port}"
@@ -62,21 +64,21 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
         address = ip_address(_bare(authority))
     except ValueError:
         pass
-    else:  # an IPv6 address may stand without brackets, and then without a port
-        return _spelt(str(address)), default
+    else:  # an IPv6 address may be written without brackets, then without a port
+        return _in_url(str(address)), default
     host, colon, port = authority.rpartition(":")
     if not colon:
         host, port = authority, ""
     number = int(port) if re.fullmatch(r"\+?[0-9]{1,5}", port) else 0
-    return _spelt(_bare(host)), number if 0 < number <= 65535 else default
+    return _in_url(_bare(host)), number if 0 < number <= 65535 else default
 
 
 def _bare(host: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
-def _spelt(host: str) -> str:
-    """A host as a URL has it."""
+def _in_url(host: str) -> str:
+    """Return a host as it is written in a URL; an empty host is loopback."""
     if not host:
         return "127.0.0.1"
     try:
@@ -89,29 +91,31 @@ def _spelt(host: str) -> str:
 
 
 def ollama_models(base_url: str) -> Served | None:
-    """Return the models the Ollama at `base_url` serves; None if none answers there within PATIENCE_SECONDS."""
-    answers: list[Served | None] = []
-    thread = threading.Thread(target=lambda: answers.append(_ask(base_url)), name="ollama probe", daemon=True)
+    """Return the models of the Ollama server at `base_url`; None if there is no response in PROBE_SECONDS. Blocks."""
+    found: list[Served | None] = []
+    thread = threading.Thread(
+        target=lambda: found.append(_request_models(base_url)), name="ollama probe", daemon=True
+    )
     thread.start()
-    thread.join(PATIENCE_SECONDS)
-    return answers[0] if answers else None
+    thread.join(PROBE_SECONDS)
+    return found[0] if found else None
 
 
-def _ask(base_url: str) -> Served | None:
-    with suppress(*_NO_OLLAMA):
+def _request_models(base_url: str) -> Served | None:
+    with suppress(*_NO_SERVER):
         parts = urlsplit(base_url)
         secure = parts.scheme == "https"
         connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = connect(parts.hostname or "localhost", parts.port, timeout=PATIENCE_SECONDS)
+        connection = connect(parts.hostname or "localhost", parts.port, timeout=PROBE_SECONDS)
         with closing(connection):
             connection.request("GET", f"{parts.path.rstrip('/')}/api/tags")
             response = connection.getresponse()
-            listed = json.loads(response.read(ANSWER_LIMIT))["models"]
+            listed = json.loads(response.read(RESPONSE_LIMIT))["models"]
             return served_from(listed) if response.status == 200 else None
     return None
 
 
-_NO_OLLAMA = (
+_NO_SERVER = (
     OSError,
     http.client.HTTPException,
     ValueError,
@@ -120,11 +124,15 @@ _NO_OLLAMA = (
     AttributeError,
     RecursionError,
 )
-"""No address, no server there, or one that answers something else."""
+"""No address, no server, or a server that is not Ollama."""
 
 
 def served_from(listed: list[Mapping[str, Any]]) -> Served:
-    """Return the models of an answer to GET /api/tags. Raises KeyError, TypeError or AttributeError for another."""
+    """Return the models in a response to GET /api/tags.
+
+    Raises:
+        KeyError, TypeError, AttributeError: the response has another form.
+    """
     chat: list[str] = []
     embedding: list[str] = []
     for model in listed:
@@ -133,7 +141,7 @@ def served_from(listed: list[Mapping[str, Any]]) -> Served:
 
 
 def _only_embeds(model: Mapping[str, Any]) -> bool:
-    """Newer versions say what a model is capable of; of others the family and the name tell."""
+    """Whether a model cannot chat: by its capabilities in newer versions of Ollama, otherwise by family and name."""
     capabilities = model.get("capabilities")
     if isinstance(capabilities, list) and capabilities:
         return "completion" not in capabilities

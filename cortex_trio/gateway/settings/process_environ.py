@@ -1,4 +1,4 @@
-"""The environment of this process, which no other module reads, and how the text of a variable is read."""
+"""The environment of this process, which no other module reads, and how the value of a variable is read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-AROUND = " \t\r\n\v\f\ufeff\u00a0\u200b\"'\u201c\u201d\u2018\u2019"
-"""What is no part of a value: blanks, a byte order mark, and the quotes that `docker --env-file` leaves there."""
+_STRIPPED = " \t\r\n\v\f\ufeff\u00a0\u200b\"'\u201c\u201d\u2018\u2019"
+"""Removed from both ends of a value: blanks, a byte order mark, and quotes, which `docker --env-file` keeps."""
 
 
 def value_of(environ: Mapping[str, str], name: str) -> str:
-    """Return the text of a variable without blanks and quotes around it; "" if it is not set."""
+    """Return the value of a variable without blanks and quotes around it; "" if it is not set."""
     return unquoted(environ.get(name, ""))
 
 
 def unquoted(text: str) -> str:
     """Return `text` without blanks and quotes around it."""
-    return text.strip(AROUND)
+    return text.strip(_STRIPPED)

@@ -1,11 +1,11 @@
-"""Which proxy an address is reached by, as HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say. Pure.
+"""Which proxy an address is reached by: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. Pure.
 
 The rules are those of `urllib.request.getproxies` and `proxy_bypass`, which requests and httpx follow: both cases of
 a name, lower case first; HTTP_PROXY is ignored under CGI (CVE-2016-1000110); NO_PROXY holds suffixes of host names,
 with or without a port, and `*`. In addition, as in curl and Go: networks in CIDR notation.
 
-One rule is Go's, in which Ollama's client is written: an address of this machine is reached directly, for a proxy
-elsewhere has another loopback interface. A proxy that is itself on this machine (mitmproxy) shares it and is used.
+One rule is that of Go, in which Ollama's client is written: an address of this machine is reached directly, because a
+proxy on another machine has another loopback interface. A proxy on this machine, such as mitmproxy, is used.
 """
 
 from __future__ import annotations
@@ -20,13 +20,20 @@ from .process_environ import value_of
 from .secrets import ProxyUrl
 
 DIRECT = ProxyUrl("")
+"""No proxy."""
 
 
 def proxy_for(url: str, environ: Mapping[str, str], *, is_local: bool = False) -> ProxyUrl:
     """Return the proxy for `url`, or DIRECT.
 
-    `is_local`: a provider that always serves this machine, such as Ollama; its loopback address needs no proxy at all.
-    Raises ConfigError naming the variable that has no proxy's address in it.
+    Args:
+        url: the address of a provider.
+        environ: environment variables.
+        is_local: whether the provider is meant for this machine, such as Ollama; then no proxy is used for a loopback
+            address, not even one on this machine.
+
+    Raises:
+        ConfigError: a variable does not contain the address of a proxy; the error names the variable.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
@@ -46,12 +53,12 @@ def proxy_for(url: str, environ: Mapping[str, str], *, is_local: bool = False) -
 
 
 def _variable(scheme: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """The variable that is set, and its text. An empty one in lower case takes back the one in upper case."""
+    """Return name and value of the variable that counts. An empty one in lower case cancels the one in upper case."""
     lower, upper = f"{scheme}_proxy", f"{scheme}_proxy".upper()
     if lower in environ:
         return (lower, value) if (value := value_of(environ, lower)) else None
     if scheme == "http" and "REQUEST_METHOD" in environ:
-        return None  # under CGI it may be the header `Proxy:` of a request
+        return None  # under CGI it may come from the header `Proxy:` of a request
     return (upper, value) if (value := value_of(environ, upper)) else None
 
 
@@ -60,7 +67,7 @@ def _no_proxy(environ: Mapping[str, str]) -> str:
 
 
 def is_excepted(host: str, port: int, no_proxy: str) -> bool:
-    """Is `host` among the names, suffixes, addresses and networks of NO_PROXY?"""
+    """Whether `host` is among the names, suffixes, addresses and networks of NO_PROXY."""
     host = host.lower()
     for entry in no_proxy.replace(",", " ").split():
         name = (entry.partition("://")[2] or entry).lower()
@@ -89,7 +96,7 @@ def _is_in_network(host: str, network: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Is this a name or an address of this machine only? RFC 6761 §6.3: `localhost` and all names below it."""
+    """Whether `host` is a name or an address of this machine. RFC 6761 §6.3: `localhost` and all names below it."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

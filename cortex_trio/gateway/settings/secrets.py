@@ -1,6 +1,6 @@
-"""Secrets as types that do not show themselves: API keys, values of headers, passwords of proxies.
+"""Types of secrets that hide their values: API keys, values of headers, passwords of proxies.
 
-A secret is readable in one place, `reveal()` or the mapping's own lookup, called where the request is made.
+The value is returned only by `reveal()`, or by the lookup of a mapping, which are called where a request is made.
 Everything else, pickle and `attrs.asdict` included, gets the masked form.
 """
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def without_keys(read: Callable[P, R]) -> Callable[P, R]:
-    """Raise the ConfigErrors of `read` afresh: its frames hold keys, and error reporters send locals."""
+    """Decorator: raise the ConfigErrors of `read` without its frames, which hold keys. Error reporters send locals."""
 
     @wraps(read)
     def reading(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -35,13 +35,13 @@ def without_keys(read: Callable[P, R]) -> Callable[P, R]:
 
 
 def made_without_keys(cls: type[T]) -> type[T]:
-    """The same for a class whose fields hold keys, half made as it may be when one of them is refused."""
+    """Class decorator: `without_keys` for `__init__`, whose frames hold the fields given so far."""
     setattr(cls, "__init__", without_keys(getattr(cls, "__init__")))  # noqa: B009, B010
     return cls
 
 
 def mask(key: str) -> str:
-    """Return `sk-proj-abc***xyz789`: enough to recognise a key by, too little to use it."""
+    """Return a form like `sk-proj-abc***xyz789`, by which a key can be recognised but not used."""
     if len(key) >= 24:
         return f"{key[:11]}***{key[-6:]}"
     if len(key) >= 12:
@@ -51,10 +51,9 @@ def mask(key: str) -> str:
 
 @final
 class ApiKey:
-    """A secret: str(), repr(), format() and pickle show the masked form only.
+    """A secret whose str(), repr(), format() and pickle show the masked form only.
 
-    Made from a str, stripped and checked: raises ConfigError (never with the value) for one that is empty
-    or could not travel in a header. An unpickled key is a label; revealing it raises ConfigError.
+    An unpickled key has no value; `reveal` raises ConfigError.
     """
 
     __slots__ = ("_masked", "_value")
@@ -63,24 +62,36 @@ class ApiKey:
     _masked: str
 
     def __init__(self, value: str | ApiKey) -> None:
+        """
+        Args:
+            value: the key; blanks around it are dropped.
+
+        Raises:
+            ConfigError: the key is empty or not allowed in a header. The error does not contain it.
+        """
         if isinstance(value, ApiKey):
             self._value, self._masked = value._value, value._masked
             return
         problem = _problem(value)
         if problem:
-            del value  # a traceback with locals is a place where keys leak
+            del value  # a traceback with locals would show it
             raise ConfigError("", problem)
         self._value = value.strip()
         self._masked = mask(value.strip())
 
     def reveal(self) -> str:
-        """The key itself; called in one place, where the request header is made."""
+        """Return the key. Called in one place, where the request header is made.
+
+        Raises:
+            ConfigError: this key was unpickled.
+        """
         if self._value is None:
             raise ConfigError("", f"key {self._masked} was pickled: only its masked form is left")
         return self._value
 
     @property
     def masked(self) -> str:
+        """The masked form, as `mask` returns it."""
         return self._masked
 
     def __str__(self) -> str:
@@ -99,7 +110,7 @@ class ApiKey:
         return hash((ApiKey, self._value, self._masked))
 
     def __copy__(self) -> ApiKey:
-        return self  # it never changes; without this a copy would be made by pickling, and be a label
+        return self  # immutable; without this method a copy would be made by pickling and have no value
 
     def __deepcopy__(self, _: object) -> ApiKey:
         return self
@@ -109,18 +120,22 @@ class ApiKey:
 
 
 def api_keys_from(keys: Sequence[str | ApiKey]) -> tuple[ApiKey, ...]:
-    """Return the keys as ApiKeys, duplicates dropped; raises ConfigError naming the slot, not the value."""
+    """Return the keys as ApiKeys, without duplicates.
+
+    Raises:
+        ConfigError: this is not a list, or a key is not allowed; the error names its index and does not contain it.
+    """
     if isinstance(keys, str | bytes) or not isinstance(keys, Sequence):
         kind = type(keys).__name__
         del keys
         raise ConfigError("api_keys", f"a list of str is needed, not {kind}")
     made: dict[ApiKey, None] = {}
-    for slot, key in enumerate(keys):
+    for index, key in enumerate(keys):
         try:
             made[ApiKey(key)] = None
         except ConfigError as error:
             del keys, key
-            raise ConfigError(f"api_keys[{slot}]", error.problem) from None
+            raise ConfigError(f"api_keys[{index}]", error.problem) from None
     return tuple(made)
 
 
@@ -129,9 +144,9 @@ def api_keys_from(keys: Sequence[str | ApiKey]) -> tuple[ApiKey, ...]:
 
 @final
 class Hidden(Mapping[str, str]):
-    """A mapping of which only the names show: str(), repr(), pickle and attrs.asdict leave the values out.
+    """A mapping that shows only its names: str(), repr(), pickle and attrs.asdict leave the values out.
 
-    An unpickled one has names without values; looking one up raises ConfigError.
+    An unpickled one has names without values; a lookup raises ConfigError.
     """
 
     __slots__ = ("_values",)
@@ -188,10 +203,10 @@ def _names_only(names: Sequence[str]) -> Hidden:
 
 @final
 class ProxyUrl(str):
-    """The address of a proxy. As a str it has `***` for user and password; `reveal()` has them.
+    """The address of a proxy. As a str it contains `***` in place of user and password; `reveal` returns them.
 
-    Equal to another, and to a str, by the whole address. Unpickled, one with a password is a label: revealing it
-    raises ConfigError.
+    It is compared, also with a str, by the whole address. An unpickled one with a password has lost it; `reveal` raises
+    ConfigError.
     """
 
     __slots__ = ("_whole",)
@@ -206,9 +221,13 @@ class ProxyUrl(str):
         return made
 
     def reveal(self) -> str:
-        """The whole address; called in one place, where the transport is made."""
+        """Return the whole address. Called in one place, where the transport is made.
+
+        Raises:
+            ConfigError: this one was unpickled and has lost its password.
+        """
         if self._whole is None:
-            raise ConfigError("proxy", f"{self} was pickled: its password is not there any more")
+            raise ConfigError("proxy", f"{self} was pickled: its password was left out")
         return self._whole
 
     def __repr__(self) -> str:
@@ -245,16 +264,16 @@ def _proxy_label(shown: str) -> ProxyUrl:
 
 
 def _problem(value: object) -> str | None:
-    """What is wrong with a key, or None. Says nothing of its value."""
+    """Return what is wrong with a key, or None. The text does not contain the key."""
     if not isinstance(value, str):
         return f"an API key is a str, not {type(value).__name__}"
     stripped = value.strip()
     if not stripped:
         return "the API key is empty"
     if any(character in stripped for character in "\r\n\0"):
-        return "the API key has a line break in it"
+        return "the API key contains a line break"
     if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
-        return "the API key has a character that cannot travel in a header (printable ASCII without blanks is allowed)"
+        return "the API key contains a character that a header cannot have (printable ASCII without blanks is allowed)"
     return None
 
 

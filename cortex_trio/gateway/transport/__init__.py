@@ -1,8 +1,10 @@
-"""Requests leave, answers come back, and errors become Failures.
+"""How requests leave and responses arrive, and what an error of a transport proves.
 
-connections      the connections of one endpoint: our own transport, or one of the user's
-foreign          a transport of the user's, httpx's or httpx2's
-redirects        which redirects are followed
-errors           what an exception of a transport proves: one table
-error_response   what a status and an error body prove
+connections         the connections of one worker
+default_transport   our own transport, or httpx's for a proxy or HTTP/2
+foreign             a transport of the user's, of httpx or httpx2
+response            an open response
+redirects           which redirects are followed
+errors              the Failure for an exception of a transport: one table
+error_response      the Failure for an error status with its body
 """

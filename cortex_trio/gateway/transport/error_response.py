@@ -1,7 +1,7 @@
-"""Turns an answer that is not a 2xx into a Failure: for requests, health checks and model lists alike.
+"""The Failure for a response whose status is not 2xx: of a request, a health check or a list of models.
 
-The status and its headers are here already and are never forgotten: the body, which may be a web page, packed, cut or
-never come, is read within limits and only explains them.
+Status and headers have arrived and are always used. The body only explains them; it is read within limits, because it
+may be a web page, compressed, cut, or never arrive.
 """
 
 from __future__ import annotations
@@ -11,37 +11,42 @@ from datetime import UTC, datetime
 import trio
 
 from ...failures import Failure, classify
-from ...http.content_encoding import BadEncoding, unpacker_for
-from ...http.exchange import ReadTimeout
+from ...http.content_encoding import DecodingError, decompressor_for
+from ...http.errors import ReadTimeout
 from ..settings.secrets import ApiKey
-from .connections import Answer, TransportFailed
+from .errors import TransportFailed
+from .response import Response
 
 ERROR_BODY_SECONDS = 5.0
+"""Seconds for which an error body is read."""
 ERROR_BODY_LIMIT = 64 * 1024
-"""Bytes of an error body that are read, and that are kept of it when it is unpacked."""
+"""Bytes of an error body that are read, and bytes that are kept when it is decompressed."""
 
 
-async def read_failure(answer: Answer, key: ApiKey | None, *, until: float) -> Failure:
-    """Read the error body for at most five seconds, and not beyond `until` (Trio time); return what it proves.
+async def read_failure(response: Response, key: ApiKey | None, *, until: float) -> Failure:
+    """Read the error body for at most five seconds; return what it proves. The caller closes the response.
 
-    `key` is scrubbed from it. The answer stays open.
+    Args:
+        response: with an error status.
+        key: is removed from the texts of the failure.
+        until: Trio time at which reading ends in any case.
     """
-    body = await _read(answer, min(trio.current_time() + ERROR_BODY_SECONDS, until))
+    body = await _read(response, min(trio.current_time() + ERROR_BODY_SECONDS, until))
     secrets = (key.reveal(),) if key else ()
-    return classify(answer.status, answer.headers, body, now=datetime.now(UTC), secrets=secrets)
+    return classify(response.status, response.headers, body, now=datetime.now(UTC), secrets=secrets)
 
 
-async def _read(answer: Answer, until: float) -> bytes:
-    """The unpacked body, or as much of it as came and could be unpacked."""
-    body, packed = bytearray(), 0
+async def _read(response: Response, until: float) -> bytes:
+    """Return the decompressed body, or the part of it that arrived and could be decompressed."""
+    body, received = bytearray(), 0
     try:
-        unpacker = unpacker_for(answer.headers.get("content-encoding"))
-        while packed < ERROR_BODY_LIMIT and (data := await answer.receive(until)):
-            packed += len(data)
-            for piece in unpacker.feed(data) if unpacker else (data,):
+        decompressor = decompressor_for(response.headers.get("content-encoding"))
+        while received < ERROR_BODY_LIMIT and (data := await response.receive(until)):
+            received += len(data)
+            for piece in decompressor.feed(data) if decompressor else (data,):
                 body += piece[: ERROR_BODY_LIMIT - len(body)]
                 if len(body) >= ERROR_BODY_LIMIT:
                     return bytes(body)
-    except (TransportFailed, ReadTimeout, BadEncoding):
-        pass  # half an explanation is better than none
+    except (TransportFailed, ReadTimeout, DecodingError):
+        pass  # a part of the explanation is better than none
     return bytes(body)

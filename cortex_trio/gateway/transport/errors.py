@@ -1,7 +1,7 @@
-"""What a transport raises, as a Failure: one table for our own connections, for httpx and for httpx2.
+"""The Failure for an exception of a transport: one table for our own connections, for httpx and for httpx2.
 
-The table is by the name of the class, for httpx2 has httpx's tree of exceptions with classes of its own. An exception
-that is in no row of it, nor any of its bases, is a bug in a transport of the user's.
+The table is by class name, because httpx2 has httpx's tree of exceptions with classes of its own. An exception that is
+in no row, and has no base in one, is a bug in a transport of the user's.
 """
 
 from __future__ import annotations
@@ -24,26 +24,30 @@ log = logging.getLogger("cortex_trio")
 
 K = FailureKind
 Secrets = tuple[ApiKey, ...]
-"""What a request shows to its provider and an error must not repeat."""
+"""Secrets that a request contains and an error must not repeat."""
 LIBRARIES = {"cortex_trio", "httpx", "httpx2", "httpcore", "httpcore2"}
+"""The packages whose exceptions the table is for."""
 
 
 class Row(NamedTuple):
-    """What an exception proves. `phase` None: the one in which it was raised."""
+    """What an exception proves."""
 
     kind: FailureKind
-    said: str = ""  # in front of its text
+    prefix: str = ""
+    """Written in front of the text of the exception."""
     phase: Phase | None = None
+    """None: the phase in which the exception was raised."""
     ours: bool = False
+    """Whether the reason is on this machine."""
 
 
 _CONNECT = Row(K.CONNECTION, "could not connect", "connect")
-_BROKE = Row(K.CONNECTION, "the connection broke")
+_BROKEN = Row(K.CONNECTION, "the connection broke")
 
 TABLE: Mapping[str, Row] = {
-    # our own connections (ConnectError and RemoteProtocolError have httpx's names, too)
-    "ConnectionBroken": _BROKE,
-    # httpx._exceptions, from the leaves to the root
+    # of cortex_trio.http; ConnectError, RemoteProtocolError and ReadTimeout have the names of httpx
+    "ConnectionBroken": _BROKEN,
+    # of httpx, from the leaves of its tree to the root
     "ConnectError": _CONNECT,
     "ConnectTimeout": _CONNECT,
     "ProxyError": Row(K.CONNECTION, "could not connect: the proxy refused", "connect"),
@@ -52,26 +56,32 @@ TABLE: Mapping[str, Row] = {
     "ReadTimeout": Row(K.STALLED),
     "WriteTimeout": Row(K.STALLED),
     "TimeoutException": Row(K.STALLED),
-    "ReadError": _BROKE,
-    "WriteError": _BROKE,
-    "CloseError": _BROKE,
-    "NetworkError": _BROKE,
+    "ReadError": _BROKEN,
+    "WriteError": _BROKEN,
+    "CloseError": _BROKEN,
+    "NetworkError": _BROKEN,
     "RemoteProtocolError": Row(K.PROTOCOL),
     "LocalProtocolError": Row(K.PROTOCOL),
     "ProtocolError": Row(K.PROTOCOL),
     "DecodingError": Row(K.PROTOCOL),
     "TooManyRedirects": Row(K.UNKNOWN, "too many redirects"),
     "InvalidURL": Row(K.CONNECTION, "could not connect", "connect"),
-    "TransportError": _BROKE,
-    "HTTPError": _BROKE,
+    "TransportError": _BROKEN,
+    "HTTPError": _BROKEN,
 }
 
-_HUNG_UP = re.compile(r"disconnected|peer closed connection|ConnectionTerminated|StreamReset", re.IGNORECASE)
-"""How httpcore, h11 and h2 say, as a RemoteProtocolError, that the server closed the connection: no bad HTTP."""
+_CONNECTION_CLOSED = re.compile(
+    r"disconnected|peer closed connection|ConnectionTerminated|StreamReset", re.IGNORECASE
+)
+"""Texts with which httpcore, h11 and h2 report a closed connection as a RemoteProtocolError."""
 
 
 class TransportFailed(Exception):
-    """No answer, or no more of it: the Failure says why. Its cause is what the transport raised."""
+    """There is no response, or not all of it.
+
+    Attributes:
+        failure: the reason. `__cause__` is the exception of the transport, unless it repeats a secret.
+    """
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -79,9 +89,13 @@ class TransportFailed(Exception):
 
 
 def transport_failed(error: Exception, phase: Phase, secrets: Iterable[ApiKey] = ()) -> TransportFailed:
-    """Return what to raise for `error`: its Failure without the secrets, and `error` as its cause.
+    """Return the exception to raise for `error`.
 
-    An error whose text or notes, or those of one that led to it, repeat a secret is not kept as the cause.
+    Args:
+        error: raised by a transport. It becomes the cause, unless it or an error that led to it repeats a secret in
+            its text or notes.
+        phase: in which it was raised.
+        secrets: are removed from the text of the failure.
     """
     failure = failure_of(error, phase)
     revealed = [secret.reveal() for secret in secrets]
@@ -94,9 +108,9 @@ def transport_failed(error: Exception, phase: Phase, secrets: Iterable[ApiKey] =
 
 
 def _forget_frames(error: BaseException) -> None:
-    """Drop the tracebacks: their frames hold what was sent and read, which may repeat a key.
+    """Drop the tracebacks: their frames hold the bytes of the request, which contain the API key.
 
-    A context is left alone unless it was hidden: it may be the caller's.
+    A context is changed only if `from None` hid it; any other may belong to the caller.
     """
     seen: set[int] = set()
     at: BaseException | None = error
@@ -110,21 +124,23 @@ def failure_of(error: Exception, phase: Phase) -> Failure:
     """Return what `error`, raised by a transport in `phase`, proves. A bug in a transport is logged."""
     row, ours = _row_of(error), is_our_shortage(error)
     if row is None:
-        where = "".join(traceback.format_tb(error.__traceback__))  # its text may repeat what was sent
+        where = "".join(
+            traceback.format_tb(error.__traceback__)
+        )  # without the text, which may repeat the request
         log.error("the transport raised %s\n%s", type(error).__name__, where)
         text = f"a bug in the transport: {type(error).__name__}: {error}"
         return Failure(K.CRASHED, text, phase=phase, ours=ours)
     text = explain(error)
-    if row.kind is K.PROTOCOL and _HUNG_UP.search(text):
-        row = _BROKE
+    if row.kind is K.PROTOCOL and _CONNECTION_CLOSED.search(text):
+        row = _BROKEN
     return Failure(row.kind, _message(row, error, text), phase=row.phase or phase, ours=row.ours or ours)
 
 
 def _message(row: Row, error: Exception, text: str) -> str:
-    if not row.said or text.startswith(row.said):  # ours say it themselves
+    if not row.prefix or text.startswith(row.prefix):  # our own errors contain it
         return text
     address = address_of(error) if row is _CONNECT else None
-    return f"{row.said}{f' to {address}' if address else ''}: {text}"
+    return f"{row.prefix}{f' to {address}' if address else ''}: {text}"
 
 
 def _row_of(error: Exception) -> Row | None:
@@ -135,7 +151,7 @@ def _row_of(error: Exception) -> Row | None:
 
 
 def _texts(error: BaseException) -> Iterator[str]:
-    """Everything that a traceback would show of `error` in words."""
+    """Yield the texts and notes of all errors that a traceback of `error` would show."""
     for step in chain(error):
         yield str(step)
         yield from getattr(step, "__notes__", ())

@@ -1,6 +1,6 @@
-"""A transport of httpx or httpx2, or one of the user's with the same two methods: how it is asked, and its answer.
+"""Sends requests by a transport of httpx or httpx2, or one of the user's with the same two methods.
 
-It may do anything; whatever it raises becomes a Failure. Knows no worker.
+A foreign transport may raise anything; every exception becomes a Failure. Knows no worker.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import httpx
 import trio
 
 from ...failures import ConfigError
-from ...http.exchange import ReadTimeout
-from ...http.sockets import CLOSE_SECONDS
+from ...http.errors import ReadTimeout
+from ...http.network import CLOSE_SECONDS
 from ...wire.codec import HttpRequest
 from .errors import LIBRARIES, Secrets, transport_failed
+from .response import Response
 
 UNWIND_PIECES = 1_000
-"""What may have been read from the socket and not yet from the transport, when an answer is left early."""
+"""Pieces that may be buffered between the socket and the end of the transport when a response is left early."""
 
 
 class Transport(Protocol):
-    """What a transport of httpx, of httpx2 or of your own has: these two methods.
+    """The two methods of a transport of httpx or httpx2, which a transport of your own must have as well.
 
-    The response has `status_code`, `headers` and, as `stream`, an async iterable of bytes with an `aclose`.
+    A response has `status_code`, `headers`, and `stream`, an async iterable of bytes with an `aclose` method.
     """
 
     async def handle_async_request(self, request: Any, /) -> Any: ...
@@ -37,7 +38,7 @@ class Transport(Protocol):
     async def aclose(self) -> None: ...
 
 
-# ------------------------------------------------------------------ asking
+# ------------------------------------------------------------------ sending
 
 
 async def send_by_httpx(
@@ -47,8 +48,20 @@ async def send_by_httpx(
     headers: Mapping[str, str],
     secrets: Secrets,
     connect_timeout: float,
-) -> HttpxAnswer:
-    """Send `request` to `url` and return its answer, body still open. Raises TransportFailed."""
+) -> Response:
+    """Send `request` to `url`; return its response when the head has arrived. The caller closes the response.
+
+    Args:
+        transport: of httpx, httpx2 or the user.
+        request: of a dialect.
+        url: with path and query.
+        headers: all of them, the API key included.
+        secrets: are removed from the texts of errors.
+        connect_timeout: seconds for a new connection.
+
+    Raises:
+        TransportFailed: the transport raised an exception, or returned no response.
+    """
     library = library_of(transport)
     http_request = library.Request(
         request.method,
@@ -60,62 +73,52 @@ async def send_by_httpx(
     try:
         response = await transport.handle_async_request(http_request)
         if not hasattr(response.stream, "__aiter__"):
-            raise TypeError("a body that is not async-iterable")
-        return HttpxAnswer(response, secrets)
+            raise TypeError("a body that is not async iterable")
+        fields = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status_code, fields, HttpxBody(response.stream), secrets)
     except Exception as error:
         failed = transport_failed(error, "headers", secrets)
     finally:
         del headers, http_request
     try:
-        raise failed  # outside of the handler: what it was made of may repeat a secret
+        raise failed  # outside of the handler: `error` as a context may repeat a secret
     finally:
-        del failed  # its traceback holds this frame: a circle
+        del failed  # its traceback holds this frame: a reference cycle
 
 
 @final
-class HttpxAnswer:
-    """An open answer, as `transport.Answer` describes it."""
+class HttpxBody:
+    """The body of a response of a foreign transport: a `Body`. Its errors are those of the transport."""
 
-    def __init__(self, response: Any, secrets: Secrets) -> None:  # of httpx, of httpx2, or of the user's
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
-        self._stream = response.stream
-        self._chunks: AsyncIterator[bytes] = self._stream.__aiter__()
-        self._reading = False
-        self._secrets = secrets
+    def __init__(self, stream: Any) -> None:  # of httpx, of httpx2, or of the user's
+        self._stream = stream
+        self._chunks: AsyncIterator[bytes] = stream.__aiter__()
+        self.is_reading = False
 
     async def receive(self, deadline: float = math.inf) -> bytes:
-        if self._reading:  # told here, for two in one generator end the first one's reading as well
-            raise trio.BusyResourceError("another task is reading this answer")
-        self._reading = True
-        failed: Exception = ReadTimeout()
+        self.is_reading = True
         try:
             with trio.move_on_at(deadline):
                 async for data in self._chunks:
                     if data:
                         return data
                 return b""
-        except Exception as error:
-            failed = transport_failed(error, "stream", self._secrets)
         finally:
-            self._reading = False
-        try:
-            raise failed
-        finally:
-            del failed  # its traceback holds this frame: a circle
+            self.is_reading = False
+        raise ReadTimeout
 
     async def aclose(self) -> None:
         bodies = {id(body): body for body in (self._chunks, self._stream)}  # a stream may be its own iterator
         closings = [getattr(body, "aclose", None) for body in bodies.values()]
         for close in filter(None, (self._unwind, *closings)):
-            # Whatever a transport of the user's raises here: the answer is over.
+            # An error of a foreign transport is ignored here: the response has ended.
             with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Exception):
                 await close()
 
     async def _unwind(self) -> None:
-        """End the generators inside the generator: `aclose` reaches the outermost alone, a cancellation all of them.
+        """End nested generators. `aclose` reaches the outermost one only, a cancellation all of them.
 
-        httpcore nests four; those that are left suspended warn when they are collected.
+        httpcore nests four. Those that are left suspended warn when they are collected.
         """
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -124,7 +127,7 @@ class HttpxAnswer:
                     break
 
 
-# ------------------------------------------------------------------ is it one?
+# ------------------------------------------------------------------ checks
 
 _PASS_A_FUNCTION = (
     "pass a function that returns one: http_transport=lambda worker: httpx.AsyncHTTPTransport()"
@@ -132,18 +135,22 @@ _PASS_A_FUNCTION = (
 
 
 def check_factory(make_transport: object) -> None:
+    """Raise ConfigError if `make_transport` is a transport, or a class of one, and not a function that returns one."""
     is_class = isinstance(make_transport, type)
     kind = make_transport if isinstance(make_transport, type) else type(make_transport)
     handles = hasattr(kind, "handle_async_request") or hasattr(kind, "handle_request")
     if handles and not is_class:
         raise ConfigError("http_transport", f"this is a transport, {kind.__name__}; {_PASS_A_FUNCTION}")
-    if handles and kind.__module__.partition(".")[0] in LIBRARIES:  # one of the user's may take a worker
+    if (
+        handles and kind.__module__.partition(".")[0] in LIBRARIES
+    ):  # the constructor of a user's class may take a worker
         raise ConfigError("http_transport", f"this is the class {kind.__name__}; {_PASS_A_FUNCTION}")
     if not callable(make_transport):
         raise ConfigError("http_transport", f"this is of type {kind.__name__}; {_PASS_A_FUNCTION}")
 
 
 def check_transport(transport: object) -> None:
+    """Raise ConfigError if a function for transports returned something else."""
     if inspect.iscoroutine(transport):
         transport.close()
         raise ConfigError("http_transport", f"the function is async; {_PASS_A_FUNCTION}")
@@ -156,7 +163,7 @@ def check_transport(transport: object) -> None:
 
 
 def library_of(transport: Transport) -> ModuleType:
-    """The library, httpx or httpx2, whose Request a transport takes: that of its base, else of its annotation."""
+    """Return the library, httpx or httpx2, whose Request a transport takes: by its base class or its annotations."""
     handle = getattr(type(transport), "handle_async_request", None)
     annotations = getattr(handle, "__annotations__", {}).values()
     modules = [

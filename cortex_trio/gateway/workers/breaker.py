@@ -1,13 +1,13 @@
-"""Is this worker worth asking? A circuit breaker over a sliding window of real traffic. Pure: `now` is a parameter.
+"""The circuit breaker of one worker, over a sliding window of its requests. Pure: `now` is a parameter (Trio time).
 
-    CLOSED ──trip──► OPEN ──its time is over, or a free probe succeeded──► HALF_OPEN
-      ▲                ▲                                                       │ lends one trial
-      └── trial ok ────┼───────────────────────────────────────────────────────┤
-                       └── trial failed (its time doubles) ────────────────────┘
+    CLOSED ── too many failures ──► OPEN ── after its time, or a health check passed ──► HALF_OPEN
+      ▲                              ▲                                                       │ admits one trial
+      └── the trial succeeded ───────┼───────────────────────────────────────────────────────┤
+                                     └── the trial failed: the next time is twice as long ───┘
 
-Every state but CLOSED has a timed exit. The trial is tied to the request that holds it: whatever becomes of
-that request, even cancellation, ends the trial. A trial that has its first content lets the next one begin, for a
-stream may take minutes; its verdict comes with its end. Model: Nygard, "Release It!"; the Erlang library fuse.
+Every state but CLOSED ends after some time. A trial belongs to one request: however the request ends, even by
+cancellation, the trial ends with it. When a trial has its first content, the next trial may begin, because a stream can
+take minutes; its own result counts at its end. Models: Nygard, "Release It!"; the Erlang library fuse.
 """
 
 from __future__ import annotations
@@ -17,65 +17,73 @@ from collections import deque
 from typing import final
 
 WINDOW_SECONDS = 60.0
-WINDOW_CALLS = 1_000  # and no more of them, however busy the worker: memory is bounded
+"""Seconds for which a result counts."""
+WINDOW_CALLS = 1_000
+"""Results that are remembered at most, to limit memory."""
 MIN_CALLS = 5
 FAILURE_RATE = 0.5
+"""With at least MIN_CALLS results, this share of failures opens the breaker."""
 IN_A_ROW = 3
+"""So many failures without a success between them open the breaker."""
 OPEN_SECONDS = (5.0, 60.0)
-"""The first and the longest time it stays open; doubled with every trial that fails."""
+"""The first and the longest time for which the breaker stays open. Each failed trial doubles the time."""
 
 
 class BreakerState(str, enum.Enum):
     CLOSED = "closed"
+    """Requests are admitted."""
     OPEN = "open"
+    """No request is admitted."""
     HALF_OPEN = "half_open"
+    """One request at a time is admitted, as a trial."""
 
 
 @final
 class Breaker:
-    """One worker's breaker. `_trial` is True while one admitted trial has neither content nor a result: never two."""
+    """The circuit breaker of one worker. Only the Worker writes."""
 
     def __init__(self) -> None:
-        self._calls: deque[tuple[float, float]] = deque()  # (when, weight of failure: 0, 0.5 or 1)
+        self._calls: deque[tuple[float, float]] = deque()  # (Trio time, weight of the failure: 0, 0.5 or 1)
         self._failed = 0.0  # sum of the weights in _calls
-        self._row = 0.0  # weight of the failures since the last success
-        self._opened: float | None = None
-        self._open_for = OPEN_SECONDS[0]
-        self._probed = False  # a free probe succeeded since it opened
-        self._trial = False
+        self._row = 0.0  # sum of the weights since the last success
+        self._opened: float | None = None  # Trio time at which it opened; None while it is closed
+        self._open_for = OPEN_SECONDS[0]  # seconds, from `_opened`
+        self._health_check_passed = False  # a health check passed since it opened
+        self._has_trial = False  # a trial has neither content nor a result: there is never a second one
 
     def state(self, now: float) -> BreakerState:
+        """Return the state at `now`."""
         if self._opened is None:
             return BreakerState.CLOSED
-        return BreakerState.OPEN if now < self.reopens_at else BreakerState.HALF_OPEN
+        return BreakerState.OPEN if now < self.half_open_at else BreakerState.HALF_OPEN
 
     @property
-    def reopens_at(self) -> float:
-        """When an open breaker will lend its trial (Trio time); 0 when closed."""
+    def half_open_at(self) -> float:
+        """Trio time at which an open breaker becomes half-open; 0 when it is closed."""
         if self._opened is None:
             return 0.0
-        return self._opened + (0.0 if self._probed else self._open_for)
+        return self._opened + (0.0 if self._health_check_passed else self._open_for)
 
     def admits(self, now: float) -> bool:
-        """Would `take` succeed now?"""
+        """Whether a request may be admitted."""
         match self.state(now):
             case BreakerState.CLOSED:
                 return True
             case BreakerState.OPEN:
                 return False
             case BreakerState.HALF_OPEN:
-                return not self._trial
+                return not self._has_trial
 
     def take(self, now: float) -> bool:
-        """Admit a request that `admits` allowed; return whether it is the trial and must be given back as such."""
+        """Admit a request. Called only when `admits` is True. Returns whether the request is a trial."""
         if self.state(now) is BreakerState.HALF_OPEN:
-            self._trial = True
+            self._has_trial = True
             return True
         return False
 
-    def trial_answers(self) -> None:
-        """The trial has its first content: another request may be a trial as well. There is no verdict yet."""
-        self._trial = False
+    def release_trial(self) -> None:
+        """Allow another trial, because the current one has its first content. Its result is still to come."""
+        self._has_trial = False
 
     def record(
         self,
@@ -83,21 +91,21 @@ class Breaker:
         now: float,
         *,
         trial: bool = False,
-        answered: bool = False,
+        is_released: bool = False,
         may_open: bool = True,
     ) -> None:
-        """Learn from one finished request.
+        """Count the result of one request.
 
         Args:
-            weight: how much of a failure it was. 0: it was served; None: it says nothing about the worker (cancelled,
-                or the fault of the caller or the key).
-            now: Trio time at which it ended.
-            trial: what `take` returned for it.
-            answered: `trial_answers` was called for it.
-            may_open: False keeps a closed breaker closed: too much of the pool is ejected already.
+            weight: of the failure, from 0 (the request succeeded) to 1. None: the result says nothing of the worker,
+                for example because the request was cancelled, or the caller or the API key is the reason.
+            now: Trio time at which the request ended.
+            trial: the result of `take` for this request.
+            is_released: whether `release_trial` was called for it.
+            may_open: False: a closed breaker stays closed, because too many workers are ejected already.
         """
-        if trial and not answered:
-            self._trial = False
+        if trial and not is_released:
+            self._has_trial = False
         if weight is None:
             return
         self._remember(now, weight)
@@ -109,14 +117,14 @@ class Breaker:
         self._row += weight
         if trial and self._opened is not None:
             self._open_for = min(self._open_for * 2, OPEN_SECONDS[1])
-            self._opened, self._probed = now, False
-        elif self._opened is None and may_open and self._tripped():
+            self._opened, self._health_check_passed = now, False
+        elif self._opened is None and may_open and self._has_too_many_failures():
             self._opened, self._open_for = now, OPEN_SECONDS[0]
 
-    def probe_succeeded(self) -> None:
-        """A free probe was answered: move open → half-open, never → closed. Talking is cheap, answering is not."""
+    def check_passed(self) -> None:
+        """Make an open breaker half-open. It is not closed: a health check proves less than a request."""
         if self._opened is not None:
-            self._probed = True
+            self._health_check_passed = True
 
     def _remember(self, now: float, weight: float) -> None:
         self._calls.append((now, weight))
@@ -124,11 +132,11 @@ class Breaker:
         while self._calls[0][0] < now - WINDOW_SECONDS or len(self._calls) > WINDOW_CALLS:
             self._failed -= self._calls.popleft()[1]
 
-    def _tripped(self) -> bool:
+    def _has_too_many_failures(self) -> bool:
         often = len(self._calls) >= MIN_CALLS and self._failed >= FAILURE_RATE * len(self._calls)
         return often or self._row >= IN_A_ROW
 
     def _close(self) -> None:
         self._calls.clear()
         self._failed = self._row = 0.0
-        self._opened, self._open_for, self._probed = None, OPEN_SECONDS[0], False
+        self._opened, self._open_for, self._health_check_passed = None, OPEN_SECONDS[0], False

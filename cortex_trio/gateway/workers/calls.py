@@ -1,4 +1,4 @@
-"""Calling an actor while its supervisor may be restarting it."""
+"""Calls to an actor that its supervisor may be restarting."""
 
 from __future__ import annotations
 
@@ -14,16 +14,26 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RESTART_SECONDS = 2.0
-"""How long the next incarnation of an actor is waited for; a supervisor restarts one within moments."""
+"""Seconds for which a call waits for an actor to be restarted. A supervisor usually does so at once."""
 
 
 async def call_with_retry(
     ref: Ref[S], method: Callable[Concatenate[S, P], Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    """Like `ref.call`, but a message that was certainly not handled goes to the next incarnation of the actor.
+    """Call an actor like `ref.call`. If the actor dies before it has begun to handle the call, repeat the call.
 
-    A call that was dropped with its mailbox (NoProcess, or ActorExited with started=False) is safe to repeat. Raises
-    what `Ref.call` raises if handling had begun, or if no incarnation has handled it after two seconds.
+    A call that was dropped with the mailbox (NoProcess, or ActorExited with started=False) is safe to repeat.
+    Cancelling it has the effect of cancelling `ref.call`.
+
+    Args:
+        ref: of the actor.
+        method: of the actor.
+        args: of the method.
+        kwargs: of the method.
+
+    Raises:
+        ActorExited: the actor died while it handled the call, or no restarted one has handled it within two seconds.
+        NoProcess: the actor was not restarted within two seconds.
     """
     until: float | None = None
     while True:

@@ -1,24 +1,24 @@
-"""What is not asked for a while, why, and until when: one table for workers, models, keys, and keys for one model.
+"""One table of cooldowns, of workers, models, API keys and key × model: why they are not used, and until when.
 
-Pure: times are parameters (Trio time, seconds). How long, and for what, is a column of `failures.REACTIONS`. The table
-is made before the supervision tree, so no crash of an actor forgets a cooldown. It is a plain object and not an actor:
-the task that learned something writes it before it chooses the next candidate, so that choosing reads shared state
-and no call keeps a copy of its own. Every method is synchronous, so no other task sees half a change.
+Pure: times are parameters (Trio time, seconds). Duration and scope are columns of `failures.REACTIONS`. The table is
+made before the supervision tree, so no crash of an actor loses a cooldown. It is a plain object and not an actor: the
+task that has a result writes it before it chooses the next candidate, so choosing reads shared state and no call keeps
+a copy. All methods are synchronous, so no other task sees a part of a change.
 
-    declared    the server named the time (Retry-After): believed in full
-    refused     an answer said no (wrong key, unknown model): from `trial_at` on one request may try again, if
-                nothing else can serve; each trial that is not served doubles the time to the next
-    suspected   a guess (429 without a time, a failed health check): asked last instead of never
+    declared    the server named the time (Retry-After): it is kept in full
+    refused     a response rejected the request (wrong key, unknown model): from `trial_at` on one request may try again
+                if nothing else can serve; each trial that fails doubles the time to the next
+    suspected   a guess (429 without a time, a failed health check): used last instead of never
 
-Every cooldown has an end, at most an hour away. It ends earlier when a request is served, when a health check
-proves the opposite, or when a person asks for a health check or a reload.
+A cooldown ends after an hour at most. It ends earlier when a request succeeds, when a health check proves the opposite,
+or when the program asks for a health check or a reload.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Sequence
-from typing import final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, final
 
 import attrs
 
@@ -26,19 +26,30 @@ from ...failures import LONGEST_COOLDOWN, REACTIONS, CooldownRule, Failure, Fail
 from ..settings.secrets import ApiKey
 
 CHECK_SECONDS = 120.0
-"""How long a failed health check makes a worker the last choice when no other check follows."""
+"""Seconds for which a failed health check makes a worker the last choice if no other check follows."""
 EMPTY_BUCKET_TRIAL_SECONDS = 60.0
-"""A header of an answer that was served is less than a refusal: after a minute one request may try."""
-PLACES_KEPT = 1_000
-"""Cooldowns kept of one worker: callers name the models they like, and memory is bounded."""
+"""Seconds after which one request may try, although a header says that no request is left: a header is no refusal."""
+MAX_COOLDOWNS_PER_WORKER = 1_000
+"""Callers choose the names of models, so their number must be limited."""
 REMEMBERED_SECONDS = LONGEST_COOLDOWN
-"""How long after its end a cooldown is remembered, so that the next one in a row is longer."""
+"""Seconds for which an ended cooldown is remembered, so that the next one of its kind is longer."""
 
-Place = tuple[str | None, ApiKey | None]
-"""A model and a key of one worker; None stands for all."""
+
+class Target(NamedTuple):
+    """What a cooldown is for: the part of one worker that a `failures.Scope` stands for."""
+
+    model: str | None
+    """None: all models."""
+    key: ApiKey | None
+    """None: all API keys."""
+
+
+WHOLE_WORKER = Target(None, None)
 
 
 class Basis(enum.Enum):
+    """What a cooldown is based on; see the docstring of this module."""
+
     DECLARED = "declared"
     REFUSED = "refused"
     SUSPECTED = "suspected"
@@ -46,62 +57,74 @@ class Basis(enum.Enum):
 
 @attrs.frozen
 class Cooldown:
-    """One entry. Invariant: `since <= trial_at <= until`, and `until` is never more than an hour after `since`."""
+    """One entry of the table.
+
+    Invariants: `since <= trial_at <= until`, and `until` is at most an hour after `since`. All times are Trio time.
+    """
 
     kind: FailureKind
+    """Of the failure that started it."""
     since: float
     until: float
-    trial_at: float  # from then on a request may try, if nothing else can serve
+    trial_at: float
+    """From then on a request may try, if nothing else can serve."""
     basis: Basis
-    failures: int = 1  # in a row
+    failures: int = 1
+    """Failures of this kind in a row."""
 
     def is_over(self, now: float) -> bool:
+        """Whether it has ended."""
         return self.until <= now
 
     def may_be_tried(self, now: float) -> bool:
+        """Whether a request may try although it has not ended."""
         return self.trial_at <= now
 
 
 @final
 class Cooldowns:
-    """The table. `rate_limit_seconds` replaces the growing cooldowns after a 429 that named no time."""
+    """The table of all workers.
+
+    Attributes:
+        rate_limit_seconds: of a cooldown after a 429 that names no time. None: they grow, as REACTIONS says.
+    """
 
     def __init__(self, rate_limit_seconds: float | None = None) -> None:
         self.rate_limit_seconds = rate_limit_seconds
-        self._workers: dict[str, dict[Place, Cooldown]] = {}
+        self._workers: dict[str, dict[Target, Cooldown]] = {}  # no worker has an empty dict
 
     # -------------------------------------------------------------- reading
 
     def of_worker(self, worker: str, model: str, now: float) -> Cooldown | None:
-        """What keeps all keys of `worker` from serving `model`, or None."""
-        places = self._workers.get(worker)
-        return _longest(places, ((None, None), (model, None)), now) if places else None
+        """Return the cooldown of `worker` for `model` with any API key, or None."""
+        entries = self._workers.get(worker)
+        return _longest(entries, (WHOLE_WORKER, Target(model, None)), now) if entries else None
 
     def of_key(self, worker: str, model: str, key: ApiKey | None, now: float) -> Cooldown | None:
-        """What keeps `key` from serving `model`, or None. A worker without keys has none of its own."""
-        places = self._workers.get(worker)
-        return _longest(places, ((None, key), (model, key)), now) if places and key else None
+        """Return the cooldown of `key` for `model`, or None. A worker without API keys has none."""
+        entries = self._workers.get(worker)
+        return _longest(entries, (Target(None, key), Target(model, key)), now) if entries and key else None
 
     def of_keys(self, worker: str, model: str, keys: Sequence[ApiKey], now: float) -> Cooldown | None:
-        """None if one of `keys` may be used; otherwise the cooldown after which the first of them may be."""
+        """Return None if one of `keys` can be used, otherwise the cooldown that allows a trial first."""
         if worker not in self._workers:
-            return None  # asked of every worker at every request
+            return None  # the usual case, at every request for every worker
         first: Cooldown | None = None
         for key in keys:
             cooldown = self.of_key(worker, model, key, now)
             if cooldown is None:
                 return None
-            if first is None or (cooldown.trial_at, cooldown.until) < (first.trial_at, first.until):
+            if first is None or _length(cooldown) < _length(first):
                 first = cooldown
         return first
 
-    def entries(self, worker: str, now: float) -> Iterator[tuple[Place, Cooldown]]:
-        """All cooldowns of `worker` that have not ended."""
-        for place, cooldown in self._workers.get(worker, {}).items():
+    def entries(self, worker: str, now: float) -> Iterator[tuple[Target, Cooldown]]:
+        """Yield all cooldowns of `worker` that have not ended."""
+        for target, cooldown in self._workers.get(worker, {}).items():
             if not cooldown.is_over(now):
-                yield place, cooldown
+                yield target, cooldown
 
-    # -------------------------------------------------------------- what real traffic shows
+    # -------------------------------------------------------------- results of requests
 
     def failed(
         self,
@@ -114,23 +137,33 @@ class Cooldowns:
         now: float,
         has_more_keys: bool = False,
     ) -> None:
-        """Record what one attempt, begun at `started`, proved. Attempts that failed together count as one."""
+        """Record the failure of one attempt. Attempts that overlap in time count as one failure in a row.
+
+        Args:
+            worker: to which the request was sent.
+            model: of the request.
+            key: with which it was sent.
+            failure: its result.
+            started: Trio time at which the attempt began.
+            now: Trio time.
+            has_more_keys: whether the worker has other API keys.
+        """
         reaction = REACTIONS[failure.kind]
         rule, hint = reaction.cooldown, failure.retry_after
         if failure.ours:
             return
         if rule is None:
             if hint is not None and reaction.weight:
-                self._add(worker, (None, None), _declared(failure.kind, hint, now))
+                self._add(worker, WHOLE_WORKER, _declared(failure.kind, hint, now))
             return
-        place = self._place(worker, model, key, rule.scope, failure.kind, has_more_keys=has_more_keys)
-        known = self._workers.get(worker, {}).get(place)
+        target = self._target(worker, model, key, rule.scope, failure.kind, has_more_keys=has_more_keys)
+        known = self._workers.get(worker, {}).get(target)
         failures = 1
         if known is not None and known.kind is failure.kind:
             failures = known.failures + (known.since < started)
-        self._add(worker, place, self._by_rule(rule, failure, failures, now))
+        self._add(worker, target, self._by_rule(rule, failure, failures, now))
 
-    def _place(
+    def _target(
         self,
         worker: str,
         model: str,
@@ -139,22 +172,23 @@ class Cooldowns:
         kind: FailureKind,
         *,
         has_more_keys: bool,
-    ) -> Place:
+    ) -> Target:
         match scope:
             case Scope.WORKER:
-                return None, None
+                return WHOLE_WORKER
             case Scope.KEY:
-                return None, key
+                return Target(None, key)
             case Scope.KEY_MODEL:
-                return model, key
+                return Target(model, key)
             case Scope.MODEL:
-                # "It does not exist, or you do not have access to it" (OpenAI): another key may have it. What two
-                # keys do not find is not there.
-                others = self._workers.get(worker, {}).items()
-                second = any(
-                    at[0] == model and at[1] not in (None, key) and c.kind is kind for at, c in others
+                # "It does not exist, or you do not have access to it" (OpenAI): another key may have access. A model
+                # that two keys do not find does not exist.
+                entries = self._workers.get(worker, {}).items()
+                is_second = any(
+                    at.model == model and at.key not in (None, key) and cooldown.kind is kind
+                    for at, cooldown in entries
                 )
-                return (model, key) if has_more_keys and not second else (model, None)
+                return Target(model, key) if has_more_keys and not is_second else Target(model, None)
 
     def _by_rule(self, rule: CooldownRule, failure: Failure, failures: int, now: float) -> Cooldown:
         seconds = rule.seconds[min(failures, len(rule.seconds)) - 1]
@@ -172,120 +206,129 @@ class Cooldowns:
     def bucket_is_empty(
         self, worker: str, model: str, key: ApiKey | None, seconds: float, now: float
     ) -> None:
-        """An answer said that no request is left until `seconds` from now."""
+        """Record that a response allows no other request for `seconds`, in its rate limit headers."""
         until = now + min(seconds, LONGEST_COOLDOWN)
         trial_at = min(until, now + EMPTY_BUCKET_TRIAL_SECONDS)
-        self._add(
-            worker, (model, key), Cooldown(FailureKind.RATE_LIMIT, now, until, trial_at, Basis.DECLARED)
-        )
+        cooldown = Cooldown(FailureKind.RATE_LIMIT, now, until, trial_at, Basis.DECLARED)
+        self._add(worker, Target(model, key), cooldown)
 
     def served(self, worker: str, model: str, key: ApiKey | None, *, started: float, now: float) -> bool:
-        """An attempt that began at `started` was served: what was thought of it before is over.
+        """Record the success of one attempt: it ends the cooldowns that it proves wrong.
 
-        A cooldown that began meanwhile stays: the headers of this answer, or another request, know better. Real
-        traffic outweighs a health check whenever that was. Returns whether calls that wait may look again: a cooldown
-        whose time was over keeps them waiting no longer than their jitter.
+        A cooldown that began after `started` stays, because it knows more: it comes from the headers of this response
+        or from another request. A success always outweighs a health check.
+
+        Args:
+            worker: to which the request was sent.
+            model: of the request.
+            key: with which it was sent.
+            started: Trio time at which the attempt began.
+            now: Trio time.
+
+        Returns:
+            Whether waiting calls may choose again now. A cooldown that allowed a trial anyway does not count: calls
+            wait for it no longer than their jitter.
         """
-        places = self._workers.get(worker)
-        if not places:
+        entries = self._workers.get(worker)
+        if not entries:
             return False
         ended = False
-        for place in {(None, None), (model, None), (None, key), (model, key)}:
-            known = places.get(place)
-            if known is not None and (known.since < started or _is_of_check(place, known)):
-                del places[place]
+        for target in _targets_of(model, key):
+            known = entries.get(target)
+            if known is not None and (known.since < started or _is_of_health_check(target, known)):
+                del entries[target]
                 ended |= known.trial_at > now
         self._forget_if_empty(worker)
         return ended
 
     def begin_trial(self, worker: str, model: str, key: ApiKey | None, now: float) -> None:
-        """A request is about to try what was refused: the next may do so after twice as long."""
-        places = self._workers.get(worker)
-        if not places:
+        """Record that a request tries in spite of a cooldown: the next one may do so after twice the time."""
+        entries = self._workers.get(worker)
+        if not entries:
             return
-        for place in {(None, None), (model, None), (None, key), (model, key)}:
-            known = places.get(place)
+        for target in _targets_of(model, key):
+            known = entries.get(target)
             if known is None or known.basis is Basis.SUSPECTED:
                 continue
             if known.trial_at <= now < known.until:
                 pause = 2 * max(known.trial_at - known.since, 1.0)
-                places[place] = attrs.evolve(known, trial_at=min(now + pause, known.until))
+                entries[target] = attrs.evolve(known, trial_at=min(now + pause, known.until))
 
-    # -------------------------------------------------------------- what a health check or a person says
+    # -------------------------------------------------------------- health checks and requests of the program
 
     def suspect(self, worker: str, kind: FailureKind, now: float, *, key: ApiKey | None = None) -> None:
-        """A health check failed: of `key`, or of the whole worker. What real traffic showed there stays."""
-        known = self._workers.get(worker, {}).get((None, key))
+        """Record a failed health check of `key`, or of the whole worker. A cooldown from a request stays."""
+        target = Target(None, key)
+        known = self._workers.get(worker, {}).get(target)
         if known is not None and known.basis is not Basis.SUSPECTED and not known.is_over(now):
             return
         failures = known.failures if known is not None and known.kind is kind else 1
         cooldown = Cooldown(kind, now, now + CHECK_SECONDS, now, Basis.SUSPECTED, failures)
-        self._add(worker, (None, key), cooldown)
+        self._add(worker, target, cooldown)
 
     def check_passed(self, worker: str, key: ApiKey | None, models: Iterable[str] = ()) -> bool:
-        """A health check was answered with `key`, and listed `models`. Returns whether it ended anything."""
+        """Record a passed health check with `key` that listed `models`. Returns whether it ended a cooldown."""
         listed, ended = set(models), False
-        for place, known in list(self._workers.get(worker, {}).items()):
-            model, its_key = place
-            suspected = place == (None, None) and known.basis is Basis.SUSPECTED
-            accepted = known.kind is FailureKind.CREDENTIAL and its_key == key
-            found = known.kind is FailureKind.MODEL_NOT_FOUND and model in listed and its_key in (None, key)
-            if suspected or accepted or found:
-                del self._workers[worker][place]
+        for target, known in list(self._workers.get(worker, {}).items()):
+            suspected = target == WHOLE_WORKER and known.basis is Basis.SUSPECTED
+            accepted = known.kind is FailureKind.CREDENTIAL and target.key == key
+            is_listed = target.model in listed and target.key in (None, key)
+            if suspected or accepted or (known.kind is FailureKind.MODEL_NOT_FOUND and is_listed):
+                del self._workers[worker][target]
                 ended = True
         self._forget_if_empty(worker)
         return ended
 
     def lift(self, worker: str) -> None:
-        """A person asked for a health check or a reload: only what a server asked for by a time remains."""
-        places = self._workers.get(worker, {})
-        self._workers[worker] = {
-            place: known for place, known in places.items() if known.basis is Basis.DECLARED
-        }
-        self._forget_if_empty(worker)
+        """End all cooldowns but the declared ones, because the program asked for a health check or a reload."""
+        self._keep(worker, lambda _, known: known.basis is Basis.DECLARED)
 
     def forget(self, worker: str) -> None:
-        """The worker was removed, or has another address: nothing of before counts."""
+        """Forget everything: the worker was removed, or has another address."""
         self._workers.pop(worker, None)
 
     def keep_keys(self, worker: str, keys: Iterable[ApiKey]) -> None:
-        """Forget the keys that `worker` does not have any more."""
+        """Forget the cooldowns of API keys that `worker` does not have any more."""
         kept = {None, *keys}
-        places = self._workers.get(worker, {})
-        self._workers[worker] = {place: known for place, known in places.items() if place[1] in kept}
-        self._forget_if_empty(worker)
+        self._keep(worker, lambda target, _: target.key in kept)
 
     def sweep(self, now: float) -> None:
-        """Forget what ended so long ago that nothing follows from it."""
+        """Forget cooldowns that ended so long ago that the next one does not depend on them."""
         for worker in list(self._workers):
-            places = self._workers[worker]
-            self._workers[worker] = {
-                place: known for place, known in places.items() if known.until + REMEMBERED_SECONDS > now
-            }
-            self._forget_if_empty(worker)
+            self._keep(worker, lambda _, known: known.until + REMEMBERED_SECONDS > now)
 
     # -------------------------------------------------------------- writing
 
-    def _add(self, worker: str, place: Place, new: Cooldown) -> None:
-        """Enter `new`. Of two that have not ended the longer one holds, whichever came first."""
-        places = self._workers.setdefault(worker, {})
-        known = places.pop(place, None)
+    def _add(self, worker: str, target: Target, new: Cooldown) -> None:
+        """Enter `new`. Of two cooldowns that have not ended the longer one stays, whichever came first."""
+        entries = self._workers.setdefault(worker, {})
+        known = entries.pop(target, None)
         if known is not None and not known.is_over(new.since) and _length(known) > _length(new):
             new = attrs.evolve(known, failures=max(known.failures, new.failures))
-        places[place] = new
-        if len(places) > PLACES_KEPT:
-            # The oldest that is of a model: their names are the callers', those of keys are the configuration's.
-            oldest = next((place for place in places if place[0] is not None), next(iter(places)))
-            del places[oldest]
+        entries[target] = new
+        if len(entries) > MAX_COOLDOWNS_PER_WORKER:
+            # The oldest one of a model: callers choose their names, the configuration limits the number of keys.
+            oldest = next((target for target in entries if target.model is not None), next(iter(entries)))
+            del entries[oldest]
+
+    def _keep(self, worker: str, is_kept: Callable[[Target, Cooldown], bool]) -> None:
+        entries = self._workers.get(worker, {})
+        self._workers[worker] = {target: known for target, known in entries.items() if is_kept(target, known)}
+        self._forget_if_empty(worker)
 
     def _forget_if_empty(self, worker: str) -> None:
         if not self._workers.get(worker):
             self._workers.pop(worker, None)
 
 
-def _is_of_check(place: Place, cooldown: Cooldown) -> bool:
-    """A guess about all models comes from a health check; one of real traffic is about the model it asked for."""
-    return place[0] is None and cooldown.basis is Basis.SUSPECTED
+def _targets_of(model: str, key: ApiKey | None) -> set[Target]:
+    """Return everything that a request for `model` with `key` uses."""
+    return {WHOLE_WORKER, Target(model, None), Target(None, key), Target(model, key)}
+
+
+def _is_of_health_check(target: Target, cooldown: Cooldown) -> bool:
+    """A guess about all models comes from a health check; a guess from a request is about its model."""
+    return target.model is None and cooldown.basis is Basis.SUSPECTED
 
 
 def _declared(kind: FailureKind, seconds: float, now: float) -> Cooldown:
@@ -293,8 +336,8 @@ def _declared(kind: FailureKind, seconds: float, now: float) -> Cooldown:
     return Cooldown(kind, now, until, until, Basis.DECLARED)
 
 
-def _longest(places: dict[Place, Cooldown], at: Iterable[Place], now: float) -> Cooldown | None:
-    found = [known for place in at if (known := places.get(place)) and known.until > now]
+def _longest(entries: Mapping[Target, Cooldown], targets: Iterable[Target], now: float) -> Cooldown | None:
+    found = [known for target in targets if (known := entries.get(target)) and known.until > now]
     return max(found, key=_length, default=None)
 
 

@@ -1,4 +1,4 @@
-"""The actor that has idle workers checked in regular rounds. What a check is, is in `gateway.health`."""
+"""The actor that starts a round of health checks at regular intervals. `gateway.health` does the checks."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from collections.abc import Awaitable, Callable
 from ...otp import GenServer, Timer
 
 JITTER = 0.1
-"""Of an interval: the rounds of many processes must not come together."""
+"""Share of an interval by which it varies, so that many processes do not check at the same time."""
 
 
 class HealthMonitor(GenServer):
-    """Runs a round of checks every `interval()` seconds, a little jittered; 0 means never.
-
-    Args:
-        check: one round; it takes as long as the slowest check.
-        interval: returns the seconds between two rounds; asked anew before each.
-        source: of the jitter.
-    """
+    """Runs a round of health checks every `interval()` seconds, with a little jitter."""
 
     def __init__(
         self, check: Callable[[], Awaitable[None]], interval: Callable[[], float], source: random.Random
     ) -> None:
+        """
+        Args:
+            check: does one round; takes as long as its slowest check.
+            interval: returns the seconds between two rounds, called before each. 0: no rounds.
+            source: of the jitter.
+        """
         self._check = check
         self._interval = interval
         self._source = source
-        self._timer: Timer | None = None  # None: there are no rounds
+        self._timer: Timer | None = None  # None: no round is scheduled
 
     async def init(self) -> None:
         self._schedule()
 
     async def reschedule(self) -> None:
-        """The interval was changed: the next round is due so long from now."""
+        """Start the interval again, because its length has changed."""
         self._schedule()
 
     async def handle_info(self, message: object) -> None:
@@ -42,7 +42,7 @@ class HealthMonitor(GenServer):
 
     def _schedule(self) -> None:
         if self._timer is not None:
-            self._timer.cancel()  # at most one is set
+            self._timer.cancel()  # at most one timer is set
         interval = self._interval()
         if interval > 0:
             jittered = interval * (1 + JITTER * (self._source.random() - 0.5))

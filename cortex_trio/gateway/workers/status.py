@@ -1,11 +1,11 @@
-"""The status of each worker and of the gateway, as values: made on request, from state that is only read."""
+"""The state of each worker and of the gateway, as values for users. Made on request from state that is only read."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 
@@ -13,51 +13,79 @@ from ...failures import FailureKind
 from ...failures.limits import Bucket, rate_limits
 from .cooldowns import Cooldown
 from .keys import KeyRing
-from .worker import WorkerState
+from .worker import Status, WorkerState
 
-STATUSES = ("available", "unavailable", "quota_exceeded", "rate_limited")
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @attrs.frozen
 class WorkerInfo:
-    """One worker. `reason` is None when it is available; `reopens_in` is in seconds, None if it is not known.
+    """One worker at one moment.
 
-    A worker that is cooling down on a guess (a 429 that named no time, a failed health check) is not available, but
-    it is asked all the same when no other is left. `requests` are those that were sent.
+    A worker that is cooling down because of a guess (a 429 that names no time, a failed health check) is not available,
+    but it is asked if no other worker is left.
     """
 
     name: str
     provider: str
+    """Name of the provider."""
     models: Sequence[str]
+    """At least one; the first is the default."""
     priority: int
-    status: str  # "available" | "unavailable" | "quota_exceeded" | "rate_limited"
+    """The lowest number is asked first."""
+    status: Status
+    """`unavailable`: it does not respond, or not in a usable form. `quota_exceeded`: the provider rejects its API keys
+    or its account. `rate_limited`: its API keys have sent too many requests."""
     reason: FailureKind | None
+    """The failure that led to the status; None if the worker is available, or if no failure did."""
     in_flight: int
+    """Requests in flight."""
     requests: int
+    """Requests that were sent."""
     failures: int
+    """Requests that failed, without those that were cancelled or failed for a reason on this machine."""
     restarts: int
-    keys: Sequence[str]  # masked
+    """How often the actor of the worker was restarted after a crash."""
+    keys: Sequence[str]
+    """The API keys, masked."""
     since: datetime
+    """When the status last changed, as far as it was published."""
     reopens_in: float | None = None
-    latency: float | None = None  # moving average of the time to first token, seconds
-    limits: Mapping[str, Bucket] = attrs.field(factory=dict)  # by name, from the headers of its last answer
+    """Seconds until the status may change by itself; None if no time is known."""
+    latency: float | None = None
+    """Moving average of the time to first token, in seconds; None before the first one."""
+    limits: Mapping[str, Bucket] = attrs.field(factory=dict)
+    """Rate limits by name, from the headers of the last response."""
 
 
 @attrs.frozen
 class HealthStatus:
-    """The whole gateway. `healthy`: all workers are available; `degraded`: some; `unhealthy`: none."""
+    """The gateway at one moment."""
 
     total_workers: int
     available_workers: int
     workers_by_status: Mapping[str, int]
-    workers_by_provider: Mapping[str, Mapping[str, int]]  # {"openai": {"total": 3, "available": 2}}
+    """How many workers have each status; every status is there."""
+    workers_by_provider: Mapping[str, Mapping[str, int]]
+    """Counts by provider, such as `{"openai": {"total": 3, "available": 2}}`."""
     system_health: Literal["healthy", "degraded", "unhealthy"]
+    """`healthy`: all workers are available; `degraded`: some are; `unhealthy`: none is."""
     last_health_check: datetime | None
+    """When the last round of health checks ended; None if there was none."""
     workers: Mapping[str, WorkerInfo]
+    """By name."""
 
 
-def status_of(state: WorkerState, now: float) -> tuple[str, FailureKind | None, float]:
-    """Return status, reason and the Trio time at which it may change by itself (infinity: not by itself)."""
+def status_of(state: WorkerState, now: float) -> tuple[Status, FailureKind | None, float]:
+    """Compute the status of a worker.
+
+    Args:
+        state: of the worker.
+        now: Trio time.
+
+    Returns:
+        Status, reason, and the Trio time at which the status may change by itself; infinity if it does not.
+    """
     model = state.models[0]
     cooldown = state.cooldown(model, now)
     if cooldown is None:
@@ -65,13 +93,14 @@ def status_of(state: WorkerState, now: float) -> tuple[str, FailureKind | None, 
     if cooldown is not None:
         return _STATUS_OF.get(cooldown.kind, "unavailable"), cooldown.kind, cooldown.until
     refusal = state.refusal(model, now)
-    if refusal is not None and not (refusal.has_place_later and refusal.kind is None):  # a busy one is well
+    is_busy = refusal is not None and refusal.until_request_ends and refusal.kind is None
+    if refusal is not None and not is_busy:  # a busy worker is available
         return "unavailable", refusal.kind, refusal.until
     return "available", None, math.inf
 
 
 def _first_of_keys_to_end(state: WorkerState, model: str, now: float) -> Cooldown | None:
-    """None if a key is free. A trial does not count: it changes no status by itself."""
+    """Return None if an API key can be used. A trial does not count: it changes no status by itself."""
     name, keys, cooldowns = state.name, state.endpoint.keys, state.cooldowns
     if cooldowns.of_keys(name, model, keys, now) is None:
         return None
@@ -79,16 +108,23 @@ def _first_of_keys_to_end(state: WorkerState, model: str, now: float) -> Cooldow
     return min(found, key=lambda cooldown: cooldown.until)
 
 
-_STATUS_OF: Mapping[FailureKind, str] = {
+_STATUS_OF: Mapping[FailureKind, Status] = {
     FailureKind.CREDENTIAL: "quota_exceeded",
     FailureKind.PERMISSION: "quota_exceeded",
     FailureKind.QUOTA: "quota_exceeded",
     FailureKind.RATE_LIMIT: "rate_limited",
 }
-"""All others: unavailable."""
+"""All other kinds: unavailable."""
 
 
 def worker_info(state: WorkerState, ring: KeyRing, now: float) -> WorkerInfo:
+    """Return the state of a worker as a value for users.
+
+    Args:
+        state: of the worker.
+        ring: the API keys of all workers.
+        now: Trio time.
+    """
     status, reason, until = status_of(state, now)
     return WorkerInfo(
         name=state.name,
@@ -112,7 +148,7 @@ def worker_info(state: WorkerState, ring: KeyRing, now: float) -> WorkerInfo:
 def health_status(
     states: Iterable[WorkerState], ring: KeyRing, checked: datetime | None, now: float
 ) -> HealthStatus:
-    """Return the status of the gateway. Sends nothing.
+    """Return the state of the gateway as a value for users. Sends nothing.
 
     Args:
         states: all workers.
@@ -129,13 +165,13 @@ def health_status(
         counts["total"] += 1
         counts["available"] += info.status == "available"
     available = by_status["available"]
-    some: Literal["healthy", "degraded"] = "healthy" if available == len(workers) else "degraded"
+    partly: Literal["healthy", "degraded"] = "healthy" if available == len(workers) else "degraded"
     return HealthStatus(
         total_workers=len(workers),
         available_workers=available,
         workers_by_status=by_status,
         workers_by_provider=by_provider,
-        system_health=some if available else "unhealthy",
+        system_health=partly if available else "unhealthy",
         last_health_check=checked,
         workers=workers,
     )

@@ -1,9 +1,9 @@
-"""A worker: one provider with its keys and models, and the actor that decides which requests it admits.
+"""A worker: one provider with its API keys and models, and the actor that admits requests to it.
 
-`WorkerState` is made before the tree and outlives every crash of its actor; `Worker` is its only writer, and all
-others may read it. A caller brings a `Permit` of its own making, has it admitted, does the I/O itself, writes the
-result on the permit and tells the Worker. A message that is lost with a dying actor is read off the permit by the
-next one. What is cooling down stands in `cooldowns`.
+`WorkerState` is made before the supervision tree and survives every crash of its actor. `Worker` is its only writer;
+all other code may read it. A caller makes a `Permit`, asks the Worker to admit it, does the I/O itself, writes the
+result on the permit and sends the permit to the Worker. If that message is lost because the actor crashes, the
+restarted actor finds the result on the permit. The cooldowns of all workers are in one table, `Cooldowns`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import trio
@@ -19,128 +20,179 @@ from ...failures import REACTIONS, Failure, FailureKind
 from ...otp import GenServer, Ref
 from ...providers import Provider
 from ..settings.config import WorkerConfig
-from ..transport.connections import Connections
 from .breaker import Breaker
 from .cooldowns import Cooldown, Cooldowns
 from .endpoint import Endpoint
 
+if TYPE_CHECKING:
+    from ..transport.connections import Connections  # a status of a worker can be used without loading httpx
+
+Status = Literal["available", "unavailable", "quota_exceeded", "rate_limited"]
+"""The status of a worker, as users see it."""
 LATENCY_WEIGHT = 0.3
 """Weight of the newest time to first token in the moving average."""
 
 
 @attrs.define(eq=False)
 class Permit:
-    """One attempt's right to ask a worker: the caller makes it, the Worker admits it, the caller settles it."""
+    """The permission of one attempt to send a request to a worker.
+
+    The caller makes it, the Worker admits it, the caller settles it. Invariants: it is in `WorkerState.permits` from
+    its admission until the Worker has processed its result; `released` implies `has_content` and `trial`.
+    """
 
     worker: str
     model: str
     admitted: bool = False
-    trial: bool = False  # it is a trial of a half-open breaker
-    has_content: bool = False  # written once, by the caller: a trial with content lets the next one begin
-    answered: bool = False  # written by the Worker: its breaker knows that
-    is_stale: bool = False  # a reload has replaced the endpoint it uses: it says nothing about the new one
-    settled: bool = False  # written once, by the caller
-    ended_at: float | None = None  # Trio time of that; None while it is not settled
-    sent: bool = True  # False with settled: the caller left before it asked anything
-    failure: Failure | None = None  # None with settled: it was served
+    """Written once, by the Worker."""
+    trial: bool = False
+    """It is a trial of a half-open breaker. Written by the Worker; a reload sets it to False."""
+    has_content: bool = False
+    """The first content has arrived. Written once, by the caller."""
+    released: bool = False
+    """Another trial may begin, because this one has content. Written by the Worker."""
+    is_stale: bool = False
+    """A reload has replaced the endpoint it uses, so its result says nothing of the new one. Written by the Worker."""
+    settled: bool = False
+    """The attempt has ended. Written once by the caller, after all fields below."""
+    ended_at: float | None = None
+    """Trio time at which the attempt ended; None before."""
+    sent: bool = True
+    """False: the attempt ended before its request was sent."""
+    failure: Failure | None = None
+    """None, if the permit is settled: the request succeeded, or was not sent."""
     time_to_first_token: float | None = None
-    headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)  # of limits, in the answer
+    """Seconds from sending the request; None if no content arrived."""
+    headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)
+    """The rate limit headers of the response; None if there was no response."""
+
+    @property
+    def has_unprocessed_content(self) -> bool:
+        """Whether it is a trial with content, and the breaker does not know that yet."""
+        return self.trial and self.has_content and not self.released
 
 
 @attrs.frozen
 class Refusal:
-    """Why a worker may not be asked. `until` is Trio time; infinity: time alone changes nothing.
-
-    `has_place_later` is True where a request in flight must end first, at a time that is not known.
-    """
+    """Why a worker does not admit a request now."""
 
     reason: str
+    """Completes a sentence that begins with the name of the worker."""
     kind: FailureKind | None = None
+    """The failure that led to the refusal; None if there was none."""
     until: float = math.inf
-    has_place_later: bool = False
+    """Trio time from which a request may be admitted; infinity if no time is known."""
+    until_request_ends: bool = False
+    """Whether a request may be admitted when one in flight ends, at a time that is not known."""
 
 
 @attrs.define(eq=False)
 class WorkerState:
-    """All there is to know of a worker. Only its actor writes; it is published by being readable."""
+    """The state of one worker. Written only by its actor, or in calls that its actor makes; all other code reads it."""
 
     name: str
+    """Never changes."""
     endpoint: Endpoint
+    """Replaced as a whole by a reload."""
     ref: Ref[Worker]
-    cooldowns: Cooldowns = attrs.field(factory=Cooldowns, repr=False)  # of all workers
+    """The address of the actor; valid across restarts."""
+    cooldowns: Cooldowns = attrs.field(factory=Cooldowns, repr=False)
+    """The table of all workers, which they share: attempts and health checks write it, not the actor alone."""
     breaker: Breaker = attrs.field(factory=Breaker)
+    """A new one after each reload of this worker."""
     permits: set[Permit] = attrs.field(factory=set)
+    """Requests in flight, and those whose result is not processed yet."""
     draining: bool = False
-    idle: trio.Event = attrs.field(factory=trio.Event)  # set while draining and nothing is in flight
-    last_served: float = -math.inf  # Trio time of the last answer that went well
+    """The worker is being removed and admits no request. Never False again."""
+    drained: trio.Event = attrs.field(factory=trio.Event)
+    """Set as soon as `draining` is True and `permits` is empty."""
+    last_served: float = -math.inf
+    """Trio time at which the last successful request ended; minus infinity if there was none."""
     last_failure: FailureKind | None = None
-    status: str = "available"  # as last published; `status.status_of` says what it is right now
-    since: datetime = attrs.field(factory=lambda: datetime.now(UTC))  # of `status`
-    changes_at: float = math.inf  # Trio time at which `status` may end by itself
+    """Of the last failed request; None if there was none. It names the reason why the breaker is open."""
+    status: Status = "available"
+    """As last published. `status.status_of` computes the current one."""
+    since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    """When `status` was published."""
+    changes_at: float = math.inf
+    """Trio time at which `status` may change without a request; infinity if it does not."""
     requests: int = 0
+    """Requests that were sent, including those in flight."""
     failures: int = 0
+    """Requests that failed, without those that were cancelled or failed for a reason on this machine."""
     starts: int = 0
-    latency: float | None = None  # moving average of the time to first token, seconds
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # of limits, in the last answer
+    """How often the actor was started."""
+    latency: float | None = None
+    """Moving average of the time to first token, in seconds; None before the first one."""
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """The rate limit headers of the last response."""
 
     @property
     def config(self) -> WorkerConfig:
+        """The configuration of the current endpoint."""
         return self.endpoint.config
 
     @property
     def connections(self) -> Connections:
+        """The connections of the current endpoint."""
         return self.endpoint.connections
 
     @property
     def kind(self) -> Provider:
+        """The provider of the current endpoint."""
         return self.endpoint.provider
 
     @property
     def models(self) -> Sequence[str]:
+        """At least one; the first is the default."""
         return self.endpoint.models
 
     @property
     def priority(self) -> int:
+        """The lowest number is asked first."""
         return self.endpoint.priority
 
     @property
     def timeout(self) -> float:
-        """Seconds to the first token."""
+        """Seconds from sending a request to the first token."""
         return self.endpoint.timeout
 
     @property
     def in_flight(self) -> int:
+        """Requests that were admitted and whose result is not processed yet."""
         return len(self.permits)
 
     @property
     def is_full(self) -> bool:
+        """Whether `max_concurrency` requests are in flight."""
         limit = self.config.max_concurrency
         return limit is not None and self.in_flight >= limit
 
     @property
-    def free_places(self) -> float:
-        """Requests it may be asked beside those that have not ended; infinity without a limit."""
+    def free_slots(self) -> float:
+        """How many more requests `max_concurrency` allows, not counting ended ones; infinity without a limit."""
         limit = self.config.max_concurrency
         return math.inf if limit is None else limit - sum(not permit.settled for permit in self.permits)
 
     @property
     def has_unprocessed_results(self) -> bool:
-        """A request has ended, or a trial has content, and the actor does not know yet.
+        """Whether a request has ended, or a trial has content, and the actor has not processed that yet.
 
-        It will, once it is asked to admit another.
+        The actor processes it before it refuses a request.
         """
-        return any(permit.settled or _is_news(permit) for permit in self.permits)
+        return any(permit.settled or permit.has_unprocessed_content for permit in self.permits)
 
     @property
     def restarts(self) -> int:
+        """How often the actor was restarted after a crash."""
         return max(0, self.starts - 1)
 
     def cooldown(self, model: str, now: float) -> Cooldown | None:
-        """What keeps this worker from serving `model`, whatever the key; it may allow a trial."""
+        """Return the cooldown of this worker for `model` with any API key, or None. It may allow a trial."""
         return self.cooldowns.of_worker(self.name, model, now)
 
     def refusal(self, model: str, now: float) -> Refusal | None:
-        """Why this worker would not admit a request for `model` now, or None. Sends and changes nothing."""
+        """Return why a request for `model` would not be admitted at `now` (Trio time), or None. Changes nothing."""
         if self.draining:
             return Refusal("is being removed")
         cooldown = self.cooldown(model, now)
@@ -151,35 +203,32 @@ class WorkerState:
             return refusal
         if self.is_full and not self.has_unprocessed_results:
             requests = "1 request" if self.in_flight == 1 else f"{self.in_flight} requests"
-            return Refusal(f"is busy with {requests}, its limit", has_place_later=True)
+            return Refusal(f"is busy with {requests}, its limit", until_request_ends=True)
         if not self.breaker.admits(now) and not self.has_unprocessed_results:
-            until = self.breaker.reopens_at
-            reason = f"breaker open after {_named(self.last_failure)}"
-            if until <= now:  # half-open, and another request has the trial
-                return Refusal(reason, self.last_failure, has_place_later=True)
+            until = self.breaker.half_open_at
+            reason = f"breaker open after {self.last_failure.value if self.last_failure else 'failures'}"
+            if until <= now:  # half-open, and another request is the trial
+                return Refusal(reason, self.last_failure, until_request_ends=True)
             return Refusal(reason, self.last_failure, until)
         return None
 
 
-def _is_news(permit: Permit) -> bool:
-    """It is a trial with content, of which its breaker does not know."""
-    return permit.trial and permit.has_content and not permit.answered
-
-
 def cooling_down(cooldown: Cooldown, what: str = "") -> Refusal:
-    """The refusal that a cooldown is, until a request may at least try."""
+    """Return the refusal for a cooldown. It ends when a trial is allowed.
+
+    Args:
+        cooldown: that has not ended.
+        what: is cooling down, with a blank at its end; "" for the worker itself.
+    """
     return Refusal(f"{what}cooling down after {cooldown.kind.value}", cooldown.kind, cooldown.trial_at)
 
 
-def _named(kind: FailureKind | None) -> str:
-    return kind.value if kind else "failures"
-
-
 def breaker_weight(failure: Failure | None) -> float | None:
-    """How much of a failure of its worker one finished request was; None: it says nothing about the worker.
+    """Return how much the result of one request counts as a failure of its worker, from 0 to 1.
 
-    A refusal that proves that the worker is alive closes nothing and opens nothing; what ran out on our side, or the
-    caller's own limits, is not the worker's doing.
+    Returns:
+        None if the result says nothing of the worker: the request was rejected by a worker that works, or the reason is
+        on this machine or a limit of the caller.
     """
     if failure is None:
         return 0.0
@@ -188,9 +237,11 @@ def breaker_weight(failure: Failure | None) -> float | None:
 
 
 class Worker(GenServer):
-    """Owns admission to one provider: breaker, concurrency limit, table of requests in flight, latency, drain."""
+    """The actor of one worker: breaker, concurrency limit, requests in flight, average latency, drain."""
 
-    messages_per_turn = 32  # no handler waits; with 1, a request beside nine others took a fifth more CPU
+    messages_per_turn = (
+        32  # no handler waits; with 1, a request beside nine others takes a fifth more CPU time
+    )
 
     def __init__(
         self,
@@ -199,6 +250,13 @@ class Worker(GenServer):
         may_eject: Callable[[WorkerState], bool],
         changed: Callable[[WorkerState], None] = lambda state: None,
     ) -> None:
+        """
+        Args:
+            state: of the worker; this actor is its only writer.
+            register: puts the state into the table of workers.
+            may_eject: whether the breaker may open: not too many others are open already.
+            changed: called after every change, to publish the status.
+        """
         self._state = state
         self._changed = changed
         self._register = register
@@ -206,18 +264,18 @@ class Worker(GenServer):
 
     async def init(self) -> None:
         self._state.starts += 1
-        self._catch_up()  # messages may have been lost with the process before
-        if not self._state.draining:  # one that is being removed must not come back into the table
+        self._process_permits()  # messages may have been lost with the crashed process
+        if not self._state.draining:  # a worker that is being removed must not return into the table
             await self._register(self._state)
         self._changed(self._state)  # a `refresh` may have been lost as well
 
     async def admit(self, permit: Permit) -> Refusal | None:
-        """Admit the caller's permit, or say why not. One the caller has given up already is left alone."""
+        """Admit a permit, or return why not. A permit that is already settled is ignored: its caller has left."""
         state, now = self._state, trio.current_time()
         if permit.settled:
             return None
         if state.is_full or not state.breaker.admits(now):
-            self._catch_up()  # before a request is refused
+            self._process_permits()  # they may make room
         if refusal := state.refusal(permit.model, now):
             return refusal
         state.cooldowns.begin_trial(state.name, permit.model, None, now)
@@ -228,41 +286,42 @@ class Worker(GenServer):
         return None
 
     async def settle(self, permit: Permit) -> None:
-        """Learn what came of a permit. A second message about the same one changes nothing."""
+        """Process the result on a permit. A second call with the same permit changes nothing."""
         self._settle(permit)
 
     async def check_passed(self) -> None:
-        """A health check was answered: an open breaker may try again."""
-        self._state.breaker.probe_succeeded()
+        """Let an open breaker admit a trial, because a health check passed."""
+        self._state.breaker.check_passed()
         self._changed(self._state)
 
     async def refresh(self) -> None:
-        """Something beside this worker changed (its keys, the time): publish its status anew."""
+        """Publish the status again: something that it depends on has changed, for example the cooldown of a key."""
         self._changed(self._state)
 
     async def reconfigure(self, endpoint: Endpoint) -> None:
-        """Go on at another endpoint; requests in flight end on the connections they began on."""
+        """Use another endpoint from now on. Requests in flight end on the connections of the old one."""
         state = self._state
         state.endpoint, state.breaker = endpoint, Breaker()
         for permit in state.permits:
-            permit.trial, permit.is_stale = False, True  # its breaker is gone
+            permit.trial, permit.is_stale = False, True  # the breaker of its trial is gone
         self._changed(state)
 
     async def drain(self) -> bool:
-        """Admit no request from now on; `WorkerState.idle` is set once the last request has ended.
+        """Admit no request from now on. `WorkerState.drained` is set when the last request has ended.
 
-        Returns whether this is news.
+        Returns:
+            Whether the worker was not being drained before.
         """
-        news, self._state.draining = not self._state.draining, True
-        self._drained()
-        return news
+        is_first, self._state.draining = not self._state.draining, True
+        self._note_drained()
+        return is_first
 
-    def _catch_up(self) -> None:
-        """Learn what is written on the permits; the messages that say so, if they come, change nothing."""
+    def _process_permits(self) -> None:
+        """Process the results on all permits. Messages about them that arrive later change nothing."""
         for permit in list(self._state.permits):
-            if _is_news(permit):
-                permit.answered = True
-                self._state.breaker.trial_answers()
+            if permit.has_unprocessed_content:
+                permit.released = True
+                self._state.breaker.release_trial()
             if permit.settled:
                 self._settle(permit)
 
@@ -272,29 +331,29 @@ class Worker(GenServer):
             return
         if now is None:
             now = trio.current_time()
-        state.requests -= not permit.sent  # counted when admitted, so that it counts at once
+        state.requests -= not permit.sent  # it was counted when it was admitted
         state.permits.discard(permit)
         failure = permit.failure
         if permit.headers is not None:
             state.headers = permit.headers
         weight = None if permit.is_stale else breaker_weight(failure)
         may_open = bool(weight) and self._may_eject(state)
-        state.breaker.record(weight, now, trial=permit.trial, answered=permit.answered, may_open=may_open)
+        state.breaker.record(weight, now, trial=permit.trial, is_released=permit.released, may_open=may_open)
         if failure is None:
             state.last_served = max(state.last_served, now)
-            self._remember_latency(permit.time_to_first_token)
+            self._update_latency(permit.time_to_first_token)
         elif failure.kind is not FailureKind.CANCELLED and not failure.ours:
             state.failures += 1
             state.last_failure = failure.kind
-        self._drained()
+        self._note_drained()
         self._changed(state)
 
-    def _remember_latency(self, seconds: float | None) -> None:
+    def _update_latency(self, seconds: float | None) -> None:
         if seconds is None:
             return
         known = self._state.latency
         self._state.latency = seconds if known is None else known + LATENCY_WEIGHT * (seconds - known)
 
-    def _drained(self) -> None:
+    def _note_drained(self) -> None:
         if self._state.draining and not self._state.permits:
-            self._state.idle.set()
+            self._state.drained.set()
