@@ -5,7 +5,7 @@ sockets or, in virtual time, over a network in memory.
 
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(status=503), Behaviour(text="Hello."))
-        async with open_cortex(sim.config(), http_transport=sim.transport) as cortex:
+        async with open_gateway(sim) as cortex:
             ...
 
 behaviour   what one request gets
@@ -18,6 +18,7 @@ network, pipe, channel  how bytes arrive, or do not
 chaos       bad weather for real sockets
 seeded      one seed, one run
 leftovers   nothing may be left behind
+gateway     a gateway in front of the providers
 world       whole lives in random worlds: `cortex-trio simulate`
 exam        the failover exam: `cortex-trio exam`
 speak       the providers' side of each dialect
@@ -25,6 +26,7 @@ speak       the providers' side of each dialect
 
 from .behaviour import Behaviour
 from .chaos import ChaosProxy, Weather, open_chaos_proxy
+from .gateway import open_gateway
 from .leftovers import connected, leftovers
 from .link import Link
 from .provider import SimulatedProvider
@@ -43,6 +45,7 @@ __all__ = [
     "connected",
     "leftovers",
     "open_chaos_proxy",
+    "open_gateway",
     "open_simulator",
     "seeded",
 ]

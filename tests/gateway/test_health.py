@@ -1,15 +1,14 @@
 """Health checks: free requests, each bounded, and what their answers prove."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 
-from cortex_trio import Config, Cortex, Failure, FailureKind, HealthStatus, open_cortex
-from cortex_trio.gateway.health import MOST_AT_ONCE, suspicion_of
-from cortex_trio.simulator import Behaviour, Simulator, open_simulator
+from cortex_trio import Config, Failure, FailureKind, HealthStatus, open_cortex
+from cortex_trio.gateway.health import MAX_CONCURRENT_CHECKS, suspicion_of
+from cortex_trio.simulator import Behaviour, Simulator, open_gateway, open_simulator
 
 K = FailureKind
 
@@ -18,14 +17,6 @@ K = FailureKind
 async def sim() -> AsyncIterator[Simulator]:
     async with open_simulator() as simulator:
         yield simulator
-
-
-@asynccontextmanager
-async def open_gateway(sim: Simulator, **options: Any) -> AsyncIterator[Cortex]:
-    defaults: dict[str, Any] = {"health_check_interval": 0, "health_check_timeout": 2.0}
-    config = Config(workers=Config.from_mapping(sim.config()).workers, **{**defaults, **options})
-    async with open_cortex(config, http_transport=sim.transport) as cortex:
-        yield cortex
 
 
 def statuses(status: HealthStatus) -> dict[str, tuple[str, FailureKind | None]]:
@@ -108,7 +99,7 @@ async def test_a_check_that_hangs_is_a_verdict_and_nobody_waits_for_it_twice(
         sim.add(name)
     sim["openai"].behave_health(Behaviour(silent=True))
     sim["gemini"].behave_health(Behaviour(silent=True))
-    async with open_gateway(sim) as cortex:
+    async with open_gateway(sim, health_check_timeout=2.0) as cortex:
         start = trio.current_time()
         found = statuses(await cortex.check_health())
         assert trio.current_time() - start == pytest.approx(2.0)  # both at once
@@ -214,7 +205,7 @@ async def test_no_more_than_a_few_checks_run_at_once(sim: Simulator, autojump_cl
     workers: dict[str, Any] = {}
     provider = sim.add("openai")
     provider.behave_health(Behaviour(first_token_after=1.0))
-    for number in range(3 * MOST_AT_ONCE):
+    for number in range(3 * MAX_CONCURRENT_CHECKS):
         workers[f"w{number}"] = Config.from_mapping(sim.config()).workers["openai"]
     most = 0
 
@@ -232,7 +223,7 @@ async def test_no_more_than_a_few_checks_run_at_once(sim: Simulator, autojump_cl
             status = await cortex.check_health()
             nursery.cancel_scope.cancel()
     assert status.available_workers == len(workers)
-    assert most == MOST_AT_ONCE
+    assert most == MAX_CONCURRENT_CHECKS
 
 
 async def test_missing_scopes_leave_what_real_traffic_showed(sim: Simulator, autojump_clock: object) -> None:

@@ -620,7 +620,7 @@ MUTANTS = (
     ),
     Mutant(
         "a check that hangs says nothing",
-        "gateway/health.py",
+        "gateway/free_requests.py",
         '    raise TransportFailed(Failure(FailureKind.STALLED, text, phase="body", ours=ours))\n',
         '    return b""\n',
         "a check that hangs makes its worker unavailable",

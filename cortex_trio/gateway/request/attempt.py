@@ -159,4 +159,5 @@ class OpenAttempt:
             usage=reader.usage if reader is not None else None,
         )
         self._record(record)
+        attempt.runtime.activity.attempt_ended(record, trio.current_time())
         attempt.runtime.telemetry.emit(record)

@@ -14,7 +14,7 @@ import trio
 from ...errors import ProviderError
 from ...events import Attempt
 from ...failures import CortexError, FailureKind, InvalidRequest
-from ...telemetry import CallWaiting
+from ...telemetry import CallWaiting, Waiting
 from ...wire.codec import Decoder, HttpRequest
 from ..routing.eligibility import Candidate, Criteria, configuration_refusal, model_for
 from ..routing.plan import Ask, FailoverPlan, Wait
@@ -68,6 +68,7 @@ class Failover:
         self._until = now + config.total_timeout  # Trio time
         self._candidates = CallCandidates(runtime, criteria)
         runtime.budget.request(now)
+        runtime.activity.calls += 1
         self._plan = FailoverPlan(
             self._candidates,
             max_attempts=limits.max_attempts or config.max_attempts,
@@ -133,7 +134,8 @@ class Failover:
         state, refusal, seconds = wait.candidate.state, wait.refusal, wait.until - started
         log.info("waiting up to %.1f s: %s %s", seconds, state.name, refusal.reason)
         runtime.telemetry.emit(CallWaiting(state.name, refusal.kind, seconds))
-        self._candidates.permit = await runtime.wait_queue.wait(wait.until, for_permit=wait.for_permit)
+        with runtime.activity.wait(Waiting(state.name, refusal.kind, started, wait.until)):
+            self._candidates.permit = await runtime.wait_queue.wait(wait.until, for_permit=wait.for_permit)
         runtime.check_open()
         self._refusals.clear()
         self._plan.waited(trio.current_time() - started)

@@ -58,6 +58,16 @@ class Breaker:
         return BreakerState.OPEN if now < self.half_open_at else BreakerState.HALF_OPEN
 
     @property
+    def calls(self) -> int:
+        """Results that are remembered: of the last minute, at most `WINDOW_CALLS`."""
+        return len(self._calls)
+
+    @property
+    def failed(self) -> float:
+        """The sum of their weights, between 0 and `calls`."""
+        return self._failed
+
+    @property
     def half_open_at(self) -> float:
         """Trio time at which an open breaker becomes half-open; 0 when it is closed."""
         if self._opened is None:

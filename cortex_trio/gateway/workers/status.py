@@ -11,11 +11,12 @@ import attrs
 
 from ...failures import FailureKind
 from ...failures.limits import Bucket, rate_limits
+from ...telemetry import WorkerStatus
 from .cooldowns import Cooldown
 from .keys import KeyRing
-from .worker import Status, WorkerState
+from .worker import WorkerState
 
-STATUSES: tuple[Status, ...] = get_args(Status)
+STATUSES: tuple[WorkerStatus, ...] = get_args(WorkerStatus)
 
 
 @attrs.frozen
@@ -33,7 +34,7 @@ class WorkerInfo:
     """At least one; the first is the default."""
     priority: int
     """The lowest number is asked first."""
-    status: Status
+    status: WorkerStatus
     """`unavailable`: it does not respond, or not in a usable form. `quota_exceeded`: the provider rejects its API keys
     or its account. `rate_limited`: its API keys have sent too many requests."""
     reason: FailureKind | None
@@ -76,7 +77,7 @@ class HealthStatus:
     """By name."""
 
 
-def status_of(state: WorkerState, now: float) -> tuple[Status, FailureKind | None, float]:
+def status_of(state: WorkerState, now: float) -> tuple[WorkerStatus, FailureKind | None, float]:
     """Compute the status of a worker.
 
     Args:
@@ -108,7 +109,7 @@ def _first_of_keys_to_end(state: WorkerState, model: str, now: float) -> Cooldow
     return min(found, key=lambda cooldown: cooldown.until)
 
 
-_STATUS_OF: Mapping[FailureKind, Status] = {
+_STATUS_OF: Mapping[FailureKind, WorkerStatus] = {
     FailureKind.CREDENTIAL: "quota_exceeded",
     FailureKind.PERMISSION: "quota_exceeded",
     FailureKind.QUOTA: "quota_exceeded",

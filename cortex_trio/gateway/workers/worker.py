@@ -9,6 +9,7 @@ restarted actor finds the result on the permit. The cooldowns of all workers are
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +32,8 @@ Status = Literal["available", "unavailable", "quota_exceeded", "rate_limited"]
 """The status of a worker, as users see it."""
 LATENCY_WEIGHT = 0.3
 """Weight of the newest time to first token in the moving average."""
+FAILURES_KEPT = 5
+"""Of each worker, for snapshots: enough to see whether they are all of one kind."""
 
 
 @attrs.define(eq=False)
@@ -110,6 +113,8 @@ class WorkerState:
     """Trio time at which the last successful request ended; minus infinity if there was none."""
     last_failure: FailureKind | None = None
     """Of the last failed request; None if there was none. It names the reason why the breaker is open."""
+    last_failures: deque[tuple[float, Failure]] = attrs.field(factory=lambda: deque(maxlen=FAILURES_KEPT))
+    """Failures of this worker with the Trio time of each, the oldest first; for snapshots."""
     status: Status = "available"
     """As last published. `status.status_of` computes the current one."""
     since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
@@ -345,6 +350,7 @@ class Worker(GenServer):
         elif failure.kind is not FailureKind.CANCELLED and not failure.ours:
             state.failures += 1
             state.last_failure = failure.kind
+            state.last_failures.append((now, failure))
         self._note_drained()
         self._changed(state)
 
