@@ -79,5 +79,5 @@ def test_the_json_of_the_page_is_a_configuration() -> None:
     assert list(Config.from_mapping(mapping).workers) == list(mapping)
 
 
-def test_the_page_has_a_program_for_each_way() -> None:
-    assert len(PROGRAMS) == 8
+def test_the_page_has_a_program_for_each_setting() -> None:
+    assert len(PROGRAMS) == 9
