@@ -202,7 +202,8 @@ class Cortex:
         """Return the gateway as it is now: tree, workers, API keys, connections, calls that wait, last attempts.
 
         Plain data without secrets. Synchronous and cheap: it sends nothing, and takes time in proportion to the number
-        of workers and API keys. `cortex_trio.telemetry.to_json` makes text of it.
+        of workers and API keys. Call it in the Trio run of the gateway, also after the gateway was closed.
+        `cortex_trio.telemetry.to_json` makes text of it.
         """
         return snapshot_of(self._runtime)
 

@@ -41,7 +41,7 @@ def cortex_tree(runtime: Runtime) -> Supervisor:
             Child(ref=runtime.registry, start=lambda: WorkerRegistry(runtime.table)),
             Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring)),
             Child(ref=runtime.workers, start=lambda: Workers(runtime), shutdown=math.inf),
-            Child(ref=runtime.health, start=lambda: health_monitor(runtime)),
+            Child(ref=runtime.health, start=lambda: _health_monitor(runtime)),
         ],
         max_restarts=ROOT_RESTARTS,
         max_seconds=WINDOW_SECONDS,
@@ -77,7 +77,7 @@ def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
     return Child(ref=state.ref, start=lambda: Worker(state, register, may_eject, runtime.note_status))
 
 
-def health_monitor(runtime: Runtime) -> HealthMonitor:
+def _health_monitor(runtime: Runtime) -> HealthMonitor:
     """Return the actor that checks idle workers."""
     check = partial(check_all, runtime, only_idle=True)
     return HealthMonitor(check, lambda: runtime.config.health_check_interval, runtime.random)

@@ -382,7 +382,7 @@ def test_an_empty_group_has_no_order() -> None:
 def added_strategy() -> Iterator[str]:
     """The name of a strategy that is added as a new function in `routing/strategies.py` would be."""
 
-    @strategy
+    @strategy("last_added_first")
     def last_added_first(group: Group, rng: Random) -> Iterator[int]:
         return iter(range(len(group) - 1, -1, -1))
 

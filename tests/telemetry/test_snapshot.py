@@ -4,8 +4,10 @@ import inspect
 import json
 import pickle
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 import attrs
@@ -14,6 +16,7 @@ import pytest
 import trio
 import trio.testing
 
+import cortex_trio
 from cortex_trio import Config, Cortex, CortexError, FailureKind, WorkerConfig, open_cortex
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway, open_simulator
 from cortex_trio.telemetry import (
@@ -73,6 +76,13 @@ async def test_a_new_gateway_is_available_and_has_done_nothing(autojump_clock: o
         ("openai", False, 0),
         ("ollama", True, 0),  # it needs none
     ]
+
+
+async def test_it_says_the_version_which_is_that_of_the_distribution() -> None:
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    async with open_cortex({"ollama": {}}) as cortex:
+        assert cortex.snapshot().version == project["version"] == cortex_trio.__version__
 
 
 async def test_the_tree_is_that_of_the_gateway(autojump_clock: object) -> None:

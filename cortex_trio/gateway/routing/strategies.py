@@ -1,7 +1,7 @@
 """In which order workers are asked: one function per strategy. Knows no configuration, no clock and no state.
 
-To add a strategy, write its function here and add its name to `Strategy`; the configuration and the command line
-read the names from here. This file imports nothing else of the package.
+To add a strategy, write its function here and its name into `Strategy`; the configuration and the command line read
+the names from here. This file imports nothing else of the package.
 
 A strategy yields positions of a group, best first, one at a time: nearly every call is served by the first worker, so
 only as much of the order is computed as is read. A strategy does not ask whether a worker may be asked now:
@@ -79,48 +79,52 @@ class Group(Protocol):
 Order = Callable[[Group, Random], Iterator[int]]
 """A strategy: takes a group and a source of randomness, yields every position once."""
 
-STRATEGIES: dict[str, Order] = {}
+STRATEGIES: dict[Strategy, Order] = {}
 """The strategies by name."""
 
 
-def strategy(order: Order) -> Order:
-    """Register a strategy under the name of its function."""
-    STRATEGIES[order.__name__] = order
-    return order
+def strategy(name: Strategy) -> Callable[[Order], Order]:
+    """Return a decorator that registers a function as the strategy `name`."""
+
+    def register(order: Order) -> Order:
+        STRATEGIES[name] = order
+        return order
+
+    return register
 
 
-@strategy
+@strategy("priority")
 def priority(group: Group, rng: Random) -> Iterator[int]:
     """Ask the worker with the lowest priority number first."""
     return iter(group.sorted_by(priority_of))
 
 
-@strategy
+@strategy("local_first")
 def local_first(group: Group, rng: Random) -> Iterator[int]:
     """Ask workers without API keys or on this machine first, then by priority."""
     return iter(group.sorted_by(_remoteness_of))
 
 
-@strategy
+@strategy("round_robin")
 def round_robin(group: Group, rng: Random) -> Iterator[int]:
     """Start behind the worker that was chosen last."""
     yield from range(group.turn, len(group))
     yield from range(group.turn)
 
 
-@strategy
+@strategy("least_used")
 def least_used(group: Group, rng: Random) -> Iterator[int]:
     """Ask the worker with the fewest requests in flight first, then the one with the fewest requests in total."""
     return iter(group.ranked_by(_use_of))
 
 
-@strategy
+@strategy("random")
 def random(group: Group, rng: Random) -> Iterator[int]:
     """Ask the workers in random order."""
     return _shuffled(range(len(group)), rng)
 
 
-@strategy
+@strategy("fastest")
 def fastest(group: Group, rng: Random) -> Iterator[int]:
     """Ask the worker with the lowest latency first. Workers that were never measured go before all others.
 

@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -19,6 +19,8 @@ from ...providers import PROVIDERS, Provider
 from .secrets import ApiKey, Hidden, ProxyUrl
 
 Validator = Callable[[Any, Any, Any], None]
+
+S = TypeVar("S", bound=str)
 
 MAX_SECONDS = 86_400.0
 """One day. A longer time-out or interval is a mistake."""
@@ -41,10 +43,10 @@ def number(low: float, high: float, *, whole: bool = False) -> Validator:
     return check
 
 
-def one_of(allowed: Collection[str]) -> Validator:
-    """Return a validator for one of these values."""
+def one_of(allowed: Collection[S]) -> Callable[[Any, attrs.Attribute[S], S], None]:
+    """Return a validator for one of these values. Its type is that of the values, so that a field keeps its Literal."""
 
-    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    def check(_: object, field: attrs.Attribute[S], value: S) -> None:
         if value not in [*allowed]:  # a value that has no hash is no error of this check
             raise ConfigError(field.name, f"one of {', '.join(allowed)} is allowed, not {shown(value)}")
 
