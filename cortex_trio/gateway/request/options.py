@@ -30,33 +30,47 @@ buffer      nothing is delivered before the answer is whole
 class ChatOptions(TypedDict, total=False):
     """The options of `Cortex.chat`, `complete` and `explain`. An option that is None or missing is not sent.
 
-    Times are in seconds.
+    The last six say how the gateway handles the call; the others choose a worker or are sent to it.
     """
 
-    # Which workers may be asked: exact names.
     model: str | None
+    """Only workers that have this model. None: the default of each worker."""
     provider: str | None
+    """Only workers of this provider: an exact name."""
     worker: str | None
-
-    # What is sent to the provider.
+    """Only the worker of this name."""
     max_tokens: int | None
+    """Tokens of the answer at most."""
     temperature: float | None
+    """As the provider defines it, from 0."""
     top_p: float | None
+    """As the provider defines it, from 0."""
     stop: Sequence[str] | None
+    """Strings at which the answer ends; one string is allowed, too."""
     tools: Sequence[Tool | Mapping[str, Any]] | None
-    tool_choice: str | None  # "auto", "none", "required", or the name of a tool
-    response_schema: Mapping[str, Any] | None  # JSON Schema of the answer
-    reasoning: str | int | None  # an effort ("low", "medium", "high"), or a number of tokens
+    """Tools that the model may call."""
+    tool_choice: str | None
+    """`auto`, `none`, `required`, or the name of a tool."""
+    response_schema: Mapping[str, Any] | None
+    """The JSON Schema of the answer."""
+    reasoning: str | int | None
+    """An effort ("low", "medium", "high"), or a number of tokens."""
     documents: Sequence[Document] | None
-    extra_body: Mapping[str, Any] | None  # sent as it is, for what has no option here
-
-    # How the gateway handles the call. None: as configured.
-    on_interrupt: OnInterrupt  # "raise" if it is missing
-    first_token_timeout: float | None  # to the first content of an attempt
-    idle_timeout: float | None  # between two events
-    hedge_after: float | None  # without content, before a second worker is asked as well; None: never
-    max_attempts: int | None  # requests that reach a provider
-    max_wait: float | None  # in all, while no worker may be asked
+    """Documents that the answer may cite."""
+    extra_body: Mapping[str, Any] | None
+    """Fields that are added to the JSON of the request as they are."""
+    on_interrupt: OnInterrupt
+    """What follows when the stream breaks after something was delivered. Missing: "raise"."""
+    first_token_timeout: float | None
+    """Seconds to the first content of each attempt. None: the worker's."""
+    idle_timeout: float | None
+    """Seconds between two events. None: the configuration's."""
+    hedge_after: float | None
+    """Seconds without content after which a second worker is asked as well. None: never."""
+    max_attempts: int | None
+    """Requests at most that reach a provider. None: the configuration's."""
+    max_wait: float | None
+    """Seconds to wait in all while no worker may be asked. None: the configuration's."""
 
 
 @attrs.frozen(kw_only=True)
