@@ -321,8 +321,8 @@ MUTANTS = (
     ),
     Mutant(
         "a wait that does not fit the deadline is begun",
-        "gateway/routing/plan.py",
-        "in_time = ready < self.deadline or (ready == self.deadline and for_permit)",
+        "gateway/routing/readiness.py",
+        "in_time = ready < allowance.deadline or (ready == allowance.deadline and for_permit)",
         "in_time = True",
         "a Retry-After that does not fit the deadline is not waited for",
         ("tests/gateway/test_plan.py",),

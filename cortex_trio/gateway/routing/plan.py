@@ -27,12 +27,14 @@ from .eligibility import Candidate
 from .readiness import (
     TRIES_PER_WORKER,
     Allowance,
+    Earliest,
+    PauseRule,
     Tried,
+    earliest,
     names_time,
     pause_after_refusal,
     pause_as_official_sdks,
     pause_beside_others,
-    time_after_refusal,
 )
 from .retries import RetryBudget, backoff
 
@@ -74,19 +76,6 @@ class Wait:
     candidate: Candidate  # the first that can be asked
     refusal: Refusal  # why it may not be asked now
     for_permit: bool = False  # a worker can be asked as soon as one of its requests ends
-
-
-@attrs.frozen
-class _Earliest:
-    """Which candidate can be asked first, and when."""
-
-    ready: float  # Trio time
-    tried: Tried
-    refusal: Refusal | None  # None: only a pause keeps it from being asked now
-    for_permit: bool = False
-
-
-_PauseRule = Callable[[Tried, Allowance, float, float], float | None]
 
 
 @final
@@ -283,17 +272,17 @@ class FailoverPlan:
 
     def _later(self, now: float) -> Ask | Wait | None:
         """The worker that can be asked first, after a pause or a wait."""
-        earliest = self._earliest_of_both_rules(now)
-        if earliest is None:
+        first = self._earliest_of_both_rules(now)
+        if first is None:
             return None
-        tried = earliest.tried
-        if earliest.refusal is not None:
+        tried = first.tried
+        if first.refusal is not None:
             self._current = None
-            return Wait(earliest.ready, tried.candidate, earliest.refusal, earliest.for_permit)
+            return Wait(first.ready, tried.candidate, first.refusal, first.for_permit)
         self._current = tried
         fresh, tried.fresh_after = tried.fresh_after, False
         if tried.last is None:
-            self._allowance.wait_left -= earliest.ready - now
+            self._allowance.wait_left -= first.ready - now
         else:
             if tried.last.phase == "connect":
                 self._allowance.reconnects += 1
@@ -301,9 +290,9 @@ class FailoverPlan:
                 self._allowance.take_retry(now)
         tried.asked, tried.refused = True, False
         tried.refused_keys.clear()  # their cooldowns say which of them may be used
-        return Ask(tried.candidate, pause=earliest.ready - now, fresh=fresh)
+        return Ask(tried.candidate, pause=first.ready - now, fresh=fresh)
 
-    def _earliest_of_both_rules(self, now: float) -> _Earliest | None:
+    def _earliest_of_both_rules(self, now: float) -> Earliest | None:
         """A worker that was asked twice counts only if it can be asked before all others.
 
         The last attempt is kept for a worker that was not asked yet and can be waited for.
@@ -320,30 +309,13 @@ class FailoverPlan:
             return again
         return first
 
-    def _earliest(self, now: float, pause_rule: _PauseRule) -> _Earliest | None:
+    def _earliest(self, now: float, pause_rule: PauseRule) -> Earliest | None:
         """Of the candidates that `pause_rule` allows, the one that can be asked first."""
-        earliest: _Earliest | None = None
-        for_permit, chance = False, self._chance()
-        for tried in self._usable():
-            candidate = tried.candidate
-            pause = pause_rule(tried, self._allowance, now, chance)
-            if pause is None:
-                continue
-            refusal = self._candidates.refusal(candidate, now)
-            ready: float | None = now + pause
-            if refusal is not None:
-                for_permit = for_permit or refusal.until_request_ends
-                ready = time_after_refusal(refusal, self._allowance, now, pause, chance)
-            if ready is None:
-                continue
-            in_time = ready < self.deadline or (ready == self.deadline and for_permit)
-            rank = (ready, tried.requests)
-            if in_time and (earliest is None or rank < (earliest.ready, earliest.tried.requests)):
-                earliest = _Earliest(ready, tried, refusal)
-        if earliest is None:
-            return None
-        self._tried.setdefault(earliest.tried.candidate.state.name, earliest.tried)
-        return attrs.evolve(earliest, for_permit=for_permit)
+        refusal, chance = self._candidates.refusal, self._chance()
+        found = earliest(self._usable(), pause_rule, self._allowance, refusal, now=now, chance=chance)
+        if found is not None:
+            self._tried.setdefault(found.tried.candidate.state.name, found.tried)
+        return found
 
     def _usable(self) -> Iterable[Tried]:
         """What is known of each candidate that the call can ask, also of those that it never asked."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import attrs
 
 from ...failures import Failure, SameWorker, official_sdks_retry, same_worker_of
@@ -63,6 +65,58 @@ class Allowance:
         self.take_wait(self.budget.ready_in(now))
         self.budget.take(now)
         self.retries += 1
+
+
+PauseRule = Callable[[Tried, Allowance, float, float], float | None]
+"""Takes what was tried, the allowance, Trio time and a chance; returns the seconds before a worker may be asked."""
+
+
+@attrs.frozen
+class Earliest:
+    """Which candidate can be asked first, and when."""
+
+    ready: float  # Trio time
+    tried: Tried
+    refusal: Refusal | None  # None: only a pause keeps it from being asked now
+    for_permit: bool = False  # a worker can be asked as soon as one of its requests ends
+
+
+def earliest(
+    usable: Iterable[Tried],
+    pause_rule: PauseRule,
+    allowance: Allowance,
+    refusal_of: Callable[[Candidate, float], Refusal | None],
+    *,
+    now: float,
+    chance: float,
+) -> Earliest | None:
+    """Return which candidate can be asked first, and when; None if none can be asked before the deadline.
+
+    Args:
+        usable: the candidates.
+        pause_rule: says when the call itself may ask a candidate again; None for never.
+        allowance: what the call may still spend.
+        refusal_of: returns why a candidate may not be asked now, from shared state.
+        now: Trio time.
+        chance: uniform in [0, 1).
+    """
+    found: Earliest | None = None
+    for_permit = False
+    for tried in usable:
+        pause = pause_rule(tried, allowance, now, chance)
+        if pause is None:
+            continue
+        refusal = refusal_of(tried.candidate, now)
+        ready: float | None = now + pause
+        if refusal is not None:
+            for_permit = for_permit or refusal.until_request_ends
+            ready = time_after_refusal(refusal, allowance, now, pause, chance)
+        if ready is None:
+            continue
+        in_time = ready < allowance.deadline or (ready == allowance.deadline and for_permit)
+        if in_time and (found is None or (ready, tried.requests) < (found.ready, found.tried.requests)):
+            found = Earliest(ready, tried, refusal)
+    return None if found is None else attrs.evolve(found, for_permit=for_permit)
 
 
 def pause_beside_others(tried: Tried, allowance: Allowance, now: float, chance: float) -> float | None:
