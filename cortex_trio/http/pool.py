@@ -186,7 +186,11 @@ class ConnectionPool:
     # -------------------------------------------------------------- idle connections
 
     async def _take_idle(self, origin: Origin) -> NetworkStream | None:
-        """Return the newest idle connection that the server has not closed."""
+        """Return the newest idle connection that the server has not closed.
+
+        Closes unusable ones one by one: a connection that was popped and is in no collection while this waits for a
+        close would be missed by `aclose`.
+        """
         stack = self._idle[origin]
         if self.deadline == math.inf:  # no `Deadlines` watches the idle connections
             for stream in self._pop_expired(stack):

@@ -16,7 +16,7 @@ Handle = Callable[[trio.abc.Stream], Awaitable[None]]
 
 
 async def relay(one: trio.abc.Stream, other: trio.abc.Stream) -> None:
-    """Pass bytes both ways until either side ends."""
+    """Pass bytes in both directions until either side ends."""
 
     async def copy(source: trio.abc.Stream, sink: trio.abc.Stream) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):

@@ -1,4 +1,4 @@
-"""What a user may get wrong, and what he is told: one clear error that says where, what, and what there is instead."""
+"""Mistakes of users: each is one clear error that says where it is, what is wrong, and what is allowed."""
 
 import inspect
 import socket
@@ -30,11 +30,11 @@ from cortex_trio import (
 )
 from cortex_trio.simulator import Behaviour, open_simulator
 
-# ------------------------------------------------------------------ names nobody has
+# ------------------------------------------------------------------ unknown names
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "expected"),
     [
         ({"worker": "opneai"}, "there is no worker 'opneai'; there are: openai, local"),
         ({"provider": "anthropic"}, "there is no provider 'anthropic'; there are: openai, ollama"),
@@ -44,16 +44,18 @@ from cortex_trio.simulator import Behaviour, open_simulator
         ({"worker": "openai", "provider": "open"}, "there is no provider 'open'"),
     ],
 )
-async def test_an_unknown_name_is_answered_with_those_that_exist(asked: dict[str, str], told: str) -> None:
+async def test_an_error_about_an_unknown_name_lists_the_existing_ones(
+    asked: dict[str, str], expected: str
+) -> None:
     async with open_simulator() as sim:
         openai = sim.add("openai")
         local = sim.add("local", provider="ollama")
         async with gateway(sim) as cortex:
             for call in (cortex.complete("Hi", **asked), read(cortex, **asked)):
-                with pytest.raises(NoWorkersAvailable) as nobody:
+                with pytest.raises(NoWorkersAvailable) as caught:
                     await call
-                assert told in str(nobody.value)
-                assert nobody.value.retry_after is None
+                assert expected in str(caught.value)
+                assert caught.value.retry_after is None
         assert not openai.requests
         assert not local.requests
 
@@ -114,7 +116,7 @@ async def test_a_worker_needs_a_name(name: Any) -> None:
                 await cortex.add_worker(name, {"provider": "openai"})
 
 
-async def test_embeddings_nobody_makes_are_refused_with_the_reason() -> None:
+async def test_embeddings_that_no_worker_makes_are_refused_with_the_reason() -> None:
     async with open_simulator() as sim:
         sim.add("anthropic")
         async with gateway(sim) as cortex:
@@ -124,7 +126,7 @@ async def test_embeddings_nobody_makes_are_refused_with_the_reason() -> None:
                 await cortex.embed([])
 
 
-# ------------------------------------------------------------------ nobody at the address
+# ------------------------------------------------------------------ no server at the address
 
 
 def closed_port() -> int:
@@ -133,7 +135,7 @@ def closed_port() -> int:
         return port
 
 
-async def test_an_address_nobody_listens_at_is_one_clear_error() -> None:
+async def test_an_address_without_a_listener_is_one_clear_error() -> None:
     address = f"http://127.0.0.1:{closed_port()}/v1"
     worker = {"api_keys": ["sk-test-0123456789"], "base_url": address}
     async with open_cortex({"openai": worker}) as cortex:
@@ -170,7 +172,7 @@ async def test_unreachable_workers_cost_time_but_no_attempts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("messages", "place"),
+    ("messages", "path"),
     [
         ([], "messages"),
         (None, "messages"),
@@ -184,21 +186,21 @@ async def test_unreachable_workers_cost_time_but_no_attempts() -> None:
         ([{"role": "user", "content": "Hi"}, {"role": "tool", "content": "x"}], r"messages\[1\]"),
     ],
 )
-async def test_messages_that_make_no_sense_are_refused_at_their_place(messages: Any, place: str) -> None:
+async def test_messages_that_make_no_sense_are_refused_with_their_index(messages: Any, path: str) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai")
         async with gateway(sim) as cortex:
-            with pytest.raises(InvalidRequest, match=place):
+            with pytest.raises(InvalidRequest, match=path):
                 cortex.chat(messages)
-            with pytest.raises(InvalidRequest, match=place):
+            with pytest.raises(InvalidRequest, match=path):
                 cortex.explain(messages)
-            with pytest.raises(InvalidRequest, match=place):
+            with pytest.raises(InvalidRequest, match=path):
                 await cortex.complete(messages)
         assert not provider.requests
 
 
 @pytest.mark.parametrize(
-    ("options", "place"),
+    ("options", "path"),
     [
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "many"}, "max_tokens"),
@@ -225,12 +227,12 @@ async def test_messages_that_make_no_sense_are_refused_at_their_place(messages: 
     ],
 )
 async def test_an_option_that_makes_no_sense_is_refused_by_its_name(
-    options: dict[str, Any], place: str
+    options: dict[str, Any], path: str
 ) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai")
         async with gateway(sim) as cortex:
-            with pytest.raises(InvalidRequest, match=place) as refused:
+            with pytest.raises(InvalidRequest, match=path) as refused:
                 cortex.chat("Hi", **options)
             assert isinstance(refused.value, CortexError)
             assert isinstance(refused.value, ValueError)
@@ -238,7 +240,7 @@ async def test_an_option_that_makes_no_sense_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"extra_body": {"seed": object()}}, "seed: there is no JSON for it"),
         ({"extra_body": {"seed": float("nan")}}, "seed: there is no JSON for it"),
@@ -247,13 +249,13 @@ async def test_an_option_that_makes_no_sense_is_refused_by_its_name(
         ({"response_schema": {"x": {1, 2}}}, "there is no JSON for it"),
     ],
 )
-async def test_what_has_no_json_is_refused_before_anything_is_sent(
-    options: dict[str, Any], told: str
+async def test_a_value_without_json_is_refused_before_anything_is_sent(
+    options: dict[str, Any], expected: str
 ) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai")
         async with gateway(sim) as cortex:
-            with pytest.raises(InvalidRequest, match=told):
+            with pytest.raises(InvalidRequest, match=expected):
                 await cortex.complete("Hi", **options)
         assert not provider.requests
 
@@ -266,7 +268,7 @@ def test_parts_that_make_no_sense_are_refused_where_they_are_made() -> None:
     assert assistant(Text("fine")).text == "fine"
 
 
-async def test_what_a_worker_cannot_be_told_goes_to_one_that_can_be_told() -> None:
+async def test_a_request_that_a_dialect_cannot_express_goes_to_another_worker() -> None:
     picture = Image(url="https://example.com/cat.png")
     async with open_simulator() as sim:
         blind = sim.add("ollama")
@@ -287,7 +289,7 @@ async def test_a_worker_that_cannot_be_added_says_why_and_leaves_no_trace() -> N
     async with open_simulator() as sim:
         first = worker_of(sim.add("openai", Behaviour(text="First.")))
         async with gateway(sim, {"first": first}) as cortex:
-            for name, mapping, told in (
+            for name, mapping, expected in (
                 ("first", first, r"\$\.first: the name is taken"),
                 ("second", {"provider": "opnai", "api_keys": ["k"]}, r"\$\.second\.provider"),
                 ("second", {"api_keys": ["sk-1234567890"]}, r"\$\.second"),
@@ -297,14 +299,14 @@ async def test_a_worker_that_cannot_be_added_says_why_and_leaves_no_trace() -> N
                 ("openai", {"api_keys": ["sk-1234567890"], "priotity": 1}, r"\$\.openai\.priotity"),
                 ("openai", "sk-1234567890", r"\$\.openai"),
             ):
-                with pytest.raises(ConfigError, match=told) as refused:
+                with pytest.raises(ConfigError, match=expected) as refused:
                     await cortex.add_worker(name, mapping)  # type: ignore[arg-type]
                 assert "sk-12" not in str(refused.value)
             assert [info.name for info in await cortex.list_workers()] == ["first"]
             assert (await cortex.complete("Hi")).text == "First."
 
 
-async def test_two_who_add_the_same_name_at_once_get_one_worker_and_one_error() -> None:
+async def test_two_tasks_that_add_the_same_name_get_one_worker_and_one_error() -> None:
     async with open_simulator() as sim:
         worker = worker_of(sim.add("openai", Behaviour(text="Hi.")))
         other = worker_of(sim.add("anthropic", Behaviour(text="No.")))
@@ -325,12 +327,12 @@ async def test_two_who_add_the_same_name_at_once_get_one_worker_and_one_error() 
             assert (await cortex.complete("Hi", worker="twin")).text == "Hi."
 
 
-async def test_removing_somebody_unknown_is_a_key_error() -> None:
+async def test_removing_an_unknown_worker_is_a_key_error() -> None:
     async with open_simulator() as sim:
         sim.add("openai")
         async with gateway(sim) as cortex:
-            with pytest.raises(KeyError, match="nobody"):
-                await cortex.remove_worker("nobody")
+            with pytest.raises(KeyError, match="unknown"):
+                await cortex.remove_worker("unknown")
             await cortex.remove_worker("openai")
             with pytest.raises(KeyError, match="openai"):
                 await cortex.remove_worker("openai")
@@ -373,7 +375,7 @@ async def test_a_stream_that_outlasts_the_drain_is_ended(autojump_clock: trio.te
 
 
 @pytest.mark.parametrize("kind", [FailureKind.CREDENTIAL, FailureKind.QUOTA, FailureKind.PERMISSION])
-async def test_with_all_keys_refused_each_is_tried_once_and_then_nobody_is_asked(
+async def test_with_all_keys_refused_each_is_tried_once_and_then_no_request_is_sent(
     autojump_clock: trio.testing.MockClock, kind: FailureKind
 ) -> None:
     keys = [f"sk-key-number-{number}-abcdefgh" for number in range(3)]

@@ -1,4 +1,4 @@
-"""The breaker, explored exhaustively: every state that it can reach, and a way out of each."""
+"""The breaker, explored exhaustively: every reachable state, and how each one ends."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_three_failures_in_a_row_open_it() -> None:
     assert [ask(breaker, 0.0, FAILED) for _ in range(4)] == [True, True, True, False]
 
 
-def test_a_success_in_between_starts_the_row_anew() -> None:
+def test_a_success_in_between_resets_the_failures_in_a_row() -> None:
     breaker = Breaker()
     for weight in (FAILED, FAILED, SERVED, FAILED):
         ask(breaker, 0.0, weight)
@@ -72,7 +72,7 @@ def test_less_than_half_leaves_it_closed() -> None:
             assert ask(breaker, 0.0, weight)
 
 
-def test_what_is_older_than_the_window_does_not_count() -> None:
+def test_results_older_than_the_window_do_not_count() -> None:
     breaker = Breaker()
     for at, weight in ((0.0, FAILED), (1.0, FAILED), (2.0, SERVED), (WINDOW_SECONDS + 3, FAILED)):
         ask(breaker, at, weight)
@@ -149,7 +149,7 @@ def test_only_one_trial_is_lent_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
-def test_a_trial_with_content_lets_the_next_begin_and_its_verdict_comes_with_its_end(
+def test_a_trial_with_content_allows_the_next_and_counts_at_its_end(
     weight: float | None,
 ) -> None:
     breaker = opened()
@@ -186,7 +186,7 @@ def test_a_request_from_before_neither_closes_it_nor_takes_the_trial_away() -> N
         assert not breaker.admits(5.0)
 
 
-def test_a_free_probe_moves_it_to_half_open_and_no_further() -> None:
+def test_a_passed_check_moves_the_breaker_to_half_open_only() -> None:
     breaker = opened()
     breaker.check_passed()
     assert breaker.state(0.1) is HALF_OPEN
@@ -194,7 +194,7 @@ def test_a_free_probe_moves_it_to_half_open_and_no_further() -> None:
     assert breaker.state(0.1) is HALF_OPEN
 
 
-def test_a_free_probe_changes_nothing_while_closed() -> None:
+def test_a_passed_check_changes_nothing_while_the_breaker_is_closed() -> None:
     breaker = Breaker()
     breaker.check_passed()
     for _ in range(IN_A_ROW):
@@ -263,17 +263,17 @@ def moves(world: World) -> Iterator[tuple[str, World]]:
         breaker = clone(world.breaker)
         admitted = "trial" if breaker.take(world.now) else "plain"
         yield "admit", World(breaker, tuple(sorted((*world.out, admitted))), world.now)
-    for place, request in enumerate(world.out):
+    for index, request in enumerate(world.out):
         if request == "trial":
             breaker = clone(world.breaker)
             breaker.release_trial()
-            out = (*world.out[:place], "answered", *world.out[place + 1 :])
+            out = (*world.out[:index], "answered", *world.out[index + 1 :])
             yield "answer", World(breaker, tuple(sorted(out)), world.now)
         for weight in WEIGHTS:
             for may_open in (True, False):
                 breaker = clone(world.breaker)
                 end(breaker, request, weight, world.now, may_open=may_open)
-                out = world.out[:place] + world.out[place + 1 :]
+                out = world.out[:index] + world.out[index + 1 :]
                 yield f"result {weight}, may_open={may_open}", World(breaker, out, world.now)
     breaker = clone(world.breaker)
     breaker.check_passed()
@@ -281,7 +281,7 @@ def moves(world: World) -> Iterator[tuple[str, World]]:
 
 
 def explore(limit: int = 20_000) -> list[World]:
-    """Every world that can be reached, up to `key`, breadth first; checks every step on the way."""
+    """Every world that can be reached, up to `key`, breadth first; checks every step."""
     start = World(Breaker(), (), 0.0)
     seen, queue = {start.key: start}, deque([start])
     while queue:
@@ -311,7 +311,7 @@ def check_step(before: World, name: str, after: World) -> None:
         assert set(before.out) != {"plain"}, "closed by something that was not a trial"
 
 
-def test_in_every_state_it_can_reach_the_rules_hold_and_there_is_a_way_back() -> None:
+def test_every_reachable_state_keeps_the_rules_and_can_close_again() -> None:
     worlds = explore()
     assert {world.breaker.state(world.now) for world in worlds} == set(BreakerState)
     assert len(worlds) > 100
@@ -320,13 +320,13 @@ def test_in_every_state_it_can_reach_the_rules_hold_and_there_is_a_way_back() ->
         for request in world.out:  # each request ends, if only cancelled
             end(breaker, request, NOTHING, now)
         now += OPEN_SECONDS[1]
-        assert breaker.admits(now), "no way out, although no request has the trial"
+        assert breaker.admits(now), "no trial is possible, although no request has one"
         assert ask(breaker, now, SERVED)
         assert breaker.state(now) is CLOSED
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.sampled_from(WEIGHTS), st.booleans()), max_size=60))
-def test_the_sum_it_keeps_is_the_sum_of_what_it_remembers(
+def test_the_sum_of_the_window_is_correct(
     steps: list[tuple[float, float | None, bool]],
 ) -> None:
     breaker, now = Breaker(), 0.0

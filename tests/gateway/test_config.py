@@ -1,4 +1,4 @@
-"""What the gateway is told, and how it answers to what cannot be meant."""
+"""The configuration: what is read, and the errors for what is not allowed."""
 
 import http.server
 import json
@@ -18,7 +18,7 @@ from cortex_trio.gateway.settings.config import KEY_STRATEGIES
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.providers.groq import GROQ
 
-NO_OLLAMA = {"OLLAMA_BASE_URL": "http://127.0.0.1:1"}  # a port nobody listens on: the probe is over at once
+NO_OLLAMA = {"OLLAMA_BASE_URL": "http://127.0.0.1:1"}  # a port without a listener: the probe ends at once
 
 
 def one_openai(**fields: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_the_documented_example_is_read_to_the_letter_and_into_seconds() -> None
     ]
 
 
-def test_what_is_not_said_has_the_documented_defaults() -> None:
+def test_fields_that_are_not_set_have_the_documented_defaults() -> None:
     config = Config.from_mapping(one_openai())
     assert attrs.asdict(config, filter=lambda field, _: field.name != "workers") == {
         "strategy": "priority",
@@ -112,12 +112,12 @@ def test_every_strategy_that_is_implemented_may_be_configured(strategy: str) -> 
     assert Config(workers=workers, strategy=strategy).strategy == strategy
 
 
-def test_a_worker_of_another_name_says_whose_it_is() -> None:
+def test_a_worker_of_another_name_needs_its_provider() -> None:
     config = Config.from_mapping({"fast": {"provider": "groq", "api_keys": ["gsk-1"]}})
     assert config.workers["fast"].kind is GROQ
 
 
-def test_a_provider_of_ones_own_is_a_value() -> None:
+def test_a_custom_provider_is_a_value() -> None:
     own = Provider(
         name="acme",
         base_url="https://llm.acme.example/v1",
@@ -133,7 +133,7 @@ def test_a_provider_of_ones_own_is_a_value() -> None:
 
 
 @pytest.mark.parametrize(("said", "meant"), [("gpt-4", ("gpt-4",)), (["a", "b"], ("a", "b"))])
-def test_one_model_may_stand_without_a_list(said: object, meant: tuple[str, ...]) -> None:
+def test_one_model_may_be_a_str(said: object, meant: tuple[str, ...]) -> None:
     assert Config.from_mapping(one_openai(models=said)).workers["openai"].models == meant
 
 
@@ -156,17 +156,17 @@ def test_times_of_a_mapping_are_milliseconds(milliseconds: float, seconds: float
     ],
     ids=["mapping", "environment", "values"],
 )
-def test_no_providers_at_all_says_how_to_start(read: Callable[[], Config]) -> None:
+def test_an_error_about_no_providers_says_how_to_start(read: Callable[[], Config]) -> None:
     with pytest.raises(ConfigError, match=r"no providers: .*CORTEX_PROVIDERS.*OPENAI_API_KEY"):
         read()
 
 
 @pytest.mark.parametrize("mapping", [[], "openai", 5, None, [{"openai": {}}]])
-def test_the_whole_must_be_an_object(mapping: object) -> None:
+def test_the_mapping_must_be_an_object(mapping: object) -> None:
     assert problem(mapping).startswith("$: an object of providers is needed, not ")
 
 
-def test_an_unknown_provider_is_told_the_known_ones() -> None:
+def test_an_error_about_an_unknown_provider_names_the_known_ones() -> None:
     for said in (problem({"opnai": {}}), problem({"mine": {"provider": "opnai"}})):
         for name in PROVIDERS:
             assert name in said
@@ -195,7 +195,7 @@ BAD_KEYS = {
 
 
 @pytest.mark.parametrize("bad", BAD_KEYS.values(), ids=BAD_KEYS)
-def test_a_bad_key_is_named_by_its_slot_and_never_by_its_value(bad: object) -> None:
+def test_a_bad_key_is_named_by_its_index_and_never_by_its_value(bad: object) -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_mapping({"openai": {"api_keys": [SECRET, bad]}})
     assert str(caught.value).startswith("$.openai.api_keys[1]: ")
@@ -210,7 +210,7 @@ def test_a_bad_key_is_named_by_its_slot_and_never_by_its_value(bad: object) -> N
     ],
     ids=["variables", "json"],
 )
-def test_a_bad_key_from_the_environment_is_named_by_its_slot(environ: dict[str, str]) -> None:
+def test_a_bad_key_from_the_environment_is_named_by_its_index(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_env({**environ, **NO_OLLAMA})
     assert str(caught.value).startswith("$.openai.api_keys[1]: ")
@@ -236,7 +236,7 @@ def test_a_bad_key_from_the_environment_is_named_by_its_slot(environ: dict[str, 
 def test_no_frame_of_ours_in_the_traceback_holds_a_key(
     wrong: dict[str, Any], read: Callable[[Any], Config]
 ) -> None:
-    """A traceback with locals, as error reporters send it, is a place where keys leak."""
+    """A traceback with locals, as error reporters send it, can leak keys."""
     with pytest.raises(ConfigError) as caught:
         read(wrong)
     at: BaseException | None = caught.value
@@ -322,7 +322,7 @@ def test_a_bad_field_is_named_with_its_path_and_what_is_allowed(
     assert len(said) > len(beginning) + 10
 
 
-def test_an_unknown_field_is_told_every_known_one() -> None:
+def test_an_error_about_an_unknown_field_names_all_known_ones() -> None:
     said = problem(one_openai(apikeys=[]))
     for field in attrs.fields(WorkerConfig):
         assert field.name in said
@@ -333,7 +333,7 @@ def test_a_worker_is_an_object(worker: object) -> None:
     assert problem({"openai": worker}).startswith("$.openai: an object is needed, not ")
 
 
-def test_a_level_too_much_is_told_as_an_unknown_provider() -> None:
+def test_a_mapping_with_an_extra_level_is_an_unknown_provider() -> None:
     assert problem({"providers": one_openai()}).startswith("$.providers: not a provider (openai, ")
 
 
@@ -352,7 +352,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
         ({"provider": "anthropic"}, "$.w.api_keys"),
     ],
 )
-def test_what_a_provider_cannot_do_without_is_asked_for(worker: dict[str, Any], path: str) -> None:
+def test_a_field_that_a_provider_needs_is_required(worker: dict[str, Any], path: str) -> None:
     assert problem({"w": worker}).startswith(f"{path}: ")
 
 
@@ -397,7 +397,7 @@ def test_a_bad_option_of_the_gateway_is_named(field: str, value: Any) -> None:
     assert str(caught.value).startswith(f"{field}: ")
 
 
-def test_a_bad_strategy_is_told_the_good_ones() -> None:
+def test_an_error_about_a_bad_strategy_names_the_allowed_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         Config(workers={"o": WorkerConfig(provider="openai", api_keys=("k",))}, key_strategy="fair")
     for name in KEY_STRATEGIES:
@@ -438,7 +438,7 @@ def test_several_keys_are_separated_by_commas() -> None:
     assert config.workers["groq"].api_keys == (ApiKey("key-a"), ApiKey("key-b"))
 
 
-def test_all_that_have_a_key_are_there_and_no_others() -> None:
+def test_exactly_the_providers_with_a_key_are_used() -> None:
     environ = {"OPENAI_API_KEY": "a", "XAI_API_KEY": "b", "GROQ_MODEL": "m", "COHERE_API_KEY": " "}
     config = Config.from_env({**environ, **NO_OLLAMA})
     assert set(config.workers) == {"openai", "xai", "ollama"}
@@ -540,7 +540,7 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize("variable", ["OLLAMA_BASE_URL", "OLLAMA_HOST"])
-def test_an_ollama_that_answers_tells_its_own_models(ollama: Ollama, variable: str) -> None:
+def test_an_ollama_server_lists_its_own_models(ollama: Ollama, variable: str) -> None:
     config = Config.from_env({variable: ollama.address})
     assert config.workers["ollama"] == WorkerConfig(
         provider="ollama", models=("gemma3:4b", "llama9:1b"), base_url=ollama.address
@@ -560,12 +560,12 @@ def test_a_model_that_was_named_is_not_asked_for(ollama: Ollama) -> None:
     indirect=True,
     ids=["broken", "a page", "no list", "no list either", "not found"],
 )
-def test_whatever_else_answers_there_leaves_the_default_model(ollama: Ollama) -> None:
+def test_any_other_server_at_the_address_leaves_the_default_model(ollama: Ollama) -> None:
     config = Config.from_env({"OLLAMA_BASE_URL": ollama.address})
     assert config.workers["ollama"].models == PROVIDERS["ollama"].default_models
 
 
-def test_an_address_that_was_given_is_believed_although_nobody_answers_yet(closed_port: int) -> None:
+def test_a_configured_address_is_used_although_no_server_responds_yet(closed_port: int) -> None:
     config = Config.from_env({"OLLAMA_BASE_URL": f"http://127.0.0.1:{closed_port}"})
     assert config.workers["ollama"].models == PROVIDERS["ollama"].default_models
 
@@ -586,7 +586,7 @@ def test_ollamas_own_variable_is_understood(host: str, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "told"),
+    ("workers", "expected"),
     [
         (
             {"openai": {"api_keys": [SECRET]}},
@@ -596,14 +596,14 @@ def test_ollamas_own_variable_is_understood(host: str, address: str) -> None:
         (None, "workers: names and WorkerConfigs are needed, not NoneType"),
     ],
 )
-def test_a_config_made_by_hand_takes_worker_configs_only(workers: Any, told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_a_config_value_takes_worker_configs_only(workers: Any, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected) as caught:
         Config(workers=workers)
     assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("capabilities", [5, "tools", [{}], ["sing"]])
-def test_capabilities_that_are_none_are_refused(capabilities: Any) -> None:
+def test_unknown_capabilities_are_refused(capabilities: Any) -> None:
     with pytest.raises(ConfigError, match="capabilities: a list of tools, images"):
         WorkerConfig(provider="ollama", models=["m"], capabilities=capabilities)
 
@@ -616,7 +616,7 @@ PASTED = {
     "in hexadecimal": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c",
 }
 HALVES = HIDDEN, "YmFyYmF6cXV4Zm9v", "69788796a5b4"
-WRONG_PLACES: dict[str, Callable[[str], Any]] = {
+WRONG_FIELDS: dict[str, Callable[[str], Any]] = {
     "provider": lambda key: {"w": {"provider": key}},
     "a worker's name": lambda key: {key: {"api_keys": [key]}},
     "a worker's name that is none": lambda key: {f"{key}\n": {"provider": "ollama"}},
@@ -643,13 +643,13 @@ WRONG_PLACES: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("key", PASTED.values(), ids=PASTED)
-@pytest.mark.parametrize("place", WRONG_PLACES.values(), ids=WRONG_PLACES)
-def test_a_key_in_the_wrong_place_is_not_repeated(place: Callable[[str], Any], key: str) -> None:
+@pytest.mark.parametrize("mapping_with", WRONG_FIELDS.values(), ids=WRONG_FIELDS)
+def test_a_key_in_the_wrong_position_is_not_repeated(mapping_with: Callable[[str], Any], key: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Config.from_mapping(place(key))
+        Config.from_mapping(mapping_with(key))
     error = caught.value
-    told = "".join(traceback.format_exception(error)) + f"{error!r}{error.path}{error.problem}"
-    assert not [half for half in HALVES if half in told]
+    shown = "".join(traceback.format_exception(error)) + f"{error!r}{error.path}{error.problem}"
+    assert not [half for half in HALVES if half in shown]
 
 
 @pytest.mark.parametrize(
@@ -693,7 +693,7 @@ def test_no_error_text_moves_the_cursor_of_a_terminal(mapping: Any) -> None:
     assert problem(mapping).isprintable()
 
 
-def test_an_error_text_is_short_whatever_was_said() -> None:
+def test_an_error_text_is_short_whatever_the_server_sent() -> None:
     for mapping in (
         {"w": {"provider": "name " * 10_000}},
         one_openai(**{"field" * 10_000: 1}),
@@ -715,22 +715,22 @@ def test_an_error_text_is_short_whatever_was_said() -> None:
         ("baseUrl", "base_url"),
     ],
 )
-def test_an_unknown_field_is_told_the_closest_known_one(field: str, meant: str) -> None:
+def test_an_error_about_an_unknown_field_names_the_closest_one(field: str, meant: str) -> None:
     assert problem(one_openai(**{field: 1})).endswith(f"; did you mean {meant}?")
 
 
-def test_a_field_like_no_other_is_told_no_closest_one() -> None:
+def test_an_error_about_a_field_like_no_other_names_no_closest_one() -> None:
     assert "did you mean" not in problem(one_openai(zzzzzz=1))
 
 
-def test_a_provider_that_is_misspelt_is_told_the_closest_one() -> None:
+def test_an_error_about_a_misspelt_provider_names_the_closest_one() -> None:
     assert problem({"opnai": {}}).endswith("; did you mean openai?")
 
 
-# ------------------------------------------------------------------ the way to a worker
+# ------------------------------------------------------------------ connection settings
 
 
-def test_the_way_to_a_worker_can_be_said_in_a_mapping() -> None:
+def test_the_connection_settings_of_a_worker_can_be_set_in_a_mapping() -> None:
     fields = {
         "proxy": "http://proxy.example:3128",
         "verify": False,
@@ -766,10 +766,10 @@ def test_the_way_to_a_worker_can_be_said_in_a_mapping() -> None:
         ("base_url", "http://1.2.3.400/v1", "$.openai.base_url: an address like"),
     ],
 )
-def test_a_bad_way_is_named(field: str, value: Any, beginning: str) -> None:
+def test_a_bad_connection_setting_is_named(field: str, value: Any, beginning: str) -> None:
     assert problem(one_openai(**{field: value})).startswith(beginning)
 
 
-def test_a_query_in_an_address_is_told_where_it_belongs() -> None:
+def test_an_error_about_a_query_in_an_address_names_the_field_query() -> None:
     said = problem(one_openai(base_url="https://me.openai.azure.com/openai?api-version=2026-10-21"))
     assert 'write the part after the "?" as query={"name": "value"}' in said

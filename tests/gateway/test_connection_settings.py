@@ -127,7 +127,7 @@ async def test_a_proxy_of_the_environment_is_used(variables: Variables, name: st
     assert len(proxy.seen) == 1
 
 
-async def test_no_proxy_and_an_empty_proxy_of_the_worker_lead_around_it(variables: Variables) -> None:
+async def test_no_proxy_and_an_empty_proxy_of_the_worker_bypass_it(variables: Variables) -> None:
     async with open_simulator(sockets=True) as sim:
         provider = sim.add("w", Behaviour(text="Directly."), provider="openai_compatible")
         async with open_proxy({"127.0.0.1": port_of(provider)}) as proxy:
@@ -163,7 +163,7 @@ async def test_a_reload_follows_the_environment_to_another_proxy(variables: Vari
     assert (len(old.seen), len(new.seen)) == (1, 1)
 
 
-async def test_a_reload_with_a_proxy_that_is_none_changes_nothing(variables: Variables) -> None:
+async def test_a_reload_with_an_invalid_proxy_changes_nothing(variables: Variables) -> None:
     old = worker("http://api.example/v1")
     async with open_cortex(Config(workers={"w": old}, health_check_interval=0)) as cortex:
         variables.setenv("HTTP_PROXY", "ftp://proxy:1")
@@ -172,7 +172,7 @@ async def test_a_reload_with_a_proxy_that_is_none_changes_nothing(variables: Var
         assert [info.name for info in await cortex.list_workers()] == ["w"]
 
 
-async def test_a_refused_proxy_is_a_connection_failure_that_says_so() -> None:
+async def test_a_refused_proxy_is_a_connection_failure_with_that_reason() -> None:
     async with open_proxy({}) as proxy:
         closed = proxy.url
     error = await failure_of(worker("http://api.example/v1", proxy=closed))
@@ -181,7 +181,7 @@ async def test_a_refused_proxy_is_a_connection_failure_that_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "expected"),
     [
         (f"ftp://me:{PASSWORD}@proxy:1", "an address like http://user:password@host:port is allowed"),
         (f"http://me:{PASSWORD}@proxy:port", "an address like http"),
@@ -191,10 +191,10 @@ async def test_a_refused_proxy_is_a_connection_failure_that_says_so() -> None:
         (5, "the address of a proxy is needed, not int"),
     ],
 )
-def test_a_proxy_that_is_none_is_refused_without_its_password(address: Any, told: str) -> None:
+def test_an_invalid_proxy_is_refused_without_its_password(address: Any, expected: str) -> None:
     with pytest.raises(ConfigError, match=r"^proxy: ") as caught:
         worker("http://api.example", proxy=address)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert PASSWORD not in str(caught.value)
 
 
@@ -221,7 +221,7 @@ def test_a_socks_proxy_without_its_package_says_what_to_install(variables: Varia
 # ------------------------------------------------------------------ certificates
 
 
-async def test_a_ca_of_ones_own_is_trusted_by_path_by_folder_and_by_context(tmp_path: Path) -> None:
+async def test_a_custom_ca_is_trusted_by_path_by_folder_and_by_context(tmp_path: Path) -> None:
     folder = tmp_path / "authorities"
     folder.mkdir()
     linked = ssl.create_default_context(cafile=CERTIFICATE).get_ca_certs()
@@ -273,7 +273,7 @@ async def test_a_ca_file_that_cannot_be_used_is_named(
     assert str(path) in str(caught.value)
 
 
-def test_a_missing_ca_file_matters_to_those_only_who_need_one() -> None:
+def test_a_missing_ca_file_matters_only_to_workers_that_need_one() -> None:
     environ = {"SSL_CERT_FILE": "/no/such/file.pem"}
     assert connection_settings_for(worker("http://api.example"), environ).context is None
     assert connection_settings_for(worker("https://api.example", verify=False), environ)
@@ -284,7 +284,7 @@ def test_a_missing_ca_file_matters_to_those_only_who_need_one() -> None:
 
 
 @pytest.mark.parametrize("verify", [5, None, ["a.pem"], {}])
-def test_what_verify_may_be_is_said(verify: Any) -> None:
+def test_the_error_says_which_values_of_verify_are_allowed(verify: Any) -> None:
     with pytest.raises(ConfigError, match=r"verify: true, false, the path of a CA file"):
         worker("https://api.example", verify=verify)
 
@@ -365,7 +365,7 @@ def test_our_own_transport_serves_unless_a_proxy_or_http2_is_wanted() -> None:
 
 
 def test_httpx_has_no_limit_that_would_look_like_a_silent_provider() -> None:
-    """httpcore's pool makes further requests wait for a place; nothing bounds that wait, so there must be none."""
+    """httpcore's pool makes further requests wait for a connection, for any time, so its limit must be off."""
     transport = transport_for(
         connection_settings_for(worker("https://api.example", proxy="http://proxy:1"), {}), max_idle=7
     )
@@ -403,7 +403,7 @@ async def test_as_many_connections_are_kept_as_configured_and_a_reload_changes_i
 
 
 @pytest.mark.parametrize(("of_its_own", "kept"), [(None, 2), (4, 4)])
-async def test_a_pooled_transport_of_the_users_keeps_as_many_unless_it_has_a_bound_of_its_own(
+async def test_a_users_pooled_transport_keeps_as_many_connections_unless_it_has_a_limit_of_its_own(
     of_its_own: int | None, kept: int
 ) -> None:
     async with open_simulator() as sim:
@@ -418,12 +418,12 @@ async def test_a_pooled_transport_of_the_users_keeps_as_many_unless_it_has_a_bou
 
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, "many", None, True])
-def test_what_the_bound_may_be_is_said(wrong: Any) -> None:
+def test_the_error_says_which_limits_are_allowed(wrong: Any) -> None:
     with pytest.raises(ConfigError, match=r"^max_idle_connections: "):
         Config(workers={"w": worker("http://api.example")}, max_idle_connections=wrong)
 
 
-async def test_more_streams_than_httpx_has_places_by_default_pass_through_a_proxy_at_once() -> None:
+async def test_more_streams_than_httpx_allows_by_default_pass_through_a_proxy() -> None:
     async with open_simulator(sockets=True) as sim:
         provider = sim.add("w", Behaviour(text="Many.", first_token_after=0.5), provider="openai_compatible")
         async with open_proxy({"api.example": port_of(provider)}) as proxy:

@@ -58,7 +58,7 @@ def only(table: Cooldowns, now: float = 0.0) -> Cooldown:
 
 
 @pytest.mark.parametrize(
-    ("kind", "place", "seconds", "trial", "basis"),
+    ("kind", "target", "seconds", "trial", "basis"),
     [
         (K.CREDENTIAL, (None, A), 900.0, 60.0, REFUSED),
         (K.QUOTA, (None, A), 900.0, 60.0, REFUSED),
@@ -68,12 +68,12 @@ def only(table: Cooldowns, now: float = 0.0) -> Cooldown:
         (K.REGION, (None, None), 60.0, 60.0, REFUSED),
     ],
 )
-def test_each_kind_has_its_place_its_time_and_its_trial(
-    kind: FailureKind, place: Target, seconds: float, trial: float, basis: Basis
+def test_each_failure_kind_has_its_target_time_and_trial(
+    kind: FailureKind, target: Target, seconds: float, trial: float, basis: Basis
 ) -> None:
     table = Cooldowns()
     failed(table, kind, now=5.0)
-    assert entries_of(table, 5.0) == {place: Cooldown(kind, 5.0, 5.0 + seconds, 5.0 + trial, basis)}
+    assert entries_of(table, 5.0) == {target: Cooldown(kind, 5.0, 5.0 + seconds, 5.0 + trial, basis)}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in K if REACTIONS[kind].cooldown is None])
@@ -101,7 +101,7 @@ def test_a_time_beside_a_failure_that_is_not_the_workers_counts_for_nothing(kind
 
 @pytest.mark.parametrize("kind", list(K))
 @pytest.mark.parametrize("hint", [None, 30.0])
-def test_what_ran_out_on_our_side_makes_nothing_cool_down(kind: FailureKind, hint: float | None) -> None:
+def test_a_shortage_of_this_machine_makes_nothing_cool_down(kind: FailureKind, hint: float | None) -> None:
     table = Cooldowns()
     failed(table, kind, hint=hint, ours=True)
     assert not entries_of(table)
@@ -162,7 +162,7 @@ def test_in_a_row_each_is_longer_up_to_its_longest(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in K if REACTIONS[kind].cooldown])
-def test_what_failed_together_counts_once(kind: FailureKind) -> None:
+def test_failures_at_the_same_time_count_once(kind: FailureKind) -> None:
     """A hundred are in flight when a limit is met: it was met once."""
     table = Cooldowns()
     for number in range(100):
@@ -174,7 +174,7 @@ def test_what_failed_together_counts_once(kind: FailureKind) -> None:
     assert cooldown.until == pytest.approx(1.0 + rule.seconds[0], abs=0.1)
 
 
-def test_a_served_request_begins_the_row_anew() -> None:
+def test_a_success_resets_the_failures_in_a_row() -> None:
     table = Cooldowns()
     for now in (0.0, 10.0, 40.0):
         failed(table, K.RATE_LIMIT, now=now)
@@ -190,7 +190,7 @@ def test_another_kind_begins_a_row_of_its_own() -> None:
     assert (only(table, 1000.0).failures, only(table, 1000.0).until) == (1, 1900.0)
 
 
-def test_a_row_goes_on_after_a_cooldown_has_ended_and_been_swept() -> None:
+def test_failures_in_a_row_count_on_after_a_cooldown_has_ended_and_was_swept() -> None:
     table = Cooldowns()
     failed(table, K.RATE_LIMIT, now=0.0)
     table.sweep(1000.0)
@@ -241,7 +241,7 @@ def test_a_refusal_with_a_time_lasts_that_long_and_is_tried_after_a_minute(kind:
     assert (only(table).until, only(table).trial_at, only(table).basis) == (1253.0, 60.0, REFUSED)
 
 
-def test_a_time_of_zero_blocks_nothing() -> None:
+def test_a_declared_time_of_zero_blocks_nothing() -> None:
     table = Cooldowns()
     failed(table, K.RATE_LIMIT, hint=0.0)
     assert table.of_key("w", MODEL, A, 0.0) is None
@@ -278,7 +278,7 @@ def test_a_guess_about_one_model_does_not_hide_that_the_key_has_no_credit() -> N
     assert (cooldown.kind, cooldown.until) == (K.QUOTA, 50.0)
 
 
-def test_an_empty_bucket_spares_the_key_for_that_model_and_is_tried_after_a_minute() -> None:
+def test_an_empty_bucket_blocks_the_key_for_that_model_and_is_tried_after_a_minute() -> None:
     table = Cooldowns()
     table.bucket_is_empty("w", MODEL, A, 12.0, now=3.0)
     table.bucket_is_empty("w", OTHER, A, 1000.0, now=3.0)
@@ -374,7 +374,7 @@ def test_a_request_that_is_served_says_nothing_of_other_models_keys_and_workers(
     assert entries_of(table) == before
 
 
-# ------------------------------------------------------------------ checks and people
+# ------------------------------------------------------------------ health checks and requests of the program
 
 
 def test_a_failed_check_makes_a_worker_the_last_choice_for_two_minutes() -> None:
@@ -387,7 +387,7 @@ def test_a_failed_check_makes_a_worker_the_last_choice_for_two_minutes() -> None
 
 
 @pytest.mark.parametrize("hint", [None, 600.0])
-def test_a_failed_check_does_not_soften_what_real_traffic_showed(hint: float | None) -> None:
+def test_a_failed_check_does_not_shorten_a_cooldown_from_a_request(hint: float | None) -> None:
     """A second refusal, by a check, must not make a refused key one that everything may use."""
     table = Cooldowns()
     failed(table, K.CREDENTIAL, hint=hint)
@@ -428,7 +428,7 @@ def test_a_check_that_changed_nothing_says_so() -> None:
 
 
 @pytest.mark.parametrize("kind", [K.QUOTA, K.RATE_LIMIT, K.PERMISSION, K.REGION, K.OVERLOADED])
-def test_a_check_that_passed_says_nothing_of_credit_limits_and_rights(kind: FailureKind) -> None:
+def test_a_passed_check_proves_nothing_about_credit_limits_and_permissions(kind: FailureKind) -> None:
     table = Cooldowns()
     failed(table, kind, hint=100.0)
     before = entries_of(table)
@@ -453,7 +453,7 @@ def test_a_check_without_a_key_accepts_a_worker_that_needs_none() -> None:
     assert not entries_of(table)
 
 
-def test_a_person_ends_everything_but_a_time_that_a_server_named() -> None:
+def test_a_requested_check_ends_every_cooldown_but_a_declared_one() -> None:
     table = Cooldowns()
     for kind in (K.CREDENTIAL, K.PERMISSION, K.MODEL_NOT_FOUND, K.REGION):
         failed(table, kind)
@@ -590,7 +590,7 @@ def test_after_any_sequence_every_cooldown_has_an_end_within_an_hour(
 
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.floats(0, 400), st.floats(0, 100), operations), max_size=30), keys, models)
-def test_after_any_sequence_a_later_request_that_is_served_opens_its_way(
+def test_after_any_sequence_a_later_success_ends_the_cooldown(
     steps: list[tuple[float, float, Sequence[Any]]], key: ApiKey | None, model: str
 ) -> None:
     table, now = Cooldowns(), 0.0

@@ -56,7 +56,7 @@ def test_quotes_around_keys_are_not_part_of_them(variable: str, text: str, keys:
 
 
 @pytest.mark.parametrize("empty", ['""', "''", '" "', '"'])
-def test_a_key_of_quotes_alone_is_none(empty: str) -> None:
+def test_a_value_of_quotes_alone_is_no_key(empty: str) -> None:
     assert set(Config.from_env({"OPENAI_API_KEY": empty, **NO_OLLAMA}).workers) == {"ollama"}
 
 
@@ -161,7 +161,7 @@ HOSTS = [
     ("[::]", "http://[::1]:11434"),
     ("[::]:8080", "http://[::1]:8080"),
     ("::", "http://[::1]:11434"),
-    # and what people write
+    # and other common forms
     ("localhost", "http://localhost:11434"),
     ("localhost:", "http://localhost:11434"),
     ("localhost:port", "http://localhost:11434"),

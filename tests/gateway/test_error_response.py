@@ -136,7 +136,7 @@ async def test_a_web_page_does_not_hide_the_status_and_its_time(
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-async def test_a_packed_body_explains_as_much_as_a_plain_one(
+async def test_a_compressed_body_explains_as_much_as_a_plain_one(
     name: str, pack: type[bytes], size: int, autojump_clock: object
 ) -> None:
     body = pack(SAYS_WHY)
@@ -146,7 +146,7 @@ async def test_a_packed_body_explains_as_much_as_a_plain_one(
     assert found.code == "why_not"
 
 
-async def test_as_much_of_a_packed_body_as_came_is_read(autojump_clock: object) -> None:
+async def test_the_received_part_of_a_compressed_body_is_read(autojump_clock: object) -> None:
     text = b"insufficient_quota: " + b"".join(b"word%d " % number for number in range(3000))
     body = gzip.compress(text)
     found = await failure(500, body[: len(body) // 2], httpx.ReadError("reset"), content_encoding="gzip")
@@ -201,7 +201,7 @@ async def test_an_endless_body_is_read_up_to_its_limit(autojump_clock: object) -
 
 
 @pytest.mark.parametrize(("name", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-async def test_a_bomb_is_unpacked_up_to_the_limit(
+async def test_a_bomb_is_decompressed_up_to_the_limit(
     name: str, pack: type[bytes], autojump_clock: object
 ) -> None:
     bomb = pack(b"overloaded " * 10_000_000)

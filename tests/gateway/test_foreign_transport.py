@@ -39,7 +39,7 @@ def breaks_in_the_body(request: httpx.Request) -> httpx.Response:
 
 
 @pytest.mark.parametrize("handler", [raises, answers_with_a_synchronous_body, breaks_in_the_body])
-async def test_what_it_raises_is_the_failure_of_an_attempt(
+async def test_an_exception_of_a_transport_is_the_failure_of_an_attempt(
     handler: Handler, autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_cortex(CONFIG, http_transport=lambda worker: httpx.MockTransport(handler)) as cortex:
@@ -94,12 +94,12 @@ async def test_an_error_that_repeats_a_key_does_not_show_it_and_is_not_kept(
         for ask in (lambda: cortex.models(worker="w"), lambda: cortex.complete("Hi", max_attempts=1)):
             with pytest.raises(ProviderError) as caught:
                 await ask()
-            told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__context__)
-            assert KEY[:16] not in told
-            assert GATE_KEY[:16] not in told
+            shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__context__)
+            assert KEY[:16] not in shown
+            assert GATE_KEY[:16] not in shown
 
 
-async def test_an_error_whose_explanation_never_comes_is_that_error_all_the_same(
+async def test_an_error_status_counts_if_its_body_never_arrives(
     autojump_clock: object,
 ) -> None:
     async def body() -> AsyncIterator[bytes]:
@@ -142,7 +142,7 @@ async def test_a_second_reader_is_refused_and_the_first_reads_on(autojump_clock:
         assert (await reply.collect()).text == "Hello!"
 
 
-async def test_a_body_that_will_not_be_closed_changes_nothing(autojump_clock: object) -> None:
+async def test_a_body_that_fails_to_close_changes_nothing(autojump_clock: object) -> None:
     class Body(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b'data: {"choices":[{"delta":{"content":"Hello"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -157,7 +157,7 @@ async def test_a_body_that_will_not_be_closed_changes_nothing(autojump_clock: ob
         assert (await cortex.complete("Hi")).text == "Hello"
 
 
-async def test_an_address_nobody_can_spell_is_one_that_cannot_be_reached() -> None:
+async def test_an_address_that_cannot_be_encoded_cannot_be_reached() -> None:
     worker = WorkerConfig(provider="ollama", models=["m"], base_url=f"http://{'a' * 70}.example")
     async with open_cortex(Config(workers={"far": worker}, health_check_interval=0)) as cortex:
         with pytest.raises(ProviderError) as caught:
@@ -194,7 +194,7 @@ class Shared(httpx.AsyncBaseTransport):
         self.closed += 1
 
 
-async def test_one_that_is_shared_is_closed_once_by_the_last_who_used_it(autojump_clock: object) -> None:
+async def test_a_shared_transport_is_closed_once_by_its_last_worker(autojump_clock: object) -> None:
     shared = Shared()
     worker = {"provider": "openai", "api_keys": [KEY]}
     workers = {"first": worker, "second": worker, "third": worker}
@@ -232,7 +232,7 @@ async def test_connections_that_are_shared_are_kept_when_one_of_their_workers_ch
 STREAM = b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 
 
-async def test_a_transport_of_httpx2_is_as_good_as_one_of_httpx() -> None:
+async def test_a_transport_of_httpx2_works_like_one_of_httpx() -> None:
     httpx2 = pytest.importorskip("httpx2", reason="httpx2 is not installed")
     async with open_simulator(sockets=True) as sim:
         provider = sim.add("openai", Behaviour(tokens=["word "] * 1000, tokens_per_second=500))
@@ -305,7 +305,7 @@ async def test_a_transport_needs_no_base_class_only_its_two_methods(autojump_clo
     assert (body.closed, len(closed)) == (1, 1)
 
 
-async def test_a_wrapper_says_by_its_annotation_which_request_it_takes(autojump_clock: object) -> None:
+async def test_the_annotation_of_a_wrapper_chooses_the_request(autojump_clock: object) -> None:
     httpx2 = pytest.importorskip("httpx2", reason="httpx2 is not installed")
 
     class Wrapper:
@@ -325,7 +325,7 @@ async def makes_one(worker: WorkerConfig) -> httpx.AsyncBaseTransport:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "expected"),
     [
         (httpx.AsyncHTTPTransport(), "this is a transport, AsyncHTTPTransport; pass a function"),
         (httpx.MockTransport(raises), "this is a transport, MockTransport; pass a function"),
@@ -338,13 +338,13 @@ async def makes_one(worker: WorkerConfig) -> httpx.AsyncBaseTransport:
         (lambda worker: httpx.AsyncClient(), "returned a value of type AsyncClient, which has no"),
     ],
 )
-async def test_what_is_no_function_that_makes_transports_is_refused(wrong: object, told: str) -> None:
-    with pytest.raises(ConfigError, match=f"^http_transport: .*{told}"):
+async def test_a_value_that_is_no_function_of_transports_is_refused(wrong: object, expected: str) -> None:
+    with pytest.raises(ConfigError, match=f"^http_transport: .*{expected}"):
         async with open_cortex(CONFIG, http_transport=wrong):  # type: ignore[arg-type]
             pytest.fail("it was opened")
 
 
-async def test_a_place_in_the_pool_of_a_users_transport_is_no_failure_of_the_worker(
+async def test_a_pool_timeout_of_a_users_transport_is_no_failure_of_the_worker(
     autojump_clock: object,
 ) -> None:
     asked = 0
@@ -366,7 +366,7 @@ async def test_a_place_in_the_pool_of_a_users_transport_is_no_failure_of_the_wor
         assert (await cortex.health_status()).system_health == "healthy"
 
 
-async def test_what_the_caller_was_handling_when_it_asked_is_no_cause(autojump_clock: object) -> None:
+async def test_an_error_that_the_caller_was_handling_is_no_cause(autojump_clock: object) -> None:
     """Python makes it the context of every exception that is raised in the meantime."""
 
     def breaks(request: httpx.Request) -> httpx.Response:

@@ -136,13 +136,13 @@ def test_a_key_cools_down_for_one_model_and_is_lent_for_another() -> None:
         if (rule := REACTIONS[kind].cooldown) is None or rule.scope not in {Scope.KEY, Scope.KEY_MODEL}
     ],
 )
-def test_a_failure_that_is_not_the_keys_fault_takes_no_key_away(kind: FailureKind) -> None:
+def test_a_failure_that_is_not_the_keys_fault_blocks_no_key(kind: FailureKind) -> None:
     lender = Lender(A)
     lender.fail(kind, hint=60.0)
     assert lender.lent(0.1).key == A
 
 
-def test_an_empty_bucket_in_an_answer_that_was_served_spares_the_key_before_it_is_refused() -> None:
+def test_an_empty_bucket_in_a_success_blocks_the_key_before_it_is_refused() -> None:
     lender = Lender(A, B)
     lease = lender.lent()
     lender.cooldowns.bucket_is_empty("openai", MODEL, A, 12.0, now=0.5)
@@ -168,7 +168,7 @@ def test_a_guess_is_overridden_where_a_time_that_the_server_named_is_not() -> No
     assert lender.lent(1.0).key == B
 
 
-def test_blocked_says_when_the_first_key_may_be_used_again() -> None:
+def test_blocked_contains_the_time_of_the_first_key() -> None:
     lender = Lender(A, B, C)
     for hint in (60.0, 20.0, 40.0):
         lender.fail(K.RATE_LIMIT, hint=hint)
@@ -275,7 +275,7 @@ def test_a_lease_that_was_never_filled_in_may_be_reported() -> None:
     assert lender.lent().key == A
 
 
-def test_a_borrower_that_left_before_its_turn_gets_nothing() -> None:
+def test_a_caller_that_left_before_its_turn_gets_no_key() -> None:
     lender = Lender(A)
     lease = Lease("openai", MODEL, lender.keys, settled=True)
     assert lender.ring.lend(lease, 0.0) is None
@@ -291,7 +291,7 @@ def test_uses_successes_and_rate_limits_are_counted_for_each_key() -> None:
     assert state.last_used == 4.0
 
 
-def test_new_keys_leave_the_counts_and_cooldowns_of_the_old_ones_alone() -> None:
+def test_new_keys_keep_the_counts_and_cooldowns_of_the_old_ones() -> None:
     lender = Lender(A, B)
     lender.fail(K.CREDENTIAL)
     lender.keys = (C, A)
@@ -300,7 +300,7 @@ def test_new_keys_leave_the_counts_and_cooldowns_of_the_old_ones_alone() -> None
     assert [(state.key, state.usage_count) for state in lender.ring.states("openai")] == [(C, 2), (A, 1)]
 
 
-def test_a_key_that_was_taken_away_takes_its_cooldown_with_it() -> None:
+def test_the_cooldown_of_a_removed_key_is_removed() -> None:
     lender = Lender(A, B)
     lender.fail(K.CREDENTIAL)
     lender.ring.set_keys("openai", (B,))
@@ -373,7 +373,7 @@ async def kill_and_wait(ref: Ref[KeyManager]) -> None:
         await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_cooldowns_counts_and_turns_survive_the_death_of_the_key_manager(
+async def test_cooldowns_counts_and_turns_survive_a_crash_of_the_key_manager(
     autojump_clock: object,
 ) -> None:
     lender = Lender(A, B, C)
@@ -392,7 +392,7 @@ async def test_cooldowns_counts_and_turns_survive_the_death_of_the_key_manager(
         assert [state.usage_count for state in lender.ring.states("openai")] == [1, 1, 0]
 
 
-async def test_a_report_that_died_with_the_key_manager_is_read_off_the_lease(autojump_clock: object) -> None:
+async def test_a_report_lost_with_the_key_manager_is_found_on_the_lease(autojump_clock: object) -> None:
     lender = Lender(A)
     async with open_manager(lender.ring) as ref:
         lease = Lease("openai", MODEL, lender.keys)
@@ -404,7 +404,7 @@ async def test_a_report_that_died_with_the_key_manager_is_read_off_the_lease(aut
         assert (lender.ring.leased, state.in_use, state.rate_limited_count) == (0, 0, 1)
 
 
-async def test_a_borrower_cancelled_while_its_call_is_queued_leaves_no_lease(autojump_clock: object) -> None:
+async def test_a_caller_cancelled_while_its_call_is_queued_leaves_no_lease(autojump_clock: object) -> None:
     lender = Lender(A)
     async with open_manager(lender.ring) as ref:
         lease, ahead = Lease("openai", MODEL, lender.keys), Lease("openai", MODEL, lender.keys)
@@ -425,10 +425,10 @@ async def test_cooldowns_that_ended_an_hour_ago_are_forgotten_within_five_minute
     lender = Lender(A)
     async with open_manager(lender.ring):
         started = trio.current_time()
-        for place, hint in enumerate((10.0, 700.0)):
+        for index, hint in enumerate((10.0, 700.0)):
             failure = Failure(K.RATE_LIMIT, retry_after=hint)
             lender.cooldowns.failed(
-                "openai", f"model-{place}", A, failure, started=started, now=trio.current_time()
+                "openai", f"model-{index}", A, failure, started=started, now=trio.current_time()
             )
         known = lender.cooldowns._workers
         await trio.sleep(3600)

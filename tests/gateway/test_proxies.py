@@ -44,7 +44,7 @@ def chosen(url: str, **environ: str) -> str:
         ("https://api.example", {"https_proxy": "socks5://[", "NO_PROXY": "*"}, ""),
     ],
 )
-def test_the_variables_say_which_proxy(url: str, environ: dict[str, str], proxy: str) -> None:
+def test_the_variables_choose_the_proxy(url: str, environ: dict[str, str], proxy: str) -> None:
     assert chosen(url, **environ) == proxy
 
 
@@ -78,7 +78,7 @@ def test_no_proxy_is_a_list_of_suffixes(no_proxy: str, excepted: bool) -> None:
 @pytest.mark.parametrize(
     "no_proxy", ["", "*", "api.example.com", "example.com", ".example.com", "ample.com", "x,example.com"]
 )
-def test_where_urllib_has_a_rule_it_is_ours(no_proxy: str) -> None:
+def test_rules_of_urllib_are_followed(no_proxy: str) -> None:
     theirs = urllib.request.proxy_bypass_environment("api.example.com", {"no": no_proxy} if no_proxy else {})  # type: ignore[attr-defined]
     assert is_excepted("api.example.com", 443, no_proxy) is bool(theirs)
 

@@ -1,4 +1,4 @@
-"""A server that sends a request elsewhere: on the same origin it goes there, otherwise the place is named."""
+"""Redirects: to the same origin they are followed, otherwise the error names the target."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -122,7 +122,7 @@ async def test_redirects_without_end_are_an_error(by_httpx: bool) -> None:
         (303, "https://login.example/", "https://login.example/"),
     ],
 )
-async def test_any_other_redirect_names_the_place_and_is_not_followed(
+async def test_any_other_redirect_is_named_and_not_followed(
     by_httpx: bool, status: int, location: str, named: str
 ) -> None:
     async with redirecting(lambda _: (status, location)) as server:
@@ -138,7 +138,7 @@ async def test_any_other_redirect_names_the_place_and_is_not_followed(
         assert not [secret for secret in ("token", "abc", "word", "next=") if secret in str(error)]
 
 
-def test_what_is_no_redirect_is_left_alone() -> None:
+def test_a_status_that_is_no_redirect_is_left_alone() -> None:
     url = httpx.URL("https://api.example/v1")
     assert next_target(200, {"location": "/x"}, url, 3) is None
     assert next_target(304, {"location": "/x"}, url, 3) is None
@@ -147,7 +147,7 @@ def test_what_is_no_redirect_is_left_alone() -> None:
     assert next_target(307, {"location": "http://api.example/x"}, url, 3) != "/x"
 
 
-def test_a_location_that_is_no_address_is_said_to_be_none() -> None:
+def test_the_error_says_that_a_location_is_no_address() -> None:
     url = httpx.URL("https://api.example/v1")
     failure = next_target(307, {"location": "http://[\x1b"}, url, 3)
     assert "redirects to an invalid address: http://[\\x1b" in str(failure)

@@ -72,7 +72,7 @@ def test_never_more_than_half_of_the_breakers_open_by_failures(workers: int, mos
     assert sum(not state.breaker.admits(0.0) for state in states) == most
 
 
-def test_a_half_open_breaker_makes_room_for_another_only_when_its_trial_was_served() -> None:
+def test_a_half_open_breaker_lets_another_open_only_when_its_trial_succeeded() -> None:
     states = [state_of("a"), state_of("b")]
     table, breaker = WorkerTable.of(states), states[0].breaker
     for _ in range(IN_A_ROW):

@@ -56,7 +56,7 @@ async def test_a_bad_configuration_changes_nothing(autojump_clock: object) -> No
             assert (await cortex.complete("Hi")).text == "still here"
 
 
-async def test_a_new_key_takes_the_place_of_one_that_was_refused(autojump_clock: object) -> None:
+async def test_a_new_key_replaces_one_that_was_refused(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai", Behaviour(text="open again"))
         provider.valid_keys = {"sk-sim-the-new-key"}
@@ -122,28 +122,28 @@ async def test_a_name_that_is_still_being_removed_is_refused_with_nothing_change
                 assert (await answer.collect()).text == "one two three"
 
 
-async def test_of_two_who_remove_the_same_worker_one_is_told(autojump_clock: object) -> None:
+async def test_of_two_tasks_that_remove_the_same_worker_one_gets_an_error(autojump_clock: object) -> None:
     async with open_simulator() as sim:
-        worker, told = worker_of(sim.add("openai")), []
+        worker, errors = worker_of(sim.add("openai")), []
         async with gateway(sim, {"openai": worker, "twin": worker}) as cortex:
 
             async def remove() -> None:
                 try:
                     await cortex.remove_worker("twin")
                 except KeyError as error:
-                    told.append(error.args)
+                    errors.append(error.args)
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(remove)
                 nursery.start_soon(remove)
-            assert told == [("twin",)]
+            assert errors == [("twin",)]
             await cortex.add_worker("twin", worker)
             assert (await cortex.complete("Hi", worker="twin")).worker == "twin"
 
 
 @pytest.mark.parametrize("ticks", range(8))
 @pytest.mark.parametrize("what", ["add", "reload"])
-async def test_a_change_that_is_cancelled_is_whole_or_not_begun_and_leaves_no_transport_open(
+async def test_a_cancelled_change_is_complete_or_not_begun_and_leaves_no_transport_open(
     what: str, ticks: int, autojump_clock: object
 ) -> None:
     opened: list[httpx.AsyncBaseTransport] = []
@@ -179,7 +179,7 @@ async def test_a_change_that_is_cancelled_is_whole_or_not_begun_and_leaves_no_tr
 
 @pytest.mark.parametrize("ticks", range(2, 8))  # the reload has begun
 @pytest.mark.parametrize("kept", ["abc", "a"])
-async def test_a_reload_does_not_stumble_over_who_is_removed_meanwhile(
+async def test_a_reload_ignores_a_worker_that_is_removed_meanwhile(
     kept: str, ticks: int, autojump_clock: object
 ) -> None:
     async with open_simulator() as sim:
@@ -261,7 +261,7 @@ async def test_reloads_at_the_same_time_come_one_after_the_other(autojump_clock:
 async def test_a_time_that_a_server_names_counts_after_a_reload_unless_it_is_another_server(
     kind: FailureKind, moves: bool, autojump_clock: object
 ) -> None:
-    """The request was on its way when its worker was given more patience, or another address."""
+    """The request was in flight when its worker got a longer time-out, or another address."""
     async with open_simulator() as sim:
         openai = sim.add("openai", Behaviour(error=kind, retry_after=20), Behaviour(text="open again"))
         other = sim.add("other", Behaviour(text="somewhere else"), provider="openai")
@@ -273,7 +273,7 @@ async def test_a_time_that_a_server_names_counts_after_a_reload_unless_it_is_ano
                     await cortex.complete("Hi", max_wait=0)
 
             nursery.start_soon(ask)
-            await trio.sleep(0.7)  # connected, and the request is under way
+            await trio.sleep(0.7)  # connected, and the request is in flight
             changed = worker_of(other) if moves else worker_of(openai, timeout=3.0)
             await cortex.reload(Config(workers={"openai": changed}))
             await trio.sleep(5)

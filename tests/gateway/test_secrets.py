@@ -47,7 +47,7 @@ WAYS_TO_LOOK = {
     ],
     ids=["key", "config", "asdict", "astuple", "evolved", "tuple"],
 )
-def test_no_way_of_looking_shows_the_key(holder: object, look: object) -> None:
+def test_no_representation_shows_the_key(holder: object, look: object) -> None:
     assert callable(look)
     shown = look(holder)
     assert HIDDEN not in shown
@@ -61,20 +61,20 @@ def test_a_log_line_shows_the_mask(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("sk-proj-Zm9***FyYmF6") == 3
 
 
-def test_the_key_itself_is_had_by_asking_for_it() -> None:
+def test_reveal_returns_the_key() -> None:
     assert ApiKey(SECRET).reveal() == SECRET
     assert ApiKey(ApiKey(SECRET)).reveal() == SECRET
     assert ApiKey(f"  {SECRET}\n").reveal() == SECRET
 
 
-def test_a_copy_within_the_process_is_as_good_as_the_key() -> None:
+def test_a_copy_within_the_process_keeps_the_key() -> None:
     config = WorkerConfig(provider="openai", api_keys=(SECRET,))
     for copied in (copy.copy(config), copy.deepcopy(config), attrs.evolve(config)):
         assert copied.api_keys[0].reveal() == SECRET
         assert copied == config
 
 
-def test_what_was_pickled_is_a_label_that_says_so() -> None:
+def test_an_unpickled_key_has_no_value_and_says_so() -> None:
     label = pickle.loads(pickle.dumps(ApiKey(SECRET)))
     assert label.masked == ApiKey(SECRET).masked
     assert label != ApiKey(SECRET)
@@ -133,14 +133,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("value", "problem"), BAD.values(), ids=BAD)
-def test_a_key_that_cannot_travel_is_refused_by_its_slot_and_without_its_value(
+def test_a_key_that_a_header_cannot_have_is_refused_by_its_index_without_its_value(
     value: object, problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem) as caught:
         api_keys_from([SECRET, value])  # type: ignore[list-item]
     assert str(caught.value).startswith("api_keys[1]: ")
-    told = "".join(traceback.format_exception(caught.value))
-    assert HIDDEN not in told.replace("\n", "")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert HIDDEN not in shown.replace("\n", "")
 
 
 @pytest.mark.parametrize("keys", [SECRET, SECRET.encode(), {SECRET: 1}, {SECRET}, 5, None])
@@ -159,24 +159,24 @@ def test_the_same_key_twice_is_one_key() -> None:
 
 def locals_of_our_frames(error: BaseException) -> list[str]:
     """What a traceback with locals would print of the package's own frames, the error's causes included."""
-    told: list[str] = []
+    shown: list[str] = []
     at: BaseException | None = error
     while at is not None:
         for frame, _ in traceback.walk_tb(at.__traceback__):
             if "cortex_trio" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
-                told += [f"{name}={value!r}" for name, value in frame.f_locals.items() if name != "self"]
+                shown += [f"{name}={value!r}" for name, value in frame.f_locals.items() if name != "self"]
         at = at.__cause__ or at.__context__
-    return told
+    return shown
 
 
 @pytest.mark.parametrize("bad", ["bad\nkey-" + SECRET, SECRET + "é"])
 def test_a_traceback_with_locals_shows_no_key_in_frames_of_ours(bad: str) -> None:
     with pytest.raises(ConfigError) as caught:
         api_keys_from([SECRET, bad])
-    assert not [told for told in locals_of_our_frames(caught.value) if HIDDEN in told]
+    assert not [shown for shown in locals_of_our_frames(caught.value) if HIDDEN in shown]
     with pytest.raises(ConfigError) as caught:
         ApiKey(bad)
-    assert not [told for told in locals_of_our_frames(caught.value) if HIDDEN in told]
+    assert not [shown for shown in locals_of_our_frames(caught.value) if HIDDEN in shown]
 
 
 # ------------------------------------------------------------------ headers, parameters, secret headers
@@ -203,9 +203,7 @@ HOLDER = WorkerConfig(
     ],
     ids=["config", "asdict", "astuple", "headers", "query", "secret headers"],
 )
-def test_no_way_of_looking_shows_the_value_of_a_header_or_of_a_parameter(
-    holder: object, look: object
-) -> None:
+def test_no_representation_shows_the_value_of_a_header_or_a_parameter(holder: object, look: object) -> None:
     assert callable(look)
     shown = look(holder)
     assert HIDDEN not in shown
@@ -226,7 +224,7 @@ def test_headers_are_a_mapping_like_any_other() -> None:
     assert len({HOLDER.headers, copy.copy(HOLDER.headers)}) == 1
 
 
-def test_pickled_headers_are_names_and_looking_one_up_says_so() -> None:
+def test_pickled_headers_have_names_only_and_a_lookup_is_an_error() -> None:
     label = pickle.loads(pickle.dumps(HOLDER.headers))
     assert [*label] == ["x-gate"]
     assert label == pickle.loads(pickle.dumps(HOLDER.headers))

@@ -49,7 +49,7 @@ def open_breaker(state: WorkerState, kind: FailureKind = K.SERVER) -> None:
     state.last_failure = kind
 
 
-def test_a_worker_of_which_nothing_is_known_is_available() -> None:
+def test_a_new_worker_is_available() -> None:
     assert shown(worker("a")) == ("available", None, None)
 
 
@@ -109,7 +109,7 @@ def test_a_key_that_may_be_tried_earlier_does_not_hide_one_that_is_free_earlier(
     assert shown(state, now=70.0) == ("available", None, None)
 
 
-def test_a_worker_is_not_said_to_open_before_all_that_keeps_it_has_ended() -> None:
+def test_a_worker_reopens_only_when_all_its_cooldowns_have_ended() -> None:
     state = worker("a")
     fail(state, Failure(K.QUOTA))
     fail(state, Failure(K.OVERLOADED, retry_after=40.0))
@@ -158,7 +158,7 @@ def test_the_numbers_of_a_worker_are_its_own() -> None:
     assert (info.requests, info.failures, info.restarts, info.in_flight, info.latency) == (7, 2, 2, 1, 0.25)
 
 
-def test_the_whole_is_counted_by_status_and_by_provider() -> None:
+def test_workers_are_counted_by_status_and_by_provider() -> None:
     states = [worker("a"), worker("b"), worker("c", "groq")]
     open_breaker(states[1])
     checked = datetime(2026, 11, 22, 10, tzinfo=UTC)

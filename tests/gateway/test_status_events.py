@@ -96,7 +96,7 @@ async def test_the_end_of_a_failed_checks_time_is_an_event(autojump_clock: objec
         assert timed(events) == [(0.0, "openai", "unavailable"), (120.0, "openai", "available")]
 
 
-async def test_actors_that_die_during_a_cooldown_do_not_forget_its_end(autojump_clock: object) -> None:
+async def test_actors_that_crash_during_a_cooldown_keep_its_end(autojump_clock: object) -> None:
     events: list[tuple[float, object]] = []
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=30))
@@ -166,7 +166,7 @@ async def test_a_request_goes_only_where_its_needs_are_met(autojump_clock: objec
             assert "openai cannot do tools" in cortex.explain("Hi", tools=[tool])
 
 
-async def test_what_is_left_of_a_limit_is_told_as_the_last_answer_told_it(autojump_clock: object) -> None:
+async def test_the_rest_of_a_limit_is_that_of_the_last_response(autojump_clock: object) -> None:
     headers = {
         "x-ratelimit-limit-tokens": "30000",
         "x-ratelimit-remaining-tokens": "1230",
@@ -181,7 +181,7 @@ async def test_what_is_left_of_a_limit_is_told_as_the_last_answer_told_it(autoju
         assert groq.limits["tokens"] == Bucket(limit=30000, remaining=1230, reset_after=57.54)
 
 
-async def test_a_refused_key_serves_again_once_a_free_probe_is_let_in(autojump_clock: object) -> None:
+async def test_a_refused_key_serves_again_once_a_check_passes(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai", Behaviour(text="yes"))
         keys = ("sk-sim-first-0001", "sk-sim-other-0002")

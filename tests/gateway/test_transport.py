@@ -87,7 +87,7 @@ async def test_every_framing_of_a_body_is_read_to_its_end(raw: bytes, status: in
 # ------------------------------------------------------------------ keeping connections
 
 
-async def test_a_connection_whose_answer_was_read_is_used_again() -> None:
+async def test_a_connection_whose_response_was_read_is_used_again() -> None:
     async with open_server(answer_all) as server, open_pool() as pool:
         connections = connections_to(server.url, pool)
         for _ in range(5):
@@ -114,7 +114,7 @@ async def test_connections_are_not_shared_between_origins() -> None:
         assert (one.connections, other.connections, pool.idle) == (1, 1, 2)
 
 
-async def test_leaving_an_answer_early_closes_its_connection() -> None:
+async def test_leaving_a_response_early_closes_its_connection() -> None:
     async def endless(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -144,7 +144,7 @@ async def test_closing_twice_is_closing_once() -> None:
         assert pool.in_use == 0
 
 
-async def test_an_answer_that_says_close_is_not_kept() -> None:
+async def test_a_response_with_connection_close_is_not_kept() -> None:
     script = answering(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
     async with open_server(script) as server, open_pool() as pool:
         connections = connections_to(server.url, pool)
@@ -213,7 +213,7 @@ def dying_at_reuse(last_words: bytes = b"", *, reset: bool = False) -> Script:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-async def test_a_kept_connection_that_dies_before_any_byte_is_replaced_once(reset: bool) -> None:
+async def test_a_kept_connection_that_breaks_before_any_byte_is_replaced_once(reset: bool) -> None:
     async with open_server(dying_at_reuse(reset=reset)) as server, open_pool() as pool:
         connections = connections_to(server.url, pool)
         await fetch(connections, "/1")
@@ -227,10 +227,10 @@ async def test_a_kept_connection_that_dies_before_any_byte_is_replaced_once(rese
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-@pytest.mark.parametrize("words", [b"HTTP/1.1 200 OK\r\ncontent-", b"HTTP/1.1 100 Continue\r\n\r\n"])
-async def test_an_answer_that_had_begun_is_not_asked_for_again(words: bytes, reset: bool) -> None:
+@pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\ncontent-", b"HTTP/1.1 100 Continue\r\n\r\n"])
+async def test_a_request_whose_response_had_begun_is_not_sent_again(first: bytes, reset: bool) -> None:
     """The server has taken the request: asking again would be answered, and paid for, twice."""
-    async with open_server(dying_at_reuse(words, reset=reset)) as server, open_pool() as pool:
+    async with open_server(dying_at_reuse(first, reset=reset)) as server, open_pool() as pool:
         connections = connections_to(server.url, pool)
         await fetch(connections, "/1")
         failure = await failure_of(connections)
@@ -239,7 +239,7 @@ async def test_an_answer_that_had_begun_is_not_asked_for_again(words: bytes, res
         assert (pool.in_use, pool.idle) == (0, 0)
 
 
-async def test_a_new_connection_that_dies_is_not_replaced() -> None:
+async def test_a_new_connection_that_breaks_is_not_replaced() -> None:
     async def rude(peer: Peer) -> None:
         await peer.read_request()
 
@@ -312,7 +312,7 @@ async def test_a_reset_is_a_broken_connection(before: bytes) -> None:
         assert pool.in_use == 0
 
 
-async def test_a_port_nobody_listens_on_is_a_failed_connect() -> None:
+async def test_a_port_without_a_listener_is_a_connect_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     async with open_pool(max_connections=1) as pool:
@@ -413,7 +413,7 @@ async def test_a_connection_idle_for_too_long_is_not_used(sim: Simulator, autoju
     assert provider.open_connections == 1
 
 
-async def test_what_a_burst_left_behind_is_closed_although_one_is_always_in_use(
+async def test_idle_connections_of_a_burst_are_closed_although_one_is_always_in_use(
     sim: Simulator, autojump_clock: object
 ) -> None:
     """Last in, first out: without this those at the bottom would never be looked at again."""
@@ -452,7 +452,9 @@ async def test_a_cancelled_connect_leaves_nothing(sim: Simulator, autojump_clock
         assert pool.in_use == 0
 
 
-async def test_a_full_pool_serves_in_the_order_of_asking(sim: Simulator, autojump_clock: object) -> None:
+async def test_a_full_pool_serves_in_the_order_of_the_requests(
+    sim: Simulator, autojump_clock: object
+) -> None:
     provider = sim.add("openai_compatible")
     provider.behave_health(Behaviour(first_token_after=1.0))
     pool = PooledTransport(network_backend=sim.network, max_connections=2)
@@ -475,7 +477,7 @@ async def test_a_full_pool_serves_in_the_order_of_asking(sim: Simulator, autojum
     assert provider.connections_made == 2
 
 
-async def test_one_who_stops_waiting_for_a_place_takes_none(sim: Simulator, autojump_clock: object) -> None:
+async def test_a_cancelled_wait_for_a_connection_takes_none(sim: Simulator, autojump_clock: object) -> None:
     provider = sim.add("openai_compatible")
     pool = PooledTransport(network_backend=sim.network, max_connections=1)
     connections = connections_to(provider.url, pool)
@@ -498,7 +500,7 @@ async def test_a_retired_pool_keeps_nothing(sim: Simulator, autojump_clock: obje
     assert (pool.idle, pool.in_use, provider.open_connections) == (0, 0, 0)
 
 
-# ------------------------------------------------------------------ somebody else's transport
+# ------------------------------------------------------------------ foreign transports
 
 
 @pytest.mark.parametrize(
@@ -545,7 +547,7 @@ async def test_closed_while_a_long_request_is_sent_it_is_a_failure_like_any_othe
         await connections.aclose()
 
 
-async def test_a_pool_closed_while_it_connects_asks_nobody(autojump_clock: object) -> None:
+async def test_a_pool_closed_while_it_connects_sends_no_request(autojump_clock: object) -> None:
     async with open_simulator() as sim, trio.open_nursery() as nursery:
         provider = sim.add("openai", Behaviour(connect_after=2))
         connections = connections_to(provider.url, PooledTransport(network_backend=sim.network))

@@ -1,4 +1,4 @@
-"""One table says what an exception of a transport proves, and its last words are the reason."""
+"""One table says what an exception of a transport proves; the reason is at the end of its text."""
 
 import errno
 import inspect
@@ -34,7 +34,7 @@ def test_httpx2_has_the_same_tree_and_the_same_failures(kind: type[Exception]) -
     httpx2 = pytest.importorskip("httpx2", reason="httpx2 is not installed")
     if kind.__name__ == "HTTPStatusError":
         return  # raised by raise_for_status, no transport's matter
-    ours, theirs = kind("words"), getattr(httpx2, kind.__name__)("words")
+    ours, theirs = kind("text"), getattr(httpx2, kind.__name__)("text")
     assert failure_of(ours, "stream") == failure_of(theirs, "stream")
     assert failure_of(ours, "stream").kind is not K.CRASHED
 
@@ -82,7 +82,7 @@ def test_what_an_exception_proves(error: Exception, kind: FailureKind, phase: st
     assert (failure.kind, failure.phase, failure.message, failure.ours) == (kind, phase, text, False)
 
 
-def test_a_place_in_a_pool_that_was_not_free_is_ours() -> None:
+def test_a_pool_timeout_is_ours() -> None:
     failure = failure_of(httpx.PoolTimeout(""), "headers")
     assert failure.ours
     assert failure.message == "no connection of the transport's pool was free: timed out"
@@ -103,7 +103,7 @@ def caused(outer: Exception, inner: BaseException, *, hidden: bool = False) -> E
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
 @pytest.mark.parametrize("kind", [http.ConnectError, httpx.ConnectError, RuntimeError])
-def test_descriptors_that_ran_out_are_ours_however_deep_they_lie(
+def test_missing_descriptors_are_ours_however_deep_the_cause_is(
     kind: type[Exception], number: int, hidden: bool
 ) -> None:
     group = ExceptionGroup("attempts", [OSError(errno.ECONNREFUSED, "refused"), OSError(number, "x")])
@@ -122,20 +122,20 @@ def test_descriptors_that_ran_out_are_ours_however_deep_they_lie(
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no such host"),
     ],
 )
-def test_the_last_words_are_the_reason_however_long_the_text_before_it(cause: OSError, end: str) -> None:
+def test_the_reason_is_at_the_end_however_long_the_text_before_it(cause: OSError, end: str) -> None:
     failure = failure_of(caused(httpx.ConnectError("all attempts failed for " + "x" * 500), cause), "headers")
     assert failure.message.endswith(end)
     assert not failure.ours
 
 
-def test_a_reason_that_is_there_is_not_said_twice() -> None:
+def test_a_reason_in_the_text_is_not_repeated() -> None:
     error = caused(http.ConnectError("Connection refused"), ConnectionRefusedError(errno.ECONNREFUSED, "x"))
     assert failure_of(error, "headers").message == "could not connect: Connection refused"
     alike = caused(httpx.ConnectError("[Errno 111] x"), ConnectionRefusedError(111, "x"))
     assert failure_of(alike, "headers").message == "could not connect: connection refused"
 
 
-def test_causes_that_go_in_a_circle_come_to_an_end() -> None:
+def test_causes_in_a_cycle_end() -> None:
     one, other = httpx.ConnectError("one"), OSError(errno.ECONNRESET, "x")
     one.__cause__, other.__cause__ = other, one
     assert failure_of(one, "headers").message.endswith("connection reset by the server")
@@ -155,7 +155,9 @@ async def error_of(url: str, *, by_httpx: bool, **fields: Any) -> ProviderError:
 
 
 @pytest.mark.parametrize("by_httpx", [False, True], ids=["ours", "httpx"])
-async def test_a_refused_port_a_bad_certificate_and_no_name_are_said_at_the_end(by_httpx: bool) -> None:
+async def test_a_refused_port_a_bad_certificate_and_an_unknown_name_are_named_at_the_end(
+    by_httpx: bool,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     refused = await error_of(f"http://127.0.0.1:{port}", by_httpx=by_httpx)
@@ -172,7 +174,7 @@ async def read_once(stream: trio.abc.Stream) -> None:
     await stream.receive_some()
 
 
-async def test_a_certificate_for_another_host_is_said_to_be_one() -> None:
+async def test_the_error_says_that_a_certificate_is_for_another_host() -> None:
     async with serving(read_once, server_context()) as port, open_proxy({"other.example": port}) as proxy:
         error = await error_of("https://other.example", by_httpx=False, proxy=proxy.url, verify=CERTIFICATE)
     assert "Hostname mismatch, certificate is not valid for 'other.example'" in str(error)

@@ -71,7 +71,7 @@ async def kill_and_wait(ref: Ref[Worker]) -> None:
 # ------------------------------------------------------------------ admission
 
 
-async def test_in_flight_counts_who_was_admitted_and_has_not_settled(autojump_clock: object) -> None:
+async def test_in_flight_counts_permits_that_were_admitted_and_not_settled(autojump_clock: object) -> None:
     state = state_of()
     async with open_worker(state) as ref:
         permits = [await admitted(ref) for _ in range(3)]
@@ -110,14 +110,14 @@ async def test_a_permit_that_was_never_admitted_may_be_settled(autojump_clock: o
 
 
 @pytest.mark.parametrize("kind", list(K))
-def test_what_a_failure_weighs_is_in_the_table(kind: FailureKind) -> None:
+def test_the_weight_of_a_failure_is_in_the_table(kind: FailureKind) -> None:
     assert breaker_weight(Failure(kind)) == (REACTIONS[kind].weight or None)
     assert breaker_weight(None) == 0.0
     assert breaker_weight(Failure(kind, ours=True)) is None
 
 
 @pytest.mark.parametrize("kind", [k for k in K if REACTIONS[k].weight == 1])
-async def test_three_failures_of_its_own_take_a_worker_out_for_a_while(
+async def test_three_failures_make_a_worker_unavailable_for_a_while(
     kind: FailureKind, autojump_clock: object
 ) -> None:
     async with open_worker(state_of()) as ref:
@@ -131,7 +131,7 @@ async def test_three_failures_of_its_own_take_a_worker_out_for_a_while(
 
 
 @pytest.mark.parametrize("kind", [k for k in K if not REACTIONS[k].weight])
-async def test_what_is_not_its_own_failure_never_opens_its_breaker(
+async def test_a_failure_of_another_never_opens_the_breaker(
     kind: FailureKind, autojump_clock: object
 ) -> None:
     state = state_of()
@@ -141,7 +141,7 @@ async def test_what_is_not_its_own_failure_never_opens_its_breaker(
         assert state.breaker.state(trio.current_time()) is BreakerState.CLOSED
 
 
-async def test_a_caller_who_leaves_counts_against_nobody(autojump_clock: object) -> None:
+async def test_a_caller_that_leaves_counts_against_no_worker(autojump_clock: object) -> None:
     state = state_of()
     async with open_worker(state) as ref:
         await fail(ref, K.CANCELLED)
@@ -168,8 +168,8 @@ async def test_a_half_open_worker_gives_one_trial_and_a_cancelled_one_is_free_ag
         assert (await admitted(ref)).trial
 
 
-async def test_what_is_told_late_counts_from_when_it_happened(autojump_clock: object) -> None:
-    """A telling may be lost with a dying actor; the next one reads it off the slip, later."""
+async def test_a_late_result_counts_from_when_it_happened(autojump_clock: object) -> None:
+    """A message may be lost with a crashed actor; the restarted actor finds the result on the permit, later."""
     async with open_worker(state_of()) as ref:
         for _ in range(IN_A_ROW):
             permit = await admitted(ref)
@@ -183,11 +183,11 @@ async def test_what_is_told_late_counts_from_when_it_happened(autojump_clock: ob
         await trio.sleep(10)
         await settle(ref, trial, Failure(K.SERVER))
         assert (await refusal(ref)).until == 8.5 + 10.0, (
-            "its time counts from its failure, not from when that was told"
+            "its time counts from its failure, not from when the message arrived"
         )
 
 
-async def test_who_was_admitted_and_sent_nothing_is_no_request(autojump_clock: object) -> None:
+async def test_a_permit_that_was_admitted_and_sent_nothing_is_no_request(autojump_clock: object) -> None:
     state = state_of()
     async with open_worker(state) as ref:
         permit = await admitted(ref)
@@ -248,7 +248,7 @@ async def test_the_time_to_the_first_token_is_a_moving_average(autojump_clock: o
         assert state.latency == pytest.approx(1.3)
 
 
-async def test_a_good_check_opens_the_way_for_one_trial(autojump_clock: object) -> None:
+async def test_a_passed_check_allows_one_trial(autojump_clock: object) -> None:
     async with open_worker(state_of()) as ref:
         for _ in range(IN_A_ROW):
             await fail(ref, K.SERVER)
@@ -260,7 +260,7 @@ async def test_a_good_check_opens_the_way_for_one_trial(autojump_clock: object) 
 # ------------------------------------------------------------------ leaving
 
 
-async def test_a_draining_worker_admits_nobody_and_says_when_the_last_has_left(
+async def test_a_draining_worker_admits_no_request_and_is_drained_when_the_last_has_ended(
     autojump_clock: object,
 ) -> None:
     state = state_of()
@@ -283,7 +283,7 @@ async def test_an_idle_worker_is_drained_at_once(autojump_clock: object) -> None
 # ------------------------------------------------------------------ a life after death
 
 
-async def test_a_telling_lost_with_its_process_is_read_off_the_permit(autojump_clock: object) -> None:
+async def test_a_result_lost_with_the_actor_is_found_on_the_permit(autojump_clock: object) -> None:
     state = state_of()
     async with open_worker(state) as ref:
         for _ in range(IN_A_ROW):
@@ -295,7 +295,7 @@ async def test_a_telling_lost_with_its_process_is_read_off_the_permit(autojump_c
         await refusal(ref)
 
 
-async def test_who_is_still_in_flight_is_in_flight_after_it_too(autojump_clock: object) -> None:
+async def test_requests_in_flight_stay_in_flight(autojump_clock: object) -> None:
     state = state_of(max_concurrency=1)
     async with open_worker(state) as ref:
         permit = await admitted(ref)
@@ -306,7 +306,7 @@ async def test_who_is_still_in_flight_is_in_flight_after_it_too(autojump_clock: 
         assert state.in_flight == 0
 
 
-async def test_a_trial_survives_and_ends_with_its_request(autojump_clock: object) -> None:
+async def test_a_trial_ends_with_its_request(autojump_clock: object) -> None:
     async with open_worker(state_of()) as ref:
         for _ in range(IN_A_ROW):
             await fail(ref, K.SERVER)

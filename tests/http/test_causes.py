@@ -100,17 +100,17 @@ def resolving_to(found: Sequence[str] | OSError) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no such host"),
         (socket.gaierror(socket.EAI_AGAIN, "try again"), "temporary failure in name resolution"),
         (socket.gaierror(socket.EAI_FAIL, "a fatal one"), "name resolution failed: a fatal one"),
     ],
 )
-async def test_a_name_that_cannot_be_resolved(error: OSError, words: str) -> None:
+async def test_a_name_that_cannot_be_resolved(error: OSError, text: str) -> None:
     with resolving_to(error):
         raised = await cause_of("http://no-such-host.example:8080")
-    assert str(raised) == f"could not connect to no-such-host.example:8080: {words}"
+    assert str(raised) == f"could not connect to no-such-host.example:8080: {text}"
     assert raised.__cause__ is error
     assert not raised.ours
 
@@ -120,7 +120,7 @@ async def test_a_name_that_is_too_long_to_be_one() -> None:
     assert str(error).endswith("no such host: the name is not valid")
 
 
-async def test_an_address_that_is_long_leaves_room_for_the_cause() -> None:
+async def test_a_long_address_leaves_space_for_the_cause() -> None:
     name = ".".join(["a" * 60] * 4)
     with resolving_to(socket.gaierror(socket.EAI_NONAME, "")):
         error = await cause_of(f"http://{name}")
@@ -181,7 +181,7 @@ async def test_a_certificate_that_is_not_trusted() -> None:
     assert "certificate verify failed: self-signed certificate" in str(error)
 
 
-async def test_a_ca_file_that_was_renewed_counts_for_the_next_connection(
+async def test_a_renewed_ca_file_is_used_for_the_next_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "authorities.pem"
@@ -215,16 +215,16 @@ async def resets(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "words"),
+    ("script", "text"),
     [
         (hangs_up, "the server closed the connection in the TLS handshake"),
         (resets, "connection reset by the server in the TLS handshake"),
     ],
 )
-async def test_a_server_that_hangs_up_in_the_handshake(script: Script, words: str) -> None:
+async def test_a_server_that_closes_in_the_handshake(script: Script, text: str) -> None:
     async with open_server(script) as server:
         error = await cause_of(server.url.replace("http:", "https:"))
-    assert str(error).endswith(words)
+    assert str(error).endswith(text)
     assert isinstance(error.__cause__, OSError)
 
 
@@ -252,7 +252,7 @@ async def test_a_certificate_of_ours_that_the_server_wants_and_does_not_get() ->
 
 
 @pytest.mark.parametrize("is_empty", [False, True], ids=["missing", "without a certificate"])
-async def test_a_file_of_authorities_that_cannot_be_read(
+async def test_a_ca_file_that_cannot_be_read(
     is_empty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "authorities.pem"
@@ -266,11 +266,11 @@ async def test_a_file_of_authorities_that_cannot_be_read(
     assert isinstance(error.__cause__, CertificateFileError)
 
 
-# ------------------------------------------------------------------ the words
+# ------------------------------------------------------------------ the text
 
 
 @pytest.mark.parametrize(
-    ("number", "words", "ours"),
+    ("number", "text", "ours"),
     [
         (errno.ECONNREFUSED, "connection refused", False),
         (errno.ENETUNREACH, "network is unreachable", False),
@@ -283,9 +283,9 @@ async def test_a_file_of_authorities_that_cannot_be_read(
         (errno.EACCES, os.strerror(errno.EACCES).lower(), False),
     ],
 )
-def test_an_error_of_the_system_has_its_words(number: int, words: str, ours: bool) -> None:
+def test_an_error_of_the_system_has_its_text(number: int, text: str, ours: bool) -> None:
     error = OSError(number, "Error connecting to ('127.0.0.1', 80): whatever")
-    assert (explain(error), is_our_shortage(error)) == (words, ours)
+    assert (explain(error), is_our_shortage(error)) == (text, ours)
 
 
 def test_a_missing_ipv6_is_no_shortage() -> None:
@@ -319,7 +319,7 @@ async def ask_and_read(connections: Connections, has_head: trio.Event) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "is_reset", "kind", "phase", "words"),
+    ("sent", "is_reset", "kind", "phase", "text"),
     [
         (b"", False, ServerDisconnected, "headers", "the server closed the connection before it responded"),
         (b"", True, ServerDisconnected, "headers", "connection reset by the server before it responded"),
@@ -333,8 +333,8 @@ async def ask_and_read(connections: Connections, has_head: trio.Event) -> None:
         (CUT_CHUNK, True, ConnectionBroken, "stream", "connection reset by the server"),
     ],
 )
-async def test_a_connection_that_breaks_says_when_and_how(
-    sent: bytes, is_reset: bool, kind: type[Exception], phase: str, words: str
+async def test_the_error_of_a_broken_connection_says_when_and_how(
+    sent: bytes, is_reset: bool, kind: type[Exception], phase: str, text: str
 ) -> None:
     is_read = trio.Event()
 
@@ -351,5 +351,5 @@ async def test_a_connection_that_breaks_says_when_and_how(
             await ask_and_read(connections_to(server.url, pool), is_read)
         assert type(caught.value.__cause__) is kind
         assert (caught.value.failure.kind, caught.value.failure.phase) == (K.CONNECTION, phase)
-        assert words in caught.value.failure.message
+        assert text in caught.value.failure.message
         assert (pool.in_use, pool.idle) == (0, 0)

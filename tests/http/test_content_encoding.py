@@ -103,7 +103,7 @@ def test_a_body_that_is_compressed_twice_is_an_error_that_says_so(name: str) -> 
     ("name", "modules"),
     [("br", ("brotli", "brotlicffi")), ("zstd", ("compression.zstd", "backports.zstd", "zstandard"))],
 )
-def test_without_a_module_the_error_names_those_that_would_help(name: str, modules: tuple[str, ...]) -> None:
+def test_without_a_module_the_error_names_the_ones_to_install(name: str, modules: tuple[str, ...]) -> None:
     for module in modules:
         try:
             import_module(module)
@@ -167,7 +167,7 @@ def test_of_a_body_that_was_cut_as_much_as_came_is_decompressed(name: str, compr
     ],
     ids=lambda text: repr(text[:12]),
 )
-def test_text_that_is_called_compressed_is_read_as_text_wherever_it_is_cut(
+def test_text_with_a_wrong_content_encoding_is_read_as_text_however_it_is_cut(
     name: str, compress: Compress, text: bytes
 ) -> None:
     compress(b"")  # skips where there is no module
@@ -177,7 +177,7 @@ def test_text_that_is_called_compressed_is_read_as_text_wherever_it_is_cut(
 
 
 @compressed
-def test_what_is_neither_text_nor_compressed_is_an_error(name: str, compress: Compress) -> None:
+def test_a_body_that_is_neither_text_nor_compressed_is_an_error(name: str, compress: Compress) -> None:
     compress(b"")
     noise = b"\xff\xfe" + random.Random(3).randbytes(500)
     with pytest.raises(DecodingError):
@@ -185,7 +185,7 @@ def test_what_is_neither_text_nor_compressed_is_an_error(name: str, compress: Co
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0" * 100, b"behind the end"])
-def test_what_stands_behind_a_gzip_body_is_no_part_of_it(padding: bytes) -> None:
+def test_bytes_after_a_gzip_body_are_no_part_of_it(padding: bytes) -> None:
     body = gzip.compress(TEXT) + padding
     assert decompress("gzip", [body]) == TEXT
     assert decompress("gzip", [body[at : at + 1] for at in range(len(body))]) == TEXT
@@ -208,7 +208,7 @@ def test_an_empty_body_decompresses_to_nothing(name: str, compress: Compress) ->
 @given(
     st.binary(max_size=200), st.lists(st.integers(0, 250), max_size=5), st.sampled_from(["gzip", "deflate"])
 )
-def test_any_bytes_come_out_as_they_were_at_any_cuts(data: bytes, cuts: list[int], name: str) -> None:
+def test_any_bytes_arrive_unchanged_at_any_cuts(data: bytes, cuts: list[int], name: str) -> None:
     body = gzip.compress(data) if name == "gzip" else zlib.compress(data)
     ends = [*sorted(cuts), len(body)]
     starts = [0, *ends[:-1]]

@@ -136,7 +136,7 @@ async def test_a_silent_server_is_too_late_either_way(watched: bool) -> None:
         assert (pool.in_use, pool.idle) == (0, 0)
 
 
-async def test_cancelling_a_watched_read_is_a_cancellation() -> None:
+async def test_a_cancelled_read_with_deadlines_is_a_cancellation() -> None:
     async with running_deadlines() as deadlines, open_answer(deadlines) as (answer, pool):
         await answer.receive()
         with trio.move_on_after(0.05) as scope:
@@ -172,7 +172,7 @@ async def test_a_second_reader_is_refused_and_the_first_ones_deadline_stands(
         assert ends == ["BusyResourceError", "ReadTimeout"]
 
 
-async def test_a_kept_connection_is_closed_when_its_time_is_over_although_nobody_asks(
+async def test_a_kept_connection_is_closed_in_time_without_another_request(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with running_deadlines() as deadlines, open_simulator(sockets=True) as sim:
@@ -206,7 +206,7 @@ async def test_kept_connections_of_any_network_are_closed_in_time(autojump_clock
             assert (await cortex.complete("Hi")).text == "ok"
 
 
-async def test_no_last_digit_of_a_time_keeps_the_watchdog_busy(autojump_clock: object) -> None:
+async def test_no_last_digit_of_a_time_keeps_the_deadlines_busy(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai", Behaviour(text="ok"))
         config = Config(workers={"openai": worker_of(provider)}, health_check_interval=0)

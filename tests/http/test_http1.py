@@ -141,7 +141,7 @@ BAD: Sequence[bytes] = [
 ]
 
 TOLERATED: Sequence[tuple[bytes, bytes]] = [
-    # What h11 refuses and can be read in one way only, with the body it has.
+    # Responses that h11 refuses although they have one reading only, with their bodies.
     (b"http/1.1 200 ok\r\ncontent-length: 2\r\n\r\nok", b"ok"),
     (b"\r\n\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", b"ok"),
     (b"\nHTTP/1.1 100 Continue\n\n\nHTTP/1.1 200 OK\ncontent-length: 2\n\nok", b"ok"),
@@ -178,24 +178,24 @@ BROKEN: Sequence[bytes] = [
 
 
 @pytest.mark.parametrize("data", WHOLE)
-def test_a_whole_answer_is_read_as_h11_reads_it(data: bytes) -> None:
+def test_a_complete_response_is_read_as_h11_reads_it(data: bytes) -> None:
     assert isinstance(ours([data]), Whole)
     assert ours([data]) == theirs(data)
 
 
 @pytest.mark.parametrize("data", BAD)
-def test_what_is_no_http_is_refused_where_h11_refuses_it(data: bytes) -> None:
+def test_bytes_that_are_not_http_are_refused_where_h11_refuses_them(data: bytes) -> None:
     assert ours([data]) == theirs(data) == "bad"
 
 
 @pytest.mark.parametrize("data", BROKEN)
-def test_an_answer_that_was_cut_is_never_a_whole_one(data: bytes) -> None:
+def test_a_cut_response_is_never_a_complete_one(data: bytes) -> None:
     assert ours([data]) == "broken"
     assert not isinstance(theirs(data), Whole)
 
 
 @pytest.mark.parametrize(("data", "body"), TOLERATED)
-def test_what_a_careless_server_means_is_read_and_its_connection_is_not_used_again(
+def test_a_response_with_a_mistake_is_read_and_its_connection_is_not_used_again(
     data: bytes, body: bytes
 ) -> None:
     read = ours([data])
@@ -211,7 +211,7 @@ def test_slicing_changes_nothing(data: bytes) -> None:
         assert ours([data[:cut], data[cut:]]) == expected
 
 
-def test_the_answer_to_head_has_no_body() -> None:
+def test_the_response_to_head_has_no_body() -> None:
     assert ours([answer(f"{OK}\ncontent-length: 5")], "HEAD") == theirs(
         answer(f"{OK}\ncontent-length: 5"), "HEAD"
     )
@@ -224,10 +224,10 @@ def test_the_answer_to_head_has_no_body() -> None:
     "data",
     [
         pytest.param(b"HTTP/2.0 200 OK\r\n\r\n", id="another version, to which these rules do not apply"),
-        pytest.param(answer("HTTP/1.1 101 Switching Protocols"), id="another protocol nobody asked for"),
+        pytest.param(answer("HTTP/1.1 101 Switching Protocols"), id="another protocol, not requested"),
     ],
 )
-def test_what_h11_leaves_to_its_user_is_refused(data: bytes) -> None:
+def test_a_mistake_that_h11_leaves_to_its_user_is_refused(data: bytes) -> None:
     assert ours([data]) == "bad"
 
 
@@ -235,7 +235,7 @@ def test_what_h11_leaves_to_its_user_is_refused(data: bytes) -> None:
     "start", [b"SSH-2.0-OpenSSH_9.6\r\n", b"220 mail", b"\x15\x03\x01\x00\x02\x02\x46", b"HTTQ", b"<html>"]
 )
 @pytest.mark.parametrize("size", [1, 100])
-def test_what_will_never_be_an_answer_is_refused_before_it_ends(start: bytes, size: int) -> None:
+def test_bytes_that_cannot_become_a_response_are_refused_at_once(start: bytes, size: int) -> None:
     parser = ResponseParser("POST")
     slices = [start[at : at + size] for at in range(0, len(start), size)]
     with pytest.raises(RemoteProtocolError) as caught:
@@ -265,7 +265,7 @@ def test_a_body_without_a_known_end_does_not_hide_an_error_status(status: int, f
 
 
 @pytest.mark.parametrize("rest", ["", "x", "nonsense\r\n"])
-def test_what_came_before_the_framing_went_wrong_is_given_first(rest: str) -> None:
+def test_bytes_before_a_framing_error_are_returned_first(rest: str) -> None:
     parser = ResponseParser("POST")
     end = "\r\n" if rest else "!!"
     assert parser.feed(answer(CHUNKED, f"5\r\nhello{end}{rest}" + "\r\n" * (rest == "x"))) == b"hello"
@@ -293,7 +293,7 @@ def reusable(data: bytes) -> bool:
         answer(f"{OK}\ncontent-length: 0\nconnection: keep-alive"),
     ],
 )
-def test_after_a_whole_answer_the_connection_may_be_used_again(data: bytes) -> None:
+def test_after_a_complete_response_the_connection_may_be_used_again(data: bytes) -> None:
     assert reusable(data)
 
 
@@ -309,7 +309,7 @@ def test_after_a_whole_answer_the_connection_may_be_used_again(data: bytes) -> N
         pytest.param(answer("HTTP/1.1 204 No Content", "body"), id="a body where none can be"),
     ],
 )
-def test_a_connection_whose_answers_may_get_mixed_up_is_not_used_again(data: bytes) -> None:
+def test_a_connection_whose_responses_may_get_mixed_up_is_not_used_again(data: bytes) -> None:
     assert not reusable(data)
 
 
@@ -345,7 +345,7 @@ def test_endless_informational_answers_are_refused() -> None:
     assert feed_until_refused(b"", answer("HTTP/1.1 103 Early Hints"), HEAD_LIMIT) <= HEAD_LIMIT + 100
 
 
-def test_a_thousand_informational_answers_in_one_read_are_passed_over() -> None:
+def test_a_thousand_informational_responses_in_one_read_are_skipped() -> None:
     hints = answer("HTTP/1.1 103 Early Hints") * 1000
     parser = ResponseParser("POST")
     assert parser.feed(hints + answer(f"{OK}\ncontent-length: 2", "ok")) == b"ok"
@@ -357,7 +357,7 @@ def test_an_endless_chunk_extension_is_refused() -> None:
     assert feed_until_refused(start, b"x" * 100, CHUNK_LINE_LIMIT) <= CHUNK_LINE_LIMIT
 
 
-def test_a_header_of_ten_megabytes_is_refused_as_it_comes() -> None:
+def test_a_header_of_ten_megabytes_is_refused_as_it_arrives() -> None:
     with pytest.raises(RemoteProtocolError, match="headers of more than"):
         ResponseParser("POST").feed(f"{OK}\r\nx: {'y' * 10_000_000}".encode())
 
@@ -411,12 +411,12 @@ def agree(mine: Outcome, judged: Outcome) -> bool:
 @settings(max_examples=500, deadline=None)
 @given(spoiled(), st.randoms(use_true_random=False))
 @example(b"HTTP/1.1 200 OK\r\n\r\n", random.Random(0))
-def test_whatever_comes_is_read_as_h11_reads_it_or_refused(data: bytes, chance: random.Random) -> None:
+def test_any_bytes_are_read_as_h11_reads_them_or_refused(data: bytes, chance: random.Random) -> None:
     mine = ours([data])
     assert agree(mine, theirs(data))
     cuts = sorted(chance.randrange(len(data) + 1) for _ in range(5))
-    places = [0, *cuts, len(data)]
-    sliced = ours(data[start:end] for start, end in pairwise(places))
+    cuts_and_ends = [0, *cuts, len(data)]
+    sliced = ours(data[start:end] for start, end in pairwise(cuts_and_ends))
     assert sliced == mine
 
 

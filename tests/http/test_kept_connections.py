@@ -86,10 +86,10 @@ async def test_a_kept_connection_that_ends_at_once_is_replaced_in_silence(
 
 @ends
 @pytest.mark.parametrize("seconds", [CLOSED_WHILE_IDLE_SECONDS + 0.05, 1, 30])
-async def test_a_kept_connection_that_dies_while_the_server_works_is_a_failure(
+async def test_a_kept_connection_that_breaks_while_the_server_works_is_a_failure(
     seconds: float, reset: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """The request may have been served, and paid for: asking again is for the one who counts attempts."""
+    """The server may have handled and charged for the request: a retry is left to the code that counts attempts."""
     async with open_memory(dying_after(seconds, reset=reset)) as (server, pool, connections):
         await fetch(connections, "/1")
         progress = RequestProgress()
@@ -106,7 +106,7 @@ async def test_a_kept_connection_that_dies_while_the_server_works_is_a_failure(
 
 
 @both
-async def test_a_kept_connection_that_dies_before_it_has_all_of_the_request_is_replaced(secure: bool) -> None:
+async def test_a_kept_connection_that_breaks_before_the_request_is_sent_is_replaced(secure: bool) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(OK)
@@ -152,7 +152,7 @@ async def test_a_silent_kept_connection_says_so_and_a_fresh_one_can_be_asked_for
         assert (server.connections, pool.idle) == (3, 2)
 
 
-async def test_an_exchange_knows_whether_its_connection_was_kept() -> None:
+async def test_an_exchange_knows_whether_its_connection_was_reused() -> None:
     async with open_server(answer_all) as server, open_pool() as pool:
         for expected in (False, True, True):
             host, _, port = server.url.removeprefix("http://").partition(":")
@@ -163,7 +163,7 @@ async def test_an_exchange_knows_whether_its_connection_was_kept() -> None:
             await exchange.aclose()
 
 
-async def test_what_a_request_waits_for_is_known_when_it_is_given_up(
+async def test_the_progress_of_an_abandoned_request_is_known(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_simulator() as sim:
@@ -183,7 +183,7 @@ async def test_what_a_request_waits_for_is_known_when_it_is_given_up(
         await read(held)
 
 
-async def test_an_httpx_client_hears_that_no_place_was_free(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_httpx_client_gets_a_pool_timeout(autojump_clock: trio.testing.MockClock) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai_compatible")
         pool = PooledTransport(network_backend=sim.network, max_connections=1)
@@ -230,7 +230,7 @@ def leaving(behind: bytes, sent: trio.Event | None) -> Script:
 @both
 @pytest.mark.parametrize("behind", [STRAY, b"\r\n", b"x"], ids=["an answer", "a line end", "a byte"])
 @pytest.mark.parametrize("is_late", [False, True], ids=["with it", "later"])
-async def test_bytes_behind_an_answer_never_reach_the_next_request(
+async def test_bytes_after_a_response_never_reach_the_next_request(
     behind: bytes, is_late: bool, secure: bool
 ) -> None:
     sent = trio.Event() if is_late else None
@@ -240,7 +240,7 @@ async def test_bytes_behind_an_answer_never_reach_the_next_request(
 
 
 @pytest.mark.parametrize("cut", [1, 4, 5, 6, 20, -1])
-async def test_half_a_record_behind_an_answer_never_becomes_the_next_one(cut: int) -> None:
+async def test_half_a_record_after_a_response_never_becomes_the_next_one(cut: int) -> None:
     """OpenSSL takes half a record in and says nothing of it; the other half may come with the next answer."""
     sent = trio.Event()
 
@@ -264,7 +264,7 @@ async def test_half_a_record_behind_an_answer_never_becomes_the_next_one(cut: in
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["with it", "later"])
-async def test_records_behind_an_answer_never_become_the_next_one(is_late: bool) -> None:
+async def test_records_after_a_response_never_become_the_next_one(is_late: bool) -> None:
     sent = trio.Event() if is_late else None
 
     async def script(peer: Peer) -> None:
@@ -288,7 +288,7 @@ async def test_records_behind_an_answer_never_become_the_next_one(is_late: bool)
 
 
 @pytest.mark.parametrize("end", ["goodbye", "goodbye and close", "close", "half-close", "goodbye and more"])
-async def test_an_end_of_tls_while_idle_costs_the_connection_and_nothing_else(end: str) -> None:
+async def test_an_end_of_tls_while_idle_closes_the_connection_only(end: str) -> None:
     sent = trio.Event()
 
     async def script(peer: Peer) -> None:
@@ -331,8 +331,8 @@ async def test_a_half_closed_connection_is_not_used_again() -> None:
         assert server.connections == 2
 
 
-async def test_what_tls_sends_for_its_own_sake_while_idle_costs_nothing() -> None:
-    """Here the server asks for a certificate after the answer; session tickets and new keys come in the same way."""
+async def test_messages_of_tls_itself_while_idle_keep_the_connection() -> None:
+    """Here the server requests a certificate after the response; session tickets and key updates arrive likewise."""
     context = server_context()
     context.verify_mode = ssl.CERT_OPTIONAL
     context.post_handshake_auth = True
@@ -379,7 +379,7 @@ async def test_session_tickets_are_nothing_to_read() -> None:
 
 
 @both
-async def test_a_connection_that_answers_before_it_is_asked_is_not_used_again(secure: bool) -> None:
+async def test_a_connection_with_bytes_before_a_request_is_not_used_again(secure: bool) -> None:
     sent = trio.Event()
     async with open_either(leaving(STRAY, sent), secure=secure) as (server, pool, connections):
         assert await second_answer(connections, pool, sent) == b"42"
@@ -389,7 +389,7 @@ async def test_a_connection_that_answers_before_it_is_asked_is_not_used_again(se
 # ------------------------------------------------------------------ how many
 
 
-async def test_only_so_many_are_kept_and_the_oldest_go_first() -> None:
+async def test_the_oldest_idle_connections_are_closed_above_the_limit() -> None:
     async with open_server(answer_all) as server:
         pool = PooledTransport(max_idle=3)
         connections = connections_to(server.url, pool)
@@ -422,7 +422,7 @@ async def test_the_bound_is_for_all_origins_of_a_pool() -> None:
         await pool.aclose()
 
 
-async def test_without_a_bound_of_its_own_a_pool_keeps_sixty_four(
+async def test_without_a_limit_of_its_own_a_pool_keeps_sixty_four(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_memory(answer_all) as (_, pool, connections):
@@ -485,7 +485,7 @@ async def test_a_connection_in_use_is_not_given_back() -> None:
         assert await read(held) == b"ok"
 
 
-async def test_a_broken_upload_leaves_nothing_to_keep() -> None:
+async def test_a_broken_upload_leaves_no_connection_to_keep() -> None:
     async def script(peer: Peer) -> None:
         await peer.stream.receive_some(1000)
         await peer.send(OK)

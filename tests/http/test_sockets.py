@@ -100,7 +100,7 @@ async def test_a_connection_over_tls_is_made_once_and_kept(host: str, connect: C
         assert pool.idle == 0
 
 
-async def test_a_certificate_nobody_vouches_for_is_a_failed_connect_that_says_so(connect: Connect) -> None:
+async def test_an_untrusted_certificate_is_a_connect_error_with_that_reason(connect: Connect) -> None:
     async with served(answer_requests, secure=True) as port:
         with pytest.raises(TransportFailed) as caught:
             await ask(connect(f"https://localhost:{port}"))
@@ -115,7 +115,7 @@ async def test_a_certificate_for_another_host_is_refused(connect: Connect) -> No
             await ask(connect(f"https://127.0.0.2:{port}", PooledTransport(ssl_context=client_context())))
 
 
-async def test_leaving_a_secure_answer_early_closes_it_without_waiting_for_a_goodbye(
+async def test_leaving_a_secure_response_early_closes_it_without_waiting(
     connect: Connect,
 ) -> None:
     gone = trio.Event()
@@ -138,7 +138,7 @@ async def test_leaving_a_secure_answer_early_closes_it_without_waiting_for_a_goo
             await gone.wait()
 
 
-async def test_old_secure_connections_are_all_closed_even_if_whoever_closes_them_is_cancelled(
+async def test_old_secure_connections_are_all_closed_even_if_the_closing_task_is_cancelled(
     connect: Connect,
 ) -> None:
     gone = trio.Semaphore(0)
@@ -162,7 +162,7 @@ async def test_old_secure_connections_are_all_closed_even_if_whoever_closes_them
                 await gone.acquire()
 
 
-async def test_a_silent_secure_server_is_too_late_under_a_watchdog(connect: Connect) -> None:
+async def test_a_silent_secure_server_is_a_read_timeout_with_deadlines(connect: Connect) -> None:
     async def script(stream: trio.abc.Stream) -> None:
         await answer_requests(stream, HALF)
 
@@ -182,7 +182,7 @@ async def test_a_silent_secure_server_is_too_late_under_a_watchdog(connect: Conn
 # ------------------------------------------------------------------ addresses
 
 
-async def test_an_address_of_ipv6_stands_in_brackets(connect: Connect) -> None:
+async def test_an_ipv6_address_is_in_brackets(connect: Connect) -> None:
     heads: list[bytes] = []
 
     async def script(stream: trio.abc.Stream) -> None:
@@ -202,7 +202,7 @@ async def test_an_address_of_ipv6_stands_in_brackets(connect: Connect) -> None:
 LARGE = b"x" * 8_000_000
 
 
-async def test_a_body_larger_than_any_buffer_arrives_whole(connect: Connect) -> None:
+async def test_a_body_larger_than_any_buffer_arrives_complete(connect: Connect) -> None:
     received = 0
 
     async def script(stream: trio.abc.Stream) -> None:
@@ -218,7 +218,7 @@ async def test_a_body_larger_than_any_buffer_arrives_whole(connect: Connect) -> 
     assert received >= len(LARGE)
 
 
-async def test_a_server_that_hangs_up_while_a_large_body_is_sent_has_broken_the_connection(
+async def test_a_server_that_closes_while_a_large_body_is_sent_has_broken_the_connection(
     connect: Connect,
 ) -> None:
     async def script(stream: trio.abc.Stream) -> None:
@@ -255,8 +255,8 @@ async def echo(stream: trio.abc.Stream) -> None:
         head, _, body = bytes(data).partition(b"\r\n\r\n")
         while f"content-length: {len(body)}".encode() not in head:
             body += await stream.receive_some()
-        told = json.dumps({"head": head.decode(), "body": body.decode()}).encode()
-        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told))
+        reply = json.dumps({"head": head.decode(), "body": body.decode()}).encode()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(reply), reply))
 
 
 async def test_an_httpx_client_may_use_our_connections() -> None:
@@ -273,7 +273,7 @@ async def test_an_httpx_client_may_use_our_connections() -> None:
         assert "transfer-encoding" not in streamed["head"]
 
 
-async def test_an_httpx_client_hears_of_what_breaks_in_its_own_words() -> None:
+async def test_an_httpx_client_gets_the_errors_of_httpx() -> None:
     async def script(stream: trio.abc.Stream) -> None:
         path = (await stream.receive_some()).split(b" ")[1]
         await stream.send_all({b"/cut": HALF, b"/bad": b"no HTTP\r\n\r\n", b"/silent": b""}[bytes(path)])

@@ -81,7 +81,7 @@ async def test_an_upload_that_was_refused_is_not_sent_on(secure: bool) -> None:
 
 
 @both
-async def test_a_refusal_of_a_server_that_hangs_up_on_the_upload_is_still_read(secure: bool) -> None:
+async def test_a_refusal_of_a_server_that_closes_during_an_upload_is_still_read(secure: bool) -> None:
     async def script(peer: Peer) -> None:
         await receive(peer, 1000)
         await peer.send(TOO_LARGE)  # closed with megabytes unread: the network answers those with a reset
@@ -95,7 +95,7 @@ async def test_a_refusal_of_a_server_that_hangs_up_on_the_upload_is_still_read(s
 
 
 @both
-async def test_a_whole_answer_of_a_server_that_reads_no_more_is_given(secure: bool) -> None:
+async def test_a_complete_response_of_a_server_that_stopped_reading_is_returned(secure: bool) -> None:
     async def script(peer: Peer) -> None:
         await receive(peer, 1000)
         await peer.send(OK)
@@ -108,7 +108,7 @@ async def test_a_whole_answer_of_a_server_that_reads_no_more_is_given(secure: bo
 
 
 @both
-async def test_an_answer_that_grows_with_the_upload_gets_all_of_it(secure: bool) -> None:
+async def test_a_response_during_an_upload_gets_all_of_it(secure: bool) -> None:
     """A head of 200 before the end of the request is no refusal: the request is sent on while the body is read."""
     received = hashlib.sha256()
 
@@ -135,7 +135,7 @@ async def test_an_answer_that_grows_with_the_upload_gets_all_of_it(secure: bool)
 
 
 @both
-async def test_an_interim_answer_in_the_middle_changes_nothing(secure: bool) -> None:
+async def test_an_interim_response_in_the_middle_changes_nothing(secure: bool) -> None:
     bodies: list[bytes] = []
 
     async def script(peer: Peer) -> None:
@@ -287,7 +287,7 @@ async def test_a_network_backend_sends_a_long_request_whole(autojump_clock: trio
         assert await read(await post(connections, body)) == hashlib.sha256(body).digest()
 
 
-async def test_a_reset_behind_a_refusal_does_not_hide_it() -> None:
+async def test_a_reset_after_a_refusal_does_not_hide_it() -> None:
     async def script(peer: Peer) -> None:
         await receive(peer, 1000)
         await peer.send(TOO_LARGE)

@@ -1,6 +1,6 @@
 """Answers as bytes, made by hand for the raw server: heads, bodies of every dialect, lists, pages, packed bodies.
 
-It knows nothing of the package: what is wrong in our decoders cannot be wrong in the same way here.
+It knows nothing of the package: a mistake in our decoders cannot be repeated here.
 """
 
 import gzip
@@ -122,16 +122,16 @@ def responses_events(text: str = TEXT, **more: object) -> list[dict[str, object]
     part = {"type": "output_text", "text": text, "annotations": []}
     item = {"id": "i-1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
     started = {**item, "status": "in_progress", "content": []}
-    place = {"item_id": "i-1", "output_index": 0, "content_index": 0}
+    position = {"item_id": "i-1", "output_index": 0, "content_index": 0}
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
     events: list[dict[str, object]] = [
         {"type": "response.created", "response": response_object(**more)},
         {"type": "response.in_progress", "response": response_object(**more)},
         {"type": "response.output_item.added", "output_index": 0, "item": started},
-        {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
-        {"type": "response.output_text.delta", **place, "delta": text},
-        {"type": "response.output_text.done", **place, "text": text},
-        {"type": "response.content_part.done", **place, "part": part},
+        {"type": "response.content_part.added", **position, "part": {**part, "text": ""}},
+        {"type": "response.output_text.delta", **position, "delta": text},
+        {"type": "response.output_text.done", **position, "text": text},
+        {"type": "response.content_part.done", **position, "part": part},
         {"type": "response.output_item.done", "output_index": 0, "item": item},
         {
             "type": "response.completed",

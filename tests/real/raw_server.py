@@ -1,4 +1,4 @@
-"""A server that knows only bytes and plays what it is told: no status, body, delay or end is too odd for it.
+"""A server that sends given bytes: any status, body, delay and end.
 
     world.server(chat=[play(http(503), ...), ...])   one Play for each request of a kind, then `then` for ever
     Play(steps, reads)                               bytes are sent, numbers are seconds of waiting, Do is done
@@ -245,8 +245,8 @@ class World:
     def config(self, *servers: RawServer, worker: dict[str, Any] | None = None, **settings: Any) -> Config:
         """A configuration that asks `servers` in this order. No active health checks unless `settings` say so."""
         workers = {
-            server.name: server.worker(priority=place, **(worker or {}))
-            for place, server in enumerate(servers or self.servers)
+            server.name: server.worker(priority=index, **(worker or {}))
+            for index, server in enumerate(servers or self.servers)
         }
         return Config(workers=workers, **{"health_check_interval": 0, **settings})
 

@@ -38,7 +38,7 @@ def _ids(table: dict[str, Play]) -> list[object]:
 
 
 @pytest.mark.parametrize("answer", _ids(ALL))
-async def test_a_lone_worker_serves_for_ever(memory: World, answer: Play, autojump_clock: object) -> None:
+async def test_a_lone_worker_never_stops_serving(memory: World, answer: Play, autojump_clock: object) -> None:
     server = memory.server(then_lists=answer)
     async with memory.gateway(health_check_interval=30) as cortex:
         start = trio.current_time()
@@ -111,7 +111,7 @@ async def test_a_suspected_worker_is_asked_when_the_other_one_fails(
 
 
 @pytest.mark.parametrize("answer", _ids(SUSPICIOUS))
-async def test_an_answer_of_real_traffic_ends_the_suspicion(
+async def test_a_successful_request_ends_the_suspicion(
     memory: World, answer: Play, autojump_clock: object
 ) -> None:
     first, _ = memory.server(then_lists=answer), memory.server()
@@ -168,7 +168,7 @@ async def test_thousands_of_checks_run_at_most_thirty_two_at_a_time(
         assert sum(at - 1 < start <= at for start in starts) <= 32
 
 
-async def test_a_worker_whose_answer_arrives_is_well_although_its_list_is_refused(
+async def test_a_worker_that_serves_is_available_although_its_model_list_is_refused(
     memory: World, autojump_clock: object
 ) -> None:
     server = memory.server(chat=[play(30.0, said())], then_lists=play(http(401, WITH_A_KEY)))

@@ -93,7 +93,7 @@ async def test_the_first_error_says_when_it_may_be_asked_again(
 
 
 @pytest.mark.parametrize("refusal", EVERY)
-async def test_it_is_asked_at_once_after_a_check_that_a_person_asked_for(
+async def test_it_is_asked_at_once_after_a_requested_check(
     memory: World, refusal: Play, autojump_clock: object
 ) -> None:
     memory.server(chat=[refusal])
@@ -160,7 +160,7 @@ async def test_however_often_it_refuses_it_is_tried_every_hour(
         await seconds_until_served(cortex, MINUTE, HOUR * 1.1 + 2 * MINUTE)
 
 
-async def test_one_refused_key_beside_a_good_one_costs_the_worker_nothing(
+async def test_one_refused_key_beside_a_good_one_does_not_change_the_status(
     memory: World, autojump_clock: object
 ) -> None:
     memory.server(chat=[REFUSALS["401 key"]])

@@ -70,7 +70,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("ask", "answer"), CASES)
-async def test_twenty_calls_cost_a_lone_worker_nothing(
+async def test_twenty_calls_open_no_breaker_of_a_lone_worker(
     memory: World, ask: Ask, answer: object, autojump_clock: object
 ) -> None:
     server = memory.server(chat=[answer] * 200)  # type: ignore[list-item]
@@ -101,7 +101,7 @@ async def test_twenty_calls_do_not_change_who_is_asked_first(
 
 
 @pytest.mark.parametrize(("ask", "answer"), CASES)
-async def test_twenty_calls_at_once_cost_nothing(
+async def test_twenty_calls_at_once_open_no_breaker(
     memory: World, ask: Ask, answer: object, autojump_clock: object
 ) -> None:
     server = memory.server(chat=[answer] * 200)  # type: ignore[list-item]
@@ -133,8 +133,8 @@ async def test_a_worker_that_is_silent_for_its_own_time_is_still_blamed(
 # ------------------------------------------------------------------ httpx's pool
 
 
-class _NoPlace(httpx.AsyncBaseTransport):
-    """A transport whose pool has no place for the first requests."""
+class _FullPool(httpx.AsyncBaseTransport):
+    """A transport whose pool has no connection for the first requests."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, times: int) -> None:
         self._inner = inner
@@ -144,19 +144,19 @@ class _NoPlace(httpx.AsyncBaseTransport):
         await trio.lowlevel.checkpoint()
         if self._left:
             self._left -= 1
-            raise httpx.PoolTimeout("no place in the pool")
+            raise httpx.PoolTimeout("no connection is free")
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-async def test_a_pool_without_a_place_is_not_the_workers_fault(memory: World, autojump_clock: object) -> None:
+async def test_a_full_pool_is_not_the_workers_fault(memory: World, autojump_clock: object) -> None:
     server = memory.server()
     worker = server.worker()
 
     def transport(config: WorkerConfig) -> httpx.AsyncBaseTransport:
-        return _NoPlace(memory.transport(config), TIMES)
+        return _FullPool(memory.transport(config), TIMES)
 
     async with open_cortex(
         Config(workers={"raw1": worker}, health_check_interval=0), http_transport=transport
@@ -170,7 +170,7 @@ async def test_a_pool_without_a_place_is_not_the_workers_fault(memory: World, au
             assert (await cortex.health_status()).workers["raw1"].status == "available"
 
 
-async def test_waiting_for_a_place_in_httpx_s_pool_opens_no_breaker() -> None:
+async def test_waiting_for_a_connection_of_httpx_s_pool_opens_no_breaker() -> None:
     async with open_world("sockets") as world:
         server = world.server(then_chat=play(0.1, said()))
 
@@ -185,7 +185,7 @@ async def test_waiting_for_a_place_in_httpx_s_pool_opens_no_breaker() -> None:
             async with trio.open_nursery() as nursery:
                 for _ in range(TIMES):
                     nursery.start_soon(ask)
-            # No further call: one time in three httpcore's pool itself never gives a place again after this.
+            # No further call: one time in three httpcore's pool gives no connection any more after this.
             assert (await cortex.health_status()).workers[server.name].status == "available"
 
 
@@ -193,7 +193,7 @@ async def test_waiting_for_a_place_in_httpx_s_pool_opens_no_breaker() -> None:
 
 
 @pytest.mark.parametrize("what", ["chat", "check", "idle"])
-def test_descriptors_that_ran_out_are_not_the_workers_fault(what: str) -> None:
+def test_missing_descriptors_are_not_the_workers_fault(what: str) -> None:
     """In a process of its own, for the limit is the process's."""
     script = Path(__file__).with_name("out_of_descriptors.py")
     folders = (script.parent, script.parents[1] / "http", script.parents[2])

@@ -36,7 +36,7 @@ def texts(outcomes: list[Reply | CortexError]) -> list[object]:
 
 
 @pytest.mark.parametrize("status", [429, 503, 529])
-async def test_ten_calls_at_once_that_are_all_told_to_wait_are_all_served(
+async def test_ten_calls_at_once_with_a_retry_after_are_all_served(
     memory: World, status: int, autojump_clock: object
 ) -> None:
     server = memory.server(chat=[limited(1, status)] * 10)
@@ -51,7 +51,7 @@ async def test_ten_calls_at_once_that_are_all_told_to_wait_are_all_served(
 
 
 @pytest.mark.parametrize("status", [429, 503, 529])
-async def test_nine_calls_that_come_after_a_first_was_told_to_wait_wait_as_well(
+async def test_nine_calls_wait_after_a_first_got_a_retry_after(
     memory: World, status: int, autojump_clock: object
 ) -> None:
     server = memory.server(chat=[limited(1, status)])
@@ -115,12 +115,12 @@ async def test_a_hint_beyond_the_longest_wait_is_an_error_at_once(
         assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("place", ["in the configuration", "in the call"])
+@pytest.mark.parametrize("where", ["in the configuration", "in the call"])
 async def test_a_longest_wait_of_zero_is_an_error_at_once_that_says_when(
-    memory: World, place: str, autojump_clock: object
+    memory: World, where: str, autojump_clock: object
 ) -> None:
     server = memory.server(chat=[limited(4)])
-    settings = {"max_wait": 0} if place == "in the configuration" else {}
+    settings = {"max_wait": 0} if where == "in the configuration" else {}
     options = {} if settings else {"max_wait": 0}
     async with memory.gateway(**settings) as cortex:
         begin = trio.current_time()
@@ -265,7 +265,7 @@ async def test_a_call_ends_at_once_when_the_gateway_is_left(
 async def test_a_call_ends_at_once_when_the_only_worker_it_waits_for_is_being_removed(
     memory: World, autojump_clock: object
 ) -> None:
-    """The request in flight goes on to its end; its place is given to no other."""
+    """The request in flight goes on to its end; no other request is admitted for it."""
     server = memory.server(then_chat=play(10.0, said()))
     other = memory.server()
     ended: dict[str, float] = {}
@@ -292,9 +292,9 @@ async def test_a_call_ends_at_once_when_the_only_worker_it_waits_for_is_being_re
 
 def long_stream(seconds: int) -> Play:
     """An answer that says a word each second."""
-    words = [step for _ in range(seconds) for step in (1.0, chunk(sse(delta("x"))))]
+    deltas = [step for _ in range(seconds) for step in (1.0, chunk(sse(delta("x"))))]
     ending = chunk(sse(delta(finish="stop"), "[DONE]")) + chunk(b"")
-    return play(open_head(), chunk(sse(delta("x"))), *words, ending)
+    return play(open_head(), chunk(sse(delta("x"))), *deltas, ending)
 
 
 NO_CREDIT = error("You exceeded your current quota", "insufficient_quota", "insufficient_quota")

@@ -106,7 +106,7 @@ async def test_it_is_asked_max_attempts_times_and_no_more(
 
 
 @pytest.mark.parametrize("fault", TABLE)
-async def test_beside_a_worker_that_is_well_it_is_asked_at_most_twice(
+async def test_beside_an_available_worker_it_is_asked_at_most_twice(
     memory: World, fault: Play, autojump_clock: object
 ) -> None:
     first, second = memory.server(then_chat=fault), memory.server()

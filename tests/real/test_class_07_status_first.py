@@ -87,7 +87,7 @@ async def test_a_hint_is_honoured_whatever_the_body_is(
 
 
 @pytest.mark.parametrize("body", ALL)
-async def test_a_rate_limit_rests_the_key_and_the_other_key_serves(
+async def test_a_rate_limited_key_cools_down_and_the_other_key_serves(
     memory: World, body: Callable[[int, Headers], tuple[Step, ...]], autojump_clock: object
 ) -> None:
     server = memory.server(chat=[play(*body(429, {"retry-after": "20"}))])
@@ -163,7 +163,7 @@ READABLE = {
         (400, "content_policy_violation", K.CONTENT_POLICY),
     ],
 )
-async def test_a_packed_error_is_read(
+async def test_a_compressed_error_is_read(
     memory: World, name: str, status: int, code: str, kind: FailureKind, autojump_clock: object
 ) -> None:
     if modules := {"br": "brotli", "zstd": "zstandard"}.get(name):
@@ -201,7 +201,7 @@ async def test_an_odd_encoding_of_a_readable_answer_is_no_failure(
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @pytest.mark.parametrize("answer", ["stream", "whole", "vectors"])
-async def test_an_answer_that_is_packed_unasked_is_read_or_a_protocol_failure_that_says_so(
+async def test_a_compressed_answer_is_read_or_a_protocol_failure_that_says_so(
     memory: World, answer: str, encoding: str, autojump_clock: object
 ) -> None:
     headers = {"content-encoding": encoding}

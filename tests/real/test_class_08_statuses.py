@@ -72,7 +72,9 @@ async def test_a_lone_worker_serves_again_within_two_minutes(
 
 
 @pytest.mark.parametrize("status", [400, *sorted(THE_CALLERS)])
-async def test_what_is_the_callers_ends_the_call(memory: World, status: int, autojump_clock: object) -> None:
+async def test_a_failure_of_the_caller_ends_the_call(
+    memory: World, status: int, autojump_clock: object
+) -> None:
     memory.server(then_chat=_answer(status, "JSON"))
     second = memory.server()
     async with memory.gateway() as cortex:
@@ -83,7 +85,9 @@ async def test_what_is_the_callers_ends_the_call(memory: World, status: int, aut
 
 
 @pytest.mark.parametrize("status", [409, 425])
-async def test_what_may_pass_is_asked_once_more(memory: World, status: int, autojump_clock: object) -> None:
+async def test_a_temporary_failure_is_retried_once(
+    memory: World, status: int, autojump_clock: object
+) -> None:
     server = memory.server(chat=[play(http(status))])
     async with memory.gateway() as cortex:
         assert (await cortex.complete("Hi")).text == TEXT

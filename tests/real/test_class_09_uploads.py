@@ -42,7 +42,7 @@ async def failure_of(cortex: Cortex, **options: object) -> Failure:
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("case", EARLY)
-async def test_an_early_answer_to_twenty_megabytes_is_seen_at_once(carrier: str, case: str) -> None:
+async def test_an_early_response_to_twenty_megabytes_is_seen_at_once(carrier: str, case: str) -> None:
     answer, status, kind = EARLY[case]
     async with open_world(carrier) as world:  # type: ignore[arg-type]
         world.server(then_chat=answer)
@@ -64,7 +64,7 @@ async def test_a_request_that_is_too_large_is_sent_to_one_worker(carrier: str) -
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_an_answer_to_a_request_that_is_not_read_is_an_answer(carrier: str) -> None:
+async def test_a_response_to_a_request_that_is_not_read_is_a_response(carrier: str) -> None:
     async with open_world(carrier) as world:  # type: ignore[arg-type]
         server = world.server(chat=[play(said(), reads=1024)])
         async with world.gateway() as cortex:
@@ -101,7 +101,7 @@ async def test_a_slow_reader_gets_the_whole_request(carrier: str) -> None:
 
 @pytest.mark.parametrize("step", [Do.RESET, Do.CLOSE])
 @pytest.mark.parametrize("seconds", [1.0, 20.0])
-async def test_a_kept_connection_that_dies_at_work_is_an_attempt(
+async def test_a_kept_connection_that_breaks_during_a_request_is_an_attempt(
     memory: World, step: Do, seconds: float, autojump_clock: object
 ) -> None:
     server = memory.server(chat=[play(said()), play(seconds, step)])
@@ -139,7 +139,9 @@ async def test_a_kept_connection_that_was_closed_before_the_request_costs_no_att
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_kept_connection_that_dies_at_work_over_sockets_is_an_attempt(carrier: str) -> None:
+async def test_a_kept_connection_that_breaks_during_a_request_over_sockets_is_an_attempt(
+    carrier: str,
+) -> None:
     async with open_world(carrier) as world:  # type: ignore[arg-type]
         server = world.server(chat=[play(said()), play(0.5, Do.RESET)])
         async with world.gateway() as cortex:

@@ -34,7 +34,7 @@ CASES = [
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("first", CASES)
-async def test_the_next_answer_is_its_own(carrier: str, first: Play) -> None:
+async def test_the_next_response_is_separate(carrier: str, first: Play) -> None:
     async with open_world(carrier) as world:  # type: ignore[arg-type]
         server = world.server(chat=[first])
         async with world.gateway() as cortex:
@@ -45,7 +45,7 @@ async def test_the_next_answer_is_its_own(carrier: str, first: Play) -> None:
     assert [request.connection for request in server.asked] == [1, 2]
 
 
-async def test_what_comes_seconds_later_spoils_the_connection_as_well(
+async def test_bytes_seconds_after_a_response_close_the_connection_as_well(
     memory: World, autojump_clock: object
 ) -> None:
     server = memory.server(chat=[play(said(text="first"), 2.0, EXTRA["a whole answer"])])
@@ -57,7 +57,7 @@ async def test_what_comes_seconds_later_spoils_the_connection_as_well(
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_an_interim_answer_is_passed_over(carrier: str) -> None:
+async def test_an_interim_response_is_skipped(carrier: str) -> None:
     interim = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
     async with open_world(carrier) as world:  # type: ignore[arg-type]
         world.server(then_chat=play(interim + said()))

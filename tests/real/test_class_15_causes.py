@@ -47,7 +47,7 @@ def one_worker(url: str, **settings: object) -> Config:
 
 
 @pytest.mark.parametrize("attempts", [1, 4])
-async def test_a_refused_port_is_called_refused(attempts: int) -> None:
+async def test_the_error_of_a_refused_port_says_so(attempts: int) -> None:
     async with open_cortex(one_worker(f"http://127.0.0.1:{unused_port()}/v1")) as cortex:
         error = await error_of(cortex, max_attempts=attempts)
     assert "refused" in last_line(error).lower()
@@ -55,14 +55,14 @@ async def test_a_refused_port_is_called_refused(attempts: int) -> None:
     assert any(isinstance(cause, ConnectionRefusedError) for cause in causes(error))
 
 
-async def test_a_name_that_does_not_exist_is_called_so() -> None:
+async def test_the_error_says_that_a_name_does_not_exist() -> None:
     async with open_cortex(one_worker("http://no-such-host.invalid:9/v1")) as cortex:
         error = await error_of(cortex, max_attempts=1)
     assert "no-such-host.invalid" in last_line(error)
     assert any(isinstance(cause, OSError) for cause in causes(error))
 
 
-async def test_a_certificate_that_is_not_trusted_is_called_so() -> None:
+async def test_the_error_says_that_a_certificate_is_not_trusted() -> None:
     async with open_world("tls") as world:
         server = world.server()
         async with open_cortex(world.config(server)) as cortex:
@@ -70,14 +70,14 @@ async def test_a_certificate_that_is_not_trusted_is_called_so() -> None:
     assert "certificate" in last_line(error).lower()
 
 
-async def test_plain_http_to_a_tls_port_is_no_riddle() -> None:
+async def test_plain_http_to_a_tls_port_is_explained() -> None:
     async with open_world("tls") as world:
         server = world.server()
         async with open_cortex(one_worker(server.url.replace("https", "http"))) as cortex:
             assert "connect" in last_line(await error_of(cortex, max_attempts=1)).lower()
 
 
-async def test_tls_to_a_plain_port_is_called_tls(sockets: World) -> None:
+async def test_the_error_of_tls_to_a_plain_port_says_so(sockets: World) -> None:
     server = sockets.server()
     async with open_cortex(one_worker(server.url.replace("http", "https"))) as cortex:
         line = last_line(await error_of(cortex, max_attempts=1)).lower()
@@ -143,7 +143,7 @@ async def test_a_redirect_on_the_same_origin_is_followed(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_elsewhere_names_the_place_and_is_not_followed(
+async def test_a_redirect_to_another_origin_is_named_and_not_followed(
     memory: World, status: int, autojump_clock: object
 ) -> None:
     second = memory.server()

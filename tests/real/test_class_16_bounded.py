@@ -73,7 +73,7 @@ CONTROLS = ["\x1b", "\x07", "\x00", "\x9b", "\u202e", "\r", "\n"]
 
 @pytest.mark.parametrize("where", ["message", "code", "page", "header"])
 @pytest.mark.parametrize("status", [400, 500])
-async def test_no_control_character_of_a_server_comes_out(
+async def test_no_control_character_of_a_server_is_shown(
     memory: World, where: str, status: int, caplog: pytest.LogCaptureFixture, autojump_clock: object
 ) -> None:
     body = error("odd", "server_error")
@@ -152,7 +152,7 @@ def test_the_values_of_headers_do_not_show(show: object) -> None:
 
 @pytest.mark.parametrize("over_httpx", [False, True])
 @pytest.mark.parametrize("ask", ["models", "complete", "embed"])
-async def test_a_key_that_a_server_repeats_does_not_come_out(
+async def test_a_key_that_a_server_repeats_is_not_shown(
     memory: World, over_httpx: bool, ask: str, autojump_clock: object
 ) -> None:
     refusal = play(http(401, error(f"Incorrect API key provided: {KEY}. {KEY.upper()}")))

@@ -1,4 +1,4 @@
-"""Small things that were found on the way, each with what must hold."""
+"""Small bugs that were found meanwhile, each with its invariant."""
 
 import gc
 import io
@@ -57,7 +57,7 @@ WHOLE_CALL = cut_after(call(0, "", "weather"), call(0, '{"city":"Oslo"}'), call(
 
 @pytest.mark.parametrize("how", ["restart", "continue"])
 @pytest.mark.parametrize("cut", PARTS_OF_A_CALL, ids=["its name", "a few letters", "more letters"])
-async def test_a_call_that_was_delivered_in_part_does_not_forbid_a_restart(
+async def test_a_tool_call_that_was_delivered_in_part_does_not_forbid_a_restart(
     memory: World, cut: Play, how: str, autojump_clock: object
 ) -> None:
     first, second = memory.server(then_chat=cut), memory.server()
@@ -72,7 +72,7 @@ async def test_a_call_that_was_delivered_in_part_does_not_forbid_a_restart(
 
 
 @pytest.mark.parametrize("how", ["restart", "continue"])
-async def test_a_call_that_was_delivered_whole_forbids_a_restart(
+async def test_a_tool_call_that_was_delivered_completely_forbids_a_restart(
     memory: World, how: str, autojump_clock: object
 ) -> None:
     memory.server(then_chat=WHOLE_CALL)
@@ -116,7 +116,7 @@ async def test_a_tool_message_without_a_result_is_refused_before_anything_is_sen
 
 
 @pytest.mark.parametrize("source", ["a call", "a check"])
-async def test_a_wrong_key_is_not_called_a_spent_quota(
+async def test_a_wrong_key_is_not_reported_as_a_spent_quota(
     memory: World, source: str, autojump_clock: object
 ) -> None:
     refusal = play(http(401, error("Incorrect API key provided", "invalid_request_error", "invalid_api_key")))
@@ -136,7 +136,7 @@ async def test_a_wrong_key_is_not_called_a_spent_quota(
         assert "quota" not in shown.getvalue()
 
 
-async def test_the_loser_of_a_race_is_called_so(memory: World, autojump_clock: object) -> None:
+async def test_the_loser_of_a_race_is_recorded_as_such(memory: World, autojump_clock: object) -> None:
     first, second = memory.server(then_chat=play(20.0, said())), memory.server()
     events: list[object] = []
     async with memory.gateway(on_event=events.append) as cortex:
@@ -154,7 +154,7 @@ async def test_the_loser_of_a_race_is_called_so(memory: World, autojump_clock: o
         assert "caller left" not in attempt.failure.message
 
 
-async def test_a_caller_that_leaves_is_still_called_so(memory: World, autojump_clock: object) -> None:
+async def test_a_caller_that_leaves_is_recorded_as_such(memory: World, autojump_clock: object) -> None:
     memory.server(then_chat=play(20.0, said()))
     events: list[object] = []
     async with memory.gateway(on_event=events.append) as cortex:

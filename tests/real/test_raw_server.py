@@ -49,7 +49,7 @@ async def test_embeddings_have_a_script_of_their_own(memory: World, autojump_clo
 
 @pytest.mark.parametrize("carrier", ["memory", "sockets"])
 @pytest.mark.parametrize("step", [Do.RESET, Do.CLOSE])
-async def test_an_end_is_seen_by_the_other_side(carrier: str, step: Do) -> None:
+async def test_an_end_is_noticed_by_the_other_side(carrier: str, step: Do) -> None:
     async with open_world(carrier) as world:  # type: ignore[arg-type]
         server = world.server(then_chat=play(step))
         async with world.gateway(max_attempts=1) as cortex:

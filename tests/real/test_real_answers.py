@@ -168,7 +168,7 @@ def test_the_tables_of_this_file_are_about_answers_of_the_corpus(answers: tuple[
         )
 
 
-def test_no_answer_depends_on_how_the_network_cuts_it(answers: tuple[Answer, ...]) -> None:
+def test_no_answer_depends_on_how_the_network_slices_it(answers: tuple[Answer, ...]) -> None:
     chance = random.Random(11)  # the same slices in every run
     for answer in answers:
         whole = answer.decoded([answer.body])
@@ -183,7 +183,7 @@ def test_no_short_answer_changes_when_it_comes_byte_by_byte(answers: tuple[Answe
     assert len(short) > len(answers) / 3
 
 
-def test_no_stream_that_was_cut_is_taken_for_a_whole_answer(answers: tuple[Answer, ...]) -> None:
+def test_no_cut_stream_is_taken_for_a_complete_answer(answers: tuple[Answer, ...]) -> None:
     """However much came of it: it is a beginning of the answer, and Finished is said of all of its content only.
 
     A stream that fails behind its finish (OpenRouter says one with every call) is whole until then.

@@ -97,7 +97,7 @@ ANSWERS: dict[str, tuple[str, Read]] = {
     "32_anthropic_end_turn_with_tool_use.sse": ("anthropic", Read(CALLS, calls=(("f", {}),))),
     "34_responses_custom_tool_call.sse": ("responses", Read(CALLS, calls=(("sql", "select 1"),))),
 }
-"""By the file: who reads it, and what is there."""
+"""By file: what reads it, and what it contains."""
 
 ERRORS: dict[str, tuple[int, FailureKind]] = {
     "06_llamacpp_context_400.json": (400, FailureKind.CONTEXT_LENGTH),
@@ -147,7 +147,7 @@ def test_an_answer_is_read_right_at_every_slicing(name: str, body: Callable[[str
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error_is_what_its_body_says(name: str, body: Callable[[str], bytes]) -> None:
+def test_an_error_is_classified_by_its_body(name: str, body: Callable[[str], bytes]) -> None:
     status, kind = ERRORS[name]
     assert classify(status, {}, body(name)).kind is kind
 

@@ -47,6 +47,7 @@ __all__ = [
 KeyStrategy = Literal["round_robin", "least_used", "random"]
 """Which API key of a worker is used next."""
 KEY_STRATEGIES: tuple[KeyStrategy, ...] = get_args(KeyStrategy)
+"""All values; the first is the default."""
 MOST_ATTEMPTS = 32
 """Requests that one call may make, and attempts of which it keeps a record."""
 
@@ -81,11 +82,11 @@ class Config:
 
     workers: Mapping[str, WorkerConfig] = attrs.field(converter=_as_dict, validator=_at_least_one_worker)
     """The workers by name, at least one."""
-    strategy: Strategy = attrs.field(default="priority", validator=_one_of(STRATEGIES))
+    strategy: Strategy = attrs.field(default=STRATEGIES[0], validator=_one_of(STRATEGIES))
     """In which order workers are asked. `priority`: the lowest `WorkerConfig.priority` first. `local_first`: workers on
     this machine first. `round_robin`: in turn. `least_used`: the one with the fewest requests in flight. `random`.
     `fastest`: the one with the shortest average time to the first token."""
-    key_strategy: KeyStrategy = attrs.field(default="round_robin", validator=_one_of(KEY_STRATEGIES))
+    key_strategy: KeyStrategy = attrs.field(default=KEY_STRATEGIES[0], validator=_one_of(KEY_STRATEGIES))
     """Which API key of a worker is used next: in turn, the one with the fewest requests in flight, or a random one."""
     health_check_interval: float = attrs.field(default=30.0, validator=_number(0, MAX_SECONDS))
     """Seconds between two rounds of health checks. 0: no health checks."""

@@ -19,7 +19,6 @@ from ...providers import PROVIDERS, Provider
 from .secrets import ApiKey, Hidden, ProxyUrl
 
 Validator = Callable[[Any, Any, Any], None]
-
 S = TypeVar("S", bound=str)
 
 MAX_SECONDS = 86_400.0
