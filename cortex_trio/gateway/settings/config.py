@@ -82,7 +82,7 @@ class Config:
 
     workers: Mapping[str, WorkerConfig] = attrs.field(converter=_as_dict, validator=_at_least_one_worker)
     """The workers by name, at least one."""
-    strategy: Strategy = attrs.field(default=STRATEGIES[0], validator=_one_of(STRATEGIES))
+    strategy: Strategy = attrs.field(default="priority", validator=_one_of(STRATEGIES))
     """In which order workers are asked. `priority`: the lowest `WorkerConfig.priority` first. `local_first`: workers on
     this machine first. `round_robin`: in turn. `least_used`: the one with the fewest requests in flight. `random`.
     `fastest`: the one with the shortest average time to the first token."""
