@@ -5,18 +5,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 import trio
 import trio.testing
 
 from cortex_trio import (
     AllWorkersFailed,
+    Config,
     Cortex,
     FailureKind,
     ProviderError,
     StreamInterrupted,
     TextDelta,
     WorkerConfig,
+    open_cortex,
 )
 from cortex_trio.messages import ChatRequest
 from cortex_trio.providers import PROVIDERS, Provider
@@ -151,6 +154,20 @@ async def test_a_bug_costs_one_attempt_and_the_next_worker_answers(
         [logged] = complaints(caplog)
         assert "Traceback" in logged
         assert f"evil_inc raised in {hook}" in logged
+
+
+@pytest.mark.parametrize(("hook", "phase"), [("encode", "connect"), ("feed", "stream")])
+async def test_a_bug_in_a_response_counts_as_an_attempt_also_without_a_key(
+    hook: str, phase: str, autojump_clock: object
+) -> None:
+    """What fails before the response costs none of `max_attempts`; a worker without keys was taken for that."""
+    provider = attrs.evolve(PROVIDERS["ollama"], name="evil_inc", dialect=Evil(hook, EVILS["raises"]))
+    config = Config(workers={"mine": WorkerConfig(provider=provider, models=("m",))}, health_check_interval=0)
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"data: {}\n\n"))
+    async with open_cortex(config, http_transport=lambda worker: transport) as cortex:
+        with pytest.raises(ProviderError) as caught:
+            await cortex.complete("Hi")
+    assert (caught.value.failure.kind, caught.value.failure.phase) == (FailureKind.CRASHED, phase)
 
 
 @pytest.mark.parametrize("what", EVILS)
