@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from random import Random
 
 from cortex_trio import ApiKey, WorkerConfig
-from cortex_trio.gateway.routing.index import Roster
-from cortex_trio.gateway.routing.selection import Wanted
+from cortex_trio.gateway.routing.eligibility import Criteria
+from cortex_trio.gateway.routing.index import WorkerIndex
+from cortex_trio.gateway.routing.selection import Conditions, choose
 from cortex_trio.gateway.routing.strategies import STRATEGIES
 from cortex_trio.gateway.transport.connections import Connections
+from cortex_trio.gateway.workers.cooldowns import Cooldowns
+from cortex_trio.gateway.workers.endpoint import Endpoint
 from cortex_trio.gateway.workers.keys import KeyRing, Lease
 from cortex_trio.gateway.workers.worker import WorkerState
 from cortex_trio.otp import Ref
@@ -44,24 +48,22 @@ def _selection_cost(strategy: str, count: int, quick: bool) -> float:
         models=(MODEL,),
         api_keys=(ApiKey("sk-bench-0123456789"),),
     )
-    connections, ring = Connections(config), KeyRing()
-    states = [WorkerState(f"worker-{n}", config, connections, Ref(f"worker-{n}")) for n in range(count)]
-    for state in states:
-        ring.set_keys(state.name, config.api_keys)
-    roster, wanted = Roster(states), Wanted(model=MODEL)
+    endpoint, cooldowns, rng = Endpoint(config, Connections(config)), Cooldowns(), Random(1)
+    states = [WorkerState(f"worker-{n}", endpoint, Ref(f"worker-{n}"), cooldowns) for n in range(count)]
+    index, criteria, order = WorkerIndex(states), Criteria(model=MODEL), STRATEGIES[strategy]
+    conditions = Conditions(criteria, cooldowns)
 
-    def choose() -> None:
-        chosen = next(roster.select(wanted, strategy=strategy, ring=ring, clock=_zero)).state
-        chosen.requests += 1  # as a request would: by it and by its time the next choice goes
-        chosen.latency = 0.1 + chosen.requests % 7
-        roster.note(chosen)
+    def choose_one() -> None:
+        group = index.group(criteria)
+        chosen = choose(group, order, conditions, now=0.0, rng=rng)
+        assert chosen is not None
+        index.record_turn(group, chosen)
+        chosen.state.requests += 1  # as a request would: by it and by its time the next choice goes
+        chosen.state.latency = 0.1 + chosen.state.requests % 7
+        index.update(chosen.state)
 
-    choose()  # the first of its kind arranges them
-    return _cost(choose, 2 if quick else 2_000)
-
-
-def _zero() -> float:
-    return 0.0
+    choose_one()  # the first of its kind arranges them
+    return _cost(choose_one, 2 if quick else 2_000)
 
 
 def key_ring_costs(quick: bool) -> Mapping[int, float]:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from .. import __version__
-from ..gateway.settings.config import STRATEGIES
+from ..gateway.routing.strategies import STRATEGIES
 from .chat import chat
 from .demo import demo
 from .exam import exam

@@ -14,17 +14,20 @@ import trio
 
 from ..events import Reply, Vectors
 from ..failures import NoWorkersAvailable
-from ..messages import Document, Messages, Tool
+from ..messages import Messages
 from ..otp import Ref, Supervisor, describe
 from ..telemetry import Observer, Snapshot
 from .free_requests import list_models
 from .health import check_all, lift_cooldowns
 from .reconfigure import Changes
-from .request.failover import Call
+from .request.candidates import CallCandidates
+from .request.failover import Failover
 from .request.jobs import ChatJob, EmbedJob, without_unable
-from .request.options import CallOptions, Chat, ChatOptions, chat_from, named, positive, texts_from
+from .request.options import CallLimits, ChatOptions, chat_from, named, positive, texts_from
 from .request.stream import ChatStream
-from .routing.selection import Wanted, explain
+from .routing.eligibility import Criteria
+from .routing.index import embed_batch, embed_model
+from .routing.selection import explain
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
 from .snapshots import snapshot_of
@@ -88,28 +91,7 @@ class Cortex:
     # -------------------------------------------------------------- requests
 
     def chat(
-        self,
-        messages: Messages,
-        *,
-        model: str | None = None,
-        provider: str | None = None,
-        worker: str | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        tools: Sequence[Tool | Mapping[str, Any]] | None = None,
-        tool_choice: str | None = None,
-        response_schema: Mapping[str, Any] | None = None,
-        reasoning: str | int | None = None,
-        documents: Sequence[Document] | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        on_interrupt: str = "raise",
-        first_token_timeout: float | None = None,
-        idle_timeout: float | None = None,
-        hedge_after: float | None = None,
-        max_attempts: int | None = None,
-        max_wait: float | None = None,
+        self, messages: Messages, **options: Unpack[ChatOptions]
     ) -> AbstractAsyncContextManager[ChatStream]:
         """Stream an answer from the best worker: `async with cortex.chat("Hi") as answer:`.
 
@@ -118,26 +100,7 @@ class Cortex:
 
         Args:
             messages: a string, a Message, a mapping in OpenAI's shape, or a sequence of these.
-            model: only workers with this model. None: each worker's default.
-            provider: only workers of this provider.
-            worker: only the worker of this name.
-            max_tokens: of the answer.
-            temperature: as the provider defines it.
-            top_p: as the provider defines it.
-            stop: strings at which the answer ends.
-            tools: that the model may call.
-            tool_choice: "auto", "none", "required" or the name of a tool.
-            response_schema: the JSON Schema of the answer.
-            reasoning: an effort ("low", "medium", "high"), or a number of tokens.
-            documents: that the answer may cite.
-            extra_body: fields that are added to the request's JSON as they are.
-            on_interrupt: what follows when the stream breaks after content was delivered: "raise", "restart",
-                "continue" or "buffer" (deliver nothing before the answer is complete).
-            first_token_timeout: seconds until the first content of each attempt. None: the worker's.
-            idle_timeout: seconds between two pieces of content. None: the configuration's.
-            hedge_after: seconds after which a second worker is asked as well. None: never.
-            max_attempts: requests at most that reach a provider. None: the configuration's.
-            max_wait: seconds to wait while no worker is available. None: the configuration's.
+            options: those of `ChatOptions`, which describes each of them.
 
         Raises:
             InvalidRequest: an option is wrong, or no worker's dialect can express it.
@@ -145,35 +108,7 @@ class Cortex:
             ProviderError: the only attempt failed. StreamInterrupted, while reading: the answer is incomplete.
             AllWorkersFailed: several attempts failed.
         """
-        chat = chat_from(
-            messages,
-            model=model,
-            provider=provider,
-            worker=worker,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            stop=stop,
-            tools=tools,
-            tool_choice=tool_choice,
-            response_schema=response_schema,
-            reasoning=reasoning,
-            documents=documents,
-            extra_body=extra_body,
-            on_interrupt=on_interrupt,
-            first_token_timeout=first_token_timeout,
-            idle_timeout=idle_timeout,
-            hedge_after=hedge_after,
-            max_attempts=max_attempts,
-            max_wait=max_wait,
-        )
-        return self._open(chat)
-
-    def _open(self, chat: Chat) -> ChatStream:
-        def begin() -> Call:
-            return Call(self._runtime, ChatJob(chat.request), chat.wanted, chat.options)
-
-        return ChatStream(begin, chat, self._runtime.telemetry)
+        return ChatStream(self._runtime, chat_from(messages, **options))
 
     async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
         """Return a complete answer. Failover stays possible until its end (on_interrupt="buffer").
@@ -181,7 +116,7 @@ class Cortex:
         Args and Raises as of `chat`. Cancelling closes the connection.
         """
         options["on_interrupt"] = "buffer"
-        async with self._open(chat_from(messages, **options)) as stream:
+        async with ChatStream(self._runtime, chat_from(messages, **options)) as stream:
             return await stream.collect()
 
     async def embed(
@@ -205,14 +140,15 @@ class Cortex:
         """
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
         model, provider = named("model", model), named("provider", provider)
-        model = model or self._runtime.embed_model(provider)
-        wanted = Wanted(model, provider, embed=True)
-        most = self._runtime.embed_batch(wanted)
+        model = model or embed_model(self._runtime.index, provider)
+        criteria = Criteria(model, provider, embed=True)
+        most = embed_batch(self._runtime.index, criteria)
         vectors: list[Sequence[float]] = []
         for start in range(0, len(wanted_texts), most):
             job = EmbedJob(wanted_texts[start : start + most], size)
-            async with aclosing(await Call(self._runtime, job, wanted, CallOptions()).open()) as upstream:
-                vectors += next(event.vectors for event in upstream.held if isinstance(event, Vectors))
+            failover = Failover(self._runtime, job, criteria, CallLimits())
+            async with aclosing(await failover.open()) as attempt:
+                vectors += next(event.vectors for event in attempt.held if isinstance(event, Vectors))
         return vectors
 
     async def models(self, *, worker: str) -> Sequence[str]:
@@ -258,8 +194,8 @@ class Cortex:
         Args as of `chat`. Raises InvalidRequest.
         """
         chat = chat_from(messages, **options)
-        selected = self._runtime.peek(chat.wanted)
-        able = without_unable(selected, ChatJob(chat.request), self._runtime.dialects)
+        evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
+        able = without_unable(evaluation, ChatJob(chat.request), self._runtime.dialects)
         return explain(able, trio.current_time())
 
     def snapshot(self) -> Snapshot:

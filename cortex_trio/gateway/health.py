@@ -18,7 +18,7 @@ from ..providers import Provider
 from .free_requests import keys_for_free_requests, send_free_request
 from .runtime import Runtime
 from .settings.secrets import ApiKey
-from .transport.connections import TransportFailed
+from .transport.errors import TransportFailed
 from .workers.breaker import BreakerState
 from .workers.calls import call_with_retry
 from .workers.dialect_guard import DialectFailed
@@ -87,7 +87,7 @@ def lift_cooldowns(runtime: Runtime) -> None:
     for state in runtime.table.workers.values():
         runtime.cooldowns.lift(state.name)
         state.ref.cast(Worker.refresh)
-    runtime.openings.changed()
+    runtime.wait_queue.wake_all()
 
 
 async def _check_worker(runtime: Runtime, state: WorkerState, limit: trio.CapacityLimiter) -> None:
@@ -157,7 +157,7 @@ async def _record_success(
         # A call, not a cast: the breaker must be half-open before the calls that wait look at it.
         await call_with_retry(state.ref, Worker.check_passed)
     if may_be_asked:  # only then: every call that waits looks at every worker
-        runtime.openings.changed()
+        runtime.wait_queue.wake_all()
 
 
 def _is_current(runtime: Runtime, state: WorkerState, endpoint: Endpoint) -> bool:

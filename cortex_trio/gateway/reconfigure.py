@@ -81,7 +81,7 @@ class Changes:
                 if runtime.table.workers.get(name) is not state:
                     await state.connections.aclose()
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
-        runtime.openings.changed()
+        runtime.wait_queue.wake_all()
 
     def _check_name(self, name: str) -> None:
         if known := self._runtime.table.workers.get(name):
@@ -197,7 +197,7 @@ class Changes:
             raise KeyError(name)
         if not await call_with_retry(state.ref, Worker.drain):
             raise KeyError(name)  # another task began to remove it meanwhile
-        runtime.openings.changed()  # calls that wait for this worker must choose another one
+        runtime.wait_queue.wake_all()  # calls that wait for this worker must choose another one
         try:
             with trio.move_on_after(drain):
                 await state.drained.wait()
@@ -207,7 +207,7 @@ class Changes:
                 await call_with_retry(runtime.registry, WorkerRegistry.unregister, name)
                 await self._stop(state)
                 await state.connections.aclose()
-            runtime.openings.changed()
+            runtime.wait_queue.wake_all()
             runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
 
     async def _remove_if_present(self, name: str, drain: float) -> None:

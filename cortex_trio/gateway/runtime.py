@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import attrs
 import trio
@@ -19,11 +17,9 @@ import trio
 from ..http.deadlines import Deadlines
 from ..otp import DynamicSupervisor, Ref, Supervisor
 from ..telemetry import Activity, Telemetry, WorkerStatusChanged
-from .routing.index import Roster, Selection
-from .routing.openings import Openings, Place
+from .routing.index import WorkerIndex
 from .routing.retries import RetryBudget
-from .routing.selection import Candidate, Selected, Wanted
-from .routing.strategies import by_priority
+from .routing.wait_queue import WaitQueue
 from .settings.config import Config
 from .transport.connections import Connections, Connector
 from .workers.cooldowns import Cooldowns
@@ -70,20 +66,22 @@ class Runtime:
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     dialects: DialectGuard = attrs.field(factory=DialectGuard)
-    openings: Openings = attrs.field(factory=Openings)
+    wait_queue: WaitQueue = attrs.field(factory=WaitQueue)
     activity: Activity = attrs.field(factory=Activity, repr=False)
     opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     closing: trio.Event = attrs.field(factory=trio.Event, repr=False)
     """Set when the gateway is left."""
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
     """Seeded from the module's own generator: `random.seed(…)` before the gateway is opened makes a run repeatable."""
-    _roster: Roster | None = attrs.field(default=None, init=False, repr=False)
-    _arranged: int = attrs.field(default=OUT_OF_DATE, init=False)  # `table.changes` when the roster was made
+    _index: WorkerIndex | None = attrs.field(
+        default=None, init=False, repr=False
+    )  # None before the first use
+    _indexed: int = attrs.field(default=OUT_OF_DATE, init=False)  # `table.changes` when the index was made
 
     def note_status(self, state: WorkerState) -> None:
         """Publish a worker's status if it has changed. Called by its actor, the only writer of `state`."""
-        if self._roster is not None and not self._roster.note(state):
-            self._arranged = OUT_OF_DATE
+        if self._index is not None and not self._index.update(state):
+            self._indexed = OUT_OF_DATE
         status, reason, until = status_of(state, trio.current_time())
         if until != state.changes_at:
             state.changes_at = until
@@ -96,29 +94,17 @@ class Runtime:
         self.telemetry.emit(WorkerStatusChanged(state.name, old, status, reason))
 
     @property
-    def roster(self) -> Roster:
-        """All workers, arranged for selection."""
-        if self._roster is None or self._arranged != self.table.changes:
-            selections = self._roster.selections if self._roster else 0
-            self._roster, self._arranged = Roster(self.table.workers.values(), selections), self.table.changes
-        return self._roster
-
-    def embed_model(self, provider: str | None) -> str | None:
-        """The model embeddings are made with when none is named; None if no worker has one."""
-        group = self.roster.group(Wanted(provider=provider, embed=True))
-        return group.members[group.sorted_by(by_priority)[0]].model if group.members else None
-
-    def embed_batch(self, wanted: Wanted) -> int:
-        """Texts that every worker that might be asked takes at once."""
-        group = self.roster.group(wanted)
-        if not group.members:
-            return 2048
-        return group.members[group.sorted_by(_by_embed_batch)[0]].state.kind.embed_batch
+    def index(self) -> WorkerIndex:
+        """All workers, arranged for selection; made anew when a worker was added, removed or configured anew."""
+        if self._index is None or self._indexed != self.table.changes:
+            turns = self._index.turns if self._index else 0
+            self._index, self._indexed = WorkerIndex(self.table.workers.values(), turns), self.table.changes
+        return self._index
 
     def close(self) -> None:
         """Let no more calls begin; those that wait, for a worker or for a retry, end at once."""
         self.closing.set()
-        self.openings.changed()
+        self.wait_queue.wake_all()
 
     def check_open(self) -> None:
         """Raises trio.ClosedResourceError once the gateway is being left."""
@@ -132,30 +118,3 @@ class Runtime:
         with trio.move_on_after(seconds):
             await self.closing.wait()
         self.check_open()
-
-    def select(self, wanted: Wanted, place: Place | None = None) -> Selection:
-        """Choose workers step by step, for a call that holds `place`, if it does.
-
-        Raises trio.ClosedResourceError once the gateway is being left.
-        """
-        self.check_open()
-        return self.roster.select(
-            wanted,
-            strategy=self.config.strategy,
-            cooldowns=self.cooldowns,
-            clock=trio.current_time,
-            reserved=partial(self.openings.reserved, besides=place),
-        )
-
-    def candidates(self, wanted: Wanted) -> Sequence[Candidate]:
-        """All whose configuration allows what is wanted, whether they may be asked now or not."""
-        return self.roster.group(wanted).members
-
-    def peek(self, wanted: Wanted) -> Selected:
-        """The decision as it would be taken now, about all workers."""
-        strategy = self.config.strategy
-        return self.roster.peek(wanted, strategy=strategy, cooldowns=self.cooldowns, clock=trio.current_time)
-
-
-def _by_embed_batch(state: WorkerState) -> int:
-    return state.kind.embed_batch

@@ -10,7 +10,7 @@ from tests.at_rest import gateway
 LIMIT = 100_000
 ENDLESS = Behaviour(text="word " * 200_000)
 GOOD = Behaviour(text="An answer.")
-TOLD = "an answer of more than 100,000 bytes; max_answer_bytes allows no more"
+MESSAGE = "an answer of more than 100,000 bytes; max_answer_bytes allows no more"
 
 
 async def complete(cortex: Cortex) -> str:
@@ -37,18 +37,18 @@ async def test_an_answer_beyond_the_limit_is_left_and_the_next_worker_asked(
         async with gateway(sim, max_answer_bytes=LIMIT) as cortex:
             assert await ask(cortex) == "An answer."  # type: ignore[operator]
             await trio.testing.wait_all_tasks_blocked()
-            assert endless.open_connections == 0, "nobody reads on to its end"
+            assert endless.open_connections == 0, "it is not read to its end"
 
 
 @pytest.mark.parametrize("ask", [complete, buffer])
-async def test_if_nobody_is_briefer_the_limit_is_named(ask: object, autojump_clock: object) -> None:
+async def test_if_no_worker_sends_less_the_error_names_the_limit(ask: object, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", ENDLESS)
         async with gateway(sim, max_answer_bytes=LIMIT) as cortex:
             with pytest.raises((ProviderError, AllWorkersFailed)) as caught:
                 await ask(cortex)  # type: ignore[operator]
         failure = getattr(caught.value, "primary", caught.value).failure
-        assert (failure.kind, failure.message) == (FailureKind.PROTOCOL, TOLD)
+        assert (failure.kind, failure.message) == (FailureKind.PROTOCOL, MESSAGE)
 
 
 async def test_what_was_read_until_then_is_the_partial_answer(autojump_clock: object) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -77,11 +78,11 @@ async def test_an_option_that_does_not_exist_is_a_mistake_in_the_program() -> No
                 cortex.chat("Hi", **misspelt)
 
 
-def test_the_typed_options_are_those_of_chat() -> None:
-    options = inspect.signature(Cortex.chat).parameters.values()
-    assert {option.name: option.annotation for option in options if option.kind is option.KEYWORD_ONLY} == {
-        name: annotation.__forward_arg__ for name, annotation in ChatOptions.__annotations__.items()
-    }
+@pytest.mark.parametrize("method", [Cortex.chat, Cortex.complete, Cortex.explain])
+def test_the_options_stand_in_one_list(method: Callable[..., object]) -> None:
+    options = inspect.signature(method).parameters["options"]
+    assert options.kind is options.VAR_KEYWORD
+    assert options.annotation == f"Unpack[{ChatOptions.__name__}]"
 
 
 async def test_a_model_the_provider_does_not_have_is_its_own_answer() -> None:

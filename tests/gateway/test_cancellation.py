@@ -14,8 +14,8 @@ import trio.testing
 from at_rest import gateway, leftovers, nobody_is_connected, settle, worker_of
 
 from cortex_trio import Config, Cortex, CortexError, FailureKind
-from cortex_trio.gateway.request.admission import check_out, give_back_unused
-from cortex_trio.gateway.routing.selection import Candidate
+from cortex_trio.gateway.request.admission import check_out
+from cortex_trio.gateway.routing.eligibility import Candidate
 from cortex_trio.gateway.runtime import Runtime
 from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.gateway.workers.worker import Refusal
@@ -50,20 +50,20 @@ class CancelAt(trio.abc.Instrument):
                 self._scope.cancel()
 
 
-async def walk(sim: Simulator, run: Run, *, rest: float = 0, **settings: Any) -> int:
-    """Cancel `run` at every checkpoint in turn, `rest` seconds apart; return how many there were."""
+async def walk(sim: Simulator, run: Run, *, pause: float = 0, **settings: Any) -> int:
+    """Cancel `run` at every checkpoint in turn, `pause` seconds apart; return how many there were."""
     async with gateway(sim, **settings) as cortex:
-        return await walk_through(cortex, sim, run, rest)
+        return await walk_through(cortex, sim, run, pause)
 
 
-async def walk_through(cortex: Cortex, sim: Simulator, run: Run, rest: float) -> int:
+async def walk_through(cortex: Cortex, sim: Simulator, run: Run, pause: float) -> int:
     """As `walk`, with a gateway that is open already."""
     instrument = CancelAt()
     trio.lowlevel.add_instrument(instrument)
     try:
         quiet = await tasks_beside(sim)
         for turn in range(MANY):
-            await trio.sleep(rest)
+            await trio.sleep(pause)
             with trio.CancelScope() as scope:
                 instrument.arm(scope, turn)
                 await run(cortex)
@@ -180,14 +180,14 @@ def patient(on_interrupt: str, hedge_after: float | None = None) -> Run:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("on_interrupt", ["buffer", "restart", "continue"])
-async def test_failing_over_is_no_worse_a_moment_to_be_cancelled(
+async def test_a_call_can_be_cancelled_at_every_checkpoint_of_a_failover(
     autojump_clock: trio.testing.MockClock, fault: str, on_interrupt: str
 ) -> None:
     async with open_simulator() as sim:
         sim.add("openai", FAULTS[fault])
         sim.add("anthropic", GOOD)
-        # Longer than any rest: the same course every time.
-        assert await walk(sim, patient(on_interrupt), rest=130) > 15
+        # Longer than any cooldown: the same course every time.
+        assert await walk(sim, patient(on_interrupt), pause=130) > 15
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ async def test_nor_is_hedging(autojump_clock: trio.testing.MockClock, slow: Beha
     async with open_simulator() as sim:
         sim.add("openai", slow)
         sim.add("anthropic", GOOD)
-        assert await walk(sim, patient("raise", hedge_after=1), rest=130) > 3
+        assert await walk(sim, patient("raise", hedge_after=1), pause=130) > 3
 
 
 async def test_failing_over_between_real_sockets() -> None:
@@ -219,7 +219,7 @@ def checking_out(runtime: Runtime, disturb: Callable[[Cortex], None]) -> Run:
         admission = await check_out(runtime, Candidate(state, state.models[0]))
         assert not isinstance(admission, Refusal)
         assert admission.key is not None
-        give_back_unused(runtime, admission)
+        admission.settle_unsent(runtime)
 
     return run
 
@@ -232,7 +232,7 @@ DISTURBANCES: dict[str, Callable[[Cortex], None]] = {
 
 
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
-async def test_whoever_is_cancelled_while_asking_for_a_key_holds_none(
+async def test_a_call_that_is_cancelled_while_it_asks_for_a_key_holds_none(
     autojump_clock: trio.testing.MockClock, disturbance: str
 ) -> None:
     async with open_simulator() as sim:
@@ -240,7 +240,7 @@ async def test_whoever_is_cancelled_while_asking_for_a_key_holds_none(
         config = Config(workers=workers, health_check_interval=0)
         async with open_runtime(config, http_transport=sim.transport) as runtime:
             run = checking_out(runtime, DISTURBANCES[disturbance])
-            assert await walk_through(Cortex(runtime), sim, run, rest=10) > 1
+            assert await walk_through(Cortex(runtime), sim, run, pause=10) > 1
 
 
 @pytest.mark.parametrize("change", ["add_worker", "remove_worker"])

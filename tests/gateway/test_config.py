@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from cortex_trio import ApiKey, Auth, Config, ConfigError, Provider, WorkerConfig
-from cortex_trio.gateway.routing.strategies import STRATEGIES as IMPLEMENTED
-from cortex_trio.gateway.settings.config import KEY_STRATEGIES, STRATEGIES
+from cortex_trio.gateway.routing.strategies import STRATEGIES
+from cortex_trio.gateway.settings.config import KEY_STRATEGIES
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.providers.groq import GROQ
 
@@ -106,8 +106,10 @@ def test_every_provider_has_its_documented_numbers(
     assert (known.priority, known.timeout, known.base_url) == (priority, timeout, address)
 
 
-def test_every_strategy_that_may_be_configured_is_implemented_and_the_other_way_round() -> None:
-    assert set(STRATEGIES) == set(IMPLEMENTED)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_that_is_implemented_may_be_configured(strategy: str) -> None:
+    workers = {"ollama": WorkerConfig(provider="ollama")}
+    assert Config(workers=workers, strategy=strategy).strategy == strategy
 
 
 def test_a_worker_of_another_name_needs_its_provider() -> None:

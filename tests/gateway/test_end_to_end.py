@@ -131,7 +131,7 @@ async def test_a_first_token_timeout_of_one_call_overrides_the_workers(
             assert trio.current_time() - start == pytest.approx(3, abs=0.1)
 
 
-# ------------------------------------------------------------------ who is asked
+# ------------------------------------------------------------------ which worker is asked
 
 
 async def served_by(cortex: Cortex, times: int) -> list[str]:
@@ -161,7 +161,7 @@ async def test_round_robin_takes_turns() -> None:
             assert await served_by(cortex, 6) == ["middle", "local", "first"] * 2
 
 
-async def test_local_first_asks_who_needs_no_key_before_anybody_else() -> None:
+async def test_local_first_asks_workers_without_keys_before_all_others() -> None:
     async with open_simulator() as sim:
         async with gateway(sim, three(sim), strategy="local_first") as cortex:
             assert await served_by(cortex, 2) == ["local"] * 2
@@ -188,7 +188,7 @@ async def test_least_used_spreads_what_is_in_flight(autojump_clock: trio.testing
     assert Counter(reply.worker for reply in replies) == {"first": 10, "middle": 10, "local": 10}
 
 
-async def test_a_name_decides_whatever_the_strategy() -> None:
+async def test_a_name_decides_before_the_strategy() -> None:
     async with open_simulator() as sim:
         async with gateway(sim, three(sim)) as cortex:
             assert (await cortex.complete("Hi", worker="local")).worker == "local"
@@ -206,10 +206,12 @@ async def test_keys_of_a_worker_take_turns() -> None:
     assert [request.key for request in provider.requests] == keys * 2
 
 
-# ------------------------------------------------------------------ how everybody is
+# ------------------------------------------------------------------ the status of the workers
 
 
-async def test_health_status_counts_and_list_workers_tells(autojump_clock: trio.testing.MockClock) -> None:
+async def test_health_status_counts_and_list_workers_describes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with open_simulator() as sim:
         sim.add("openai")
         sim.add("second", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=30), provider="openai")
@@ -253,7 +255,9 @@ async def test_health_status_counts_and_list_workers_tells(autojump_clock: trio.
     assert health.workers == infos
 
 
-async def test_the_tree_shows_who_runs_and_who_was_restarted(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_tree_shows_which_actors_run_and_which_were_restarted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with open_simulator() as sim:
         sim.add("openai")
         async with gateway(sim) as cortex:
@@ -287,7 +291,7 @@ async def test_an_observer_hears_of_attempts_and_changes_and_of_no_words() -> No
     assert "secret" not in repr(events)
 
 
-async def test_an_observer_that_raises_is_logged_once_and_harms_nobody(
+async def test_an_observer_that_raises_is_logged_once_and_harms_no_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def observer(event: object) -> None:
@@ -405,7 +409,7 @@ async def test_a_tree_that_gives_up_takes_the_body_with_it_in_one_flat_error(
         assert nobody_is_connected(sim)
 
 
-async def test_cancelling_the_whole_gateway_in_the_middle_of_everything_leaves_nothing(
+async def test_cancelling_a_busy_gateway_leaves_nothing_behind(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_simulator() as sim:
@@ -431,11 +435,11 @@ async def test_a_gateway_that_is_closed_says_so(autojump_clock: trio.testing.Moc
         for ask in (cortex.complete, cortex.embed):
             with pytest.raises(trio.ClosedResourceError, match="async with open_cortex"):
                 await ask("Hi")
-        assert trio.current_time() == began  # nobody was waited for
+        assert trio.current_time() == began  # no worker was waited for
         assert not provider.requests
 
 
-async def test_who_rests_without_having_said_for_how_long_still_says_when_to_come_back(
+async def test_a_cooldown_for_which_the_server_named_no_time_has_a_retry_after(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_simulator() as sim:

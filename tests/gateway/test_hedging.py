@@ -26,7 +26,7 @@ async def test_the_next_worker_is_asked_when_the_first_is_silent(autojump_clock:
         assert sim["openai"].open_connections == 0
 
 
-async def test_nobody_else_is_asked_when_the_first_answers_in_time(autojump_clock: object) -> None:
+async def test_no_other_worker_is_asked_when_the_first_answers_in_time(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(text="in time", first_token_after=1))
         sim.add("anthropic", Behaviour(text="not needed"))
@@ -85,7 +85,7 @@ async def read(cortex, **options):  # type: ignore[no-untyped-def]
         return await answer.collect()
 
 
-async def test_an_answer_is_kept_though_the_other_worker_fails_in_the_same_moment(
+async def test_an_answer_is_kept_though_the_other_worker_fails_at_the_same_moment(
     autojump_clock: object,
 ) -> None:
     """Nothing of the answer is left behind either: leaving the gateway checks it."""

@@ -71,7 +71,7 @@ async def test_the_reply_of_a_restarted_answer_holds_only_the_new_one(autojump_c
     assert [attempt.worker for attempt in reply.attempts] == ["openai", "anthropic"]
 
 
-async def test_restart_with_nobody_left_raises_with_the_first_cause(autojump_clock: object) -> None:
+async def test_restart_without_another_worker_raises_with_the_first_cause(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", CUT)
         sim.add("anthropic", Behaviour(error=FailureKind.OVERLOADED))
@@ -144,7 +144,9 @@ async def test_continue_asks_in_a_user_turn_elsewhere_and_leaves_out_what_is_rep
         ]
 
 
-async def test_citations_of_a_continuation_have_no_place_in_the_whole(autojump_clock: object) -> None:
+async def test_citations_of_a_continuation_have_no_position_in_the_whole_answer(
+    autojump_clock: object,
+) -> None:
     """Theirs count in their own answer, of which perhaps only the end is delivered."""
     async with open_simulator() as sim:
         sim.add("openai", CUT)
@@ -157,7 +159,7 @@ async def test_citations_of_a_continuation_have_no_place_in_the_whole(autojump_c
         assert (found.start, found.end, found.text) == (None, None, "Once")
 
 
-async def test_where_one_will_not_go_on_the_others_are_asked_for_a_whole_answer(
+async def test_if_no_worker_continues_the_others_are_asked_for_a_whole_answer(
     autojump_clock: object,
 ) -> None:
     async with open_simulator() as sim:
@@ -192,7 +194,7 @@ def joined(delivered: str, pieces: list[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("delivered", "continuation", "rest"),
+    ("delivered", "continuation", "new"),
     [
         ("The quick brown fox jumps", " over the dog.", " over the dog."),
         ("The quick brown fox jumps", "The quick brown fox jumps over.", " over."),
@@ -205,11 +207,11 @@ def joined(delivered: str, pieces: list[str]) -> str:
         ("something", "", ""),
     ],
 )
-def test_a_continuation_is_joined_at_every_slicing(delivered: str, continuation: str, rest: str) -> None:
-    assert joined(delivered, [continuation]) == rest
-    assert joined(delivered, list(continuation)) == rest
+def test_a_continuation_is_joined_at_every_slicing(delivered: str, continuation: str, new: str) -> None:
+    assert joined(delivered, [continuation]) == new
+    assert joined(delivered, list(continuation)) == new
     for cut in range(len(continuation)):
-        assert joined(delivered, [continuation[:cut], continuation[cut:]]) == rest
+        assert joined(delivered, [continuation[:cut], continuation[cut:]]) == new
 
 
 def test_text_that_cannot_be_a_repetition_is_not_held_back() -> None:

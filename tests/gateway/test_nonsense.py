@@ -42,7 +42,7 @@ ATOMS = (
     b"abc",
     object,
 )
-WORDS = (
+TEXTS = (
     "user",
     "assistant",
     "tool",
@@ -85,12 +85,12 @@ class Nonsense:
     def options(self) -> dict[str, Any]:
         names = self.random.sample(sorted(ChatOptions.__annotations__), self.random.randrange(4))
         options = {name: self.value() for name in names}
-        if self.random.random() < 0.7:  # or most would fail for having named nobody
+        if self.random.random() < 0.7:  # or most would fail because they name no worker
             options["worker"] = self.random.choice(PROVIDERS)
         return options
 
     def _atom(self, depth: int) -> Any:
-        return self.random.choice([*ATOMS, *WORDS])
+        return self.random.choice([*ATOMS, *TEXTS])
 
     def _list(self, depth: int) -> list[Any]:
         return [self.value(depth) for _ in range(self.random.randrange(4))]
@@ -109,7 +109,7 @@ class Nonsense:
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_nonsense_gets_an_answer_or_one_of_our_errors(seed: int, autojump_clock: object) -> None:
-    nonsense, told = Nonsense(seed), list[str]()
+    nonsense, texts = Nonsense(seed), list[str]()
     async with open_simulator() as sim:
         for name in PROVIDERS:
             sim.add(name, Behaviour(text="All is well."))
@@ -118,9 +118,9 @@ async def test_nonsense_gets_an_answer_or_one_of_our_errors(seed: int, autojump_
                 try:
                     await _ask(cortex, nonsense)
                 except CortexError as error:  # a group of them is one, too
-                    told += [str(error), repr(error)]
-            assert told
-            assert all(told)
+                    texts += [str(error), repr(error)]
+            assert texts
+            assert all(texts)
             assert (await cortex.complete("Are you well?", worker="ollama")).text == "All is well."
 
 

@@ -1,22 +1,25 @@
-"""A dialect may be a user's own, and have a bug anywhere: it costs that attempt, and nobody else anything."""
+"""A dialect may be a user's own, and have a bug anywhere: it fails that attempt and nothing else."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 import trio
 import trio.testing
 
 from cortex_trio import (
     AllWorkersFailed,
+    Config,
     Cortex,
     FailureKind,
     ProviderError,
     StreamInterrupted,
     TextDelta,
     WorkerConfig,
+    open_cortex,
 )
 from cortex_trio.messages import ChatRequest
 from cortex_trio.providers import PROVIDERS, Provider
@@ -148,9 +151,23 @@ async def test_a_bug_costs_one_attempt_and_the_next_worker_answers(
         assert failure.kind is FailureKind.CRASHED
         assert f"a bug in the dialect of evil_inc: {hook} " in failure.message
         assert isinstance(caught.value.__cause__, Exception)
-        [told] = complaints(caplog)
-        assert "Traceback" in told
-        assert f"evil_inc raised in {hook}" in told
+        [logged] = complaints(caplog)
+        assert "Traceback" in logged
+        assert f"evil_inc raised in {hook}" in logged
+
+
+@pytest.mark.parametrize(("hook", "phase"), [("encode", "connect"), ("feed", "stream")])
+async def test_a_bug_in_a_response_counts_as_an_attempt_also_without_a_key(
+    hook: str, phase: str, autojump_clock: object
+) -> None:
+    """What fails before the response costs none of `max_attempts`; a worker without keys was taken for that."""
+    provider = attrs.evolve(PROVIDERS["ollama"], name="evil_inc", dialect=Evil(hook, EVILS["raises"]))
+    config = Config(workers={"mine": WorkerConfig(provider=provider, models=("m",))}, health_check_interval=0)
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"data: {}\n\n"))
+    async with open_cortex(config, http_transport=lambda worker: transport) as cortex:
+        with pytest.raises(ProviderError) as caught:
+            await cortex.complete("Hi")
+    assert (caught.value.failure.kind, caught.value.failure.phase) == (FailureKind.CRASHED, phase)
 
 
 @pytest.mark.parametrize("what", EVILS)
@@ -183,7 +200,7 @@ async def test_a_bug_about_models_ends_neither_the_question_nor_the_health_check
                 ProviderError, match="a bug in the dialect of evil_inc: decode_models "
             ) as caught:
                 await cortex.models(worker="mine")
-            assert caught.value.__cause__ is not None, "whose dialect it is sees where it raised"
+            assert caught.value.__cause__ is not None, "the author of the dialect sees where it raised"
             health = await cortex.check_health()
             assert health.workers["mine"].reason is FailureKind.CRASHED
             assert health.workers["anthropic"].status == "available"
@@ -196,13 +213,13 @@ async def test_a_bug_about_models_ends_neither_the_question_nor_the_health_check
 @pytest.mark.parametrize("what", EVILS)
 async def test_a_bug_after_the_first_word_interrupts_the_answer(what: str, autojump_clock: object) -> None:
     class Late(Evil):
-        words = 0
+        pieces = 0
 
         def _at(self, hook: str, sound: Any, *args: Any) -> Any:
             events = sound(*args)
             if hook == "feed":
-                self.words += sum(isinstance(event, TextDelta) for event in events)
-                if self.words > 2:
+                self.pieces += sum(isinstance(event, TextDelta) for event in events)
+                if self.pieces > 2:
                     return self.what()
             return events
 
@@ -222,20 +239,20 @@ async def test_a_bug_after_the_first_word_interrupts_the_answer(what: str, autoj
         assert caught.value.partial.text == "one two"
 
 
-async def test_explain_tells_of_a_bug_and_of_everybody_else(autojump_clock: object) -> None:
+async def test_explain_names_a_bug_and_still_lists_the_other_workers(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         workers = {
             "mine": mine_of(sim.add("openai"), evil("encode", EVILS["raises"])),
             "anthropic": worker_of(sim.add("anthropic")),
         }
         async with gateway(sim, workers) as cortex:
-            told = cortex.explain("Hi")
-        assert "mine cannot be asked: a bug in the dialect of evil_inc: encode raised KeyError" in told
-        assert "1. anthropic" in told
+            explanation = cortex.explain("Hi")
+        assert "mine cannot be asked: a bug in the dialect of evil_inc: encode raised KeyError" in explanation
+        assert "1. anthropic" in explanation
 
 
 class Untamed(BaseException):
-    """Neither an Exception nor anybody's business here."""
+    """It is no Exception, so it passes through."""
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, Untamed])
@@ -284,7 +301,7 @@ def keys_of(error: BaseException | None) -> Iterator[str]:
 async def test_a_bug_that_repeats_what_came_shows_no_key(
     autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What providers send may hold the key; a bug's words, and the locals of its frames, hold what they sent."""
+    """What a provider sends may hold the key, and the message and the frames of an error may hold what it sent."""
     seen: list[bytes] = []
 
     class Loud(Evil):
@@ -310,7 +327,7 @@ async def test_a_bug_that_repeats_what_came_shows_no_key(
 
 
 async def test_a_failure_is_never_taken_for_an_answer(autojump_clock: object) -> None:
-    """A dialect whose stream ends without an end, forever in good order, is truncated like any other."""
+    """A dialect whose stream ends without an end, though every event of it is valid, is truncated like any other."""
     async with open_simulator() as sim:
         workers = {
             "mine": mine_of(sim.add("openai", TRUNCATED), evil("finish", list)),

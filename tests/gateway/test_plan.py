@@ -1,4 +1,4 @@
-"""Who is asked next: the rules of failover, row by row of the table of reactions, and what holds for all of them."""
+"""Which worker is asked next: the rules of failover, row by row of the table of reactions, and their invariants."""
 
 import math
 from collections import Counter
@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cortex_trio import ApiKey, Failure, FailureKind, WorkerConfig
 from cortex_trio.failures import REACTIONS, NextKey, NextWorker, SameWorker
-from cortex_trio.gateway.routing.plan import TRIES_PER_WORKER, WAIT_JITTER, Ask, Plan, Wait
+from cortex_trio.gateway.routing.eligibility import Candidate, current_refusal
+from cortex_trio.gateway.routing.plan import Ask, FailoverPlan, Wait
+from cortex_trio.gateway.routing.readiness import TRIES_PER_WORKER, WAIT_JITTER
 from cortex_trio.gateway.routing.retries import BUDGET_MOST, RetryBudget
-from cortex_trio.gateway.routing.selection import Candidate, momentary_refusal
 from cortex_trio.gateway.transport.connections import Connections
 from cortex_trio.gateway.workers.cooldowns import Cooldowns
 from cortex_trio.gateway.workers.endpoint import Endpoint
@@ -55,12 +56,16 @@ class World:
             self.ring.set_keys(each.state.name, each.endpoint.keys)
 
     def refusal(self, candidate: Candidate, now: float) -> Refusal | None:
-        return momentary_refusal(candidate, self.cooldowns, now)
+        return current_refusal(candidate, self.cooldowns, now)
 
-    def order(self, now: float) -> list[Candidate]:
-        return [each for each in self.cast if self.refusal(each, now) is None]
+    def choose(self, now: float, is_excluded: Callable[[Candidate], bool]) -> Candidate | None:
+        usable = (each for each in self.cast if self.refusal(each, now) is None)
+        return next((each for each in usable if not is_excluded(each)), None)
 
-    def plan(self, **options: Any) -> Plan:
+    def all(self) -> tuple[Candidate, ...]:
+        return self.cast
+
+    def plan(self, **options: Any) -> FailoverPlan:
         defaults: dict[str, Any] = {
             "max_attempts": 4,
             "max_wait": MAX_WAIT,
@@ -68,15 +73,10 @@ class World:
             "budget": self.budget,
             "chance": lambda: 0.5,
         }
-        return Plan(
-            self.order(0.0),
-            all_candidates=lambda: self.cast,
-            refusal=self.refusal,
-            **{**defaults, **options},
-        )
+        return FailoverPlan(self, **{**defaults, **options})
 
 
-def plan_of(*candidates: Candidate, **options: Any) -> Plan:
+def plan_of(*candidates: Candidate, **options: Any) -> FailoverPlan:
     return World(candidates).plan(**options)
 
 
@@ -106,9 +106,9 @@ def drive(
         if isinstance(step, Wait):
             assert step.until > now, "a wait that is none"
             waited, now = step.until - now, step.until
-            plan.waited(waited, world.order(now))
+            plan.waited(waited)
             continue
-        now += step.wait
+        now += step.pause
         lease = Lease(step.candidate.state.name, MODEL, step.candidate.endpoint.keys)
         if isinstance(world.ring.lend(lease, now, step.avoid), Blocked):
             plan.refuse(step.candidate)
@@ -131,7 +131,7 @@ def always(kind: FailureKind, **fields: Any) -> Answer:
     return lambda asked: Failure(kind, **fields)
 
 
-def who(asked: Iterable[ParsedRequest]) -> str:
+def order_of(asked: Iterable[ParsedRequest]) -> str:
     return " ".join(each.worker for each in asked)
 
 
@@ -169,7 +169,7 @@ def test_every_kind_has_its_row_here() -> None:
 @pytest.mark.parametrize("kind", ROWS)
 def test_which_are_asked_when_all_fail_alike(kind: FailureKind) -> None:
     casts = ([candidate("a")], [candidate("a", keys=3)], [candidate("a"), candidate("b")])
-    assert tuple(who(drive(cast, always(kind))) for cast in casts) == ROWS[kind]
+    assert tuple(order_of(drive(cast, always(kind))) for cast in casts) == ROWS[kind]
 
 
 @pytest.mark.parametrize("kind", [K.CREDENTIAL, K.PERMISSION, K.QUOTA, K.RATE_LIMIT, K.MODEL_NOT_FOUND])
@@ -182,17 +182,17 @@ def test_another_key_is_another_key(kind: FailureKind) -> None:
 
 def test_all_keys_are_tried_before_the_next_worker() -> None:
     cast = [candidate("a", keys=2), candidate("b", keys=2)]
-    assert who(drive(cast, always(K.CREDENTIAL))) == "a a b b"
+    assert order_of(drive(cast, always(K.CREDENTIAL))) == "a a b b"
 
 
 def test_no_worker_is_asked_when_there_is_none() -> None:
     assert plan_of().next(0.0) is None
 
 
-def test_an_error_of_the_callers_ends_the_call_whatever_came_before() -> None:
+def test_an_error_of_the_caller_ends_the_call_after_any_other_failure() -> None:
     cast = [candidate("a"), candidate("b"), candidate("c")]
     said = iter([Failure(K.STALLED), Failure(K.BAD_REQUEST)])
-    assert who(drive(cast, lambda asked: next(said))) == "a b"
+    assert order_of(drive(cast, lambda asked: next(said))) == "a b"
 
 
 # ------------------------------------------------------------------ how often
@@ -200,14 +200,14 @@ def test_an_error_of_the_callers_ends_the_call_whatever_came_before() -> None:
 
 def test_the_attempts_of_a_call_are_counted_over_all_workers() -> None:
     cast = [candidate(name) for name in "abcdef"]
-    assert who(drive(cast, always(K.STALLED), max_attempts=3)) == "a b c"
+    assert order_of(drive(cast, always(K.STALLED), max_attempts=3)) == "a b c"
 
 
 def test_a_connect_that_failed_costs_time_and_no_attempt() -> None:
     """With every remote unreachable the local model still answers."""
     cast = [candidate(name) for name in "abcdef"]
-    assert who(drive(cast, always(K.CONNECTION, phase="connect"), max_attempts=1)) == "a b c d e f"
-    assert who(drive(cast, always(K.CONNECTION, phase="stream"), max_attempts=1)) == "a"
+    assert order_of(drive(cast, always(K.CONNECTION, phase="connect"), max_attempts=1)) == "a b c d e f"
+    assert order_of(drive(cast, always(K.CONNECTION, phase="stream"), max_attempts=1)) == "a"
 
 
 def test_a_worker_that_would_not_admit_us_is_passed_over_and_costs_nothing() -> None:
@@ -223,15 +223,15 @@ def test_a_worker_that_would_not_admit_us_is_passed_over_and_costs_nothing() -> 
 
 def test_an_empty_budget_stops_repeats_and_nothing_else() -> None:
     cast = [candidate("a", keys=2), candidate("b")]
-    assert who(drive(cast, always(K.PROTOCOL), budget=Empty())) == "a b"
-    assert who(drive(cast, always(K.CREDENTIAL), budget=Empty())) == "a a b"
+    assert order_of(drive(cast, always(K.PROTOCOL), budget=Empty())) == "a b"
+    assert order_of(drive(cast, always(K.CREDENTIAL), budget=Empty())) == "a a b"
     asked = drive(cast, always(K.RATE_LIMIT, retry_after=1.0), budget=Empty())
-    assert who(asked) == "a a b b", "what the server asked for is no repetition of ours"
+    assert order_of(asked) == "a a b b", "what the server asked for is no repetition of ours"
 
 
 def test_an_empty_budget_delays_what_the_official_sdks_would_do() -> None:
     asked = drive([candidate("a")], always(K.SERVER), budget=Empty())
-    assert who(asked) == "a a a a"
+    assert order_of(asked) == "a a a a"
     assert all(later.at - earlier.at >= 1 / 3 for earlier, later in pairwise(asked)), "three a second"
 
 
@@ -256,7 +256,7 @@ def test_the_budget_is_asked_only_for_repeats() -> None:
 # ------------------------------------------------------------------ how soon
 
 
-def test_a_repeat_waits_a_jittered_moment() -> None:
+def test_a_retry_comes_after_a_jittered_pause() -> None:
     cast = [candidate("a")]
     for chance, pause in ((0.0, 0.0), (0.5, 0.125), (0.99, 0.2475)):
         asked = drive(cast, always(K.SERVER), chance=lambda chance=chance: chance)
@@ -281,7 +281,7 @@ def test_a_rate_limit_is_waited_out_when_no_other_can_serve() -> None:
     cast = [candidate("a"), candidate("b")]
     hints = {"a": 3.0, "b": 2.0}
     asked = drive(cast, lambda each: Failure(K.RATE_LIMIT, retry_after=hints[each.worker]))
-    assert who(asked) == "a b b a"
+    assert order_of(asked) == "a b b a"
     assert 2.0 < asked[2].at <= 2.0 * (1 + WAIT_JITTER)
     assert 3.0 < asked[3].at <= 3.0 * (1 + WAIT_JITTER) + asked[2].at
 
@@ -290,41 +290,41 @@ def test_a_rate_limit_is_waited_out_when_no_other_can_serve() -> None:
 @pytest.mark.parametrize("hint", [MAX_WAIT + 0.1, 3600.0])
 def test_a_hint_that_is_too_long_is_not_waited_for(kind: FailureKind, hint: float) -> None:
     cast = [candidate("a")]
-    assert who(drive(cast, always(kind, retry_after=hint))) == "a"
+    assert order_of(drive(cast, always(kind, retry_after=hint))) == "a"
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-def test_a_hint_of_max_wait_is_waited_for_whatever_the_jitter(chance: float) -> None:
+def test_a_hint_of_max_wait_is_waited_for_with_any_jitter(chance: float) -> None:
     asked = drive([candidate("a")], always(K.RATE_LIMIT, retry_after=MAX_WAIT), chance=lambda: chance)
-    assert who(asked) == "a a"
+    assert order_of(asked) == "a a"
 
 
 def test_all_waits_of_a_call_together_are_no_longer_than_max_wait() -> None:
     asked = drive([candidate("a")], always(K.RATE_LIMIT, retry_after=25.0), max_wait=60.0)
-    assert who(asked) == "a a a"
+    assert order_of(asked) == "a a a"
 
 
 def test_a_call_that_may_not_wait_does_not() -> None:
-    assert who(drive([candidate("a")], always(K.RATE_LIMIT, retry_after=0.5), max_wait=0.0)) == "a"
+    assert order_of(drive([candidate("a")], always(K.RATE_LIMIT, retry_after=0.5), max_wait=0.0)) == "a"
 
 
 @pytest.mark.parametrize("kind", [K.RATE_LIMIT, K.OVERLOADED, K.SERVER])
 def test_a_hint_that_does_not_fit_the_deadline_is_not_waited_for(kind: FailureKind) -> None:
     cast = [candidate("a")]
-    assert who(drive(cast, always(kind, retry_after=5.0), deadline=5.0)) == "a"
-    assert who(drive(cast, always(kind, retry_after=3.0), deadline=5.0)) == "a a"
+    assert order_of(drive(cast, always(kind, retry_after=5.0), deadline=5.0)) == "a"
+    assert order_of(drive(cast, always(kind, retry_after=3.0), deadline=5.0)) == "a a"
 
 
 @pytest.mark.parametrize("kind", [K.SERVER, K.OVERLOADED])
 def test_no_pause_goes_beyond_the_deadline(kind: FailureKind) -> None:
     cast = [candidate("a"), candidate("b")]
     asked = drive(cast, always(kind), deadline=0.1, chance=lambda: 0.999)
-    assert who(asked) == "a b"
+    assert order_of(asked) == "a b"
 
 
 def test_no_worker_is_asked_once_the_deadline_has_passed() -> None:
     cast = [candidate(name) for name in "abc"]
-    assert who(drive(cast, always(K.STALLED), takes=3.0, deadline=5.0)) == "a b"
+    assert order_of(drive(cast, always(K.STALLED), takes=3.0, deadline=5.0)) == "a b"
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_worker_that_named_a_time_is_not_repeated_before_it(kind: FailureKind)
 def test_the_next_worker_is_asked_at_once_while_the_first_one_wants_time() -> None:
     cast = [candidate("a"), candidate("b")]
     asked = drive(cast, lambda each: Failure(K.SERVER, retry_after=7.0 if each.worker == "a" else None))
-    assert who(asked[:2]) == "a b"
+    assert order_of(asked[:2]) == "a b"
     assert asked[1].at == 0.0
 
 
@@ -352,7 +352,7 @@ def test_the_next_worker_is_asked_at_once_while_the_first_one_wants_time() -> No
 )
 def test_a_provider_that_says_no_is_not_asked_again(kind: FailureKind) -> None:
     cast = [candidate("a"), candidate("b")]
-    assert who(drive(cast, always(kind, should_retry=False))) == "a b"
+    assert order_of(drive(cast, always(kind, should_retry=False))) == "a b"
 
 
 # ------------------------------------------------------------------ a window that is too small
@@ -374,7 +374,7 @@ def test_too_long_for_one_is_tried_only_where_the_window_is_known_to_be_larger(
     windows: tuple[int | None, ...], asked: str
 ) -> None:
     cast = [candidate(name, window=window) for name, window in zip("abc", windows, strict=True)]
-    assert who(drive(cast, always(K.CONTEXT_LENGTH))) == asked
+    assert order_of(drive(cast, always(K.CONTEXT_LENGTH))) == asked
 
 
 # ------------------------------------------------------------------ after something was delivered
@@ -427,7 +427,7 @@ failures = st.builds(
     chance=st.floats(0, 1, exclude_max=True),
     takes=st.floats(0, 5),
 )
-def test_whatever_comes_back_the_promises_hold(
+def test_the_invariants_hold_for_any_sequence_of_failures(
     keys: list[int],
     said: list[Failure],
     max_attempts: int,
@@ -435,7 +435,7 @@ def test_whatever_comes_back_the_promises_hold(
     chance: float,
     takes: float,
 ) -> None:
-    """It ends; within its attempts and its time; no worker too often; nobody earlier than they asked."""
+    """The call ends within its attempts and its time; no worker is asked too often or earlier than it said."""
     cast = [candidate(f"w{place}", keys=count) for place, count in enumerate(keys)]
     not_before: dict[tuple[str, str | None], float] = {}
     outcome: list[tuple[ParsedRequest, Failure]] = []
@@ -443,18 +443,18 @@ def test_whatever_comes_back_the_promises_hold(
     def answer(asked: ParsedRequest) -> Failure:
         assert asked.at < deadline
         assert asked.at >= not_before.get((asked.worker, asked.key), 0.0)
-        assert asked.at >= not_before.get((asked.worker, "anyone"), 0.0)
+        assert asked.at >= not_before.get((asked.worker, "every key"), 0.0)
         failure = said[len(outcome) % len(said)]
         outcome.append((asked, failure))
         if failure.retry_after is not None:
             reaction = REACTIONS[failure.kind]
-            whose = "anyone" if reaction.next_key is NextKey.NO else asked.key
-            not_before[asked.worker, whose] = asked.at + takes + failure.retry_after
+            key = "every key" if reaction.next_key is NextKey.NO else asked.key
+            not_before[asked.worker, key] = asked.at + takes + failure.retry_after
         return failure
 
     asked = drive(cast, answer, takes, max_attempts=max_attempts, deadline=deadline, chance=lambda: chance)
     assert len([failure for _, failure in outcome if failure.phase != "connect"]) <= max_attempts
-    # Who says "retry" is not silent.
+    # A worker that says "retry" is not silent.
     silent = [each.worker for each, f in outcome if f.kind is K.STALLED and f.should_retry is not True]
     assert max(Counter(silent).values(), default=0) <= 1
     for each in cast:
@@ -485,20 +485,20 @@ def test_the_keys_to_avoid_are_those_that_were_refused() -> None:
 def test_a_worker_is_asked_twice_while_another_can_be_asked() -> None:
     cast = [candidate("a"), candidate("b")]
     asked = drive(cast, always(K.SERVER, phase="headers"), max_attempts=8)
-    assert who(asked[:4]) == "a a b b"
+    assert order_of(asked[:4]) == "a a b b"
     assert len(asked) == 8, "then none is left that was asked less"
 
 
 def test_the_only_worker_is_asked_as_often_as_the_official_sdks_would_and_not_sooner() -> None:
     asked = drive([candidate("a")], always(K.CONNECTION, phase="connect"), chance=lambda: 0.999)
-    assert who(asked) == "a a a a"
+    assert order_of(asked) == "a a a a"
     assert asked[-1].at >= 0.375 + 0.75, "where the third request of an SDK comes at the earliest"
 
 
 def test_a_worker_that_was_silent_on_a_kept_connection_is_asked_once_on_a_new_one() -> None:
     asked = drive([candidate("a")], always(K.STALLED), reused=True)
     assert [each.fresh for each in asked] == [False, True]
-    assert who(drive([candidate("a")], always(K.STALLED), reused=False)) == "a"
+    assert order_of(drive([candidate("a")], always(K.STALLED), reused=False)) == "a"
 
 
 def test_a_connect_is_repeated_no_more_often_however_many_workers_cannot_be_reached() -> None:
@@ -507,7 +507,7 @@ def test_a_connect_is_repeated_no_more_often_however_many_workers_cannot_be_reac
     assert len(asked) == 20 + 3
 
 
-def test_a_call_that_has_asked_nobody_waits_for_the_first_that_opens() -> None:
+def test_a_call_that_has_asked_no_worker_waits_for_the_first_that_may_be_asked() -> None:
     cast = (candidate("a"), candidate("b"))
     world = World(cast)
     for name, seconds in (("a", 9.0), ("b", 4.0)):
@@ -524,11 +524,11 @@ def test_a_call_that_has_asked_nobody_waits_for_the_first_that_opens() -> None:
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
 @pytest.mark.parametrize("spare", [0.001, 0.2, 1.0])
-def test_a_hint_that_fits_the_deadline_is_waited_for_whatever_the_jitter(spare: float, chance: float) -> None:
+def test_a_hint_that_fits_the_deadline_is_waited_for_with_any_jitter(spare: float, chance: float) -> None:
     asked = drive(
         [candidate("a")], always(K.RATE_LIMIT, retry_after=10.0), deadline=10.0 + spare, chance=lambda: chance
     )
-    assert who(asked) == "a a"
+    assert order_of(asked) == "a a"
     assert 10.0 <= asked[1].at < 10.0 + spare
 
 
@@ -550,7 +550,7 @@ def test_a_worker_that_is_full_is_waited_for_until_a_request_ends() -> None:
     state = full("a").state
     wait = World((Candidate(state, MODEL),)).plan(max_wait=7.0).next(0.0)
     assert isinstance(wait, Wait)
-    assert wait.for_place
+    assert wait.for_permit
     assert wait.until == 7.0
     within_deadline = World((Candidate(state, MODEL),)).plan(deadline=2.0).next(0.0)
     assert isinstance(within_deadline, Wait)
@@ -560,7 +560,7 @@ def test_a_worker_that_is_full_is_waited_for_until_a_request_ends() -> None:
 def test_what_ran_out_on_our_side_is_tried_again_and_counts_against_no_worker() -> None:
     failure = Failure(K.CONNECTION, "too many open files", phase="connect", ours=True)
     assert breaker_weight(failure) is None
-    assert who(drive([candidate("a")], lambda asked: failure)) == "a a a a"
+    assert order_of(drive([candidate("a")], lambda asked: failure)) == "a a a a"
 
 
 def test_the_last_attempt_is_kept_for_a_worker_that_opens_soon() -> None:
@@ -571,9 +571,9 @@ def test_the_last_attempt_is_kept_for_a_worker_that_opens_soon() -> None:
     while step := plan.next(now):
         if isinstance(step, Wait):
             now = step.until
-            plan.waited(step.until, world.order(now))
+            plan.waited(step.until)
             continue
-        now += step.wait
+        now += step.pause
         asked += step.candidate.state.name
         plan.learn(step.candidate, Failure(K.SERVER, phase="headers"), None)
     assert asked == "aaab"

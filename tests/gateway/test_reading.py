@@ -1,18 +1,25 @@
 """However an answer is read, half of one never looks like a whole one."""
 
+import gzip
+import json
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import httpx
 import pytest
 import trio
 
 from cortex_trio import (
     AllWorkersFailed,
     ChatStream,
+    Config,
     FailureKind,
     ProviderError,
     Restarted,
     StreamInterrupted,
     TextDelta,
+    WorkerConfig,
+    open_cortex,
 )
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway
@@ -23,7 +30,7 @@ CUT = Behaviour(text=STORY, cut_after=3)
 
 async def test_an_answer_that_was_left_early_cannot_be_read_on(autojump_clock: object) -> None:
     async with open_simulator() as sim:
-        sim.add("openai", Behaviour(text=STORY, one_block=True))  # the rest of it is here already
+        sim.add("openai", Behaviour(text=STORY, one_block=True))  # all of it has arrived already
         async with gateway(sim) as cortex:
             async with cortex.chat("Tell me") as answer:
                 await anext(aiter(answer))
@@ -55,7 +62,7 @@ async def test_a_broken_answer_stays_broken(autojump_clock: object) -> None:
         assert second.value is first.value
 
 
-async def test_the_partial_answer_tells_of_the_attempt_that_broke_off(autojump_clock: object) -> None:
+async def test_the_partial_answer_lists_the_attempt_that_broke_off(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", CUT)
         async with gateway(sim) as cortex, cortex.chat("Tell me") as answer:
@@ -70,9 +77,9 @@ async def test_cancelled_while_the_next_worker_is_asked_it_is_interrupted(autoju
         sim.add("openai", CUT)
         sim.add("anthropic", Behaviour(text=STORY, first_token_after=10))
         async with gateway(sim) as cortex, cortex.chat("Tell me", on_interrupt="restart") as answer:
-            with trio.move_on_after(1) as patience:
+            with trio.move_on_after(1) as scope:
                 await answer.collect()
-            assert patience.cancelled_caught
+            assert scope.cancelled_caught
             with pytest.raises(StreamInterrupted):
                 await answer.collect()
 
@@ -94,7 +101,7 @@ async def read_slowly(answer: ChatStream) -> None:
         await trio.sleep(10)
 
 
-async def test_a_call_whose_time_is_over_ends_and_nobody_is_blamed(autojump_clock: object) -> None:
+async def test_a_call_whose_time_is_over_ends_and_counts_against_no_worker(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(tokens=["word "] * 10_000))
         async with gateway(sim, total_timeout=600) as cortex:
@@ -106,7 +113,7 @@ async def test_a_call_whose_time_is_over_ends_and_nobody_is_blamed(autojump_cloc
             assert (worker.requests, worker.failures) == (1, 0)
 
 
-async def test_the_time_of_a_call_is_shared_by_all_who_are_asked(autojump_clock: object) -> None:
+async def test_the_time_of_a_call_is_shared_by_all_its_attempts(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         for name in ("openai", "anthropic"):
             sim.add(name, Behaviour(silent=True))
@@ -121,7 +128,9 @@ async def test_the_time_of_a_call_is_shared_by_all_who_are_asked(autojump_clock:
             assert kinds == [FailureKind.STALLED, FailureKind.CANCELLED]
 
 
-async def test_a_reader_whose_answer_another_task_closes_is_told_so(autojump_clock: object) -> None:
+async def test_a_reader_whose_answer_another_task_closes_gets_an_error_that_says_so(
+    autojump_clock: object,
+) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(text=STORY, stall_after=3))
         async with gateway(sim) as cortex, trio.open_nursery() as nursery, cortex.chat("Tell me") as answer:
@@ -153,3 +162,29 @@ async def test_closed_while_the_next_worker_is_asked_nothing_is_left_open(
                 await trio.sleep(5)
             await trio.sleep(30)
             assert [len(provider.requests) for provider in sim.providers.values()] == [1, 1]
+
+
+def chunk(**delta: str) -> bytes:
+    return f"data: {json.dumps({'choices': [{'index': 0, 'delta': delta}]})}\n\n".encode()
+
+
+async def test_what_was_unpacked_before_a_failure_is_delivered(autojump_clock: object) -> None:
+    """A body may have several gzip members (RFC 1952, section 2.2), and two of them may come at once."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield gzip.compress(chunk(content="Once upon"))
+        await trio.sleep(1)
+        error = b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\n'
+        yield gzip.compress(chunk(content=" a time")) + gzip.compress(error)
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        headers = {"content-type": "text/event-stream", "content-encoding": "gzip"}
+        return httpx.Response(200, content=body(), headers=headers)
+
+    workers = {"openai": WorkerConfig(provider="groq", api_keys=("sk-0123456789",))}
+    config = Config(workers=workers, health_check_interval=0)
+    async with open_cortex(config, http_transport=lambda worker: httpx.MockTransport(respond)) as cortex:
+        async with cortex.chat("Tell me") as answer:
+            with pytest.raises(StreamInterrupted) as caught:
+                await answer.collect()
+    assert caught.value.partial.text == "Once upon a time"

@@ -1,16 +1,17 @@
 """Which workers are asked, in which order, and why the others are not."""
 
-import random
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
 
 from cortex_trio import Failure, FailureKind, WorkerConfig
-from cortex_trio.gateway.routing.index import Roster, Selection
-from cortex_trio.gateway.routing.selection import Selected, Wanted, explain
-from cortex_trio.gateway.routing.strategies import STRATEGIES, is_local
+from cortex_trio.gateway.routing.eligibility import Criteria, is_local
+from cortex_trio.gateway.routing.index import WorkerIndex
+from cortex_trio.gateway.routing.selection import Conditions, Evaluation, evaluate_all, explain
+from cortex_trio.gateway.routing.strategies import STRATEGIES
 from cortex_trio.gateway.transport.connections import Connections
 from cortex_trio.gateway.workers.breaker import IN_A_ROW
 from cortex_trio.gateway.workers.cooldowns import Cooldowns
@@ -47,24 +48,23 @@ def choose(
     strategy: str = "priority",
     cooldowns: Cooldowns | None = None,
     now: float = 0.0,
-    **wanted: Any,
-) -> Selected:
+    rng: Random | None = None,
+    **criteria: Any,
+) -> Evaluation:
     table = Cooldowns() if cooldowns is None else cooldowns
     for state in states:
         state.cooldowns = table
-    return Roster(states).peek(Wanted(**wanted), strategy=strategy, cooldowns=table, clock=lambda: now)
+    wanted = Criteria(**criteria)
+    group, conditions = WorkerIndex(states).group(wanted), Conditions(wanted, table)
+    return evaluate_all(states, group, STRATEGIES[strategy], conditions, now=now, rng=rng or Random(1))
 
 
-def take(roster: Roster, strategy: str, **wanted: Any) -> Selection:
-    return roster.select(Wanted(**wanted), strategy=strategy, cooldowns=Cooldowns(), clock=lambda: 0.0)
+def names(evaluation: Evaluation) -> list[str]:
+    return [candidate.state.name for candidate in evaluation.order]
 
 
-def names(selected: Selected) -> list[str]:
-    return [candidate.state.name for candidate in selected.order]
-
-
-def why_not(selected: Selected) -> dict[str, Refusal]:
-    return {state.name: refusal for state, refusal in selected.skipped}
+def why_not(evaluation: Evaluation) -> dict[str, Refusal]:
+    return {state.name: refusal for state, refusal in evaluation.skipped}
 
 
 # ------------------------------------------------------------------ strategies
@@ -112,9 +112,15 @@ def test_local_is_the_loopback_and_nothing_that_looks_like_it(address: str, loca
 
 def test_round_robin_begins_one_further_each_time() -> None:
     states = [worker(name) for name in "abc"]
-    roster = Roster(states)
-    begun = [names(take(roster, "round_robin").whole()) for _ in range(4)]
-    assert ["".join(order) for order in begun] == ["abc", "bca", "cab", "abc"]
+    index, criteria, orders = WorkerIndex(states), Criteria(), list[str]()
+    group, conditions = index.group(criteria), Conditions(criteria, Cooldowns())
+    for _ in range(4):
+        evaluation = evaluate_all(
+            states, group, STRATEGIES["round_robin"], conditions, now=0.0, rng=Random(1)
+        )
+        orders.append("".join(names(evaluation)))
+        index.record_turn(group, evaluation.order[0])
+    assert orders == ["abc", "bca", "cab", "abc"]
 
 
 def test_least_used_goes_by_what_is_in_flight_and_then_by_the_total() -> None:
@@ -125,28 +131,25 @@ def test_least_used_goes_by_what_is_in_flight_and_then_by_the_total() -> None:
 
 
 def test_random_is_fair_and_leaves_no_worker_out() -> None:
-    random.seed(5)
-    states = [worker(name) for name in "abc"]
-    orders = [names(choose(states, strategy="random")) for _ in range(600)]
+    states, rng = [worker(name) for name in "abc"], Random(5)
+    orders = [names(choose(states, strategy="random", rng=rng)) for _ in range(600)]
     assert all(sorted(order) == ["a", "b", "c"] for order in orders)
     assert min(Counter(order[0] for order in orders).values()) > 150
 
 
-def test_fastest_goes_by_the_time_to_first_token_and_looks_around_now_and_then() -> None:
-    random.seed(5)
-    states = [worker(name) for name in "abc"]
+def test_fastest_goes_by_the_time_to_first_token_and_explores_now_and_then() -> None:
+    states, rng = [worker(name) for name in "abc"], Random(5)
     for state, latency in zip(states, (0.9, 0.2, 0.5), strict=True):
         state.latency = latency
-    firsts = Counter(names(choose(states, strategy="fastest"))[0] for _ in range(1000))
+    firsts = Counter(names(choose(states, strategy="fastest", rng=rng))[0] for _ in range(1000))
     assert firsts["b"] > 900
     assert set(firsts) == {"a", "b", "c"}
 
 
 def test_fastest_asks_first_a_worker_that_was_never_measured() -> None:
-    random.seed(5)
-    states = [worker(name) for name in "ab"]
+    states, rng = [worker(name) for name in "ab"], Random(5)
     states[0].latency = 0.1
-    firsts = Counter(names(choose(states, strategy="fastest"))[0] for _ in range(100))
+    firsts = Counter(names(choose(states, strategy="fastest", rng=rng))[0] for _ in range(100))
     assert firsts["b"] > 80
 
 
@@ -191,7 +194,7 @@ def test_a_worker_whose_key_was_refused_may_be_tried_after_a_minute_as_the_last(
 
 
 def test_names_are_compared_whole() -> None:
-    """A part of a name would send traffic to other workers."""
+    """A match of a part would send requests to other workers."""
     states = [
         worker("openai-1"),
         worker("openai", models=("gpt-4",)),
@@ -252,7 +255,7 @@ def test_each_worker_that_is_not_asked_has_a_reason() -> None:
     }
 
 
-def test_a_worker_at_its_limit_has_a_place_later() -> None:
+def test_a_worker_at_its_limit_has_a_permit_later() -> None:
     state = worker("a", max_concurrency=1)
     state.permits.add(Permit("a", "m"))
     assert why_not(choose([state]))["a"] == Refusal(
@@ -308,7 +311,7 @@ def test_a_worker_that_cannot_do_what_is_needed_is_not_asked(asked: ChatRequest,
     assert why_not(selected)["cannot"].reason == f"cannot do {what}"
 
 
-# ------------------------------------------------------------------ in words
+# ------------------------------------------------------------------ as text
 
 
 def test_the_explanation_has_a_line_for_each_worker() -> None:

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from cortex_trio import Cortex
-from cortex_trio.gateway.request.attempt import DRAIN_BYTES, DRAIN_SECONDS
+from cortex_trio.gateway.request.reading import DRAIN_BYTES, DRAIN_SECONDS
 from cortex_trio.simulator import Simulator, leftovers, open_gateway, open_simulator
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -1,12 +1,19 @@
 """One call, from the messages to the last event of the answer.
 
-options          options of one call
-jobs             what is asked: a chat, its continuation, embeddings
+options          the options of a chat, and their checks
+jobs             what is asked for: a chat, its continuation, embeddings
 stream           the answer, as the user reads it
 failover         one attempt after the other
+candidates       the workers that a call may ask, read from the shared state
+hedging          two attempts at once
 admission        the permit and the API key of an attempt
+prepared         all that an attempt needs before it sends
+timeouts         the time limits of an attempt
 attempt          one request to one worker
-non_streaming    whole JSON where a stream was asked for
-continuation     the seam between an interrupted answer and its continuation
+opening          its first half: connect, send, status, headers
+reading          its second half: the body, within deadlines
+decoding         the body as events
+non_streaming    a whole JSON object where a stream was asked for
+continuation     removes what a continuation repeats
 errors           what is raised when no worker answered
 """

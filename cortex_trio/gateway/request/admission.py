@@ -1,7 +1,7 @@
-"""What an attempt needs before it may send: a permit of the worker and the lease of a key.
+"""What an attempt needs before it may send: a permit of the worker and the lease of an API key.
 
-The caller makes both itself, so there is always a task that can give them back: one that is cancelled in the middle of
-asking settles what it may or may not have been granted.
+The caller makes both values itself, so there is always a task that can give them back: a call that is cancelled while
+it asks for them settles what it may or may not have been granted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import trio
 
 from ...failures import Failure, FailureKind
 from ...otp import ActorError
-from ..routing.selection import Candidate
+from ..routing.eligibility import Candidate
 from ..runtime import Runtime
 from ..settings.secrets import ApiKey
 from ..workers.calls import call_with_retry
@@ -28,32 +28,33 @@ NOT_USED = Failure(FailureKind.CANCELLED, "nothing was sent")
 class Admission:
     """A permit and a lease: what one attempt holds, and gives back exactly once.
 
-    While it is held, the endpoint's connections are in use: a reload does not close them.
+    While it is held, the connections of the endpoint are in use: a reload does not close them.
     """
 
     state: WorkerState
     endpoint: Endpoint
     permit: Permit
     lease: Lease
-    started: float = attrs.field(factory=trio.current_time)
+    started: float = attrs.field(factory=trio.current_time)  # Trio time
 
     def __attrs_post_init__(self) -> None:
         self.endpoint.connections.users += 1
 
     @property
     def key(self) -> ApiKey | None:
+        """The leased API key; None for a worker without keys."""
         return self.lease.key
 
     def content_came(self, runtime: Runtime) -> None:
-        """The first content is here: model, key and region are accepted, and a trial succeeds as far as can be seen.
+        """Record the first content: model, key and region are accepted, and a trial has succeeded.
 
         Other calls need not wait for the end of the stream, which may take minutes.
         """
         self.permit.has_content = True
         if self._learn(runtime, None):
-            runtime.openings.changed()
+            runtime.wait_queue.wake_all()
         elif self.permit.trial:
-            runtime.openings.place_freed(self.state.name)
+            runtime.wait_queue.permit_freed(self.state.name)
 
     def settle(
         self,
@@ -62,32 +63,51 @@ class Admission:
         *,
         time_to_first_token: float | None = None,
         headers: Mapping[str, str] | None = None,
-        sent: bool = True,
     ) -> None:
-        """Write the result where all calls read it, then tell the actors. Synchronous, and lost by no crash.
+        """Write the result where all calls read it, then send it to the actors. Synchronous; no crash loses it.
 
-        `sent=False`: nothing was sent, so nothing is learnt and the request is not counted.
+        Args:
+            runtime: the shared state.
+            failure: what went wrong; None if the request was served.
+            time_to_first_token: in seconds; None if there was no content.
+            headers: headers of the response that say something about limits; None if there was no response.
         """
-        permit, lease, state = self.permit, self.lease, self.state
-        opened = sent and self._learn(runtime, failure)
-        permit.ended_at, permit.sent, permit.headers = trio.current_time(), sent, headers
-        permit.failure, permit.time_to_first_token, permit.settled = failure, time_to_first_token, True
-        state.ref.cast(Worker.settle, permit)
+        has_ended_cooldown = self._learn(runtime, failure)
+        self.permit.headers, self.permit.time_to_first_token = headers, time_to_first_token
+        self._give_back(runtime, failure)
+        if has_ended_cooldown or self.permit.trial:
+            runtime.wait_queue.wake_all()
+        else:
+            self._free_permit(runtime)
+
+    def settle_unsent(self, runtime: Runtime) -> None:
+        """Give back what was not used: nothing is learned from it, and the request is not counted."""
+        self.permit.sent = False
+        self._give_back(runtime, NOT_USED)
+        self._free_permit(runtime)
+
+    def _give_back(self, runtime: Runtime, failure: Failure | None) -> None:
+        permit, lease = self.permit, self.lease
+        permit.ended_at, permit.failure, permit.settled = trio.current_time(), failure, True
+        self.state.ref.cast(Worker.settle, permit)
         lease.failure, lease.settled = failure, True
         runtime.keys.cast(KeyManager.report, lease)
         self.endpoint.connections.users -= 1
-        limited = permit.trial or state.config.max_concurrency is not None
-        if opened or (permit.trial and sent):
-            runtime.openings.changed()
-        elif permit.admitted and limited:
-            # Of a trial that was not made nothing is known: one call may make it.
-            runtime.openings.place_freed(state.name)
+
+    def _free_permit(self, runtime: Runtime) -> None:
+        """Wake one call if the permit was limited. One call may make the trial that was not made."""
+        permit = self.permit
+        if permit.admitted and (permit.trial or self.state.config.max_concurrency is not None):
+            runtime.wait_queue.permit_freed(self.state.name)
 
     def _learn(self, runtime: Runtime, failure: Failure | None) -> bool:
-        """Enter what this attempt proved; return whether it ended a cooldown, which other calls may wait for.
+        """Enter what this attempt proved into the table of cooldowns.
 
-        It proves nothing of a worker that was removed, or goes on at another endpoint. But a time that the same
-        server has named, for a key that is still used, counts.
+        It proves nothing about a worker that was removed or that uses another endpoint by now. But a time that the
+        same server has named, for a key that is still used, counts.
+
+        Returns:
+            Whether it ended a cooldown, which other calls may wait for.
         """
         if runtime.table.workers.get(self.state.name) is not self.state:
             return False
@@ -119,9 +139,15 @@ class Admission:
 async def check_out(
     runtime: Runtime, candidate: Candidate, avoid: frozenset[ApiKey] = frozenset()
 ) -> Admission | Refusal:
-    """Get what an attempt at `candidate` needs, with a key of its endpoint that is not in `avoid`.
+    """Get what an attempt at `candidate` needs. Cancelled, it gives back all that was granted.
 
-    Returns a Refusal if it may not be asked now. Cancelled, it leaves nothing behind.
+    Args:
+        runtime: the shared state.
+        candidate: the worker to ask, and its endpoint.
+        avoid: keys of the endpoint that must not be used.
+
+    Returns:
+        The admission, which the caller settles; or a Refusal if the worker may not be asked now.
     """
     state, endpoint = candidate.state, candidate.endpoint
     lease = Lease(state.name, candidate.model, endpoint.keys)
@@ -136,7 +162,7 @@ async def check_out(
         refusal = Refusal(f"its actor is down ({type(error).__name__})", FailureKind.CRASHED)
     finally:
         if not granted:
-            give_back_unused(runtime, admission)
+            admission.settle_unsent(runtime)
     return admission if refusal is None else refusal
 
 
@@ -145,8 +171,3 @@ def _refusal(blocked: Blocked | None) -> Refusal | None:
         return None
     reason = f"its API keys are cooling down after {blocked.kind.value}"
     return Refusal(reason, blocked.kind, blocked.until)
-
-
-def give_back_unused(runtime: Runtime, admission: Admission) -> None:
-    """Nothing was sent: nothing is learnt from it, and it is not counted."""
-    admission.settle(runtime, NOT_USED, sent=False)

@@ -1,4 +1,4 @@
-"""Joins an answer with its continuation: what the second repeats of the end of the first is left out. Pure."""
+"""Joins an answer with its continuation, without what the continuation repeats of the answer. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import final
 LOOK_BACK = 400
 """Characters of the first part a continuation may repeat."""
 CERTAIN = 16
-"""Fewer equal characters than these are a coincidence, unless they are all there is of the first part."""
+"""Fewer equal characters are taken for a coincidence, unless the first part has no more."""
 
 
 @final
 class ContinuationDeduplicator:
-    """Fed with the continuation piece by piece; gives it back without what was delivered before.
+    """Takes the continuation piece by piece and returns it without what was delivered before.
 
-    It holds a piece only while it might still turn out to be a repetition.
+    It keeps a piece only while that may still be a repetition.
+
+    Args:
+        delivered: the text of the answer that was delivered.
     """
 
     def __init__(self, delivered: str) -> None:
@@ -24,28 +27,28 @@ class ContinuationDeduplicator:
         self._decided = not delivered
 
     def feed(self, piece: str) -> str:
-        """Return what may be delivered now; perhaps nothing yet."""
+        """Return the text that may be delivered now, perhaps "" yet."""
         if self._decided:
             return piece
         self._held += piece
         return "" if self._may_repeat() else self.finish()
 
     def finish(self) -> str:
-        """Decide with what there is, and return what was held."""
+        """Decide with the text so far, and return what was kept of it."""
         if self._decided:
             return ""
         self._decided = True
-        rest = self._held[self._repeated() :]
+        new = self._held[self._repeated() :]
         self._held = ""
-        return rest.lstrip(" ") if self._after_blank else rest
+        return new.lstrip(" ") if self._after_blank else new
 
     def _may_repeat(self) -> bool:
-        """Could more text make the held text a repetition that reaches to the end of what was delivered?"""
+        """Return whether more text could make this a repetition that reaches to the end of what was delivered."""
         held = self._held
         return any(self._tail.startswith(held, at) for at in range(len(self._tail) - len(held)))
 
     def _repeated(self) -> int:
-        """How many characters at the start of the held text stand at the end of what was delivered."""
+        """Return how many characters of the continuation stand at the end of what was delivered."""
         least = min(CERTAIN, len(self._tail))
         longest = min(len(self._tail), len(self._held))
         return next((n for n in range(longest, least - 1, -1) if self._tail.endswith(self._held[:n])), 0)

@@ -1,4 +1,4 @@
-"""The error of a call that got no answer: which workers were asked, what each said, and when to come back. Pure."""
+"""The error of a call without an answer: which workers were asked, why each failed, when to try again. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from ...errors import AllWorkersFailed, ProviderError
 from ...events import Attempt
 from ...failures import PRIMARY_ORDER, REACTIONS, FailureKind, NextWorker, NoWorkersAvailable
 from ...failures.shown import listed
-from ..routing.selection import Candidate, Wanted, named_models, not_named, refusal_text
+from ..routing.eligibility import Candidate, Criteria, models_by_name, name_refusal
+from ..routing.selection import refusal_text
 from ..workers.worker import Refusal, WorkerState
+
+WORKERS_LISTED = 10
+"""Workers for which an error gives reasons; the number of the others stands behind them."""
 
 
 def all_failed(
     errors: Sequence[ProviderError], attempts: Sequence[Attempt], retry_after: float | None
 ) -> ProviderError | AllWorkersFailed:
-    """One error as it is; several as a group whose primary one is what the caller can do most about."""
+    """Return a single error as it is; several as a group whose primary error is the one the caller can do most about.
+
+    Args:
+        errors: one for each attempt that failed, in order; at least one.
+        attempts: the ledger of the call.
+        retry_after: seconds until a worker may be asked again; None if unknown.
+    """
     last = errors[-1]
     if len(errors) == 1 or last.failure.kind is FailureKind.BAD_REQUEST:
         return last
@@ -35,37 +45,41 @@ def all_failed(
 
 def no_workers_available(
     workers: Collection[WorkerState],
-    wanted: Wanted,
+    criteria: Criteria,
     reasons: Sequence[tuple[WorkerState, Refusal]],
     now: float,
 ) -> NoWorkersAvailable:
-    """Nothing was sent: why each of the workers that were meant could not be asked, and the soonest end of that."""
-    if unknown := _unknown_name(workers, wanted):
+    """Return the error of a call that sent nothing: why each of the named workers could not be asked.
+
+    Args:
+        workers: all workers.
+        criteria: what the call asked for.
+        reasons: why workers could not be asked; the last reason of each worker counts.
+        now: Trio time.
+    """
+    if unknown := _unknown_name(workers, criteria):
         return NoWorkersAvailable(unknown)
-    last = {state.name: (state, why) for state, why in reasons}  # once for each worker
-    meant = [(state, why) for state, why in last.values() if not_named(state, wanted) is None]
-    reasons_given = [f"{state.name}: {refusal_text(why, now)}" for state, why in meant or last.values()]
-    if len(reasons_given) > WORKERS_LISTED:
-        reasons_given[WORKERS_LISTED:] = [f"and {len(reasons_given) - WORKERS_LISTED} more"]
+    last = {state.name: (state, refusal) for state, refusal in reasons}
+    named = [(state, refusal) for state, refusal in last.values() if name_refusal(state, criteria) is None]
+    texts = [f"{state.name}: {refusal_text(refusal, now)}" for state, refusal in named or last.values()]
+    if len(texts) > WORKERS_LISTED:
+        texts[WORKERS_LISTED:] = [f"and {len(texts) - WORKERS_LISTED} more"]
     return NoWorkersAvailable(
-        f"no worker available: {'; '.join(reasons_given) or 'there are none'}",
-        retry_after=_soonest((refusal.until for _, refusal in reasons), now),
+        f"no worker available: {'; '.join(texts) or 'there are none'}",
+        retry_after=_earliest((refusal.until for _, refusal in reasons), now),
     )
 
 
-WORKERS_LISTED = 10
-"""Workers that an error gives reasons for; the number of the others stands behind them."""
-
-
-def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | None:
-    """A name that no worker has is a mistake of the caller's: return a text with the names there are."""
+def _unknown_name(workers: Collection[WorkerState], criteria: Criteria) -> str | None:
+    """Return the error text for a name that no worker has, with the names that exist; None if all are known."""
+    models = [model for state in workers for model in models_by_name(state, criteria)]
+    by_model = criteria.worker is None and criteria.provider is None  # else any model may be named
     for what, name, known in (
-        ("worker", wanted.worker, [state.name for state in workers]),
-        ("provider", wanted.provider, [state.kind.name for state in workers]),
-        ("model", wanted.model, [model for state in workers for model in named_models(state, wanted)]),
+        ("worker", criteria.worker, [state.name for state in workers]),
+        ("provider", criteria.provider, [state.kind.name for state in workers]),
+        ("model", criteria.model if by_model else None, models),
     ):
-        named = what != "model" or (wanted.worker is None and wanted.provider is None)
-        if name is not None and named and name not in known:
+        if name is not None and name not in known:
             return f"there is no {what} {name!r:.100}; there are: {listed(dict.fromkeys(known))}"
     return None
 
@@ -73,14 +87,15 @@ def _unknown_name(workers: Collection[WorkerState], wanted: Wanted) -> str | Non
 def reopens_after(
     candidates: Sequence[Candidate], refusal: Callable[[Candidate, float], Refusal | None], now: float
 ) -> float | None:
-    """Seconds until the first of the candidates that may not be asked now may be; None if time opens none of them.
+    """Return the seconds until the first of the candidates that may not be asked now may be; None if unknown.
 
-    What the errors of the call say counts from the time at which they came, and may have been waited for already; the
-    cooldowns they left are what holds now.
+    The times in the errors of the call are not used: they count from the moment at which each error came. The
+    cooldowns that the errors left behind are what counts now.
     """
-    return _soonest((why.until for candidate in candidates if (why := refusal(candidate, now))), now)
+    refusals = [refusal(candidate, now) for candidate in candidates]
+    return _earliest((refusal.until for refusal in refusals if refusal is not None), now)
 
 
-def _soonest(untils: Iterable[float], now: float) -> float | None:
-    finite = [until for until in untils if math.isfinite(until)]
+def _earliest(times: Iterable[float], now: float) -> float | None:
+    finite = [time for time in times if math.isfinite(time)]
     return max(0.0, min(finite) - now) if finite else None

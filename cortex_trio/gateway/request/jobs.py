@@ -1,6 +1,6 @@
-"""What a call is about: a chat, or embeddings.
+"""What a call asks for: a chat, the continuation of an answer, or embeddings.
 
-The failover loop knows neither; it asks the job for bytes and for a decoder.
+Failover knows none of them: it asks the job for the request and for the decoder of the response.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from ...events import Finished, FinishReason, Vectors, WireEvent
 from ...failures import Failure, FailureKind, InvalidRequest
 from ...messages import ChatRequest, assistant, user
 from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
-from ..routing.selection import Candidate, Selected
+from ..routing.eligibility import Candidate
+from ..routing.selection import Evaluation
 from ..settings.config import Config
 from ..workers.dialect_guard import DialectFailed, DialectGuard
 from ..workers.worker import Refusal
@@ -25,60 +26,64 @@ EMBED_LIMIT = 256 * 1024 * 1024
 
 
 class Job(Protocol):
-    """Pure: what to send to a candidate, and how to read what comes back."""
+    """What to send to a candidate, and how to read what comes back. Pure."""
 
-    encoded_by: ClassVar[str]  # the dialect's hook that makes the bytes
-    whole_hook: ClassVar[
-        str | None
-    ]  # the hook that decodes the whole body at its end; None: it comes as a stream
-    limited_by: ClassVar[str]  # what sets `max_bytes`, for the error
+    encode_hook: ClassVar[str]
+    """The method of the dialect that makes the request."""
+    whole_hook: ClassVar[str | None]
+    """The method of the dialect that decodes the whole body at its end; None if the body is a stream."""
+    limited_by: ClassVar[str]
+    """What sets `max_bytes`, for the error."""
 
     def max_bytes(self, config: Config) -> int:
-        """Bytes of the answer, unpacked, that are read."""
+        """Return how many bytes of the body are read, after unpacking."""
         ...
 
     def texts(self) -> Iterable[str]:
-        """What the caller wrote: an error that repeats it must not carry it on."""
+        """Return what the caller wrote: no error may repeat it."""
         ...
 
     def encode(self, candidate: Candidate) -> HttpRequest:
-        """Raises wire.codec.Unsupported where the candidate's wire has no way to say it."""
+        """Return the request for `candidate`. Raises wire.codec.Unsupported if its dialect cannot express it."""
         ...
 
-    def decoder(self, candidate: Candidate) -> Decoder: ...
+    def decoder(self, candidate: Candidate) -> Decoder:
+        """Return a new decoder for one response of `candidate`."""
+        ...
 
 
 def encode_request(guard: DialectGuard, job: Job, candidate: Candidate) -> tuple[HttpRequest, Decoder]:
-    """Return what to send to `candidate`, and the decoder of its answer.
+    """Return what to send to `candidate`, and the decoder of its response.
 
     Raises:
-        InvalidRequest: the candidate's dialect has no way to express the job.
+        InvalidRequest: the dialect of the candidate cannot express the job.
         DialectFailed: the dialect has a bug.
     """
     return guard.encode_request(
         candidate.endpoint.provider.name,
-        job.encoded_by,
+        job.encode_hook,
         partial(job.encode, candidate),
         partial(job.decoder, candidate),
     )
 
 
 def cannot_express(error: InvalidRequest) -> Refusal:
+    """Return the refusal of a worker whose dialect cannot express the job."""
     return Refusal(f"has no way to say {error.what if isinstance(error, Unsupported) else error}")
 
 
-def without_unable(selected: Selected, job: Job, dialects: DialectGuard) -> Selected:
-    """The same selection, with those moved to `skipped` whose wire has no way to say what `job` wants."""
-    order, skipped = [], list(selected.skipped)
-    for candidate in selected.order:
+def without_unable(evaluation: Evaluation, job: Job, guard: DialectGuard) -> Evaluation:
+    """Return the same evaluation, with the workers skipped whose dialect cannot express `job`."""
+    order, skipped = [], list(evaluation.skipped)
+    for candidate in evaluation.order:
         try:
-            encode_request(dialects, job, candidate)
+            encode_request(guard, job, candidate)
             order.append(candidate)
         except InvalidRequest as error:
             skipped.append((candidate.state, cannot_express(error)))
-        except DialectFailed as failed:
-            skipped.append((candidate.state, Refusal(f"cannot be asked: {failed.failure.message}")))
-    return Selected(tuple(order), tuple(skipped))
+        except DialectFailed as bug:
+            skipped.append((candidate.state, Refusal(f"cannot be asked: {bug.failure.message}")))
+    return Evaluation(tuple(order), tuple(skipped))
 
 
 def _texts_of(request: ChatRequest) -> Iterator[str]:
@@ -95,7 +100,9 @@ def _texts_of(request: ChatRequest) -> Iterator[str]:
 @final
 @attrs.frozen
 class ChatJob:
-    encoded_by: ClassVar[str] = "encode"
+    """A chat, answered by a stream."""
+
+    encode_hook: ClassVar[str] = "encode"
     whole_hook: ClassVar[str | None] = None
     limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
@@ -114,7 +121,7 @@ class ChatJob:
         return candidate.endpoint.provider.dialect.decoder()
 
 
-CONTINUE_PLEASE = (
+CONTINUE_PROMPT = (
     "Your answer was cut off. Continue it exactly where it stops: no repetition, no comment, "
     "no apology, only the rest."
 )
@@ -123,9 +130,9 @@ CONTINUE_PLEASE = (
 @final
 @attrs.frozen
 class ContinueJob:
-    """The rest of an answer of which `partial` was delivered already."""
+    """The end of an answer of which `partial` was delivered already."""
 
-    encoded_by: ClassVar[str] = "encode"
+    encode_hook: ClassVar[str] = "encode"
     whole_hook: ClassVar[str | None] = None
     limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
@@ -140,8 +147,8 @@ class ContinueJob:
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
         begun = assistant(self.partial)
-        prefix = candidate.model.startswith(kind.prefill)
-        turns = (begun,) if prefix else (begun, user(CONTINUE_PLEASE))
+        continues_prefix = candidate.model.startswith(kind.prefill)  # the model continues the last message
+        turns = (begun,) if continues_prefix else (begun, user(CONTINUE_PROMPT))
         request = attrs.evolve(self.request, messages=(*self.request.messages, *turns))
         return kind.dialect.encode(request, kind.name, candidate.model)
 
@@ -152,7 +159,9 @@ class ContinueJob:
 @final
 @attrs.frozen
 class EmbedJob:
-    encoded_by: ClassVar[str] = "encode_embed"
+    """Embeddings of some texts, answered by one JSON object."""
+
+    encode_hook: ClassVar[str] = "encode_embed"
     whole_hook: ClassVar[str | None] = "decode_embed"
     limited_by: ClassVar[str] = "the limit of embeddings"
     texts_to_embed: tuple[str, ...]
@@ -174,7 +183,7 @@ class EmbedJob:
 
 @final
 class _EmbedDecoder:
-    """Holds the body and decodes it at its end: one Vectors, then Finished."""
+    """Keeps the body and decodes it at its end: one Vectors, then Finished."""
 
     def __init__(self, dialect: Dialect, expected: int) -> None:
         self._dialect = dialect

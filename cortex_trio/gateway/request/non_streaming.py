@@ -1,4 +1,4 @@
-"""For servers that answer a request for a stream with one JSON object: it is read all the same."""
+"""Reads one JSON object where a stream was asked for."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from ...failures import Failure, FailureKind
 from ...wire.codec import EVENT_LIMIT, Decoder, Dialect
 
 WHOLE_LIMIT = EVENT_LIMIT
-"""Bytes of an answer that is held whole: as of one event that holds all of it. `max_answer_bytes` is the limit that a
-user sets, and lower by default."""
+"""Bytes of an answer that is kept whole, as of one event that holds all of it. `max_answer_bytes` is the limit that a
+user sets, and is lower by default."""
 
 
 @final
 class NonStreamingFallback:
-    """A Decoder that looks at the first byte: `{` is a whole answer, anything else goes to the stream's decoder."""
+    """A Decoder that looks at the first byte: `{` begins a whole answer, anything else goes to the stream's decoder.
+
+    Args:
+        dialect: decodes the whole answer.
+        stream: the decoder for a stream.
+    """
 
     def __init__(self, dialect: Dialect, stream: Decoder) -> None:
         self._dialect = dialect
@@ -30,7 +35,7 @@ class NonStreamingFallback:
 
     @property
     def is_whole(self) -> bool:
-        """It turned out to be one object, and no stream."""
+        """The body is one object and no stream."""
         return self._whole is True
 
     def feed(self, data: bytes) -> list[WireEvent]:

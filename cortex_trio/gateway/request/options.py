@@ -1,60 +1,81 @@
-"""What a caller may set on a chat, checked before anything is sent.
+"""The options of a chat: `ChatOptions` is the only list of them. Checks them before anything is sent.
 
 Each mistake is one InvalidRequest that names its option and says what is allowed.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import attrs
 
 from ...failures import InvalidRequest
 from ...intake import checked, messages_from, tools_from
 from ...messages import ChatRequest, Document, Messages, Tool
-from ..routing.selection import Wanted
+from ..routing.eligibility import Criteria
 from ..settings.config import MOST_ATTEMPTS
 
+OnInterrupt = Literal["raise", "restart", "continue", "buffer"]
+"""What happens when a stream breaks after something was delivered.
 
-class OnInterrupt(str, enum.Enum):
-    """What happens when a stream breaks after something was delivered."""
-
-    RAISE = "raise"  # StreamInterrupted, with the partial answer
-    RESTART = "restart"  # a Restarted event, then a whole new answer from the next worker
-    CONTINUE = "continue"  # a Continued event, then the rest from the next worker
-    BUFFER = "buffer"  # nothing is delivered before the answer is whole
+raise       StreamInterrupted, with the partial answer
+restart     a Restarted event, then a whole new answer from the next worker
+continue    a Continued event, then the end of the answer from the next worker
+buffer      nothing is delivered before the answer is whole
+"""
 
 
 class ChatOptions(TypedDict, total=False):
-    """The options of `Cortex.chat`, `complete` and `explain`; what is not there is not sent. Times are in seconds."""
+    """The options of `Cortex.chat`, `complete` and `explain`. An option that is None or missing is not sent.
+
+    The last six say how the gateway handles the call; the others choose a worker or are sent to it.
+    """
 
     model: str | None
+    """Only workers that have this model. None: the default of each worker."""
     provider: str | None
+    """Only workers of this provider: an exact name."""
     worker: str | None
+    """Only the worker of this name."""
     max_tokens: int | None
+    """Tokens of the answer at most."""
     temperature: float | None
+    """As the provider defines it, from 0."""
     top_p: float | None
+    """As the provider defines it, from 0."""
     stop: Sequence[str] | None
+    """Strings at which the answer ends; one string is allowed, too."""
     tools: Sequence[Tool | Mapping[str, Any]] | None
+    """Tools that the model may call."""
     tool_choice: str | None
+    """`auto`, `none`, `required`, or the name of a tool."""
     response_schema: Mapping[str, Any] | None
+    """The JSON Schema of the answer."""
     reasoning: str | int | None
+    """An effort ("low", "medium", "high"), or a number of tokens."""
     documents: Sequence[Document] | None
+    """Documents that the answer may cite."""
     extra_body: Mapping[str, Any] | None
-    on_interrupt: str
+    """Fields that are added to the JSON of the request as they are."""
+    on_interrupt: OnInterrupt
+    """What follows when the stream breaks after something was delivered. Missing: "raise"."""
     first_token_timeout: float | None
+    """Seconds to the first content of each attempt. None: the worker's."""
     idle_timeout: float | None
+    """Seconds between two events. None: the configuration's."""
     hedge_after: float | None
+    """Seconds without content after which a second worker is asked as well. None: never."""
     max_attempts: int | None
+    """Requests at most that reach a provider. None: the configuration's."""
     max_wait: float | None
+    """Seconds to wait in all while no worker may be asked. None: the configuration's."""
 
 
 @attrs.frozen(kw_only=True)
-class CallOptions:
-    """How patient one call is, in seconds; None stands for the worker's or the configuration's number."""
+class CallLimits:
+    """How long one call waits and how often it asks: options of `ChatOptions`. None: as configured."""
 
     first_token_timeout: float | None = None
     idle_timeout: float | None = None
@@ -65,16 +86,25 @@ class CallOptions:
 
 @attrs.frozen
 class Chat:
-    """One chat as it was asked for."""
+    """One chat as the caller asked for it."""
 
     request: ChatRequest
-    wanted: Wanted
-    options: CallOptions
+    criteria: Criteria
+    limits: CallLimits
     on_interrupt: OnInterrupt
 
 
 def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
-    """Return what was asked for as values. Raises InvalidRequest; TypeError for an option that does not exist."""
+    """Check what a caller asks for.
+
+    Args:
+        messages: the conversation so far.
+        options: those of `ChatOptions`.
+
+    Raises:
+        InvalidRequest: a value is not allowed.
+        TypeError: there is no such option.
+    """
     if unknown := options.keys() - ChatOptions.__annotations__.keys():
         raise TypeError(
             f"there is no option {sorted(unknown)[0]!r}; there are: {', '.join(ChatOptions.__annotations__)}"
@@ -93,24 +123,24 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         documents=_documents(options.get("documents")),
         extra_body=_mapping("extra_body", options.get("extra_body")),
     )
-    patience = CallOptions(
+    limits = CallLimits(
         first_token_timeout=positive("first_token_timeout", options.get("first_token_timeout")),
         idle_timeout=positive("idle_timeout", options.get("idle_timeout")),
         hedge_after=positive("hedge_after", options.get("hedge_after")),
         max_attempts=_max_attempts(options.get("max_attempts")),
         max_wait=_number("max_wait", options.get("max_wait")),
     )
-    wanted = Wanted(
+    criteria = Criteria(
         model=named("model", options.get("model")),
         provider=named("provider", options.get("provider")),
         worker=named("worker", options.get("worker")),
         request=request,
     )
-    return Chat(request, wanted, patience, _on_interrupt(options.get("on_interrupt", "raise")))
+    return Chat(request, criteria, limits, _on_interrupt(options.get("on_interrupt", "raise")))
 
 
 def positive(name: str, value: Any, *, whole: bool = False) -> Any:
-    """Return `value` if it is None or a finite number above 0."""
+    """Return `value` if it is None or a finite number above 0. Raises InvalidRequest."""
     kind = int if whole else int | float
     number = isinstance(value, kind) and not isinstance(value, bool)
     if value is None or (number and math.isfinite(value) and value > 0):
@@ -126,14 +156,14 @@ def _max_attempts(value: Any) -> Any:
 
 
 def named(name: str, value: Any) -> Any:
-    """Return `value` if it is None or may be the name of something."""
+    """Return `value` if it is None or may be a name. Raises InvalidRequest."""
     if value is None or (isinstance(value, str) and value):
         return value
     raise InvalidRequest(f"{name}: a non-empty str or None is allowed, not {value!r:.40}")
 
 
 def texts_from(texts: str | Sequence[str]) -> tuple[str, ...]:
-    """Return what is to be embedded as a tuple of non-empty strings."""
+    """Return the texts to embed as a tuple of non-empty strings. Raises InvalidRequest."""
     strings = _strings("texts", texts)
     if not strings or not all(strings):
         raise InvalidRequest("texts: a non-empty str, or a sequence of them, is needed")
@@ -187,9 +217,9 @@ def _documents(value: Any) -> tuple[Document, ...] | None:
     raise InvalidRequest("documents: a sequence of Document is allowed")
 
 
-def _on_interrupt(how: str) -> OnInterrupt:
-    try:
-        return OnInterrupt(how)
-    except ValueError:
-        allowed = ", ".join(repr(option.value) for option in OnInterrupt)
-        raise InvalidRequest(f"on_interrupt: one of {allowed} is allowed, not {how!r:.40}") from None
+def _on_interrupt(how: Any) -> OnInterrupt:
+    if how not in get_args(OnInterrupt):
+        allowed = ", ".join(repr(option) for option in get_args(OnInterrupt))
+        raise InvalidRequest(f"on_interrupt: one of {allowed} is allowed, not {how!r:.40}")
+    allowed_how: OnInterrupt = how
+    return allowed_how

@@ -1,13 +1,13 @@
-"""What the user holds: one answer while it arrives, read in the user's own task, at the user's own pace.
+"""The answer that the user reads, in the user's own task. Knows no rule of failover and no byte of a response.
 
-Nothing is read ahead: a slow reader pauses the upstream. An interruption after something was delivered is
-answered as `on_interrupt` says; before that, failover stays invisible.
+Nothing is read ahead: a slow reader pauses the provider. An interruption after something was delivered is handled as
+`on_interrupt` says; before that, failover stays invisible.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self, final
 
@@ -33,12 +33,14 @@ from ...events import (
 )
 from ...failures import CortexError, Failure
 from ...messages import Image, ToolCall
-from ...telemetry import AnswerInterrupted, Telemetry
-from .attempt import AttemptFailed, OpenAttempt
+from ...telemetry import AnswerInterrupted
+from ..runtime import Runtime
+from .attempt import OpenAttempt
 from .continuation import ContinuationDeduplicator
-from .failover import Call
+from .failover import Failover
 from .jobs import ChatJob, ContinueJob
-from .options import Chat, OnInterrupt
+from .options import Chat
+from .prepared import AttemptFailed
 
 LEFT = "this answer was left before its end: read it inside its `async with`"
 NOT_OPEN = "open the answer first: `async with cortex.chat(…) as answer:`, then read it inside"
@@ -46,48 +48,59 @@ NOT_OPEN = "open the answer first: `async with cortex.chat(…) as answer:`, the
 
 @final
 class ChatStream:
-    """One answer while it arrives. Only under `async with`: leaving closes the upstream socket before it returns.
+    """One answer while it arrives. Use it under `async with`: leaving closes the connection before it returns.
 
-    Iterate it for events, `text()` for the text alone, `collect()` for the whole Reply. Iterating raises
-    StreamInterrupted if the answer breaks off, trio.ClosedResourceError once it was left before its end, RuntimeError
-    before it was opened; being cancelled loses nothing but the answer.
+    Iterate it for events, `text()` for the text alone, `collect()` for the whole Reply. Cancelled while it reads, it
+    loses no event and can be read on.
+
+    Iterating raises:
+        StreamInterrupted: the answer breaks off.
+        trio.ClosedResourceError: the answer was left before its end.
+        RuntimeError: the answer was not opened.
+
+    Attributes:
+        worker: the name of the worker that answers; "" before the answer is opened.
+        provider: the name of its provider.
+        model: the model that answers.
     """
 
-    def __init__(self, begin: Callable[[], Call], chat: Chat, telemetry: Telemetry) -> None:
-        self._begin = begin
-        self._call: Call | None = None  # until it is opened
-        self._request = chat.request
-        self._on_interrupt = chat.on_interrupt
-        self._telemetry = telemetry
-        self._upstream: OpenAttempt | None = None
-        self._pending: deque[WireEvent | Restarted | Continued] = deque()
-        self._overlap: ContinuationDeduplicator | None = (
-            None  # while the start of a continuation may be a repetition
+    def __init__(self, runtime: Runtime, chat: Chat) -> None:
+        self.worker = self.provider = self.model = ""
+        self._runtime = runtime
+        self._chat = chat
+        self._failover: Failover | None = None  # None until it is opened
+        self._attempt: OpenAttempt | None = (
+            None  # None before it is opened, behind the last event, and between two
         )
-        self._builder = ReplyBuilder()
+        self._pending: deque[WireEvent | Restarted | Continued] = deque()  # received, not yet delivered
+        self._deduplicator: ContinuationDeduplicator | None = (
+            None  # while a continuation may repeat what was sent
+        )
+        self._builder = ReplyBuilder()  # of what was delivered
         self._interruption: StreamInterrupted | None = None  # no worker continues, or none does yet
         self._left = False
-        self.worker = self.provider = self.model = ""
-
-    # -------------------------------------------------------------- what it is
 
     @property
     def attempts(self) -> Sequence[Attempt]:
-        """The tries that are over, in order; the last one serves, once the stream has ended."""
-        return tuple(self._call.attempts) if self._call else ()
+        """The attempts that are over, in order; the last one served, once the stream has ended."""
+        return tuple(self._failover.attempts) if self._failover else ()
 
     @property
     def usage(self) -> Usage:
-        """The newest snapshot; complete once the stream has ended."""
+        """The newest usage; complete once the stream has ended."""
         return self._builder.usage
 
     # -------------------------------------------------------------- opening and closing
 
     async def __aenter__(self) -> Self:
-        self._call = self._begin()  # now, and not when the context was made: who is well changes
+        """Connect and wait for the first content. Raises as `Failover.open` does."""
+        # Now, and not when the context was made: the state of the workers changes.
+        self._failover = Failover(
+            self._runtime, ChatJob(self._chat.request), self._chat.criteria, self._chat.limits
+        )
         try:
             await self._open_next()
-            if self._on_interrupt is OnInterrupt.BUFFER:
+            if self._chat.on_interrupt == "buffer":
                 await self._read_whole()
         except BaseException:
             await self.aclose()  # `__aexit__` is not called when `__aenter__` raises
@@ -100,39 +113,39 @@ class ChatStream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Leave it, as the end of `async with` does: when this returns, the upstream socket is closed."""
+        """Leave it, as the end of `async with` does: when this returns, the connection is closed or given back."""
         self._left = True
-        await self._close_upstream()
+        await self._close_attempt()
 
     @property
-    def _opened_call(self) -> Call:
-        if self._call is None:
+    def _opened(self) -> Failover:
+        if self._failover is None:
             raise RuntimeError(NOT_OPEN)
-        return self._call
+        return self._failover
 
     async def _open_next(self) -> None:
-        """Get the next worker's stream, at its commit point."""
-        upstream = await self._opened_call.open()
+        """Get the answer of the next worker, at its commit point."""
+        attempt = await self._opened.open()
         if self._left:  # another task closed it meanwhile, and will not do so again
-            await upstream.aclose()
+            await attempt.aclose()
             raise trio.ClosedResourceError(LEFT)
-        self._upstream = upstream
-        state = upstream.candidate.state
-        self.worker, self.provider, self.model = state.name, state.kind.name, upstream.candidate.model
+        self._attempt = attempt
+        state = attempt.candidate.state
+        self.worker, self.provider, self.model = state.name, state.kind.name, attempt.candidate.model
         self._builder.origin = f"{self.provider}/{self.model}"
-        self._receive(upstream.held)
+        self._queue(attempt.held)
 
-    def _receive(self, events: Iterable[WireEvent]) -> None:
-        """Line up what came; text of a continuation only once it is no repetition."""
-        if self._overlap is None:
+    def _queue(self, events: Iterable[WireEvent]) -> None:
+        """Queue received events for delivery; text of a continuation only once it is certainly no repetition."""
+        if self._deduplicator is None:
             self._pending.extend(events)
             return
         for event in events:
             text = ""
             if isinstance(event, TextDelta):
-                text = self._overlap.feed(event.text)
+                text = self._deduplicator.feed(event.text)
             elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage comes before text, too
-                text = self._overlap.finish()
+                text = self._deduplicator.finish()
             elif isinstance(event, CitationDelta):
                 # Its place is one in an answer of which perhaps only the end is delivered.
                 event = attrs.evolve(event, start=None, end=None)
@@ -142,20 +155,20 @@ class ChatStream:
                 self._pending.append(event)
 
     async def _read_whole(self) -> None:
-        """Read to the end before anything is delivered; whatever breaks on the way is an invisible failover."""
-        while self._upstream is not None and not self._upstream.finished:
+        """Read to the end before anything is delivered; a failure on the way is an invisible failover."""
+        while self._attempt is not None and not self._attempt.finished:
             try:
-                self._receive(await self._upstream.receive())
+                self._queue(await self._attempt.receive())
             except AttemptFailed as failed:
-                await self._give_up_on_upstream(failed.failure, committed=False)
+                await self._give_up(failed, committed=False)
                 self._pending.clear()
                 await self._open_next()
-        await self._close_upstream()
+        await self._close_attempt()
 
-    async def _close_upstream(self) -> None:
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            await upstream.aclose()
+    async def _close_attempt(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            await attempt.aclose()
 
     # -------------------------------------------------------------- reading
 
@@ -166,25 +179,23 @@ class ChatStream:
         if self._builder.finish or self._interruption or self._left:
             self._check_readable()
         while not self._pending:
-            if (
-                self._upstream is None
-            ):  # it is closed only behind the last event, or to be followed by another
+            if self._attempt is None:
                 raise RuntimeError(NOT_OPEN)
             try:
-                self._receive(await self._upstream.receive())
+                self._queue(await self._attempt.receive())
             except AttemptFailed as failed:
                 self._check_readable()  # another task may have closed it meanwhile
                 await self._interrupted(failed)
         event = self._pending.popleft()
-        # An OpenAttempt raises failures, and vectors are not chatted. (A tuple: a union would be made for each event.)
+        # An OpenAttempt raises failures, and a chat has no vectors. (A tuple: a union would be made for each event.)
         assert not isinstance(event, (Failure, Vectors))
         self._builder.add(event)
         if isinstance(event, Finished):
-            await self._close_upstream()
+            await self._close_attempt()
         return event
 
     def _check_readable(self) -> None:
-        """Only a whole answer comes to an end; half of one must never look like it, however it is read on."""
+        """Raise what ends the iteration, if it has ended. Only a whole answer ends with StopAsyncIteration."""
         if self._builder.finish is not None:
             raise StopAsyncIteration
         if self._interruption is not None:
@@ -193,11 +204,14 @@ class ChatStream:
             raise trio.ClosedResourceError(LEFT)
 
     def text(self) -> AsyncIterator[str]:
-        """Only the text, piece by piece."""
+        """Iterate over the text only, piece by piece. Raises as iterating does."""
         return _TextOf(self)
 
     async def collect(self) -> Reply:
-        """Read to the end and return the whole answer, with what was read before. May be called again."""
+        """Read to the end and return the whole answer, with what was read before. May be called again.
+
+        Raises as iterating does.
+        """
         async for _ in self:
             pass
         return self._reply()
@@ -210,11 +224,11 @@ class ChatStream:
     # -------------------------------------------------------------- interruptions
 
     async def _interrupted(self, failed: AttemptFailed) -> None:
-        """The answer broke off: prepare what `on_interrupt` promises, or raise StreamInterrupted."""
+        """Prepare what `on_interrupt` promises after the answer broke off, or raise StreamInterrupted."""
         failure, worker = failed.failure, self.worker
-        self._telemetry.emit(AnswerInterrupted(worker, failure, self._on_interrupt.value))
-        await self._give_up_on_upstream(failure, committed=True)
-        # Already here, for a reader who is cancelled in what follows and reads on all the same.
+        self._runtime.telemetry.emit(AnswerInterrupted(worker, failure, self._chat.on_interrupt))
+        await self._give_up(failed, committed=True)
+        # Set here already, for a reader that is cancelled below and reads on all the same.
         self._interruption = StreamInterrupted(failure, worker, self.attempts, self._reply())
         cause: Exception = failed
         try:
@@ -227,51 +241,56 @@ class ChatStream:
         raise self._interruption from cause
 
     async def _resume(self, failure: Failure) -> bool:
-        """Go on with the next worker, if the user wants it; False if not. Raises CortexError if none can.
+        """Go on with the next worker, if the user wants that. Returns False if not.
 
-        Never after a whole tool call was delivered: the user may have acted on it. Nor after a block of the provider's
-        own: its tools may have acted. Behind an image, or a tool call that was cut, no worker can go on, so the answer
-        begins again.
+        Never after a whole tool call was delivered, for the user may have acted on it; nor after a block of the
+        provider's own, for its tools may have acted. Behind an image, or a tool call that was cut, no worker can
+        continue, so the answer begins again.
+
+        Raises:
+            CortexError: no worker can go on.
         """
-        how, text, parts = self._on_interrupt, self._builder.text, self._builder.message().parts
-        if self._builder.may_have_acted or how in (OnInterrupt.RAISE, OnInterrupt.BUFFER):
+        how, text, parts = self._chat.on_interrupt, self._builder.text, self._builder.message().parts
+        if self._builder.may_have_acted or how in ("raise", "buffer"):
             return False
-        if how is OnInterrupt.CONTINUE and text and not any(isinstance(p, Image | ToolCall) for p in parts):
+        is_text = not any(isinstance(part, Image | ToolCall) for part in parts)
+        if how == "continue" and text and is_text:
             try:
                 await self._continue(failure, text)
                 return True
             except (ProviderError, AllWorkersFailed):
-                # No worker would go on where the other stopped: a whole answer is better than half a one.
-                self._opened_call.change_job(ChatJob(self._request))
+                # No worker continues the other's answer: a whole answer is better than a part of one.
+                self._opened.change_job(ChatJob(self._chat.request))
         await self._restart(failure)
         return True
 
     async def _continue(self, failure: Failure, text: str) -> None:
-        self._opened_call.change_job(ContinueJob(self._request, text))
-        self._overlap = ContinuationDeduplicator(text)
-        here = len(self._pending)
+        self._opened.change_job(ContinueJob(self._chat.request, text))
+        self._deduplicator = ContinuationDeduplicator(text)
+        position = len(self._pending)
         try:
             await self._open_next()
         except CortexError:
-            self._overlap = None
+            self._deduplicator = None
             raise
-        self._pending.insert(here, Continued(failure, self.worker, len(text)))
+        self._pending.insert(position, Continued(failure, self.worker, len(text)))
 
     async def _restart(self, failure: Failure) -> None:
-        self._overlap = None
+        self._deduplicator = None
         await self._open_next()
         self._pending.appendleft(Restarted(failure, self.worker))
 
-    async def _give_up_on_upstream(self, failure: Failure, *, committed: bool) -> None:
-        upstream = self._upstream
-        assert upstream is not None  # it is what failed
-        await self._close_upstream()
-        self._opened_call.failed(upstream.candidate, upstream, failure, committed=committed)
+    async def _give_up(self, failed: AttemptFailed, *, committed: bool) -> None:
+        """Close the attempt that has failed, and record why."""
+        attempt = self._attempt
+        assert attempt is not None  # it is what failed
+        await self._close_attempt()
+        self._opened.interrupted(attempt, failed, committed=committed)
 
 
 @final
 class _TextOf:
-    """An object and not a generator: one that is left by `break` owes nothing to the garbage collector."""
+    """The text of a stream. Not a generator: one that is left by `break` is closed by the garbage collector only."""
 
     def __init__(self, stream: ChatStream) -> None:
         self._stream = stream

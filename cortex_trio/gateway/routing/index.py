@@ -1,222 +1,116 @@
-"""All workers, arranged so that choosing among 1,000 of them costs as much as choosing among ten.
+"""All workers, arranged by what requests name. Knows what the configuration decides, and no state of the moment.
 
-A `Roster` is made anew when a worker comes, goes or is configured anew, and shared by all requests in between. What
-a configuration decides (names, models, capabilities) is decided once for each kind of request; what the moment
-decides (breakers, cooldowns, limits) is looked up only for the worker that is next in the order.
+A `WorkerIndex` is made anew when a worker is added, removed or configured anew, and shared by all requests in
+between. Which workers can serve one kind of request is decided once; whether a worker may be asked now is looked up
+only when the order has come to it (`selection.choose`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import final
 
-from ..workers.cooldowns import Cooldowns
-from ..workers.worker import Refusal, WorkerState
-from .selection import (
-    Candidate,
-    Selected,
-    Wanted,
-    fixed_refusal,
-    is_last_choice,
-    least_tokens,
-    model_for,
-    momentary_refusal,
-    needed,
-    too_long,
-)
-from .strategies import STRATEGIES, Group
+from ..workers.worker import WorkerState
+from .eligibility import Candidate, Criteria, configuration_refusal, model_for, required_capabilities
+from .group import CandidateGroup
+from .strategies import priority_of
 
-KINDS_KNOWN = 64
-"""Kinds of request whose groups are kept; callers name what they like, and memory is bounded."""
+MAX_GROUPS = 64
+"""Groups that are kept. Callers may name any model, and memory is bounded."""
+EMBED_BATCH = 2048
+"""Texts in one request where no worker says how many it takes."""
 
-Reserved = Callable[[str], int]
-"""Returns how many free places of a worker are reserved for other calls."""
-Kind = tuple[str | None, str | None, str | None, bool, frozenset[str]]
+_Kind = tuple[str | None, str | None, str | None, bool, frozenset[str]]
 
 
 @final
-class Roster:
-    """All workers, and for each kind of request those that could serve it.
+class WorkerIndex:
+    """All workers, and the groups of candidates for the kinds of requests that were made.
 
-    `selections` is how many were made from rosters before this one: round robin goes on from there.
+    Args:
+        workers: all workers, in the order in which they were added.
+        turns: `turns` of the index before this one: round robin goes on from there.
     """
 
-    def __init__(self, workers: Iterable[WorkerState], selections: int = 0) -> None:
-        self.states = tuple(workers)
-        self.selections = selections
-        self._begin = selections  # where a new kind's turns begin: each time at 0 would burden the first
-        self._configs = {state.name: state.config for state in self.states}
-        self._by_name = {state.name: (state,) for state in self.states}
+    def __init__(self, workers: Iterable[WorkerState], turns: int = 0) -> None:
+        self.workers = tuple(workers)
+        self.turns = (
+            turns  # choices so far; a group that is made now begins there, not always at the first worker
+        )
+        self._configs = {state.name: state.config for state in self.workers}
+        self._by_name = {state.name: (state,) for state in self.workers}
         self._by_provider: dict[str, list[WorkerState]] = {}
         self._by_model: dict[str, dict[str, WorkerState]] = {}
-        self._some_are_limited = False
-        for state in self.states:
+        for state in self.workers:
             self._by_provider.setdefault(state.kind.name, []).append(state)
             for model in (*state.models, *filter(None, [state.kind.embed_model])):
                 self._by_model.setdefault(model, {})[state.name] = state
-            self._some_are_limited |= state.config.capabilities is not None
-        self._groups: dict[Kind, Group] = {}
+        self._has_capabilities = any(state.config.capabilities is not None for state in self.workers)
+        self._groups: dict[_Kind, CandidateGroup] = {}
+        self._first_turn = turns  # of the groups that are made next
 
-    def note(self, state: WorkerState) -> bool:
-        """Something about `state` has changed. False if it was its configuration: then make another roster."""
+    def update(self, state: WorkerState) -> bool:
+        """Take over what has changed in `state`.
+
+        Returns:
+            False if its configuration has changed: then another index must be made.
+        """
         for group in self._groups.values():
-            group.touch(state)
+            group.update(state)
         return self._configs.get(state.name) is state.config
 
-    def group(self, wanted: Wanted) -> Group:
-        """The workers whose configuration allows what is wanted."""
+    def group(self, criteria: Criteria) -> CandidateGroup:
+        """Return the candidates whose configuration meets the criteria."""
         needs = frozenset[str]()
-        if self._some_are_limited and wanted.request is not None:
-            needs = frozenset(needed(wanted.request))
-        kind = (wanted.model, wanted.provider, wanted.worker, wanted.embed, needs)
+        if self._has_capabilities and criteria.request is not None:
+            needs = frozenset(required_capabilities(criteria.request))
+        kind = (criteria.model, criteria.provider, criteria.worker, criteria.embed, needs)
         group = self._groups.get(kind)
         if group is None:
-            if len(self._groups) >= KINDS_KNOWN:
+            if len(self._groups) >= MAX_GROUPS:
                 del self._groups[next(iter(self._groups))]
-                self._begin = self.selections
-            members = tuple(self._members(wanted))
-            group = self._groups[kind] = Group(members, self._begin % max(1, len(members)))
+                self._first_turn = self.turns
+            members = tuple(self._candidates(criteria))
+            group = self._groups[kind] = CandidateGroup(members, self._first_turn % max(1, len(members)))
         return group
 
-    def _members(self, wanted: Wanted) -> Iterator[Candidate]:
-        for state in self._named(wanted):
-            if fixed_refusal(state, wanted) is None:
-                yield Candidate(state, model_for(state, wanted))
+    def record_turn(self, group: CandidateGroup, candidate: Candidate) -> None:
+        """Record that `candidate` was chosen first: the next turn of round robin begins behind it."""
+        self.turns += 1
+        position = group.positions.get(candidate.state.name)
+        if position is not None:
+            group.turn = position + 1
 
-    def _named(self, wanted: Wanted) -> Iterable[WorkerState]:
-        """The workers that the names can mean: few, found without a look at all."""
-        if wanted.worker is not None:
-            return self._by_name.get(wanted.worker, ())
-        if wanted.provider is not None:
-            return self._by_provider.get(wanted.provider, ())
-        if wanted.model is not None:
-            return self._by_model.get(wanted.model, {}).values()
-        return self.states
+    def _candidates(self, criteria: Criteria) -> Iterator[Candidate]:
+        for state in self._named(criteria):
+            if configuration_refusal(state, criteria) is None:
+                yield Candidate(state, model_for(state, criteria))
 
-    def select(
-        self,
-        wanted: Wanted,
-        *,
-        strategy: str,
-        cooldowns: Cooldowns,
-        clock: Callable[[], float],
-        reserved: Reserved = lambda worker: 0,
-    ) -> Selection:
-        """Choose workers for one call, step by step.
-
-        Args:
-            wanted: what the call asks for.
-            strategy: a name of `strategies.STRATEGIES`.
-            cooldowns: what may not be asked now.
-            clock: returns Trio time.
-            reserved: returns how many places of a worker are reserved for calls that have waited longer.
-        """
-        self.selections += 1
-        return Selection(self.states, self.group(wanted), wanted, strategy, cooldowns, clock, reserved)
-
-    def peek(
-        self, wanted: Wanted, *, strategy: str, cooldowns: Cooldowns, clock: Callable[[], float]
-    ) -> Selected:
-        """The whole selection as it would be made now, without a turn of round robin."""
-        group = self.group(wanted)
-        cursor = group.cursor
-        try:
-            return Selection(self.states, group, wanted, strategy, cooldowns, clock).whole()
-        finally:
-            group.cursor = cursor
+    def _named(self, criteria: Criteria) -> Iterable[WorkerState]:
+        """Return the workers that the most specific name can mean, without a look at all workers."""
+        if criteria.worker is not None:
+            return self._by_name.get(criteria.worker, ())
+        if criteria.provider is not None:
+            return self._by_provider.get(criteria.provider, ())
+        if criteria.model is not None:
+            return self._by_model.get(criteria.model, {}).values()
+        return self.workers
 
 
-@final
-class Selection:
-    """The workers that one call may ask, chosen step by step: iterate it for the next.
+def embed_model(index: WorkerIndex, provider: str | None) -> str | None:
+    """Return the model for embeddings where the caller names none: that of the worker with the best priority.
 
-    Whether a worker may be asked is looked at when its turn has come. Those that are cooling down on a guess, or may
-    only be tried, come last: they are asked when no other can serve.
+    Returns None if no worker has such a model.
     """
+    group = index.group(Criteria(provider=provider, embed=True))
+    return group.members[group.sorted_by(priority_of)[0]].model if len(group) else None
 
-    def __init__(
-        self,
-        states: Sequence[WorkerState],
-        group: Group,
-        wanted: Wanted,
-        strategy: str,
-        cooldowns: Cooldowns,
-        clock: Callable[[], float],
-        reserved: Reserved = lambda worker: 0,
-    ) -> None:
-        self._states = states
-        self._group = group
-        self._wanted = wanted
-        self._order = STRATEGIES[strategy]
-        self._cooldowns = cooldowns
-        self._clock = clock
-        self._reserved = reserved
-        self._tokens: int | None = None
-        self._given: list[int] = []
-        self._next = 0  # of `_given`, for `__next__`: `whole` looks ahead and takes none away
-        self._refused: dict[int, Refusal] = {}
-        self._suspects: set[int] = set()
-        self._places = self._walk()
 
-    def __iter__(self) -> Iterator[Candidate]:
-        return self
+def embed_batch(index: WorkerIndex, criteria: Criteria) -> int:
+    """Return how many texts every worker that might be asked takes in one request."""
+    group = index.group(criteria)
+    return _embed_batch_of(group.members[group.sorted_by(_embed_batch_of)[0]]) if len(group) else EMBED_BATCH
 
-    def __next__(self) -> Candidate:
-        if self._next == len(self._given):
-            self._given.append(next(self._places))
-        place = self._given[self._next]
-        self._next += 1
-        return self._group.members[place]
 
-    def refusal(self, candidate: Candidate, now: float) -> Refusal | None:
-        """Why `candidate` may not be asked this now, or None."""
-        if refusal := self._too_long(candidate) or momentary_refusal(candidate, self._cooldowns, now):
-            return refusal
-        state = candidate.state
-        reserved = self._reserved(state.name)
-        if reserved and state.free_slots <= reserved:
-            return Refusal("keeps its free place for a call that has waited longer", until_request_ends=True)
-        return None
-
-    def _walk(self) -> Iterator[int]:
-        yield from self._order(self._group, self._may)
-        if self._suspects:
-            yield from self._order(self._group, self._may_at_last)
-
-    def _may(self, place: int) -> bool:
-        candidate, now = self._group.members[place], self._clock()
-        refusal = self.refusal(candidate, now)
-        if refusal is not None:
-            self._refused[place] = refusal
-            return False
-        self._refused.pop(place, None)  # of an earlier look
-        if is_last_choice(candidate, self._cooldowns, now):
-            self._suspects.add(place)
-            return False
-        self._suspects.discard(place)  # it is given now, and not once more at the end
-        return True
-
-    def _may_at_last(self, place: int) -> bool:
-        if place not in self._suspects:
-            return False
-        return self._may(place) or place not in self._refused
-
-    def _too_long(self, candidate: Candidate) -> Refusal | None:
-        request, window = self._wanted.request, candidate.window
-        if window is None or request is None:
-            return None
-        if self._tokens is None:
-            self._tokens = least_tokens(request)
-        return too_long(self._tokens, window)
-
-    def whole(self) -> Selected:
-        """The whole order and the reasons of all others: looks at every worker, also at those behind the first."""
-        for place in self._places:  # one by one: the walk looks at what was given
-            self._given.append(place)
-        members = self._group.members
-        order = tuple(members[place] for place in self._given)
-        refused = {members[place].state.name: why for place, why in self._refused.items()}
-        asked = {candidate.state.name for candidate in order}
-        others = [state for state in self._states if state.name not in asked]
-        reasons = [(state, fixed_refusal(state, self._wanted) or refused.get(state.name)) for state in others]
-        return Selected(order, tuple((state, why) for state, why in reasons if why is not None))
+def _embed_batch_of(candidate: Candidate) -> int:
+    return candidate.state.kind.embed_batch

@@ -1,180 +1,140 @@
-"""What a request wants of a worker, why a worker may not be asked for it, and both as text.
+"""Which worker is asked next, and why the others are not: pure functions of what is known at one moment.
 
-Every reason is one pure function: nothing here waits, sends or writes. The order of asking is in `strategies`, and
-`roster` walks it.
+`choose` stops at the first worker that may be asked; `evaluate_all` looks at all of them, for an error or for
+`Cortex.explain`. Neither reads a clock or a global source of randomness, and neither changes anything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from random import Random
+
 import attrs
 
-from ...failures.shown import listed
-from ...messages import ChatRequest, Document, Image
-from ..workers.cooldowns import Cooldown, Cooldowns
-from ..workers.endpoint import Endpoint
-from ..workers.worker import Refusal, WorkerState, cooling_down
-
-CHARACTERS_PER_TOKEN = 6
-"""Generous, so that only a prompt that certainly does not fit keeps a worker from being asked."""
-
-
-@attrs.frozen
-class Wanted:
-    """What the caller asked for by name, and what the request needs."""
-
-    model: str | None = None
-    provider: str | None = None
-    worker: str | None = None
-    request: ChatRequest | None = None
-    embed: bool = False  # embeddings are wanted, not a chat
+from ..workers.cooldowns import Cooldowns
+from ..workers.worker import Refusal, WorkerState
+from .eligibility import (
+    Candidate,
+    Criteria,
+    configuration_refusal,
+    current_refusal,
+    is_last_resort,
+    window_refusal,
+)
+from .group import CandidateGroup
+from .strategies import Order
 
 
 @attrs.frozen
-class Candidate:
-    """A worker and the model it would be asked for, as it is configured now."""
+class Conditions:
+    """What decides at one moment, beside the time, which candidates may be asked."""
 
-    state: WorkerState
-    model: str
-    endpoint: Endpoint = attrs.field(
-        default=attrs.Factory(lambda self: self.state.endpoint, takes_self=True), repr=False
-    )
-    window: int | None = attrs.field(init=False, eq=False)  # tokens of `model`; None: not known
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "window", self.endpoint.context_window(self.model))  # frozen from here on
-
-    @property
-    def is_current(self) -> bool:
-        """No reload has replaced its endpoint."""
-        return self.endpoint is self.state.endpoint
+    criteria: Criteria
+    cooldowns: Cooldowns
+    reserved: Callable[[str], int] = lambda worker: 0
+    """Returns how many free permits of a worker are reserved for calls that have waited longer."""
 
 
 @attrs.frozen
-class Selected:
-    """The workers to ask, in order, and why each of the others was skipped."""
+class Evaluation:
+    """The workers that may be asked, in order, and why each of the others may not."""
 
     order: tuple[Candidate, ...]
     skipped: tuple[tuple[WorkerState, Refusal], ...]
 
 
-# ------------------------------------------------------------------ what a configuration decides
-
-
-def model_for(state: WorkerState, wanted: Wanted) -> str:
-    """The model that the worker would be asked for."""
-    return wanted.model or (state.kind.embed_model if wanted.embed else state.models[0])
-
-
-def fixed_refusal(state: WorkerState, wanted: Wanted) -> Refusal | None:
-    """Why the worker's configuration does not allow what is wanted, or None."""
-    return not_wanted(state, wanted) or _not_able(state, wanted)
-
-
-def not_wanted(state: WorkerState, wanted: Wanted) -> Refusal | None:
-    """Why the worker is not among those that the caller named, or has no model for what is wanted."""
-    if wanted.embed and not (wanted.model or state.kind.embed_model):
-        return not_named(state, wanted) or Refusal("has no default model for embeddings")
-    return not_named(state, wanted)
-
-
-def not_named(state: WorkerState, wanted: Wanted) -> Refusal | None:
-    """Why the worker is not among those that the caller named. Names are compared whole: "gpt" is not "gpt-4"."""
-    if wanted.worker is not None and state.name != wanted.worker:
-        return Refusal(f"is not the worker {wanted.worker!r}")
-    if wanted.provider is not None and state.kind.name != wanted.provider:
-        return Refusal(f"is not of the provider {wanted.provider!r}")
-    if wanted.model is None or wanted.worker is not None or wanted.provider is not None:
-        return None
-    models = named_models(state, wanted)
-    if wanted.model not in models:
-        return Refusal(f"has no model {wanted.model!r} (it has {listed(models)})")
-    return None
-
-
-def named_models(state: WorkerState, wanted: Wanted) -> list[str]:
-    """The models by whose name alone it can be meant."""
-    embed_model = state.kind.embed_model
-    return [*state.models, *([embed_model] if wanted.embed and embed_model else [])]
-
-
-def needed(request: ChatRequest) -> set[str]:
-    """What a request needs a model to be able to do: values of `WorkerConfig.capabilities`."""
-    parts = [part for message in request.messages for part in message.parts]
-    wants = {
-        "tools": bool(request.tools),
-        "images": any(isinstance(part, Image) for part in parts),
-        "documents": bool(request.documents) or any(isinstance(part, Document) for part in parts),
-        "reasoning": request.reasoning is not None,
-        "json": request.response_schema is not None,
-    }
-    return {what for what, wanted in wants.items() if wanted}
-
-
-def _not_able(state: WorkerState, wanted: Wanted) -> Refusal | None:
-    can = state.config.capabilities
-    if can is not None and wanted.request is not None and (missing := needed(wanted.request) - set(can)):
-        return Refusal(f"cannot do {', '.join(sorted(missing))}")
-    return None
-
-
-# ------------------------------------------------------------------ what the request and the moment decide
-
-
-def too_long(tokens: int, window: int) -> Refusal | None:
-    """Why messages of at least `tokens` do not fit a context window of `window` tokens, or None."""
-    if tokens > window:
-        return Refusal(f"has a context window of {window:,} tokens; the messages take {tokens:,} or more")
-    return None
-
-
-def least_tokens(request: ChatRequest) -> int:
-    """A floor of what the messages take; images and tools are not counted."""
-    characters = 0
-    for message in request.messages:
-        if isinstance(message.content, str):
-            characters += len(message.content)
-        else:
-            characters += sum(
-                len(getattr(part, "text", "")) for part in message.content if not isinstance(part, Image)
-            )
-    return characters // CHARACTERS_PER_TOKEN
-
-
-def keys_cooldown(candidate: Candidate, cooldowns: Cooldowns, now: float) -> Cooldown | None:
-    """What keeps all its keys from being used, or None if one is free."""
-    return cooldowns.of_keys(candidate.state.name, candidate.model, candidate.endpoint.keys, now)
-
-
-def momentary_refusal(candidate: Candidate, cooldowns: Cooldowns, now: float) -> Refusal | None:
-    """Why it may not be asked at this moment, not even for a trial."""
-    if refusal := candidate.state.refusal(candidate.model, now):
+def refusal_of(candidate: Candidate, conditions: Conditions, now: float) -> Refusal | None:
+    """Return why `candidate` may not be asked at `now` (Trio time), or None if it may."""
+    if refusal := window_refusal(candidate, conditions.criteria):
         return refusal
-    keys = keys_cooldown(candidate, cooldowns, now)
-    return None if keys is None or keys.may_be_tried(now) else cooling_down(keys, "its API keys are ")
+    if refusal := current_refusal(candidate, conditions.cooldowns, now):
+        return refusal
+    reserved = conditions.reserved(candidate.state.name)
+    if reserved and candidate.state.free_slots <= reserved:
+        return Refusal("keeps its free permit for a call that has waited longer", until_request_ends=True)
+    return None
 
 
-def is_last_choice(candidate: Candidate, cooldowns: Cooldowns, now: float) -> bool:
-    """It may be asked, but is cooling down: on a guess, or as a trial. All others go first."""
-    worker = candidate.state.cooldown(candidate.model, now)
-    return worker is not None or keys_cooldown(candidate, cooldowns, now) is not None
+def choose(
+    group: CandidateGroup,
+    strategy: Order,
+    conditions: Conditions,
+    *,
+    now: float,
+    rng: Random,
+    is_excluded: Callable[[Candidate], bool] = lambda candidate: False,
+) -> Candidate | None:
+    """Return the best candidate that may be asked, or None.
+
+    A candidate that is a last resort is chosen only if there is no other.
+
+    Args:
+        group: the candidates whose configuration meets the criteria.
+        strategy: the order in which they are looked at.
+        conditions: what decides which of them may be asked.
+        now: Trio time.
+        rng: the source of randomness for the strategy.
+        is_excluded: returns whether the call has excluded a candidate, for example because it was asked.
+    """
+    last_resort: Candidate | None = None
+    for position in strategy(group, rng):
+        candidate = group.members[position]
+        if is_excluded(candidate) or refusal_of(candidate, conditions, now) is not None:
+            continue
+        if not is_last_resort(candidate, conditions.cooldowns, now):
+            return candidate
+        last_resort = last_resort or candidate
+    return last_resort
+
+
+def evaluate_all(
+    workers: Iterable[WorkerState],
+    group: CandidateGroup,
+    strategy: Order,
+    conditions: Conditions,
+    *,
+    now: float,
+    rng: Random,
+) -> Evaluation:
+    """Return the whole order in which a call would ask, and the reasons for all other `workers`.
+
+    Args are those of `choose`; `workers` are all workers, also those outside the group.
+    """
+    first: list[Candidate] = []
+    last_resorts: list[Candidate] = []
+    refusals: dict[str, Refusal] = {}
+    for position in strategy(group, rng):
+        candidate = group.members[position]
+        if refusal := refusal_of(candidate, conditions, now):
+            refusals[candidate.state.name] = refusal
+        elif is_last_resort(candidate, conditions.cooldowns, now):
+            last_resorts.append(candidate)
+        else:
+            first.append(candidate)
+    skipped = [
+        (state, refusal)
+        for state in workers
+        if (refusal := refusals.get(state.name) or configuration_refusal(state, conditions.criteria))
+    ]
+    return Evaluation((*first, *last_resorts), tuple(skipped))
 
 
 # ------------------------------------------------------------------ as text
 
 
-def explain(selected: Selected, now: float) -> str:
-    """The selection as text: one line for each worker, in the order of asking, then those that would not be asked."""
+def explain(evaluation: Evaluation, now: float) -> str:
+    """Return one line for each worker: first those that would be asked, in order, then the others with the reason."""
     lines = [
-        f"{place}. {candidate.state.name} ({candidate.state.kind.name}, {candidate.model}, "
+        f"{number}. {candidate.state.name} ({candidate.state.kind.name}, {candidate.model}, "
         f"priority {candidate.state.priority})"
-        for place, candidate in enumerate(selected.order, 1)
+        for number, candidate in enumerate(evaluation.order, 1)
     ]
-    lines += [f"-  {state.name} {refusal_text(refusal, now)}" for state, refusal in selected.skipped]
+    lines += [f"-  {state.name} {refusal_text(refusal, now)}" for state, refusal in evaluation.skipped]
     return "\n".join(lines)
 
 
 def refusal_text(refusal: Refusal, now: float) -> str:
-    """The reason and, where there is one, the time it lasts."""
+    """Return the reason and, if its end is known, the time that is left."""
     if refusal.until == float("inf") or refusal.until <= now:
         return refusal.reason
     return f"{refusal.reason}, retry in {refusal.until - now:.1f} s"

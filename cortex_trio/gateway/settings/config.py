@@ -15,6 +15,7 @@ import trio
 from ...failures import ConfigError
 from ...failures.shown import named
 from ...http.defaults import MAX_IDLE_CONNECTIONS
+from ..routing.strategies import STRATEGIES, Strategy
 from .environment import (
     HOW_TO_START,
     asks_ollama,
@@ -33,7 +34,6 @@ from .worker_config import WorkerConfig
 __all__ = [
     "CAPABILITIES",
     "KEY_STRATEGIES",
-    "STRATEGIES",
     "Config",
     "KeyStrategy",
     "Strategy",
@@ -44,11 +44,8 @@ __all__ = [
     "worker_name",
 ]
 
-Strategy = Literal["priority", "local_first", "round_robin", "least_used", "random", "fastest"]
-"""In which order workers are asked."""
 KeyStrategy = Literal["round_robin", "least_used", "random"]
 """Which API key of a worker is used next."""
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 KEY_STRATEGIES: tuple[KeyStrategy, ...] = get_args(KeyStrategy)
 """All values; the first is the default."""
 MOST_ATTEMPTS = 32
@@ -85,7 +82,7 @@ class Config:
 
     workers: Mapping[str, WorkerConfig] = attrs.field(converter=_as_dict, validator=_at_least_one_worker)
     """The workers by name, at least one."""
-    strategy: Strategy = attrs.field(default=STRATEGIES[0], validator=_one_of(STRATEGIES))
+    strategy: Strategy = attrs.field(default="priority", validator=_one_of(STRATEGIES))
     """In which order workers are asked. `priority`: the lowest `WorkerConfig.priority` first. `local_first`: workers on
     this machine first. `round_robin`: in turn. `least_used`: the one with the fewest requests in flight. `random`.
     `fastest`: the one with the shortest average time to the first token."""

@@ -42,11 +42,11 @@ def number(low: float, high: float, *, whole: bool = False) -> Validator:
     return check
 
 
-def one_of(allowed: Sequence[S]) -> Callable[[Any, attrs.Attribute[S], S], None]:
+def one_of(allowed: Collection[S]) -> Callable[[Any, attrs.Attribute[S], S], None]:
     """Return a validator for one of these values. Its type is that of the values, so that a field keeps its Literal."""
 
     def check(_: object, field: attrs.Attribute[S], value: S) -> None:
-        if value not in allowed:
+        if value not in [*allowed]:  # a value that has no hash is no error of this check
             raise ConfigError(field.name, f"one of {', '.join(allowed)} is allowed, not {shown(value)}")
 
     return check

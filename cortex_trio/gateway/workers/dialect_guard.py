@@ -1,7 +1,7 @@
-"""Calls dialects, which may be a user's own, and turns their bugs into failures of one attempt.
+"""The only door to dialects, which may be a user's own.
 
-An unexpected exception of a dialect, or a result of a wrong type, is a bug of the dialect. It is logged once with its
-traceback and ends nothing but the attempt. Cancellation, and everything else that is not an Exception, passes through.
+An exception that a dialect must not raise, or a value of a wrong type, is a bug of the dialect: it fails one attempt
+and is logged once, with its traceback. Cancellation, and all that is no Exception, passes through.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
 
+from ...events import WireEvent
 from ...failures import Failure, FailureKind, InvalidRequest, scrub
 from ...failures.classify import holds
+from ...failures.kinds import Phase
 from ...providers import Provider
 from ...wire.codec import Decoder, HttpRequest
 from ..settings.secrets import ApiKey
@@ -22,11 +24,7 @@ log = logging.getLogger("cortex_trio")
 
 
 class DialectFailed(Exception):
-    """A dialect has a bug.
-
-    Attributes:
-        failure: of the attempt. `__cause__` is the exception of the dialect, unless its traceback shows an API key.
-    """
+    """A dialect has a bug. `failure` says what that proves; the cause is the bug, unless a key would show in it."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -35,10 +33,10 @@ class DialectFailed(Exception):
 
 @final
 class DialectGuard:
-    """Calls dialects. Remembers which bugs were logged, so that each one is logged once."""
+    """Calls dialects, and remembers which bugs were logged: each is logged once."""
 
     def __init__(self) -> None:
-        self._logged: set[tuple[str, str, str]] = set()  # (provider, hook, type of the error)
+        self._logged: set[tuple[str, str, str]] = set()  # provider, hook, type of the error
 
     def encode_request(
         self,
@@ -47,10 +45,10 @@ class DialectGuard:
         encode: Callable[[], HttpRequest],
         make_decoder: Callable[[], Decoder],
     ) -> tuple[HttpRequest, Decoder]:
-        """Return a request and the decoder for its response.
+        """Return the request and the decoder of its response.
 
         Args:
-            provider: name of the provider, for the log.
+            provider: its name, for the log.
             hook: the method of the dialect that `encode` calls.
             encode: makes the request.
             make_decoder: makes the decoder.
@@ -59,26 +57,46 @@ class DialectGuard:
             InvalidRequest: the dialect cannot express the request.
             DialectFailed: the dialect has a bug.
         """
-        with self.guard(provider, hook):
+        with self._guarded(provider, hook):
             request = encode()
             if not isinstance(request, HttpRequest):
                 raise TypeError(f"it returned {type(request).__name__}, not an HttpRequest")
-        with self.guard(provider, "decoder"):
+        with self._guarded(provider, "decoder"):
             decoder = make_decoder()
             if not callable(getattr(decoder, "feed", None)):
                 raise TypeError(f"it returned {type(decoder).__name__}, not a Decoder")
         return request, decoder
 
-    def models(self, provider: Provider, body: bytes, key: ApiKey | None) -> Sequence[str]:
-        """Return the models in the response to a request for a list of models.
+    def decode(
+        self, provider: str, decoder: Decoder, data: bytes, *, whole_hook: str | None, key: ApiKey | None
+    ) -> list[WireEvent]:
+        """Return the events of the next bytes of a body.
 
         Args:
-            provider: whose dialect decodes.
-            body: of the response.
-            key: is removed from the texts of errors.
+            provider: its name, for the log.
+            decoder: a decoder of the dialect.
+            data: the bytes; b"" for the end of the body.
+            whole_hook: the method of the dialect that decodes the whole body; None if the body is a stream.
+            key: the API key of the attempt, which no log may show.
 
         Raises:
-            DialectFailed: the dialect has a bug, or the body is not a list of models (a protocol failure).
+            DialectFailed: the dialect has a bug.
+        """
+        try:
+            events = decoder.feed(data) if data else decoder.finish()
+            if not isinstance(events, list):
+                raise TypeError(f"it returned {type(events).__name__}, not a list of events")
+            return events
+        except Exception as error:
+            hook = whole_hook or ("feed" if data else "finish")
+            bug = self._bug(provider, hook, error, key, "stream")
+            raise bug from bug.__cause__
+
+    def models(self, provider: Provider, body: bytes, key: ApiKey | None) -> Sequence[str]:
+        """Return the models that a list of models names.
+
+        Raises:
+            DialectFailed: the dialect has a bug, or the body is no list of models (a protocol failure).
         """
         try:
             return tuple(provider.dialect.decode_models(body))
@@ -86,50 +104,43 @@ class DialectGuard:
             text = scrub(str(error), (key.reveal(),) if key else ())
             failure = Failure(FailureKind.PROTOCOL, text, phase="body")
         except Exception as error:
-            bug = self.bug(provider.name, "decode_models", error, key)
+            bug = self._bug(provider.name, "decode_models", error, key, "body")
             raise bug from bug.__cause__
         finally:
-            del body  # it may contain the key
+            del body  # it may repeat the key
         raise DialectFailed(failure)
 
     @contextmanager
-    def guard(self, provider: str, hook: str) -> Iterator[None]:
-        """Context manager around a hook that is called before an API key is leased. Raises DialectFailed for a bug."""
+    def _guarded(self, provider: str, hook: str) -> Iterator[None]:
+        """Guard a hook that is called before there is a key."""
         try:
             yield
         except InvalidRequest:
             raise
         except Exception as error:
-            bug = self.bug(provider, hook, error, None)
+            bug = self._bug(provider, hook, error, None, "connect")
             raise bug from bug.__cause__
 
-    def bug(self, provider: str, hook: str, error: Exception, key: ApiKey | None) -> DialectFailed:
-        """Return the exception to raise for `error`, and log the bug if it was not logged before.
-
-        Args:
-            provider: name of the provider.
-            hook: the method of the dialect that raised `error`.
-            error: the bug.
-            key: is removed from the log. None before a key is leased.
-        """
+    def _bug(
+        self, provider: str, hook: str, error: Exception, key: ApiKey | None, phase: Phase
+    ) -> DialectFailed:
+        """Return the exception to raise for `error`; log it the first time."""
         name = type(error).__name__
         text = f"a bug in the dialect of {provider}: {hook} raised {name}"
-        failed = DialectFailed(
-            Failure(FailureKind.CRASHED, text, phase="connect" if key is None else "stream")
-        )
+        failed = DialectFailed(Failure(FailureKind.CRASHED, text, phase=phase))
         if key is None or not _shows(error, key):
             failed.__cause__ = error
         if (provider, hook, name) not in self._logged:
             self._logged.add((provider, hook, name))
-            text = scrub("".join(traceback.format_exception(error)), (key.reveal(),) if key else ())
-            log.error("the dialect of %s raised in %s; please report it\n%s", provider, hook, text)
+            lines = scrub("".join(traceback.format_exception(error)), (key.reveal(),) if key else ())
+            log.error("the dialect of %s raised in %s; please report it\n%s", provider, hook, lines)
         return failed
 
 
 def _shows(error: Exception, key: ApiKey) -> bool:
-    """Whether a traceback with locals would show the key, or a part of it."""
+    """Return whether a traceback with locals would show the key, or a piece of it."""
     try:
         shown = traceback.TracebackException.from_exception(error, capture_locals=True)
         return holds("".join(shown.format()), key.reveal())
-    except Exception:  # an error that cannot be searched is not passed on
+    except Exception:  # an exception that cannot be formatted is not passed on
         return True

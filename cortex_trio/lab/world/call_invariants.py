@@ -9,7 +9,7 @@ from itertools import pairwise
 from ...errors import StreamInterrupted
 from ...events import Attempt
 from ...failures import FailureKind, official_sdks_retry
-from ...gateway.routing.plan import TRIES_PER_WORKER
+from ...gateway.routing.readiness import TRIES_PER_WORKER
 from ...providers import PROVIDERS
 from ...simulator.speak.speaker import SimRequest, vector_of
 from .callers import CallRecord

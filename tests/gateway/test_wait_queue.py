@@ -1,18 +1,19 @@
-"""Calls that wait are woken when there is something for them, and no more often than that."""
+"""Calls that wait are woken when a worker may be asked, and no more often than that."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+import attrs
 import pytest
 import trio
 import trio.testing
 from at_rest import gateway, worker_of
 
 from cortex_trio import Attempt, Config, Cortex, Failure, FailureKind, NoWorkersAvailable, WorkerConfig
-from cortex_trio.gateway.routing.openings import Openings, Place
-from cortex_trio.gateway.routing.plan import Ask, Plan, Wait
+from cortex_trio.gateway.routing.eligibility import Candidate
+from cortex_trio.gateway.routing.plan import Ask, FailoverPlan, Wait
 from cortex_trio.gateway.routing.retries import RetryBudget
-from cortex_trio.gateway.routing.selection import Candidate
+from cortex_trio.gateway.routing.wait_queue import FreedPermit, WaitQueue
 from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.gateway.transport.connections import Connections
 from cortex_trio.gateway.workers.endpoint import Endpoint
@@ -33,10 +34,10 @@ ONE_SECOND = Behaviour(text="yes", first_token_after=1.0)
 
 
 async def waits(
-    openings: Openings, woken: list[tuple[int, Place | None]], number: int, **how: object
+    queue: WaitQueue, woken: list[tuple[int, FreedPermit | None]], number: int, **how: object
 ) -> None:
-    place = await openings.wait(how.get("until", 100.0), for_place=bool(how.get("for_place", True)))
-    woken.append((number, place))
+    permit = await queue.wait(how.get("until", 100.0), for_permit=bool(how.get("for_permit", True)))
+    woken.append((number, permit))
 
 
 async def park(nursery: trio.Nursery, start: Callable[[int], Awaitable[None]], count: int) -> None:
@@ -49,150 +50,154 @@ async def park(nursery: trio.Nursery, start: Callable[[int], Awaitable[None]], c
 # ------------------------------------------------------------------ the queue itself
 
 
-async def test_a_place_that_is_freed_wakes_the_call_that_waits_longest(autojump_clock: object) -> None:
-    openings, woken = Openings(), list[tuple[int, Place | None]]()
+async def test_a_freed_permit_wakes_the_call_that_has_waited_longest(autojump_clock: object) -> None:
+    queue, woken = WaitQueue(), list[tuple[int, FreedPermit | None]]()
     async with trio.open_nursery() as nursery:
-        await park(nursery, lambda number: waits(openings, woken, number), 3)
-        assert len(openings) == 3
+        await park(nursery, lambda number: waits(queue, woken, number), 3)
+        assert len(queue) == 3
         for number in range(3):
-            openings.place_freed("w")
+            queue.permit_freed("w")
             await trio.testing.wait_all_tasks_blocked()
-            assert [who for who, _ in woken] == list(range(number + 1))
-        assert len(openings) == 0
-        assert all(place is not None and place.worker == "w" for _, place in woken)
+            assert [call for call, _ in woken] == list(range(number + 1))
+        assert len(queue) == 0
+        assert all(permit is not None and permit.worker == "w" for _, permit in woken)
 
 
-async def test_a_place_is_handed_on_to_each_call_once_and_no_further(autojump_clock: object) -> None:
-    """Calls that wait for another worker, and wait again: the place must not go round for ever."""
-    openings, looked = Openings(), list[int]()
+async def test_a_permit_is_handed_on_to_each_call_once(autojump_clock: object) -> None:
+    """Calls that wait for another worker, and wait again, must not hand the permit on for ever."""
+    queue, looked = WaitQueue(), list[int]()
 
     async def looks_and_waits_again(number: int) -> None:
-        while place := await openings.wait(100.0, for_place=True):
+        while permit := await queue.wait(100.0, for_permit=True):
             looked.append(number)
-            openings.hand_on(place)
+            queue.hand_on(permit)
 
     async with trio.open_nursery() as nursery:
         await park(nursery, looks_and_waits_again, 5)
-        openings.place_freed("w")
+        queue.permit_freed("w")
         await trio.testing.wait_all_tasks_blocked()
         assert sorted(looked) == [0, 1, 2, 3, 4]
-        openings.changed()
+        queue.wake_all()
 
 
-async def test_places_that_are_freed_together_wake_one_call_each(autojump_clock: object) -> None:
-    openings, woken = Openings(), list[tuple[int, Place | None]]()
+async def test_permits_that_are_freed_together_wake_one_call_each(autojump_clock: object) -> None:
+    queue, woken = WaitQueue(), list[tuple[int, FreedPermit | None]]()
     async with trio.open_nursery() as nursery:
-        await park(nursery, lambda number: waits(openings, woken, number), 5)
+        await park(nursery, lambda number: waits(queue, woken, number), 5)
         for name in ("a", "b", "c"):
-            openings.place_freed(name)
+            queue.permit_freed(name)
         await trio.testing.wait_all_tasks_blocked()
-        assert {(number, place.worker) for number, place in woken if place} == {(0, "a"), (1, "b"), (2, "c")}
-        assert len(openings) == 2
-        openings.changed()
+        assert {(number, permit.worker) for number, permit in woken if permit} == {
+            (0, "a"),
+            (1, "b"),
+            (2, "c"),
+        }
+        assert len(queue) == 2
+        queue.wake_all()
 
 
-async def test_a_change_wakes_all_and_gives_no_place(autojump_clock: object) -> None:
-    openings, woken = Openings(), list[tuple[int, Place | None]]()
+async def test_a_change_wakes_all_calls_and_gives_no_permit(autojump_clock: object) -> None:
+    queue, woken = WaitQueue(), list[tuple[int, FreedPermit | None]]()
     async with trio.open_nursery() as nursery:
-        await park(nursery, lambda n: waits(openings, woken, n, for_place=n % 2 == 0), 6)
-        openings.changed()
+        await park(nursery, lambda n: waits(queue, woken, n, for_permit=n % 2 == 0), 6)
+        queue.wake_all()
         await trio.testing.wait_all_tasks_blocked()
         assert sorted(number for number, _ in woken) == list(range(6))
-        assert all(place is None for _, place in woken)
+        assert all(permit is None for _, permit in woken)
 
 
-async def test_a_place_wakes_no_call_that_waits_for_time_to_pass(autojump_clock: object) -> None:
-    openings, woken = Openings(), list[tuple[int, Place | None]]()
+async def test_a_permit_wakes_no_call_that_waits_for_time_to_pass(autojump_clock: object) -> None:
+    queue, woken = WaitQueue(), list[tuple[int, FreedPermit | None]]()
     async with trio.open_nursery() as nursery:
-        await park(nursery, lambda n: waits(openings, woken, n, for_place=False, until=20.0), 2)
-        openings.place_freed("w")
+        await park(nursery, lambda n: waits(queue, woken, n, for_permit=False, until=20.0), 2)
+        queue.permit_freed("w")
         await trio.testing.wait_all_tasks_blocked()
         assert not woken
     assert trio.current_time() == pytest.approx(20.0)
     assert len(woken) == 2
 
 
-@pytest.mark.parametrize("for_place", [True, False])
-async def test_a_wait_ends_at_its_time_and_leaves_nothing(for_place: bool, autojump_clock: object) -> None:
-    openings = Openings()
-    assert await openings.wait(7.0, for_place=for_place) is None
+@pytest.mark.parametrize("for_permit", [True, False])
+async def test_a_wait_ends_at_its_time_and_leaves_nothing(for_permit: bool, autojump_clock: object) -> None:
+    queue = WaitQueue()
+    assert await queue.wait(7.0, for_permit=for_permit) is None
     assert trio.current_time() == pytest.approx(7.0)
-    assert len(openings) == 0
-    openings.place_freed("w")
-    assert await openings.wait(3.0, for_place=for_place) is None, "a time that is over: no place of before"
+    assert len(queue) == 0
+    queue.permit_freed("w")
+    assert await queue.wait(3.0, for_permit=for_permit) is None, "a permit that was freed before is not kept"
     assert trio.current_time() == pytest.approx(7.0)
 
 
 async def test_a_call_that_is_cancelled_leaves_the_queue(autojump_clock: object) -> None:
-    openings, woken = Openings(), list[tuple[int, Place | None]]()
+    queue, woken = WaitQueue(), list[tuple[int, FreedPermit | None]]()
     scopes = [trio.CancelScope() for _ in range(3)]
 
     async def cancellable(number: int) -> None:
         with scopes[number]:
-            await waits(openings, woken, number)
+            await waits(queue, woken, number)
 
     async with trio.open_nursery() as nursery:
         await park(nursery, cancellable, 3)
         scopes[0].cancel()
         await trio.testing.wait_all_tasks_blocked()
-        assert len(openings) == 2
-        openings.place_freed("w")
+        assert len(queue) == 2
+        queue.permit_freed("w")
         await trio.testing.wait_all_tasks_blocked()
         assert [number for number, _ in woken] == [1]
-        openings.changed()
+        queue.wake_all()
 
 
-async def test_a_call_that_is_cancelled_in_the_moment_it_is_woken_still_gets_the_place(
+async def test_a_call_that_is_cancelled_just_after_it_was_woken_still_gets_the_permit(
     autojump_clock: object,
 ) -> None:
-    """So it knows that it must hand it on; nothing else would."""
-    openings, woken = Openings(), list[tuple[int, Place | None]]()
+    """So that it can hand the permit on."""
+    queue, woken = WaitQueue(), list[tuple[int, FreedPermit | None]]()
 
     async with trio.open_nursery() as nursery:
-        await park(nursery, lambda number: waits(openings, woken, number), 1)
-        openings.place_freed("w")
+        await park(nursery, lambda number: waits(queue, woken, number), 1)
+        queue.permit_freed("w")
         nursery.cancel_scope.cancel()
-    assert [(number, place is not None) for number, place in woken] == [(0, True)]
+    assert [(number, permit is not None) for number, permit in woken] == [(0, True)]
 
 
-async def test_a_place_given_to_a_call_that_was_cancelled_just_before_reaches_the_next(
+async def test_a_permit_given_to_a_call_that_was_cancelled_just_before_reaches_the_next(
     autojump_clock: object,
 ) -> None:
     """Its task has not run since: it is still in the queue."""
-    openings, woken = Openings(), list[tuple[int, Place | None]]()
+    queue, woken = WaitQueue(), list[tuple[int, FreedPermit | None]]()
     scopes = [trio.CancelScope() for _ in range(2)]
 
     async def cancellable(number: int) -> None:
         with scopes[number]:
-            await waits(openings, woken, number)
+            await waits(queue, woken, number)
 
     async with trio.open_nursery() as nursery:
         await park(nursery, cancellable, 2)
         scopes[0].cancel()
-        openings.place_freed("w")
-    assert [(number, place is not None) for number, place in woken] == [(1, True)]
+        queue.permit_freed("w")
+    assert [(number, permit is not None) for number, permit in woken] == [(1, True)]
     assert trio.current_time() == 0.0
 
 
-async def test_a_place_is_reserved_until_it_is_used_or_handed_on_to_the_last(autojump_clock: object) -> None:
-    openings, woken = Openings(), list[tuple[int, Place | None]]()
+async def test_a_permit_is_reserved_until_it_is_used_or_handed_on_to_the_last(autojump_clock: object) -> None:
+    queue, woken = WaitQueue(), list[tuple[int, FreedPermit | None]]()
     async with trio.open_nursery() as nursery:
-        await park(nursery, lambda number: waits(openings, woken, number), 3)
-        openings.place_freed("w")
-        openings.place_freed("w")
-        assert (openings.reserved("w"), openings.reserved("other")) == (2, 0)
+        await park(nursery, lambda number: waits(queue, woken, number), 3)
+        queue.permit_freed("w")
+        queue.permit_freed("w")
+        assert (queue.reserved("w"), queue.reserved("other")) == (2, 0)
         await trio.testing.wait_all_tasks_blocked()
-        first, second = (place for _, place in woken if place)
-        assert openings.reserved("w", besides=first) == 1
-        openings.used(first)
-        assert openings.reserved("w") == 1
-        openings.hand_on(second)
-        assert openings.reserved("w") == 1
+        first, second = (permit for _, permit in woken if permit)
+        assert queue.reserved("w", besides=first) == 1
+        queue.used(first)
+        assert queue.reserved("w") == 1
+        queue.hand_on(second)
+        assert queue.reserved("w") == 1
         await trio.testing.wait_all_tasks_blocked()
         _, third = woken[-1]
         assert third is not None
-        openings.hand_on(third)
-    assert openings.reserved("w") == 0
+        queue.hand_on(third)
+    assert queue.reserved("w") == 0
 
 
 # ------------------------------------------------------------------ in the gateway
@@ -217,12 +222,14 @@ def limited(sim: Simulator, *names: str) -> dict[str, WorkerConfig]:
     return {name: worker_of(sim[name], max_concurrency=1) for name in names}
 
 
-async def test_a_call_cancelled_in_the_moment_it_is_woken_hands_its_place_on(autojump_clock: object) -> None:
+async def test_a_call_that_is_cancelled_just_after_it_was_woken_hands_its_permit_on(
+    autojump_clock: object,
+) -> None:
     waited, scope, first = Waited(), trio.CancelScope(), True
 
     def on_event(event: object) -> None:
         nonlocal first
-        if isinstance(event, Attempt) and first:  # the place is free, and the second call is woken
+        if isinstance(event, Attempt) and first:  # the permit is free, and the second call is woken
             first = False
             scope.cancel()
 
@@ -245,7 +252,7 @@ async def test_a_call_cancelled_in_the_moment_it_is_woken_hands_its_place_on(aut
 
 
 @pytest.mark.parametrize("calls", [10, 40])
-async def test_n_calls_that_wait_for_one_place_are_woken_n_times(calls: int, autojump_clock: object) -> None:
+async def test_n_calls_that_wait_for_one_permit_are_woken_n_times(calls: int, autojump_clock: object) -> None:
     waited = Waited()
     async with open_simulator() as sim:
         sim.add("openai", ONE_SECOND)
@@ -262,7 +269,7 @@ async def test_n_calls_that_wait_for_one_place_are_woken_n_times(calls: int, aut
 async def test_n_calls_are_woken_n_times_also_while_another_worker_cools_down(
     calls: int, autojump_clock: object
 ) -> None:
-    """What they wait for by the clock is the other worker; what wakes them is the place that is freed."""
+    """What they wait for by the clock is the other worker; what wakes them is the permit that is freed."""
     waited = Waited()
     async with open_simulator() as sim:
         sim.add("openai", ONE_SECOND)
@@ -280,7 +287,7 @@ async def test_n_calls_are_woken_n_times_also_while_another_worker_cools_down(
     assert trio.current_time() < 1.2 * calls
 
 
-async def test_a_place_reaches_the_call_that_can_use_it_past_those_that_cannot(
+async def test_a_permit_reaches_the_call_that_can_use_it_past_those_that_cannot(
     autojump_clock: object,
 ) -> None:
     waited = Waited()
@@ -299,8 +306,10 @@ async def test_a_place_reaches_the_call_that_can_use_it_past_those_that_cannot(
     assert waited.ended["3"] == pytest.approx(40.0, abs=0.2)
 
 
-async def test_a_place_is_handed_on_when_the_call_it_woke_asks_another_worker(autojump_clock: object) -> None:
-    """The better worker's cooldown has ended by the time at which the other one's place is freed."""
+async def test_a_permit_is_handed_on_when_the_call_it_woke_asks_another_worker(
+    autojump_clock: object,
+) -> None:
+    """The better worker's cooldown has ended by the time at which the other one's permit is freed."""
     waited, long = Waited(), Behaviour(text="yes", first_token_after=20.0)
     async with open_simulator() as sim:
         sim.add("best", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=5), long, provider="openai")
@@ -353,7 +362,7 @@ async def test_a_check_that_proves_nothing_new_wakes_no_call(autojump_clock: obj
 async def test_a_check_that_half_opens_a_breaker_wakes_the_call_that_waits_for_it(
     seed: int, autojump_clock: object
 ) -> None:
-    """Whichever task Trio runs first: the call must not look before the worker has heard of the check."""
+    """Whichever task Trio runs first: the call must not choose before the worker knows of the check."""
     waited = Waited()
     async with open_simulator() as sim:
         sim.add("openai", *[Behaviour(error=FailureKind.OVERLOADED)] * 3, Behaviour(text="yes"))
@@ -382,6 +391,24 @@ async def test_requests_to_a_worker_without_a_limit_wake_no_call(autojump_clock:
                 assert waited.begun == 1
 
 
+@attrs.frozen
+class OneCoolsDown:
+    """Two candidates, of which the second is cooling down."""
+
+    asked: Candidate
+    later: Candidate
+
+    def choose(self, now: float, is_excluded: Callable[[Candidate], bool]) -> Candidate | None:
+        return None if is_excluded(self.asked) else self.asked
+
+    def all(self) -> Sequence[Candidate]:
+        return [self.asked, self.later]
+
+    def refusal(self, candidate: Candidate, now: float) -> Refusal | None:
+        cooling = Refusal("cooling down", FailureKind.RATE_LIMIT, until=20.0)
+        return cooling if candidate is self.later else None
+
+
 def test_a_call_whose_other_keys_are_refused_lets_time_pass_before_it_asks_again() -> None:
     """Two such calls would else wake each other for ever, in no time: each gives a permit back that the other takes."""
     config = WorkerConfig(provider="openai", api_keys=("sk-first-0001", "sk-other-0002"))
@@ -389,11 +416,8 @@ def test_a_call_whose_other_keys_are_refused_lets_time_pass_before_it_asks_again
         WorkerState(name, Endpoint(config, Connections(config)), Ref(name)) for name in ("asked", "later")
     ]
     asked, later = (Candidate(state, "gpt-4") for state in states)
-    cooling = Refusal("cooling down", FailureKind.RATE_LIMIT, until=20.0)
-    plan = Plan(
-        [asked],
-        all_candidates=lambda: [asked, later],
-        refusal=lambda candidate, now: cooling if candidate is later else None,
+    plan = FailoverPlan(
+        OneCoolsDown(asked, later),
         max_attempts=4,
         deadline=600.0,
         max_wait=30.0,
@@ -406,18 +430,18 @@ def test_a_call_whose_other_keys_are_refused_lets_time_pass_before_it_asks_again
     while now < 20.0:
         step = plan.next(now)
         if isinstance(step, Wait):
-            plan.waited(0.0, [])  # woken at once
+            plan.waited(0.0)  # woken at once
         else:
             assert step is not None
             assert step.candidate is asked
-            now, asks = now + step.wait, asks + 1
+            now, asks = now + step.pause, asks + 1
             plan.refuse(asked)
         assert asks < 20
     assert now >= 20.0
 
 
 async def test_calls_are_served_in_the_order_in_which_they_began_to_wait(autojump_clock: object) -> None:
-    """A call that begins in the moment in which a place is freed waits behind those that wait for it."""
+    """A call that begins at the moment at which a permit is freed waits behind those that wait for it."""
     waits_of: list[float] = []
     async with open_simulator() as sim:
         sim.add("openai", ONE_SECOND)

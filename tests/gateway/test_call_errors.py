@@ -1,13 +1,16 @@
-"""The error of a call that got no answer: which workers, why, and when to come back."""
+"""The error of a call without an answer: which workers were asked, why each failed, when to try again."""
 
+from random import Random
 from typing import Any
 
 import pytest
 
 from cortex_trio import AllWorkersFailed, Failure, FailureKind, ProviderError, WorkerConfig
 from cortex_trio.gateway.request.errors import WORKERS_LISTED, all_failed, no_workers_available, reopens_after
-from cortex_trio.gateway.routing.index import Roster
-from cortex_trio.gateway.routing.selection import Candidate, Wanted, momentary_refusal
+from cortex_trio.gateway.routing.eligibility import Candidate, Criteria, current_refusal
+from cortex_trio.gateway.routing.index import WorkerIndex
+from cortex_trio.gateway.routing.selection import Conditions, evaluate_all
+from cortex_trio.gateway.routing.strategies import priority
 from cortex_trio.gateway.transport.connections import Connections
 from cortex_trio.gateway.workers.cooldowns import Cooldowns
 from cortex_trio.gateway.workers.endpoint import Endpoint
@@ -26,9 +29,10 @@ def worker(name: str, provider: str, *, opens_in: float | None = None, **fields:
 
 def error_of(*states: WorkerState, **names: Any) -> tuple[str, float | None]:
     """The text of the error and its `retry_after`."""
-    wanted = Wanted(**names)
-    selected = Roster(states).peek(wanted, strategy="priority", cooldowns=Cooldowns(), clock=lambda: 0.0)
-    error = no_workers_available(states, wanted, selected.skipped, 0.0)
+    criteria = Criteria(**names)
+    group, conditions = WorkerIndex(states).group(criteria), Conditions(criteria, Cooldowns())
+    evaluation = evaluate_all(states, group, priority, conditions, now=0.0, rng=Random(1))
+    error = no_workers_available(states, criteria, evaluation.skipped, 0.0)
     return str(error), error.retry_after
 
 
@@ -41,11 +45,11 @@ def test_all_workers_are_listed_if_none_was_named() -> None:
 
 
 @pytest.mark.parametrize("names", [{"worker": "a"}, {"provider": "openai"}, {"model": "the-one"}])
-def test_only_the_workers_that_were_meant_are_listed(names: dict[str, str]) -> None:
-    """Neither their reasons nor their times are the answer to what was asked."""
-    meant = worker("a", "openai", models=["the-one"], opens_in=20.0)
+def test_only_the_workers_that_were_named_are_listed(names: dict[str, str]) -> None:
+    """The reasons and times of other workers do not answer the question."""
+    named = worker("a", "openai", models=["the-one"], opens_in=20.0)
     others = [worker(f"other-{number}", "groq", opens_in=1.0) for number in range(3)]
-    assert error_of(meant, *others, **names) == (f"no worker available: a: {COOLING} 20.0 s", 20.0)
+    assert error_of(named, *others, **names) == (f"no worker available: a: {COOLING} 20.0 s", 20.0)
 
 
 def test_names_that_do_not_go_together_are_explained_for_each_worker() -> None:
@@ -54,14 +58,14 @@ def test_names_that_do_not_go_together_are_explained_for_each_worker() -> None:
     assert retry_after is None
 
 
-def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_names() -> None:
     assert error_of(worker("a", "openai"), worker("b", "groq"), worker="c") == (
         "there is no worker 'c'; there are: a, b",
         None,
     )
 
 
-def test_a_worker_without_embeddings_is_listed_if_it_was_meant() -> None:
+def test_a_worker_without_embeddings_is_listed_if_it_was_named() -> None:
     text, _ = error_of(worker("a", "anthropic"), worker("b", "openai"), provider="anthropic", embed=True)
     assert text == "no worker available: a: has no default model for embeddings"
 
@@ -84,7 +88,7 @@ def test_a_long_list_of_names_is_cut_and_says_so() -> None:
 def test_a_worker_that_refused_twice_is_listed_once() -> None:
     state = worker("a", "openai")
     reasons = [(state, Refusal("first")), (state, Refusal("second"))]
-    assert str(no_workers_available([state], Wanted(), reasons, 0.0)) == "no worker available: a: second"
+    assert str(no_workers_available([state], Criteria(), reasons, 0.0)) == "no worker available: a: second"
 
 
 def test_without_workers_the_error_says_that_there_are_none() -> None:
@@ -128,10 +132,10 @@ def test_a_bad_request_is_raised_alone() -> None:
 
 def reopens(*states: WorkerState) -> float | None:
     candidates = [Candidate(state, state.models[0]) for state in states]
-    return reopens_after(candidates, lambda c, now: momentary_refusal(c, c.state.cooldowns, now), 0.0)
+    return reopens_after(candidates, lambda c, now: current_refusal(c, c.state.cooldowns, now), 0.0)
 
 
-def test_the_time_to_come_back_is_the_first_at_which_any_worker_opens() -> None:
+def test_retry_after_is_the_first_time_at_which_a_worker_may_be_asked() -> None:
     states = worker("a", "openai", opens_in=20.0), worker("b", "groq", opens_in=10.0)
     assert reopens(*states) == 10.0
     assert reopens(worker("c", "groq")) is None

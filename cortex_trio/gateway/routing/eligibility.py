@@ -1,0 +1,173 @@
+"""Whether a worker may be asked for a request: one pure function per reason. Knows no order of workers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import attrs
+
+from ...failures.shown import listed
+from ...messages import ChatRequest, Document, Image
+from ..workers.cooldowns import Cooldown, Cooldowns
+from ..workers.endpoint import Endpoint
+from ..workers.worker import Refusal, WorkerState, cooling_down
+
+CHARACTERS_PER_TOKEN = 6
+"""More than real text has, so that a worker is skipped only for messages that certainly do not fit."""
+
+
+@attrs.frozen
+class Criteria:
+    """What a call asks for. A name is None where the caller named nothing."""
+
+    model: str | None = None
+    provider: str | None = None
+    worker: str | None = None
+    request: ChatRequest | None = None  # None for embeddings
+    embed: bool = False  # embeddings are wanted, not a chat
+
+    @cached_property
+    def min_tokens(self) -> int:
+        """Tokens that the messages take at least; images and tools are not counted."""
+        return min_tokens(self.request) if self.request is not None else 0
+
+
+@attrs.frozen
+class Candidate:
+    """A worker and the model it would be asked for, as it is configured now."""
+
+    state: WorkerState
+    model: str
+    endpoint: Endpoint = attrs.field(
+        default=attrs.Factory(lambda self: self.state.endpoint, takes_self=True), repr=False
+    )
+    window: int | None = attrs.field(  # tokens of `model`; None if unknown
+        default=attrs.Factory(lambda self: self.endpoint.context_window(self.model), takes_self=True),
+        init=False,
+        eq=False,
+    )
+
+    @property
+    def is_current(self) -> bool:
+        """No reload has replaced the endpoint."""
+        return self.endpoint is self.state.endpoint
+
+    @property
+    def is_local(self) -> bool:
+        """The worker needs no API key, or its server is on this machine."""
+        return is_local(self.state)
+
+
+def is_local(state: WorkerState) -> bool:
+    """Return whether a worker needs no API key, or its server is on this machine."""
+    if not state.config.api_keys:
+        return True
+    host = urlsplit(state.config.base_url or state.kind.base_url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# ------------------------------------------------------------------ what the configuration decides
+
+
+def model_for(state: WorkerState, criteria: Criteria) -> str:
+    """Return the model that the worker would be asked for; "" if it has none."""
+    return criteria.model or (state.kind.embed_model if criteria.embed else state.models[0])
+
+
+def configuration_refusal(state: WorkerState, criteria: Criteria) -> Refusal | None:
+    """Return why the configuration of the worker does not meet the criteria, or None."""
+    if refusal := name_refusal(state, criteria):
+        return refusal
+    if criteria.embed and not (criteria.model or state.kind.embed_model):
+        return Refusal("has no default model for embeddings")
+    capabilities = state.config.capabilities
+    if capabilities is None or criteria.request is None:
+        return None
+    missing = required_capabilities(criteria.request) - set(capabilities)
+    return Refusal(f"cannot do {', '.join(sorted(missing))}") if missing else None
+
+
+def name_refusal(state: WorkerState, criteria: Criteria) -> Refusal | None:
+    """Return why the worker does not have the names of the criteria, or None.
+
+    Names are compared whole: "gpt" does not match "gpt-4".
+    """
+    if criteria.worker is not None and state.name != criteria.worker:
+        return Refusal(f"is not the worker {criteria.worker!r}")
+    if criteria.provider is not None and state.kind.name != criteria.provider:
+        return Refusal(f"is not of the provider {criteria.provider!r}")
+    if criteria.model is None or criteria.worker is not None or criteria.provider is not None:
+        return None
+    models = models_by_name(state, criteria)
+    if criteria.model not in models:
+        return Refusal(f"has no model {criteria.model!r} (it has {listed(models)})")
+    return None
+
+
+def models_by_name(state: WorkerState, criteria: Criteria) -> list[str]:
+    """Return the models by whose name alone the worker can be selected."""
+    embed_model = state.kind.embed_model
+    return [*state.models, *([embed_model] if criteria.embed and embed_model else [])]
+
+
+def required_capabilities(request: ChatRequest) -> set[str]:
+    """Return what a model must be able to do for `request`: values of `WorkerConfig.capabilities`."""
+    parts = [part for message in request.messages for part in message.parts]
+    needs = {
+        "tools": bool(request.tools),
+        "images": any(isinstance(part, Image) for part in parts),
+        "documents": bool(request.documents) or any(isinstance(part, Document) for part in parts),
+        "reasoning": request.reasoning is not None,
+        "json": request.response_schema is not None,
+    }
+    return {capability for capability, is_needed in needs.items() if is_needed}
+
+
+# ------------------------------------------------------------------ what the request and the moment decide
+
+
+def window_refusal(candidate: Candidate, criteria: Criteria) -> Refusal | None:
+    """Return why the messages do not fit the context window of the model, or None."""
+    window = candidate.window
+    if window is None or criteria.min_tokens <= window:
+        return None
+    tokens = criteria.min_tokens
+    return Refusal(f"has a context window of {window:,} tokens; the messages take {tokens:,} or more")
+
+
+def min_tokens(request: ChatRequest) -> int:
+    """Return how many tokens the messages take at least; images and tools are not counted."""
+    characters = 0
+    for message in request.messages:
+        if isinstance(message.content, str):
+            characters += len(message.content)
+        else:
+            characters += sum(
+                len(getattr(part, "text", "")) for part in message.content if not isinstance(part, Image)
+            )
+    return characters // CHARACTERS_PER_TOKEN
+
+
+def current_refusal(candidate: Candidate, cooldowns: Cooldowns, now: float) -> Refusal | None:
+    """Return why the worker may not be asked at `now`, not even for a trial, or None."""
+    if refusal := candidate.state.refusal(candidate.model, now):
+        return refusal
+    keys = _cooldown_of_keys(candidate, cooldowns, now)
+    return None if keys is None or keys.may_be_tried(now) else cooling_down(keys, "its API keys are ")
+
+
+def is_last_resort(candidate: Candidate, cooldowns: Cooldowns, now: float) -> bool:
+    """Return whether the worker may be asked but is cooling down: on a guess, or until a trial succeeds."""
+    if candidate.state.cooldown(candidate.model, now) is not None:
+        return True
+    return _cooldown_of_keys(candidate, cooldowns, now) is not None
+
+
+def _cooldown_of_keys(candidate: Candidate, cooldowns: Cooldowns, now: float) -> Cooldown | None:
+    """Return the cooldown that covers all API keys of the worker, or None if one of them may be used."""
+    return cooldowns.of_keys(candidate.state.name, candidate.model, candidate.endpoint.keys, now)
