@@ -23,6 +23,7 @@ exam        the failover exam: `cortex-trio exam`
 speak       the providers' side of each dialect
 """
 
+from ..wire.server import SimRequest
 from .behaviour import Behaviour
 from .chaos import ChaosProxy, Weather, open_chaos_proxy
 from .leftovers import connected, leftovers
@@ -30,7 +31,6 @@ from .link import Link
 from .provider import SimulatedProvider
 from .seeded import seeded
 from .simulator import Simulator, open_simulator
-from .speak.speaker import SimRequest
 
 __all__ = [
     "Behaviour",

@@ -19,8 +19,8 @@ from ..cli.running import run_command, run_until_signal
 from ..failures import FailureKind
 from ..gateway.settings.config import environment
 from .behaviour import Behaviour
+from .servers import SPEAKERS
 from .simulator import Simulator, open_simulator
-from .speak import SPEAKERS
 
 DEFAULT_PROVIDERS = ("openai", "anthropic", "ollama")
 WORDS_PER_SECOND = 20.0

@@ -11,7 +11,6 @@ fault always happens.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -55,13 +54,6 @@ STATUS_KINDS: Mapping[int, FailureKind] = {
 Break = Literal["request", "headers"]
 """Where a connection breaks: behind the whole request, with no byte of an answer, or right behind the headers."""
 Packing = Literal["gzip", "deflate"]
-
-_TOKEN = re.compile(r"\s*\S+|\s+")
-
-
-def split_tokens(text: str) -> tuple[str, ...]:
-    """Words with the space before them, much as tokenisers cut; joined they are the text again."""
-    return tuple(_TOKEN.findall(text))
 
 
 def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:

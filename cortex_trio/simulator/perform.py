@@ -7,8 +7,8 @@ from typing import Protocol
 
 import trio
 
+from ..wire.server import Frame, FrameKind
 from .scene import Scene
-from .speak.speaker import Frame, FrameKind
 
 
 class Ending(enum.Enum):

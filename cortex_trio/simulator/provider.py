@@ -11,12 +11,12 @@ import trio
 
 from ..failures import FailureKind
 from ..gateway.settings.config import WorkerConfig
+from ..wire.server import AccountRules, ParsedRequest, Rejected, SimRequest, Speaker
 from .behaviour import Behaviour
 from .link import Link
 from .scene import Scene, compose, decline, listing
 from .script import Playback, Script, Step, script_of
 from .serve import Connection
-from .speak.speaker import AccountRules, ParsedRequest, Rejected, SimRequest, Speaker
 
 
 class SimulatedProvider:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from ..wire.server import DATE, PORTAL_PAGE, Answer, Frame, FrameKind, HttpAnswer, ParsedRequest, Speaker
+from .answer import answer_of
 from .behaviour import Behaviour
-from .speak.speaker import DATE, PORTAL_PAGE, Answer, Frame, FrameKind, HttpAnswer, ParsedRequest, Speaker
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +57,7 @@ def compose(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour) -> Sce
     if asked.what != "chat":
         body = speaker.embeddings(asked) if asked.what == "embed" else b""
         return _whole(speaker, asked, behaviour, body)
-    answer = Answer.of(behaviour, asked)
+    answer = answer_of(behaviour, asked)
     if not asked.stream:
         scene = _whole(speaker, asked, behaviour, speaker.whole(asked, answer))
         return attrs.evolve(scene, delay=scene.delay + len(answer.tokens) / behaviour.tokens_per_second)

@@ -19,10 +19,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import h11
 import trio
 
+from ..wire.server import SimRequest, Speaker
 from .perform import Ending, perform
 from .pipe import PipeEnd
 from .scene import Scene
-from .speak.speaker import SimRequest, Speaker
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 _RECEIVE = 64 * 1024

@@ -20,7 +20,7 @@ from ..providers import PROVIDERS
 from .network import MemoryNetwork
 from .provider import SimulatedProvider
 from .script import Step, script_of
-from .speak import SPEAKERS
+from .servers import SPEAKERS
 
 
 class Simulator:

@@ -31,10 +31,11 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import AccountRules, Answer, SimRequest
+from cortex_trio.simulator.answer import answer_of
+from cortex_trio.simulator.servers import SPEAKERS
 from cortex_trio.wire.codec import Unsupported
 from cortex_trio.wire.responses.dialect import Responses
+from cortex_trio.wire.server import AccountRules, SimRequest
 
 PAGE = Path(__file__).resolve().parents[1] / "providers.md"
 TABLES = ("features", "numbers")
@@ -80,7 +81,7 @@ def events_of(kind: Provider, behaviour: Behaviour) -> list[WireEvent]:
         AccountRules(),
     )
     decoder = kind.dialect.decoder()
-    frames = speaker.stream(asked, Answer.of(behaviour, asked))
+    frames = speaker.stream(asked, answer_of(behaviour, asked))
     events = [event for frame in frames for event in decoder.feed(frame.data)]
     return [*events, *decoder.finish()]
 

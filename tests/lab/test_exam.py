@@ -25,7 +25,7 @@ from cortex_trio.lab.exam.scenario import ALL, SCENARIOS, Part, Scenario
 from cortex_trio.lab.exam.scorecard import BENCH, all_scenarios, play, score, sit
 from cortex_trio.lab.exam.stage import DIALECTS, RESCUE, Stage, check, equal, failing, near
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.simulator.speak import SPEAKERS
+from cortex_trio.simulator.servers import SPEAKERS
 
 SECOND = 0.04
 TIMEOUT = 30 * SECOND

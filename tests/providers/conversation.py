@@ -28,9 +28,10 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import AccountRules, Answer, ParsedRequest, SimRequest
+from cortex_trio.simulator.answer import answer_of
+from cortex_trio.simulator.servers import SPEAKERS
 from cortex_trio.wire.codec import HttpRequest
+from cortex_trio.wire.server import AccountRules, ParsedRequest, SimRequest
 
 MODELS = {
     name: (*provider.default_models[:1], "another-model") if provider.default_models else ("m-1", "m-2")
@@ -98,7 +99,7 @@ class Speaker:
         """What comes back when the simulated provider says this, over the wire and through the decoder."""
         decoder = self.kind.dialect.decoder()
         builder = ReplyBuilder(self.origin)
-        for frame in SPEAKERS[self.name].stream(asked, Answer.of(behaviour, asked)):
+        for frame in SPEAKERS[self.name].stream(asked, answer_of(behaviour, asked)):
             builder.add_all(decoder.feed(frame.data))
         builder.add_all(decoder.finish())
         assert builder.finish is not None, "a good answer is whole"
@@ -107,7 +108,7 @@ class Speaker:
     def whole_answer(self, asked: ParsedRequest, behaviour: Behaviour) -> Message:
         """The same, not streamed."""
         builder = ReplyBuilder(self.origin)
-        body = SPEAKERS[self.name].whole(asked, Answer.of(behaviour, asked))
+        body = SPEAKERS[self.name].whole(asked, answer_of(behaviour, asked))
         builder.add_all(self.kind.dialect.decode_reply(body))
         return builder.message()
 

@@ -22,7 +22,7 @@ from cortex_trio.messages import (
     ToolCall,
     ToolResult,
 )
-from cortex_trio.simulator.speak.gemini_rules import camel
+from cortex_trio.wire.gemini.rules import camel
 
 Json = dict[str, Any]
 

@@ -31,8 +31,8 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
-from cortex_trio.simulator.speak.speaker import ParsedRequest, Rejected
 from cortex_trio.wire.codec import HttpRequest
+from cortex_trio.wire.server import ParsedRequest, Rejected
 
 NAMES = sorted(PROVIDERS)
 PAIRS = list(itertools.combinations_with_replacement(NAMES, 2))

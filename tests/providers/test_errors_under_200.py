@@ -9,8 +9,8 @@ from cortex_trio import ProviderError
 from cortex_trio.failures import FailureKind
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
-from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import ParsedRequest
+from cortex_trio.simulator.servers import SPEAKERS
+from cortex_trio.wire.server import ParsedRequest
 
 NAMED = (
     FailureKind.OVERLOADED,

@@ -11,8 +11,8 @@ from conversation import SPEAKERS_OF, TOOLS, Speaker
 from cortex_trio.failures import InvalidRequest
 from cortex_trio.messages import ChatRequest, Document, user
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.simulator.speak.speaker import Rejected
 from cortex_trio.wire.codec import HttpRequest, Unsupported
+from cortex_trio.wire.server import Rejected
 
 NAMES = sorted(PROVIDERS)
 SCHEMA = {"type": "object", "properties": {"mark": {"type": "string"}}, "required": ["mark"]}

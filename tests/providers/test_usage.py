@@ -16,8 +16,8 @@ from cortex_trio.events import FinishReason, ReplyBuilder, Usage
 from cortex_trio.messages import ChatRequest, user
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import Answer
+from cortex_trio.simulator.answer import answer_of
+from cortex_trio.simulator.servers import SPEAKERS
 
 ALL = Usage(100, 30, 130, cached_input_tokens=40, cache_write_tokens=10, reasoning_tokens=12)
 UNWRITTEN = Usage(100, 30, 130, cached_input_tokens=40, reasoning_tokens=12)
@@ -138,7 +138,7 @@ def test_input_output_and_total_survive_every_wire(name: str) -> None:
         read, written = chance.randrange(1, 10_000), chance.randrange(1, 10_000)
         cached, thought = chance.randrange(0, read), chance.randrange(0, written)
         usage = Usage(read, written, cached_input_tokens=cached, reasoning_tokens=thought)
-        answer = Answer.of(Behaviour(usage=usage, reasoning="Hm."), asked)
+        answer = answer_of(Behaviour(usage=usage, reasoning="Hm."), asked)
         decoder = PROVIDERS[name].dialect.decoder()
         frames = b"".join(frame.data for frame in SPEAKERS[name].stream(asked, answer))
         got = usage_of([*decoder.feed(frames), *decoder.finish()])

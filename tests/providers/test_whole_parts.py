@@ -27,7 +27,7 @@ from cortex_trio import (
 )
 from cortex_trio.messages import ChatRequest
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.simulator.speak.speaker import Rejected
+from cortex_trio.wire.server import Rejected
 from tests.at_rest import gateway
 
 

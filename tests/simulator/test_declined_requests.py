@@ -7,7 +7,7 @@ import pytest
 from sim_client import headers
 
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.speak import SPEAKERS
+from cortex_trio.simulator.servers import SPEAKERS
 
 CHAT = "/chat/completions"
 USER = {"role": "user", "content": "Hi"}

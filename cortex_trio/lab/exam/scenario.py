@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import attrs
 
-from ...simulator.speak import SPEAKERS
+from ...simulator.servers import SPEAKERS
 from .stage import Stage
 
 ALL = "all"

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from ...simulator.speak import SPEAKERS
+from ...simulator.servers import SPEAKERS
 from .load import HOUR, PlannedCall, planned_calls
 from .troubles import LINK_TROUBLES, MODEL_LISTS, MOMENTS, TROUBLES
 

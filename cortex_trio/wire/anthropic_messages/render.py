@@ -16,11 +16,8 @@ from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
 from ...failures import FailureKind as K
 from ...messages import Opaque, ToolCall
-from ..behaviour import split_tokens
-from . import anthropic_rules as rules
-from .base import BaseSpeaker
-from .rules import Illegal, Problem
-from .speaker import (
+from ..rules import Illegal, Problem
+from ..server import (
     RFC3339,
     AccountRules,
     Answer,
@@ -33,7 +30,10 @@ from .speaker import (
     count_tokens,
     dumps,
     json_object,
+    split_tokens,
 )
+from ..server_base import BaseSpeaker
+from . import rules
 
 FINISH: Mapping[FinishReason, str] = {
     FinishReason.STOP: "end_turn",

@@ -9,11 +9,11 @@ from ...events import CitationDelta, Usage
 from ...failures import FailureKind
 from ...failures import FailureKind as K
 from ...messages import ToolCall
-from . import chat_completions_rules as rules
-from .chat_completions import FINISH, ChatCompletions, whole_call
-from .chat_completions_errors import Fault
-from .rules import Illegal, Problem, Rule
-from .speaker import CREATED, Answer, Frame, FrameKind, HttpAnswer, ParsedRequest, SimRequest, dumps
+from ..openai_errors import Fault
+from ..rules import Illegal, Problem, Rule
+from ..server import CREATED, Answer, Frame, FrameKind, HttpAnswer, ParsedRequest, SimRequest, dumps
+from . import rules
+from .render import FINISH, ChatCompletions, whole_call
 
 
 def _fault(

@@ -18,11 +18,8 @@ from ...events import FinishReason, Usage
 from ...failures import FailureKind
 from ...failures import FailureKind as K
 from ...messages import Opaque, ToolCall
-from . import gemini_rules as rules
-from .base import BaseSpeaker
-from .gemini_errors import FAULTS, UNREGISTERED, Fault, blocked, status_body
-from .rules import Illegal, Problem
-from .speaker import (
+from ..rules import Illegal, Problem
+from ..server import (
     AccountRules,
     Answer,
     Frame,
@@ -36,6 +33,9 @@ from .speaker import (
     json_object,
     vector_of,
 )
+from ..server_base import BaseSpeaker
+from . import rules
+from .errors import FAULTS, UNREGISTERED, Fault, blocked, status_body
 
 FINISH: Mapping[FinishReason, str] = {
     FinishReason.STOP: "STOP",

@@ -16,11 +16,8 @@ from typing import Any
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from ..behaviour import split_tokens
-from . import cohere_rules as rules
-from .base import BaseSpeaker
-from .rules import Illegal, Problem
-from .speaker import (
+from ..rules import Illegal, Problem
+from ..server import (
     AccountRules,
     Answer,
     Frame,
@@ -31,8 +28,11 @@ from .speaker import (
     SimRequest,
     count_tokens,
     dumps,
+    split_tokens,
     vector_of,
 )
+from ..server_base import BaseSpeaker
+from . import rules
 
 FINISH: Mapping[FinishReason, str] = {
     FinishReason.STOP: "COMPLETE",

@@ -9,11 +9,9 @@ from typing import Any
 from ...events import Usage
 from ...failures import FailureKind as K
 from ...messages import ToolCall
-from . import chat_completions_rules as rules
-from .chat_completions import FINISH, ChatCompletions
-from .chat_completions_errors import Fault
-from .rules import Illegal, Problem, Rule
-from .speaker import (
+from ..openai_errors import Fault
+from ..rules import Illegal, Problem, Rule
+from ..server import (
     CREATED,
     AccountRules,
     Answer,
@@ -24,6 +22,8 @@ from .speaker import (
     SimRequest,
     dumps,
 )
+from . import rules
+from .render import FINISH, ChatCompletions
 
 
 def _fault(status: int, code: str, message: str) -> Fault:

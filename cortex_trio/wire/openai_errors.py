@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from ...failures import FailureKind as K
+from ..failures import FailureKind as K
 from .rules import Illegal, Problem
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import attrs
 
-from ...events import CitationDelta, FinishReason, Usage
-from ...failures import FailureKind
-from ...messages import Image, Opaque, ToolCall
-from ..behaviour import Behaviour, split_tokens
+from ..events import CitationDelta, FinishReason, Usage
+from ..failures import FailureKind
+from ..messages import Image, Opaque, ToolCall
 
 CREATED = 1767225600
 """2026-01-01T00:00:00Z, the one moment at which every answer is made: runs are reproducible."""
@@ -100,31 +100,6 @@ class Answer:
     def reasoning_text(self) -> str:
         return "".join(self.reasoning)
 
-    @classmethod
-    def of(cls, behaviour: Behaviour, asked: ParsedRequest) -> Answer:
-        tokens = behaviour.tokens if behaviour.tokens is not None else split_tokens(behaviour.text)
-        reasoning = split_tokens(behaviour.reasoning)
-        finish = FinishReason.REFUSAL if behaviour.refusal else behaviour.finish
-        if behaviour.tool_calls and finish is FinishReason.STOP:
-            finish = FinishReason.TOOL_CALLS
-        spoken = len(tokens) + sum(1 + len(split_tokens(call.arguments)) for call in behaviour.tool_calls)
-        counted = Usage(
-            input_tokens=asked.prompt_tokens,
-            output_tokens=spoken + len(reasoning),
-            cached_input_tokens=0,
-            reasoning_tokens=len(reasoning),
-        )
-        return cls(
-            tokens=tokens,
-            reasoning=reasoning,
-            parts=tuple(behaviour.parts),
-            tool_calls=tuple(behaviour.tool_calls),
-            citations=tuple(behaviour.citations),
-            refusal=behaviour.refusal,
-            finish=finish,
-            usage=behaviour.usage or counted,
-        )
-
 
 @attrs.frozen(kw_only=True)
 class HttpAnswer:
@@ -190,6 +165,14 @@ class Speaker(Protocol):
 
 
 # ------------------------------------------------------------------ shared by the speakers
+
+_TOKEN = re.compile(r"\s*\S+|\s+")
+
+
+def split_tokens(text: str) -> tuple[str, ...]:
+    """Words with the space before them, much as tokenisers cut; joined they are the text again."""
+    return tuple(_TOKEN.findall(text))
+
 
 EDGE_PAGE = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .anthropic import Anthropic
-from .chat_completions import ChatCompletions
-from .cohere import Cohere
-from .gemini import Gemini
-from .groq import Groq
-from .ollama import Ollama
-from .responses import OpenAIWithResponses, XAIWithResponses
-from .speaker import Speaker
+from ..wire.anthropic_messages.render import Anthropic
+from ..wire.chat_completions.groq import Groq
+from ..wire.chat_completions.render import ChatCompletions
+from ..wire.cohere_chat.render import Cohere
+from ..wire.gemini.render import Gemini
+from ..wire.ollama_chat.render import Ollama
+from ..wire.responses.render import OpenAIWithResponses, XAIWithResponses
+from ..wire.server import Speaker
 
 _OPENAI, _XAI = OpenAIWithResponses(), XAIWithResponses()  # one server each, whichever API is asked
 

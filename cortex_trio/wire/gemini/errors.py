@@ -9,7 +9,7 @@ import attrs
 
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from .speaker import ParsedRequest
+from ..server import ParsedRequest
 
 _TYPE = "type.googleapis.com/google.rpc."
 _METRIC = "generativelanguage.googleapis.com/generate_content_requests"

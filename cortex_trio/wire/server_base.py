@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, final
 
-from ...failures import FailureKind
+from ..failures import FailureKind
 from .rules import Illegal, Rule
-from .speaker import (
+from .server import (
     AccountRules,
     HttpAnswer,
     ParsedRequest,

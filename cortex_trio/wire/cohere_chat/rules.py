@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .rules import (
+from ..rules import (
     Illegal,
     Problem,
     Rule,

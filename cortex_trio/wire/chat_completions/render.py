@@ -17,12 +17,9 @@ from urllib.parse import unquote
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
 from ...messages import Image, ToolCall
-from ..behaviour import split_tokens
-from . import chat_completions_errors as errors
-from . import chat_completions_rules as rules
-from .base import BaseSpeaker
-from .rules import Illegal, Rule
-from .speaker import (
+from .. import openai_errors as errors
+from ..rules import Illegal, Rule
+from ..server import (
     CREATED,
     AccountRules,
     Answer,
@@ -34,8 +31,11 @@ from .speaker import (
     SimRequest,
     count_tokens,
     dumps,
+    split_tokens,
     vector_of,
 )
+from ..server_base import BaseSpeaker
+from . import rules
 
 FINISH: Mapping[FinishReason, str] = {
     FinishReason.STOP: "stop",

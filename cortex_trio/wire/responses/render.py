@@ -19,11 +19,10 @@ import attrs
 from ...events import CitationDelta, FinishReason, Usage
 from ...failures import FailureKind
 from ...messages import Image, Opaque, ToolCall
-from ..behaviour import split_tokens
-from . import responses_rules as rules
-from .chat_completions import ChatCompletions, OpenAI
-from .rules import Rule
-from .speaker import (
+from ..chat_completions.render import ChatCompletions, OpenAI
+from ..chat_completions.xai import XAI
+from ..rules import Rule
+from ..server import (
     CREATED,
     AccountRules,
     Answer,
@@ -34,8 +33,9 @@ from .speaker import (
     SimRequest,
     count_tokens,
     dumps,
+    split_tokens,
 )
-from .xai import XAI
+from . import rules
 
 INCOMPLETE: Mapping[FinishReason, str] = {
     FinishReason.LENGTH: "max_output_tokens",

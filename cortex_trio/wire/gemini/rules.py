@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .rules import (
+from ..rules import (
     Illegal,
     Problem,
     Rule,

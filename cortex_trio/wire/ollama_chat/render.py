@@ -12,8 +12,7 @@ from typing import Any
 from ...events import FinishReason
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from .base import BaseSpeaker
-from .rules import (
+from ..rules import (
     Illegal,
     Problem,
     Rule,
@@ -30,7 +29,7 @@ from .rules import (
     one_of,
     string,
 )
-from .speaker import (
+from ..server import (
     RFC3339,
     AccountRules,
     Answer,
@@ -44,7 +43,8 @@ from .speaker import (
     dumps,
     vector_of,
 )
-from .speaker import json_object as parsed_object
+from ..server import json_object as parsed_object
+from ..server_base import BaseSpeaker
 
 FINISH: Mapping[FinishReason, str] = {
     FinishReason.STOP: "stop",
