@@ -23,12 +23,12 @@ exam        the failover exam: `cortex-trio exam`
 speak       the providers' side of each dialect
 """
 
-from ..wire.server import SimRequest
 from .behaviour import Behaviour
 from .chaos import ChaosProxy, Weather, open_chaos_proxy
 from .leftovers import connected, leftovers
 from .link import Link
 from .provider import SimulatedProvider
+from .request import SimRequest
 from .seeded import seeded
 from .simulator import Simulator, open_simulator
 

@@ -19,7 +19,7 @@ from ..cli.running import run_command, run_until_signal
 from ..failures import FailureKind
 from ..gateway.settings.config import environment
 from .behaviour import Behaviour
-from .servers import SPEAKERS
+from .servers import SERVERS
 from .simulator import Simulator, open_simulator
 
 DEFAULT_PROVIDERS = ("openai", "anthropic", "ollama")
@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cortex_trio.simulator", description=__doc__)
     parser.add_argument(
-        "--provider", action="append", choices=SPEAKERS, help="one to simulate; may be given more than once"
+        "--provider", action="append", choices=SERVERS, help="one to simulate; may be given more than once"
     )
     parser.add_argument(
-        "--broken", action="append", default=[], choices=SPEAKERS, help="one that answers 503, always"
+        "--broken", action="append", default=[], choices=SERVERS, help="one that answers 503, always"
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run with CORTEX_PROVIDERS set")
     return parser

@@ -87,7 +87,7 @@ class Behaviour:
 
     # ---- a good answer
     text: str = "Hello from the simulator."
-    """Sent as tokens: `split_tokens(text)`."""
+    """Sent as tokens: `tokens.split_tokens(text)`."""
     tokens: Sequence[str] | None = None
     """Exact text deltas instead of `text`; may be huge: they are rendered one by one, as they are sent."""
     reasoning: str = ""

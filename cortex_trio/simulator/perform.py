@@ -68,7 +68,7 @@ class _Performance:
 
     async def run(self) -> Ending:
         if self._behaviour.error_after == 0:
-            await self._write(self._scene.failure_frame)
+            await self._write(self._scene.failure_frame())
             return await self._end(Ending.COMPLETE)
         ending: Ending | None = None
         for frame in self._scene.frames:
@@ -91,7 +91,7 @@ class _Performance:
             await self._flush()
             await self._wait(behaviour.stall_for)
         if self._due(behaviour.error_after, last):
-            await self._write(self._scene.failure_frame)
+            await self._write(self._scene.failure_frame())
             return Ending.COMPLETE
         if self._due(behaviour.reset_after, last):
             return Ending.RESET
@@ -109,17 +109,17 @@ class _Performance:
         return after is not None and (self._told >= after or last)
 
     async def _wait(self, seconds: float) -> None:
-        """Sleep, with signs of life in between if there are any."""
+        """Sleep, with bytes that keep the stream alive in between, if the API has any."""
         if not seconds:
             return
         every = self._behaviour.pings
-        if every is None or not self._scene.ping:
+        if every is None or not self._scene.keepalive:
             await trio.sleep(seconds)
             return
         end = trio.current_time() + seconds
         while end - trio.current_time() > every:
             await trio.sleep(every)
-            await self._write(self._scene.ping)
+            await self._write(self._scene.keepalive)
             await self._flush()
         await trio.sleep_until(end)
 

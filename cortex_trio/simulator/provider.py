@@ -1,4 +1,4 @@
-"""One simulated provider: its script, what it was asked, who is connected. Knows dialects only as a `Speaker`."""
+"""One simulated provider: its script, what it was asked, who is connected. Knows no dialect."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ import trio
 
 from ..failures import FailureKind
 from ..gateway.settings.config import WorkerConfig
-from ..wire.server import AccountRules, ParsedRequest, Rejected, SimRequest, Speaker
+from ..wire.server import Operation, ParsedRequest, Rejected
+from .account import AccountRules
 from .behaviour import Behaviour
 from .link import Link
+from .request import SimRequest
 from .scene import Scene, compose, decline, listing
 from .script import Playback, Script, Step, script_of
 from .serve import Connection
+from .servers import SimServer
+
+_SCRIPTED = (Operation.CHAT, Operation.EMBED)
+"""What uses up a step of the script."""
 
 
 class SimulatedProvider:
@@ -32,16 +38,16 @@ class SimulatedProvider:
         self,
         name: str,
         provider: str,
-        speaker: Speaker,
+        server: SimServer,
         script: Script,
         models: Sequence[str],
         stop: Callable[[Exception], None],
     ) -> None:
         self.name = name
         self.provider = provider
-        self.speaker = speaker
+        self.server = server
         self.models: tuple[str, ...] = tuple(models)
-        self.api_keys: tuple[str, ...] = (f"sk-sim-{_printable(name)}-0001",) if speaker.needs_key else ()
+        self.api_keys: tuple[str, ...] = (f"sk-sim-{_printable(name)}-0001",) if server.needs_key else ()
         """The keys its configuration is given."""
         self.valid_keys: set[str] | None = None
         """The only keys that are accepted; None: any."""
@@ -136,17 +142,21 @@ class SimulatedProvider:
     def scene(self, request: SimRequest) -> Scene:
         """Record the request and decide what it gets."""
         self.requests.append(request)
-        keys = None if self.valid_keys is None else frozenset(self.valid_keys)
         try:
-            asked = self.speaker.parse(request, AccountRules(keys=keys, prefill=self.prefill))
-        except Rejected as declined:
-            return decline(declined.answer)
-        if asked.what == "model" and asked.model not in self.models:
-            return decline(self.speaker.failure(FailureKind.MODEL_NOT_FOUND, asked))
-        behaviour = self._behaviour(asked, request)
-        if asked.what in ("chat", "embed"):
-            return compose(self.speaker, asked, behaviour)
-        return listing(self.speaker, asked, behaviour, self.models)
+            exchange = self.server.parse(request, self._rules())
+        except Rejected as rejected:
+            return decline(rejected.response)
+        parsed = exchange.request
+        if parsed.operation is Operation.MODEL and parsed.model not in self.models:
+            return decline(exchange.failure(FailureKind.MODEL_NOT_FOUND))
+        behaviour = self._behaviour(parsed, request)
+        if parsed.operation in _SCRIPTED:
+            return compose(exchange, behaviour)
+        return listing(exchange, behaviour, self.models)
+
+    def _rules(self) -> AccountRules:
+        keys = None if self.valid_keys is None else frozenset(self.valid_keys)
+        return AccountRules(needs_key=self.server.needs_key, keys=keys, prefill=self.prefill)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -160,11 +170,11 @@ class SimulatedProvider:
         """What an answer is sent in: its turn, where it has to wait for one."""
         return self._turn if self.one_at_a_time else nullcontext()
 
-    def _behaviour(self, asked: ParsedRequest, request: SimRequest) -> Behaviour:
+    def _behaviour(self, parsed: ParsedRequest, request: SimRequest) -> Behaviour:
         if request.key in self._key_limits:
             return self._key_limits[request.key]
         try:
-            return (self._script if asked.what in ("chat", "embed") else self._health).take(request)
+            return (self._script if parsed.operation in _SCRIPTED else self._health).take(request)
         except Exception as error:
             self._stop(error)  # before the client sees its connection break and takes that for the trouble
             raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import final
 
-from ..wire.server import SimRequest
 from .behaviour import Behaviour
+from .request import SimRequest
 
 Step = Behaviour | Callable[[SimRequest], Behaviour]
 Script = Sequence[Behaviour] | Callable[[SimRequest], Behaviour]

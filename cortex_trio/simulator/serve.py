@@ -19,10 +19,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import h11
 import trio
 
-from ..wire.server import SimRequest, Speaker
 from .perform import Ending, perform
 from .pipe import PipeEnd
+from .request import SimRequest
 from .scene import Scene
+from .servers import SimServer
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 _RECEIVE = 64 * 1024
@@ -50,7 +51,7 @@ def _framing_of(request: SimRequest, scene: Scene) -> _Framing:
 class Served(Protocol):
     """The provider behind a connection: decides what each request gets, and counts."""
 
-    speaker: Speaker
+    server: SimServer
     requests: list[SimRequest]
     bytes_sent: int
 
@@ -172,7 +173,7 @@ class Connection:
             path=unquote(target.path),
             query=query,
             body=_parsed(body),
-            key=self._provider.speaker.key_of(headers, query),
+            key=self._provider.server.key_of(headers, query),
             headers=headers,
             connection=self._number,
             number=len(self._provider.requests) + 1,

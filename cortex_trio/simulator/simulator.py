@@ -20,7 +20,7 @@ from ..providers import PROVIDERS
 from .network import MemoryNetwork
 from .provider import SimulatedProvider
 from .script import Step, script_of
-from .servers import SPEAKERS
+from .servers import SERVERS
 
 
 class Simulator:
@@ -49,13 +49,11 @@ class Simulator:
         kind = provider or name
         if name in self._providers:
             raise ValueError(f"there is a simulated provider {name!r} already")
-        if kind not in SPEAKERS:
-            raise ValueError(f"provider: one of {', '.join(SPEAKERS)}, not {kind!r}")
+        if kind not in SERVERS:
+            raise ValueError(f"provider: one of {', '.join(SERVERS)}, not {kind!r}")
         defaults = PROVIDERS[kind].default_models or ("simulated-model",)
-        made = SimulatedProvider(
-            name, kind, SPEAKERS[kind], script_of(script), models or defaults, self._stop
-        )
-        made.url = self._open(made, port) + made.speaker.base_path
+        made = SimulatedProvider(name, kind, SERVERS[kind], script_of(script), models or defaults, self._stop)
+        made.url = self._open(made, port) + made.server.base_path
         self._providers[name] = made
         return made
 

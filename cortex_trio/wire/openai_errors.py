@@ -1,6 +1,6 @@
-"""The errors of chat completions as OpenAI words them; Groq and xAI say theirs beside their accents.
+"""The errors of OpenAI's APIs, chat completions and Responses alike. Groq and xAI have tables of their own.
 
-Texts as the providers send them. `{model}` is filled in; where a text has room for a wait, `wait` puts it there.
+The texts are those the providers send. `{model}` is filled in; `{wait}` is the place for a time to wait.
 """
 
 from __future__ import annotations
@@ -13,38 +13,33 @@ import attrs
 
 from ..failures import FailureKind as K
 from .rules import Illegal, Problem
+from .server import HttpResponse, ResponseIdentity
+from .writing import dumps, encoded
 
 
 @attrs.frozen
 class Fault:
-    """One error: its status and what is needed to write its body in the provider's shape."""
+    """One error. How it is written is the affair of each API."""
 
     status: int
     message: str
     type: str = "invalid_request_error"
     code: str | None = None
-    shape: str = "openai"  # "openai" | "groq" | "xai"
-    retry: bool | None = None  # x-should-retry
-    usual_wait: float | None = None  # what the provider says unless told otherwise
+    usual_wait: float | None = None
+    """Seconds to wait that the provider names by itself. None: it names none."""
 
-    def body(self, model: str, wait: float | None) -> dict[str, Any]:
+    def text(self, model: str, wait: float | None, message: str | None = None) -> str:
+        """Return the text; `message` replaces the usual one."""
+        if message is not None:
+            return message
         wait = self.usual_wait if wait is None else wait
-        message = self.message.replace("{model}", model)
-        message = message.replace("{wait}", "" if wait is None else f" Please try again in {wait:g}s.")
-        if self.shape == "xai":
-            return {"code": self.code, "error": message}
-        error: dict[str, Any] = {"message": message, "type": self.type}
-        if self.shape == "openai":
-            error |= {"param": None, "code": self.code}
-        elif self.code:
-            error["code"] = self.code
-        return {"error": error}
+        hint = "" if wait is None else f" Please try again in {wait:g}s."
+        return self.message.replace("{model}", model).replace("{wait}", hint)
 
     def headers(self, wait: float | None) -> dict[str, str]:
-        headers = {} if self.retry is None else {"x-should-retry": str(self.retry).lower()}
         if wait is None and self.usual_wait is not None:
-            headers["retry-after"] = str(math.ceil(self.usual_wait))
-        return headers
+            return {"retry-after": str(math.ceil(self.usual_wait))}
+        return {}
 
 
 FAULTS: Mapping[K, Fault] = {
@@ -102,39 +97,51 @@ FAULTS: Mapping[K, Fault] = {
 }
 
 
+def error_body(fault: Fault, text: str) -> dict[str, Any]:
+    """Return an error as OpenAI writes it."""
+    return _error(text, fault.type, None, fault.code)
+
+
+def error_response(
+    status: int, body: Mapping[str, Any], identity: ResponseIdentity, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """Return the response around an error body, in OpenAI's layout."""
+    common = {"content-type": "application/json", "x-request-id": request_id(identity), **(headers or {})}
+    return HttpResponse(status=status, headers=common, body=encoded(dumps(body, indent=2)) + b"\n")
+
+
+def request_id(identity: ResponseIdentity) -> str:
+    return f"req_{identity.id}"
+
+
 # ------------------------------------------------------------------ what is wrong with a request
 
-NO_KEY: Mapping[str, Any] = {
-    "error": {
-        "message": "You didn't provide an API key. You need to provide your API key in an Authorization header using"
-        " Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
-        "type": "invalid_request_error",
-        "param": None,
-        "code": "invalid_api_key",
-    }
-}
-NO_JSON: Mapping[str, Any] = {
-    "error": {
-        "message": "We could not parse the JSON body of your request. The API expects a JSON payload.",
-        "type": "invalid_request_error",
-        "param": None,
-        "code": None,
-    }
-}
+
+def _error(message: str, type: str, param: str | None, code: str | None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+NO_KEY: Mapping[str, Any] = _error(
+    "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth"
+    " (i.e. Authorization: Bearer YOUR_KEY).",
+    "invalid_request_error",
+    None,
+    "invalid_api_key",
+)
+NO_JSON: Mapping[str, Any] = _error(
+    "We could not parse the JSON body of your request. The API expects a JSON payload.",
+    "invalid_request_error",
+    None,
+    None,
+)
 
 
 def no_route(method: str, path: str) -> dict[str, Any]:
-    return {
-        "error": {
-            "message": f"Invalid URL ({method} {path})",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": None,
-        }
-    }
+    return _error(f"Invalid URL ({method} {path})", "invalid_request_error", None, None)
 
 
 def complaint(illegal: Illegal) -> dict[str, Any]:
+    """Return the error that says what is wrong with a field."""
     where, got = illegal.brackets, illegal.got
     code: str | None
     match illegal.problem:
@@ -150,6 +157,4 @@ def complaint(illegal: Illegal) -> dict[str, Any]:
             code = "invalid_value"
         case Problem.ORDER:
             message, code = illegal.expected, None
-    return {
-        "error": {"message": message, "type": "invalid_request_error", "param": where or None, "code": code}
-    }
+    return _error(message, "invalid_request_error", where or None, code)

@@ -1,237 +1,275 @@
-"""What a simulated provider must be able to say, whatever its dialect. Knows no socket and no clock.
+"""The server side of a dialect: what it reads from a client and what it sends back. Knows no socket and no clock.
 
-A `Speaker` understands a request as strictly as the real provider would (or declines it in the provider's own
-words), and renders an `Answer` as frames of a stream or as one body.
+A `ServerDialect` is the other half of a `codec.Dialect`. It parses a client's request into the values that `encode`
+takes, and renders stream events, a `Reply` or a failure as the frames and bodies of its API. The HTTP endpoint and
+the simulated providers both use it.
+
+    ReceivedRequest --parse--> ParsedRequest            what is asked for: enough to route it
+                    --chat_request--> ChatRequest       the whole conversation and its options
+    StreamEvent     --StreamRenderer--> Frame           one response, piece by piece
+    Reply           --render_reply--> bytes             the same, not streamed
+
+Identifiers and times of a response come from the caller, in a `ResponseIdentity`.
 """
 
 from __future__ import annotations
 
 import enum
-import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
-from ..events import CitationDelta, FinishReason, Usage
+from ..events import ReasoningSeal, Reply, StreamEvent, Usage
 from ..failures import FailureKind
-from ..messages import Image, Opaque, ToolCall
+from ..messages import ChatRequest
 
-CREATED = 1767225600
-"""2026-01-01T00:00:00Z, the one moment at which every answer is made: runs are reproducible."""
-DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
-RFC3339 = "2026-01-01T00:00:00Z"
-
-# ------------------------------------------------------------------ what was asked
+# ------------------------------------------------------------------ the request
 
 
 @attrs.frozen(kw_only=True)
-class SimRequest:
-    """One request as it arrived. `when` is trio time; `connection` counts the provider's connections from 1."""
+class ResponseIdentity:
+    """What makes one response different from all others. The caller makes it: a dialect has no clock, no randomness."""
 
-    when: float
+    id: str
+    """Letters, digits and underscores; the dialect puts its own prefix before it ("chatcmpl-", "msg_")."""
+    uuid: str
+    """The same for APIs whose ids are UUIDs."""
+    created: int
+    """Seconds since 1970."""
+    created_text: str
+    """The same moment as RFC 3339 has it, in UTC."""
+
+
+@attrs.frozen(kw_only=True)
+class ReceivedRequest:
+    """One request as a client sent it."""
+
     method: str
     path: str
+    """Without the query; percent escapes are decoded."""
     query: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    body: Any = None  # parsed JSON; None for none, the bytes for what is no JSON
-    key: str | None = attrs.field(default=None, repr=False)  # as sent, for assertions; never shown
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # lower-case names
-    connection: int = 0
-    number: int = 0  # counts the provider's requests from 1
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Names in lower case."""
+    body: Any = attrs.field(default=None, repr=False)
+    """Parsed JSON; None where there is no body; the bytes themselves where they are not JSON."""
+    identity: ResponseIdentity = attrs.field(repr=False)
+    """Of the response to it."""
+
+
+class Operation(enum.Enum):
+    """What a client asks for."""
+
+    CHAT = "chat"
+    EMBED = "embed"
+    MODELS = "models"  # the list of models
+    MODEL = "model"  # one model
+    COUNT = "count"  # the number of tokens of a chat request
+    HEALTH = "health"
 
 
 @attrs.frozen(kw_only=True)
 class ParsedRequest:
-    """A legal request, understood. `options` holds what the dialect itself wants to remember."""
+    """What a request asks for: enough to route it and to render the response to it."""
 
-    what: Literal["chat", "embed", "models", "model", "count", "health"]
-    number: int
+    operation: Operation
+    identity: ResponseIdentity = attrs.field(repr=False)
     model: str = ""
+    """Empty where the request names none."""
     stream: bool = False
     prompt_tokens: int = 0
-    texts: Sequence[str] = ()  # to embed
+    """Tokens of the request. `parse` leaves it at 0; a caller that has counted them may set it."""
+    texts: Sequence[str] = attrs.field(default=(), repr=False)
+    """What to embed."""
     dimensions: int | None = None
-    options: Mapping[str, Any] = attrs.field(factory=dict)
+    """Of each embedding; None: the model's own number."""
+    form: object = None
+    """What only this dialect's renderer reads, such as whether usage was asked for. None: the defaults."""
 
 
 @attrs.frozen(kw_only=True)
-class AccountRules:
-    """What this account may do: the keys that are valid (None: any), prefill (None: as the model really does)."""
+class HttpResponse:
+    """A whole response: `headers` without framing, names in lower case."""
 
-    keys: frozenset[str] | None = None
-    prefill: bool | None = None
-
-
-# ------------------------------------------------------------------ what is answered
-
-
-class FrameKind(enum.Enum):
-    OPENING = "opening"  # lifecycle before, between and after deltas
-    CONTENT = "content"  # a delta the user gets to see
-    FINISH = "finish"  # the finish reason, final usage
-    TERMINAL = "terminal"  # [DONE], message_stop
-
-
-class Frame(NamedTuple):
-    kind: FrameKind
-    data: bytes
-
-
-@attrs.frozen(kw_only=True)
-class Answer:
-    """A behaviour's good answer, worked out for one request."""
-
-    tokens: Sequence[str]
-    reasoning: Sequence[str]
-    parts: Sequence[Image | Opaque]
-    tool_calls: Sequence[ToolCall]
-    citations: Sequence[CitationDelta]
-    refusal: bool
-    finish: FinishReason
-    usage: Usage
-
-    @property
-    def text(self) -> str:
-        return "".join(self.tokens)
-
-    @property
-    def reasoning_text(self) -> str:
-        return "".join(self.reasoning)
-
-
-@attrs.frozen(kw_only=True)
-class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class Rejected(Exception):  # an answer that travels up, not a fault of ours
-    """The request is not legal; `answer` says so in the provider's own words."""
+class Rejected(Exception):
+    """A request this API does not accept.
 
-    def __init__(self, answer: HttpAnswer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    Attributes:
+        response: Says so as this API does.
+    """
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
-class Speaker(Protocol):
-    """One provider's side of its dialect."""
+# ------------------------------------------------------------------ the response
 
-    base_path: str
-    """What follows the host in base_url: "/v1" for OpenAI, nothing for Anthropic."""
-    needs_key: bool
+
+class FrameKind(enum.Enum):
+    """What a piece of a streamed body is for."""
+
+    OPENING = "opening"  # lifecycle before, between and after deltas
+    CONTENT = "content"  # a delta that the user sees
+    FINISH = "finish"  # the finish reason, final usage
+    TERMINAL = "terminal"  # [DONE], message_stop
+
+
+class Frame(NamedTuple):
+    """One piece of a streamed body."""
+
+    kind: FrameKind
+    data: bytes
+
+
+@attrs.frozen(kw_only=True)
+class Preview:
+    """What is known of an answer before its first event. A gateway knows nothing and takes the defaults.
+
+    Some APIs say things at the start that others say at the end: the tokens of the prompt, whether tool calls come.
+    """
+
+    usage: Usage = attrs.field(factory=Usage)
+    reasoning: bool = False
+    """Reasoning will come."""
+    text: bool = True
+    calls: bool = False
+    """Tool calls will come."""
+    refused: bool = False
+    """The text is a refusal."""
+    seal: ReasoningSeal | None = None
+    """The seal of the first block of reasoning: some APIs send its id before the reasoning. None: unknown."""
+
+
+class StreamRenderer(Protocol):
+    """Renders one streamed answer. Call `begin` once, then `render` for each event; `Finished` ends the body."""
+
+    def begin(self) -> list[Frame]:
+        """Return the frames before the first event."""
+        ...
+
+    def render(self, event: StreamEvent) -> list[Frame]:
+        """Return the frames of one event, of which there may be none: some events wait for a later one.
+
+        `Restarted` and `Continued` have no form in any API and give no frames.
+        """
+        ...
+
+    def fail(self, kind: FailureKind, *, message: str | None = None, wait: float | None = None) -> bytes:
+        """Return the end of a body that broke off: an error in the form this API has inside a stream.
+
+        Args:
+            kind: What went wrong. A kind that this API has no error for becomes a server error.
+            message: The text of the error. None: the usual text of this API.
+            wait: Seconds until a retry makes sense, where the error has a place for it. None: unknown.
+        """
+        ...
+
+
+class ServerDialect(Protocol):
+    """The server side of one dialect. Values of it have no state."""
+
+    @property
+    def name(self) -> str:
+        """The name of the `codec.Dialect` it is the other side of."""
+        ...
+
+    @property
+    def base_path(self) -> str:
+        """The path that a client's base URL ends with: "/v1" for OpenAI, nothing for Anthropic."""
+        ...
+
+    def serves(self, method: str, path: str) -> bool:
+        """Whether a request to this path is for this dialect, on a server that has several."""
+        ...
 
     def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
-        """The key as it was sent, wherever this provider takes it from."""
+        """Return the API key as the client sent it, None where there is none."""
         ...
 
-    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
-        """Raises Rejected for what the provider would not accept."""
+    def parse(self, request: ReceivedRequest) -> ParsedRequest:
+        """Return what is asked for. Reads only what that needs.
+
+        Raises:
+            Rejected: There is no such path, or a field that is needed is missing or of another type.
+        """
         ...
 
-    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
-        """The response headers of a good answer, without framing."""
+    def validate(
+        self, request: ReceivedRequest, parsed: ParsedRequest, *, prefill: bool | None = None
+    ) -> None:
+        """Check a parsed request as strictly as the real API: unknown fields, ranges, the order of messages.
+
+        Args:
+            prefill: Whether the last message may be the assistant's. None: as the real model decides.
+
+        Raises:
+            Rejected: The real API would not accept it.
+        """
         ...
 
-    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]: ...
+    def chat_request(self, request: ReceivedRequest, *, origin: str | None = None) -> ChatRequest:
+        """Return the request as the value that `Dialect.encode` takes.
 
-    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes: ...
+        Options that a ChatRequest has no name for are in its `extra_body`, as they came. They are fields of this
+        API: a caller that encodes the request for another API has to remove or translate them.
 
-    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
-        """The answer to a list of models, to `asked.model` alone, to a count of tokens or a health check."""
+        Args:
+            origin: "provider/model", set on reasoning, signatures and opaque parts. None: they go to any provider.
+
+        Raises:
+            Rejected: A field has the wrong type, or a part that our messages have no value for (audio, files).
+        """
         ...
 
-    def embeddings(self, asked: ParsedRequest) -> bytes: ...
+    def content_type(self, request: ParsedRequest) -> str:
+        """Return the media type of a good response."""
+        ...
+
+    def renderer(self, request: ParsedRequest, preview: Preview | None = None) -> StreamRenderer:
+        """Return a renderer for one streamed answer."""
+        ...
+
+    def render_reply(self, request: ParsedRequest, reply: Reply) -> bytes:
+        """Return a whole answer that is not streamed."""
+        ...
+
+    def render_listing(self, request: ParsedRequest, models: Sequence[str]) -> bytes:
+        """Return the body for a list of models, for one model, a count of tokens or a health check."""
+        ...
+
+    def render_embeddings(self, request: ParsedRequest, vectors: Sequence[Sequence[float]]) -> bytes:
+        """Return the body with one vector for each of `request.texts`, in order."""
+        ...
 
     def failure(
-        self, kind: FailureKind, asked: ParsedRequest, *, status: int | None = None, wait: float | None = None
-    ) -> HttpAnswer:
-        """The provider's own error for `kind`. `wait`: seconds to put where the body has a place for them."""
+        self,
+        kind: FailureKind,
+        request: ParsedRequest,
+        *,
+        message: str | None = None,
+        status: int | None = None,
+        wait: float | None = None,
+    ) -> HttpResponse:
+        """Return this API's error for `kind`, before anything of an answer was sent.
+
+        Args:
+            kind: What went wrong. A kind that this API has no error for becomes a server error.
+            message: The text of the error. None: the usual text of this API.
+            status: None: the usual status of this error.
+            wait: Seconds until a retry makes sense, where the body has a place for it. None: unknown.
+        """
         ...
 
-    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
-        """The same error inside a 200 stream, with whatever the dialect lets follow it."""
+    def missing_key(self, request: ReceivedRequest) -> HttpResponse:
+        """Return the error for a request without an API key."""
         ...
 
-    def garbled(self, asked: ParsedRequest) -> bytes:
-        """A malformed event."""
+    def keepalive(self, request: ParsedRequest) -> bytes:
+        """Return bytes that keep a stream alive and mean nothing; empty where the API has none."""
         ...
-
-    def ping(self, asked: ParsedRequest) -> bytes:
-        """A sign of life without content; empty where the wire has none."""
-        ...
-
-
-# ------------------------------------------------------------------ shared by the speakers
-
-_TOKEN = re.compile(r"\s*\S+|\s+")
-
-
-def split_tokens(text: str) -> tuple[str, ...]:
-    """Words with the space before them, much as tokenisers cut; joined they are the text again."""
-    return tuple(_TOKEN.findall(text))
-
-
-EDGE_PAGE = (
-    b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
-    b"<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
-)
-PORTAL_PAGE = (
-    b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body>Log in to go on</body></html>\n"
-)
-
-
-def edge_answer(status: int | None) -> HttpAnswer:
-    """What a proxy in front of a provider says when it cannot reach it."""
-    headers = {"content-type": "text/html; charset=UTF-8", "server": "cloudflare"}
-    return HttpAnswer(status=status or 502, headers=headers, body=EDGE_PAGE)
-
-
-def unknown_answer(status: int | None) -> HttpAnswer:
-    """An answer that is not the provider's error: a server on the way redirects."""
-    headers = {"content-type": "text/html", "location": "https://login.invalid/"}
-    return HttpAnswer(status=status or 302, headers=headers, body=PORTAL_PAGE)
-
-
-def dumps(
-    value: object, *, spaced: bool = False, indent: int | None = None, escape_html: bool = False
-) -> str:
-    """JSON as servers write it: compact; `spaced` after colons as Google's; `escape_html` as Go's and Google's do."""
-    separators = (",", ": ") if spaced or indent else (",", ":")
-    text = json.dumps(value, ensure_ascii=False, separators=separators, indent=indent)
-    if escape_html:
-        text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-        text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")  # for the sake of JavaScript
-    return text
-
-
-def count_tokens(value: object) -> int:
-    """Tokens of every text in the messages of a request: strings under "content" and "text", at any depth."""
-    match value:
-        case str():
-            return len(split_tokens(value))
-        case list():
-            return sum(count_tokens(item) for item in value)
-        case dict():
-            return sum(
-                count_tokens(value[name]) for name in ("content", "text", "parts", "system") if name in value
-            )
-        case _:
-            return 0
-
-
-def vector_of(text: str, dimensions: int | None) -> list[float]:
-    """A small vector that depends on nothing but the text, with components in [-1, 1)."""
-    wanted = dimensions or 8
-    digest = hashlib.shake_128(text.encode()).digest(wanted * 2)
-    return [int.from_bytes(digest[at : at + 2], "big", signed=True) / 32768 for at in range(0, wanted * 2, 2)]
-
-
-def json_object(arguments: str) -> object:
-    """Tool arguments for wires that send an object; what is no JSON travels as it is."""
-    try:
-        return json.loads(arguments or "{}")
-    except ValueError:
-        return {"_": arguments}

@@ -1,86 +1,91 @@
-"""What the speakers share: who is let in, how rules become refusals, how a kind of failure finds its body."""
+"""What the server sides share: a complaint about a body becomes a response, and a failure kind finds its error."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, final
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, TypeVar, final
 
 from ..failures import FailureKind
-from .rules import Illegal, Rule
-from .server import (
-    AccountRules,
-    HttpAnswer,
-    ParsedRequest,
-    Rejected,
-    SimRequest,
-    edge_answer,
-    unknown_answer,
-)
+from ..messages import ChatRequest
+from .reading import Value
+from .rules import Illegal
+from .server import HttpResponse, ParsedRequest, ReceivedRequest, Rejected
+
+Fault = TypeVar("Fault")
 
 
-class BaseSpeaker(ABC):
-    """The course of `Speaker.parse` and `Speaker.failure`; a dialect fills in its own words."""
+class BaseServer(ABC):
+    """The steps of `parse`, `validate` and `chat_request`; a dialect fills in what it reads."""
 
-    base_path: str = ""
-    needs_key: bool = True
-    spoken: ClassVar[frozenset[FailureKind]]
-    """The kinds `_failure` has a body for."""
+    name: ClassVar[str]
+    base_path: ClassVar[str] = ""
+
+    def serves(self, method: str, path: str) -> bool:
+        """See ServerDialect.serves: all, where a server has no other dialect."""
+        return True
 
     @final
-    def admit(self, request: SimRequest, terms: AccountRules) -> None:
-        """Raises Rejected for a missing or unknown key."""
-        if request.key is None and self.needs_key:
-            raise Rejected(self._no_key(request))
-        if terms.keys is not None and request.key not in terms.keys:
-            raise Rejected(self.failure(FailureKind.CREDENTIAL, _nobody(request)))
+    def parse(self, request: ReceivedRequest) -> ParsedRequest:
+        """See ServerDialect.parse."""
+        with self._rejecting(request):
+            return self._parse(request)
 
     @final
-    def require(self, rule: Rule, request: SimRequest) -> None:
-        """Raises Rejected for a body the rule does not accept."""
+    def validate(
+        self, request: ReceivedRequest, parsed: ParsedRequest, *, prefill: bool | None = None
+    ) -> None:
+        """See ServerDialect.validate."""
+        with self._rejecting(request):
+            self._validate(request, parsed, prefill)
+
+    @final
+    def chat_request(self, request: ReceivedRequest, *, origin: str | None = None) -> ChatRequest:
+        """See ServerDialect.chat_request."""
+        with self._rejecting(request):
+            return self._chat_request(request, origin)
+
+    @final
+    def body(self, request: ReceivedRequest) -> Value:
+        """Return the body; raises Rejected where it is not a JSON object."""
         if not isinstance(request.body, dict):
-            raise Rejected(self._no_json(request))
+            raise Rejected(self._not_json(request))
+        return Value(request.body)
+
+    @contextmanager
+    def _rejecting(self, request: ReceivedRequest) -> Iterator[None]:
         try:
-            rule(request.body, ())
+            yield
         except Illegal as illegal:
             raise Rejected(self._illegal(illegal, request)) from None
 
-    @final
-    def failure(
-        self, kind: FailureKind, asked: ParsedRequest, *, status: int | None = None, wait: float | None = None
-    ) -> HttpAnswer:
-        """See Speaker.failure."""
-        match kind:
-            case FailureKind.EDGE:
-                return edge_answer(status)
-            case FailureKind.UNKNOWN:
-                return unknown_answer(status)
-            case _:
-                return self._failure(kind, asked, status, wait)
-
-    @final
-    def inside(self, kind: FailureKind) -> FailureKind:
-        """What stands in a stream for `kind`: an error only a proxy or an account page has is a server error there."""
-        return kind if kind in self.spoken else FailureKind.SERVER
-
-    def embeddings(self, asked: ParsedRequest) -> bytes:
-        """Overridden where `parse` lets requests for embeddings in."""
-        raise AssertionError(f"{type(self).__name__} declines embeddings before it comes to this")
+    def render_embeddings(self, request: ParsedRequest, vectors: Sequence[Sequence[float]]) -> bytes:
+        """Overridden where `parse` accepts requests for embeddings."""
+        raise NotImplementedError(f"{self.name} has no embeddings")
 
     @abstractmethod
-    def _no_key(self, request: SimRequest) -> HttpAnswer: ...
+    def _parse(self, request: ReceivedRequest) -> ParsedRequest: ...
 
     @abstractmethod
-    def _no_json(self, request: SimRequest) -> HttpAnswer: ...
+    def _validate(self, request: ReceivedRequest, parsed: ParsedRequest, prefill: bool | None) -> None: ...
 
     @abstractmethod
-    def _illegal(self, illegal: Illegal, request: SimRequest) -> HttpAnswer: ...
+    def _chat_request(self, request: ReceivedRequest, origin: str | None) -> ChatRequest: ...
 
     @abstractmethod
-    def _failure(
-        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
-    ) -> HttpAnswer: ...
+    def _not_json(self, request: ReceivedRequest) -> HttpResponse: ...
+
+    @abstractmethod
+    def _illegal(self, illegal: Illegal, request: ReceivedRequest) -> HttpResponse: ...
 
 
-def _nobody(request: SimRequest) -> ParsedRequest:
-    """A request that was not looked at any closer."""
-    return ParsedRequest(what="chat", number=request.number)
+def fault_of(faults: Mapping[FailureKind, Fault], kind: FailureKind) -> Fault:
+    """Return the error for `kind`; a kind that the API has no error for is a server error."""
+    return faults.get(kind, faults[FailureKind.SERVER])
+
+
+def bearer_key(headers: Mapping[str, str]) -> str | None:
+    """Return the key of an `Authorization: Bearer` header, None where there is none."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None

@@ -31,11 +31,11 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.answer import answer_of
-from cortex_trio.simulator.servers import SPEAKERS
+from cortex_trio.simulator.account import AccountRules
+from cortex_trio.simulator.request import SimRequest
+from cortex_trio.simulator.servers import SERVERS
 from cortex_trio.wire.codec import Unsupported
 from cortex_trio.wire.responses.dialect import Responses
-from cortex_trio.wire.server import AccountRules, SimRequest
 
 PAGE = Path(__file__).resolve().parents[1] / "providers.md"
 TABLES = ("features", "numbers")
@@ -66,22 +66,20 @@ def body_of(kind: Provider, *messages: Message, **options: Any) -> dict[str, Any
 
 def events_of(kind: Provider, behaviour: Behaviour) -> list[WireEvent]:
     """What the simulated provider's answer to a plain request is read as."""
-    speaker, http = SPEAKERS[kind.name], kind.dialect.encode(PLAIN, kind.name, MODEL)
+    server, http = SERVERS[kind.name], kind.dialect.encode(PLAIN, kind.name, MODEL)
     path, _, query = http.path.partition("?")
-    asked = speaker.understand(
-        SimRequest(
-            when=0.0,
-            method=http.method,
-            path=speaker.base_path + path,
-            query=dict(pair.split("=") for pair in query.split("&") if pair),
-            body=json.loads(http.body or b""),
-            key="sk-sim",
-            headers={**kind.headers, **http.headers},
-        ),
-        AccountRules(),
+    request = SimRequest(
+        when=0.0,
+        method=http.method,
+        path=server.base_path + path,
+        query=dict(pair.split("=") for pair in query.split("&") if pair),
+        body=json.loads(http.body or b""),
+        key="sk-sim",
+        headers={**kind.headers, **http.headers},
     )
+    exchange = server.parse(request, AccountRules())
     decoder = kind.dialect.decoder()
-    frames = speaker.stream(asked, answer_of(behaviour, asked))
+    frames = exchange.stream(exchange.answer(behaviour)).frames()
     events = [event for frame in frames for event in decoder.feed(frame.data)]
     return [*events, *decoder.finish()]
 

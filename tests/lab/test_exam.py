@@ -25,7 +25,7 @@ from cortex_trio.lab.exam.scenario import ALL, SCENARIOS, Part, Scenario
 from cortex_trio.lab.exam.scorecard import BENCH, all_scenarios, play, score, sit
 from cortex_trio.lab.exam.stage import DIALECTS, RESCUE, Stage, check, equal, failing, near
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.simulator.servers import SPEAKERS
+from cortex_trio.simulator.servers import SERVERS
 
 SECOND = 0.04
 TIMEOUT = 30 * SECOND
@@ -59,7 +59,7 @@ def test_no_two_parts_have_the_same_name() -> None:
 
 
 def test_every_dialect_the_gateway_speaks_is_examined() -> None:
-    assert set(DIALECTS) == SPEAKERS.keys() - {"openai_compatible"}
+    assert set(DIALECTS) == SERVERS.keys() - {"openai_compatible"}
 
 
 async def _does_not_hold(stage: Stage) -> None:

@@ -35,7 +35,7 @@ from cortex_trio.lab.world.upstream import Upstream
 from cortex_trio.messages import Message, ToolResult, assistant, user
 from cortex_trio.otp import MaxRestartsExceeded, Supervisor
 from cortex_trio.simulator import Behaviour, Link, open_simulator
-from cortex_trio.wire.server import vector_of
+from cortex_trio.simulator.tokens import vector_of
 
 HOURS = 3.0
 SEEDS = range(8)

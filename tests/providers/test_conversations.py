@@ -7,9 +7,9 @@ import random
 import pytest
 from at_rest import gateway
 from conversation import (
-    SPEAKERS_OF,
+    MODELS_OF,
     TOOLS,
-    Speaker,
+    Model,
     Talk,
     marks_expected,
     marks_of,
@@ -31,8 +31,9 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
+from cortex_trio.simulator.servers import Exchange
 from cortex_trio.wire.codec import HttpRequest
-from cortex_trio.wire.server import ParsedRequest, Rejected
+from cortex_trio.wire.server import Rejected
 
 NAMES = sorted(PROVIDERS)
 PAIRS = list(itertools.combinations_with_replacement(NAMES, 2))
@@ -46,24 +47,24 @@ LONGEST = 14
 @pytest.mark.parametrize(("one", "other"), PAIRS, ids=[f"{one}-{other}" for one, other in PAIRS])
 def test_a_conversation_between_two_providers_is_legal_and_loses_nothing(one: str, other: str) -> None:
     chance = random.Random(f"{one} {other}")
-    speakers = (*SPEAKERS_OF[one], *SPEAKERS_OF[other])
+    models = (*MODELS_OF[one], *MODELS_OF[other])
     talk = Talk(chance, url_images="ollama" not in (one, other))
     for _ in range(STEPS):
         if len(talk.messages) > LONGEST and not talk.waits_for_the_model:
             talk = Talk(chance, url_images="ollama" not in (one, other))
-        step(talk, chance.choice(speakers))
+        step(talk, chance.choice(models))
 
 
-def step(talk: Talk, speaker: Speaker) -> None:
+def step(talk: Talk, model: Model) -> None:
     """One request and its answer."""
     if not talk.waits_for_the_model:
         talk.ask()
-    http = speaker.encode(ChatRequest(messages=tuple(talk.messages), tools=TOOLS))
-    asked = accepted(speaker, http)
-    assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(talk.messages, speaker))
-    assert_paired(http, speaker)
-    behaviour = talk.script(speaker.name)
-    message = speaker.answer(asked, behaviour)
+    http = model.encode(ChatRequest(messages=tuple(talk.messages), tools=TOOLS))
+    asked = accepted(model, http)
+    assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(talk.messages, model))
+    assert_paired(http, model)
+    behaviour = talk.script(model.name)
+    message = model.answer(asked, behaviour)
     assert message.text == behaviour.text
     calls = [part for part in message.parts if isinstance(part, ToolCall)]
     assert [(call.name, call.parsed()) for call in calls] == [
@@ -72,21 +73,21 @@ def step(talk: Talk, speaker: Speaker) -> None:
     talk.hear(message)
 
 
-def accepted(speaker: Speaker, http: HttpRequest) -> ParsedRequest:
+def accepted(model: Model, http: HttpRequest) -> Exchange:
     try:
-        return speaker.accept(http)
+        return model.accept(http)
     except Rejected as declined:
-        pytest.fail(f"{speaker.origin} says {declined.answer.body!r:.500} to {http.body!r}")
+        pytest.fail(f"{model.origin} says {declined.response.body!r:.500} to {http.body!r}")
 
 
-def assert_paired(http: HttpRequest, speaker: Speaker) -> None:
+def assert_paired(http: HttpRequest, model: Model) -> None:
     """Every result follows the call of its id; no two calls share one; none is longer than OpenAI takes."""
     open_calls: list[str] = []
     seen: set[str] = set()
     for what, call_id in paired_ids(http):
         if what == "call":
-            assert call_id not in seen or speaker.name == "ollama", f"two calls {call_id!r}"
-            assert len(call_id) <= 40 or speaker.kind.dialect.name != "chat_completions"
+            assert call_id not in seen or model.name == "ollama", f"two calls {call_id!r}"
+            assert len(call_id) <= 40 or model.kind.dialect.name != "chat_completions"
             seen.add(call_id)
             open_calls.append(call_id)
         else:
@@ -118,8 +119,8 @@ async def ask_somebody(cortex: Cortex, sim: Simulator, talk: Talk, worker: str) 
     assert reply.text == behaviour.text
     assert [call.parsed() for call in reply.tool_calls] == [call.parsed() for call in behaviour.tool_calls]
     sent = json.dumps(sim[worker].requests[-1].body).encode()
-    speaker = Speaker(reply.provider, reply.model)
-    assert sorted(marks_of(sent)) == sorted(marks_expected(talk.messages, speaker))
+    model = Model(reply.provider, reply.model)
+    assert sorted(marks_of(sent)) == sorted(marks_expected(talk.messages, model))
     talk.hear(reply.message)
 
 
@@ -150,12 +151,12 @@ THOUGHT = Behaviour(
     ],
 )
 def test_what_a_model_thought_goes_back_to_it_as_it_came_and_to_nobody_else(name: str, replayed: str) -> None:
-    own, other = SPEAKERS_OF[name]
+    own, other = MODELS_OF[name]
     asked = accepted(own, own.encode(ChatRequest(messages=(user("Hi"),), tools=TOOLS)))
     history = (user("Hi"), own.answer(asked, THOUGHT), Message("tool", (ToolResult("call_1", "12:00"),)))
     request = ChatRequest(messages=history, tools=TOOLS)
     assert replayed in json.dumps(json.loads(own.encode(request).body or b""))
-    for stranger in (other, *(speaker for others in SPEAKERS_OF.values() for speaker in others)):
+    for stranger in (other, *(model for others in MODELS_OF.values() for model in others)):
         if stranger != own:
             http = stranger.encode(request)
             accepted(stranger, http)
@@ -200,7 +201,7 @@ ODD = {
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_conversation_is_made_legal_and_loses_nothing(name: str, what: str) -> None:
-    for speaker in SPEAKERS_OF[name]:
-        http = speaker.encode(ChatRequest(messages=ODD[what], tools=TOOLS))
-        accepted(speaker, http)
-        assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(ODD[what], speaker))
+    for model in MODELS_OF[name]:
+        http = model.encode(ChatRequest(messages=ODD[what], tools=TOOLS))
+        accepted(model, http)
+        assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(ODD[what], model))

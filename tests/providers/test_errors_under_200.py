@@ -9,8 +9,9 @@ from cortex_trio import ProviderError
 from cortex_trio.failures import FailureKind
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
-from cortex_trio.simulator.servers import SPEAKERS
-from cortex_trio.wire.server import ParsedRequest
+from cortex_trio.simulator.request import identity_of
+from cortex_trio.simulator.servers import SERVERS
+from cortex_trio.wire.server import Operation, ParsedRequest
 
 NAMED = (
     FailureKind.OVERLOADED,
@@ -23,7 +24,8 @@ NAMED = (
 
 def own_words(provider: str, kind: FailureKind) -> bytes:
     """The body this provider sends with an error of that kind."""
-    return SPEAKERS[provider].failure(kind, ParsedRequest(what="chat", number=1, model="m-1")).body
+    request = ParsedRequest(operation=Operation.CHAT, identity=identity_of(1), model="m-1")
+    return SERVERS[provider].dialects[-1].failure(kind, request).body
 
 
 async def failure_of(sim: Simulator, provider: str, behaviour: Behaviour) -> FailureKind:

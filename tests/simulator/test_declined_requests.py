@@ -7,7 +7,7 @@ import pytest
 from sim_client import headers
 
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.servers import SPEAKERS
+from cortex_trio.simulator.servers import SERVERS
 
 CHAT = "/chat/completions"
 USER = {"role": "user", "content": "Hi"}
@@ -294,7 +294,7 @@ async def test_a_missing_key_and_a_wrong_one_are_told_apart(sim, client, kind):
     assert (await send(client, provider, key="k-1")).status == 200
 
 
-@pytest.mark.parametrize("kind", sorted(kind for kind in SPEAKERS if not SPEAKERS[kind].needs_key))
+@pytest.mark.parametrize("kind", sorted(kind for kind in SERVERS if not SERVERS[kind].needs_key))
 async def test_without_a_list_of_keys_some_servers_need_none(sim, client, kind):
     provider = sim.add(kind)
     assert (await send(client, provider, key=None)).status == 200

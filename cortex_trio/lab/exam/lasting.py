@@ -8,7 +8,7 @@ import trio.testing
 from ...events import Reply
 from ...failures import FailureKind
 from ...simulator.behaviour import Behaviour
-from ...wire.server import SimRequest
+from ...simulator.request import SimRequest
 from .scenario import scenario
 from .stage import GOOD, RESCUE, Stage, check, equal, near
 

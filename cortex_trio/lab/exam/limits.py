@@ -15,7 +15,7 @@ from ...gateway.cortex import Cortex
 from ...otp.nursery import open_flat_nursery
 from ...simulator.behaviour import Behaviour
 from ...simulator.provider import SimulatedProvider
-from ...wire.server import SimRequest
+from ...simulator.request import SimRequest
 from .scenario import scenario
 from .stage import GOOD, RESCUE, Stage, check, equal, failing, hint, near
 

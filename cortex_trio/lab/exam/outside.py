@@ -21,7 +21,7 @@ import trio
 from ...failures import FailureKind
 from ...simulator.behaviour import Behaviour
 from ...simulator.provider import SimulatedProvider
-from ...wire.server import SimRequest
+from ...simulator.request import SimRequest
 from .stage import GOOD, RESCUE, SIXTY, NotPassed, check, equal, hint
 
 PRIMARY_MODEL, FALLBACK_MODEL = "primary-model", "fallback-model"

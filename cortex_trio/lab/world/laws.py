@@ -18,7 +18,7 @@ from ...gateway.workers.breaker import WINDOW_CALLS
 from ...providers import PROVIDERS
 from ...simulator.leftovers import connected, leftovers, may_be_of_a_check
 from ...simulator.simulator import Simulator
-from ...wire.server import vector_of
+from ...simulator.tokens import vector_of
 from .chronicle import Chronicle
 from .people import Called
 from .plan import Plan

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from ...simulator.servers import SPEAKERS
+from ...simulator.servers import SERVERS
 from .load import HOUR, PlannedCall, planned_calls
 from .troubles import LINK_TROUBLES, MODEL_LISTS, MOMENTS, TROUBLES
 
@@ -25,7 +25,7 @@ WITHOUT_LIST = 0.3
 """Share of providers that list no models, or too late."""
 ROCK_ATTEMPTS = 32
 """With a worker that always serves there must be enough attempts to reach it."""
-DIALECTS = tuple(name for name in SPEAKERS if name != "openai_compatible")
+DIALECTS = tuple(name for name in SERVERS if name != "openai_compatible")
 
 
 @attrs.frozen
@@ -115,7 +115,7 @@ def _provider(draw: random.Random, number: int) -> PlannedProvider:
     return PlannedProvider(
         name=f"{dialect}-{number}",
         dialect=dialect,
-        keys=keys if SPEAKERS[dialect].needs_key else (),
+        keys=keys if SERVERS[dialect].needs_key else (),
         seed=draw.getrandbits(64),
         faults=draw.choice((0.0, 0.02, 0.02, 0.1, 0.3)),
         quota=draw.choice((None, None, 3.0, 10.0)),

@@ -18,7 +18,7 @@ import trio
 
 from ...failures import FailureKind
 from ...simulator.behaviour import Behaviour
-from ...wire.server import SimRequest
+from ...simulator.request import SimRequest
 from .plan import PlannedProvider
 from .tales import answer_of, begun_in, broken_history, calls_of, has_results, kind_and_number_of, number_of
 from .troubles import MODEL_LISTS, TROUBLES

@@ -1,39 +1,38 @@
-"""Messages as Anthropic speaks them: named events that repeat their name as `type`, blocks by index, no `[DONE]`.
+"""Renders an answer as a message: named events that repeat their name as `type`, blocks by index, no `[DONE]`.
 
     message_start ( content_block_start content_block_delta* content_block_stop )* message_delta message_stop
 
-A ping follows the first block's start, and every JSON is padded with spaces before its last brace.
+A ping follows the first block's start. What the API has no place for is left out: images, where in the answer a
+citation belongs (its place is one in the cited document).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import attrs
-
-from ...events import CitationDelta, FinishReason, Usage
-from ...failures import FailureKind
-from ...failures import FailureKind as K
-from ...messages import Opaque, ToolCall
-from ..rules import Illegal, Problem
-from ..server import (
-    RFC3339,
-    AccountRules,
-    Answer,
-    Frame,
-    FrameKind,
-    HttpAnswer,
-    ParsedRequest,
-    Rejected,
-    SimRequest,
-    count_tokens,
-    dumps,
-    json_object,
-    split_tokens,
+from ...events import (
+    CitationDelta,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    ReasoningSeal,
+    Reply,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageUpdate,
+    WholePart,
 )
-from ..server_base import BaseSpeaker
-from . import rules
+from ...failures import FailureKind
+from ...messages import Opaque, Reasoning, Text, ToolCall
+from ..held_calls import GrowingCall, HeldCalls
+from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
+from ..writing import arguments_value, dumps, encoded
+from .errors import error_of
+
+Json = dict[str, Any]
 
 FINISH: Mapping[FinishReason, str] = {
     FinishReason.STOP: "end_turn",
@@ -45,286 +44,227 @@ FINISH: Mapping[FinishReason, str] = {
     FinishReason.OTHER: "other",
 }
 
-FAULTS: Mapping[FailureKind, tuple[int, str, str]] = {
-    K.CONTEXT_LENGTH: (400, "invalid_request_error", "prompt is too long: 200417 tokens > 200000 maximum"),
-    K.CONTENT_POLICY: (400, "invalid_request_error", "Output blocked by content filtering policy"),
-    K.BAD_REQUEST: (400, "invalid_request_error", "temperature: range: 0..1"),
-    K.CREDENTIAL: (401, "authentication_error", "invalid x-api-key"),
-    K.PERMISSION: (
-        403,
-        "permission_error",
-        "Your API key does not have permission to use the specified resource.",
-    ),
-    K.QUOTA: (
-        400,
-        "invalid_request_error",
-        "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or"
-        " purchase credits.",
-    ),
-    K.RATE_LIMIT: (
-        429,
-        "rate_limit_error",
-        "This request would exceed your account's rate limit. Please try again later.",
-    ),
-    K.OVERLOADED: (529, "overloaded_error", "Overloaded"),
-    K.SERVER: (500, "api_error", "Internal server error"),
-    K.MODEL_NOT_FOUND: (404, "not_found_error", "model: {model}"),
-    K.REGION: (403, "forbidden", "Request not allowed: your country or region is not supported."),
-}
-SHOULD_RETRY = dict.fromkeys((429, 500, 504, 529), "true") | dict.fromkeys(
-    (400, 401, 402, 403, 404, 413), "false"
-)
-"""`x-should-retry` by status, as far as it is documented or recorded; other statuses are sent without it."""
-
-SIGNATURE = "EoQDCm0IDhgCKkBzaW11bGF0ZWQ="
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
-class Anthropic(BaseSpeaker):
-    base_path = ""
-    needs_key = True
-    spoken = frozenset(FAULTS)
+class MessagesRenderer:
+    """Renders one streamed answer."""
 
-    # ---- understanding
+    def __init__(self, request: ParsedRequest, preview: Preview | None = None) -> None:
+        self._request = request
+        self._usage = (preview or Preview()).usage
+        self._blocks = 0  # begun so far: the index of the next one
+        self._open: type[ReasoningDelta] | type[TextDelta] | None = None  # of the last block, while it grows
+        self._calls = HeldCalls()
+        self._call_blocks: dict[int, int] = {}  # index of a call -> index of its block
 
-    def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
-        return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ") or None
+    def begin(self) -> list[Frame]:
+        message = _message(self._request, [], self._usage, None)
+        return [Frame(FrameKind.OPENING, _event("message_start", {"message": message}))]
 
-    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
-        self.admit(request, terms)
-        if "anthropic-version" not in request.headers:
-            raise Rejected(
-                self._error(
-                    400, "invalid_request_error", "anthropic-version: header is required", request.number
-                )
-            )
-        match request.method, request.path:
-            case "POST", "/v1/messages":
-                self.require(rules.MESSAGES, request)
-                self.require(rules.in_order(prefill=terms.prefill), request)
-                return self._chat(request)
-            case "POST", "/v1/messages/count_tokens":
-                self.require(rules.COUNT, request)
-                return attrs.evolve(self._chat(request), what="count", stream=False)
-            case "GET", "/v1/models":
-                return ParsedRequest(what="models", number=request.number)
-            case "GET", path if path.startswith("/v1/models/"):
-                return ParsedRequest(
-                    what="model", number=request.number, model=path.removeprefix("/v1/models/")
-                )
+    def render(self, event: StreamEvent) -> list[Frame]:
+        match event:
+            case TextDelta(text):
+                return [*self._into(TextDelta, _TEXT), self._delta({"type": "text_delta", "text": text})]
+            case CitationDelta():
+                delta = {"type": "citations_delta", "citation": _citation(event)}
+                start = self._into(TextDelta, {"citations": [], **_TEXT})
+                return [*start, self._delta(delta, FrameKind.OPENING)]
+            case ReasoningDelta(text):
+                start = self._into(ReasoningDelta, _THINKING)
+                return [*start, self._delta({"type": "thinking_delta", "thinking": text})]
+            case ReasoningSeal():
+                return self._seal(event)
+            case ToolCallDelta():
+                return self._call(event)
+            case WholePart(Opaque() as part):
+                return [*self._close(), *self._whole_block(part)]
+            case UsageUpdate(usage):
+                self._usage = usage
+            case Finished(reason):
+                return [*self._close(), *self._finish(reason)]
+        return []
+
+    def fail(self, kind: FailureKind, *, message: str | None = None, wait: float | None = None) -> bytes:
+        return _event("error", {"error": error_of(kind, self._request.model, message)[1]})
+
+    # ---- blocks
+
+    def _into(self, kind: type[ReasoningDelta] | type[TextDelta], start: Json) -> list[Frame]:
+        """Begin a block of this kind unless the last one is; what is open ends."""
+        if self._open is kind:
+            return []
+        frames = [*self._close(), *self._start(start)]
+        self._open = kind
+        return frames
+
+    def _start(self, block: Json, kind: FrameKind = FrameKind.OPENING) -> list[Frame]:
+        index = self._blocks
+        self._blocks += 1
+        frames = [Frame(kind, _event("content_block_start", {"index": index, "content_block": block}))]
+        return frames if index else [*frames, Frame(FrameKind.OPENING, PING)]
+
+    def _delta(self, delta: Json, kind: FrameKind = FrameKind.CONTENT, index: int | None = None) -> Frame:
+        at = self._blocks - 1 if index is None else index
+        return Frame(kind, _event("content_block_delta", {"index": at, "delta": delta}))
+
+    def _stop(self, index: int, kind: FrameKind = FrameKind.OPENING) -> Frame:
+        return Frame(kind, _event("content_block_stop", {"index": index}))
+
+    def _close(self) -> list[Frame]:
+        """End what is open: a text, a thought, all calls."""
+        frames = [self._stop(self._call_blocks[call.index]) for call in self._calls.take()]
+        if self._open is not None:
+            frames.append(self._stop(self._blocks - 1))
+            self._open = None
+        return frames
+
+    def _seal(self, seal: ReasoningSeal) -> list[Frame]:
+        if seal.encrypted and not seal.signature:
+            block = {"type": "redacted_thinking", "data": seal.encrypted}
+            start = [*self._close(), *self._start(block)]
+            return [*start, self._stop(self._blocks - 1, FrameKind.CONTENT)]
+        start = self._into(ReasoningDelta, _THINKING)
+        delta = {"type": "signature_delta", "signature": seal.signature or ""}
+        return [*start, self._delta(delta, FrameKind.OPENING), *self._close()]
+
+    def _call(self, event: ToolCallDelta) -> list[Frame]:
+        frames: list[Frame] = []
+        call, is_new = self._calls.add(event)
+        if is_new:
+            frames += self._begin_call(call)
+        # "{}" is how other APIs write no arguments; here nothing is sent for those.
+        if event.arguments and not (event.arguments == "{}" and len(call.pieces) == 1):
+            delta = {"type": "input_json_delta", "partial_json": event.arguments}
+            frames.append(self._delta(delta, index=self._call_blocks[event.index]))
+        return frames
+
+    def _begin_call(self, call: GrowingCall) -> list[Frame]:
+        frames = [self._stop(self._call_blocks[ended.index]) for ended in self._calls.take(before=call)]
+        if self._open is not None:
+            frames.append(self._stop(self._blocks - 1))
+            self._open = None
+        self._call_blocks[call.index] = self._blocks
+        frames += self._start(_tool_use(call.whole(), {}), FrameKind.CONTENT)
+        return [*frames, self._delta({"type": "input_json_delta", "partial_json": ""}, FrameKind.OPENING)]
+
+    def _whole_block(self, part: Opaque) -> list[Frame]:
+        """A block of the provider's own tools; what such a call was given comes as text, like that of any call."""
+        block = _own_block(part)
+        taken = block.get("input")
+        frames = self._start({**block, "input": {}} if taken else block)
+        for piece in ("", dumps(taken)) if taken else ():
+            delta = {"type": "input_json_delta", "partial_json": piece}
+            frames.append(self._delta(delta, FrameKind.OPENING))
+        return [*frames, self._stop(self._blocks - 1, FrameKind.CONTENT)]
+
+    def _finish(self, reason: FinishReason) -> list[Frame]:
+        counts = {**_prompt_usage(self._usage), "output_tokens": self._usage.output_tokens or 0}
+        change = {"delta": _ending(reason), "usage": {**counts, **_thinking_usage(self._usage)}}
+        return [
+            Frame(FrameKind.FINISH, _event("message_delta", change)),
+            Frame(FrameKind.TERMINAL, _event("message_stop", {})),
+        ]
+
+
+# ------------------------------------------------------------------ whole answers and lists
+
+
+def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
+    """Return the body of an answer that is not streamed."""
+    cited = {"citations": [_citation(one) for one in reply.citations]} if reply.citations else {}
+    content: list[Json] = []
+    for part in reply.message.parts:
+        match part:
+            case Text(text):
+                content.append({**cited, "type": "text", "text": text})
+                cited = {}  # once: of which text a citation is, is not known
+            case Reasoning():
+                content += _thoughts(part)
+            case ToolCall():
+                content.append(_tool_use(part, arguments_value(part.arguments)))
+            case Opaque():
+                content.append(_own_block(part))
             case _:
-                raise Rejected(self._error(404, "not_found_error", "Not Found", request.number))
+                pass
+    return encoded(dumps(_message(request, content, reply.usage, reply.finish_reason)))
 
-    def _chat(self, request: SimRequest) -> ParsedRequest:
-        body = request.body
-        return ParsedRequest(
-            what="chat",
-            number=request.number,
-            model=body["model"],
-            stream=bool(body.get("stream")),
-            prompt_tokens=count_tokens(body.get("system")) + count_tokens(body["messages"]),
-        )
 
-    def _no_key(self, request: SimRequest) -> HttpAnswer:
-        return self._error(401, "authentication_error", "x-api-key header is required", request.number)
-
-    def _no_json(self, request: SimRequest) -> HttpAnswer:
-        return self._error(400, "invalid_request_error", "The request body is not valid JSON", request.number)
-
-    def _illegal(self, illegal: Illegal, request: SimRequest) -> HttpAnswer:
-        return self._error(400, "invalid_request_error", _complaint(illegal), request.number)
-
-    # ---- a good answer
-
-    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
-        limits = {
-            "requests": 10_000,
-            "tokens": 12_000_000,
-            "input-tokens": 10_000_000,
-            "output-tokens": 2_000_000,
-        }
-        said = {
-            f"anthropic-ratelimit-{bucket}-{name}": value
-            for bucket, limit in limits.items()
-            for name, value in (("limit", str(limit)), ("remaining", str(limit - 1)), ("reset", RFC3339))
-        }
-        kind = "text/event-stream; charset=utf-8" if asked.stream else "application/json"
-        cache = {"cache-control": "no-cache"} if asked.stream else {}
-        return {
-            "content-type": kind,
-            **cache,
-            **said,
-            "request-id": self._request_id(asked.number),
-            "server": "cloudflare",
-        }
-
-    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
-        yield Frame(
-            FrameKind.OPENING, _event("message_start", {"message": self._message(asked, answer, [], None)})
-        )
-        for index, block in enumerate(_blocks(answer)):
-            start = {"index": index, "content_block": block.start}
-            yield Frame(block.starts, _event("content_block_start", start))
-            if index == 0:
-                yield Frame(FrameKind.OPENING, self.ping(asked))
-            for kind, delta in block.deltas:
-                yield Frame(kind, _event("content_block_delta", {"index": index, "delta": delta}))
-            yield Frame(block.stops, _event("content_block_stop", {"index": index}))
-        delta = _ending(answer)
-        usage = _final_usage(answer.usage)
-        yield Frame(FrameKind.FINISH, _event("message_delta", {"delta": delta, "usage": usage}))
-        yield Frame(FrameKind.TERMINAL, _event("message_stop", {}))
-
-    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
-        content: list[dict[str, Any]] = []
-        if answer.reasoning:
-            content.append({"type": "thinking", "thinking": answer.reasoning_text, "signature": SIGNATURE})
-        content.extend(_own_blocks(answer))
-        if answer.tokens:
-            cited = {"citations": [_citation(one) for one in answer.citations]} if answer.citations else {}
-            content.append({**cited, "type": "text", "text": answer.text})
-        content.extend(_tool_use(call, json_object(call.arguments)) for call in answer.tool_calls)
-        return dumps(self._message(asked, answer, content, answer.finish)).encode()
-
-    def _message(
-        self, asked: ParsedRequest, answer: Answer, content: list[dict[str, Any]], finish: FinishReason | None
-    ) -> dict[str, Any]:
-        ending = (
-            _ending(answer) if finish else {"stop_reason": None, "stop_sequence": None, "stop_details": None}
-        )
-        return {
-            "model": asked.model,
-            "id": f"msg_sim{asked.number:06}",
-            "type": "message",
-            "role": "assistant",
-            "content": content,
-            **ending,
-            "usage": {
-                **_prompt_usage(answer.usage),
-                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-                "output_tokens": (answer.usage.output_tokens or 0) if finish else 1,
-                **(_thinking_usage(answer.usage) if finish else {}),
-                "service_tier": "standard",
-                "inference_geo": "not_available",
-            },
-        }
-
-    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
-        if asked.what == "model":
-            return dumps(_entry(asked.model)).encode()
-        if asked.what == "count":
-            return dumps({"input_tokens": asked.prompt_tokens}).encode()
-        data = [_entry(name) for name in models]
-        page = {"data": data, "has_more": False, "first_id": models[0], "last_id": models[-1]}
-        return dumps(page).encode()
-
-    # ---- a bad one
-
-    def _failure(
-        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
-    ) -> HttpAnswer:
-        usual, name, message = FAULTS[kind]
-        return self._error(status or usual, name, message.replace("{model}", asked.model), asked.number)
-
-    def _error(self, status: int, type: str, message: str, number: int) -> HttpAnswer:
-        request_id = self._request_id(number)
-        body = {"type": "error", "error": {"type": type, "message": message}, "request_id": request_id}
-        headers = {
-            "content-type": "application/json",
-            "request-id": request_id,
-            "server": "cloudflare",
-        }
-        if status in SHOULD_RETRY:
-            headers["x-should-retry"] = SHOULD_RETRY[status]
-        return HttpAnswer(status=status, headers=headers, body=dumps(body).encode())
-
-    def _request_id(self, number: int) -> str:
-        return f"req_sim{number:06}"
-
-    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
-        _, name, message = FAULTS[self.inside(kind)]
-        error = {"type": name, "message": message.replace("{model}", asked.model)}
-        return _event("error", {"error": error})
-
-    def garbled(self, asked: ParsedRequest) -> bytes:
-        return b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"te\n\n'
-
-    def ping(self, asked: ParsedRequest) -> bytes:
-        return b'event: ping\ndata: {"type": "ping"}\n\n'
+def render_listing(request: ParsedRequest, models: Sequence[str]) -> bytes:
+    """Return a list of models, one model or a count of tokens."""
+    created = request.identity.created_text
+    match request.operation:
+        case Operation.MODEL:
+            body = _model(request.model, created)
+        case Operation.COUNT:
+            body = {"input_tokens": request.prompt_tokens}
+        case _:
+            data = [_model(name, created) for name in models]
+            ends = {"first_id": models[0], "last_id": models[-1]} if models else {}
+            body = {"data": data, "has_more": False, **ends}
+    return encoded(dumps(body))
 
 
 # ------------------------------------------------------------------ pieces
 
-
-class _Block(NamedTuple):
-    """One block of a stream. What the user gets to see of it are its deltas, or its start, or its end."""
-
-    start: dict[str, Any]
-    deltas: Iterator[tuple[FrameKind, dict[str, Any]]]
-    starts: FrameKind = FrameKind.OPENING
-    stops: FrameKind = FrameKind.OPENING
-
-
-def _blocks(answer: Answer) -> Iterator[_Block]:
-    if answer.reasoning:
-        yield _Block({"type": "thinking", "thinking": "", "signature": ""}, _thoughts(answer))
-    for own in _own_blocks(answer):
-        given = own.get("input")
-        start = {**own, "input": {}} if given else own
-        yield _Block(start, _fragments(dumps(given)) if given else iter(()), stops=FrameKind.CONTENT)
-    if answer.tokens:
-        cited = {"citations": list[object]()} if answer.citations else {}
-        yield _Block({**cited, "type": "text", "text": ""}, _words(answer))
-    for call in answer.tool_calls:
-        yield _Block(_tool_use(call, {}), _spoken(call.arguments), starts=FrameKind.CONTENT)
-
-
-def _own_blocks(answer: Answer) -> Iterator[dict[str, Any]]:
-    """Blocks of the provider's own tools. Claude makes no images."""
-    for part in answer.parts:
-        if isinstance(part, Opaque):
-            yield {"type": part.type, **part.parsed()}
-
-
-def _tool_use(call: ToolCall, given: object) -> dict[str, Any]:
-    said = {"type": "tool_use", "id": call.id, "name": call.name, "input": given}
-    return {**said, "caller": {"type": "direct"}}
-
-
-def _entry(model: str) -> dict[str, Any]:
-    limits = {"max_input_tokens": 1_000_000, "max_tokens": 128_000}
-    return {"type": "model", "id": model, "display_name": model, "created_at": RFC3339, **limits}
+_TEXT: Json = {"type": "text", "text": ""}
+_THINKING: Json = {"type": "thinking", "thinking": "", "signature": ""}
 
 
 def _event(name: str, fields: Mapping[str, Any]) -> bytes:
+    """An event; the server pads its JSON with spaces before the last brace."""
     data = dumps({"type": name, **fields})
-    return f"event: {name}\ndata: {data[:-1]}{' ' * (len(data) % 16)}}}\n\n".encode()
+    return encoded(f"event: {name}\ndata: {data[:-1]}{' ' * (len(data) % 16)}}}\n\n")
 
 
-def _thoughts(answer: Answer) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
-    for token in answer.reasoning:
-        yield FrameKind.CONTENT, {"type": "thinking_delta", "thinking": token}
-    yield FrameKind.OPENING, {"type": "signature_delta", "signature": SIGNATURE}
+def _message(request: ParsedRequest, content: list[Json], usage: Usage, finish: FinishReason | None) -> Json:
+    """The message; None: as it is at its start."""
+    ending = {"stop_reason": None, "stop_sequence": None, "stop_details": None}
+    return {
+        "model": request.model,
+        "id": f"msg_{request.identity.id}",
+        "type": "message",
+        "role": "assistant",
+        "content": content,
+        **(_ending(finish) if finish else ending),
+        "usage": {
+            **_prompt_usage(usage),
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            "output_tokens": (usage.output_tokens or 0) if finish else 1,
+            **(_thinking_usage(usage) if finish else {}),
+            "service_tier": "standard",
+            "inference_geo": "not_available",
+        },
+    }
 
 
-def _words(answer: Answer) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
-    for citation in answer.citations:
-        yield FrameKind.OPENING, {"type": "citations_delta", "citation": _citation(citation)}
-    for token in answer.tokens:
-        yield FrameKind.CONTENT, {"type": "text_delta", "text": token}
+def _ending(finish: FinishReason) -> Json:
+    details = None
+    if FINISH[finish] == "refusal":
+        explanation = "This request was blocked under Anthropic's Usage Policy."
+        details = {"type": "refusal", "category": "general_harms", "explanation": explanation}
+    return {"stop_reason": FINISH[finish], "stop_sequence": None, "stop_details": details}
 
 
-def _spoken(arguments: str) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
-    """The arguments of a call, of which the user sees every piece but the empty first."""
-    for kind, delta in _fragments("" if arguments == "{}" else arguments):
-        yield FrameKind.CONTENT if delta["partial_json"] else kind, delta
+def _thoughts(part: Reasoning) -> list[Json]:
+    blocks: list[Json] = []
+    if part.text or part.signature:
+        blocks.append({"type": "thinking", "thinking": part.text, "signature": part.signature or ""})
+    if part.encrypted and not part.signature:
+        blocks.append({"type": "redacted_thinking", "data": part.encrypted})
+    return blocks
 
 
-def _fragments(arguments: str) -> Iterator[tuple[FrameKind, dict[str, Any]]]:
-    for piece in ("", *split_tokens(arguments)):
-        yield FrameKind.OPENING, {"type": "input_json_delta", "partial_json": piece}
+def _own_block(part: Opaque) -> Json:
+    return {"type": part.type, **part.parsed()}
 
 
-def _citation(citation: CitationDelta) -> dict[str, Any]:
+def _tool_use(call: ToolCall, arguments: object) -> Json:
+    use = {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
+    return {**use, "caller": {"type": "direct"}}
+
+
+def _citation(citation: CitationDelta) -> Json:
     return {
         "type": "char_location",
         "cited_text": citation.text,
@@ -335,16 +275,8 @@ def _citation(citation: CitationDelta) -> dict[str, Any]:
     }
 
 
-def _ending(answer: Answer) -> dict[str, Any]:
-    details = None
-    if FINISH[answer.finish] == "refusal":
-        explanation = "This request was blocked under Anthropic's Usage Policy."
-        details = {"type": "refusal", "category": "general_harms", "explanation": explanation}
-    return {"stop_reason": FINISH[answer.finish], "stop_sequence": None, "stop_details": details}
-
-
-def _prompt_usage(usage: Usage) -> dict[str, Any]:
-    """Anthropic's input_tokens leave out what was read from or written to the cache."""
+def _prompt_usage(usage: Usage) -> Json:
+    """`input_tokens` of this API leaves out what was read from or written to the cache."""
     read, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
     return {
         "input_tokens": max(0, (usage.input_tokens or 0) - read - written),
@@ -353,24 +285,11 @@ def _prompt_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _final_usage(usage: Usage) -> dict[str, Any]:
-    return {**_prompt_usage(usage), "output_tokens": usage.output_tokens or 0, **_thinking_usage(usage)}
-
-
-def _thinking_usage(usage: Usage) -> dict[str, Any]:
+def _thinking_usage(usage: Usage) -> Json:
     thought = usage.reasoning_tokens
-    return {} if not thought else {"output_tokens_details": {"thinking_tokens": thought}}
+    return {"output_tokens_details": {"thinking_tokens": thought}} if thought else {}
 
 
-def _complaint(illegal: Illegal) -> str:
-    match illegal.problem:
-        case Problem.UNKNOWN:
-            return f"{illegal.dots}: Extra inputs are not permitted"
-        case Problem.MISSING:
-            return f"{illegal.dots}: Field required"
-        case Problem.TYPE:
-            return f"{illegal.dots}: Input should be a valid {illegal.expected}"
-        case Problem.VALUE:
-            return f"{illegal.dots}: Input should be {illegal.expected}"
-        case Problem.ORDER:
-            return illegal.expected
+def _model(model: str, created: str) -> Json:
+    limits = {"max_input_tokens": 1_000_000, "max_tokens": 128_000}
+    return {"type": "model", "id": model, "display_name": model, "created_at": created, **limits}

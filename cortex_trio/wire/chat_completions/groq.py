@@ -1,19 +1,30 @@
-"""Groq's accent of chat completions: `x_groq`, thinking as `reasoning`, whole tool calls, errors as SSE events."""
+"""Groq's chat completions: `x_groq`, reasoning as `reasoning`, whole tool calls, errors as named events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...events import CitationDelta, Usage
+from ...events import CitationDelta, FinishReason, ReasoningDelta, Reply, TextDelta, Usage, WholePart
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from ...messages import ToolCall
-from ..openai_errors import Fault
+from ..openai_errors import Fault, request_id
 from ..rules import Illegal, Problem, Rule
-from ..server import CREATED, Answer, Frame, FrameKind, HttpAnswer, ParsedRequest, SimRequest, dumps
+from ..server import (
+    Frame,
+    FrameKind,
+    HttpResponse,
+    ParsedRequest,
+    ReceivedRequest,
+    ResponseIdentity,
+)
+from ..server_base import fault_of
+from ..writing import data_event, dumps, encoded
 from . import rules
-from .render import FINISH, ChatCompletions, whole_call
+from .render import FINISH, ChatCompletionsRenderer
+from .server import ChatCompletionsServer
+
+Json = dict[str, Any]
 
 
 def _fault(
@@ -23,7 +34,7 @@ def _fault(
     code: str | None = None,
     wait: float | None = None,
 ) -> Fault:
-    return Fault(status, message, type, code, shape="groq", usual_wait=wait)
+    return Fault(status, message, type, code, usual_wait=wait)
 
 
 _LIMIT = (
@@ -71,80 +82,62 @@ FAULTS: Mapping[K, Fault] = {
 }
 
 
-class Groq(ChatCompletions):
-    base_path = "/openai/v1"
-    needs_key = True
+class GroqRenderer(ChatCompletionsRenderer):
     makes_images = False
     reasoning_field = "reasoning"
-    has_embeddings = False
+    whole_calls = True
     faults = FAULTS
 
-    def _annotations(self, answer: Answer) -> list[dict[str, Any]]:
-        return [_document_citation(citation) for citation in answer.citations]
+    def begin(self) -> list[Frame]:
+        content = None if self._preview.calls and not self._preview.text else ""
+        chunk = self._chunk({"role": "assistant", "content": content}, None)
+        request = request_id(self._request.identity)
+        return [Frame(FrameKind.OPENING, self._data({**chunk, "x_groq": {"id": request}}))]
 
-    def _rule(self) -> Rule:
-        return rules.GROQ
+    def fail(self, kind: FailureKind, *, message: str | None = None, wait: float | None = None) -> bytes:
+        fault = fault_of(self.faults, kind)
+        body = self.error(fault, message=message, wait=wait)
+        return b"event: error\n" + self._data({"error": {**body["error"], "status_code": fault.status}})
 
-    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
-        kind = "text/event-stream" if asked.stream else "application/json"
-        cache = "no-cache" if asked.stream else "private, max-age=0, no-store, no-cache, must-revalidate"
-        return {
-            "content-type": kind,
-            "cache-control": cache,
-            "server": "cloudflare",
-            "vary": "Origin",
-            "x-groq-region": "yul",
-            "x-ratelimit-limit-requests": "1000",
-            "x-ratelimit-limit-tokens": "12000",
-            "x-ratelimit-remaining-requests": "990",
-            "x-ratelimit-remaining-tokens": "10420",
-            "x-ratelimit-reset-requests": "14m24s",
-            "x-ratelimit-reset-tokens": "7.899999999s",
-            "x-request-id": self._request_id(asked),
-        }
+    def _error(self, fault: Fault, text: str) -> Json:
+        """No `param`, and a `code` only where there is one."""
+        code = {"code": fault.code} if fault.code else {}
+        return {"error": {"message": text, "type": fault.type, **code}}
 
-    def _request_id(self, asked: ParsedRequest) -> str:
-        return f"req_sim{asked.number:06}"
+    def _content_deltas(self, event: TextDelta | ReasoningDelta | WholePart) -> list[Json]:
+        if isinstance(event, TextDelta):  # there is no field for a refusal
+            return [{"content": event.text}]
+        return super()._content_deltas(event)
 
-    def _opening(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
-        content = None if answer.tool_calls and not answer.tokens else ""
-        chunk = self._chunk(asked, {"role": "assistant", "content": content}, None)
-        yield Frame(FrameKind.OPENING, self._data({**chunk, "x_groq": {"id": self._request_id(asked)}}))
+    def _reasoning_delta(self, text: str) -> Json:
+        return {"reasoning": text, "channel": "analysis"}
 
-    def _reasoning_delta(self, token: str) -> dict[str, Any]:
-        return {"reasoning": token, "channel": "analysis"}
+    def _chunk_event(self, delta: Json, finish: str | None = None) -> bytes:
+        return self._data(self._chunk(delta, finish))
 
-    def _call_deltas(self, index: int, call: ToolCall) -> Iterator[dict[str, Any]]:
-        yield {"tool_calls": [{**whole_call(call), "index": index}]}
-
-    def _deltas(self, answer: Answer) -> Iterator[dict[str, Any]]:
-        for delta in super()._deltas(answer):
-            yield {"content": delta["refusal"]} if "refusal" in delta else delta
-
-    def _event(self, asked: ParsedRequest, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        return self._data(self._chunk(asked, delta, finish))
-
-    def _chunk(self, asked: ParsedRequest, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    def _chunk(self, delta: Json, finish: str | None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return {**self._envelope(asked, "chat.completion.chunk"), "choices": [choice]}
+        return {**self._envelope("chat.completion.chunk"), "choices": [choice]}
 
-    def _envelope(self, asked: ParsedRequest, kind: str) -> dict[str, Any]:
-        return {**super()._envelope(asked, kind), "system_fingerprint": "fp_a7161653a1"}
+    def _envelope(self, kind: str) -> Json:
+        return {**super()._envelope(kind), "system_fingerprint": "fp_a7161653a1"}
 
-    def _finish_event(self, asked: ParsedRequest, answer: Answer) -> bytes:
-        usage = self._usage(answer.usage)
-        chunk = self._chunk(asked, {}, FINISH[answer.finish])
-        return self._data(
-            {**chunk, "x_groq": {"id": self._request_id(asked), "usage": usage}, "usage": usage}
-        )
+    def _finish_event(self, reason: FinishReason) -> bytes:
+        usage = self._usage_of(self._usage)
+        chunk = self._chunk({}, FINISH[reason])
+        about = {"id": request_id(self._request.identity), "usage": usage}
+        return self._data({**chunk, "x_groq": about, "usage": usage})
 
-    def _usage_event(self, asked: ParsedRequest, answer: Answer) -> bytes:
-        envelope = self._envelope(asked, "chat.completion.chunk")
-        usage = self._usage(answer.usage)
+    def _usage_event(self) -> bytes:
+        envelope = self._envelope("chat.completion.chunk")
+        usage = self._usage_of(self._usage)
         return self._data({**envelope, "choices": [], "usage": usage, "service_tier": "on_demand"})
 
-    def _usage(self, usage: Usage) -> dict[str, Any]:
-        shown: dict[str, Any] = {
+    def _annotations(self, citations: Sequence[CitationDelta]) -> list[Json]:
+        return [_document_citation(citation) for citation in citations]
+
+    def _usage_of(self, usage: Usage) -> Json:
+        shown: Json = {
             "queue_time": 0.008583192,
             "prompt_tokens": usage.input_tokens or 0,
             "prompt_time": 0.002652893,
@@ -160,57 +153,69 @@ class Groq(ChatCompletions):
         return shown
 
     def _data(self, chunk: object) -> bytes:
-        return f"data: {dumps(chunk, escape_html=True)}\n\n".encode()
+        return data_event(chunk, escape_html=True)
 
-    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
-        message = {**self._message(answer), "content": answer.text or None}
+    def reply(self, reply: Reply) -> bytes:
+        message = {**self._message(reply), "content": reply.text or None}
         message.pop("refusal", None)
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH[answer.finish]}
-        reply = {
-            **super()._envelope(asked, "chat.completion"),
+        finish = FINISH[reply.finish_reason]
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+        body = {
+            **super()._envelope("chat.completion"),
             "choices": [choice],
-            "usage": self._usage(answer.usage),
+            "usage": self._usage_of(reply.usage),
             "usage_breakdown": None,
             "system_fingerprint": "fp_a7161653a1",
-            "x_groq": {"id": self._request_id(asked)},
+            "x_groq": {"id": request_id(self._request.identity)},
             "service_tier": "on_demand",
         }
-        return dumps(reply, escape_html=True).encode() + b"\n"
+        return encoded(dumps(body, escape_html=True)) + b"\n"
 
-    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
-        return super().listing(asked, models) + b"\n"
 
-    def _entry(self, model: str) -> dict[str, Any]:
+class GroqServer(ChatCompletionsServer):
+    base_path = "/openai/v1"
+    has_embeddings = False
+    renders = GroqRenderer
+
+    def _rule(self) -> Rule:
+        return rules.GROQ
+
+    def content_type(self, request: ParsedRequest) -> str:
+        return "text/event-stream" if request.stream else "application/json"
+
+    def render_listing(self, request: ParsedRequest, models: Sequence[str]) -> bytes:
+        return super().render_listing(request, models) + b"\n"
+
+    def _entry(self, model: str, created: int) -> Json:
         limits = {
             "active": True,
             "context_window": 131072,
             "public_apps": None,
             "max_completion_tokens": 65536,
         }
-        return {"id": model, "object": "model", "created": CREATED, "owned_by": "Groq", **limits}
+        return {"id": model, "object": "model", "created": created, "owned_by": "Groq", **limits}
 
-    def _answer(
-        self, status: int, body: Mapping[str, Any], number: int, headers: Mapping[str, str] | None = None
-    ) -> HttpAnswer:
-        pretty = super()._answer(status, body, number, headers)
-        return HttpAnswer(status=status, headers=pretty.headers, body=dumps(body).encode() + b"\n")
+    def _illegal(self, illegal: Illegal, request: ReceivedRequest) -> HttpResponse:
+        return self._error(400, _complaint(illegal), request.identity)
 
-    def _illegal(self, illegal: Illegal, request: SimRequest) -> HttpAnswer:
-        return self._answer(400, _complaint(illegal), request.number)
+    def _error(
+        self,
+        status: int,
+        body: Mapping[str, Any],
+        identity: ResponseIdentity,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpResponse:
+        response = super()._error(status, body, identity, headers)
+        return HttpResponse(status=status, headers=response.headers, body=encoded(dumps(body)) + b"\n")
 
-    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
-        fault = self.faults[self.inside(kind)]
-        error = {**fault.body(asked.model, wait)["error"], "status_code": fault.status}
-        return b"event: error\n" + self._data({"error": error})
 
-
-def _document_citation(citation: CitationDelta) -> dict[str, Any]:
+def _document_citation(citation: CitationDelta) -> Json:
     source = citation.sources[0] if citation.sources else ""
     where = {"start_index": citation.start, "end_index": citation.end}
     return {"type": "document_citation", "document_citation": {"document_id": source, **where}}
 
 
-def _complaint(illegal: Illegal) -> dict[str, Any]:
+def _complaint(illegal: Illegal) -> Json:
     where = illegal.dots
     match illegal.problem:
         case Problem.UNKNOWN:

@@ -1,38 +1,39 @@
-"""Chat v2 as Cohere speaks it: named events that repeat their name as `type`, then a `[DONE]` without one.
+"""Renders an answer as chat v2: named events that repeat their name as `type`, then a `[DONE]` without a name.
 
     message-start
     (content-start content-delta* (citation-start citation-end)* content-end)*
     tool-plan-delta* (tool-call-start tool-call-delta* tool-call-end)*
     message-end [DONE]
 
-Beside tool calls the reasoning is a `tool_plan`, else a block of type thinking. Errors are flat: a message, no code.
+Beside tool calls the reasoning is a `tool_plan`, else a block of type thinking. What the API has no place for is left
+out: seals of reasoning, images, opaque parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...events import CitationDelta, FinishReason, Usage
-from ...failures import FailureKind
-from ...failures import FailureKind as K
-from ..rules import Illegal, Problem
-from ..server import (
-    AccountRules,
-    Answer,
-    Frame,
-    FrameKind,
-    HttpAnswer,
-    ParsedRequest,
-    Rejected,
-    SimRequest,
-    count_tokens,
-    dumps,
-    split_tokens,
-    vector_of,
+from ...events import (
+    CitationDelta,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    Reply,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageUpdate,
 )
-from ..server_base import BaseSpeaker
-from . import rules
+from ...failures import FailureKind
+from ...messages import Reasoning, Text
+from ..held_calls import HeldCalls
+from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
+from ..writing import dumps, encoded, named_event
+from .errors import text_of
+
+Json = dict[str, Any]
 
 FINISH: Mapping[FinishReason, str] = {
     FinishReason.STOP: "COMPLETE",
@@ -44,216 +45,201 @@ FINISH: Mapping[FinishReason, str] = {
     FinishReason.OTHER: "USER_CANCEL",
 }
 
-FAULTS: Mapping[FailureKind, tuple[int, str, str | None]] = {
-    K.CONTEXT_LENGTH: (
-        400,
-        "too many tokens: size limit exceeded by 25836 tokens. Try using shorter or fewer inputs. The limit for this"
-        " model is 288000 tokens.",
-        "TOO_MANY_TOKENS",
-    ),
-    K.CONTENT_POLICY: (400, "blocked output: the request violates our content policy", None),
-    K.BAD_REQUEST: (400, "invalid request: temperature must be between 0 and 2.0 inclusive.", None),
-    K.CREDENTIAL: (401, "invalid api token", None),
-    K.PERMISSION: (403, "You do not have permission to use this model.", None),
-    K.QUOTA: (
-        402,
-        "Maximum billing reached for this API key as set in your dashboard, please go to"
-        " https://dashboard.cohere.com/billing?tab=payment to increase your maximum amount to continue using this API"
-        " key. Your billing capacity will reset at the beginning of next month.",
-        None,
-    ),
-    K.RATE_LIMIT: (429, "You are past the per minute request limit, please wait and try again later.", None),
-    K.OVERLOADED: (503, "the model is overloaded, please try again later", None),
-    K.SERVER: (500, "internal server error, this has been reported to our developers", None),
-    K.MODEL_NOT_FOUND: (
-        404,
-        "model '{model}' not found, make sure the correct model ID was used and that you have access to the model.",
-        None,
-    ),
-    K.REGION: (403, "your country or region is not supported", None),
-}
-
-_ENVELOPE: Mapping[str, str] = {
-    "cache-control": "no-cache, no-store, no-transform, must-revalidate, private, max-age=0",
-    "expires": "Thu, 01 Jan 1970 00:00:00 GMT",
-    "pragma": "no-cache",
-    "server": "envoy",
-    "via": "1.1 google",
-    "x-accel-expires": "0",
-}
+DONE = b"data: [DONE]\n\n"
 
 
-class Cohere(BaseSpeaker):
-    base_path = ""
-    needs_key = True
-    spoken = frozenset(FAULTS)
+class CohereRenderer:
+    """Renders one streamed answer."""
 
-    # ---- understanding
+    def __init__(self, request: ParsedRequest, preview: Preview | None = None) -> None:
+        self._request = request
+        self._preview = preview or Preview()
+        self._usage = self._preview.usage
+        self._blocks = 0  # begun so far
+        self._open = ""  # the type of the block that grows; "" for none
+        self._cited = 0  # citations in that block
+        self._calls = HeldCalls()
 
-    def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        return key.strip() or None if scheme.lower() == "bearer" else None
-
-    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
-        self.admit(request, terms)
-        match request.method, request.path:
-            case "POST", "/v2/chat":
-                self.require(rules.CHAT, request)
-                self.require(rules.in_order(prefill=terms.prefill), request)
-                return self._chat(request)
-            case "POST", "/v2/embed":
-                self.require(rules.EMBED, request)
-                return self._embed(request)
-            case "POST", "/v1/check-api-key":
-                return ParsedRequest(what="health", number=request.number)
-            case "GET", "/v1/models":
-                return ParsedRequest(what="models", number=request.number)
-            case "GET", path if path.startswith("/v1/models/"):
-                return ParsedRequest(
-                    what="model", number=request.number, model=path.removeprefix("/v1/models/")
-                )
-            case _:
-                raise Rejected(self._error(404, f"no route for {request.path}", None, request.number))
-
-    def _chat(self, request: SimRequest) -> ParsedRequest:
-        body = request.body
-        documents = [item["data"] for item in body.get("documents") or () if isinstance(item, dict)]
-        return ParsedRequest(
-            what="chat",
-            number=request.number,
-            model=body["model"],
-            stream=bool(body.get("stream")),
-            prompt_tokens=count_tokens(body["messages"]) + count_tokens(documents),
-        )
-
-    def _embed(self, request: SimRequest) -> ParsedRequest:
-        body = request.body
-        return ParsedRequest(
-            what="embed",
-            number=request.number,
-            model=body["model"],
-            texts=body["texts"],
-            dimensions=body.get("output_dimension"),
-            prompt_tokens=count_tokens(body["texts"]),
-        )
-
-    def _no_key(self, request: SimRequest) -> HttpAnswer:
-        return self._error(401, "no api key supplied", None, request.number)
-
-    def _no_json(self, request: SimRequest) -> HttpAnswer:
-        return self._error(400, "invalid request: failed to parse the body as JSON", None, request.number)
-
-    def _illegal(self, illegal: Illegal, request: SimRequest) -> HttpAnswer:
-        status = 422 if illegal.problem in (Problem.UNKNOWN, Problem.TYPE) else 400
-        return self._error(status, _complaint(illegal), None, request.number)
-
-    # ---- a good answer
-
-    def headers(self, asked: ParsedRequest) -> Mapping[str, str]:
-        kind = "text/event-stream" if asked.stream else "application/json"
-        return {"content-type": kind, **_ENVELOPE, "x-debug-trace-id": f"{asked.number:032x}"}
-
-    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
+    def begin(self) -> list[Frame]:
         opening = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
-        start = {"id": _id(asked.number), "type": "message-start", "delta": {"message": opening}}
-        yield Frame(FrameKind.OPENING, _raw("message-start", start))
-        blocks = 0
-        if answer.reasoning and not answer.tool_calls:
-            yield from _block(blocks, "thinking", answer.reasoning, ())
-            blocks += 1
-        if answer.tokens:
-            yield from _block(blocks, "text", answer.tokens, answer.citations)
-        if answer.tool_calls:
-            for token in answer.reasoning:
-                yield Frame(FrameKind.CONTENT, _event("tool-plan-delta", None, {"tool_plan": token}))
-        yield from _calls(answer)
-        ending = {"finish_reason": FINISH[answer.finish], "usage": _usage(answer.usage)}
-        yield Frame(FrameKind.FINISH, _raw("message-end", {"type": "message-end", "delta": ending}))
-        yield Frame(FrameKind.TERMINAL, b"data: [DONE]\n\n")
+        start = {"id": self._request.identity.uuid, "type": "message-start", "delta": {"message": opening}}
+        # The id comes before the type, so it is not one of `named_event`.
+        return [Frame(FrameKind.OPENING, encoded(f"event: message-start\ndata: {dumps(start)}\n\n"))]
 
-    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
-        message: dict[str, Any] = {"role": "assistant"}
-        content = []
-        if answer.reasoning and answer.tool_calls:
-            message["tool_plan"] = answer.reasoning_text
-        elif answer.reasoning:
-            content.append({"type": "thinking", "thinking": answer.reasoning_text})
-        if answer.tokens:
-            content.append({"type": "text", "text": answer.text})
-        if content:
-            message["content"] = content
-        if answer.tool_calls:
-            message["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments},
-                }
-                for call in answer.tool_calls
-            ]
-        if answer.citations:
-            message["citations"] = [_citation(citation) for citation in answer.citations]
-        reply = {
-            "id": _id(asked.number),
-            "message": message,
-            "finish_reason": FINISH[answer.finish],
-            "usage": _usage(answer.usage),
-        }
-        return dumps(reply).encode()
+    def render(self, event: StreamEvent) -> list[Frame]:
+        match event:
+            case TextDelta(text):
+                return [*self._into("text"), self._delta("text", text)]
+            case ReasoningDelta(text) if self._preview.calls:
+                delta = _event("tool-plan-delta", None, {"tool_plan": text})
+                return [*self._close(), Frame(FrameKind.CONTENT, delta)]
+            case ReasoningDelta(text):
+                return [*self._into("thinking"), self._delta("thinking", text)]
+            case CitationDelta():
+                return self._cite(event)
+            case ToolCallDelta():
+                return self._call(event)
+            case UsageUpdate(usage):
+                self._usage = usage
+            case Finished(reason):
+                return [*self._close(), *self._finish(reason)]
+        return []
 
-    def listing(self, asked: ParsedRequest, models: Sequence[str]) -> bytes:
-        if asked.what == "health":
-            return dumps({"valid": True, "organization_id": _id(0), "owner_id": _id(0)}).encode()
-        if asked.what == "model":
-            return dumps(_entry(asked.model)).encode()
-        return dumps({"models": [_entry(name) for name in models]}).encode()
-
-    def embeddings(self, asked: ParsedRequest) -> bytes:
-        vectors = [vector_of(text, asked.dimensions) for text in asked.texts]
-        billed = {"input_tokens": asked.prompt_tokens}
-        reply = {
-            "id": _id(asked.number),
-            "texts": list(asked.texts),
-            "embeddings": {"float": vectors},
-            "meta": {"api_version": {"version": "2"}, "billed_units": billed},
-            "response_type": "embeddings_by_type",
-        }
-        return dumps(reply).encode()
-
-    # ---- a bad one
-
-    def _failure(
-        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
-    ) -> HttpAnswer:
-        usual, message, error_type = FAULTS[kind]
-        return self._error(status or usual, message.replace("{model}", asked.model), error_type, asked.number)
-
-    def _error(self, status: int, message: str, error_type: str | None, number: int) -> HttpAnswer:
-        body = {"id": _id(number), "message": message}
-        if error_type:
-            body = {"error_type": error_type, **body}
-        headers = {"content-type": "application/json", **_ENVELOPE, "x-debug-trace-id": f"{number:032x}"}
-        return HttpAnswer(status=status, headers=headers, body=dumps(body).encode())
-
-    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
+    def fail(self, kind: FailureKind, *, message: str | None = None, wait: float | None = None) -> bytes:
         """The stream ends as always, but its finish is an ERROR with a text."""
-        _, message, _ = FAULTS[self.inside(kind)]
-        text = message.replace("{model}", asked.model)
-        usage = _usage(Usage(input_tokens=asked.prompt_tokens, output_tokens=1))
-        delta = {"error": text, "finish_reason": "ERROR", "usage": usage}
-        return _raw("message-end", {"type": "message-end", "delta": delta}) + b"data: [DONE]\n\n"
+        text = text_of(kind, self._request.model, message)
+        usage = _usage(Usage(input_tokens=self._request.prompt_tokens, output_tokens=1))
+        return _end({"error": text, "finish_reason": "ERROR", "usage": usage}) + DONE
 
-    def garbled(self, asked: ParsedRequest) -> bytes:
-        return b'event: content-delta\ndata: {"type":"content-delta","index":0,"delta":{"mess\n\n'
+    def _into(self, kind: str) -> list[Frame]:
+        """Begin a block of this type unless it is open; what is open ends."""
+        if self._open == kind:
+            return []
+        frames = self._close()
+        start = {"content": {"type": kind, kind: ""}}
+        frames.append(Frame(FrameKind.OPENING, _event("content-start", self._blocks, start)))
+        self._open, self._cited = kind, 0
+        self._blocks += 1
+        return frames
 
-    def ping(self, asked: ParsedRequest) -> bytes:
-        return b": keepalive\n\n"
+    def _delta(self, kind: str, text: str) -> Frame:
+        message = {"content": {kind: text}}
+        return Frame(FrameKind.CONTENT, _event("content-delta", self._blocks - 1, message))
+
+    def _cite(self, citation: CitationDelta) -> list[Frame]:
+        number = self._cited
+        self._cited += 1
+        start = _event("citation-start", number, {"citations": _citation(citation)})
+        return [
+            Frame(FrameKind.OPENING, start),
+            Frame(FrameKind.OPENING, _event("citation-end", number, None)),
+        ]
+
+    def _call(self, event: ToolCallDelta) -> list[Frame]:
+        call, is_new = self._calls.add(event)
+        frames: list[Frame] = []
+        if is_new:
+            frames += [_call_end(ended.index) for ended in self._calls.take(before=call)]
+            frames += self._close_block()
+            opened = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+            start = _event("tool-call-start", call.index, {"tool_calls": opened})
+            frames.append(Frame(FrameKind.CONTENT, start))
+        # "{}" is how other APIs write no arguments; here nothing is sent for those.
+        if event.arguments and not (event.arguments == "{}" and len(call.pieces) == 1):
+            fragment = {"tool_calls": {"function": {"arguments": event.arguments}}}
+            frames.append(Frame(FrameKind.CONTENT, _event("tool-call-delta", call.index, fragment)))
+        return frames
+
+    def _close(self) -> list[Frame]:
+        """End what is open: all calls, and a block."""
+        return [*(_call_end(call.index) for call in self._calls.take()), *self._close_block()]
+
+    def _close_block(self) -> list[Frame]:
+        if not self._open:
+            return []
+        self._open = ""
+        return [Frame(FrameKind.OPENING, _event("content-end", self._blocks - 1, None))]
+
+    def _finish(self, reason: FinishReason) -> list[Frame]:
+        ending = _end({"finish_reason": FINISH[reason], "usage": _usage(self._usage)})
+        return [Frame(FrameKind.FINISH, ending), Frame(FrameKind.TERMINAL, DONE)]
+
+
+# ------------------------------------------------------------------ whole answers and lists
+
+
+def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
+    """Return the body of an answer that is not streamed."""
+    message: Json = {"role": "assistant"}
+    if reply.reasoning and reply.tool_calls:
+        message["tool_plan"] = reply.reasoning
+    if content := _content(reply):
+        message["content"] = content
+    if reply.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in reply.tool_calls
+        ]
+    if reply.citations:
+        message["citations"] = [_citation(citation) for citation in reply.citations]
+    body = {
+        "id": request.identity.uuid,
+        "message": message,
+        "finish_reason": FINISH[reply.finish_reason],
+        "usage": _usage(reply.usage),
+    }
+    return encoded(dumps(body))
+
+
+def render_listing(request: ParsedRequest, models: Sequence[str]) -> bytes:
+    """Return a list of models, one model or what a key is."""
+    owner = request.identity.uuid
+    match request.operation:
+        case Operation.HEALTH:
+            return encoded(dumps({"valid": True, "organization_id": owner, "owner_id": owner}))
+        case Operation.MODEL:
+            return encoded(dumps(_model(request.model)))
+        case _:
+            return encoded(dumps({"models": [_model(name) for name in models]}))
+
+
+def render_embeddings(request: ParsedRequest, vectors: Sequence[Sequence[float]]) -> bytes:
+    """Return the body with one vector for each text."""
+    billed = {"input_tokens": request.prompt_tokens}
+    body = {
+        "id": request.identity.uuid,
+        "texts": list(request.texts),
+        "embeddings": {"float": vectors},
+        "meta": {"api_version": {"version": "2"}, "billed_units": billed},
+        "response_type": "embeddings_by_type",
+    }
+    return encoded(dumps(body))
 
 
 # ------------------------------------------------------------------ pieces
 
 
-def _entry(model: str) -> dict[str, Any]:
+def _content(reply: Reply) -> list[Json]:
+    content: list[Json] = []
+    for part in reply.message.parts:
+        match part:
+            case Text(text) if text:
+                content.append({"type": "text", "text": text})
+            case Reasoning(text) if text and not reply.tool_calls:
+                content.append({"type": "thinking", "thinking": text})
+            case _:
+                pass
+    return content
+
+
+def _event(name: str, index: int | None, message: Mapping[str, Any] | None) -> bytes:
+    place = {} if index is None else {"index": index}
+    delta = {} if message is None else {"delta": {"message": message}}
+    return named_event({"type": name, **place, **delta})
+
+
+def _end(delta: Mapping[str, Any]) -> bytes:
+    return named_event({"type": "message-end", "delta": delta})
+
+
+def _call_end(index: int) -> Frame:
+    return Frame(FrameKind.OPENING, _event("tool-call-end", index, None))
+
+
+def _citation(citation: CitationDelta) -> Json:
+    sources = [{"type": "document", "id": source, "document": {"id": source}} for source in citation.sources]
+    place = {"start": citation.start, "end": citation.end, "text": citation.text}
+    return {**place, "sources": sources, "type": "TEXT_CONTENT"}
+
+
+def _usage(usage: Usage) -> Json:
+    billed = {"input_tokens": usage.input_tokens or 0, "output_tokens": usage.output_tokens or 0}
+    thought = {"reasoning_tokens": usage.reasoning_tokens} if usage.reasoning_tokens else {}
+    cached = usage.cached_input_tokens or 0
+    return {"billed_units": billed, "tokens": {**billed, **thought}, "cached_tokens": cached}
+
+
+def _model(model: str) -> Json:
     return {
         "name": model,
         "is_deprecated": False,
@@ -264,69 +250,3 @@ def _entry(model: str) -> dict[str, Any]:
         "default_endpoints": [],
         "features": ["tools", "citations"],
     }
-
-
-def _id(number: int) -> str:
-    return f"00000000-0000-4000-8000-{number:012}"
-
-
-def _raw(name: str, data: Mapping[str, Any]) -> bytes:
-    return f"event: {name}\ndata: {dumps(data)}\n\n".encode()
-
-
-def _event(name: str, index: int | None, message: Mapping[str, Any] | None) -> bytes:
-    place = {} if index is None else {"index": index}
-    delta = {} if message is None else {"delta": {"message": message}}
-    return _raw(name, {"type": name, **place, **delta})
-
-
-def _block(
-    index: int, type: str, tokens: Sequence[str], citations: Sequence[CitationDelta]
-) -> Iterator[Frame]:
-    opening = {"content": {"type": type, type: ""}}
-    yield Frame(FrameKind.OPENING, _event("content-start", index, opening))
-    for token in tokens:
-        yield Frame(FrameKind.CONTENT, _event("content-delta", index, {"content": {type: token}}))
-    for number, citation in enumerate(citations):
-        start = {"citations": _citation(citation)}
-        yield Frame(FrameKind.OPENING, _event("citation-start", number, start))
-        yield Frame(FrameKind.OPENING, _event("citation-end", number, None))
-    yield Frame(FrameKind.OPENING, _event("content-end", index, None))
-
-
-def _calls(answer: Answer) -> Iterator[Frame]:
-    for index, call in enumerate(answer.tool_calls):
-        opened = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-        yield Frame(FrameKind.CONTENT, _event("tool-call-start", index, {"tool_calls": opened}))
-        for piece in split_tokens("" if call.arguments == "{}" else call.arguments):
-            fragment = {"tool_calls": {"function": {"arguments": piece}}}
-            yield Frame(FrameKind.CONTENT, _event("tool-call-delta", index, fragment))
-        yield Frame(FrameKind.OPENING, _event("tool-call-end", index, None))
-
-
-def _citation(citation: CitationDelta) -> dict[str, Any]:
-    sources = [{"type": "document", "id": source, "document": {"id": source}} for source in citation.sources]
-    place = {"start": citation.start, "end": citation.end, "text": citation.text}
-    return {**place, "sources": sources, "type": "TEXT_CONTENT"}
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    billed = {"input_tokens": usage.input_tokens or 0, "output_tokens": usage.output_tokens or 0}
-    thought = {"reasoning_tokens": usage.reasoning_tokens} if usage.reasoning_tokens else {}
-    cached = usage.cached_input_tokens or 0
-    return {"billed_units": billed, "tokens": {**billed, **thought}, "cached_tokens": cached}
-
-
-def _complaint(illegal: Illegal) -> str:
-    match illegal.problem:
-        case Problem.UNKNOWN:
-            return f"unknown field: parameter '{illegal.where[-1]}' is not a valid field"
-        case Problem.MISSING:
-            return f"invalid request: {illegal.brackets} is required."
-        case Problem.TYPE:
-            kinds = f"is of type {illegal.got_kind} but should be of type {illegal.expected}"
-            return f"invalid type: parameter {illegal.dots} {kinds}."
-        case Problem.VALUE:
-            return f"invalid request: {illegal.brackets} must be {illegal.expected}."
-        case Problem.ORDER:
-            return illegal.expected

@@ -9,7 +9,10 @@ import attrs
 
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from ..server import ParsedRequest
+from ..rules import Illegal, Problem
+from ..server import HttpResponse, ParsedRequest
+from ..server_base import fault_of
+from ..writing import dumps, encoded
 
 _TYPE = "type.googleapis.com/google.rpc."
 _METRIC = "generativelanguage.googleapis.com/generate_content_requests"
@@ -17,7 +20,7 @@ _METRIC = "generativelanguage.googleapis.com/generate_content_requests"
 
 @attrs.frozen
 class Fault:
-    """One error; `details` as Google appends them, `is_limit` if a wait belongs into them."""
+    """One error. `details` as Google appends them; `is_limit`: a time to wait belongs into them."""
 
     status: int
     grpc: str
@@ -73,6 +76,7 @@ FAULTS: Mapping[FailureKind, Fault] = {
     ),
     K.REGION: Fault(400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
 }
+NOT_JSON = Fault(400, "INVALID_ARGUMENT", "Invalid JSON payload received. Unexpected end of string.")
 UNREGISTERED = Fault(
     403,
     "PERMISSION_DENIED",
@@ -81,9 +85,14 @@ UNREGISTERED = Fault(
 )
 
 
-def status_body(fault: Fault, model: str, status: int | None, wait: float | None) -> dict[str, Any]:
-    """The body; a rate limit with a known wait says whose bucket it is and when it is full again."""
-    message, details = fault.message.replace("{model}", model), list(fault.details)
+def status_body(
+    fault: Fault, model: str, status: int | None, wait: float | None, message: str | None = None
+) -> dict[str, Any]:
+    """Return the error body. A rate limit with a known wait names the limit and when it ends.
+
+    `message` replaces the usual text.
+    """
+    text, details = fault.message.replace("{model}", model), list(fault.details)
     if fault.is_limit and wait is not None:
         violation = {
             "quotaMetric": _METRIC,
@@ -91,25 +100,83 @@ def status_body(fault: Fault, model: str, status: int | None, wait: float | None
             "quotaDimensions": {"location": "global", "model": model},
             "quotaValue": "1000",
         }
-        message = f"You exceeded your current quota. Please retry in {wait:g}s."
+        text = f"You exceeded your current quota. Please retry in {wait:g}s."
         details += [
             {"@type": f"{_TYPE}QuotaFailure", "violations": [violation]},
             {"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{wait:g}s"},
         ]
-    error: dict[str, Any] = {"code": status or fault.status, "message": message, "status": fault.grpc}
+    error: dict[str, Any] = {
+        "code": status or fault.status,
+        "message": text if message is None else message,
+        "status": fault.grpc,
+    }
     return {"error": {**error, "details": details} if details else error}
 
 
-def blocked(asked: ParsedRequest) -> dict[str, Any]:
-    """A prompt that broke the rules gets a 200 without candidates."""
+def stream_error(
+    kind: FailureKind, request: ParsedRequest, message: str | None, wait: float | None
+) -> dict[str, Any]:
+    """Return what stands in a stream for a failure: an error body, or a response to a blocked prompt."""
+    if kind is K.CONTENT_POLICY:
+        return blocked(request)
+    return status_body(fault_of(FAULTS, kind), request.model, None, wait, message)
+
+
+def blocked(request: ParsedRequest) -> dict[str, Any]:
+    """Return the response to a prompt that broke the rules: it has status 200 and no candidates."""
     ratings = [
         {"category": "HARM_CATEGORY_HATE_SPEECH", "probability": "HIGH"},
         {"category": "HARM_CATEGORY_HARASSMENT", "probability": "NEGLIGIBLE"},
     ]
-    count = {"promptTokenCount": asked.prompt_tokens, "totalTokenCount": asked.prompt_tokens}
+    count = {"promptTokenCount": request.prompt_tokens, "totalTokenCount": request.prompt_tokens}
     return {
         "promptFeedback": {"blockReason": "SAFETY", "safetyRatings": ratings},
         "usageMetadata": count,
-        "modelVersion": asked.model,
-        "responseId": f"sim{asked.number:06}",
+        "modelVersion": request.model,
+        "responseId": request.identity.id,
     }
+
+
+def error_response(
+    fault: Fault,
+    model: str = "",
+    *,
+    status: int | None = None,
+    wait: float | None = None,
+    message: str | None = None,
+) -> HttpResponse:
+    """Return the response around an error body."""
+    body = status_body(fault, model, status, wait, message)
+    return json_response(status or fault.status, pretty(body))
+
+
+def json_response(status: int, body: bytes) -> HttpResponse:
+    headers = {"content-type": "application/json; charset=UTF-8"}
+    return HttpResponse(status=status, headers=headers, body=body)
+
+
+def pretty(value: object) -> bytes:
+    """Return JSON as Google lays it out."""
+    return encoded(dumps(value, indent=2, escape_html=True) + "\n")
+
+
+def illegal_response(illegal: Illegal) -> HttpResponse:
+    """Return the response to a body with an illegal field."""
+    return error_response(Fault(400, "INVALID_ARGUMENT", complaint(illegal)))
+
+
+def complaint(illegal: Illegal) -> str:
+    """Return the text that says what is wrong with a field."""
+    match illegal.problem:
+        case Problem.UNKNOWN:
+            parent = illegal.brackets.rpartition(".")[0]
+            place = f" at '{parent}'" if parent else ""
+            return f'Invalid JSON payload received. Unknown name "{illegal.where[-1]}"{place}: Cannot find field.'
+        case Problem.MISSING:
+            return f"* GenerateContentRequest.{illegal.brackets}: {illegal.where[-1]} is not specified\n"
+        case Problem.TYPE:
+            return f"Invalid value at '{illegal.brackets}' ({illegal.expected}), {dumps(illegal.got)[:60]}"
+        case Problem.VALUE:
+            return f"* GenerateContentRequest.{illegal.brackets}: must be {illegal.expected}\n"
+        case Problem.ORDER:
+            return illegal.expected

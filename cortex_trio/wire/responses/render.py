@@ -1,41 +1,41 @@
-"""The Responses API as OpenAI and xAI speak it, beside the chat completions of the same server.
+"""Renders an answer as a response: named events with a growing `sequence_number`, and no `[DONE]`.
 
-The stream is named events, each with its `type` and a growing `sequence_number`, from `response.created` to a
-terminal event that repeats the whole response; there is no `[DONE]`. OpenAI tells a summary of the thoughts only
-to those who ask for it; xAI tells it always, sends the arguments of a call in one piece, and words its errors flat.
+    response.created response.in_progress
+    ( response.output_item.added  deltas of that item  response.output_item.done )*
+    response.completed | response.incomplete | response.failed      the whole response
+
+An answer that is not streamed is the response of the last event. Reasoning is shown as a summary, and only to a
+client that asked for one. `openai` and `xai` change details.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import itertools
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-import attrs
-
-from ...events import CitationDelta, FinishReason, Usage
-from ...failures import FailureKind
-from ...messages import Image, Opaque, ToolCall
-from ..chat_completions.render import ChatCompletions, OpenAI
-from ..chat_completions.xai import XAI
-from ..rules import Rule
-from ..server import (
-    CREATED,
-    AccountRules,
-    Answer,
-    Frame,
-    FrameKind,
-    HttpAnswer,
-    ParsedRequest,
-    SimRequest,
-    count_tokens,
-    dumps,
-    split_tokens,
+from ...events import (
+    CitationDelta,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    ReasoningSeal,
+    Reply,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageUpdate,
+    WholePart,
 )
-from . import rules
+from ...failures import FailureKind
+from ...messages import Image, Opaque, Reasoning, Text, ToolCall
+from ..held_calls import GrowingCall, HeldCalls
+from ..server import Frame, FrameKind, ParsedRequest, Preview
+from ..writing import named_event
+from .growing import Growing, GrowingMessage, GrowingReasoning, image_item, opaque_item
+from .parse import ResponseForm
+
+Json = dict[str, Any]
 
 INCOMPLETE: Mapping[FinishReason, str] = {
     FinishReason.LENGTH: "max_output_tokens",
@@ -45,317 +45,259 @@ INCOMPLETE: Mapping[FinishReason, str] = {
 }
 """Why an answer is incomplete; after any other finish it is completed."""
 
-ECHOED: Mapping[str, Any] = {
-    "instructions": None,
-    "max_output_tokens": None,
-    "parallel_tool_calls": True,
-    "previous_response_id": None,
-    "reasoning": {"effort": None, "summary": None},
-    "store": True,
-    "temperature": 1.0,
-    "text": {"format": {"type": "text"}},
-    "tool_choice": "auto",
-    "tools": [],
-    "top_p": 1.0,
-    "truncation": "disabled",
-    "metadata": {},
-}
-"""What a response repeats of its request, and what stands there if nothing was said."""
 
+class ResponsesRenderer:
+    """Renders one answer, streamed or whole."""
 
-@attrs.frozen
-class _Told:
-    """What one request asked of the answer's form."""
+    whole_arguments: ClassVar[bool] = False
+    """The arguments of a call come in one delta."""
+    always_summary: ClassVar[bool] = False
+    """Reasoning is shown to clients that did not ask for it."""
 
-    response: Mapping[str, Any]  # the fields that repeat the request
-    turn: int  # items in its input: the same request gets the same ids, another turn others
-    summary: bool
-    encrypted: bool
-    obfuscated: bool
+    def __init__(self, request: ParsedRequest, preview: Preview | None = None) -> None:
+        self._request = request
+        self._preview = preview or Preview()
+        self._form = request.form if isinstance(request.form, ResponseForm) else ResponseForm()
+        self._usage = self._preview.usage
+        self._known_seal = self._preview.seal  # of the first block of reasoning
+        self._number = 0  # of the next event
+        self._begun = 0  # items begun so far
+        self._output: dict[int, Json] = {}  # the items that ended, by their place
+        self._open: Growing | None = None  # the reasoning or message that grows
+        self._place = 0  # of what grows
+        self._messages = 0
+        self._early: list[CitationDelta] = []  # citations that came before their message
+        self._calls = HeldCalls()
+        self._call_places: dict[int, int] = {}  # index of a call -> place of its item
 
+    # ---- the events
 
-class _Responses(ChatCompletions):
-    """Adds `POST /responses` to a server of chat completions."""
+    def begin(self) -> list[Frame]:
+        started = self.response()
+        return [self._event(FrameKind.OPENING, name, response=started) for name in ("created", "in_progress")]
 
-    cipher: ClassVar[str]
-    """What its encrypted reasoning begins with."""
-    tells_thoughts: ClassVar[bool] = False
-    """Whether it does so without being asked."""
+    def render(self, event: StreamEvent) -> list[Frame]:
+        match event:
+            case CitationDelta() if not isinstance(self._open, GrowingMessage):
+                self._early.append(event)  # an annotation belongs to a message: the next one
+                return []
+            case TextDelta():
+                frames = self._into(GrowingMessage)
+            case CitationDelta():
+                frames = []
+            case ReasoningDelta():
+                frames = self._into(GrowingReasoning)
+            case ReasoningSeal():
+                return self._seal(event)
+            case ToolCallDelta():
+                return self._call(event)
+            case WholePart(part):
+                return [*self._close(), *self._whole(part)]
+            case UsageUpdate(usage):
+                self._usage = usage
+                return []
+            case Finished(reason):
+                return self._finish(reason)
+            case _:
+                return []
+        assert self._open is not None, "_into has opened it"
+        return [*frames, *self._deltas(self._open.add(event))]
 
-    # ---- understanding
+    def fail(self, kind: FailureKind, *, message: str | None = None, wait: float | None = None) -> bytes:
+        raise NotImplementedError("each provider has a form of its own")
 
-    def parse(self, request: SimRequest, terms: AccountRules) -> ParsedRequest:
-        if (request.method, request.path) != ("POST", self.base_path + "/responses"):
-            return super().parse(request, terms)
-        self.admit(request, terms)
-        self.require(self._response_rule(), request)
-        self.require(rules.in_order(prefill=terms.prefill, cipher=self.cipher), request)
-        body = request.body
-        included, reasoning = body.get("include") or (), body.get("reasoning") or {}
-        told = _Told(
-            response={name: body.get(name, default) for name, default in ECHOED.items()},
-            turn=len(body["input"]) if isinstance(body["input"], list) else 1,
-            summary=self.tells_thoughts or bool(reasoning.get("summary")),
-            encrypted="reasoning.encrypted_content" in included,
-            obfuscated=(body.get("stream_options") or {}).get("include_obfuscation", True),
-        )
-        return ParsedRequest(
-            what="chat",
-            number=request.number,
-            model=body["model"],
-            stream=bool(body.get("stream")),
-            prompt_tokens=count_tokens(body["input"]) + count_tokens(body.get("instructions")),
-            options={"told": told},
-        )
+    def reply(self, reply: Reply) -> Json:
+        """Return the response of an answer that is not streamed."""
+        for event in _events_of(reply):
+            self.render(event)
+        return self.response(Finished(reply.finish_reason))
 
-    # ---- a good answer
+    # ---- items
 
-    def stream(self, asked: ParsedRequest, answer: Answer) -> Iterator[Frame]:
-        told = asked.options.get("told")
-        return super().stream(asked, answer) if told is None else self._events(asked, answer, told)
+    def _into(self, kind: type[Growing]) -> list[Frame]:
+        """Begin an item of this kind unless one is open; what is open ends."""
+        if isinstance(self._open, kind):
+            return []
+        frames = self._close()
+        self._open = self._new(kind)
+        added, self._place = self._added(self._open.item())
+        frames += [added, *self._deltas(self._open.begin())]
+        if kind is GrowingMessage:
+            early, self._early = self._early, []
+            frames += [frame for citation in early for frame in self._deltas(self._open.add(citation))]
+        return frames
 
-    def whole(self, asked: ParsedRequest, answer: Answer) -> bytes:
-        told = asked.options.get("told")
-        if told is None:
-            return super().whole(asked, answer)
-        output = [*self._items(asked, answer, told)]
-        return self._body(self._response(asked, told, answer=answer, output=output))
+    def _new(self, kind: type[Growing]) -> Growing:
+        identity = self._request.identity
+        if kind is GrowingReasoning:
+            shown = self._form.summary or self.always_summary
+            known, self._known_seal = self._known_seal, None
+            item_id = known.signature if known and known.signature else f"rs_{identity.id}_{self._begun}"
+            encrypted = known.encrypted if known and self._form.encrypted else None
+            return GrowingReasoning(item_id, encrypted, shown=shown)
+        nth = f"_{self._messages}" if self._messages else ""
+        self._messages += 1
+        return GrowingMessage(f"msg_{identity.id}{nth}", refused=self._preview.refused)
 
-    def _events(self, asked: ParsedRequest, answer: Answer, told: _Told) -> Iterator[Frame]:
-        numbers = itertools.count()
+    def _seal(self, seal: ReasoningSeal) -> list[Frame]:
+        """What is encrypted goes with its reasoning; a seal of another API has no place here."""
+        if not seal.encrypted:
+            return self._close()
+        frames = self._into(GrowingReasoning)
+        assert isinstance(self._open, GrowingReasoning), "_into has opened it"
+        if self._form.encrypted:
+            self._open.encrypted = seal.encrypted
+        return [*frames, *self._close()]
 
-        def frame(kind: FrameKind, name: str, **fields: Any) -> Frame:
-            if told.obfuscated and name.endswith(".delta"):
-                fields |= self._padding(fields)
-            event = {"type": f"response.{name}", "sequence_number": next(numbers), **fields}
-            return Frame(kind, _named(event))
+    def _call(self, event: ToolCallDelta) -> list[Frame]:
+        call, is_new = self._calls.add(event)
+        frames: list[Frame] = []
+        if is_new:
+            frames += self._end_calls(before=call)
+            frames += self._close_open()
+            added, self._call_places[call.index] = self._added(self._call_item(call), FrameKind.CONTENT)
+            frames.append(added)
+        if event.arguments and not self.whole_arguments:
+            frames.append(self._call_event(FrameKind.CONTENT, call, "delta", delta=event.arguments))
+        return frames
 
-        started = self._response(asked, told)
-        yield frame(FrameKind.OPENING, "created", response=started)
-        yield frame(FrameKind.OPENING, "in_progress", response=started)
-        output = [*self._items(asked, answer, told)]
-        for index, item in enumerate(output):
-            place = {"output_index": index}
-            at = {"item_id": item["id"], **place}
-            kind = FrameKind.CONTENT if item["type"] == "function_call" else FrameKind.OPENING
-            yield frame(kind, "output_item.added", item=_unfilled(item), **place)
-            for kind, name, fields in self._pieces(item, answer):
-                yield frame(kind, name, **at, **fields)
-            own = item["type"] not in ("reasoning", "message", "function_call")
-            kind = FrameKind.CONTENT if own else FrameKind.OPENING
-            yield frame(kind, "output_item.done", item=item, **place)
-        response = self._response(asked, told, answer=answer, output=output)
-        yield frame(FrameKind.FINISH, response["status"], response=response)
+    def _end_calls(self, *, before: GrowingCall | None = None) -> list[Frame]:
+        frames: list[Frame] = []
+        for call in self._calls.take(before=before):
+            arguments = call.arguments
+            if self.whole_arguments and arguments:
+                frames.append(self._call_event(FrameKind.CONTENT, call, "delta", delta=arguments))
+            field = "input" if call.kind == "custom" else "arguments"
+            frames.append(self._call_event(FrameKind.OPENING, call, "done", **{field: arguments}))
+            frames.append(self._done(self._call_places[call.index], self._call_item(call)))
+        return frames
 
-    def _pieces(
-        self, item: Mapping[str, Any], answer: Answer
-    ) -> Iterator[tuple[FrameKind, str, dict[str, Any]]]:
-        """What comes of an item between its start and its end."""
-        match item["type"]:
-            case "reasoning":
-                for index, part in enumerate(item["summary"]):
-                    yield from _part_pieces(
-                        "reasoning_summary_text",
-                        "text",
-                        {"summary_index": index},
-                        part,
-                        split_tokens(part["text"]),
-                    )
-            case "message":
-                part = item["content"][0]
-                what, field = ("refusal", "refusal") if answer.refusal else ("output_text", "text")
-                yield from _part_pieces(what, field, {"content_index": 0}, part, answer.tokens)
-            case "function_call":
-                arguments = item["arguments"]
-                for piece in self._argument_pieces(arguments):
-                    yield FrameKind.CONTENT, "function_call_arguments.delta", {"delta": piece}
-                yield FrameKind.OPENING, "function_call_arguments.done", {"arguments": arguments}
+    def _call_event(self, kind: FrameKind, call: GrowingCall, name: str, **fields: Any) -> Frame:
+        what = "custom_tool_call_input" if call.kind == "custom" else "function_call_arguments"
+        at = {"item_id": self._call_id(call), "output_index": self._call_places[call.index]}
+        return self._event(kind, f"{what}.{name}", **at, **fields)
 
-    def _argument_pieces(self, arguments: str) -> tuple[str, ...]:
-        return split_tokens(arguments)
+    def _call_id(self, call: GrowingCall) -> str:
+        return f"fc_{self._request.identity.id}_{call.index}"
 
-    def _items(self, asked: ParsedRequest, answer: Answer, told: _Told) -> Iterator[dict[str, Any]]:
-        if answer.reasoning:
-            yield self._reasoning_item(answer, told)
-        for part in answer.parts:
-            yield _own_item(part, told.turn)
-        if answer.tokens or not (answer.tool_calls or answer.reasoning or answer.parts):
-            yield self._message_item(asked, answer)
-        for index, call in enumerate(answer.tool_calls):
-            yield self._call_item(asked, index, call)
+    def _call_item(self, call: GrowingCall) -> Json:
+        own = {"id": self._call_id(call), "type": "function_call", "status": "completed"}
+        named = {"call_id": call.id, "name": call.name}
+        if call.kind == "custom":
+            return {**own, "type": "custom_tool_call", "input": call.arguments, **named}
+        return {**own, "arguments": call.arguments, **named}
 
-    def _reasoning_item(self, answer: Answer, told: _Told) -> dict[str, Any]:
-        text = answer.reasoning_text
-        digest = hashlib.blake2b(f"{told.turn} {text}".encode(), digest_size=24).digest()
-        parts = text.split("\n\n")  # between two of them the wire has nothing
-        shown = (parts if all(parts) else [text]) if told.summary else []
-        item: dict[str, Any] = {
-            "id": f"rs_{digest.hex()[:32]}",
-            "type": "reasoning",
-            "summary": [{"type": "summary_text", "text": part} for part in shown],
-        }
-        if told.encrypted:
-            item["encrypted_content"] = self.cipher + base64.b64encode(digest).decode()
-        return item
+    def _whole(self, part: Image | Opaque) -> list[Frame]:
+        suffix = f"{self._form.turn}_{self._begun}"
+        item = opaque_item(part, suffix) if isinstance(part, Opaque) else image_item(part, suffix)
+        added, place = self._added(item)
+        return [added, self._done(place, item, FrameKind.CONTENT)]
 
-    def _message_item(self, asked: ParsedRequest, answer: Answer) -> dict[str, Any]:
-        said: dict[str, Any] = {"type": "refusal", "refusal": answer.text}
-        if not answer.refusal:
-            annotations = [_annotation(citation) for citation in answer.citations]
-            said = {"type": "output_text", "annotations": annotations, "logprobs": [], "text": answer.text}
-        own = {"id": f"msg_sim{asked.number:06}", "type": "message", "status": "completed"}
-        return {**own, "content": [said], "role": "assistant"}
+    def _added(self, item: Json, kind: FrameKind = FrameKind.OPENING) -> tuple[Frame, int]:
+        place = self._begun
+        self._begun += 1
+        return self._event(kind, "output_item.added", item=_unfilled(item), output_index=place), place
 
-    def _call_item(self, asked: ParsedRequest, index: int, call: ToolCall) -> dict[str, Any]:
-        own = {"id": f"fc_sim{asked.number:06}_{index}", "type": "function_call", "status": "completed"}
-        return {**own, "arguments": call.arguments, "call_id": call.id, "name": call.name}
+    def _done(self, place: int, item: Json, kind: FrameKind = FrameKind.OPENING) -> Frame:
+        self._output[place] = item
+        return self._event(kind, "output_item.done", item=item, output_index=place)
 
-    def _response(
-        self,
-        asked: ParsedRequest,
-        told: _Told,
-        *,
-        answer: Answer | None = None,
-        output: list[dict[str, Any]] | None = None,
-        error: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """The response as it is at its start, at the end of an answer, or when it has failed."""
-        reason = INCOMPLETE.get(answer.finish) if answer else None
-        ended = "failed" if error else "in_progress" if answer is None else "completed"
+    def _close(self) -> list[Frame]:
+        """End what is open: all calls, and a reasoning or a message."""
+        return [*self._end_calls(), *self._close_open()]
+
+    def _close_open(self) -> list[Frame]:
+        if self._open is None:
+            return []
+        grown, self._open = self._open, None
+        at = {"item_id": grown.id, "output_index": self._place}
+        frames = [self._event(kind, name, **at, **fields) for kind, name, fields in grown.end()]
+        return [*frames, self._done(self._place, grown.item())]
+
+    def _deltas(self, pieces: Iterator[tuple[FrameKind, str, Json]]) -> list[Frame]:
+        assert self._open is not None, "its pieces are rendered while it grows"
+        at = {"item_id": self._open.id, "output_index": self._place}
+        return [self._event(kind, name, **at, **fields) for kind, name, fields in pieces]
+
+    # ---- the response
+
+    def _finish(self, reason: FinishReason) -> list[Frame]:
+        frames = self._close()
+        if not self._begun:  # an empty answer is a message all the same
+            frames += self._into(GrowingMessage)
+            frames += self._close()
+        response = self.response(Finished(reason))
+        return [*frames, self._event(FrameKind.FINISH, response["status"], response=response)]
+
+    def response(self, finish: Finished | None = None, *, error: Mapping[str, Any] | None = None) -> Json:
+        """Return the response as it is now: in progress, finished, or failed with `error`."""
+        reason = INCOMPLETE.get(finish.reason) if finish else None
+        ended = "failed" if error else "in_progress" if finish is None else "completed"
         return {
-            "id": f"resp_sim{asked.number:06}",
+            "id": f"resp_{self._request.identity.id}",
             "object": "response",
-            "created_at": CREATED,
+            "created_at": self._request.identity.created,
             "status": "incomplete" if reason else ended,
             "error": error,
             "incomplete_details": {"reason": reason} if reason else None,
-            "model": asked.model,
-            **told.response,
-            "output": output or [],
-            "usage": self._response_usage(answer.usage) if answer else None,
+            "model": self._request.model,
+            **self._form.echoed,
+            "output": [self._output[place] for place in sorted(self._output)],
+            "usage": _usage(self._usage) if finish else None,
         }
 
-    def _response_usage(self, usage: Usage) -> dict[str, Any]:
-        return {
-            "input_tokens": usage.input_tokens or 0,
-            "input_tokens_details": {"cached_tokens": usage.cached_input_tokens or 0},
-            "output_tokens": usage.output_tokens or 0,
-            "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
-            "total_tokens": usage.total_tokens or 0,
-        }
+    def _event(self, kind: FrameKind, name: str, **fields: Any) -> Frame:
+        if self._form.obfuscated and name.endswith(".delta"):
+            fields |= self._padding(fields)
+        return Frame(kind, named_event(self._numbered(f"response.{name}", fields)))
 
-    def _padding(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _numbered(self, type: str, fields: Mapping[str, Any]) -> Json:
+        event = {"type": type, "sequence_number": self._number, **fields}
+        self._number += 1
+        return event
+
+    def _padding(self, fields: Mapping[str, Any]) -> Json:
         return {}
 
-    @abstractmethod
-    def _response_rule(self) -> Rule: ...
 
-    @abstractmethod
-    def _body(self, response: Mapping[str, Any]) -> bytes: ...
-
-    # ---- a bad one
-
-    def _failure(
-        self, kind: FailureKind, asked: ParsedRequest, status: int | None, wait: float | None
-    ) -> HttpAnswer:
-        if kind is FailureKind.MODEL_NOT_FOUND and "told" in asked.options:
-            status = status or 400  # where chat completions have a 404
-        return super()._failure(kind, asked, status, wait)
-
-    def failure_frame(self, kind: FailureKind, asked: ParsedRequest, wait: float | None) -> bytes:
-        told = asked.options.get("told")
-        if told is None:
-            return super().failure_frame(kind, asked, wait)
-        return self._failure_events(self.faults[self.inside(kind)].body(asked.model, wait), asked, told)
-
-    @abstractmethod
-    def _failure_events(self, body: Mapping[str, Any], asked: ParsedRequest, told: _Told) -> bytes: ...
-
-    def garbled(self, asked: ParsedRequest) -> bytes:
-        if "told" not in asked.options:
-            return super().garbled(asked)
-        return b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","del\n\n'
+def _events_of(reply: Reply) -> Iterator[StreamEvent]:
+    """The events that a whole answer would have been streamed as."""
+    calls = 0
+    citations: list[CitationDelta] = list(reply.citations)
+    for part in reply.message.parts:
+        match part:
+            case Text(text):
+                yield TextDelta(text)
+                yield from citations
+                citations = []
+            case Reasoning(text, signature, encrypted):
+                if text:
+                    yield ReasoningDelta(text)
+                if signature or encrypted:
+                    yield ReasoningSeal(signature, encrypted)
+            case ToolCall():
+                yield ToolCallDelta(calls, part.arguments, part.id, part.name, part.signature, part.kind)
+                calls += 1
+            case Image() | Opaque():
+                yield WholePart(part)
+            case _:
+                pass
+    yield UsageUpdate(reply.usage)
+    yield Finished(reply.finish_reason)
 
 
-class OpenAIWithResponses(_Responses, OpenAI):
-    cipher = "gAAAAAB"
-
-    def _response_rule(self) -> Rule:
-        return rules.OPENAI
-
-    def _body(self, response: Mapping[str, Any]) -> bytes:
-        return dumps(response, indent=2).encode() + b"\n"
-
-    def _padding(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        noise = hashlib.blake2b(repr(fields).encode(), digest_size=8).hexdigest()
-        return {"obfuscation": noise[: int(noise[0], 16) + 1]}
-
-    def _failure_events(self, body: Mapping[str, Any], asked: ParsedRequest, told: _Told) -> bytes:
-        """Said twice: an event with the fields in an inner `error`, and a response that has failed."""
-        error = body["error"]
-        brief = {"code": error["code"] or error["type"], "message": error["message"]}
-        failed = self._response(asked, told, error=brief)
-        events = {"type": "error", "error": error}, {"type": "response.failed", "response": failed}
-        return b"".join(_named({**event, "sequence_number": 2 + n}) for n, event in enumerate(events))
-
-
-class XAIWithResponses(_Responses, XAI):
-    cipher = "xCAI"
-    tells_thoughts = True
-
-    def _response_rule(self) -> Rule:
-        return rules.XAI
-
-    def _body(self, response: Mapping[str, Any]) -> bytes:
-        return dumps(response).encode()
-
-    def _argument_pieces(self, arguments: str) -> tuple[str, ...]:
-        return (arguments,) if arguments else ()
-
-    def _failure_events(self, body: Mapping[str, Any], asked: ParsedRequest, told: _Told) -> bytes:
-        flat = {"type": "error", "code": body["code"], "message": body["error"], "param": None}
-        return _named({**flat, "sequence_number": 2})
-
-
-def _own_item(part: Image | Opaque, turn: int) -> dict[str, Any]:
-    """What the server did itself: an item as the script has it, or one for an image."""
-    if isinstance(part, Opaque):
-        return {"id": f"own_sim_{turn}", "type": part.type, **part.parsed()}
-    kind = (part.media_type or "image/png").removeprefix("image/")
-    result = base64.b64encode(part.data or b"").decode()
-    own = {"id": f"ig_sim_{turn}", "type": "image_generation_call", "status": "completed"}
-    return {**own, "output_format": kind, "result": result}
-
-
-def _named(event: Mapping[str, Any]) -> bytes:
-    return f"event: {event['type']}\ndata: {dumps(event)}\n\n".encode()
-
-
-def _unfilled(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item as it is announced: its kind and names, nothing of what it says."""
+def _unfilled(item: Json) -> Json:
+    """An item as it is announced: its kind and names, nothing of its content."""
     begun = {"status": "in_progress"} if "status" in item else {}
-    empty: dict[str, Any] = {"content": [], "summary": [], "arguments": "", "result": None}
+    empty: Json = {"content": [], "summary": [], "arguments": "", "input": "", "result": None}
     return {name: empty.get(name, value) for name, value in item.items()} | begun
 
 
-def _part_pieces(
-    what: str, field: str, at: Mapping[str, int], part: Mapping[str, Any], tokens: Sequence[str]
-) -> Iterator[tuple[FrameKind, str, dict[str, Any]]]:
-    """One part of a message or a summary: announced, told, cited, told again, ended."""
-    around = "reasoning_summary_part" if what == "reasoning_summary_text" else "content_part"
-    annotations = part.get("annotations") or []
-    bare = {**part, field: "", **({"annotations": []} if "annotations" in part else {})}
-    yield FrameKind.OPENING, f"{around}.added", {**at, "part": bare}
-    for token in tokens:
-        yield FrameKind.CONTENT, f"{what}.delta", {**at, "delta": token}
-    for index, annotation in enumerate(annotations):
-        fields = {**at, "annotation_index": index, "annotation": annotation}
-        yield FrameKind.CONTENT, f"{what}.annotation.added", fields
-    yield FrameKind.OPENING, f"{what}.done", {**at, field: part[field]}
-    yield FrameKind.OPENING, f"{around}.done", {**at, "part": part}
-
-
-def _annotation(citation: CitationDelta) -> dict[str, Any]:
-    source = citation.sources[0] if citation.sources else ""
-    where = {"start_index": citation.start, "end_index": citation.end}
-    return {"type": "url_citation", **where, "title": citation.text, "url": source}
+def _usage(usage: Usage) -> Json:
+    return {
+        "input_tokens": usage.input_tokens or 0,
+        "input_tokens_details": {"cached_tokens": usage.cached_input_tokens or 0},
+        "output_tokens": usage.output_tokens or 0,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
+        "total_tokens": usage.total_tokens or 0,
+    }
