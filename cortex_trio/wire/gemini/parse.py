@@ -1,7 +1,8 @@
 """Reads a generateContent request, in camel case or snake case. What a legal one looks like is in `rules`.
 
 The model and whether to stream are in the path. Calls and results without an id are paired by the name of their
-function. A part the API's own tools made, and any kind of part unknown to us, becomes an opaque part.
+function. Bytes of any media type are an image of that type, as `encode` sends them. A part that the API's own tools
+made, and any kind of part unknown to us, becomes an opaque part.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import attrs
 
 from ...messages import (
     ChatRequest,
+    Image,
     Message,
     Opaque,
     Part,
@@ -88,12 +90,12 @@ def _joined(content: Value) -> str:
 
 def chat_request(body: Value, origin: str | None, *, stream: bool) -> ChatRequest:
     """Return the request. Raises Illegal."""
-    body = Value(camel(body.raw))
+    given_body, body = body, Value(camel(body.raw))
     config = body.get("generationConfig") or Value({}, ("generationConfig",))
     tools, own_tools = _tools(body)
     reasoning, own_config = _own_config(config)
     choice, strict, own_choice = _tool_choice(body)
-    fields = body.without(*OWN) | own_choice
+    fields = {**_own_fields(given_body), **own_choice}
     if own_tools:
         fields["tools"] = own_tools
     if own_config:
@@ -139,6 +141,11 @@ def _tools(body: Value) -> tuple[tuple[Tool, ...], list[Any]]:
     )
     has_own = any(item.without("functionDeclarations") for item in items)
     return tools, listed.raw if has_own else []
+
+
+def _own_fields(body: Value) -> dict[str, Any]:
+    """Fields that are not read here, spelled as they came."""
+    return body.without(*(name for name in body.object() if camel({name: 0}).keys() <= {*OWN}))
 
 
 def _tool_choice(body: Value) -> tuple[str | None, bool, dict[str, Any]]:
@@ -211,12 +218,14 @@ class _Contents:
                 return self._signed_text(part, signature)
             case {"text": _}:
                 return Text(part.at("text").text())
-            case {"inlineData": {"mimeType": str(media_type)}} if media_type.startswith("image/"):
-                image = Value(
-                    f"data:{media_type};base64,{part.at('inlineData').at('data').text()}", part.where
+            case {"inlineData": _}:
+                image = part.at("inlineData")
+                return Image(
+                    data=image.at("data").base64(),
+                    media_type=image.at("mimeType").text(),
+                    signature=signature,
+                    origin=self._origin if signature else None,
                 )
-                origin = self._origin if signature else None
-                return attrs.evolve(image.image(), signature=signature, origin=origin)
             case {"fileData": _}:
                 data = part.at("fileData")
                 return data.at("fileUri").image(data.optional("mimeType", Value.text))
@@ -224,8 +233,6 @@ class _Contents:
                 return self._call(part.at("functionCall"), signature)
             case {"functionResponse": _}:
                 return self._result(part.at("functionResponse"))
-            case {"inlineData": _}:
-                raise part.at("inlineData").at("mimeType").invalid("an image")
             case fields:
                 kind = next((name for name in fields if isinstance(fields[name], dict)), "part")
                 return part.opaque(kind, self._origin)
