@@ -67,12 +67,14 @@ class HeldCalls:
         """Return the calls that have ended, each of them once, in order.
 
         Args:
-            before: The call that has just begun: others end only if their arguments are complete. None: all end.
+            before: The call that has just begun. Those before it have ended as far as their arguments are complete,
+                up to the first that has not. None: all have ended.
         """
-        ended = [
-            call
-            for call in self._calls.values()
-            if call.index not in self._taken and call is not before and (before is None or call.is_complete)
-        ]
-        self._taken.update(call.index for call in ended)
+        ended: list[GrowingCall] = []
+        for call in self._calls.values():
+            if before is not None and (call is before or not call.is_complete):
+                break
+            if call.index not in self._taken:
+                ended.append(call)
+                self._taken.add(call.index)
         return ended

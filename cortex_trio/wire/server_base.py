@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, TypeVar, final
 
-from ..failures import FailureKind
+from ..failures import FailureKind, InvalidRequest
 from ..messages import ChatRequest
 from .reading import Value
-from .rules import Illegal
+from .rules import Illegal, Problem
 from .server import HttpResponse, ParsedRequest, ReceivedRequest, Rejected
 
 Fault = TypeVar("Fault")
@@ -58,6 +58,11 @@ class BaseServer(ABC):
         try:
             yield
         except Illegal as illegal:
+            raise Rejected(self._illegal(illegal, request)) from None
+        except (
+            InvalidRequest
+        ) as error:  # a value of ours that cannot be, such as an image without a media type
+            illegal = Illegal(Problem.ORDER, (), str(error))
             raise Rejected(self._illegal(illegal, request)) from None
 
     def render_embeddings(self, request: ParsedRequest, vectors: Sequence[Sequence[float]]) -> bytes:

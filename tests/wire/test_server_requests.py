@@ -1,6 +1,7 @@
 """What `encode` writes, the server side reads: the same request again, but for what the API cannot carry."""
 
 import json
+import random
 from typing import Any
 
 import attrs
@@ -25,7 +26,7 @@ from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator.request import identity_of
 from cortex_trio.simulator.servers import SERVERS
 from cortex_trio.wire.codec import HttpRequest, Unsupported
-from cortex_trio.wire.server import ReceivedRequest, ServerDialect
+from cortex_trio.wire.server import ReceivedRequest, Rejected, ServerDialect
 
 NAMES = sorted(PROVIDERS)
 MODEL = "m-1"
@@ -266,3 +267,101 @@ def test_reading_and_encoding_again_gives_the_same_body(name: str, what: str) ->
     except Unsupported:
         return
     assert_stable(name, request)
+
+
+# ------------------------------------------------------------------ whatever comes
+
+ODD = (None, True, 0, -1, 1.5, "", "x", [], {}, [None], ["x"], {"type": "x"}, {"type": None}, {"x": {}})
+
+
+def changed(chance: random.Random, value: Any) -> Any:
+    """The value with one place replaced by something odd, or left out."""
+    if isinstance(value, dict) and value and chance.random() < 0.85:
+        name = chance.choice(sorted(value))
+        if chance.random() < 0.1:
+            return {key: inner for key, inner in value.items() if key != name}
+        return {**value, name: changed(chance, value[name])}
+    if isinstance(value, list) and value and chance.random() < 0.85:
+        place = chance.randrange(len(value))
+        return [*value[:place], changed(chance, value[place]), *value[place + 1 :]]
+    return chance.choice(ODD)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_json_is_read_or_rejected(name: str) -> None:
+    """Nothing else is raised; and what the dialect rejects, it rejects with a status and a body."""
+    chance = random.Random(name)
+    requests = [*CARRIED.values(), *SPECIAL.values()]
+    server = server_of(name)
+    rejections: list[Rejected] = []
+    for _ in range(2_000):
+        try:
+            http = encode(name, chance.choice(requests))
+        except Unsupported:
+            continue
+        request = received(name, http)
+        body = request.body
+        for _ in range(chance.choice((1, 1, 2))):
+            body = changed(chance, body)
+        request = attrs.evolve(request, body=body)
+        for read in (server.parse, server.chat_request):
+            try:
+                read(request)
+            except Rejected as rejected:
+                rejections.append(rejected)
+    assert len(rejections) > 200
+    assert {rejected.response.status for rejected in rejections} <= {400, 404, 422}
+    assert all(rejected.response.body for rejected in rejections)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reasoning_and_opaque_parts_are_bound_to_the_origin_that_is_given(name: str) -> None:
+    for what in (
+        "signed thinking",
+        "thinking as text",
+        "an opaque part",
+        "a signed call",
+        "encrypted reasoning",
+    ):
+        request = parse(name, encode(name, SPECIAL[what]), "p/m")
+        for message in request.messages:
+            for part in message.parts:
+                if isinstance(part, Reasoning | Opaque):
+                    assert part.origin == "p/m"
+                if isinstance(part, ToolCall | Image):
+                    assert part.origin == ("p/m" if part.signature else None)
+
+
+def test_a_conversation_that_another_server_stores_is_rejected() -> None:
+    request = received("openai_responses", encode("openai_responses", PLAIN))
+    stored = attrs.evolve(request, body={**request.body, "previous_response_id": "resp_1"})
+    with pytest.raises(Rejected) as rejected:
+        server_of("openai_responses").chat_request(stored)
+    assert b"previous_response_id" in rejected.value.response.body
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "complaint"),
+    [
+        (
+            "openai",
+            {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
+            b"messages[0].content[0].type",
+        ),
+        ("openai_responses", {"type": "input_file", "file_id": "f"}, b"input[0].content[0].type"),
+        (
+            "anthropic",
+            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}},
+            b"messages.0.content.0.type",
+        ),
+    ],
+)
+def test_a_part_without_a_value_of_ours_is_rejected_with_its_place(
+    name: str, part: dict[str, Any], complaint: bytes
+) -> None:
+    request = received(name, encode(name, ChatRequest(messages=(user("Hi"),))))
+    field = "input" if name == "openai_responses" else "messages"
+    body = {**request.body, field: [{"role": "user", "content": [part]}]}
+    with pytest.raises(Rejected) as rejected:
+        server_of(name).chat_request(attrs.evolve(request, body=body))
+    assert complaint in rejected.value.response.body
