@@ -72,9 +72,10 @@ class HeldCalls:
         """
         ended: list[GrowingCall] = []
         for call in self._calls.values():
+            if call.index in self._taken:
+                continue
             if before is not None and (call is before or not call.is_complete):
                 break
-            if call.index not in self._taken:
-                ended.append(call)
-                self._taken.add(call.index)
+            ended.append(call)
+        self._taken.update(call.index for call in ended)
         return ended

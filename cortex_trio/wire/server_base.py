@@ -62,8 +62,8 @@ class BaseServer(ABC):
         except (
             InvalidRequest
         ) as error:  # a value of ours that cannot be, such as an image without a media type
-            illegal = Illegal(Problem.ORDER, (), str(error))
-            raise Rejected(self._illegal(illegal, request)) from None
+            unusable = Illegal(Problem.ORDER, (), str(error))
+            raise Rejected(self._illegal(unusable, request)) from None
 
     def render_embeddings(self, request: ParsedRequest, vectors: Sequence[Sequence[float]]) -> bytes:
         """Overridden where `parse` accepts requests for embeddings."""
