@@ -1,7 +1,7 @@
 """Simulated LLM providers that answer, stall, refuse, cut and garble, in every dialect.
 
-For tests of whatever is built on this gateway, and for its own: the providers speak byte-faithfully over loopback
-sockets or, in virtual time, over a network in memory.
+For tests of programs built on this gateway, and for its own tests. The providers send the bytes of the real ones, over
+loopback sockets or, in virtual time, over a network in memory.
 
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(status=503), Behaviour(text="Hello."))
@@ -9,18 +9,20 @@ sockets or, in virtual time, over a network in memory.
             ...
 
 behaviour   what one request gets
-script      whose turn it is
-provider    one fake upstream: its script and what it was asked
-simulator   all of them, and the way in
-link        the way to it: slow, narrow, cut, half-open
-scene, perform, serve   how an answer becomes bytes
-network, pipe, channel  how bytes arrive, or do not
-chaos       bad weather for real sockets
+script      which request gets which behaviour
+request     one request as it was received
+provider    one simulated provider: its script and its requests
+simulator   all of them; `open_simulator`
+servers     the real providers' servers: their dialects (from `wire`), seals and order of parts
+account, response_headers, tokens   API keys, rate-limit headers, token counts and embeddings
+answer      a good answer as events
+pages       pages of proxies, damaged events
+scene, perform, serve   how a response becomes bytes on a connection
+link        the link to a provider: slow, narrow, cut, half-open
+network, pipe, channel  the network in memory
+chaos       faults for real sockets
 seeded      one seed, one run
-leftovers   nothing may be left behind
-world       whole lives in random worlds: `cortex-trio simulate`
-exam        the failover exam: `cortex-trio exam`
-speak       the providers' side of each dialect
+leftovers   finds tasks and connections that were left open
 """
 
 from .behaviour import Behaviour

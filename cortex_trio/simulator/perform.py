@@ -1,4 +1,4 @@
-"""Play a scene on a connection: the timing, the faults, the slicing. Decides nothing about what is said."""
+"""Play a scene on a connection: the timing, the faults, the slicing. Decides nothing about the content."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ async def perform(scene: Scene, wire: Wire) -> Ending:
 
 
 class _Performance:
-    """Plays the frames in order. `_told` counts content events that went out; each fault happens once."""
+    """Plays the frames in order. `_sent` counts content events that went out; each fault happens once."""
 
     def __init__(self, scene: Scene, wire: Wire) -> None:
         self._scene = scene
         self._behaviour = scene.behaviour
         self._wire = wire
-        self._told = 0
+        self._sent = 0
         self._held: list[bytes] = []  # for one_block
         self._stalled = False
         self._garbled = False
@@ -77,7 +77,7 @@ class _Performance:
             if ending is not None:
                 return await self._end(ending)
             await self._write(frame.data)
-            self._told += frame.kind is FrameKind.CONTENT
+            self._sent += frame.kind is FrameKind.CONTENT
         return await self._end(Ending.COMPLETE)
 
     async def _before(self, frame: Frame) -> Ending | None:
@@ -102,11 +102,11 @@ class _Performance:
             await self._wire.write_half(frame.data)
             return Ending.CLOSE
         if not last:
-            await self._wait(self._scene.pause if self._told else self._scene.delay)
+            await self._wait(self._scene.pause if self._sent else self._scene.delay)
         return None
 
     def _due(self, after: int | None, last: bool) -> bool:
-        return after is not None and (self._told >= after or last)
+        return after is not None and (self._sent >= after or last)
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, with bytes that keep the stream alive in between, if the API has any."""

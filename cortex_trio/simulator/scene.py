@@ -1,7 +1,6 @@
-"""From a request and a behaviour to what is played: pure decisions, no socket, no clock.
+"""Decides what is sent for a request under a behaviour. Pure: no socket, no clock.
 
-A `Scene` is a whole response: status, headers and frames, plus the behaviour that says how they are to be
-played and where they go wrong.
+A `Scene` is a whole response: status, headers and frames, and the behaviour with its timing and its faults.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Scene:
     failure_frame: Callable[[], bytes] = _nothing  # called where the answer breaks off
 
 
-def decline(response: HttpResponse, behaviour: Behaviour | None = None) -> Scene:
+def one_body(response: HttpResponse, behaviour: Behaviour | None = None) -> Scene:
     """The scene of a response that is one body: an error, a page."""
     behaviour = behaviour or Behaviour()
     body = _packed(response.body, behaviour)
@@ -58,10 +57,10 @@ def compose(exchange: Exchange, behaviour: Behaviour) -> Scene:
     """The scene of a legal request under this behaviour."""
     request = exchange.request
     if behaviour.html or behaviour.body is not None:
-        return decline(_foreign(behaviour), behaviour)
+        return one_body(_foreign(behaviour), behaviour)
     if behaviour.failure is not None or (behaviour.error_after is not None and not request.stream):
         # It is the whole response now, and nothing happens in the middle of it.
-        return decline(_failure(exchange, behaviour), attrs.evolve(behaviour, error_after=None))
+        return one_body(_failure(exchange, behaviour), attrs.evolve(behaviour, error_after=None))
     if request.operation is not Operation.CHAT:
         is_embedding = request.operation is Operation.EMBED
         return _whole(exchange, behaviour, exchange.embeddings() if is_embedding else b"")
@@ -102,7 +101,7 @@ def _streamed(exchange: Exchange, behaviour: Behaviour) -> Scene:
 
 def _whole(exchange: Exchange, behaviour: Behaviour, body: bytes) -> Scene:
     response = HttpResponse(status=200, headers=exchange.headers(stream=False), body=body)
-    return decline(response, behaviour)
+    return one_body(response, behaviour)
 
 
 def _foreign(behaviour: Behaviour) -> HttpResponse:
@@ -151,7 +150,7 @@ def _packed(body: bytes, behaviour: Behaviour) -> bytes:
 
 
 def _halves(body: bytes) -> Iterable[Frame]:
-    """One body as one content event and the rest of it, so that it can be cut, stalled or garbled in the middle."""
+    """One body as two frames, so that it can be cut, stalled or garbled in the middle."""
     middle = (len(body) + 1) // 2
     parts = (Frame(FrameKind.CONTENT, body[:middle]), Frame(FrameKind.FINISH, body[middle:]))
     return itertools.filterfalse(lambda frame: not frame.data, parts)

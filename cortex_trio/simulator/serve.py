@@ -1,6 +1,6 @@
 """One connection of a simulated provider: HTTP/1.1 by h11 over any trio stream, socket or memory alike.
 
-A client that goes away ends its connection and nothing else.
+A client that leaves ends its connection and nothing else.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the client still holds it, as far as this end can tell."""
+        """Whether the client still holds it, as far as this end can see."""
         return not (isinstance(self._stream, PipeEnd) and self._stream.is_peer_gone)
 
     async def serve(self) -> None:
@@ -103,7 +103,7 @@ class Connection:
     # ---- one request and its answer
 
     async def _exchange(self) -> bool:
-        """Answer one request; True if the connection lives on."""
+        """Answer one request; True if the connection stays open."""
         self._begun = False
         request = await self._receive_request()
         if request is None:
@@ -127,7 +127,7 @@ class Connection:
         return not scene.behaviour.close_idle and self._http.our_state is h11.DONE is self._http.their_state
 
     async def _play(self, scene: Scene) -> Ending:
-        """Perform, but no longer than the client is there: a stall must not outlive it."""
+        """Perform until the client leaves: a stall must not last longer than its connection."""
         ending = Ending.CLOSE
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)

@@ -41,7 +41,7 @@ Signs = Callable[[Answer, ParsedRequest], Answer]
 
 @attrs.frozen(kw_only=True)
 class SimServer:
-    """One provider's server. It has no state: what is scripted and what was asked belongs to a SimulatedProvider."""
+    """One provider's server. It has no state: the script and the requests belong to a SimulatedProvider."""
 
     name: str
     dialects: Sequence[ServerDialect]

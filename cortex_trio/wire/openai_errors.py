@@ -19,7 +19,7 @@ from .writing import dumps, encoded
 
 @attrs.frozen
 class Fault:
-    """One error. How it is written is the affair of each API."""
+    """One error. Each API writes it in its own shape."""
 
     status: int
     message: str

@@ -1,7 +1,7 @@
-"""A small language to say what a legal request body looks like, so that each dialect's rules read as a table.
+"""Rules for request bodies: small functions that combine, so that the rules of each dialect read as a table.
 
-A rule is a function `(value, where) -> None` that raises `Illegal`. `where` is the path from the body's root;
-each provider words a problem in its own way.
+A rule is a function `(value, where) -> None` that raises `Illegal`. `where` is the path from the root of the body.
+Each dialect turns an `Illegal` into the error of its API.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ Rule = Callable[[object, Where], None]
 
 
 class Problem(enum.Enum):
-    UNKNOWN = "unknown"  # a field there is no name for
+    UNKNOWN = "unknown"  # the API has no such field
     MISSING = "missing"
     TYPE = "type"
     VALUE = "value"
-    ORDER = "order"  # legal by itself, not in this place: `expected` is the whole complaint
+    ORDER = "order"  # legal elsewhere, but not in this place: `expected` is the whole text
 
 
 @attrs.frozen
-class Illegal(Exception):  # becomes a provider's 400
+class Illegal(Exception):
+    """A field that the API does not accept."""
+
     problem: Problem
     where: Where
     expected: str = ""
@@ -70,7 +72,7 @@ def kind_of(value: object) -> str:
 
 
 def anything(value: object, where: Where) -> None:
-    """Accept it: the provider would not look either, or looks only when it is used."""
+    """Accept any value: the provider does not check it here."""
 
 
 def string(value: object, where: Where) -> None:
@@ -141,7 +143,7 @@ def nullable(inner: Rule) -> Rule:
 
 
 def either(*rules: Rule) -> Rule:
-    """The first whose type fits decides; if none fits, the last one complains."""
+    """The first rule whose type fits decides; if none fits, the error is that of the last."""
 
     def rule(value: object, where: Where) -> None:
         for inner in rules[:-1]:
@@ -195,7 +197,7 @@ def fields(
 
 
 def tagged(tag: str, shapes: Mapping[str, Rule]) -> Rule:
-    """An object whose `tag` says which of the shapes it has."""
+    """An object with a field `tag` that names which of the shapes it has."""
 
     def rule(value: object, where: Where) -> None:
         if not isinstance(value, dict):

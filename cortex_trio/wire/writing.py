@@ -9,7 +9,7 @@ from collections.abc import Mapping
 def dumps(
     value: object, *, spaced: bool = False, indent: int | None = None, escape_html: bool = False
 ) -> str:
-    """Return `value` as JSON, compact unless said otherwise.
+    """Return `value` as JSON, compact by default.
 
     Args:
         spaced: A space after colons, as Google writes it.

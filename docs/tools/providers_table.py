@@ -1,6 +1,6 @@
 """Writes the tables of docs/providers.md by trying out what each dialect can say, so that the page cannot differ.
 
-A feature is tried by encoding a request that needs it: what the wire has no way to say is refused with Unsupported.
+A feature is tried by encoding a request that needs it: what the API does not support is refused with Unsupported.
 What only an answer can show (reasoning, citations) is asked of the simulated provider.
 
 python docs/tools/providers_table.py

@@ -272,8 +272,8 @@ async def test_what_a_worker_cannot_be_told_goes_to_one_that_can_be_told() -> No
         seeing = sim.add("openai", Behaviour(text="A cat."))
         async with gateway(sim) as cortex:
             assert (await cortex.complete(user("What is it?", picture))).text == "A cat."
-            assert "ollama has no way to say an image by URL" in cortex.explain(user("What is it?", picture))
-            with pytest.raises(InvalidRequest, match="ollama has no way to say an image by URL"):
+            assert "ollama does not support an image by URL" in cortex.explain(user("What is it?", picture))
+            with pytest.raises(InvalidRequest, match="ollama does not support an image by URL"):
                 await cortex.complete(user("What is it?", picture), worker="ollama")
         assert not blind.requests
         assert len(seeing.requests) == 1

@@ -131,7 +131,7 @@ async def test_who_cannot_be_shown_an_image_is_passed_over_for_who_can(autojump_
         sim.add("openai")
         async with gateway(sim) as cortex:
             assert (await cortex.complete([look])).worker == "openai"
-            assert "has no way to say an image by URL" in cortex.explain([look])
+            assert "does not support an image by URL" in cortex.explain([look])
         assert sim["ollama"].requests == []
 
 

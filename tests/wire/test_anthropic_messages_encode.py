@@ -136,7 +136,7 @@ def test_an_effort_is_adaptive_thinking_and_a_budget_is_thinking_on_top_of_the_a
 
 
 def test_what_this_wire_cannot_say_is_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match="anthropic has no way to say reasoning='minimal'"):
+    with pytest.raises(Unsupported, match="anthropic does not support reasoning='minimal'"):
         encode(ChatRequest(messages=(user("hi"),), reasoning="minimal"))
     with pytest.raises(Unsupported, match="a part of type Image in a system message"):
         encode(ChatRequest(messages=(Message("system", (Image(url="https://a/b.png"),)), user("hi"))))

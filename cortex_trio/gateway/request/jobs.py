@@ -42,7 +42,7 @@ class Job(Protocol):
         ...
 
     def encode(self, candidate: Candidate) -> HttpRequest:
-        """Raises wire.codec.Unsupported where the candidate's wire has no way to say it."""
+        """Raises wire.codec.Unsupported where the candidate's API has no field for it."""
         ...
 
     def decoder(self, candidate: Candidate) -> Decoder: ...
@@ -64,11 +64,11 @@ def encode_request(guard: DialectGuard, job: Job, candidate: Candidate) -> tuple
 
 
 def cannot_express(error: InvalidRequest) -> Refusal:
-    return Refusal(f"has no way to say {error.what if isinstance(error, Unsupported) else error}")
+    return Refusal(f"does not support {error.what if isinstance(error, Unsupported) else error}")
 
 
 def without_unable(selected: Selected, job: Job, dialects: DialectGuard) -> Selected:
-    """The same selection, with those moved to `skipped` whose wire has no way to say what `job` wants."""
+    """The same selection, with those moved to `skipped` whose API does not support what `job` needs."""
     order, skipped = [], list(selected.skipped)
     for candidate in selected.order:
         try:

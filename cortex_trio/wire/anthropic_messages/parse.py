@@ -44,7 +44,7 @@ OWN = (
 TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "any": "required"}
 
 USERS_OWN = ("document", "container_upload")
-"""Blocks the user sends. Left out of a request for another provider they would be lost in silence."""
+"""Blocks the user sends. Left out of a request for another provider they would be lost without an error."""
 
 
 def parsed_chat(request: ReceivedRequest, body: Value, operation: Operation) -> ParsedRequest:
@@ -118,7 +118,7 @@ def _tool_choice(choice: Value) -> str:
 
 
 def _reasoning(body: Value) -> tuple[str | int | None, dict[str, Any] | None]:
-    """The effort or the budget; and the field as it came where it says more than that."""
+    """The effort or the budget; and the field as it came where it holds more than that."""
     output = body.get("output_config")
     effort = output.optional("effort", Value.text) if output else None
     thinking = body.get("thinking")

@@ -1,7 +1,7 @@
 """Reads a chat completions request. What a legal one looks like to each provider is in `rules`.
 
-What our messages have no value for is refused: audio and files in a message. `name` of a speaker, `detail` of an
-image and fields unknown to us inside a message are not read.
+What our messages have no value for is refused: audio and files in a message. The `name` of an author, the `detail` of
+an image and fields unknown to us inside a message are not read.
 """
 
 from __future__ import annotations
@@ -153,15 +153,14 @@ def _tool_choice(choice: Value) -> str:
 
 
 def _message(item: Value, origin: str | None) -> Message:
-    said = item.at("role").text()
-    role = ROLES.get(said)
+    role = ROLES.get(item.at("role").text())
     match role:
         case None:
             raise item.at("role").invalid(" or ".join(f"'{name}'" for name in ROLES))
         case "tool":
             return Message("tool", (_result(item),))
         case "assistant":
-            return Message("assistant", tuple(_said(item, origin)))
+            return Message("assistant", tuple(_assistant_parts(item, origin)))
         case _:
             return Message(role, _content(item.at("content")))
 
@@ -184,7 +183,7 @@ def _part(part: Value) -> Part:
             raise part.at("type").invalid("'text' or 'image_url'")
 
 
-def _said(item: Value, origin: str | None) -> Sequence[Part]:
+def _assistant_parts(item: Value, origin: str | None) -> Sequence[Part]:
     """An assistant message: reasoning, text or a refusal, calls."""
     parts: list[Part] = []
     thoughts = next((found for name in REASONING_FIELDS if (found := item.get(name))), None)

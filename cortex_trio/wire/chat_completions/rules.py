@@ -57,13 +57,13 @@ TEXT_CONTENT = either(string, array(TEXT, at_least=1))
 
 
 def _messages(assistant: Mapping[str, Rule]) -> Rule:
-    spoken = fields({"role": string, "content": TEXT_CONTENT}, {"name": string})
+    plain = fields({"role": string, "content": TEXT_CONTENT}, {"name": string})
     return array(
         tagged(
             "role",
             {
-                "system": spoken,
-                "developer": spoken,
+                "system": plain,
+                "developer": plain,
                 "user": fields(
                     {"role": string, "content": either(string, array(PARTS, at_least=1))}, {"name": string}
                 ),

@@ -140,10 +140,10 @@ def _document(document: Value) -> Document:
 
 
 def _message(item: Value, origin: str | None) -> Message:
-    said = item.at("role")
-    role = ROLES.get(said.text())
+    named = item.at("role")
+    role = ROLES.get(named.text())
     if role is None:
-        raise said.invalid(" or ".join(f"'{name}'" for name in ROLES))
+        raise named.invalid(" or ".join(f"'{name}'" for name in ROLES))
     content = item.get("content")
     if role == "tool":
         text = "".join(_result_texts(item.at("content")))

@@ -149,7 +149,7 @@ def _own_fields(body: Value) -> dict[str, Any]:
 
 
 def _tool_choice(body: Value) -> tuple[str | None, bool, dict[str, Any]]:
-    """The choice; whether calls are held to their schema; and the field as it came where it says more than that."""
+    """The choice; whether calls are held to their schema; and the field as it came where it holds more than that."""
     if (holder := body.get("toolConfig")) is None:
         return None, False, {}
     as_it_came = {"toolConfig": holder.raw}
@@ -158,8 +158,8 @@ def _tool_choice(body: Value) -> tuple[str | None, bool, dict[str, Any]]:
         return None, False, as_it_came
     mode = calling.optional("mode", Value.text) or "AUTO"
     names = calling.optional("allowedFunctionNames", Value.texts) or ()
-    says_more = holder.without("functionCallingConfig") or calling.without("mode", "allowedFunctionNames")
-    more = as_it_came if says_more or len(names) > 1 else {}
+    holds_more = holder.without("functionCallingConfig") or calling.without("mode", "allowedFunctionNames")
+    more = as_it_came if holds_more or len(names) > 1 else {}
     if mode == "ANY" and len(names) == 1:
         return names[0], False, more
     if mode not in TOOL_CHOICES:

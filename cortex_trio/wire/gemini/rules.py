@@ -36,7 +36,7 @@ _DATA: Mapping[str, Rule] = {
     "codeExecutionResult": json_object,
 }
 _SIGNATURE = matching(r"[A-Za-z0-9+/_=-]+")
-"""Base64 of either alphabet, padded or not; also the words that stand in for a foreign call's signature."""
+"""Base64 of either alphabet, padded or not; also the fixed text in place of the signature of another model's call."""
 _PART = fields({}, {**_DATA, "thought": boolean, "thoughtSignature": _SIGNATURE})
 _CONTENT = fields({"parts": array(_PART, at_least=1)}, {"role": one_of("user", "model", "function")})
 _FUNCTION = fields(
@@ -189,9 +189,9 @@ def _require_turns(contents: list[dict[str, Any]]) -> None:
 
 
 def _require_signatures(contents: list[dict[str, Any]]) -> None:
-    """Of each step since the user last said something, the first call must carry what came with it."""
-    spoken = [index for index, content in enumerate(contents) if _is_said_by_user(content)]
-    for index in range(spoken[-1] if spoken else 0, len(contents)):
+    """In each step since the last user message, the first call must have the signature that came with it."""
+    turns = [index for index, content in enumerate(contents) if _is_user_message(content)]
+    for index in range(turns[-1] if turns else 0, len(contents)):
         calls = [part for part in contents[index]["parts"] if "functionCall" in part]
         if calls and not calls[0].get("thoughtSignature"):
             raise _complaint(
@@ -200,7 +200,7 @@ def _require_signatures(contents: list[dict[str, Any]]) -> None:
             )
 
 
-def _is_said_by_user(content: dict[str, Any]) -> bool:
+def _is_user_message(content: dict[str, Any]) -> bool:
     return content.get("role", "user") == "user" and all(
         "functionResponse" not in part for part in content["parts"]
     )

@@ -122,6 +122,6 @@ class GeminiServer(BaseServer):
 
 def _model_and_method(path: str) -> tuple[str, str]:
     """Return "gemini-3" and "generateContent" for /v1beta/models/gemini-3:generateContent."""
-    rest = path.removeprefix("/v1beta").removeprefix("/v1").removeprefix("/")
-    model, _, method = rest.rpartition(":")
+    resource = path.removeprefix("/v1beta").removeprefix("/v1").removeprefix("/")
+    model, _, method = resource.rpartition(":")
     return model.removeprefix("models/"), method

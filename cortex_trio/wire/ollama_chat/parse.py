@@ -121,10 +121,10 @@ class _Messages:
         self._waiting: list[tuple[str, str]] = []  # name and id
 
     def message(self, item: Value) -> Message:
-        said = item.at("role")
-        role = ROLES.get(said.text())
+        named = item.at("role")
+        role = ROLES.get(named.text())
         if role is None:
-            raise said.invalid(" or ".join(f"'{name}'" for name in ROLES))
+            raise named.invalid(" or ".join(f"'{name}'" for name in ROLES))
         content = item.optional("content", Value.text) or ""
         images = item.get("images")
         shown = tuple(map(_image, images.items() if images else ()))

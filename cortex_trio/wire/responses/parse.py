@@ -94,14 +94,14 @@ class ResponseForm:
 
 
 def parsed_chat(request: ReceivedRequest, body: Value) -> ParsedRequest:
-    said = body.at("input")
+    items = body.at("input")
     included = body.optional("include", Value.texts) or ()
     reasoning = body.get("reasoning")
     options = body.get("stream_options")
     obfuscated = options.optional("include_obfuscation", Value.boolean) if options else None
     form = ResponseForm(
         echoed={name: body.object().get(name, default) for name, default in ECHOED.items()},
-        turn=len(said.raw) if isinstance(said.raw, list) else 1,
+        turn=len(items.raw) if isinstance(items.raw, list) else 1,
         summary=reasoning is not None and bool(reasoning.get("summary")),
         encrypted="reasoning.encrypted_content" in included,
         obfuscated=obfuscated is not False,
@@ -191,12 +191,12 @@ def _schema(text: Value) -> dict[str, Any] | None:
 # ------------------------------------------------------------------ messages
 
 
-def _messages(said: Value, origin: str | None) -> Iterator[Message]:
-    if isinstance(said.raw, str):
-        yield Message("user", said.raw)
+def _messages(items: Value, origin: str | None) -> Iterator[Message]:
+    if isinstance(items.raw, str):
+        yield Message("user", items.raw)
         return
-    spoken = [one for item in said.items() for one in _item(item, origin)]
-    for role, run in itertools.groupby(spoken, operator.itemgetter(0)):
+    entries = [one for item in items.items() for one in _item(item, origin)]
+    for role, run in itertools.groupby(entries, operator.itemgetter(0)):
         contents = [content for _, content in run]
         if role in ("assistant", "tool"):  # the items of one answer, the results of one step
             yield Message(role, tuple(part for content in contents for part in _as_parts(content)))
@@ -216,10 +216,10 @@ def _as_parts(content: Content) -> tuple[Part, ...]:
 def _item(item: Value, origin: str | None) -> Iterator[tuple[Role, Content]]:
     match item.optional("type", Value.text):
         case None | "message":
-            said = item.at("role")
-            role = ROLES.get(said.text())
+            named = item.at("role")
+            role = ROLES.get(named.text())
             if role is None:
-                raise said.invalid(" or ".join(f"'{name}'" for name in ROLES))
+                raise named.invalid(" or ".join(f"'{name}'" for name in ROLES))
             yield role, _content(item.at("content"))
         case "function_call":
             call = ToolCall(item.at("call_id").text(), item.at("name").text(), item.at("arguments").text())

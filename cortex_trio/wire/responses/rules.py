@@ -81,7 +81,7 @@ SERVER_ITEMS = (
     "custom_tool_call_output",
     "compaction",
 )
-"""What the server's own tools ask and answer; it takes them back as it gave them."""
+"""Calls and results of the server's own tools; it takes them back as it sent them."""
 ITEMS = tagged(
     "type",
     {
@@ -188,8 +188,8 @@ def _request(efforts: tuple[str, ...], least_tokens: int) -> Rule:
         },
     )
     own = {"reasoning": nullable(reasoning), "max_output_tokens": nullable(integer(least_tokens))}
-    said = either(filled, array(_item, at_least=1))
-    return fields({"model": filled, "input": said}, {**COMMON, **own})
+    items = either(filled, array(_item, at_least=1))
+    return fields({"model": filled, "input": items}, {**COMMON, **own})
 
 
 OPENAI = _request(("none", "minimal", "low", "medium", "high", "xhigh", "max"), 16)

@@ -1,8 +1,8 @@
-"""Errors that stand in a stream of server-sent events without being one: bare JSON, on one line or on many.
+"""Finds errors in a stream of server-sent events that are not events: bare JSON, on one line or on many.
 
-A server that fails before its first event, or a proxy that gives up on one, may write its JSON error body into
-what was announced as a stream. The grammar of server-sent events ignores such lines, and the answer would pass
-for one that was merely cut. Knows no provider.
+A server that fails before its first event, or a proxy behind it, may write a JSON error body into the stream. The
+grammar of server-sent events ignores such lines, and the failure would look like an answer that was cut. Knows no
+provider.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from ..failures import Failure, classify_payload
 from .payload import Malformed, load_object
 
-STRAY_LIMIT = 64 * 1024
-"""Characters of an error body that is held; what is longer explains nothing."""
+BODY_LIMIT = 64 * 1024
+"""Characters of an error body; a longer one is not held."""
 
 
 MOST_TRIES = 16
-"""Times one body is read in hope of its end: each of them reads it from its beginning."""
+"""How often one body is parsed to see whether it is complete: each time from its beginning."""
 
 
-class StrayErrors:
-    """Shown every line outside the grammar, it tells when they add up to an error."""
+class UnframedErrors:
+    """Collects the lines outside the grammar and finds the error that they form."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -30,7 +30,7 @@ class StrayErrors:
         self._tries = 0
 
     def add(self, line: str) -> Failure | None:
-        """Take a line; the failure it completes, if it does."""
+        """Add a line. Return the failure it completes, None where it completes none."""
         named = line.startswith("error:")  # llama.cpp
         line = line.removeprefix("error:").strip() if named else line.rstrip()
         begins = line.startswith("{")
@@ -39,17 +39,17 @@ class StrayErrors:
         elif not self._lines:
             return None
         self._size += len(line)
-        # Printed on many lines, an object ends with a brace of its own; tried once each, not at every line.
+        # An object on many lines ends with a line of one brace: it is parsed there, not at every line.
         ends = begins or line == "}"
         self._tries += ends
-        if self._size > STRAY_LIMIT or self._tries > MOST_TRIES:
+        if self._size > BODY_LIMIT or self._tries > MOST_TRIES:
             self._lines = []
             return None
         self._lines.append(line)
         return self._failure(named=named) if ends else None
 
     def end(self) -> Failure | None:
-        """The stream ended: what the lines add up to, wherever the last of them broke."""
+        """Return the failure that the lines form when the stream ends, None for none."""
         return self._failure(named=False)
 
     def _failure(self, *, named: bool) -> Failure | None:
@@ -62,14 +62,14 @@ class StrayErrors:
 
 
 BARE = ("message", "msg", "detail", "error_msg")
-"""Where a server that has no `error` says what is wrong: Cohere, older z.ai, FastAPI, Baidu."""
+"""Fields with the text of an error where there is no `error`: Cohere, older z.ai, FastAPI, Baidu."""
 
 LISTS = ("errors", "detail")
 """The same for a list of errors: Cloudflare, FastAPI."""
 
 
 def is_error(value: Mapping[str, Any]) -> bool:
-    """Whether an object where none should be is an error."""
+    """Whether an object that is not what was expected is an error."""
     result = value.get("base_resp")  # MiniMax: 0 is success
     return (
         error_of(value) is not None
@@ -80,7 +80,7 @@ def is_error(value: Mapping[str, Any]) -> bool:
 
 
 def error_of(holder: Mapping[str, Any]) -> object | None:
-    """The `error` of an answer, if it says anything: gateways in Go send the empty value of their struct."""
+    """The `error` of an answer, None where it is empty: gateways in Go send the empty value of their struct."""
     error = holder.get("error")
-    says = any(error.values()) if isinstance(error, dict) else bool(error)
-    return error if says else None
+    is_filled = any(error.values()) if isinstance(error, dict) else bool(error)
+    return error if is_filled else None
