@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, TypeVar, final
+from typing import TypeVar, final
 
 from ..failures import FailureKind, InvalidRequest
 from ..messages import ChatRequest
@@ -19,8 +19,8 @@ Fault = TypeVar("Fault")
 class BaseServer(ABC):
     """The steps of `parse`, `validate` and `chat_request`; a dialect fills in what it reads."""
 
-    name: ClassVar[str]
-    base_path: ClassVar[str] = ""
+    name: str
+    base_path: str = ""
 
     def serves(self, method: str, path: str) -> bool:
         """See ServerDialect.serves: all, where a server has no other dialect."""
