@@ -106,10 +106,10 @@ async def test_a_conversation_through_the_gateway_wanders_from_worker_to_worker(
         async with gateway(sim) as cortex:
             talk = Talk(chance, url_images=False)
             for _ in range(40):
-                await ask_somebody(cortex, sim, talk, chance.choice(NAMES))
+                await ask_worker(cortex, sim, talk, chance.choice(NAMES))
 
 
-async def ask_somebody(cortex: Cortex, sim: Simulator, talk: Talk, worker: str) -> None:
+async def ask_worker(cortex: Cortex, sim: Simulator, talk: Talk, worker: str) -> None:
     """One step as a user takes it: the history is whatever `Reply.message` was, and nothing is adapted by hand."""
     if not talk.waits_for_the_model:
         talk.ask()
@@ -150,7 +150,7 @@ THOUGHT = Behaviour(
         ("ollama", '"thinking": "Look it up."'),
     ],
 )
-def test_what_a_model_thought_goes_back_to_it_as_it_came_and_to_nobody_else(name: str, replayed: str) -> None:
+def test_what_a_model_thought_goes_back_to_it_as_it_came_and_to_no_other(name: str, replayed: str) -> None:
     own, other = MODELS_OF[name]
     asked = accepted(own, own.encode(ChatRequest(messages=(user("Hi"),), tools=TOOLS)))
     history = (user("Hi"), own.answer(asked, THOUGHT), Message("tool", (ToolResult("call_1", "12:00"),)))
@@ -175,7 +175,7 @@ ODD = {
     "blanks": (system(" "), user("\n", Text("⟦text 1⟧"), " "), assistant(" "), user("⟦text 2⟧")),
     "only another's thoughts": (
         user("⟦text 1⟧"),
-        assistant(Reasoning("⟦thought 2⟧", "c2ln", origin="somebody/else")),
+        assistant(Reasoning("⟦thought 2⟧", "c2ln", origin="another/model")),
         user("⟦text 3⟧"),
     ),
     "an image alone": (user(Image(data="⟦image 1⟧".encode(), media_type="image/png")),),

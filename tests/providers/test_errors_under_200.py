@@ -42,7 +42,7 @@ async def failure_of(sim: Simulator, provider: str, behaviour: Behaviour) -> Fai
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", "text/event-stream"]
 )
-async def test_a_json_error_under_200_is_the_error_it_says(
+async def test_a_json_error_under_200_is_the_error_in_its_body(
     autojump_clock: object, provider: str, kind: FailureKind, content_type: str
 ) -> None:
     async with open_simulator() as sim:

@@ -114,13 +114,13 @@ def refused(name: str, **options: Any) -> str:
         ("cohere", {"tools": TOOLS, "response_schema": SCHEMA}, "response_schema"),
     ],
 )
-def test_what_a_wire_cannot_say_is_named(name: str, options: dict[str, Any], what: str) -> None:
+def test_what_an_api_does_not_support_is_named(name: str, options: dict[str, Any], what: str) -> None:
     assert what in refused(name, **options)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("choice", ["auto", "none"])
-def test_without_tools_there_is_nothing_to_choose_and_nothing_is_said(name: str, choice: str) -> None:
+def test_without_tools_there_is_nothing_to_choose_and_nothing_is_sent(name: str, choice: str) -> None:
     model = MODELS_OF[name][0]
     plain = ChatRequest(messages=(user("Hi"),))
     choosing = ChatRequest(messages=(user("Hi"),), tools=(), tool_choice=choice)

@@ -83,7 +83,7 @@ def test_they_arrive_in_their_place_and_the_provider_takes_them_back(name: str, 
 @pytest.mark.parametrize(
     "stranger", [models[0] for models in MODELS_OF.values()], ids=lambda model: model.name
 )
-def test_a_history_with_them_is_legal_everywhere_and_leaks_to_nobody(name: str, stranger: Model) -> None:
+def test_a_history_with_them_is_legal_everywhere_and_leaks_to_no_other(name: str, stranger: Model) -> None:
     parts = [part for part in stamped(name, *OWN[name]) if isinstance(part, Opaque)]
     request = ChatRequest(messages=(user("Hi"), assistant(*parts, "So."), user("And?")))
     sent = stranger.encode(request)
@@ -202,7 +202,7 @@ async def test_a_continuation_hands_on_an_image_behind_the_text_before_it(autoju
     assert reply.message.parts == (Text("Once upon a time"), PICTURE, Text(" there was a cat."))
 
 
-async def test_sources_of_an_answer_are_told_with_the_place_they_belong_to(autojump_clock: object) -> None:
+async def test_sources_of_an_answer_are_emitted_with_the_place_they_belong_to(autojump_clock: object) -> None:
     citations = (
         CitationDelta(0, 4, "Köln", ("https://example.org/1", "https://example.org/2")),
         CitationDelta(5, 6, "🌤", ("https://example.org/2",)),

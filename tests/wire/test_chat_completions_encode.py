@@ -186,7 +186,7 @@ def test_older_servers_get_max_tokens() -> None:
     assert "max_completion_tokens" not in sent
 
 
-def test_extra_body_has_the_last_word() -> None:
+def test_extra_body_wins() -> None:
     sent = body(
         ChatRequest(messages=(user("Hi"),), temperature=1.0, extra_body={"temperature": 0.5, "seed": 1})
     )
@@ -371,7 +371,7 @@ def test_embeddings_that_are_none_raise_value_error(data: Any) -> None:
         OPENAI.decode_embed(json.dumps({"data": data}).encode())
 
 
-def test_a_server_without_embeddings_says_so() -> None:
+def test_a_server_without_embeddings_refuses_them() -> None:
     with pytest.raises(Unsupported, match="groq does not support embeddings"):
         PROVIDERS["groq"].dialect.encode_embed(["a"], "groq", "e", None)
 

@@ -168,10 +168,8 @@ class _Turns:
 
     def of(self, messages: Sequence[Message]) -> list[Block]:
         encoded = [
-            (
-                "assistant" if message.role == "assistant" else "user",
-                block,
-            )  # later system messages are demoted
+            # System messages after the first user message become the user's.
+            ("assistant" if message.role == "assistant" else "user", block)
             for message in shown_by_user(messages)
             for part in message.parts
             if (block := self._block(part)) is not None

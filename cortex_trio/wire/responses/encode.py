@@ -138,7 +138,7 @@ class _Input:
         self._ids = CallIds(messages, LEGAL_CALL_ID)
         self._custom: set[str] = (
             set()
-        )  # ids of the calls of free-form tools, whose results are items of their own
+        )  # ids of calls of free-form tools, whose results are items of another type
 
     def items(self, messages: Sequence[Message]) -> list[Json]:
         with_own_images = [self._with_own_images(message) for message in messages]
