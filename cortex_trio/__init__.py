@@ -65,9 +65,16 @@ from .messages import (
     user,
 )
 from .providers import Auth, Provider
-from .telemetry import AnswerInterrupted, CallWaiting, WorkerAdded, WorkerRemoved, WorkerStatusChanged
-
-__version__ = "0.1.0"
+from .telemetry import (
+    AnswerInterrupted,
+    CallWaiting,
+    Event,
+    Snapshot,
+    WorkerAdded,
+    WorkerRemoved,
+    WorkerStatusChanged,
+)
+from .version import __version__ as __version__
 
 __all__ = [
     "AllWorkersFailed",
@@ -86,6 +93,7 @@ __all__ = [
     "Cortex",
     "CortexError",
     "Document",
+    "Event",
     "Failure",
     "FailureKind",
     "FinishReason",
@@ -105,6 +113,7 @@ __all__ = [
     "ReasoningSeal",
     "Reply",
     "Restarted",
+    "Snapshot",
     "StreamEvent",
     "StreamInterrupted",
     "Text",

@@ -54,21 +54,8 @@ else:
     @trio_fixture  # type: ignore[untyped-decorator, unused-ignore]
     async def cortex(simulated_providers: Simulator, request: pytest.FixtureRequest) -> AsyncIterator[Cortex]:
         """A gateway before them. At the end nothing of its requests may be left: the test fails if it is."""
-        from trio.testing import wait_all_tasks_blocked
-
-        from .gateway.cortex import open_cortex
-        from .gateway.settings.config import Config
-        from .simulator.leftovers import leftovers
+        from .simulator import open_gateway
 
         marker = request.node.get_closest_marker(MARKER)
-        workers = {
-            name: provider.worker(priority=place)
-            for place, (name, provider) in enumerate(simulated_providers.providers.items())
-        }
-        settings = {"health_check_interval": 0, **(marker.kwargs if marker else {})}
-        config = Config(workers=workers, **settings)
-        async with open_cortex(config, http_transport=simulated_providers.transport) as gateway:
+        async with open_gateway(simulated_providers, **(marker.kwargs if marker else {})) as gateway:
             yield gateway  # noqa: ASYNC119, RUF100 - as above
-            await wait_all_tasks_blocked()
-            if held := leftovers(gateway):
-                pytest.fail(f"requests left something behind: {held}")

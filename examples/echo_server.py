@@ -1,4 +1,4 @@
-"""A supervised TCP echo server with a child for each connection: one that crashes takes no other with it.
+"""A supervised TCP echo server with a child for each connection: the crash of one does not affect the others.
 
 Run it: python examples/echo_server.py
 """
@@ -14,12 +14,12 @@ async def echo(stream: trio.SocketStream) -> None:
     async with stream:
         async for data in stream:
             if data == b"crash":
-                raise ValueError("a bug that only this connection meets")
+                raise ValueError("a bug in the handling of this connection")
             await stream.send_all(data)
 
 
 class Listener(GenServer):
-    """Accepts connections in a task of its own. However it ends, the socket is closed."""
+    """Accepts connections in a task of its own. The socket is closed on every exit."""
 
     def __init__(self, connections: Ref[TaskSupervisor]) -> None:
         self.connections = connections
@@ -39,7 +39,7 @@ class Listener(GenServer):
 
 
 async def main() -> None:
-    logging.getLogger("cortex_trio.otp").setLevel(logging.CRITICAL)  # the crash below is meant
+    logging.getLogger("cortex_trio.otp").setLevel(logging.CRITICAL)  # the crash below is intended
     connections: Ref[TaskSupervisor] = Ref("connections")
     listener: Ref[Listener] = Ref("listener")
     pool = Child(ref=connections, start=TaskSupervisor)

@@ -1,4 +1,4 @@
-"""Supervision without any language model: a counter that crashes, and a tree that does not mind.
+"""Supervision without any language model: a counter that crashes, and a tree that restarts it.
 
 Run it: python examples/own_tree.py
 """
@@ -26,7 +26,7 @@ class Counter(GenServer):
 
 
 async def main() -> None:
-    logging.getLogger("cortex_trio.otp").setLevel(logging.CRITICAL)  # the reports below say the same
+    logging.getLogger("cortex_trio.otp").setLevel(logging.CRITICAL)  # the reports below show the same
     counter: Ref[Counter] = Ref("counter")
     tasks: Ref[TaskSupervisor] = Ref("tasks")
     root = Supervisor(

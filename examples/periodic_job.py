@@ -14,7 +14,7 @@ from cortex_trio.otp import Backoff, Child, GenServer, Ref, Supervisor, open_tre
 
 
 class Job(GenServer):
-    """Runs `work` again and again. Where it raises, this server crashes, and its backoff says what follows."""
+    """Runs `work` again and again. If it raises, this server crashes, and its backoff delays the restart."""
 
     def __init__(self, work: Callable[[], Awaitable[None]], every: float, jitter: float) -> None:
         self.work, self.every, self.jitter = work, every, jitter
@@ -41,13 +41,13 @@ class Fetch:
 
 
 async def main() -> None:
-    logging.getLogger("cortex_trio.otp").setLevel(logging.CRITICAL)  # the crashes are meant
+    logging.getLogger("cortex_trio.otp").setLevel(logging.CRITICAL)  # the crashes are intended
     random.seed(7)  # so that it prints the same each time
-    fetch = Fetch()  # it is older than the job, and outlives its crashes
+    fetch = Fetch()  # made before the job, so that it survives its crashes
     backoff = Backoff(first=1, factor=2, most=60)
     job = Child(ref=Ref("job"), start=lambda: Job(fetch, every=10, jitter=0.1), backoff=backoff)
     async with open_tree(Supervisor([job])):
         await trio.sleep(50)
 
 
-trio.run(main, clock=MockClock(autojump_threshold=0))  # in virtual time, so that it is over at once
+trio.run(main, clock=MockClock(autojump_threshold=0))  # in virtual time, so that it takes no real time

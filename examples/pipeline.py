@@ -1,4 +1,4 @@
-"""A pipeline of three stages: bounded channels between them, each stage a child that may crash and go on.
+"""A pipeline of three steps with bounded channels between them. Each step is a child that is restarted after a crash.
 
 Run it: python examples/pipeline.py
 """
@@ -15,12 +15,12 @@ LINES = ("1", "2", "three", "4", "5")
 async def read(lines: trio.MemorySendChannel[str]) -> None:
     async with lines:
         for line in LINES:
-            await lines.send(line)  # waits while the next stage is behind
+            await lines.send(line)  # waits while the channel is full
 
 
 async def square(lines: trio.MemoryReceiveChannel[str], numbers: trio.MemorySendChannel[int]) -> None:
     async for line in lines:
-        await numbers.send(int(line) ** 2)  # "three" crashes this stage; its line is lost, and no other
+        await numbers.send(int(line) ** 2)  # "three" crashes this step; only that line is lost
     await numbers.aclose()
 
 
@@ -30,22 +30,22 @@ async def write(numbers: trio.MemoryReceiveChannel[int]) -> None:
 
 
 async def main() -> None:
-    logging.getLogger("cortex_trio.otp").setLevel(logging.CRITICAL)  # the crash below is meant
-    # What must survive a crash of a stage is made outside of it: the channels, with what is in them.
+    logging.getLogger("cortex_trio.otp").setLevel(logging.CRITICAL)  # the crash below is intended
+    # The channels and their contents must survive a crash of a step, so they are made outside of it.
     lines_in, lines_out = trio.open_memory_channel[str](2)
     numbers_in, numbers_out = trio.open_memory_channel[int](2)
-    stages = {
+    steps = {
         "write": lambda: Task(write, numbers_out),
         "square": lambda: Task(square, lines_out, numbers_in),
         "read": lambda: Task(read, lines_in),
     }
     children = [
         Child(ref=Ref(name), start=start, restart=Restart.TRANSIENT, significant=True)
-        for name, start in stages.items()
+        for name, start in steps.items()
     ]
     with lines_in, lines_out, numbers_in, numbers_out:
         await run(Supervisor(children, auto_shutdown=AutoShutdown.ALL_SIGNIFICANT))
-    print("all stages are done")
+    print("all steps are done")
 
 
 trio.run(main)

@@ -1,4 +1,4 @@
-"""A rate limiter: two permits a second, given to those who wait in the order they came.
+"""A rate limiter: two permits a second, in the order of the requests.
 
 Run it: python examples/rate_limiter.py
 """
@@ -12,7 +12,7 @@ from cortex_trio.otp import Child, Deferred, GenServer, Ref, Supervisor, open_tr
 
 
 class Limiter(GenServer):
-    """At most `number` permits in any `seconds`. A caller waits for its answer, the server never waits."""
+    """At most `number` permits in any `seconds`. A caller waits for its permit, but the server does not."""
 
     def __init__(self, number: int, seconds: float) -> None:
         self.free, self.seconds = number, seconds
@@ -31,7 +31,7 @@ class Limiter(GenServer):
     async def hand_out(self) -> None:
         while self.free and self.waiting:
             answer = self.waiting.popleft()
-            if not answer.abandoned:  # its caller may have given up
+            if not answer.abandoned:  # its caller may have been cancelled
                 answer.reply(None)
                 self.free -= 1
                 self.send_after(self.seconds, "a permit is free again")
@@ -52,4 +52,4 @@ async def main() -> None:
                 await trio.sleep(0.1)
 
 
-trio.run(main, clock=MockClock(autojump_threshold=0))  # in virtual time, so that it is over at once
+trio.run(main, clock=MockClock(autojump_threshold=0))  # in virtual time, so that it takes no real time

@@ -1,4 +1,4 @@
-"""Fixtures every room shares."""
+"""Fixtures and plugins for all tests."""
 
 import os
 import signal
@@ -11,15 +11,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch over every key; and hear Ctrl-C again where a shell started us in the background, deaf to it."""
-    config.pluginmanager.register(KeyWatch())  # which configures it as well
+    """Register KeyWatch; handle Ctrl-C also where a shell that started pytest in the background made it ignored."""
+    config.pluginmanager.register(KeyWatch())  # pluggy calls its `pytest_configure`
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder with recordings and vectors; it is not part of the project, so tests skip without it."""
+    """The folder with recordings and vectors. It is not part of the project: without it tests are skipped."""
     found = Path(os.environ.get("CORTEX_SHARED", ROOT.parent / "shared"))
     if not (found / "wire").is_dir():
         pytest.skip("recordings and vectors are not here: set CORTEX_SHARED to their folder")

@@ -1,8 +1,8 @@
-"""Every test is watched: no key that it makes may show in a log, an event, a warning or an error.
+"""A pytest plugin that looks for API keys in what every test logs, emits, expects and raises.
 
-Nobody names the keys: whoever makes one has it masked, and there it is seen. Looked at is every log record of every
-logger and level, every event for observers, and every exception that a test expects or fails with (warnings are
-errors here), each with the locals of its frames. A test that lets a key out fails at its end.
+Tests need not name their keys: every key is masked when it is made, and is noted there. Searched are all log records
+of all loggers, all events for observers, and all exceptions that a test expects or fails with (warnings are errors
+here), each with the locals of its frames. A test that leaks a key fails at its end.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from cortex_trio.gateway.settings import secrets
 from cortex_trio.telemetry import Telemetry
 
 SHORTEST = 8
-"""Characters of a key below which any text might hold it by chance; tests of the mask itself make such."""
+"""Characters. A shorter key may be in any text by chance; only tests of the mask have such."""
 HIDDEN = 16
-"""Characters between the ends that a mask shows, if there are as many, are recognised by themselves."""
+"""Characters that the masked form must hide for the hidden part to be searched for by itself."""
 MOST_SHOWN = 10
-"""Of the places where one key came out: every frame it passed through is another."""
+"""Leaks that are shown: one key leaks in every frame that it passes through."""
 
 
 def secret_of(key: str) -> str | None:
-    """What of `key` nobody may see, if it can be told from other text."""
+    """Return the secret part of `key`; None if other text may contain it by chance."""
     hidden = key[11:-6]
     if len(hidden) >= HIDDEN:
         return hidden
@@ -33,13 +33,13 @@ def secret_of(key: str) -> str | None:
 
 
 class KeyWatch:
-    """A pytest plugin. Keys made while tests are collected are watched to the end, a test's own until its end."""
+    """Searches for the keys made while tests are collected until the last test, for a test's own until its end."""
 
     def __init__(self) -> None:
         self.canary = Canary(secrets=set())
         self._of_all_tests: frozenset[str] = frozenset()
 
-    # -------------------------------------------------------------- where it listens
+    # -------------------------------------------------------------- what is searched
 
     def pytest_configure(self) -> None:
         root = logging.getLogger()
@@ -61,14 +61,14 @@ class KeyWatch:
         else:
             self.canary.check(where, repr(value))
 
-    # -------------------------------------------------------------- when
+    # -------------------------------------------------------------- when leaks are reported
 
     def pytest_collection_finish(self) -> None:
         self._of_all_tests = frozenset(self.canary.secrets)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:
-        if call.excinfo is not None and call.when != "teardown":  # where it may be ourselves who complain
+        if call.excinfo is not None and call.when != "teardown":  # where the error may be our own report
             self._look("failed with", call.excinfo.value)
         return (yield)
 
@@ -78,11 +78,11 @@ class KeyWatch:
         leaks, self.canary.leaks = self.canary.leaks, []
         self.canary.secrets = set(self._of_all_tests)
         if leaks:
-            pytest.fail("a key came out:\n" + "\n".join(leaks[:MOST_SHOWN]), pytrace=False)
+            pytest.fail("an API key leaked:\n" + "\n".join(leaks[:MOST_SHOWN]), pytrace=False)
 
 
 def _observe(owner: object, name: str, see: Callable[..., None]) -> None:
-    """Have `see` told the arguments of every call; the call itself goes on as it would have."""
+    """Call `see` with the arguments of every call of `owner.name`, before the call."""
     original = getattr(owner, name)
 
     def observed(*args: object) -> object:

@@ -19,7 +19,8 @@ PACKAGES = {
     "failures": set[str](),
     "otp": set[str](),
     "http": set[str](),
-    "telemetry": {"failures"},
+    "telemetry": {"events", "messages", "failures", "otp"},
+    "version": set[str](),
     "messages": {"failures"},
     "intake": {"messages", "failures"},
     "events": {"messages", "failures"},
@@ -37,6 +38,7 @@ PACKAGES = {
         "otp",
         "http",
         "telemetry",
+        "version",
     },
 }
 """Which packages each one may import. The others may import anything: `simulator`, and what users run."""
@@ -48,10 +50,13 @@ GATEWAY_LAYERS = (
     "workers",
     "routing",
     "runtime",
+    "snapshots",
     "request",
+    "free_requests",
     "health",
     "tree",
     "reconfigure",
+    "startup",
     "cortex",
 )
 """The packages and modules of the gateway, from the lowest: each may import only those before it."""
@@ -74,7 +79,8 @@ LIBRARIES = {
     "errors": set[str](),
     "failures": {"attrs"},
     "otp": {"trio", "attrs", "outcome"},
-    "telemetry": {"attrs"},
+    "telemetry": {"attrs", "cattrs"},
+    "version": set[str](),
     "wire": {"attrs"},
     "providers": {"attrs"},
     "gateway": {"trio", "attrs", "cattrs", "httpx", "trio_util"},
@@ -325,3 +331,39 @@ def test_the_map_of_a_package_names_every_file(package: str) -> None:
     map_of = ast.get_docstring(TREES[folder / "__init__.py"]) or ""
     files = {path.stem for path in MODULES if path.parent == folder} - {"__init__"}
     assert {name for name in files if not re.search(rf"\b{name}\b", map_of)} == set()
+
+
+# ------------------------------------------------------------------ the public API is enough
+
+REPOSITORY = PACKAGE.parent
+USERS = ("cortex_trio", "tests", "examples", "benchmarks")
+"""The folders whose code must get along with the public members of Cortex; `cortex.snapshot()` shows its state."""
+
+
+def private_members_of_cortex() -> set[str]:
+    """The private methods of Cortex, and the private attributes it sets on itself."""
+    [definition] = [
+        node
+        for node in TREES[PACKAGE / "gateway" / "cortex.py"].body
+        if isinstance(node, ast.ClassDef) and node.name == "Cortex"
+    ]
+    names = {
+        node.name for node in definition.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    names |= {node.attr for node in ast.walk(definition) if isinstance(node, ast.Attribute)}
+    return {name for name in names if name.startswith("_") and not name.endswith("__")}
+
+
+def test_no_code_reads_a_private_member_of_cortex() -> None:
+    private = private_members_of_cortex()
+    assert "_runtime" in private
+    reads = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno}: {ast.unparse(node)}"
+        for folder in USERS
+        for path in sorted((REPOSITORY / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in private
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+    ]
+    assert reads == []

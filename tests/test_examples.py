@@ -58,7 +58,7 @@ second: b'hello'
 4
 16
 25
-all stages are done
+all steps are done
 """,
     "periodic_job": """\
   0.0 s: run 1 is fine

@@ -1,22 +1,25 @@
-"""The gateway as its user sees it: `open_cortex()` starts the tree, `Cortex` has the verbs."""
+"""The gateway as users see it: `open_cortex()` opens one, `Cortex` has its methods.
+
+It checks arguments and delegates. What a request does is in `request/`, what a change of workers does in
+`reconfigure`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, Unpack, final
 
 import trio
 
-from ..errors import ProviderError
 from ..events import Reply, Vectors
 from ..failures import NoWorkersAvailable
 from ..messages import Document, Messages, Tool
-from ..otp import Ref, Supervisor, describe, run
-from ..otp.nursery import open_flat_nursery
-from ..telemetry import Telemetry
-from .health import ask_free, check_all, free_key, lift_cooldowns
-from .reconfigure import Changes, worker_state
+from ..otp import Ref, Supervisor, describe
+from ..telemetry import Observer, Snapshot
+from .free_requests import list_models
+from .health import check_all, lift_cooldowns
+from .reconfigure import Changes
 from .request.failover import Call
 from .request.jobs import ChatJob, EmbedJob, without_unable
 from .request.options import CallOptions, Chat, ChatOptions, chat_from, named, positive, texts_from
@@ -24,13 +27,11 @@ from .request.stream import ChatStream
 from .routing.selection import Wanted, explain
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
-from .transport.connections import Connector, MakeTransport, TransportFailed
-from .tree import cortex_tree
+from .snapshots import snapshot_of
+from .startup import open_runtime
+from .transport.connections import MakeTransport
 from .workers.calls import call_with_retry
-from .workers.cooldowns import Cooldowns
-from .workers.dialect_guard import DialectFailed
-from .workers.keys import KeyRing
-from .workers.registry import WorkerRegistry, WorkerTable
+from .workers.registry import WorkerRegistry
 from .workers.status import HealthStatus, WorkerInfo, health_status, worker_info
 
 
@@ -39,47 +40,35 @@ async def open_cortex(
     config: Config | Mapping[str, Any] | None = None,
     *,
     http_transport: MakeTransport | None = None,
-    on_event: Callable[[object], None] | None = None,
+    on_event: Observer | None = None,
 ) -> AsyncIterator[Cortex]:
-    """Start the supervision tree inside the caller's task and stop it, in order, on the way out.
+    """Open a gateway: start its supervision tree inside the caller's task, and stop it at the end of the block.
 
-    `config` may be a Config, a mapping like the object inside CORTEX_PROVIDERS, or None for
-    `Config.from_env()`. `http_transport` is a function that makes the transport of each worker: one of httpx or
-    httpx2, or any with the same two methods; proxies and certificates are its matter then. `on_event` is told what
-    happens (what it raises is logged once and swallowed). Raises ConfigError before anything runs. A tree that gives
-    up raises one `otp.MaxRestartsExceeded` out of the context; what the body raises comes out as it is.
+    When the block ends or is cancelled, requests in flight are cancelled, the actors are stopped in reverse order,
+    and all connections are closed before this returns.
+
+    Args:
+        config: a Config, or a mapping like the object inside CORTEX_PROVIDERS. None: `Config.from_env()`.
+        http_transport: returns the transport of each worker, of httpx or httpx2, or any object with the same two
+            methods; proxies and certificates are then configured there. None: pooled HTTP/1.1 connections of our own,
+            or httpx's where the configuration needs a proxy or HTTP/2.
+        on_event: is called with every event (see `cortex_trio.telemetry`), synchronously, so it must be fast. What it
+            raises is logged once and ignored.
+
+    Raises:
+        ConfigError: the configuration is wrong. Nothing was started.
+        otp.MaxRestartsExceeded: actors crashed too often; the block is cancelled.
+        Exception: what the block raises, as it is: never in an ExceptionGroup of the gateway.
     """
     try:
-        checked = await _config(config)
+        checked = await _config_from(config)
     finally:
-        del config  # a traceback with locals is a place where keys leak
-    connect = Connector(http_transport, checked.max_idle_connections)
-    cooldowns = Cooldowns(checked.rate_limit_rest)
-    states = [worker_state(name, worker, connect, cooldowns) for name, worker in checked.workers.items()]
-    ring = KeyRing(cooldowns, checked.key_strategy)
-    for state in states:
-        ring.set_keys(state.name, state.config.api_keys)
-    runtime = Runtime(checked, WorkerTable.of(states), cooldowns, ring, Telemetry(on_event))
-    try:
-        async with open_flat_nursery() as nursery:
-            nursery.start_soon(runtime.deadlines.run)
-            await nursery.start(_run_tree, runtime)
-            try:
-                yield Cortex(runtime, connect)
-            finally:
-                runtime.close()
-            nursery.cancel_scope.cancel()
-    finally:
-        states = list(runtime.table.workers.values())
-        for connections in [*(state.connections for state in states), *runtime.retired]:
-            await connections.aclose()
+        del config  # a traceback with locals would show the keys
+    async with open_runtime(checked, http_transport=http_transport, on_event=on_event) as runtime:
+        yield Cortex(runtime)
 
 
-async def _run_tree(runtime: Runtime, task_status: trio.TaskStatus[object]) -> None:
-    await run(cortex_tree(runtime), ref=runtime.root, task_status=task_status)
-
-
-async def _config(config: Config | Mapping[str, Any] | None) -> Config:
+async def _config_from(config: Config | Mapping[str, Any] | None) -> Config:
     try:
         if config is None:
             return await config_from_env()
@@ -90,13 +79,13 @@ async def _config(config: Config | Mapping[str, Any] | None) -> Config:
 
 @final
 class Cortex:
-    """A running gateway. Every method may be called from any task of the same Trio run."""
+    """A running gateway, made by `open_cortex`. Every method may be called from any task of the same Trio run."""
 
-    def __init__(self, runtime: Runtime, connect: Connector) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._changes = Changes(runtime, connect)
+        self._changes = Changes(runtime)
 
-    # -------------------------------------------------------------- asking
+    # -------------------------------------------------------------- requests
 
     def chat(
         self,
@@ -122,14 +111,39 @@ class Cortex:
         max_attempts: int | None = None,
         max_wait: float | None = None,
     ) -> AbstractAsyncContextManager[ChatStream]:
-        """Stream an answer from the best worker.
+        """Stream an answer from the best worker: `async with cortex.chat("Hi") as answer:`.
 
-        Entering the context connects, fails over and waits for the first content.
+        Entering the block connects, fails over, and returns when the first content has arrived. Leaving it, early or
+        by cancellation, closes the connection before control returns. Only options that are set are sent.
 
-        Only what is set is sent. `model`, `provider` and `worker` are exact names that narrow the choice;
-        times are in seconds; `on_interrupt` is "raise", "restart", "continue" or "buffer". Entering raises
-        InvalidRequest, NoWorkersAvailable, ProviderError or AllWorkersFailed. Cancelling, or leaving early,
-        closes the upstream connection before control returns.
+        Args:
+            messages: a string, a Message, a mapping in OpenAI's shape, or a sequence of these.
+            model: only workers with this model. None: each worker's default.
+            provider: only workers of this provider.
+            worker: only the worker of this name.
+            max_tokens: of the answer.
+            temperature: as the provider defines it.
+            top_p: as the provider defines it.
+            stop: strings at which the answer ends.
+            tools: that the model may call.
+            tool_choice: "auto", "none", "required" or the name of a tool.
+            response_schema: the JSON Schema of the answer.
+            reasoning: an effort ("low", "medium", "high"), or a number of tokens.
+            documents: that the answer may cite.
+            extra_body: fields that are added to the request's JSON as they are.
+            on_interrupt: what follows when the stream breaks after content was delivered: "raise", "restart",
+                "continue" or "buffer" (deliver nothing before the answer is complete).
+            first_token_timeout: seconds until the first content of each attempt. None: the worker's.
+            idle_timeout: seconds between two pieces of content. None: the configuration's.
+            hedge_after: seconds after which a second worker is asked as well. None: never.
+            max_attempts: requests at most that reach a provider. None: the configuration's.
+            max_wait: seconds to wait while no worker is available. None: the configuration's.
+
+        Raises:
+            InvalidRequest: an option is wrong, or no worker's dialect can express it.
+            NoWorkersAvailable: no worker could be asked; says why for each. Raised on entering, like the following.
+            ProviderError: the only attempt failed. StreamInterrupted, while reading: the answer is incomplete.
+            AllWorkersFailed: several attempts failed.
         """
         chat = chat_from(
             messages,
@@ -162,9 +176,9 @@ class Cortex:
         return ChatStream(begin, chat, self._runtime.telemetry)
 
     async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
-        """The whole answer; failover is invisible until the last event (on_interrupt="buffer").
+        """Return a complete answer. Failover stays possible until its end (on_interrupt="buffer").
 
-        Options and errors as in `chat`.
+        Args and Raises as of `chat`. Cancelling closes the connection.
         """
         options["on_interrupt"] = "buffer"
         async with self._open(chat_from(messages, **options)) as stream:
@@ -178,11 +192,16 @@ class Cortex:
         provider: str | None = None,
         dimensions: int | None = None,
     ) -> Sequence[Sequence[float]]:
-        """One vector per text, in order, with the same failover as `chat`. Raises as entering `chat` does.
+        """Return one vector for each text, in order. Failover as in `chat`; cancelling closes the connection.
 
-        Without `model`, the first worker's own by priority, also while it is unavailable: vectors of two models
-        cannot be compared, so failover goes only to workers that have the same one. A list that is longer than
-        their providers take at once goes in several requests.
+        Args:
+            texts: one string or several; a list longer than the providers allow is sent in several requests.
+            model: None: that of the first worker by priority, also while it is unavailable. Failover goes only to
+                workers with the same model, because vectors of different models cannot be compared.
+            provider: only workers of this provider.
+            dimensions: of each vector. None: the model's.
+
+        Raises: as entering `chat`.
         """
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
         model, provider = named("model", model), named("provider", provider)
@@ -197,70 +216,74 @@ class Cortex:
         return vectors
 
     async def models(self, *, worker: str) -> Sequence[str]:
-        """The models `worker`'s provider lists now. Raises NoWorkersAvailable for an unknown worker, ProviderError."""
+        """Return the models that the provider of `worker` lists now.
+
+        Raises:
+            NoWorkersAvailable: there is no worker of this name.
+            ProviderError: there was no list within the worker's timeout.
+        """
         state = self._runtime.table.workers.get(named("worker", worker))
         if state is None:
             known = ", ".join(self._runtime.table.workers) or "none"
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
-        endpoint = state.endpoint
-        key = free_key(self._runtime, state)
-        failed: TransportFailed | DialectFailed
-        try:
-            answer = await ask_free(endpoint, endpoint.provider.models, key, endpoint.timeout)
-            try:
-                return self._runtime.dialects.models(endpoint.provider, answer, key)
-            finally:
-                del answer  # it may repeat the key
-        except (TransportFailed, DialectFailed) as error:
-            failed = error
-        raise ProviderError(failed.failure, worker) from failed.__cause__
+        return await list_models(self._runtime, state)
 
-    # -------------------------------------------------------------- looking
+    # -------------------------------------------------------------- state
 
     async def health_status(self) -> HealthStatus:
-        """Return the status of every worker, from what is known; asks no provider."""
+        """Return the status of every worker, as far as it is known. Sends nothing."""
         states = await call_with_retry(self._runtime.registry, WorkerRegistry.list_all)
         checked = self._runtime.table.last_health_check
         return health_status(states, self._runtime.ring, checked, trio.current_time())
 
     async def check_health(self) -> HealthStatus:
-        """Check every worker now, each for at most `health_check_timeout` seconds, with free requests.
+        """Check every worker now with free requests, and return the status.
 
-        It also ends every cooldown but those for a time that a server named: a person who asks knows more (the credit
-        was bought, the model was pulled).
+        Each check takes at most `Config.health_check_timeout` seconds. First all cooldowns are ended but those for a
+        time that a server named: an operator who asks may have bought credit or installed a model. Cancelling ends
+        the checks.
         """
         lift_cooldowns(self._runtime)
         await check_all(self._runtime)
         return await self.health_status()
 
     async def list_workers(self) -> Sequence[WorkerInfo]:
-        """Return all workers, in the order they were added."""
+        """Return all workers, in the order in which they were added."""
         states = await call_with_retry(self._runtime.registry, WorkerRegistry.list_all)
         return tuple(worker_info(state, self._runtime.ring, trio.current_time()) for state in states)
 
     def explain(self, messages: Messages, **options: Unpack[ChatOptions]) -> str:
-        """Which workers would be tried, in which order, and why the others would not. Sends nothing.
+        """Return which workers `chat` would ask now, in which order, and why not the others. Sends nothing.
 
-        Options and InvalidRequest as in `chat`.
+        Args as of `chat`. Raises InvalidRequest.
         """
         chat = chat_from(messages, **options)
         selected = self._runtime.peek(chat.wanted)
         able = without_unable(selected, ChatJob(chat.request), self._runtime.dialects)
         return explain(able, trio.current_time())
 
+    def snapshot(self) -> Snapshot:
+        """Return the gateway as it is now: tree, workers, API keys, connections, calls that wait, last attempts.
+
+        Plain data without secrets. Synchronous and cheap: it sends nothing, and takes time in proportion to the number
+        of workers and API keys. Call it in the Trio run of the gateway, also after the gateway was closed.
+        `cortex_trio.telemetry.to_json` makes text of it.
+        """
+        return snapshot_of(self._runtime)
+
     def tree(self) -> str:
-        """The supervision tree as it is now: states, restarts."""
+        """Return a drawing of the supervision tree as it is now, with states and restarts."""
         return describe(self._runtime.root)
 
     @property
     def root(self) -> Ref[Supervisor]:
-        """The root of that tree, for those who want to get at an actor: to watch one, or to kill it and see."""
+        """The address of the root supervisor, to monitor it or to call it."""
         return self._runtime.root
 
     def actor(self, name: str) -> Ref[Any]:
-        """The address of an actor: "registry", "keys", "workers", "health", or a worker's name.
+        """Return the address of an actor: "registry", "keys", "workers", "health", or the name of a worker.
 
-        For looking and for trying out what the tree survives: `cortex.actor("keys").kill()`. Raises KeyError.
+        To monitor an actor, or to test what happens when it dies: `cortex.actor("keys").kill()`. Raises KeyError.
         """
         runtime = self._runtime
         fixed: dict[str, Ref[Any]] = {
@@ -268,29 +291,54 @@ class Cortex:
         }
         return fixed[name] if name in fixed else runtime.table.workers[name].ref
 
-    # -------------------------------------------------------------- changing
+    # -------------------------------------------------------------- changes
 
     async def add_worker(self, name: str, config: WorkerConfig | Mapping[str, Any]) -> None:
-        """Start a worker. Raises ConfigError, also for a name that is taken; times of a mapping are in ms."""
+        """Add a worker. Cancelling has an effect only before it is added.
+
+        Args:
+            name: a new one.
+            config: a WorkerConfig, or a mapping like those inside CORTEX_PROVIDERS, with times in milliseconds.
+
+        Raises:
+            ConfigError: the name is taken, or `config` is wrong.
+        """
         try:
             checked = worker_config_from(worker_name(name), config, f"$.{name}")
         finally:
-            del config
+            del config  # a traceback with locals would show the keys
         await self._changes.add(name, checked)
 
     async def remove_worker(self, name: str, *, drain: float = 30.0) -> None:
-        """Takes it out of selection at once, lets its streams end for up to `drain` seconds. Unknown name: KeyError."""
+        """Remove a worker: no request chooses it from now on. Returns when it is gone.
+
+        Cancelling ends the wait for its requests, not the removal.
+
+        Args:
+            name: of the worker.
+            drain: seconds that its requests have to end. After that their connections are closed.
+
+        Raises:
+            KeyError: there is no such worker, or it is being removed already.
+        """
         await self._changes.remove(name, drain)
 
     async def reload(self, config: Config | Mapping[str, Any] | None = None, *, drain: float = 30.0) -> None:
-        """Go on under another configuration without dropping a stream; None reads the environment again.
+        """Change to another configuration without dropping a stream.
 
-        New workers are added first, changed ones change in place (what is in flight ends on the old
-        connections), those that are gone are removed as by `remove_worker`. Raises ConfigError with nothing
-        changed. Of several at once the later ones wait for the earlier.
+        New workers are added first. Changed ones are changed in place: requests in flight end on the old connections.
+        The others are removed as by `remove_worker`. A second reload waits for the first. Cancelling stops between
+        two workers: what was changed stays changed.
+
+        Args:
+            config: as of `open_cortex`. None: read the environment again.
+            drain: seconds that the requests of removed workers have to end.
+
+        Raises:
+            ConfigError: the configuration is wrong. Nothing was changed.
         """
         try:
-            new = await _config(config)
+            new = await _config_from(config)
         finally:
-            del config
+            del config  # a traceback with locals would show the keys
         await self._changes.change_to(new, drain)

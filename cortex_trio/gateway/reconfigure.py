@@ -1,4 +1,7 @@
-"""Workers that come, change and go while the gateway runs, and no stream is dropped over it."""
+"""Adds, changes and removes workers while the gateway runs, without dropping a stream.
+
+A change is applied completely or not at all: its steps are shielded from cancellation, each with a timeout.
+"""
 
 from __future__ import annotations
 
@@ -33,41 +36,46 @@ from .workers.registry import WorkerRegistry
 from .workers.worker import Worker, WorkerState
 
 STEP_SECONDS = 10.0
-"""What a change that is not given up half-way may take; a worker's actor has five seconds to stop."""
+"""The timeout of a shielded step. The longest wait in it is for an actor that stops: at most five seconds."""
 
 
-def worker_state(name: str, config: WorkerConfig, connect: Connector, cooldowns: Cooldowns) -> WorkerState:
-    """What is known of a worker before its actor runs, and after."""
-    return WorkerState(name, Endpoint(config, connect(config)), Ref(name), cooldowns)
+def worker_state(name: str, config: WorkerConfig, connector: Connector, cooldowns: Cooldowns) -> WorkerState:
+    """Return the state of a new worker, which exists before its actor and outlives it. Raises ConfigError."""
+    return WorkerState(name, Endpoint(config, connector(config)), Ref(name), cooldowns)
 
 
 @final
 class Changes:
-    """Adds workers, changes them, lets them go. Its methods may be called from any task; reloads take turns."""
+    """Adds, changes and removes workers. Its methods may be called from any task; of several reloads one runs."""
 
-    def __init__(self, runtime: Runtime, connect: Connector) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._connect = connect
         self._reloading = trio.Lock()
 
-    # -------------------------------------------------------------- coming
+    # -------------------------------------------------------------- adding
 
     async def add(self, name: str, config: WorkerConfig) -> None:
-        """Start a worker. Raises ConfigError if the name is taken. Cancelled, it is not begun or done to its end."""
+        """Start a worker. Cancelling has an effect only before the worker is added.
+
+        Raises:
+            ConfigError: the name is taken, or the worker's proxy, CA file or transport cannot be used.
+        """
         runtime = self._runtime
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_free(name)
-        state = worker_state(name, config, self._connect, runtime.cooldowns)
-        with trio.fail_after(STEP_SECONDS, shield=True):  # half added is no state to stay in
+        self._check_name(name)
+        state = worker_state(name, config, runtime.connector, runtime.cooldowns)
+        with trio.fail_after(
+            STEP_SECONDS, shield=True
+        ):  # a worker without keys or without an actor is no result
             try:
                 await call_with_retry(runtime.keys, KeyManager.set_keys, name, config.api_keys)
                 await self._start(state)
             except StartFailed as error:
                 if isinstance(error.__cause__, AlreadyRegistered):
-                    # Another task has added a worker of this name; the keys of that worker count.
+                    # Another task has added a worker of this name meanwhile: restore the keys of that worker.
                     first = runtime.table.workers[name]
                     await call_with_retry(runtime.keys, KeyManager.set_keys, name, first.config.api_keys)
-                    raise ConfigError(f"$.{name}", "the name is taken by a worker that is here") from None
+                    raise ConfigError(f"$.{name}", "the name is taken by another worker") from None
                 raise
             finally:
                 if runtime.table.workers.get(name) is not state:
@@ -75,13 +83,13 @@ class Changes:
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
         runtime.openings.changed()
 
-    def _check_free(self, name: str) -> None:
+    def _check_name(self, name: str) -> None:
         if known := self._runtime.table.workers.get(name):
-            whose = "that is still being removed" if known.draining else "that is here"
-            raise ConfigError(f"$.{name}", f"the name is taken by a worker {whose}")
+            which = "a worker that is still being removed" if known.draining else "another worker"
+            raise ConfigError(f"$.{name}", f"the name is taken by {which}")
 
     async def _start(self, state: WorkerState) -> None:
-        """Start its actor; a supervisor that dies over it is followed by one that starts all in the table."""
+        """Start the worker's actor. If the supervisor dies meanwhile, its next process starts all in the table."""
         runtime = self._runtime
         while runtime.table.workers.get(state.name) is not state:
             try:
@@ -89,7 +97,7 @@ class Changes:
                 await call_with_retry(runtime.workers, DynamicSupervisor.start_child, child)
                 return
             except AlreadyStarted:
-                return  # by the next supervisor, which found it in the table after all
+                return  # the next process of the supervisor found it in the table
             except ActorExited as exited:
                 if not exited.started:
                     raise
@@ -97,80 +105,103 @@ class Changes:
     # -------------------------------------------------------------- changing
 
     async def change_to(self, new: Config, drain: float) -> None:
-        """Add, change and remove workers until they are those of `new`. Raises ConfigError with nothing changed."""
+        """Add, change and remove workers until they are those of `new`, then apply its other settings.
+
+        Cancelling stops between two workers: what was changed stays changed.
+
+        Args:
+            new: the configuration to reach.
+            drain: seconds that the requests of removed workers have to end.
+
+        Raises:
+            ConfigError: nothing was changed.
+        """
         async with self._reloading:
             old = {name: s.config for name, s in self._runtime.table.workers.items() if not s.draining}
             added = [name for name in new.workers if name not in old]
-            for name in added:
-                self._check_free(name)
-            for worker in new.workers.values():
-                self._connect.check(worker)
-            self._connect.max_idle = new.max_idle_connections
+            self._check(new, added)
+            self._runtime.connector.max_idle = new.max_idle_connections
             for name in added:
                 await self.add(name, new.workers[name])
             for name in [name for name in new.workers if name in old]:
-                state = self._runtime.table.workers.get(name)
-                if state is not None and not state.draining and self._is_another(state, new.workers[name]):
-                    await self._reconfigure(state, new.workers[name])
-            await self._adopt(new)
+                await self._change_if_needed(name, new.workers[name])
+            await self._apply_settings(new)
             lift_cooldowns(self._runtime)
             async with open_flat_nursery() as nursery:
                 for name in [name for name in old if name not in new.workers]:
-                    nursery.start_soon(self._remove_if_there, name, drain)
+                    nursery.start_soon(self._remove_if_present, name, drain)
 
-    def _is_another(self, state: WorkerState, new: WorkerConfig) -> bool:
-        """Is the worker configured otherwise, or reached otherwise: by another proxy, with other CAs or limits?"""
-        return new != state.config or self._connect.is_out_of_date(state.connections, new)
+    def _check(self, new: Config, added: list[str]) -> None:
+        """Raise ConfigError for what could fail later, when half of the change is done."""
+        for name in added:
+            self._check_name(name)
+        for worker in new.workers.values():
+            self._runtime.connector.check(worker)
 
-    async def _adopt(self, new: Config) -> None:
-        """What is said of the gateway as a whole."""
-        runtime = self._runtime
-        rescheduled = runtime.config.health_check_interval != new.health_check_interval
-        runtime.config = new
-        if rescheduled:
-            runtime.health.cast(HealthMonitor.reschedule)
-        runtime.cooldowns.rate_limit_seconds = new.rate_limit_rest
-        await call_with_retry(runtime.keys, KeyManager.set_strategy, new.key_strategy)
+    async def _change_if_needed(self, name: str, new: WorkerConfig) -> None:
+        """Change a worker whose configuration, proxy, CA file or connection limit is another now."""
+        state, connector = self._runtime.table.workers.get(name), self._runtime.connector
+        if state is None or state.draining:
+            return  # removed by another task
+        if new != state.config or connector.is_out_of_date(state.connections, new):
+            await self._change(state, new)
 
-    async def _remove_if_there(self, name: str, drain: float) -> None:
-        with suppress(KeyError):  # another task removes it at the same time: no reason to stop the reload
-            await self.remove(name, drain)
-
-    async def _reconfigure(self, state: WorkerState, config: WorkerConfig) -> None:
+    async def _change(self, state: WorkerState, config: WorkerConfig) -> None:
         runtime = self._runtime
         before = state.endpoint
         await trio.lowlevel.checkpoint_if_cancelled()
-        after = Endpoint(config, self._connect(config))
+        after = Endpoint(config, runtime.connector(config))
         try:
-            with trio.fail_after(STEP_SECONDS, shield=True):  # half changed is no state to stay in
+            with trio.fail_after(STEP_SECONDS, shield=True):  # the endpoint and the keys belong together
                 await call_with_retry(state.ref, Worker.reconfigure, after)
                 await call_with_retry(runtime.keys, KeyManager.set_keys, state.name, config.api_keys)
         finally:
             if state.endpoint is not after:
                 await after.connections.aclose()
         if not after.is_same_server(before):
-            runtime.cooldowns.forget(state.name)  # what another server said
-        unused = [old for old in runtime.retired if not old.users]
-        runtime.retired = [*(old for old in runtime.retired if old.users), before.connections]
+            runtime.cooldowns.forget(state.name)  # they are about another server
+        unused = [old for old in runtime.retired_connections if not old.users]
+        in_use = [old for old in runtime.retired_connections if old.users]
+        runtime.retired_connections = [*in_use, before.connections]
         for old in unused:
             await old.aclose()
         await before.connections.retire()
 
-    # -------------------------------------------------------------- going
+    async def _apply_settings(self, new: Config) -> None:
+        """Apply the settings that belong to no worker."""
+        runtime = self._runtime
+        reschedule = runtime.config.health_check_interval != new.health_check_interval
+        runtime.config = new
+        if reschedule:
+            runtime.health.cast(HealthMonitor.reschedule)
+        runtime.cooldowns.rate_limit_seconds = new.rate_limit_rest
+        await call_with_retry(runtime.keys, KeyManager.set_strategy, new.key_strategy)
+
+    # -------------------------------------------------------------- removing
 
     async def remove(self, name: str, drain: float) -> None:
-        """Let its streams end for up to `drain` seconds, then take it out of the tree. Raises KeyError."""
+        """Drain a worker, then take it out of the tree and close its connections.
+
+        Cancelling ends the wait for its requests; the removal is completed, and the requests fail.
+
+        Args:
+            name: of the worker.
+            drain: seconds that its requests have to end.
+
+        Raises:
+            KeyError: there is no such worker, or it is being removed already.
+        """
         runtime = self._runtime
         state = runtime.table.workers.get(name)
         if state is None or state.draining:
             raise KeyError(name)
         if not await call_with_retry(state.ref, Worker.drain):
-            raise KeyError(name)  # another task has just begun to remove it
-        runtime.openings.changed()  # a call that waits for this worker must not wait any longer
+            raise KeyError(name)  # another task began to remove it meanwhile
+        runtime.openings.changed()  # calls that wait for this worker must choose another one
         try:
             with trio.move_on_after(drain):
-                await state.idle.wait()
-        finally:  # also when the caller has no more patience: half removed is no state to stay in
+                await state.drained.wait()
+        finally:  # also when cancelled: a worker that is draining for ever is no result
             with trio.move_on_after(STEP_SECONDS, shield=True):
                 await call_with_retry(runtime.keys, KeyManager.remove, name)
                 await call_with_retry(runtime.registry, WorkerRegistry.unregister, name)
@@ -179,8 +210,12 @@ class Changes:
             runtime.openings.changed()
             runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
 
+    async def _remove_if_present(self, name: str, drain: float) -> None:
+        with suppress(KeyError):  # another task removes it at the same time
+            await self.remove(name, drain)
+
     async def _stop(self, state: WorkerState) -> None:
-        """Stop the actor of one that is in the table no more: no supervisor that comes after would start it."""
+        """Stop the worker's actor. It is not in the table, so no later process of the supervisor starts it again."""
         with suppress(NotFound):
             try:
                 await call_with_retry(self._runtime.workers, DynamicSupervisor.terminate_child, state.ref)

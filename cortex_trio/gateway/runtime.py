@@ -1,4 +1,8 @@
-"""What every request needs at hand: made once, before the tree, and shared by everything in it."""
+"""What all calls and all actors of one gateway share: made once, before the supervision tree.
+
+Knows nothing of a single request. State that an actor owns is written by that actor only; what all write is
+synchronous.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,14 @@ import trio
 
 from ..http.deadlines import Deadlines
 from ..otp import DynamicSupervisor, Ref, Supervisor
-from ..telemetry import Telemetry, WorkerStatusChanged
+from ..telemetry import Activity, Telemetry, WorkerStatusChanged
 from .routing.index import Roster, Selection
 from .routing.openings import Openings, Place
 from .routing.retries import RetryBudget
 from .routing.selection import Candidate, Selected, Wanted
 from .routing.strategies import by_priority
 from .settings.config import Config
-from .transport.connections import Connections
+from .transport.connections import Connections, Connector
 from .workers.cooldowns import Cooldowns
 from .workers.dialect_guard import DialectGuard
 from .workers.health_monitor import HealthMonitor
@@ -35,35 +39,49 @@ log = logging.getLogger("cortex_trio")
 OUT_OF_DATE = -1
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Runtime:
-    """The state that survives crashes (`table`, `ring`, `cooldowns`) and the addresses of the actors."""
+    """The state that survives crashes, the addresses of the actors, and what limits and wakes calls."""
 
     config: Config
+    """As the last reload has left it; `table` has the workers as they are, those added later included."""
+    connector: Connector = attrs.field(repr=False)
+    """Makes the connections of workers that are added or changed."""
+
+    # State that survives the actors.
     table: WorkerTable
+    """Written by the WorkerRegistry; each state in it by its Worker."""
     cooldowns: Cooldowns
+    """Written by attempts and health checks."""
     ring: KeyRing
-    telemetry: Telemetry
+    """Written by the KeyManager."""
+    retired_connections: list[Connections] = attrs.field(factory=list)
+    """Replaced by a reload. The next one closes those that no request uses; the end of the gateway closes all."""
+
+    # The addresses of the actors.
     root: Ref[Supervisor] = attrs.field(factory=lambda: Ref("cortex"))
     registry: Ref[WorkerRegistry] = attrs.field(factory=lambda: Ref("registry"))
     keys: Ref[KeyManager] = attrs.field(factory=lambda: Ref("keys"))
     workers: Ref[DynamicSupervisor] = attrs.field(factory=lambda: Ref("workers"))
     health: Ref[HealthMonitor] = attrs.field(factory=lambda: Ref("health"))
+
+    # What calls use.
+    telemetry: Telemetry
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     dialects: DialectGuard = attrs.field(factory=DialectGuard)
     openings: Openings = attrs.field(factory=Openings)
-    retired: list[Connections] = attrs.field(
-        factory=list
-    )  # replaced; closed by a later reload, or with the gateway
-    closing: trio.Event = attrs.field(factory=trio.Event, repr=False)  # set when the gateway is left
-    # Seeded by the process's own, so that a run with `random.seed(...)` before it can be repeated.
+    activity: Activity = attrs.field(factory=Activity, repr=False)
+    opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    closing: trio.Event = attrs.field(factory=trio.Event, repr=False)
+    """Set when the gateway is left."""
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
+    """Seeded from the module's own generator: `random.seed(…)` before the gateway is opened makes a run repeatable."""
     _roster: Roster | None = attrs.field(default=None, init=False, repr=False)
     _arranged: int = attrs.field(default=OUT_OF_DATE, init=False)  # `table.changes` when the roster was made
 
     def note_status(self, state: WorkerState) -> None:
-        """Publish a worker's status if it is another than before; called by its actor, its only writer."""
+        """Publish a worker's status if it has changed. Called by its actor, the only writer of `state`."""
         if self._roster is not None and not self._roster.note(state):
             self._arranged = OUT_OF_DATE
         status, reason, until = status_of(state, trio.current_time())
@@ -98,14 +116,16 @@ class Runtime:
         return group.members[group.sorted_by(_by_embed_batch)[0]].state.kind.embed_batch
 
     def close(self) -> None:
-        """The gateway is being left: calls that wait or pause end at once, and no other call begins."""
+        """Let no more calls begin; those that wait, for a worker or for a retry, end at once."""
         self.closing.set()
         self.openings.changed()
 
     def check_open(self) -> None:
         """Raises trio.ClosedResourceError once the gateway is being left."""
         if self.closing.is_set():
-            raise trio.ClosedResourceError("this gateway was closed: ask inside `async with open_cortex()`")
+            raise trio.ClosedResourceError(
+                "this gateway was closed: use it inside `async with open_cortex()`"
+            )
 
     async def pause(self, seconds: float) -> None:
         """Sleep before a retry. Raises trio.ClosedResourceError as soon as the gateway is left."""

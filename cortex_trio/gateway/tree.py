@@ -1,4 +1,4 @@
-"""The supervision tree, declared where it reads like a picture.
+"""The supervision tree.
 
 cortex                one_for_one
 ├── registry          WorkerRegistry    the workers and their states
@@ -6,10 +6,10 @@ cortex                one_for_one
 ├── workers           Workers           one_for_one over one Worker per configured provider
 │   ├── openai        Worker
 │   └── ollama        Worker
-└── health            HealthMonitor     asks quiet workers whether they are well
+└── health            HealthMonitor     checks idle workers
 
-What must survive a crash was made before the tree and is handed in: the worker table, the key ring, each
-worker's connections. So any of these may be killed at any moment and nothing is forgotten.
+State that must survive a crash is made before the tree and passed in: the worker table, the key ring, the connections
+of each worker. So any of these actors may be killed at any time, and no state is lost.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .workers.worker import Worker, WorkerState
 ROOT_RESTARTS = 5
 WORKER_RESTARTS = 20
 WINDOW_SECONDS = 5.0
-"""More restarts than these in the window, and the gateway gives up, loudly: something is wrong with us."""
+"""With more restarts in this window the gateway gives up and raises MaxRestartsExceeded: its own code is broken."""
 
 
 def cortex_tree(runtime: Runtime) -> Supervisor:
-    """Build the root supervisor; `otp.run` runs it."""
+    """Return the root supervisor, for `otp.run`."""
     return Supervisor(
         [
             Child(ref=runtime.registry, start=lambda: WorkerRegistry(runtime.table)),
             Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring)),
             Child(ref=runtime.workers, start=lambda: Workers(runtime), shutdown=math.inf),
-            Child(ref=runtime.health, start=lambda: health_monitor(runtime)),
+            Child(ref=runtime.health, start=lambda: _health_monitor(runtime)),
         ],
         max_restarts=ROOT_RESTARTS,
         max_seconds=WINDOW_SECONDS,
@@ -50,7 +50,7 @@ def cortex_tree(runtime: Runtime) -> Supervisor:
 
 
 class Workers(DynamicSupervisor):
-    """One Worker per entry of the worker table, there again when this supervisor itself was restarted."""
+    """Supervises one Worker per entry of the worker table. When it is restarted, it starts all of them again."""
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(
@@ -64,10 +64,10 @@ class Workers(DynamicSupervisor):
 
 
 def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
-    """The child spec of one worker; its state is older than the child and outlives it."""
+    """Return the child specification of one worker. `state` outlives every process of the child."""
 
     async def register(state: WorkerState) -> None:
-        # One that is in the table already need not wait for the registry, which may be waiting for it.
+        # A worker that is in the table already need not wait for the registry: each could wait for the other.
         if runtime.table.workers.get(state.name) is not state:
             await call_with_retry(runtime.registry, WorkerRegistry.register, state)
 
@@ -77,7 +77,7 @@ def worker_child(runtime: Runtime, state: WorkerState) -> Child[Worker]:
     return Child(ref=state.ref, start=lambda: Worker(state, register, may_eject, runtime.note_status))
 
 
-def health_monitor(runtime: Runtime) -> HealthMonitor:
-    """Make the actor that checks idle workers."""
-    check = partial(check_all, runtime, only_quiet=True)
+def _health_monitor(runtime: Runtime) -> HealthMonitor:
+    """Return the actor that checks idle workers."""
+    check = partial(check_all, runtime, only_idle=True)
     return HealthMonitor(check, lambda: runtime.config.health_check_interval, runtime.random)

@@ -1,32 +1,34 @@
-"""OTP supervision for any Trio program. It knows nothing of language models.
+"""OTP supervision for Trio programs. Knows nothing of language models and imports nothing else of this project.
 
-A server that crashed is not repaired: its supervisor decides what is started again. The map, in reading order:
+A server that crashed is not repaired: its supervisor starts a new one. The modules, in reading order, each importing
+only those above it:
 
     reasons       why a process ended
+    mailbox       the messages of a process, and the queue in which they wait
     errors        what a caller can get; Stop, Ignore and Reject, which a server may raise
-    mailbox       messages, and the queue where they wait
-    timers        messages that come later
-    process       one incarnation: one task, one mailbox, one end
-    monitor       hearing of the end of a process
-    deferred      answers that are given later
-    ref           the stable address: call, cast, info, monitor, arrival, stop, kill
-    gen_server    a server is a class, its messages are its methods
-    child         how a child is specified, and how it is seen
-    decision      the rules of OTP as pure functions: who is restarted, and how often is too often
-    member        a child as its supervisor keeps it
-    supervision   what every supervisor does
-    supervisor    the static one; run and open_tree: where a tree meets your program
-    task          one run of an async function as a child
-    dynamic       servers and tasks on demand
-    registry      names for refs
+    nursery       a nursery whose exceptions are not wrapped
     reports       typed events and log lines
-    describe      the running tree as text; trace: the messages of a server as they are handled
+    timers        messages that are delivered later
+    deferred      answers that are given later
+    process       one incarnation: one task, one mailbox, one exit
+    ref           the stable address: call, cast, info, stop, kill; monitors of the exit
+    child         the spec of a child, and what a supervisor shows of it
+    registry      names for refs
+    trace         the names of the messages of a server as they are handled
+    decision      OTP's rules as pure functions: what is restarted, and how often
+    gen_server    a server is a class, its messages are its methods
+    member        what a supervisor knows of one child
+    task          one run of an async function as a process
+    supervision   what static and dynamic supervisors have in common
+    describe      the running tree as text
+    dynamic       servers and tasks on demand
+    supervisor    the static supervisor; run and open_tree, which run a tree in a Trio program
 
     root = Supervisor([Child(ref=counter, start=Counter)])
     async with open_tree(root):
         await counter.call(Counter.increment, 2)
 
-`docs/otp.md` is the way in, with every deliberate difference to OTP.
+`docs/otp.md` is the introduction, and lists every deliberate difference from OTP.
 """
 
 # isort: off
@@ -40,9 +42,8 @@ from .errors import ActorError, ActorExited, AlreadyPresent, AlreadyRegistered, 
 from .errors import MailboxFull, MaxChildrenReached, MaxRestartsExceeded, NoProcess, NotFound, Reject, Restarting
 from .errors import StartFailed, Stop
 from .gen_server import GenServer
-from .monitor import Down, Monitor
 from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
-from .ref import Ref
+from .ref import Down, Monitor, Ref
 from .registry import Registry
 from .reports import Report, ReportKind
 from .supervisor import Supervisor, open_tree, run

@@ -1,8 +1,13 @@
-"""What the rules of OTP say, as pure functions: a child exited, what now? Nothing here runs, waits or logs.
+"""OTP's rules for the exit of a child, as pure functions. Nothing here runs, waits or logs.
 
-Whether there is a restart (`child_exited`), whom it is about (`group`), and whether it is one too many
-(`RestartIntensity`) are three questions that know nothing of each other; `supervision.py` only carries out the
-answers. Source of the rules: `supervisor.erl` (do_restart, restart, add_restart, do_terminate).
+Three questions that do not depend on each other:
+
+    child_exited       is the child restarted, kept or forgotten?
+    restart_group      which children are restarted with it?
+    RestartIntensity   is this one restart too many?
+
+`supervision.py` acts on the answers. Source of the rules: `supervisor.erl` (do_restart, restart, add_restart,
+do_terminate).
 """
 
 import enum
@@ -19,33 +24,35 @@ from .reasons import Crashed, ExitReason, Killed, Normal, Shutdown, is_abnormal
 T = TypeVar("T")
 
 MAX_RESTARTS, MAX_SECONDS = 3, 5.0
-"""Elixir's defaults (Erlang: 1 in 5 s). For children that restart at once: a Backoff is its own limit, see there."""
+"""Elixir's defaults, the second in seconds (Erlang: 1 in 5 s). `Backoff` says when children with one are counted."""
 
 
 class Decision(enum.Enum):
+    """What a supervisor does with a child that is not running any more."""
+
     FORGET = "drop the child and its spec"
     KEEP = "leave the child stopped, remember its spec"
-    RESTART = "start it again, together with those its strategy names"
+    RESTART = "start it again, with the others in its group"
 
 
 def child_exited(reason: ExitReason, restart: Restart) -> Decision:
-    """What to do about a child that exited by itself."""
-    match reason, restart:
-        case _, Restart.TEMPORARY:
-            return Decision.FORGET
-        case Normal() | Shutdown(), Restart.TRANSIENT:
-            return Decision.KEEP
-        case _:
+    """Decide about a child that exited by itself: it was not stopped by its supervisor."""
+    match restart:
+        case Restart.PERMANENT:
             return Decision.RESTART
+        case Restart.TRANSIENT:
+            return Decision.RESTART if is_abnormal(reason) else Decision.KEEP
+        case Restart.TEMPORARY:
+            return Decision.FORGET
 
 
 def child_stopped(restart: Restart) -> Decision:
-    """What to remember of a child that was stopped by its supervisor, or that chose not to run (Ignore)."""
+    """Decide about a child that its supervisor has stopped, or whose init raised Ignore: FORGET or KEEP."""
     return Decision.FORGET if restart is Restart.TEMPORARY else Decision.KEEP
 
 
-def group(children: Iterable[T], child: T, strategy: Strategy) -> list[T]:
-    """Those the restart of `child` is about, in start order."""
+def restart_group(children: Iterable[T], child: T, strategy: Strategy) -> list[T]:
+    """Return the children that are restarted when `child` is, itself included, in start order."""
     match strategy:
         case Strategy.ONE_FOR_ONE:
             return [child]
@@ -56,29 +63,42 @@ def group(children: Iterable[T], child: T, strategy: Strategy) -> list[T]:
 
 
 def is_reported(reason: ExitReason, restart: Restart) -> bool:
-    """A permanent child should never have left; for the others leaving in order is no news."""
+    """Whether the exit of a child is reported: an abnormal one, and any exit of a PERMANENT child."""
     return is_abnormal(reason) or restart is Restart.PERMANENT
 
 
 def is_expected(reason: ExitReason, restart: Restart, shutdown: float | None) -> bool:
-    """Whether a child that was asked to stop ended the way it was asked to."""
+    """Whether a child exited as requested by its supervisor; otherwise a SHUTDOWN_ERROR is reported.
+
+    Args:
+        reason: why it exited.
+        restart: its restart type.
+        shutdown: the seconds it had, or BRUTAL_KILL.
+    """
     match reason:
         case Killed():
             return shutdown is BRUTAL_KILL
         case Shutdown(info=None) if shutdown is not BRUTAL_KILL:
             return True
-        case Normal() | Shutdown():  # left by itself just before it was asked
+        case Normal() | Shutdown():  # it stopped by itself just before the request
             return restart is not Restart.PERMANENT
         case Crashed():
             return False
 
 
 class RestartIntensity:
-    """The sliding window: more than max_restarts in the last max_seconds (inclusive) is too many.
+    """The sliding window of a supervisor: more than max_restarts in the last max_seconds (inclusive) is too many.
 
-    OTP's `add_restart`: the restart being decided is counted first, then compared. So `max_restarts`
-    are allowed inside the window and the next one is not; with 0, the first is already too many.
-    The window slides: old restarts age out one by one, and success never resets it.
+    As OTP's `add_restart`: the restart that is being decided is counted first, then the count is compared. So
+    `max_restarts` restarts are allowed inside the window, and the next one is not; with 0, the first one is not.
+    Each restart leaves the window `max_seconds` after it happened. A successful start does not reset the window.
+
+    Args:
+        max_restarts: how many restarts are allowed in the window, >= 0.
+        max_seconds: length of the window in seconds, > 0.
+
+    Raises:
+        ValueError: an argument is not allowed; names it.
     """
 
     def __init__(self, max_restarts: int = MAX_RESTARTS, max_seconds: float = MAX_SECONDS) -> None:
@@ -89,12 +109,19 @@ class RestartIntensity:
         self._times: deque[float] = deque()
 
     def allow(self, now: float) -> bool:
-        """Count one restart at `now` (seconds, never going back); False when it is one too many."""
+        """Count one restart.
+
+        Args:
+            now: Trio time in seconds, not before the `now` of the last call.
+
+        Returns:
+            False if it is one too many.
+        """
         while self._times and self._times[0] < now - self.max_seconds:
             self._times.popleft()
         self._times.append(now)
         return len(self._times) <= self.max_restarts
 
-    def is_quiet_after(self) -> float:
-        """When the newest restart will be outside the window, if there is none until then. At least one was counted."""
+    def quiet_at(self) -> float:
+        """Return the time (Trio time, seconds) at which the newest restart leaves the window. One must be counted."""
         return math.nextafter(self._times[-1] + self.max_seconds, math.inf)

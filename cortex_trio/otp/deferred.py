@@ -1,9 +1,9 @@
-"""Answers that are given later. Knows nothing of servers but the call it answers."""
+"""An answer that is given after the method returned. Knows nothing of servers, only the call it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Generic, Unpack, final
+from typing import Generic, final
 
 import outcome
 
@@ -14,10 +14,10 @@ from .reasons import Killed
 
 @final
 class Deferred(Generic[R]):
-    """An answer given later. A method returns it instead of R, keeps it, and settles it once, from any task.
+    """An answer that is given later. A method returns it instead of an R; any task may settle it.
 
-    The caller still fails with ActorExited if the server exits first. The first answer wins, later ones
-    (and answers to callers that gave up) are dropped. One Deferred answers one call.
+    If the server exits before that, the caller gets ActorExited. The first answer counts; later ones are dropped,
+    and so is an answer to a caller that was cancelled. One Deferred answers one call.
     """
 
     def __init__(self) -> None:
@@ -26,23 +26,27 @@ class Deferred(Generic[R]):
 
     @property
     def abandoned(self) -> bool:
-        """No caller waits any more and it is not settled: who works on the answer may stop."""
+        """Whether the caller was cancelled before it was settled, so that work on the answer may stop."""
         return self._result is None and self._call is not None and self._call.task is None
 
     def reply(self, value: R) -> None:
-        """Answer with a value."""
+        """Answer with `value`: `Ref.call` returns it."""
         self._resolve(outcome.Value(value))
 
     def fail(self, error: Exception) -> None:
-        """Answer with an exception, raised in the caller."""
+        """Answer with `error`: `Ref.call` raises it."""
         self._resolve(outcome.Error(error))
 
-    async def reply_with(self, async_fn: Callable[[Unpack[Ts]], Awaitable[R]], /, *args: *Ts) -> None:
-        """Run async_fn and settle with its result or its Exception; give this to a TaskSupervisor.
+    async def reply_with(self, async_fn: Callable[[*Ts], Awaitable[R]], /, *args: *Ts) -> None:
+        """Run an async function and settle with what it returns, or with the Exception that it raises.
 
-        If it is cancelled, the caller gets ActorExited(Killed) rather than no answer at all. If it never runs,
-        no answer comes: start it with `await tasks.call(TaskSupervisor.start_soon, answer.reply_with, …)`, which
-        fails when the TaskSupervisor is away or full, and not with a cast, which does not.
+        Start it in a TaskSupervisor: `await tasks.call(TaskSupervisor.start_soon, answer.reply_with, fetch, url)`.
+        That call fails if the TaskSupervisor is not running or full. A cast does not fail, and the caller would
+        wait for ever. Cancellation: the caller gets ActorExited with the reason Killed.
+
+        Args:
+            async_fn: what to run.
+            args: its arguments.
         """
         try:
             self.reply(await async_fn(*args))
@@ -51,8 +55,12 @@ class Deferred(Generic[R]):
         finally:
             self.fail(ActorExited(name_of(async_fn), Killed(), started=True))
 
-    def give_to(self, call: Call) -> None:
-        """For `GenServer`: the method returned this Deferred, so it answers `call`."""
+    def attach(self, call: Call) -> None:
+        """For `GenServer`: the method that handled `call` returned this.
+
+        Raises:
+            RuntimeError: another method returned it before.
+        """
         if self._call is not None:
             raise RuntimeError("a Deferred answers one call: make a new one for each")
         self._call = call

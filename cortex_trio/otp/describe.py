@@ -1,4 +1,4 @@
-"""The running tree as text, for people. Reads published state only: it sends nothing and waits for nothing."""
+"""The running tree as text, for a person to read. Sends no message and waits for nothing."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,17 +9,20 @@ from .supervision import AbstractSupervisor
 
 
 def describe(root: Ref[Any]) -> str:
-    """Draw the tree under `root` as it is now; callable from any task.
+    """Return the tree under `root` as it is now. It can be called from any task.
 
-    shop             Supervisor          running
-    ├── till         Till                running, 2 restarts, 1 message waits
-    └── printers     DynamicSupervisor   running
-        └── laser    Printer             restarting
+    root              Supervisor         running
+    ├── counter       Counter            running, 2 restarts, 1 message waits
+    └── sessions      DynamicSupervisor  running
+        └── ada       Session            restarting
+
+    Args:
+        root: the ref of any server; for one that is no supervisor there is one line.
     """
     process = root.process
     if process is None:
         return f"{root.name}  not running"
-    top = (root.name, type(process.server).__name__, _status("running", 0, process.mailbox_length))
+    top = (root.name, type(process.server).__name__, _status("running", 0, len(process.mailbox.queue)))
     rows = [top, *_rows(root, "")]
     width, kind = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(f"{name:<{width}}  {server:<{kind}}  {status}" for name, server, status in rows)

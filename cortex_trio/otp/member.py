@@ -1,4 +1,4 @@
-"""A child as its supervisor keeps it."""
+"""What a supervisor knows of one child: its spec, its current process, the restart that is due."""
 
 import math
 import random
@@ -8,42 +8,43 @@ import attrs
 
 from .child import Child, ChildInfo, ChildState, Grace
 from .gen_server import GenServer
-from .process import Process
+from .process import Process, Server
 from .timers import Timer
 
 WORKER_GRACE_SECONDS = 5.0
-"""OTP's default; for a supervisor it is infinity, because its own children have their limits."""
+"""OTP's default. A supervisor has no limit, because each of its children has one."""
 
 
 @attrs.define(eq=False)
 class Member:
-    """What a supervisor remembers of a child. Only `supervision.py` writes it."""
+    """One child of a supervisor. Only `supervision.py` writes it."""
 
-    key: object  # under which the supervisor finds it
+    key: object  # its id in a Supervisor, its ref in a DynamicSupervisor
     spec: Child[Any]
-    process: Process | None = None  # None: stopped, or between two starts
-    retry: Timer | None = None  # the start that is due, if one is; never together with a process
-    server_type: type[GenServer] = GenServer  # of the last process
-    restarts: int = 0
-    attempt: int = 0  # restarts since it was last quiet for long enough: the n of Backoff
-    quiet_since: float = -math.inf
+    process: Process | None = None  # None: stopped, or waiting for a restart
+    retry: Timer | None = None  # the restart that is due, if there is one; never together with a process
+    server_type: type[Server] = GenServer  # class of the last server; GenServer if there was none
+    restarts: int = 0  # after an exit or a failed start
+    attempt: int = 0  # the n of `Backoff`: restarts since the last quiet period
+    quiet_since: float = -math.inf  # Trio time of the last restart
 
     @property
     def info(self) -> ChildInfo:
-        """What others may know of it."""
-        process, running = self.process, self.process is not None and not self.process.exited.is_set()
+        """The child as `which_children` shows it."""
+        process, kind, ref = self.process, self.server_type, self.spec.ref
+        running = process is not None and not process.exited.is_set()
         state = ChildState.RUNNING if running else ChildState.RESTARTING if self.retry else ChildState.STOPPED
-        kind, ref, waiting = self.server_type, self.spec.ref, 0 if process is None else process.mailbox_length
+        waiting = 0 if process is None else len(process.mailbox.queue)
         return ChildInfo(ref.name, state, kind.is_supervisor, ref, kind.__name__, self.restarts, waiting)
 
     def grace(self, process: Process) -> float | None:
-        """Seconds `process` has to stop; None for BRUTAL_KILL."""
+        """Return the seconds `process` has to stop; None for BRUTAL_KILL."""
         if not isinstance(self.spec.shutdown, Grace):
             return self.spec.shutdown
         return math.inf if (process.server_type or GenServer).is_supervisor else WORKER_GRACE_SECONDS
 
     def next_delay(self, now: float) -> float:
-        """Seconds to wait before the next start."""
+        """Return the seconds to wait before the next restart, and count it. `now` is Trio time."""
         if (backoff := self.spec.backoff) is None:
             return 0.0
         if now - self.quiet_since >= backoff.reset_after:
@@ -53,7 +54,7 @@ class Member:
         return delay
 
     def cancel_retry(self) -> None:
-        """No start is due any more: it happens now, or not at all."""
+        """Cancel the restart that is due, if there is one."""
         if self.retry is not None:
             self.retry.cancel()
             self.retry = None

@@ -1,7 +1,7 @@
-"""Why a process ended. Pure values; they know nothing of tasks, supervisors or restarts.
+"""Exit reasons: why a process ended. Pure values that know nothing of tasks, supervisors or restarts.
 
-OTP uses the terms `normal`, `shutdown`, `{shutdown, Info}`, `killed` and "anything else"; these four
-classes are the same partition, and `decision.py` is the only place that draws conclusions from it.
+OTP has the terms `normal`, `shutdown`, `{shutdown, Info}`, `killed` and any other term for a crash. These four
+classes divide exits in the same way. Only `decision.py` decides by them.
 """
 
 import attrs
@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen
 class Normal:
-    """The process chose to stop."""
+    """The process stopped by itself: it raised `Stop()`, or it was stopped with `Ref.stop`."""
 
     def __str__(self) -> str:
         return "ended normally"
@@ -17,10 +17,13 @@ class Normal:
 
 @attrs.frozen
 class Shutdown:
-    """An orderly stop: asked for by its supervisor, or announced by itself as `Shutdown(info)`.
+    """An orderly stop: requested by the supervisor, or chosen by the process with `Stop(Shutdown(info))`.
 
-    A supervisor that gives up leaves with `Shutdown(MaxRestartsExceeded(...))`: in OTP its reason is
-    `shutdown` too, which is why a TRANSIENT supervisor that gave up is not restarted.
+    A supervisor that gives up ends with `Shutdown(MaxRestartsExceeded(...))`. In OTP its reason is `shutdown` too,
+    and so a TRANSIENT supervisor that gave up is not restarted.
+
+    Attributes:
+        info: what the process passed; None for a stop that the supervisor requested.
     """
 
     info: object = None
@@ -31,7 +34,7 @@ class Shutdown:
 
 @attrs.frozen
 class Killed:
-    """Cancelled before it could finish (brutal kill, or the shutdown timeout ran out)."""
+    """The process was cancelled: by `Ref.kill`, by BRUTAL_KILL, or because it did not stop in time."""
 
     def __str__(self) -> str:
         return "was killed"
@@ -39,7 +42,11 @@ class Killed:
 
 @attrs.frozen(eq=False)
 class Crashed:
-    """An Exception (perhaps an ExceptionGroup) left the process."""
+    """An exception left the process.
+
+    Attributes:
+        error: the exception; an ExceptionGroup if there were several at once.
+    """
 
     error: Exception
 
@@ -51,11 +58,11 @@ ExitReason = Normal | Shutdown | Killed | Crashed
 
 
 def is_abnormal(reason: ExitReason) -> bool:
-    """True for Killed and Crashed: the reasons that restart a TRANSIENT child."""
+    """Whether `reason` is Killed or Crashed: the reasons after which a TRANSIENT child is restarted."""
     return isinstance(reason, Killed | Crashed)
 
 
-def error_of(reason: ExitReason) -> Exception | None:
-    """The exception a reason carries: of a crash, or of a supervisor that gave up."""
+def error_of(reason: ExitReason | None) -> Exception | None:
+    """Return the exception in a reason: of a crash, or of a supervisor that gave up; None if it has none."""
     error = reason.error if isinstance(reason, Crashed) else getattr(reason, "info", None)
     return error if isinstance(error, Exception) else None

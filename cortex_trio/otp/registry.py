@@ -1,4 +1,4 @@
-"""Names for refs, gone the moment their process is. A plain object: no task, no waiting."""
+"""Names for refs, removed in the same step in which their process exits. A plain object: no task, no waiting."""
 
 from typing import Generic, TypeVar, final
 
@@ -15,7 +15,7 @@ K = TypeVar("K")
 class _Entry(Generic[K, S]):
     key: K
     ref: Ref[S]
-    process: Process  # the owner: an entry ends with the incarnation that was there when it was made
+    process: Process  # the incarnation that was registered; its exit removes the entry
     value: object
 
 
@@ -26,35 +26,45 @@ _Entries = dict[_Entry[K, S], None]
 class Registry(Generic[K, S]):
     """Names for refs. A plain object, not a process: Trio is single threaded, so every operation is atomic.
 
-    `unique`: one live process per key. Otherwise a key may lead to many refs, and to one ref several times.
-    Keys compare like dict keys: 1, 1.0 and True are the same key (Elixir tells them apart). A restarted process
-    is not registered until it registers again, usually in `init`. Elixir cleans up a little after the end; here
-    an exit frees all keys before any other task runs.
+    A restarted process is not registered until it registers again, usually in `init`. An exit removes all keys of
+    the process before any other task runs; Elixir does so a little later. Keys compare like dict keys: 1, 1.0 and
+    True are one key; in Elixir they are three.
+
+    Args:
+        unique: whether a key may have one running process only. Otherwise it may have many refs, and one ref several
+            times.
     """
 
     def __init__(self, *, unique: bool = True) -> None:
         self._unique = unique
-        # Dicts as ordered sets: leaving a crowd must not cost a look at each of the others.
+        # Dicts as ordered sets: to remove an entry must not take longer the more entries there are.
         self._by_key: dict[K, _Entries[K, S]] = {}
         self._by_owner: dict[Process, _Entries[K, S]] = {}  # the same entries
 
     def register(self, key: K, ref: Ref[S], value: object = None) -> None:
-        """Until the current process of `ref` exits. AlreadyRegistered if unique and taken by a live process.
+        """Register the current process of `ref` as `key`, until it exits.
 
-        NoProcess if there is none behind `ref`.
+        Args:
+            key: any hashable value.
+            ref: the ref to find.
+            value: what `lookup` returns with it.
+
+        Raises:
+            AlreadyRegistered: the registry is unique, and `key` belongs to a running process.
+            NoProcess: there is no process behind `ref`.
         """
         process = ref.process
         if process is None:
             raise NoProcess(f"there is no process behind {ref.name!r}: it cannot be registered as {key!r}")
         if self._unique and key in self._by_key:
-            raise AlreadyRegistered(f"{key!r} is held by {next(iter(self._by_key[key])).ref.name!r}")
+            raise AlreadyRegistered(f"{key!r} belongs to {next(iter(self._by_key[key])).ref.name!r}")
         entry = _Entry(key, ref, process, value)
         self._by_key.setdefault(key, {})[entry] = None
         self._by_owner.setdefault(process, {})[entry] = None
         process.watchers.add(self)
 
     def unregister(self, key: K, ref: Ref[S]) -> None:
-        """Remove every entry `ref` has under `key`; without effect if it has none."""
+        """Remove all entries of the current process of `ref` with `key`. No effect if there are none."""
         owned = self._owned(ref)
         fewer = min(owned, self._by_key.get(key, {}), key=len)
         for entry in [entry for entry in fewer if entry.key == key and entry.process is ref.process]:
@@ -62,21 +72,25 @@ class Registry(Generic[K, S]):
             self._forget(entry)
 
     def whereis(self, key: K) -> Ref[S] | None:
-        """The one ref registered as `key`. ValueError in a registry that is not unique."""
+        """Return the ref registered as `key`; None if there is none.
+
+        Raises:
+            ValueError: the registry is not unique.
+        """
         if not self._unique:
             raise ValueError("whereis needs a unique registry; use lookup")
         return next((entry.ref for entry in self._by_key.get(key, ())), None)
 
     def lookup(self, key: K) -> list[tuple[Ref[S], object]]:
-        """All refs registered as `key`, with their values, oldest first."""
+        """Return all refs registered as `key`, with their values, in the order of registration."""
         return [(entry.ref, entry.value) for entry in self._by_key.get(key, ())]
 
     def keys(self, ref: Ref[S]) -> list[K]:
-        """The keys of the current process of `ref`, oldest first, with repeats."""
+        """Return the keys of the current process of `ref` in the order of registration; a key may be there twice."""
         return [entry.key for entry in self._owned(ref)]
 
     def process_ended(self, process: Process, /) -> None:
-        """For `Process`: forget all its keys."""
+        """For `Process`: it exited; remove its keys."""
         for entry in self._by_owner.pop(process, ()):
             self._forget(entry)
 

@@ -1,8 +1,8 @@
-"""What a supervisor reports about its children: one typed value per event, one log line per value.
+"""The reports of a supervisor about its children: one typed value and one log line for each event.
 
-Crashes are logged as errors with their traceback, progress as debug. Message contents and server state are
-never part of it: OTP's gen_server logs both, but ours hold keys and prompts. The text of an exception is logged,
-so do not put secrets into it.
+Crashes are logged as errors with their traceback, progress as debug. The contents of messages and the state of
+servers are not logged, because they may hold secrets; OTP's gen_server logs both. The text of an exception is
+logged: do not put secrets into it.
 """
 
 import enum
@@ -18,40 +18,45 @@ logger = logging.getLogger("cortex_trio.otp")
 
 
 class ReportKind(enum.StrEnum):
-    """The words are OTP's (SASL supervisor reports)."""
+    """The names are those of OTP's supervisor reports (SASL)."""
 
     PROGRESS = "progress"  # a child started
-    CHILD_TERMINATED = "child_terminated"  # a child exited by itself, and that was not in order
+    CHILD_TERMINATED = "child_terminated"  # a child exited by itself abnormally, or it was PERMANENT
     START_ERROR = "start_error"  # a child's init failed
-    SHUTDOWN_ERROR = "shutdown_error"  # a child was asked to stop and ended in another way, or too late
-    MAX_RESTARTS = "max_restarts"  # the supervisor gives up; `child` is the one too many
+    SHUTDOWN_ERROR = "shutdown_error"  # after a stop request a child exited too late, or abnormally
+    MAX_RESTARTS = "max_restarts"  # the supervisor gives up, because of the exit of `child`
 
 
 @attrs.frozen
 class Report:
-    """One supervisor event. Never message contents."""
+    """One event of a supervisor, without the contents of any message.
+
+    Attributes:
+        kind: what happened.
+        supervisor: the name of its ref.
+        child: the id of the child.
+        reason: why the child exited; for MAX_RESTARTS, why the supervisor does; None for PROGRESS.
+    """
 
     kind: ReportKind
     supervisor: str
     child: str
-    reason: ExitReason | None  # None for PROGRESS; for MAX_RESTARTS the supervisor's own
+    reason: ExitReason | None
 
 
 Observer = Callable[[Report], None]
 
 
 def publish(report: Report, observer: Observer | None) -> None:
-    """Log a report and hand it to the observer; what the observer raises is logged and goes no further."""
-    level, why, error = logging.DEBUG, "", None
-    if report.reason is not None:
-        level, why, error = logging.ERROR, f": {report.reason}", error_of(report.reason)
-    log(level, "%s: %s (%s)%s", report.supervisor, report.kind, report.child, why, error=error)
+    """Log a report and pass it to the observer, if there is one. What the observer raises is logged and dropped."""
+    level, why = (logging.DEBUG, "") if report.reason is None else (logging.ERROR, f": {report.reason}")
+    log(level, f"{report.supervisor}: {report.kind} ({report.child}){why}", error=error_of(report.reason))
     if observer is not None:
         guard(f"{report.supervisor}: the report callback", observer, report)
 
 
 def guard(what: str, function: Callable[..., object], *args: object) -> None:
-    """Call what belongs to the program around the kernel: what it raises is logged and goes no further."""
+    """Call a function of the user's program. What it raises is logged and dropped."""
     try:
         function(*args)
     except Exception as error:
@@ -59,7 +64,7 @@ def guard(what: str, function: Callable[..., object], *args: object) -> None:
 
 
 def log(level: int, text: str, *args: object, error: BaseException | None = None) -> None:
-    """Log, whatever happens: a filter that raises must not end a server. It is shown as logging shows such errors."""
+    """Log. A filter or handler that raises must not crash a server: its error is printed, as `logging` does."""
     try:
         logger.log(level, text, *args, exc_info=error)
     except Exception:

@@ -1,6 +1,6 @@
-"""The timers of one process: a heap, and one task that sleeps until the first of them is due.
+"""The timers of one process: a heap, and one task that sleeps until the first timer is due.
 
-A task for each timer would be simpler, and 10 000 timers would be 10 000 tasks.
+One task for each timer would be simpler, but 10 000 timers would need 10 000 tasks.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from .mailbox import Mailbox, Message
 @final
 @attrs.frozen(eq=False, repr=False)
 class Timer:
-    """A message on its way to the mailbox."""
+    """A message that is put into the mailbox later; `GenServer.send_after` returns it."""
 
     _clock: Clock
     _message: Message
 
     def cancel(self) -> None:
-        """The message will not be handled, even if it is in the mailbox already."""
+        """Do not deliver the message, even if it is in the mailbox already. No effect once it is handled."""
         self._clock.cancel(self._message)
 
 
 @attrs.define(eq=False, repr=False)
 class Clock:
-    """Posts messages when they are due, as long as the mailbox is open."""
+    """Puts messages into the mailbox when they are due, until the mailbox is closed."""
 
     _mailbox: Mailbox
     _name: str
-    _heap: list[tuple[float, int, Message]] = attrs.field(factory=list)  # (due, serial, message)
-    _waiting: set[Message] = attrs.Factory(set)  # those in it that are not cancelled: at least half
-    _sleep: trio.CancelScope | None = None  # until the first of them is due; None: no timer, and no task
-    _serials: count[int] = attrs.field(factory=count)  # messages due at the same time keep their order
+    _heap: list[tuple[float, int, Message]] = attrs.field(factory=list)  # (due in Trio time, serial, message)
+    _waiting: set[Message] = attrs.Factory(set)  # those in the heap that are not cancelled: at least half
+    _sleep: trio.CancelScope | None = None  # until the first timer is due; None: no timer, and no task
+    _serials: count[int] = attrs.field(factory=count)  # the order of messages that are due at the same time
 
     def set(self, due: float, message: Message, nursery: trio.Nursery) -> Timer:
-        """Post `message` at `due` (Trio time)."""
+        """Deliver `message` at `due` (Trio time, seconds). The first timer starts the task, in `nursery`."""
         if not self._mailbox.closed:
             heappush(self._heap, (due, next(self._serials), message))
             self._waiting.add(message)
@@ -51,7 +51,7 @@ class Clock:
         return Timer(self, message)
 
     def cancel(self, message: Message) -> None:
-        """For `Timer`."""
+        """For `Timer`: see there."""
         self._mailbox.take_back(message)
         self._waiting.discard(message)
         if len(self._heap) > 2 * len(self._waiting):
@@ -70,5 +70,5 @@ class Clock:
                 if message in self._waiting:
                     self._waiting.remove(message)
                     self._mailbox.put(message)
-            if self._sleep is sleep:  # else its last timer was cancelled, and perhaps another set meanwhile
+            if self._sleep is sleep:  # else its last timer was cancelled, and a new one may have been set
                 self._sleep = sleep = trio.CancelScope(deadline=self._heap[0][0]) if self._heap else None

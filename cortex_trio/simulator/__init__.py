@@ -5,7 +5,7 @@ loopback sockets or, in virtual time, over a network in memory.
 
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(status=503), Behaviour(text="Hello."))
-        async with open_cortex(sim.config(), http_transport=sim.transport) as cortex:
+        async with open_gateway(sim) as cortex:
             ...
 
 behaviour   what one request gets
@@ -23,10 +23,12 @@ network, pipe, channel  the network in memory
 chaos       faults for real sockets
 seeded      one seed, one run
 leftovers   finds tasks and connections that were left open
+gateway     a gateway in front of the providers
 """
 
 from .behaviour import Behaviour
 from .chaos import ChaosProxy, Weather, open_chaos_proxy
+from .gateway import open_gateway
 from .leftovers import connected, leftovers
 from .link import Link
 from .provider import SimulatedProvider
@@ -45,6 +47,7 @@ __all__ = [
     "connected",
     "leftovers",
     "open_chaos_proxy",
+    "open_gateway",
     "open_simulator",
     "seeded",
 ]

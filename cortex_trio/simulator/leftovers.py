@@ -1,7 +1,8 @@
-"""Nothing may be left behind: what requests still hold of a gateway, and who is still connected to its providers."""
+"""What requests still hold of a gateway, and which connections to its providers are open. Tests expect nothing."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ..gateway.cortex import Cortex
@@ -9,16 +10,18 @@ from .simulator import Simulator
 
 
 def leftovers(cortex: Cortex) -> Mapping[str, int]:
-    """What requests hold at this moment: permits, leases of keys, connections checked out. Empty when all is back.
+    """Return what requests hold now: permits, leases of API keys, connections in use. Empty when all is released.
 
-    A gateway hears of the end of a request a moment later: look after `trio.testing.wait_all_tasks_blocked()`.
+    The actors of a gateway receive the end of a request a moment later: call this after
+    `trio.testing.wait_all_tasks_blocked()`.
     """
-    runtime = cortex._runtime
-    held = {"leases": runtime.ring.leased}
-    for state in runtime.table.workers.values():
-        held[f"{state.name}: in flight"] = state.in_flight
-        held[f"{state.name}: connections in use"] = getattr(state.connections.transport, "in_use", 0)
-        held[f"{state.name}: keys in use"] = sum(key.in_use for key in runtime.ring.states(state.name))
+    snapshot = cortex.snapshot()
+    held = Counter({"leases": snapshot.leases})
+    for worker in snapshot.workers:
+        held[f"{worker.name}: in flight"] = worker.in_flight
+        held[f"{worker.name}: connections in use"] = worker.connections.in_use if worker.connections else 0
+    for key in snapshot.keys:
+        held[f"{key.worker}: keys in use"] += key.leased
     return {what: count for what, count in held.items() if count}
 
 

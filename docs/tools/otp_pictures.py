@@ -1,7 +1,7 @@
 """Draws the pictures of the page on supervision.
 
-Two of them are not drawn by hand: which children a strategy restarts is asked of the kernel, and the stop on a time
-line is a tree that was stopped in virtual time.
+Two of them are computed: which children a strategy restarts comes from the kernel, and the stop on a time line is
+recorded from a tree that is stopped in virtual time.
 
 python docs/tools/otp_pictures.py
 """
@@ -28,7 +28,7 @@ from cortex_trio.otp import (
     Supervisor,
     open_tree,
 )
-from cortex_trio.otp.decision import group
+from cortex_trio.otp.decision import restart_group
 
 FOLDER = Path(__file__).resolve().parents[1] / "pictures"
 LIGHT_BLUE, LIGHT_RED, LIGHT_GREEN = "#eef5ff", "#ffebe9", "#dafbe1"
@@ -36,7 +36,7 @@ LIGHT_BLUE, LIGHT_RED, LIGHT_GREEN = "#eef5ff", "#ffebe9", "#dafbe1"
 # ------------------------------------------------------------------ nested scopes
 
 SCOPES = (  # label, remark, shielded
-    ("your nursery", "a cancellation here asks the tree to stop, in order", False),
+    ("your nursery", "a cancellation here stops the tree in order", False),
     ("kill scope of the root", "shielded: only root.kill() cancels it", True),
     ("nursery of the root", "its children and its own tasks run in it", False),
     ("kill scope of a child", "shielded: only its supervisor, or ref.kill(), cancels it", True),
@@ -46,7 +46,7 @@ SCOPES = (  # label, remark, shielded
 
 
 def scopes_picture() -> str:
-    """Each scope inside the one before; a cancellation goes inwards until it meets a shield."""
+    """Each scope inside the one before; a cancellation goes inwards as far as the next shield."""
     return picture(760, 490, "The cancel scopes and nurseries of a tree", *_scopes())
 
 
@@ -69,29 +69,29 @@ def _scopes() -> Iterator[str]:
 # ------------------------------------------------------------------ one process, from factory to finish
 
 STEPS = (  # what runs, what may end it there, the reason of that end
-    ("start()", "raises, or returns no GenServer", "Crashed: the start failed"),
-    ("init", "raises; or raises Ignore", "Crashed; with Ignore: no process, no failure"),
-    ("handle_continue", "raises an exception; or Stop(reason)", "Crashed(error); or the reason of Stop"),
+    ("start()", "it raises, or returns no GenServer", "Crashed: the start failed"),
+    ("init", "it raises; or raises Ignore", "Crashed; with Ignore: no process, no failure"),
+    ("handle_continue", "it raises an exception; or Stop(reason)", "Crashed(error); or the reason of Stop"),
     (
-        "one message after the other",
-        "a stop was asked for, and the mailbox is empty",
+        "one message at a time",
+        "a stop was requested and the mailbox is empty",
         "Shutdown(), or Normal() for ref.stop()",
     ),
-    ("self.nursery is left", "a task in it raised, at any time since init", "Crashed(error)"),
-    ("terminate(reason)", "raises", "Crashed: its error replaces the reason"),
+    ("self.nursery is closed", "a task in it raised, at any time since init", "Crashed(error)"),
+    ("terminate(reason)", "it raises", "Crashed: its error replaces the reason"),
     ("self.resources are closed", "", ""),
-    ("finish", "callers fail, monitors hear, names are free", "the supervisor decides"),
+    ("finish", "callers fail, monitors get Down, keys are free", "the supervisor decides"),
 )
 
 
 def process_picture() -> str:
-    """Downwards what runs, to the right how it can end there."""
-    return picture(900, 90 + 54 * len(STEPS), "One process, from its factory to its end", *_process())
+    """Downwards what runs, to the right how the process can exit there."""
+    return picture(900, 90 + 54 * len(STEPS), "One process, from its factory to its exit", *_process())
 
 
 def _process() -> Iterator[str]:
     yield words(30, 30, "runs", colour=PALE)
-    yield words(290, 30, "ends here when it, or when", colour=PALE)
+    yield words(290, 30, "the process exits here when", colour=PALE)
     yield words(590, 30, "with the reason", colour=PALE)
     for place, (step, when, reason) in enumerate(STEPS):
         y = 44 + place * 54
@@ -108,7 +108,7 @@ def _process() -> Iterator[str]:
     yield words(
         30,
         y + 14,
-        "A kill cancels whatever runs: Killed(), without terminate; resources are closed under cancellation.",
+        "A kill cancels what runs: Killed(), without terminate; resources are closed under cancellation.",
         size=12,
         colour=RED,
     )
@@ -121,18 +121,18 @@ NAMES = ("a", "b", "c")
 
 
 def strategies_picture() -> str:
-    """What each strategy does to a, b and c when b has crashed, as `decision.group` says."""
+    """What each strategy does to a, b and c when b has crashed, as `decision.restart_group` says."""
     return picture(720, 226, "b has crashed: which children are restarted", *_strategies())
 
 
 def _strategies() -> Iterator[str]:
     for row, strategy in enumerate(Strategy):
         y = 20 + row * 54
-        restarted = group(NAMES, NAMES[1], strategy)
+        restarted = restart_group(NAMES, NAMES[1], strategy)
         yield words(30, y + 25, strategy.name, size=14)
         for column, name in enumerate(NAMES):
             x = 180 + column * 170
-            fill, edge, what = LIGHT_GREEN, GREEN, "goes on"
+            fill, edge, what = LIGHT_GREEN, GREEN, "runs on"
             if name == "b":
                 fill, edge, what = LIGHT_RED, RED, "crashed, restarted"
             elif name in restarted:
@@ -147,7 +147,9 @@ def _strategies() -> Iterator[str]:
         size=12,
         colour=PALE,
     )
-    yield words(30, 214, "A TEMPORARY child is stopped, and not started again.", size=12, colour=PALE)
+    yield words(
+        30, 214, "A TEMPORARY child in the group is stopped and not started again.", size=12, colour=PALE
+    )
 
 
 # ------------------------------------------------------------------ a crash as a sequence
@@ -160,7 +162,7 @@ CRASH = (  # from, to, what
     ("process 1", "supervisor", "exited: Crashed(error)"),
     ("supervisor", "supervisor", "report, count, decide"),
     ("supervisor", "process 2", "start: factory, init"),
-    ("process 2", "supervisor", "init is over"),
+    ("process 2", "supervisor", "init is done"),
     ("caller", "process 2", "arrival(), call again"),
 )
 
@@ -209,7 +211,7 @@ GRACE = 1.5  # Child.shutdown of each
 
 @attrs.define
 class Stop:
-    """What happened when, in seconds since the stop was asked for."""
+    """What happened when, in seconds since the stop request."""
 
     began: float = 0.0
     asked: dict[str, float] = attrs.field(factory=dict)
@@ -252,7 +254,7 @@ async def stopped() -> Stop:
 
 
 def stop_picture() -> str:
-    """A lane for each child: it waits for its turn, cleans up, and ends."""
+    """A row for each child: it waits for its turn, cleans up, and exits."""
     logger = logging.getLogger("cortex_trio.otp")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -289,7 +291,7 @@ def _stop(stop: Stop) -> Iterator[str]:
 
 
 def made() -> dict[Path, str]:
-    """Every picture, as it must be."""
+    """Return every picture by its file."""
     return {
         FOLDER / "otp-scopes.svg": scopes_picture(),
         FOLDER / "otp-process.svg": process_picture(),

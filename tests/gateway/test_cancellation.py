@@ -13,9 +13,11 @@ import trio
 import trio.testing
 from at_rest import gateway, leftovers, nobody_is_connected, settle, worker_of
 
-from cortex_trio import Cortex, CortexError, FailureKind
+from cortex_trio import Config, Cortex, CortexError, FailureKind
 from cortex_trio.gateway.request.admission import check_out, give_back_unused
 from cortex_trio.gateway.routing.selection import Candidate
+from cortex_trio.gateway.runtime import Runtime
+from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.gateway.workers.worker import Refusal
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 
@@ -50,21 +52,26 @@ class CancelAt(trio.abc.Instrument):
 
 async def walk(sim: Simulator, run: Run, *, rest: float = 0, **settings: Any) -> int:
     """Cancel `run` at every checkpoint in turn, `rest` seconds apart; return how many there were."""
+    async with gateway(sim, **settings) as cortex:
+        return await walk_through(cortex, sim, run, rest)
+
+
+async def walk_through(cortex: Cortex, sim: Simulator, run: Run, rest: float) -> int:
+    """As `walk`, with a gateway that is open already."""
     instrument = CancelAt()
     trio.lowlevel.add_instrument(instrument)
     try:
-        async with gateway(sim, **settings) as cortex:
-            quiet = await tasks_beside(sim)
-            for turn in range(MANY):
-                await trio.sleep(rest)
-                with trio.CancelScope() as scope:
-                    instrument.arm(scope, turn)
-                    await run(cortex)
-                assert await settle(lambda: not leftovers(cortex)), (turn, leftovers(cortex))
-                if sim.network is not None:
-                    assert await tasks_beside(sim) == quiet, f"a task survived turn {turn}"
-                if not scope.cancel_called:
-                    return turn
+        quiet = await tasks_beside(sim)
+        for turn in range(MANY):
+            await trio.sleep(rest)
+            with trio.CancelScope() as scope:
+                instrument.arm(scope, turn)
+                await run(cortex)
+            assert await settle(lambda: not leftovers(cortex)), (turn, leftovers(cortex))
+            if sim.network is not None:
+                assert await tasks_beside(sim) == quiet, f"a task survived turn {turn}"
+            if not scope.cancel_called:
+                return turn
     finally:
         trio.lowlevel.remove_instrument(instrument)
     raise AssertionError("it never completed")
@@ -203,11 +210,10 @@ async def test_failing_over_between_real_sockets() -> None:
 # ------------------------------------------------------------------ inside the calls to the actors
 
 
-def checking_out(disturb: Callable[[Cortex], None] = lambda cortex: None) -> Run:
-    """Get a permit and a key, and give them back; `disturb` happens in between of asking and being answered."""
+def checking_out(runtime: Runtime, disturb: Callable[[Cortex], None]) -> Run:
+    """Get a permit and a key, and give them back; `disturb` happens before the actors have answered."""
 
     async def run(cortex: Cortex) -> None:
-        runtime = cortex._runtime
         state = runtime.table.workers["openai"]
         disturb(cortex)
         admission = await check_out(runtime, Candidate(state, state.models[0]))
@@ -220,8 +226,8 @@ def checking_out(disturb: Callable[[Cortex], None] = lambda cortex: None) -> Run
 
 DISTURBANCES: dict[str, Callable[[Cortex], None]] = {
     "nothing": lambda cortex: None,
-    "the key manager dies": lambda cortex: cortex._runtime.keys.kill(),
-    "the worker dies": lambda cortex: cortex._runtime.table.workers["openai"].ref.kill(),
+    "the key manager dies": lambda cortex: cortex.actor("keys").kill(),
+    "the worker dies": lambda cortex: cortex.actor("openai").kill(),
 }
 
 
@@ -231,7 +237,10 @@ async def test_whoever_is_cancelled_while_asking_for_a_key_holds_none(
 ) -> None:
     async with open_simulator() as sim:
         workers = {"openai": worker_of(sim.add("openai", GOOD), max_concurrency=1)}
-        assert await walk(sim, checking_out(DISTURBANCES[disturbance]), rest=10, workers=workers) > 1
+        config = Config(workers=workers, health_check_interval=0)
+        async with open_runtime(config, http_transport=sim.transport) as runtime:
+            run = checking_out(runtime, DISTURBANCES[disturbance])
+            assert await walk_through(Cortex(runtime), sim, run, rest=10) > 1
 
 
 @pytest.mark.parametrize("change", ["add_worker", "remove_worker"])

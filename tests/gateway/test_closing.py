@@ -1,4 +1,4 @@
-"""How a gateway ends when it ends in a hurry, or when something of the user's is in its way."""
+"""How a gateway ends when it is interrupted, or when a transport of the user cannot be closed."""
 
 from contextlib import suppress
 
@@ -11,11 +11,11 @@ from cortex_trio import FailureKind, ProviderError, WorkerConfig, WorkerStatusCh
 from cortex_trio.simulator import Behaviour, open_simulator
 
 
-async def test_ctrl_c_comes_out_as_itself_even_if_it_strikes_an_actor(
+async def test_an_interrupt_in_an_actor_is_raised_as_itself(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     def interrupt(event: object) -> None:
-        if isinstance(event, WorkerStatusChanged):  # told by the worker's actor
+        if isinstance(event, WorkerStatusChanged):  # emitted by the worker's actor
             raise KeyboardInterrupt
 
     async with open_simulator() as sim:
@@ -32,7 +32,7 @@ async def test_ctrl_c_comes_out_as_itself_even_if_it_strikes_an_actor(
         assert not sim["openai"].open_connections
 
 
-async def test_a_transport_that_will_not_close_keeps_no_other_open(
+async def test_a_transport_that_cannot_be_closed_does_not_keep_others_open(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed: list[str] = []

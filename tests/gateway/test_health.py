@@ -1,15 +1,14 @@
 """Health checks: free requests, each bounded, and what their answers prove."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 
-from cortex_trio import Config, Cortex, Failure, FailureKind, HealthStatus, open_cortex
-from cortex_trio.gateway.health import MOST_AT_ONCE, suspicion_of
-from cortex_trio.simulator import Behaviour, Simulator, open_simulator
+from cortex_trio import Config, Failure, FailureKind, HealthStatus, open_cortex
+from cortex_trio.gateway.health import MAX_CONCURRENT_CHECKS, suspicion_of
+from cortex_trio.simulator import Behaviour, Simulator, open_gateway, open_simulator
 
 K = FailureKind
 
@@ -20,19 +19,11 @@ async def sim() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-@asynccontextmanager
-async def open_gateway(sim: Simulator, **options: Any) -> AsyncIterator[Cortex]:
-    defaults: dict[str, Any] = {"health_check_interval": 0, "health_check_timeout": 2.0}
-    config = Config(workers=Config.from_mapping(sim.config()).workers, **{**defaults, **options})
-    async with open_cortex(config, http_transport=sim.transport) as cortex:
-        yield cortex
-
-
 def statuses(status: HealthStatus) -> dict[str, tuple[str, FailureKind | None]]:
     return {name: (info.status, info.reason) for name, info in status.workers.items()}
 
 
-# ------------------------------------------------------------------ the verdict
+# ------------------------------------------------------------------ what a failed check means
 
 PROVES_NOTHING = {
     K.CANCELLED,
@@ -66,13 +57,13 @@ def test_a_failed_check_is_a_suspicion_or_proves_nothing(kind: FailureKind) -> N
         (Failure(K.CONNECTION), True, K.CONNECTION),
     ],
 )
-def test_what_a_check_proves_depends_on_more_than_its_kind(
+def test_status_and_traffic_decide_what_a_failed_check_means(
     failure: Failure, arriving: bool, expected: FailureKind | None
 ) -> None:
     assert suspicion_of(failure, answers_are_arriving=arriving) is expected
 
 
-# ------------------------------------------------------------------ asking
+# ------------------------------------------------------------------ one round of checks
 
 
 @pytest.mark.parametrize(
@@ -93,7 +84,7 @@ def test_what_a_check_proves_depends_on_more_than_its_kind(
         (Behaviour(body=b"<html>Welcome</html>"), ("available", None)),
     ],
 )
-async def test_a_check_shows_what_the_provider_said(
+async def test_the_status_after_a_check_is_what_the_provider_answered(
     sim: Simulator, behaviour: Behaviour, expected: tuple[str, FailureKind | None], autojump_clock: object
 ) -> None:
     sim.add("openai", *[behaviour] * behaviour.refuse).behave_health(behaviour)
@@ -101,14 +92,14 @@ async def test_a_check_shows_what_the_provider_said(
         assert statuses(await cortex.check_health()) == {"openai": expected}
 
 
-async def test_a_check_that_hangs_is_a_verdict_and_nobody_waits_for_it_twice(
+async def test_checks_that_hang_time_out_together_and_make_their_workers_unavailable(
     sim: Simulator, autojump_clock: object
 ) -> None:
     for name in ("openai", "groq", "gemini"):
         sim.add(name)
     sim["openai"].behave_health(Behaviour(silent=True))
     sim["gemini"].behave_health(Behaviour(silent=True))
-    async with open_gateway(sim) as cortex:
+    async with open_gateway(sim, health_check_timeout=2.0) as cortex:
         start = trio.current_time()
         found = statuses(await cortex.check_health())
         assert trio.current_time() - start == pytest.approx(2.0)  # both at once
@@ -120,7 +111,7 @@ async def test_a_check_that_hangs_is_a_verdict_and_nobody_waits_for_it_twice(
         assert [sim[name].in_flight for name in ("openai", "gemini")] == [0, 0]
 
 
-async def test_while_a_check_hangs_requests_are_served(sim: Simulator, autojump_clock: object) -> None:
+async def test_requests_are_served_while_a_check_hangs(sim: Simulator, autojump_clock: object) -> None:
     sim.add("openai").behave_health(Behaviour(silent=True))
     async with open_gateway(sim, health_check_interval=1.0, health_check_timeout=100.0) as cortex:
         await trio.sleep(5)
@@ -131,8 +122,8 @@ async def test_while_a_check_hangs_requests_are_served(sim: Simulator, autojump_
         assert trio.current_time() == start
 
 
-async def test_no_check_is_ever_a_completion(sim: Simulator, autojump_clock: object) -> None:
-    """A health check that bills is a bug others have shipped."""
+async def test_a_check_is_never_a_completion(sim: Simulator, autojump_clock: object) -> None:
+    """Other gateways check with completions, which are billed."""
     free = {
         "openai": "/models",
         "anthropic": "/v1/models",
@@ -153,7 +144,9 @@ async def test_no_check_is_ever_a_completion(sim: Simulator, autojump_clock: obj
         assert not request.body
 
 
-async def test_an_ollama_without_its_model_is_not_well(sim: Simulator, autojump_clock: object) -> None:
+async def test_an_ollama_without_the_configured_model_is_unavailable(
+    sim: Simulator, autojump_clock: object
+) -> None:
     sim.add("ollama", models=("gemma3:4b",))
     config = sim.config()
     config["ollama"]["models"] = ["llama9:1b"]
@@ -162,7 +155,7 @@ async def test_an_ollama_without_its_model_is_not_well(sim: Simulator, autojump_
 
 
 @pytest.mark.parametrize(("there", "wanted"), [("gemma3:4b", "gemma3:4b"), ("gemma3:latest", "gemma3")])
-async def test_an_ollama_with_its_model_is_well(
+async def test_an_ollama_with_the_configured_model_is_available(
     sim: Simulator, there: str, wanted: str, autojump_clock: object
 ) -> None:
     sim.add("ollama", models=(there,))
@@ -172,7 +165,9 @@ async def test_an_ollama_with_its_model_is_well(
         assert statuses(await cortex.check_health()) == {"ollama": ("available", None)}
 
 
-async def test_a_list_that_cannot_be_read_proves_nothing(sim: Simulator, autojump_clock: object) -> None:
+async def test_a_list_of_models_that_cannot_be_decoded_proves_nothing(
+    sim: Simulator, autojump_clock: object
+) -> None:
     sim.add("ollama").behave_health(Behaviour(body=b"<html>"))
     async with open_gateway(sim) as cortex:
         assert statuses(await cortex.check_health()) == {"ollama": ("available", None)}
@@ -184,7 +179,7 @@ async def test_a_list_that_cannot_be_read_proves_nothing(sim: Simulator, autojum
     + [Behaviour(silent=True), Behaviour(body=b"<html>"), Behaviour(refuse=True)],
     ids=str,
 )
-async def test_the_only_worker_serves_whatever_its_check_says(
+async def test_the_only_worker_is_asked_even_if_its_check_failed(
     sim: Simulator, health: Behaviour, autojump_clock: object
 ) -> None:
     sim.add("openai").behave_health(health)
@@ -210,11 +205,11 @@ async def test_a_worker_that_failed_its_check_is_asked_last(sim: Simulator, auto
         assert (await cortex.complete("hi")).worker == "openai", "real traffic outweighs the check"
 
 
-async def test_no_more_than_a_few_checks_run_at_once(sim: Simulator, autojump_clock: object) -> None:
+async def test_the_number_of_concurrent_checks_is_limited(sim: Simulator, autojump_clock: object) -> None:
     workers: dict[str, Any] = {}
     provider = sim.add("openai")
     provider.behave_health(Behaviour(first_token_after=1.0))
-    for number in range(3 * MOST_AT_ONCE):
+    for number in range(3 * MAX_CONCURRENT_CHECKS):
         workers[f"w{number}"] = Config.from_mapping(sim.config()).workers["openai"]
     most = 0
 
@@ -232,10 +227,10 @@ async def test_no_more_than_a_few_checks_run_at_once(sim: Simulator, autojump_cl
             status = await cortex.check_health()
             nursery.cancel_scope.cancel()
     assert status.available_workers == len(workers)
-    assert most == MOST_AT_ONCE
+    assert most == MAX_CONCURRENT_CHECKS
 
 
-async def test_missing_scopes_leave_what_real_traffic_showed(sim: Simulator, autojump_clock: object) -> None:
+async def test_missing_scopes_prove_nothing(sim: Simulator, autojump_clock: object) -> None:
     body = b'{"error":{"message":"You have insufficient permissions. Missing scopes: api.model.read."}}'
     sim.add("openai").behave_health(Behaviour(status=401, error_body=body))
     async with open_gateway(sim) as cortex:
@@ -243,10 +238,10 @@ async def test_missing_scopes_leave_what_real_traffic_showed(sim: Simulator, aut
         assert (await cortex.complete("hi")).worker == "openai"
 
 
-# ------------------------------------------------------------------ the rounds
+# ------------------------------------------------------------------ regular rounds
 
 
-async def test_every_interval_the_quiet_ones_are_asked(sim: Simulator, autojump_clock: object) -> None:
+async def test_an_idle_worker_is_checked_in_every_interval(sim: Simulator, autojump_clock: object) -> None:
     sim.add("openai")
     async with open_gateway(sim, health_check_interval=10.0) as cortex:
         await trio.sleep(105)
@@ -254,7 +249,7 @@ async def test_every_interval_the_quiet_ones_are_asked(sim: Simulator, autojump_
         assert (await cortex.health_status()).last_health_check is not None
 
 
-async def test_an_interval_of_nothing_is_no_checks(sim: Simulator, autojump_clock: object) -> None:
+async def test_with_an_interval_of_zero_there_are_no_checks(sim: Simulator, autojump_clock: object) -> None:
     sim.add("openai")
     async with open_gateway(sim, health_check_interval=0) as cortex:
         await trio.sleep(1000)
@@ -262,7 +257,9 @@ async def test_an_interval_of_nothing_is_no_checks(sim: Simulator, autojump_cloc
         assert (await cortex.health_status()).last_health_check is None
 
 
-async def test_who_has_served_lately_is_not_asked(sim: Simulator, autojump_clock: object) -> None:
+async def test_a_worker_that_has_served_a_request_is_not_checked(
+    sim: Simulator, autojump_clock: object
+) -> None:
     sim.add("openai")
     sim.add("groq")
     async with open_gateway(sim, health_check_interval=10.0) as cortex:
@@ -274,14 +271,18 @@ async def test_who_has_served_lately_is_not_asked(sim: Simulator, autojump_clock
     assert len(checks["groq"]) >= 8
 
 
-async def test_who_recovers_is_found_to_be_well_again(sim: Simulator, autojump_clock: object) -> None:
+async def test_a_worker_that_has_recovered_becomes_available_after_a_check(
+    sim: Simulator, autojump_clock: object
+) -> None:
     sim.add("openai").behave_health(Behaviour(status=500), Behaviour())
     async with open_gateway(sim) as cortex:
         assert statuses(await cortex.check_health()) == {"openai": ("unavailable", K.SERVER)}
         assert statuses(await cortex.check_health()) == {"openai": ("available", None)}
 
 
-async def test_a_key_that_a_probe_accepts_works_again(sim: Simulator, autojump_clock: object) -> None:
+async def test_a_refused_key_is_used_again_after_a_check_with_it_succeeded(
+    sim: Simulator, autojump_clock: object
+) -> None:
     provider = sim.add("openai", Behaviour(error=K.CREDENTIAL), Behaviour(text="welcome back"))
     async with open_gateway(sim) as cortex:
         with pytest.raises(Exception, match="credential"):
@@ -292,7 +293,7 @@ async def test_a_key_that_a_probe_accepts_works_again(sim: Simulator, autojump_c
         assert len(provider.requests) == 3
 
 
-async def test_a_second_key_that_was_refused_as_well_gets_its_turn_at_the_probes(
+async def test_of_several_refused_keys_each_is_checked_in_some_round(
     sim: Simulator, autojump_clock: object
 ) -> None:
     provider = sim.add("openai")

@@ -1,5 +1,6 @@
 """Calls that wait are woken when there is something for them, and no more often than that."""
 
+import random
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -7,17 +8,26 @@ import trio
 import trio.testing
 from at_rest import gateway, worker_of
 
-from cortex_trio import Attempt, Cortex, Failure, FailureKind, NoWorkersAvailable, WorkerConfig
+from cortex_trio import Attempt, Config, Cortex, Failure, FailureKind, NoWorkersAvailable, WorkerConfig
 from cortex_trio.gateway.routing.openings import Openings, Place
 from cortex_trio.gateway.routing.plan import Ask, Plan, Wait
 from cortex_trio.gateway.routing.retries import RetryBudget
 from cortex_trio.gateway.routing.selection import Candidate
+from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.gateway.transport.connections import Connections
 from cortex_trio.gateway.workers.endpoint import Endpoint
 from cortex_trio.gateway.workers.worker import Refusal, WorkerState
 from cortex_trio.otp import Ref
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
 from cortex_trio.telemetry import CallWaiting
+
+
+class AlwaysHigh(random.Random):
+    """With it, a call waits until about 5.5 s for a cooldown of 5."""
+
+    def random(self) -> float:
+        return 0.999
+
 
 ONE_SECOND = Behaviour(text="yes", first_token_after=1.0)
 
@@ -295,8 +305,9 @@ async def test_a_place_is_handed_on_when_the_call_it_woke_asks_another_worker(au
     async with open_simulator() as sim:
         sim.add("best", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=5), long, provider="openai")
         sim.add("second", Behaviour(text="yes", first_token_after=5.2), ONE_SECOND, provider="openai")
-        async with gateway(sim, limited(sim, "best", "second")) as cortex:
-            cortex._runtime.random.random = lambda: 0.999  # type: ignore[method-assign]  # waits until about 5.5
+        config = Config(workers=limited(sim, "best", "second"), health_check_interval=0)
+        async with open_runtime(config, http_transport=sim.transport) as runtime:
+            cortex, runtime.random = Cortex(runtime), AlwaysHigh()
             with pytest.raises(Exception, match="rate_limit"):
                 await cortex.complete("Hi", worker="best", max_wait=0)
             async with trio.open_nursery() as nursery:

@@ -12,6 +12,7 @@ import trio.testing
 from cortex_trio import (
     Config,
     ConfigError,
+    Cortex,
     CortexError,
     NoWorkersAvailable,
     ProviderError,
@@ -19,6 +20,7 @@ from cortex_trio import (
     open_cortex,
 )
 from cortex_trio.failures import FailureKind
+from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.simulator import Behaviour, open_simulator
 from tests.at_rest import gateway, worker_of
 
@@ -158,7 +160,8 @@ async def test_a_change_that_is_cancelled_is_whole_or_not_begun_and_leaves_no_tr
         WorkerConfig(provider="openai", api_keys=[f"sk-the-{age}-key-of-it"]) for age in ("old", "new")
     )
     config = Config(workers={"first": old}, health_check_interval=0)
-    async with open_cortex(config, http_transport=Counted) as cortex:
+    async with open_runtime(config, http_transport=Counted) as runtime:
+        cortex = Cortex(runtime)
         async with trio.open_nursery() as nursery:
             if what == "add":
                 nursery.start_soon(cortex.add_worker, "second", new)
@@ -168,10 +171,9 @@ async def test_a_change_that_is_cancelled_is_whole_or_not_begun_and_leaves_no_tr
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
-        runtime = cortex._runtime
         for name, state in runtime.table.workers.items():
             assert [known.key for known in runtime.ring.states(name)] == list(state.config.api_keys)
-        assert runtime.ring._keys.keys() == runtime.table.workers.keys()
+        assert set(runtime.ring.workers) == runtime.table.workers.keys()
     assert not opened
 
 

@@ -268,16 +268,16 @@ async def test_a_draining_worker_admits_nobody_and_says_when_the_last_has_left(
         last = await admitted(ref)
         await ref.call(Worker.drain)
         assert "being removed" in (await refusal(ref)).reason
-        assert not state.idle.is_set()
+        assert not state.drained.is_set()
         await settle(ref, last)
-        assert state.idle.is_set()
+        assert state.drained.is_set()
 
 
 async def test_an_idle_worker_is_drained_at_once(autojump_clock: object) -> None:
     state = state_of()
     async with open_worker(state) as ref:
         await ref.call(Worker.drain)
-        assert state.idle.is_set()
+        assert state.drained.is_set()
 
 
 # ------------------------------------------------------------------ a life after death
@@ -327,7 +327,7 @@ async def test_a_drain_goes_on_after_it(autojump_clock: object) -> None:
         ref.cast(Worker.settle, last)
         await kill_and_wait(ref)
         with trio.fail_after(1):
-            await state.idle.wait()
+            await state.drained.wait()
 
 
 def test_a_window_is_the_configurations_or_the_longest_prefix_known() -> None:

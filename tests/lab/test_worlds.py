@@ -16,11 +16,22 @@ import pytest
 import trio
 from at_rest import gateway
 
-from cortex_trio import Attempt, Continued, CortexError, Failure, FailureKind, Restarted, ToolCallDelta
+from cortex_trio import (
+    Attempt,
+    Config,
+    Continued,
+    Cortex,
+    CortexError,
+    Failure,
+    FailureKind,
+    Restarted,
+    ToolCallDelta,
+)
 from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Screen
 from cortex_trio.cli.simulate import _simulate, _tell, seeds_from
 from cortex_trio.failures import InvalidRequest
+from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.lab.world import laws
 from cortex_trio.lab.world.campaign import Summary, Verdict, judge
 from cortex_trio.lab.world.chronicle import Chronicle
@@ -372,8 +383,9 @@ async def test_what_a_gateway_holds_without_a_caller_is_noticed() -> None:
 async def test_more_cooldowns_than_keys_and_models_is_noticed() -> None:
     async with open_simulator() as sim:
         gemini = sim.add("gemini")
-        async with gateway(sim) as cortex:
-            runtime, now = cortex._runtime, trio.current_time()
+        config = Config(workers={"gemini": gemini.worker()}, health_check_interval=0)
+        async with open_runtime(config, http_transport=sim.transport) as runtime:
+            cortex, now = Cortex(runtime), trio.current_time()
             [key] = runtime.table.workers["gemini"].endpoint.keys
             for model in (gemini.models[0], "gemini-embedding-001"):
                 for place in (None, key):

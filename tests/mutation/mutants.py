@@ -46,8 +46,8 @@ MUTANTS = (
     Mutant(
         "a transient child is restarted after it left in order",
         "otp/decision.py",
-        "        case Normal() | Shutdown(), Restart.TRANSIENT:\n            return Decision.KEEP\n",
-        "",
+        "return Decision.RESTART if is_abnormal(reason) else Decision.KEEP",
+        "return Decision.RESTART",
         "a transient child that left in order stays away",
         ("tests/otp/test_otp_decision.py",),
     ),
@@ -78,15 +78,15 @@ MUTANTS = (
     Mutant(
         "a cancelled call is still answered for",
         "otp/mailbox.py",
-        "        self.process.pending.discard(self)\n        self.process.mailbox.keep_abandoned(self)",
-        "        self.process.mailbox.keep_abandoned(self)",
+        "        self.pending.discard(call)\n",
+        "",
         "a caller that gave up is not kept by the server",
         ("tests/otp/test_otp_server.py",),
     ),
     Mutant(
         "casts that were handled are not counted down",
         "otp/mailbox.py",
-        "        self.unattended -= isinstance(message, Call) and message.task is None\n",
+        "        self.without_caller -= isinstance(message, Call) and message.task is None\n",
         "",
         "a mailbox with a limit takes more once it was emptied",
         ("tests/otp/test_otp_server.py",),
@@ -232,7 +232,7 @@ MUTANTS = (
     Mutant(
         "a removed worker never becomes idle",
         "gateway/workers/worker.py",
-        "            self._state.idle.set()\n",
+        "            self._state.drained.set()\n",
         "            pass\n",
         "removing a worker waits for its streams, and no longer",
         ("tests/gateway/test_worker.py", "tests/gateway/test_reload.py"),
@@ -620,7 +620,7 @@ MUTANTS = (
     ),
     Mutant(
         "a check that hangs says nothing",
-        "gateway/health.py",
+        "gateway/free_requests.py",
         '    raise TransportFailed(Failure(FailureKind.STALLED, text, phase="body", ours=ours))\n',
         '    return b""\n',
         "a check that hangs makes its worker unavailable",

@@ -1,7 +1,7 @@
-"""Real Erlang/OTP is the judge of the kernel: what it did in every scenario, we do too.
+"""The kernel does in every scenario what Erlang/OTP did in it.
 
 `oracle/traces.json` holds the scenarios together with what OTP did, step by step; `oracle/record.sh` made it,
-and the last test makes it again wherever Erlang is installed. The differences we chose are in `DIFFERENCES`;
+and the last test makes it again wherever Erlang is installed. The deliberate differences are in `DIFFERENCES`;
 nothing else may differ.
 """
 
@@ -29,7 +29,7 @@ Rewrite = Callable[[Step], Step]
 
 @attrs.frozen
 class Difference:
-    """A place where we deliberately do something else; `ours` turns OTP's step into what ours must be."""
+    """A deliberate difference; `ours` turns a step of OTP into the step that the kernel must do."""
 
     otp: str
     here: str
@@ -50,7 +50,7 @@ def has_a_pool(scenario: Scenario) -> bool:
 
 
 def in_start_order(step: Step) -> Step:
-    """The same children, listed the other way round."""
+    """The same children in the opposite order."""
     return attrs.evolve(
         step, outcomes=[with_children(outcome, lambda c: c[::-1]) for outcome in step.outcomes]
     )
@@ -73,7 +73,7 @@ def at(do: list[Any], *, events: list[Any], outcomes: list[Any]) -> Rewrite:
     return lambda step: Step(do, events, outcomes) if step.do == do else step
 
 
-# `otp` and `here` are the words of the table of deliberate differences in the documentation of the kernel.
+# `otp` and `here` stand in the table of deliberate differences in the documentation of the kernel.
 DIFFERENCES = [
     Difference("which_children newest first", "start order", every, in_start_order),
     Difference(
@@ -83,8 +83,8 @@ DIFFERENCES = [
         with_progress,
     ),
     Difference(
-        "non-trapping processes die mid-handler",
-        "every server stops like a trapping one",
+        "processes that do not trap exits end in the middle of a handler",
+        "every server stops like one that traps exits",
         named("a_process_that_does_not_trap_exits_just_dies"),
         at(
             ["stop", "top"],
@@ -98,7 +98,7 @@ DIFFERENCES = [
         ),
     ),
     Difference(
-        "call after stop request: exits shutdown later",
+        "a call after a stop request exits with shutdown, later",
         "NoProcess at once",
         named("messages_after_a_stop_request_fail_when_the_server_has_stopped"),
         at(
@@ -108,7 +108,7 @@ DIFFERENCES = [
         ),
     ),
     Difference(
-        "call after stop request: exits shutdown later",
+        "a call after a stop request exits with shutdown, later",
         "NoProcess at once",
         named("messages_after_a_stop_request_fail_when_the_server_has_stopped"),
         at(
@@ -123,8 +123,8 @@ DIFFERENCES = [
     ),
     # The supervisor does not wait for the init, it stops the child: 300 ms later that is killed.
     Difference(
-        "hung init blocks the supervisor's own stop",
-        "cancel interrupts it",
+        "an init that hangs blocks the stop of its supervisor",
+        "the stop interrupts it",
         named("a_stop_during_a_restart_waits_for_the_init"),
         at(
             ["stop", "top"],
@@ -139,8 +139,8 @@ DIFFERENCES = [
     ),
     # For the same reason a failure of that init is one to stop, no longer one to start.
     Difference(
-        "hung init blocks the supervisor's own stop",
-        "cancel interrupts it",
+        "an init that hangs blocks the stop of its supervisor",
+        "the stop interrupts it",
         named("a_stop_during_a_failing_restart_ends_the_retries"),
         at(
             ["stop", "top"],
@@ -156,7 +156,7 @@ DIFFERENCES = [
 ]
 
 
-# Differences nobody chose. An entry that no longer fails must go (xfail is strict).
+# Differences that are not deliberate. Remove an entry when it no longer fails (xfail is strict).
 FAILING: dict[str, str] = {}
 
 
@@ -166,7 +166,7 @@ def as_param(scenario: Scenario) -> Any:
 
 
 @pytest.mark.parametrize("scenario", [as_param(scenario) for scenario in SCENARIOS])
-async def test_we_do_what_otp_did(scenario: Scenario, autojump_clock: object) -> None:
+async def test_the_kernel_does_what_otp_did(scenario: Scenario, autojump_clock: object) -> None:
     played = await play(scenario, DEFAULTS)
     assert comparable(played, scenario) == comparable(expected_steps(scenario), scenario)
 

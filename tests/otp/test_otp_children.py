@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from stage import TEMPORARY, Actor, Bang, Stage, running, settle
+from harness import TEMPORARY, Actor, Bang, Harness, running, settle
 
 from cortex_trio.otp import (
     AlreadyPresent,
@@ -16,113 +16,115 @@ from cortex_trio.otp import (
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def harness() -> Harness:
+    return Harness()
 
 
 async def fail(actor: Actor) -> None:
     raise Bang(actor.ref.name)
 
 
-async def test_an_added_child_is_the_last(stage: Stage) -> None:
+async def test_an_added_child_is_last_in_the_start_order(harness: Harness) -> None:
     """66. Appended last, stops first, restarted like others."""
-    async with running(stage.supervisor(stage.child("a"))) as tree:
-        await tree.ref.call(Supervisor.start_child, stage.child("b"))
-        await stage.crash("b")
-        assert await stage.states(tree.ref) == {"a": "running", "b": "running"}
-        stage.take_log()
+    async with running(harness.supervisor(harness.child("a"))) as tree:
+        await tree.ref.call(Supervisor.start_child, harness.child("b"))
+        await harness.crash("b")
+        assert await harness.states(tree.ref) == {"a": "running", "b": "running"}
+        harness.take_log()
         await tree.stop()
-        assert stage.take_log() == ["terminate b", "terminate a"]
+        assert harness.take_log() == ["terminate b", "terminate a"]
 
 
-async def test_an_id_cannot_be_added_twice(stage: Stage) -> None:
+async def test_an_id_cannot_be_added_twice(harness: Harness) -> None:
     """67. With a running id AlreadyStarted; with a stopped id AlreadyPresent."""
-    async with running(stage.supervisor(stage.child("a"))) as tree:
+    async with running(harness.supervisor(harness.child("a"))) as tree:
         with pytest.raises(AlreadyStarted, match="'a'"):
-            await tree.ref.call(Supervisor.start_child, stage.child("a"))
+            await tree.ref.call(Supervisor.start_child, harness.child("a"))
         await tree.ref.call(Supervisor.terminate_child, "a")
         with pytest.raises(AlreadyPresent, match="'a'"):
-            await tree.ref.call(Supervisor.start_child, stage.child("a"))
+            await tree.ref.call(Supervisor.start_child, harness.child("a"))
 
 
-async def test_a_start_child_that_fails_leaves_no_trace(stage: Stage) -> None:
-    """68. StartFailed in the caller, supervisor unharmed, id free again."""
-    async with running(stage.supervisor()) as tree:
+async def test_a_failed_start_child_leaves_the_supervisor_as_it_was(harness: Harness) -> None:
+    """68. StartFailed in the caller, the supervisor goes on, and the id may be used again."""
+    async with running(harness.supervisor()) as tree:
         with pytest.raises(StartFailed) as caught:
-            await tree.ref.call(Supervisor.start_child, stage.child("a", on_init=fail))
+            await tree.ref.call(Supervisor.start_child, harness.child("a", on_init=fail))
         assert isinstance(caught.value.__cause__, Bang)
-        assert await stage.states(tree.ref) == {}
-        await tree.ref.call(Supervisor.start_child, stage.child("a"))
-        assert await stage.states(tree.ref) == {"a": "running"}
+        assert await harness.states(tree.ref) == {}
+        await tree.ref.call(Supervisor.start_child, harness.child("a"))
+        assert await harness.states(tree.ref) == {"a": "running"}
 
 
-async def test_terminate_child(stage: Stage) -> None:
+async def test_terminate_child_stops_a_child_and_keeps_its_spec(harness: Harness) -> None:
     """69. Running: stopped, spec kept; again: ok; a temporary one is forgotten; unknown: NotFound."""
-    async with running(stage.supervisor(stage.child("a"), stage.child("t", restart=TEMPORARY))) as tree:
+    async with running(harness.supervisor(harness.child("a"), harness.child("t", restart=TEMPORARY))) as tree:
         for _ in range(2):
             await tree.ref.call(Supervisor.terminate_child, "a")
         await tree.ref.call(Supervisor.terminate_child, "t")
-        assert await stage.states(tree.ref) == {"a": "stopped"}
-        for unknown in ("t", "nobody"):
+        assert await harness.states(tree.ref) == {"a": "stopped"}
+        for unknown in ("t", "unknown"):
             with pytest.raises(NotFound, match=unknown):
                 await tree.ref.call(Supervisor.terminate_child, unknown)
 
 
-async def test_restart_child(stage: Stage) -> None:
+async def test_restart_child_starts_a_stopped_child(harness: Harness) -> None:
     """70. Stopped: runs; running: AlreadyStarted; unknown: NotFound."""
-    async with running(stage.supervisor(stage.child("a"))) as tree:
+    async with running(harness.supervisor(harness.child("a"))) as tree:
         with pytest.raises(AlreadyStarted):
             await tree.ref.call(Supervisor.restart_child, "a")
         await tree.ref.call(Supervisor.terminate_child, "a")
         await tree.ref.call(Supervisor.restart_child, "a")
-        assert await stage["a"].call(Actor.add) == 1
+        assert await harness["a"].call(Actor.add) == 1
         with pytest.raises(NotFound):
-            await tree.ref.call(Supervisor.restart_child, "nobody")
+            await tree.ref.call(Supervisor.restart_child, "unknown")
 
 
-async def test_delete_child(stage: Stage) -> None:
+async def test_delete_child_forgets_a_stopped_child(harness: Harness) -> None:
     """71. Running: error; stopped: gone; then restart_child gives NotFound."""
-    async with running(stage.supervisor(stage.child("a"))) as tree:
+    async with running(harness.supervisor(harness.child("a"))) as tree:
         with pytest.raises(AlreadyStarted):
             await tree.ref.call(Supervisor.delete_child, "a")
         await tree.ref.call(Supervisor.terminate_child, "a")
         await tree.ref.call(Supervisor.delete_child, "a")
-        assert await stage.states(tree.ref) == {}
+        assert await harness.states(tree.ref) == {}
         with pytest.raises(NotFound):
             await tree.ref.call(Supervisor.restart_child, "a")
 
 
-async def test_a_child_between_failed_restarts(stage: Stage) -> None:
-    """69, 70, 71. "restarting": restart and delete are refused, terminate cancels the pending restart."""
+async def test_requests_about_a_child_that_waits_for_a_restart(harness: Harness) -> None:
+    """69, 70, 71. restart_child and delete_child raise Restarting, terminate_child cancels the restart."""
     answers: dict[str, object] = {}
 
     async def ask(tree_ref: object) -> None:
-        answers["states"] = await stage.states(root_ref)
+        answers["states"] = await harness.states(root_ref)
         for method in (Supervisor.restart_child, Supervisor.delete_child):
             with pytest.raises(Restarting):
                 await root_ref.call(method, "b")
         with pytest.raises(AlreadyPresent):
-            await root_ref.call(Supervisor.start_child, stage.child("b"))
+            await root_ref.call(Supervisor.start_child, harness.child("b"))
         await root_ref.call(Supervisor.terminate_child, "b")
 
     async def fail_after_the_first(actor: Actor) -> None:
         if actor.incarnation > 1:
             raise Bang
 
-    children = [stage.child("a"), stage.child("b", on_init=fail_after_the_first)]
-    async with running(stage.supervisor(*children, max_restarts=10**6)) as tree:
+    children = [harness.child("a"), harness.child("b", on_init=fail_after_the_first)]
+    async with running(harness.supervisor(*children, max_restarts=10**6)) as tree:
         root_ref = tree.ref
-        stage["b"].cast(Actor.crash)
-        await stage["b"].monitor().down()
+        harness["b"].cast(Actor.crash)
+        await harness["b"].monitor().down()
         await ask(tree.ref)
-        inits = stage.incarnations["b"]
+        inits = harness.incarnations["b"]
         await settle()
         assert answers["states"] == {"a": "running", "b": "restarting"}
-        assert await stage.states(tree.ref) == {"a": "running", "b": "stopped"}
-        assert stage.incarnations["b"] == inits
+        assert await harness.states(tree.ref) == {"a": "running", "b": "stopped"}
+        assert harness.incarnations["b"] == inits
 
 
-async def test_a_caller_of_start_child_that_gives_up(stage: Stage, autojump_clock: object) -> None:
+async def test_a_child_whose_start_child_caller_is_cancelled_still_starts(
+    harness: Harness, autojump_clock: object
+) -> None:
     """73. Cancelled while init runs: the child ends up running and listed, or not at all."""
 
     async def slowly(actor: Actor) -> None:
@@ -132,27 +134,27 @@ async def test_a_caller_of_start_child_that_gives_up(stage: Stage, autojump_cloc
         await trio.sleep(1)
         raise Bang
 
-    async with running(stage.supervisor()) as tree:
+    async with running(harness.supervisor()) as tree:
         for name, act in (("good", slowly), ("bad", slowly_then_fail)):
             with trio.move_on_after(0.5) as patience:
-                await tree.ref.call(Supervisor.start_child, stage.child(name, on_init=act))
+                await tree.ref.call(Supervisor.start_child, harness.child(name, on_init=act))
             assert patience.cancelled_caught
             await trio.sleep(2)
-        assert await stage.states(tree.ref) == {"good": "running"}
-        assert stage["good"].alive
-        assert not stage["bad"].alive
+        assert await harness.states(tree.ref) == {"good": "running"}
+        assert harness["good"].alive
+        assert not harness["bad"].alive
 
 
-async def test_a_child_cannot_call_the_supervisor_that_starts_it(stage: Stage) -> None:
+async def test_a_child_in_init_cannot_call_its_supervisor(harness: Harness) -> None:
     """74. CallingSelf in init, not a silent hang; through two levels too."""
     seen: list[str] = []
 
     async def ask_up(actor: Actor) -> None:
-        for supervisor in (tree.ref, stage["sub"]):
+        for supervisor in (tree.ref, harness["sub"]):
             with pytest.raises(CallingSelf):
-                await supervisor.call(Supervisor.start_child, stage.child("sibling"))
+                await supervisor.call(Supervisor.start_child, harness.child("sibling"))
             seen.append(supervisor.name)
 
-    async with running(stage.supervisor()) as tree:
-        await tree.ref.call(Supervisor.start_child, stage.sub("sub", stage.child("a", on_init=ask_up)))
+    async with running(harness.supervisor()) as tree:
+        await tree.ref.call(Supervisor.start_child, harness.sub("sub", harness.child("a", on_init=ask_up)))
     assert seen == ["root", "sub"]

@@ -1,4 +1,4 @@
-"""Every numbered behaviour has a test that names it, and the rooms of the kernel keep their promises."""
+"""Every numbered behaviour has a test that names it, and the kernel imports, sizes and exports what it should."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import cortex_trio.otp
 HERE = Path(__file__).parent
 KERNEL = Path(cortex_trio.otp.__file__).parent
 
-# The behaviours of OTP the kernel promises, numbered; a docstring says which of them a test holds.
+# The numbers of the behaviours of the kernel; the docstring of a test begins with those that it tests.
 NUMBERED = {
     *range(1, 5), *range(6, 11), *range(12, 18), *range(19, 23), 24, 25, 27, 28, 30, 31, 32, 33, 35, 36,
     *range(38, 43), 44, 45, *range(46, 50), *range(52, 56), *range(57, 64), *range(65, 72), *range(73, 78),
@@ -32,12 +32,12 @@ def test_every_numbered_behaviour_has_a_test() -> None:
     assert NUMBERED - covered == set()
 
 
-def test_the_kernel_imports_nothing_of_ours_and_little_of_others() -> None:
+def test_the_kernel_imports_nothing_else_of_this_project() -> None:
     allowed = {"trio", "attrs", "outcome"}
     for file in KERNEL.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and node.level:
-                assert node.level == 1, f"{file.name} imports from another room"
+                assert node.level == 1, f"{file.name} imports from another package"
             elif isinstance(node, ast.ImportFrom | ast.Import):
                 names = (
                     [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
@@ -47,7 +47,7 @@ def test_the_kernel_imports_nothing_of_ours_and_little_of_others() -> None:
                     assert top in allowed or top in sys.stdlib_module_names, f"{file.name} imports {name}"
 
 
-def test_every_file_can_be_read_in_one_go() -> None:
+def test_every_file_of_the_kernel_is_short() -> None:
     assert [file.name for file in KERNEL.glob("*.py") if len(file.read_text().splitlines()) > 300] == []
 
 

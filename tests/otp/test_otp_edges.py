@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from stage import TEMPORARY, TRANSIENT, Actor, Bang, Stage, crashed_with, running, settle
+from harness import TEMPORARY, TRANSIENT, Actor, Bang, Harness, crashed_with, running, settle
 
 from cortex_trio.otp import (
     ActorExited,
@@ -44,8 +44,8 @@ from cortex_trio.otp import (
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def harness() -> Harness:
+    return Harness()
 
 
 def takes(seconds: float) -> Any:
@@ -65,31 +65,33 @@ def only_leaf(error: BaseException) -> BaseException:
 # ---------------------------------------------------------------- a supervisor object that runs already
 
 
-async def test_a_running_supervisor_object_is_refused_before_it_is_touched(
-    stage: Stage, autojump_clock: object
+async def test_a_running_supervisor_object_is_rejected_unchanged(
+    harness: Harness, autojump_clock: object
 ) -> None:
-    root = stage.supervisor(*stage.children("ab"))
+    root = harness.supervisor(*harness.children("ab"))
     async with running(root) as tree:
         with pytest.raises(ExceptionGroup) as caught:
             async with trio.open_nursery() as nursery:
                 await nursery.start(run, root)
         assert "ran before" in str(only_leaf(caught.value))
-        assert await stage["a"].call(Actor.add) == 1  # the first run goes on
-        await stage.crash("b")
-        assert await stage["b"].call(Actor.add) == 1  # and restarts its children
+        assert await harness["a"].call(Actor.add) == 1  # the first run goes on
+        await harness.crash("b")
+        assert await harness["b"].call(Actor.add) == 1  # and restarts its children
         with trio.fail_after(1):
             await tree.stop()
         assert tree.error is None
 
 
-async def test_two_children_cannot_share_one_supervisor_object(stage: Stage, autojump_clock: object) -> None:
-    shared = stage.supervisor(stage.child("a"))
-    first: Child[Any] = Child(ref=stage["s"], start=lambda: shared, shutdown=math.inf)
-    async with running(stage.supervisor(first)) as tree:
-        second: Child[Any] = Child(ref=stage["t"], start=lambda: shared, shutdown=math.inf)
+async def test_two_children_cannot_share_one_supervisor_object(
+    harness: Harness, autojump_clock: object
+) -> None:
+    shared = harness.supervisor(harness.child("a"))
+    first: Child[Any] = Child(ref=harness["s"], start=lambda: shared, shutdown=math.inf)
+    async with running(harness.supervisor(first)) as tree:
+        second: Child[Any] = Child(ref=harness["t"], start=lambda: shared, shutdown=math.inf)
         with pytest.raises(StartFailed):
             await tree.ref.call(Supervisor.start_child, second)
-        assert await stage["a"].call(Actor.add) == 1
+        assert await harness["a"].call(Actor.add) == 1
         with trio.fail_after(1):
             await tree.stop()
 
@@ -97,7 +99,7 @@ async def test_two_children_cannot_share_one_supervisor_object(stage: Stage, aut
 # ---------------------------------------------------------------- overriding
 
 
-async def test_a_call_of_the_base_class_method_reaches_the_override(stage: Stage) -> None:
+async def test_a_call_of_the_base_class_method_reaches_the_override(harness: Harness) -> None:
     class Base(GenServer):
         async def name(self) -> str:
             return "base"
@@ -118,19 +120,19 @@ async def test_a_call_of_the_base_class_method_reaches_the_override(stage: Stage
         assert await ref.call(Base.both) == "derived and base"
 
 
-async def test_what_is_no_method_of_the_class_is_called_as_it_is(stage: Stage) -> None:
+async def test_a_function_that_is_no_method_of_the_class_is_called_unchanged(harness: Harness) -> None:
     async def add(actor: Actor) -> str:  # its name is that of a method, and it is none
         return f"not {actor.count + 1}"
 
-    async with running(stage.supervisor(stage.child("a"))):
-        assert await stage["a"].call(add) == "not 1"
+    async with running(harness.supervisor(harness.child("a"))):
+        assert await harness["a"].call(add) == "not 1"
 
 
 # ---------------------------------------------------------------- long work that is not taken
 
 
 class Kitchen(GenServer):
-    """Answers from tasks, as the documentation teaches."""
+    """Answers from tasks, as in the documentation."""
 
     def __init__(self, tasks: Ref[TaskSupervisor]) -> None:
         self.tasks = tasks
@@ -149,26 +151,26 @@ async def cook(dish: str) -> str:
     return f"{dish}, hot"
 
 
-async def test_an_order_that_no_task_takes_fails_at_once(stage: Stage, autojump_clock: object) -> None:
-    tasks: Ref[TaskSupervisor] = stage["tasks"]
+async def test_a_call_whose_task_is_refused_fails_at_once(harness: Harness, autojump_clock: object) -> None:
+    tasks: Ref[TaskSupervisor] = harness["tasks"]
     children: list[Child[Any]] = [
         Child(ref=tasks, start=lambda: TaskSupervisor(max_children=1)),
-        Child(ref=stage["kitchen"], start=lambda: Kitchen(tasks)),
+        Child(ref=harness["kitchen"], start=lambda: Kitchen(tasks)),
     ]
-    async with running(stage.supervisor(*children)) as tree:
+    async with running(harness.supervisor(*children)) as tree:
         with trio.move_on_after(0.5):
-            await stage["kitchen"].call(Kitchen.order, "soup")
+            await harness["kitchen"].call(Kitchen.order, "soup")
         with pytest.raises(MaxChildrenReached):
-            await stage["kitchen"].call(Kitchen.order, "salad")
+            await harness["kitchen"].call(Kitchen.order, "salad")
         await tree.ref.call(Supervisor.terminate_child, "tasks")
         with pytest.raises(NoProcess):
-            await stage["kitchen"].call(Kitchen.order, "tea")
+            await harness["kitchen"].call(Kitchen.order, "tea")
 
 
 async def test_a_rejected_cast_is_reported_and_counted(
-    stage: Stage, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tasks: Ref[TaskSupervisor] = stage["tasks"]
+    tasks: Ref[TaskSupervisor] = harness["tasks"]
     child: Child[Any] = Child(ref=tasks, start=lambda: TaskSupervisor(max_children=1))
     async with running(Supervisor([child])):
         for _ in range(3):
@@ -182,8 +184,8 @@ async def test_a_rejected_cast_is_reported_and_counted(
 # ---------------------------------------------------------------- checkpoints
 
 
-async def test_a_naive_retry_loop_starves_no_other_task(stage: Stage) -> None:
-    nobody: Ref[Actor] = Ref("nobody")
+async def test_a_retry_loop_without_a_wait_lets_other_tasks_run(harness: Harness) -> None:
+    absent: Ref[Actor] = Ref("absent")
     others_ran = 0
 
     async def other() -> None:
@@ -196,18 +198,18 @@ async def test_a_naive_retry_loop_starves_no_other_task(stage: Stage) -> None:
         nursery.start_soon(other)
         for _ in range(100):
             with pytest.raises(NoProcess):
-                await nobody.call(Actor.add)
+                await absent.call(Actor.add)
         nursery.cancel_scope.cancel()
     assert others_ran >= 50
 
 
-async def test_a_naive_retry_loop_meets_the_restart(stage: Stage) -> None:
-    async with running(stage.supervisor(stage.child("a"))):
-        stage["a"].cast(Actor.crash)
-        await stage["a"].monitor().down()
+async def test_a_retry_loop_without_a_wait_reaches_the_next_incarnation(harness: Harness) -> None:
+    async with running(harness.supervisor(harness.child("a"))):
+        harness["a"].cast(Actor.crash)
+        await harness["a"].monitor().down()
         for _ in range(1000):
             try:
-                assert await stage["a"].call(Actor.add) == 1
+                assert await harness["a"].call(Actor.add) == 1
                 break
             except NoProcess:
                 continue
@@ -218,22 +220,24 @@ async def test_a_naive_retry_loop_meets_the_restart(stage: Stage) -> None:
 # ---------------------------------------------------------------- backoff and intensity
 
 
-async def test_a_failing_start_counts_when_it_fails(stage: Stage, autojump_clock: object) -> None:
+async def test_a_failing_start_counts_when_it_fails(harness: Harness, autojump_clock: object) -> None:
     async def fail_later(actor: Actor) -> None:
         if actor.incarnation > 1:
             raise Bang
 
-    patient = Backoff(first=30, factor=1, jitter=0)
-    child = stage.child("a", on_init=fail_later, backoff=patient)
-    async with running(stage.supervisor(child, max_restarts=1, max_seconds=3600)) as tree:
-        await stage.crash("a")
+    slow = Backoff(first=30, factor=1, jitter=0)
+    child = harness.child("a", on_init=fail_later, backoff=slow)
+    async with running(harness.supervisor(child, max_restarts=1, max_seconds=3600)) as tree:
+        await harness.crash("a")
         await trio.sleep(30.5)  # the restart was tried, and failed: that is one too many
         assert tree.ended.is_set()
         assert isinstance(tree.error, MaxRestartsExceeded)
-        assert stage.told() == ["child_terminated a", "start_error a", "max_restarts a"]
+        assert harness.reported() == ["child_terminated a", "start_error a", "max_restarts a"]
 
 
-async def test_a_group_whose_start_fails_waits_stopped(stage: Stage, autojump_clock: object) -> None:
+async def test_a_group_whose_start_fails_is_stopped_during_the_backoff(
+    harness: Harness, autojump_clock: object
+) -> None:
     """With a backoff too: those that did start are stopped at the failure, not when the delay ends."""
 
     async def fail_once(actor: Actor) -> None:
@@ -241,39 +245,41 @@ async def test_a_group_whose_start_fails_waits_stopped(stage: Stage, autojump_cl
             raise Bang
 
     children = [
-        stage.child("a"),
-        stage.child("b", on_init=fail_once, backoff=Backoff(first=10, factor=1, jitter=0)),
+        harness.child("a"),
+        harness.child("b", on_init=fail_once, backoff=Backoff(first=10, factor=1, jitter=0)),
     ]
-    tree_of_two = stage.supervisor(*children, strategy=Strategy.ONE_FOR_ALL, max_restarts=9)
+    tree_of_two = harness.supervisor(*children, strategy=Strategy.ONE_FOR_ALL, max_restarts=9)
     async with running(tree_of_two) as tree:
-        await stage.crash("b")
+        await harness.crash("b")
         await trio.sleep(10.5)
-        assert await stage.states(tree.ref) == {"a": "stopped", "b": "restarting"}
+        assert await harness.states(tree.ref) == {"a": "stopped", "b": "restarting"}
         await trio.sleep(10)
-        assert await stage.states(tree.ref) == {"a": "running", "b": "running"}
-        assert stage.incarnations == {"a": 3, "b": 3}
+        assert await harness.states(tree.ref) == {"a": "running", "b": "running"}
+        assert harness.incarnations == {"a": 3, "b": 3}
 
 
-async def test_the_defaults_of_backoff_and_supervisor_go_together(
-    stage: Stage, autojump_clock: object
+async def test_the_default_backoff_and_intensity_fit_together(
+    harness: Harness, autojump_clock: object
 ) -> None:
-    """A child with a backoff that crashes at every start is started again and again, ever more slowly."""
+    """A child with a backoff that crashes at every start is started again with growing delays."""
 
     async def crash_at_once(actor: Actor) -> None:
         actor.ref.cast(Actor.crash)
 
-    async with running(stage.supervisor(stage.child("a", on_init=crash_at_once, backoff=Backoff()))) as tree:
+    async with running(
+        harness.supervisor(harness.child("a", on_init=crash_at_once, backoff=Backoff()))
+    ) as tree:
         await trio.sleep(600)
         assert not tree.ended.is_set()
-        assert 20 <= stage.incarnations["a"] <= 40  # 30 s between two, once it has grown
+        assert 20 <= harness.incarnations["a"] <= 40  # 30 s between two, once it has grown
 
 
-async def test_without_a_backoff_the_default_intensity_is_unchanged(stage: Stage) -> None:
-    children = [stage.child("a"), stage.child("b", backoff=Backoff())]
-    async with running(stage.supervisor(*children)) as tree:
-        await stage.crash("a", "a", "a")
+async def test_without_a_backoff_the_default_intensity_is_unchanged(harness: Harness) -> None:
+    children = [harness.child("a"), harness.child("b", backoff=Backoff())]
+    async with running(harness.supervisor(*children)) as tree:
+        await harness.crash("a", "a", "a")
         assert not tree.ended.is_set()
-        await stage.crash("a")
+        await harness.crash("a")
         assert tree.ended.is_set()
 
 
@@ -281,7 +287,7 @@ async def test_without_a_backoff_the_default_intensity_is_unchanged(stage: Stage
 
 
 async def exits_of_tasks(count: int) -> float:
-    """CPU seconds until `count` tasks, all alive together, have ended and are forgotten."""
+    """CPU seconds until `count` tasks, all running at once, have ended and are forgotten."""
     tasks: Ref[TaskSupervisor] = Ref("tasks")
     gate = trio.Event()
     async with running(Supervisor([Child(ref=tasks, start=TaskSupervisor)])):
@@ -297,28 +303,28 @@ async def exits_of_tasks(count: int) -> float:
 async def exits_of_namesakes(count: int) -> float:
     """The same for servers that are all registered under one key."""
     names: Registry[str, Actor] = Registry(unique=False)
-    stage = Stage()
-    async with running(stage.supervisor(stage.dynamic())):
+    harness = Harness()
+    async with running(harness.supervisor(harness.dynamic())):
         refs: list[Ref[Actor]] = [Ref(f"n{number}") for number in range(count)]
         for ref in refs:
-            child = Child(ref=ref, start=lambda: Actor(stage), restart=TEMPORARY)
-            await stage["pool"].call(DynamicSupervisor.start_child, child)
-            names.register("crowd", ref)
+            child = Child(ref=ref, start=lambda: Actor(harness), restart=TEMPORARY)
+            await harness["pool"].call(DynamicSupervisor.start_child, child)
+            names.register("many", ref)
         begin = time.process_time()
         for ref in reversed(refs):
             ref.cast(Actor.leave)
         await settle()
         spent = time.process_time() - begin
-        assert names.lookup("crowd") == []
+        assert names.lookup("many") == []
     return spent
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exits", [exits_of_tasks, exits_of_namesakes], ids=lambda exits: exits.__name__)
-async def test_exits_cost_the_same_in_a_crowd(exits: Any) -> None:
+async def test_an_exit_takes_the_same_time_among_many_processes(exits: Any) -> None:
     """Sixteen times as many take about sixteen times as long; if each looked at all others, up to 256 times.
 
-    Without the garbage collector, whose work depends on everything else that is alive.
+    Without the garbage collector, whose work depends on all other objects.
     """
     gc.collect()
     gc.disable()
@@ -330,7 +336,7 @@ async def test_exits_cost_the_same_in_a_crowd(exits: Any) -> None:
     assert many < 40 * few
 
 
-async def test_timers_of_one_server_share_one_task(stage: Stage, autojump_clock: object) -> None:
+async def test_timers_of_one_server_share_one_task(harness: Harness, autojump_clock: object) -> None:
     async def set_timers(actor: Actor) -> None:
         before = trio.lowlevel.current_statistics().tasks_living
         timers = [actor.send_after(1000 - number, number) for number in range(1000)]
@@ -339,13 +345,13 @@ async def test_timers_of_one_server_share_one_task(stage: Stage, autojump_clock:
         await settle()
         assert trio.lowlevel.current_statistics().tasks_living <= before + 1
 
-    async with running(stage.supervisor(stage.child("a"))):
-        await stage["a"].call(Actor.run_here, set_timers)
+    async with running(harness.supervisor(harness.child("a"))):
+        await harness["a"].call(Actor.run_here, set_timers)
         await trio.sleep(2000)
-        assert await stage["a"].call(Actor.received) == list(reversed(range(500)))
+        assert await harness["a"].call(Actor.received) == list(reversed(range(500)))
 
 
-async def test_cancelled_timers_are_forgotten(stage: Stage) -> None:
+async def test_cancelled_timers_are_forgotten(harness: Harness) -> None:
     class Payload:
         pass
 
@@ -357,8 +363,8 @@ async def test_cancelled_timers_are_forgotten(stage: Stage) -> None:
             traces.append(weakref.ref(payload))
             actor.send_after(1000, payload).cancel()
 
-    async with running(stage.supervisor(stage.child("a"))):
-        await stage["a"].call(Actor.run_here, set_and_cancel)
+    async with running(harness.supervisor(harness.child("a"))):
+        await harness["a"].call(Actor.run_here, set_and_cancel)
         await settle()
         gc.collect()
         assert [trace for trace in traces if trace() is not None] == []
@@ -367,36 +373,36 @@ async def test_cancelled_timers_are_forgotten(stage: Stage) -> None:
 # ---------------------------------------------------------------- hooks of subclasses
 
 
-async def test_a_supervisor_with_its_own_handle_info_still_restarts(stage: Stage) -> None:
+async def test_a_supervisor_with_its_own_handle_info_still_restarts(harness: Harness) -> None:
     heard: list[object] = []
 
     class Mine(Supervisor):
         async def handle_info(self, message: object) -> None:
             heard.append(message)
 
-    async with running(Mine([stage.child("a")])) as tree:
+    async with running(Mine([harness.child("a")])) as tree:
         tree.ref.info("hello")
-        await stage.crash("a")
-        assert await stage["a"].call(Actor.add) == 1
+        await harness.crash("a")
+        assert await harness["a"].call(Actor.add) == 1
         assert heard == ["hello"]
 
 
-async def test_a_supervisor_with_its_own_init_still_starts_its_children(stage: Stage) -> None:
+async def test_a_supervisor_with_its_own_init_still_starts_its_children(harness: Harness) -> None:
     class Without(Supervisor):
         async def init(self) -> None:
-            stage.log.append("mine")
+            harness.log.append("mine")
 
     class With(Supervisor):
         async def init(self) -> None:
-            stage.log.append("before")
+            harness.log.append("before")
             await super().init()
-            stage.log.append("after")
+            harness.log.append("after")
 
-    async with running(Without([stage.child("a")])):
-        assert await stage["a"].call(Actor.add) == 1
-    async with running(With([stage.child("b")])):
-        assert await stage["b"].call(Actor.add) == 1
-    assert [line for line in stage.log if "terminate" not in line and "gone" not in line] == [
+    async with running(Without([harness.child("a")])):
+        assert await harness["a"].call(Actor.add) == 1
+    async with running(With([harness.child("b")])):
+        assert await harness["b"].call(Actor.add) == 1
+    assert [line for line in harness.log if "terminate" not in line and "gone" not in line] == [
         "mine",
         "init a",
         "before",
@@ -408,71 +414,71 @@ async def test_a_supervisor_with_its_own_init_still_starts_its_children(stage: S
 # ---------------------------------------------------------------- reasons and defaults of supervisors
 
 
-async def test_monitors_of_the_root_hear_of_an_orderly_stop(stage: Stage) -> None:
-    async with running(stage.supervisor(stage.child("a"))) as tree:
+async def test_monitors_of_the_root_get_the_reason_of_an_orderly_stop(harness: Harness) -> None:
+    async with running(harness.supervisor(harness.child("a"))) as tree:
         monitor = tree.ref.monitor()
         await tree.stop()
         assert (await monitor.down()).reason == Shutdown()
 
 
-async def test_a_supervisor_that_is_overdue_ends_as_it_was_reported(
-    stage: Stage, autojump_clock: object
+async def test_an_overdue_supervisor_exits_with_the_reported_reason(
+    harness: Harness, autojump_clock: object
 ) -> None:
     inner: Child[Any] = Child(
-        ref=stage["inner"],
-        start=lambda: stage.supervisor(stage.child("a", on_terminate=takes(2))),
+        ref=harness["inner"],
+        start=lambda: harness.supervisor(harness.child("a", on_terminate=takes(2))),
         shutdown=1,
     )
-    async with running(stage.supervisor(inner)) as tree:
-        monitor = stage["inner"].monitor()
+    async with running(harness.supervisor(inner)) as tree:
+        monitor = harness["inner"].monitor()
         await tree.stop()
-        (report,) = [report for report in stage.reports if report.kind == "shutdown_error"]
+        (report,) = [report for report in harness.reports if report.kind == "shutdown_error"]
         assert report.reason == (await monitor.down()).reason == Killed()
-        assert "gone a" in stage.log  # for all that, its children stopped in order
+        assert "gone a" in harness.log  # for all that, its children stopped in order
 
 
-async def test_a_supervisor_as_a_child_has_all_the_time_it_needs(
-    stage: Stage, autojump_clock: object
-) -> None:
-    """OTP: shutdown is infinity for supervisors, 5 s for workers, unless the spec says something else."""
+async def test_a_supervisor_as_a_child_has_no_time_limit(harness: Harness, autojump_clock: object) -> None:
+    """OTP: shutdown is infinity for supervisors, 5 s for workers, unless the spec sets it."""
     kinds: dict[str, Any] = {
-        "static": lambda: stage.supervisor(stage.child("a", on_terminate=takes(60), shutdown=100)),
-        "dynamic": lambda: DynamicSupervisor(report=stage.reports.append),
-        "worker": lambda: Actor(stage, on_terminate=takes(60)),
+        "static": lambda: harness.supervisor(harness.child("a", on_terminate=takes(60), shutdown=100)),
+        "dynamic": lambda: DynamicSupervisor(report=harness.reports.append),
+        "worker": lambda: Actor(harness, on_terminate=takes(60)),
     }
-    specs = [Child(ref=stage[name], start=start) for name, start in kinds.items()]
-    async with running(stage.supervisor(*specs)) as tree:
-        await stage["dynamic"].call(
-            DynamicSupervisor.start_child, stage.child("b", on_terminate=takes(60), shutdown=100)
+    specs = [Child(ref=harness[name], start=start) for name, start in kinds.items()]
+    async with running(harness.supervisor(*specs)) as tree:
+        await harness["dynamic"].call(
+            DynamicSupervisor.start_child, harness.child("b", on_terminate=takes(60), shutdown=100)
         )
         begin = trio.current_time()
         await tree.stop()
         assert trio.current_time() - begin == pytest.approx(5 + 60 + 60)
-        assert stage.told() == ["shutdown_error worker"]
+        assert harness.reported() == ["shutdown_error worker"]
 
 
 # ---------------------------------------------------------------- what piles up, what is kept
 
 
-async def test_calls_that_ran_out_of_time_do_not_pile_up(stage: Stage, autojump_clock: object) -> None:
-    """In a bounded mailbox they count like casts, and beyond the bound they are taken back."""
-    async with running(stage.supervisor(stage.child("a", mailbox=10))):
-        stage["a"].cast(Actor.run_here, takes(1000))
+async def test_the_calls_of_cancelled_callers_count_against_the_mailbox_limit(
+    harness: Harness, autojump_clock: object
+) -> None:
+    """In a bounded mailbox they count like casts, and beyond the limit they are removed."""
+    async with running(harness.supervisor(harness.child("a", mailbox=10))):
+        harness["a"].cast(Actor.run_here, takes(1000))
         await settle()
         for _ in range(100):
             with trio.move_on_after(1):
-                await stage["a"].call(Actor.add)
-        assert stage["a"].process.mailbox_length <= 10
+                await harness["a"].call(Actor.add)
+        assert len(harness["a"].process.mailbox.queue) <= 10
         with pytest.raises(MailboxFull):
-            stage["a"].cast(Actor.add)
+            harness["a"].cast(Actor.add)
         await trio.sleep(1000)
-        assert await stage["a"].call(Actor.add) == 11  # those within the bound were handled
+        assert await harness["a"].call(Actor.add) == 11  # those within the bound were handled
         for _ in range(10):
-            stage["a"].cast(Actor.add)  # and all of the bound is free again
+            harness["a"].cast(Actor.add)  # and all of the bound is free again
 
 
 async def test_the_frames_of_a_crash_are_not_kept_longer_than_its_window(
-    stage: Stage, autojump_clock: object, caplog: pytest.LogCaptureFixture
+    harness: Harness, autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL + 1, logger="cortex_trio.otp")
 
@@ -486,16 +492,18 @@ async def test_the_frames_of_a_crash_are_not_kept_longer_than_its_window(
         traces.append(weakref.ref(prompt))
         raise Bang
 
-    spec = stage.child("a")
+    spec = harness.child("a")
     async with running(Supervisor([spec], max_seconds=5)):
-        stage["a"].cast(Actor.run_here, crash_with_a_prompt)
+        harness["a"].cast(Actor.run_here, crash_with_a_prompt)
         await trio.sleep(6)
-        stage.reasons.clear()
+        harness.reasons.clear()
         gc.collect()
         assert traces[0]() is None
 
 
-async def test_a_server_that_stopped_needs_no_garbage_collector(stage: Stage, autojump_clock: object) -> None:
+async def test_a_stopped_server_is_freed_without_the_garbage_collector(
+    harness: Harness, autojump_clock: object
+) -> None:
     servers: list[weakref.ref[Actor]] = []
 
     async def remember(actor: Actor) -> None:
@@ -503,16 +511,16 @@ async def test_a_server_that_stopped_needs_no_garbage_collector(stage: Stage, au
 
     async def hang(actor: Actor) -> None:
         await remember(actor)
-        stage.log.append("hangs")
+        harness.log.append("hangs")
 
     children = [
-        stage.child("a", on_init=remember),
-        stage.child("b", on_init=hang, on_terminate=takes(1000), shutdown=1),
+        harness.child("a", on_init=remember),
+        harness.child("b", on_init=hang, on_terminate=takes(1000), shutdown=1),
     ]
     gc.collect()
     gc.disable()
     try:
-        async with running(stage.supervisor(*children)) as tree:
+        async with running(harness.supervisor(*children)) as tree:
             for name in "ab":
                 await tree.ref.call(Supervisor.terminate_child, name)
             await settle()
@@ -521,7 +529,7 @@ async def test_a_server_that_stopped_needs_no_garbage_collector(stage: Stage, au
         gc.enable()
 
 
-async def test_a_self_call_from_a_nursery_in_a_handler_is_refused(stage: Stage) -> None:
+async def test_a_self_call_from_a_nursery_in_a_handler_is_refused(harness: Harness) -> None:
     seen: list[str] = []
 
     async def ask(actor: Actor, ref: Ref[Any], method: Any) -> None:
@@ -540,16 +548,16 @@ async def test_a_self_call_from_a_nursery_in_a_handler_is_refused(stage: Stage) 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask, actor, tree.ref, Supervisor.which_children)
 
-    async with running(stage.supervisor(stage.child("a"))) as tree:
+    async with running(harness.supervisor(harness.child("a"))) as tree:
         with trio.fail_after(1):
-            await stage["a"].call(Actor.run_here, ask_from_a_nursery)
-            child = stage.child("b", on_init=ask_the_parent_from_a_nursery)
+            await harness["a"].call(Actor.run_here, ask_from_a_nursery)
+            child = harness.child("b", on_init=ask_the_parent_from_a_nursery)
             await tree.ref.call(Supervisor.start_child, child)
         assert len(seen) == 3
 
 
-async def test_a_cancelled_monitor_cannot_be_waited_for(stage: Stage, autojump_clock: object) -> None:
-    async with running(stage.supervisor(stage.child("a"))), trio.open_nursery() as nursery:
+async def test_a_cancelled_monitor_cannot_be_waited_for(harness: Harness, autojump_clock: object) -> None:
+    async with running(harness.supervisor(harness.child("a"))), trio.open_nursery() as nursery:
         outcomes: list[type[Exception]] = []
 
         async def wait(monitor: Any) -> None:
@@ -559,7 +567,7 @@ async def test_a_cancelled_monitor_cannot_be_waited_for(stage: Stage, autojump_c
                 except trio.ClosedResourceError as error:
                     outcomes.append(type(error))
 
-        monitor = stage["a"].monitor()
+        monitor = harness["a"].monitor()
         nursery.start_soon(wait, monitor)
         await settle()
         monitor.cancel()
@@ -569,8 +577,8 @@ async def test_a_cancelled_monitor_cannot_be_waited_for(stage: Stage, autojump_c
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-async def test_control_exceptions_may_come_out_of_a_nursery(stage: Stage, depth: int) -> None:
-    """A nursery wraps what leaves it; a group of one control exception is that exception."""
+async def test_stop_reject_and_ignore_may_be_raised_through_a_nursery(harness: Harness, depth: int) -> None:
+    """A nursery wraps exceptions; a group with one of these counts as the exception itself."""
 
     async def raise_in_nurseries(error: Exception, depth: int) -> None:
         if depth == 0:
@@ -590,17 +598,17 @@ async def test_control_exceptions_may_come_out_of_a_nursery(stage: Stage, depth:
         await raise_in_nurseries(Ignore(), depth)
 
     specs: list[Child[Any]] = [
-        Child(ref=stage["a"], start=lambda: Strict(stage), restart=TRANSIENT),
-        stage.child("b", on_init=ignore),
+        Child(ref=harness["a"], start=lambda: Strict(harness), restart=TRANSIENT),
+        harness.child("b", on_init=ignore),
     ]
-    async with running(stage.supervisor(*specs)) as tree:
-        assert await stage.states(tree.ref) == {"a": "running", "b": "stopped"}
+    async with running(harness.supervisor(*specs)) as tree:
+        assert await harness.states(tree.ref) == {"a": "running", "b": "stopped"}
         with pytest.raises(LookupError, match="no"):
-            await stage["a"].call(Strict.reject)
-        monitor = stage["a"].monitor()
-        assert await stage["a"].call(Strict.leave_now) == "bye"
+            await harness["a"].call(Strict.reject)
+        monitor = harness["a"].monitor()
+        assert await harness["a"].call(Strict.leave_now) == "bye"
         assert (await monitor.down()).reason == Normal()
-        assert stage.told() == []
+        assert harness.reported() == []
 
 
 @pytest.mark.parametrize(
@@ -625,20 +633,20 @@ def test_errors_can_be_copied_and_pickled(error: Any) -> None:
         assert str(getattr(twin, "reason", None)) == str(getattr(error, "reason", None))
 
 
-async def test_an_ignored_restart_is_no_restart(stage: Stage) -> None:
+async def test_a_restart_that_ends_in_ignore_is_not_counted(harness: Harness) -> None:
     async def ignore_later(actor: Actor) -> None:
         if actor.incarnation > 1:
             raise Ignore
 
-    async with running(stage.supervisor(stage.child("a", on_init=ignore_later))) as tree:
-        await stage.crash("a")
+    async with running(harness.supervisor(harness.child("a", on_init=ignore_later))) as tree:
+        await harness.crash("a")
         (info,) = await tree.ref.call(Supervisor.which_children)
         assert isinstance(info, ChildInfo)
         assert (str(info.state), info.restarts) == ("stopped", 0)
 
 
-async def test_a_logging_filter_that_raises_kills_no_supervisor(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
+async def test_a_logging_filter_that_raises_crashes_no_supervisor(
+    harness: Harness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(record: logging.LogRecord) -> bool:
         raise RuntimeError("broken filter")
@@ -646,13 +654,13 @@ async def test_a_logging_filter_that_raises_kills_no_supervisor(
     logger = logging.getLogger("cortex_trio.otp")
     logger.addFilter(broken)
     try:
-        async with running(stage.supervisor(stage.child("a"))) as tree:
-            await stage.crash("a")
-            stage["a"].info("unexpected")
-            Ref[Actor]("nobody").cast(Actor.add)
+        async with running(harness.supervisor(harness.child("a"))) as tree:
+            await harness.crash("a")
+            harness["a"].info("unexpected")
+            Ref[Actor]("absent").cast(Actor.add)
             tree.ref.info("unexpected")
-            assert await stage["a"].call(Actor.add) == 1
-            assert stage.told() == ["child_terminated a"]  # observers are told for all that
+            assert await harness["a"].call(Actor.add) == 1
+            assert harness.reported() == ["child_terminated a"]  # observers are called all the same
     finally:
         logger.removeFilter(broken)
 
@@ -660,35 +668,35 @@ async def test_a_logging_filter_that_raises_kills_no_supervisor(
 # ---------------------------------------------------------------- what beginners write
 
 
-async def test_an_async_factory_is_explained(stage: Stage) -> None:
+async def test_an_async_factory_is_explained(harness: Harness) -> None:
     async def build() -> Actor:
-        return Actor(stage)
+        return Actor(harness)
 
-    async with running(stage.supervisor()) as tree:
+    async with running(harness.supervisor()) as tree:
         with pytest.raises(StartFailed) as caught:
-            await tree.ref.call(Supervisor.start_child, Child(ref=stage["a"], start=build))  # type: ignore[arg-type]
+            await tree.ref.call(Supervisor.start_child, Child(ref=harness["a"], start=build))  # type: ignore[arg-type]
         assert isinstance(caught.value.__cause__, TypeError)
         assert "async" in str(caught.value.__cause__)
         assert "init" in str(caught.value.__cause__)
 
 
-async def test_a_factory_that_returns_something_else_is_explained(stage: Stage) -> None:
-    async with running(stage.supervisor()) as tree:
+async def test_a_factory_that_returns_something_else_is_explained(harness: Harness) -> None:
+    async with running(harness.supervisor()) as tree:
         for wrong in (lambda: None, lambda: Actor):
             with pytest.raises(StartFailed) as caught:
-                await tree.ref.call(Supervisor.start_child, Child(ref=stage["a"], start=wrong))  # type: ignore[arg-type,return-value]
+                await tree.ref.call(Supervisor.start_child, Child(ref=harness["a"], start=wrong))  # type: ignore[arg-type,return-value]
             assert isinstance(caught.value.__cause__, TypeError)
             assert "GenServer" in str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize("what", ["send_after", "monitor", "ref"])
-def test_a_timer_in_the_constructor_is_explained(stage: Stage, what: str) -> None:
+def test_a_timer_in_the_constructor_is_explained(harness: Harness, what: str) -> None:
     class Early(GenServer):
         def __init__(self) -> None:
             if what == "send_after":
                 self.send_after(1, "tick")
             elif what == "monitor":
-                self.monitor(stage["b"])
+                self.monitor(harness["b"])
             else:
                 print(self.ref)
 
@@ -696,7 +704,7 @@ def test_a_timer_in_the_constructor_is_explained(stage: Stage, what: str) -> Non
         Early()
 
 
-async def test_a_sync_method_is_explained(stage: Stage) -> None:
+async def test_a_sync_method_is_explained(harness: Harness) -> None:
     class Plain(GenServer):
         def add(self, number: int) -> int:
             return number
@@ -704,28 +712,28 @@ async def test_a_sync_method_is_explained(stage: Stage) -> None:
         def handle_info(self, message: object) -> None:  # type: ignore[override]
             pass
 
-    async with running(stage.supervisor(Child(ref=stage["a"], start=Plain))):
+    async with running(harness.supervisor(Child(ref=harness["a"], start=Plain))):
         with pytest.raises(ActorExited) as caught:
-            await stage["a"].call(Plain.add, 2)
+            await harness["a"].call(Plain.add, 2)
         assert isinstance(caught.value.__cause__, TypeError)
         assert "async def" in str(caught.value.__cause__)
         assert "add" in str(caught.value.__cause__)
         await settle()
-        monitor = stage["a"].monitor()
-        stage["a"].info("tick")
+        monitor = harness["a"].monitor()
+        harness["a"].info("tick")
         error = crashed_with((await monitor.down()).reason)
         assert "async def" in str(error)
         assert "handle_info" in str(error)
 
 
-async def test_a_sync_init_is_explained(stage: Stage) -> None:
+async def test_a_sync_init_is_explained(harness: Harness) -> None:
     class Plain(GenServer):
         def init(self) -> None:  # type: ignore[override]
             pass
 
-    async with running(stage.supervisor()) as tree:
+    async with running(harness.supervisor()) as tree:
         with pytest.raises(StartFailed) as caught:
-            await tree.ref.call(Supervisor.start_child, Child(ref=stage["a"], start=Plain))
+            await tree.ref.call(Supervisor.start_child, Child(ref=harness["a"], start=Plain))
         assert "async def" in str(caught.value.__cause__)
         assert "init" in str(caught.value.__cause__)
 
@@ -733,19 +741,19 @@ async def test_a_sync_init_is_explained(stage: Stage) -> None:
 # ---------------------------------------------------------------- dead letters
 
 
-async def test_messages_that_die_with_a_mailbox_are_dead_letters(
-    stage: Stage, autojump_clock: object
+async def test_messages_that_are_queued_at_the_exit_are_dead_letters(
+    harness: Harness, autojump_clock: object
 ) -> None:
     async def set_timer(actor: Actor) -> None:
         actor.send_after(0, "a timer of the dead is no letter")
-        actor.monitor(stage["nobody"])
+        actor.monitor(harness["absent"])
         await trio.sleep(1)
         raise Bang
 
-    async with running(stage.supervisor(stage.child("a"))):
-        stage["a"].cast(Actor.run_here, set_timer)
-        stage["a"].cast(Actor.add)
-        stage["a"].cast(Actor.add)
-        stage["a"].info("lost")
+    async with running(harness.supervisor(harness.child("a"))):
+        harness["a"].cast(Actor.run_here, set_timer)
+        harness["a"].cast(Actor.add)
+        harness["a"].cast(Actor.add)
+        harness["a"].info("lost")
         await trio.sleep(2)
-        assert stage["a"].dead_letters == 3
+        assert harness["a"].dead_letters == 3

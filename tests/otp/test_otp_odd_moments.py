@@ -1,4 +1,4 @@
-"""Interrupts, kills and cancellations at every moment of a tree's life, and calls at delicate ones."""
+"""Interrupts, kills and cancellations at every step of a tree, and calls during starts and stops."""
 
 import signal
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from stage import TEMPORARY, Actor, Bang, Stage, running, settle
+from harness import TEMPORARY, Actor, Bang, Harness, running, settle
 from trio.testing import MockClock
 
 import cortex_trio.otp
@@ -30,32 +30,32 @@ KERNEL = str(Path(cortex_trio.otp.__file__).parent)
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def harness() -> Harness:
+    return Harness()
 
 
 # ---------------------------------------------------------------- calls up the tree
 
 
-async def test_a_child_may_call_its_supervisor_once_its_init_is_over(stage: Stage) -> None:
-    """91. From handle_continue on, even before the supervisor has looked up from waiting for the init."""
+async def test_a_child_may_call_its_supervisor_once_its_init_is_over(harness: Harness) -> None:
+    """91. From handle_continue on, even before the supervisor has noticed that init is done."""
 
     class Asks(Actor):
         async def handle_continue(self) -> None:
-            await tree.ref.call(Supervisor.start_child, stage.child("sibling"))
+            await tree.ref.call(Supervisor.start_child, harness.child("sibling"))
 
-    async with running(stage.supervisor()) as tree:
-        spec = attrs.evolve(stage.child("a"), start=lambda: Asks(stage))
+    async with running(harness.supervisor()) as tree:
+        spec = attrs.evolve(harness.child("a"), start=lambda: Asks(harness))
         await tree.ref.call(Supervisor.start_child, spec)
         await settle()
-        assert await stage.states(tree.ref) == {"a": "running", "sibling": "running"}
-        assert stage.told() == []
+        assert await harness.states(tree.ref) == {"a": "running", "sibling": "running"}
+        assert harness.reported() == []
 
 
-async def test_children_that_stop_together_cannot_call_who_waits_for_them_all(
-    stage: Stage, autojump_clock: object
+async def test_children_that_stop_at_the_same_time_cannot_call_their_supervisor(
+    harness: Harness, autojump_clock: object
 ) -> None:
-    """59. CallingSelf for each, not only for the one whose stop was asked last."""
+    """59. CallingSelf for each, not only for the one whose stop was requested last."""
     seen: list[str] = []
 
     async def ask_up(actor: Actor) -> None:
@@ -64,23 +64,23 @@ async def test_children_that_stop_together_cannot_call_who_waits_for_them_all(
         except ActorError as error:
             seen.append(type(error).__name__)
 
-    async with running(stage.supervisor(stage.dynamic())) as tree:
+    async with running(harness.supervisor(harness.dynamic())) as tree:
         for name in "abc":
-            child = stage.child(name, on_terminate=ask_up)
-            await stage["pool"].call(DynamicSupervisor.start_child, child)
+            child = harness.child(name, on_terminate=ask_up)
+            await harness["pool"].call(DynamicSupervisor.start_child, child)
         begin = trio.current_time()
         await tree.ref.call(Supervisor.terminate_child, "pool")
         assert trio.current_time() == begin
         assert seen == ["CallingSelf"] * 3
 
 
-async def test_callers_of_a_supervisor_learn_why_it_went(stage: Stage, autojump_clock: object) -> None:
-    """89. Its init failed, or it gave up: the reason they get is the reason of the process."""
+async def test_callers_of_a_supervisor_get_its_exit_reason(harness: Harness, autojump_clock: object) -> None:
+    """89. Its init failed, or it gave up: they get the exit reason of the process."""
     exits: list[ActorExited] = []
 
     async def ask(name: str) -> None:
         with pytest.raises(ActorExited) as caught:
-            await stage[name].call(Supervisor.which_children)
+            await harness[name].call(Supervisor.which_children)
         exits.append(caught.value)
 
     async def slowly_fail(actor: Actor) -> None:
@@ -90,17 +90,17 @@ async def test_callers_of_a_supervisor_learn_why_it_went(stage: Stage, autojump_
     async def takes_a_second(actor: Actor) -> None:
         await trio.sleep(1)
 
-    async with running(stage.supervisor()) as tree, trio.open_nursery() as nursery:
-        tree.ref.cast(Supervisor.start_child, stage.sub("s", stage.child("a", on_init=slowly_fail)))
+    async with running(harness.supervisor()) as tree, trio.open_nursery() as nursery:
+        tree.ref.cast(Supervisor.start_child, harness.sub("s", harness.child("a", on_init=slowly_fail)))
         await settle()
         nursery.start_soon(ask, "s")
         await trio.sleep(2)
         assert isinstance(exits[0].__cause__, StartFailed)
 
-        spec = stage.sub("t", stage.child("b"), restart=TEMPORARY, max_restarts=0)
+        spec = harness.sub("t", harness.child("b"), restart=TEMPORARY, max_restarts=0)
         await tree.ref.call(Supervisor.start_child, spec)
-        stage["t"].cast(Supervisor.start_child, stage.child("c", on_init=takes_a_second))
-        await stage.crash("b")  # its supervisor has the message, but waits for c
+        harness["t"].cast(Supervisor.start_child, harness.child("c", on_init=takes_a_second))
+        await harness.crash("b")  # its supervisor has the message, but waits for c
         nursery.start_soon(ask, "t")
         await trio.sleep(2)
         reason = exits[1].reason
@@ -116,7 +116,7 @@ class Probe:
 
     def __init__(self, moment: int, disturb: Callable[["Probe"], None]) -> None:
         self.moment, self.disturb = moment, disturb
-        self.stage = Stage()
+        self.harness = Harness()
         self.outer = trio.CancelScope()
         self.passed = 0
 
@@ -125,8 +125,8 @@ class Probe:
         if self.passed == self.moment:
             self.disturb(self)
 
-    async def life(self) -> None:
-        """The program, and somebody who notices when it hangs."""
+    async def main(self) -> None:
+        """Run the program, and fail when it hangs."""
         patience = trio.CancelScope()
         trio.lowlevel.spawn_system_task(_deadlines, patience)
         try:
@@ -137,9 +137,9 @@ class Probe:
 
     async def program(self) -> None:
         """Start, call, crash one, let a group restart, add and remove, time out, stop."""
-        stage = self.stage
-        inner = stage.sub("inner", *stage.children("bc"), strategy=Strategy.ONE_FOR_ALL, max_restarts=9)
-        root = stage.supervisor(stage.child("a"), inner, stage.dynamic("pool"), max_restarts=9)
+        harness = self.harness
+        inner = harness.sub("inner", *harness.children("bc"), strategy=Strategy.ONE_FOR_ALL, max_restarts=9)
+        root = harness.supervisor(harness.child("a"), inner, harness.dynamic("pool"), max_restarts=9)
         with self.outer:
             async with trio.open_nursery() as nursery:
                 await nursery.start(run, root)
@@ -151,30 +151,30 @@ class Probe:
                 nursery.cancel_scope.cancel()
 
     async def talk(self) -> None:
-        assert await self.stage["a"].call(Actor.add) == 1
-        self.stage["b"].cast(Actor.add)
+        assert await self.harness["a"].call(Actor.add) == 1
+        self.harness["b"].cast(Actor.add)
 
     async def crash(self) -> None:
-        self.stage["b"].cast(Actor.crash)
-        await self.stage["b"].monitor().down()
+        self.harness["b"].cast(Actor.crash)
+        await self.harness["b"].monitor().down()
 
     async def grow(self) -> None:
         for name in "de":
-            await self.stage["pool"].call(DynamicSupervisor.start_child, self.stage.child(name))
-        await self.stage["pool"].call(DynamicSupervisor.terminate_child, self.stage["d"])
+            await self.harness["pool"].call(DynamicSupervisor.start_child, self.harness.child(name))
+        await self.harness["pool"].call(DynamicSupervisor.terminate_child, self.harness["d"])
 
     async def wait(self) -> None:
         with trio.fail_after(1):
-            await self.stage["a"].call(Actor.sleep, 2)
+            await self.harness["a"].call(Actor.sleep, 2)
 
     def check(self) -> None:
-        """Nobody is left, and every terminate that began came to its end."""
-        refs = [self.stage[name] for name in ("a", "inner", "b", "c", "pool", "d", "e")]
+        """Check that no process is left, and that every terminate that began has ended."""
+        refs = [self.harness[name] for name in ("a", "inner", "b", "c", "pool", "d", "e")]
         assert [ref.name for ref in refs if ref.alive] == []
 
 
 async def _deadlines(patience: trio.CancelScope) -> None:
-    """Virtual time only gets here when everybody waits for something that will never happen."""
+    """Virtual time gets here only if every task waits for something that never happens."""
     with patience:
         await trio.sleep(1000)
         raise AssertionError("the tree hangs")
@@ -188,15 +188,15 @@ class StepProbe(Probe, trio.abc.Instrument):
 
     def go(self) -> int:
         try:
-            trio.run(self.life, clock=MockClock(autojump_threshold=0), instruments=[self])
+            trio.run(self.main, clock=MockClock(autojump_threshold=0), instruments=[self])
         except* StartFailed:  # killed while the tree was starting
-            assert self.stage.incarnations.get("e") is None
+            assert self.harness.incarnations.get("e") is None
         self.check()
         return self.passed
 
 
 def _kill(name: str) -> Callable[[Probe], None]:
-    return lambda probe: probe.stage[name].kill()
+    return lambda probe: probe.harness[name].kill()
 
 
 def _cancel(probe: Probe) -> None:
@@ -204,7 +204,7 @@ def _cancel(probe: Probe) -> None:
 
 
 def _terminate(probe: Probe) -> None:
-    inner = probe.stage["inner"]
+    inner = probe.harness["inner"]
     if inner.alive:
         inner.cast(Supervisor.terminate_child, "c")
 
@@ -215,7 +215,7 @@ def _terminate(probe: Probe) -> None:
     ids=["kill a", "kill b", "kill inner", "kill pool", "kill e", "cancel", "terminate c"],
 )
 def test_a_kill_or_cancellation_at_any_step_leaves_nothing_behind(disturb: Callable[[Probe], None]) -> None:
-    """60. Whatever the moment: the tree goes on or stops, in order, and never hangs."""
+    """60. The tree goes on or stops in order, and never hangs."""
     steps = StepProbe(0, disturb).go()
     assert steps > 50
     for moment in range(1, steps, 3):
@@ -228,7 +228,7 @@ class LineProbe(Probe):
     def go(self) -> int:
         sys.settrace(self.trace)
         try:
-            trio.run(self.life, clock=MockClock(autojump_threshold=0))
+            trio.run(self.main, clock=MockClock(autojump_threshold=0))
         except BaseExceptionGroup as group:
             if group.split(KeyboardInterrupt)[1] is not None:
                 raise
@@ -254,7 +254,7 @@ def _interrupt(probe: Probe) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_an_interrupt_at_any_line_of_the_kernel_ends_the_program(part: int) -> None:
-    """131. Ctrl-C between any two lines: no hang, no broken scheduler, nobody left, KeyboardInterrupt goes out."""
+    """131. Ctrl-C between any two lines: no hang, no broken scheduler, no process left, KeyboardInterrupt is raised."""
     lines = LineProbe(0, _interrupt).go()
     assert lines > 1000
     for moment in range(1 + part, lines, 4):

@@ -1,7 +1,7 @@
 """Random trees, random crashes and requests, against a plain model of the rules.
 
-The model knows no tasks, messages or time-outs: it says what the tree must look like once everybody has come to
-rest.
+The model knows no tasks, messages or time-outs: it computes what the tree must look like once
+nothing happens any more.
 """
 
 import random
@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from stage import Actor, Bang, Stage, Tree, settle
+from harness import Actor, Bang, Harness, Tree, settle
 from trio.testing import MockClock
 
 from cortex_trio.otp import (
@@ -33,7 +33,7 @@ PERIOD = 5.0
 
 @attrs.define(eq=False)
 class Node:
-    """A child as the rules see it: a leaf, or a supervisor with children."""
+    """A child in the model: a leaf, or a supervisor with children."""
 
     id: str
     restart: Restart
@@ -42,7 +42,7 @@ class Node:
     specs: "list[Node] | None" = None  # None: a leaf
     parent: "Node | None" = None
     running: bool = False
-    lives: int = 0
+    incarnations: int = 0
     failures: int = 0  # how many of the next starts will fail
     members: "list[Node]" = attrs.field(factory=list)
     window: list[float] = attrs.field(factory=list)
@@ -57,7 +57,7 @@ class Model:
         self.start(root)
 
     def start(self, node: Node) -> bool:
-        node.lives += 1
+        node.incarnations += 1
         if node.specs is None:
             node.running = node.failures == 0
             node.failures = max(0, node.failures - 1)
@@ -76,7 +76,7 @@ class Model:
             node.running = False
 
     def exited(self, node: Node, *, abnormal: bool) -> None:
-        """It is gone, by itself or by a stranger's hand."""
+        """It has exited: by itself, or because it was killed."""
         self.stop(node)
         parent = node.parent
         if parent is None:
@@ -136,7 +136,7 @@ class Experiment:
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
-        self.stage = Stage()
+        self.harness = Harness()
         self.nodes: list[Node] = []
         root = self.random_node("root", depth=0)
         self.model = Model(root)
@@ -169,13 +169,13 @@ class Experiment:
                 raise Bang(node.id)
 
         if node.specs is None:
-            return self.stage.child(node.id, on_init=fail_if_due, restart=node.restart)
-        return Child(ref=self.stage[node.id], start=lambda: self.supervisor(node), restart=node.restart)
+            return self.harness.child(node.id, on_init=fail_if_due, restart=node.restart)
+        return Child(ref=self.harness[node.id], start=lambda: self.supervisor(node), restart=node.restart)
 
     async def run(self, steps: int) -> int:
         """Take up to `steps` steps; a root that gives up ends the tree. Returns how many were taken."""
         tree = Tree()
-        tree.ref = self.stage["root"]
+        tree.ref = self.harness["root"]
         async with trio.open_nursery() as nursery:
             await nursery.start(tree.run, self.supervisor(self.model.root))
             for step in range(steps):
@@ -195,20 +195,20 @@ class Experiment:
             ["crash", "crash", "leave", "kill", "call", "break", "request", "request", "wait"]
         ):
             case "crash" if leaf.running:
-                self.stage[leaf.id].cast(Actor.crash)
+                self.harness[leaf.id].cast(Actor.crash)
                 self.model.exited(leaf, abnormal=True)
                 return f"crash {leaf.id}"
             case "leave" if leaf.running:
-                self.stage[leaf.id].cast(Actor.leave)
+                self.harness[leaf.id].cast(Actor.leave)
                 self.model.exited(leaf, abnormal=False)
                 return f"leave {leaf.id}"
             case "kill" if node.running and node.parent is not None:
-                self.stage[node.id].kill()
+                self.harness[node.id].kill()
                 self.model.exited(node, abnormal=True)
                 return f"kill {node.id}"
             case "call" if leaf.running:
                 with pytest.raises(ActorExited):
-                    await self.stage[leaf.id].call(Actor.crash)
+                    await self.harness[leaf.id].call(Actor.crash)
                 self.model.exited(leaf, abnormal=True)
                 return f"call and crash {leaf.id}"
             case "break":
@@ -224,7 +224,7 @@ class Experiment:
         method = self.dice.choice(["terminate_child", "restart_child", "restart_child", "delete_child"])
         answer: type[Exception] | None = None
         try:
-            await self.stage[supervisor.id].call(getattr(Supervisor, method), node.id)
+            await self.harness[supervisor.id].call(getattr(Supervisor, method), node.id)
         except ActorError as error:
             answer = type(error)
         expected = self.model.request(supervisor, method, node)
@@ -232,22 +232,22 @@ class Experiment:
         return f"{method} {node.id}"
 
     def compare(self, tree: Tree, what: str) -> None:
-        """The tree is what the model says it must be."""
+        """Check that the tree is as in the model."""
         assert tree.ended.is_set() == (not self.model.root.running), what
         assert (tree.error is None) == self.model.root.running, what
         assert isinstance(tree.error, MaxRestartsExceeded | None), what
         for node in self.nodes:
-            assert self.stage[node.id].alive == node.running, f"{what}: {node.id}"
+            assert self.harness[node.id].alive == node.running, f"{what}: {node.id}"
             if node.specs is None:
-                assert self.stage.incarnations.get(node.id, 0) == node.lives, f"{what}: {node.id}"
+                assert self.harness.incarnations.get(node.id, 0) == node.incarnations, f"{what}: {node.id}"
             elif node.running:
-                children = self.stage[node.id].process.server.children  # type: ignore[union-attr]
+                children = self.harness[node.id].process.server.children  # type: ignore[union-attr]
                 listed = [(info.id, str(info.state)) for info in children]
                 assert listed == [(m.id, "running" if m.running else "stopped") for m in node.members], what
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_random_life_follows_the_rules(seed: int) -> None:
+def test_a_random_tree_does_what_the_model_does(seed: int) -> None:
     async def main() -> None:
         dice = random.Random(seed)
         left = STEPS

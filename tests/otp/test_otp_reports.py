@@ -1,41 +1,45 @@
-"""What observers hear: typed reports and log lines, and nothing of what messages carried."""
+"""Typed reports and log lines, which never contain the contents of messages."""
 
 import logging
 
 import pytest
-from stage import Actor, Bang, Stage, running, settle
+from harness import Actor, Bang, Harness, running, settle
 
 from cortex_trio.otp import Child, Crashed, GenServer, Ref, Report, ReportKind, Supervisor
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def harness() -> Harness:
+    return Harness()
 
 
-async def test_progress_is_reported_too(stage: Stage) -> None:
-    async with running(stage.supervisor(*stage.children("ab"))):
-        await stage.crash("b")
-    kinds = [(str(report.kind), report.child) for report in stage.reports]
+async def test_progress_is_reported(harness: Harness) -> None:
+    async with running(harness.supervisor(*harness.children("ab"))):
+        await harness.crash("b")
+    kinds = [(str(report.kind), report.child) for report in harness.reports]
     assert kinds == [("progress", "a"), ("progress", "b"), ("child_terminated", "b"), ("progress", "b")]
-    assert all(report.supervisor == "root" for report in stage.reports)
+    assert all(report.supervisor == "root" for report in harness.reports)
 
 
-async def test_an_observer_that_fails_hurts_nobody(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_observer_that_raises_has_no_effect(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
     def observer(report: Report) -> None:
         raise Bang("observer")
 
-    async with running(Supervisor([stage.child("a")], report=observer)):
-        await stage.crash("a")
-        assert await stage["a"].call(Actor.add) == 1
+    async with running(Supervisor([harness.child("a")], report=observer)):
+        await harness.crash("a")
+        assert await harness["a"].call(Actor.add) == 1
     assert "root: the report callback failed" in caplog.text
 
 
-async def test_levels_of_the_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_progress_is_logged_as_debug_and_a_crash_as_error(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
     """Progress is debug, a crash is an error with its traceback."""
     caplog.set_level(logging.DEBUG, logger="cortex_trio.otp")
-    async with running(stage.supervisor(stage.child("a"), max_restarts=0)) as tree:
-        stage["a"].cast(Actor.crash)
+    async with running(harness.supervisor(harness.child("a"), max_restarts=0)) as tree:
+        harness["a"].cast(Actor.crash)
         await tree.ended.wait()
     started, crashed, gave_up = caplog.records
     assert (started.levelname, started.getMessage()) == ("DEBUG", "root: progress (a)")
@@ -49,7 +53,7 @@ async def test_levels_of_the_log(stage: Stage, caplog: pytest.LogCaptureFixture)
 
 
 class Vault(GenServer):
-    """State and messages that must not be seen."""
+    """Its state and messages must not be logged."""
 
     def __init__(self) -> None:
         self.key = "sk-state"

@@ -6,13 +6,13 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
 import trio
 import trio.testing
-from at_rest import gateway, worker_of
+from at_rest import is_at_rest, nobody_is_connected, settle, worker_of
 from schedule import STORY, Caller, Schedule, Step, Upstream, behaviour_of, schedule_of
 from trio._core import _run as trio_run
 
@@ -29,7 +29,9 @@ from cortex_trio import (
     WorkerConfig,
 )
 from cortex_trio.failures import FailureKind
+from cortex_trio.gateway.runtime import Runtime
 from cortex_trio.gateway.settings.secrets import mask
+from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
 LAST_CHECK_SECONDS = 40.0
@@ -133,18 +135,22 @@ async def _play(schedule: Schedule, seen: Seen) -> None:
         workers = {
             upstream.name: _worker(sim, upstream) for upstream in schedule.upstreams[: schedule.present]
         }
-        async with gateway(sim, workers, on_event=_recorder(seen), **schedule.config) as cortex:
-            cortex._runtime.random.seed(schedule.seed)
+        config = Config(workers=workers, **{"health_check_interval": 0, **schedule.config})
+        async with open_runtime(config, http_transport=sim.transport, on_event=_recorder(seen)) as runtime:
+            cortex = Cortex(runtime)
+            runtime.random.seed(schedule.seed)
             async with trio.open_nursery() as nursery:
                 for caller in schedule.callers:
                     limit = caller.options.get("max_attempts", schedule.config["max_attempts"])
                     seen.calls.append(called := Called(caller, limit))
                     nursery.start_soon(_call, cortex, called)
                 for step in schedule.steps:
-                    nursery.start_soon(_Director(sim, cortex, schedule, scripts, seen).act, step)
-            cortex._runtime.config = attrs.evolve(cortex._runtime.config, health_check_interval=0)
+                    nursery.start_soon(_Director(sim, cortex, runtime, schedule, scripts, seen).act, step)
+            runtime.config = attrs.evolve(runtime.config, health_check_interval=0)
             await trio.sleep(LAST_CHECK_SECONDS)
             seen.tree, seen.workers = cortex.tree(), tuple(info.name for info in await cortex.list_workers())
+            assert await is_at_rest(cortex)
+        assert await settle(lambda: nobody_is_connected(sim))
         seen.sent = [sent for name in scripts for sent in _sent(sim, name)]
 
 
@@ -297,6 +303,7 @@ async def _stream(cortex: Cortex, called: Called) -> None:
 class _Director:
     sim: Simulator
     cortex: Cortex
+    runtime: Runtime
     schedule: Schedule
     scripts: dict[str, _Script]
     seen: Seen
@@ -336,14 +343,11 @@ class _Director:
                 assert self.cortex.explain("Hi") or not self._workers()
 
     def _workers(self) -> dict[str, Any]:
-        return self.cortex._runtime.table.workers
+        return self.runtime.table.workers
 
     def _kill(self, who: str) -> None:
-        runtime = self.cortex._runtime
-        if who in ("registry", "keys", "workers", "health"):
-            getattr(runtime, who).kill()
-        elif who in runtime.table.workers:
-            runtime.table.workers[who].ref.kill()
+        with suppress(KeyError):  # it was removed, or is not there yet
+            self.cortex.actor(who).kill()
 
     async def _add(self, name: str) -> None:
         [upstream] = [upstream for upstream in self.schedule.upstreams if upstream.name == name]
@@ -360,7 +364,7 @@ class _Director:
         if step.who in workers:
             workers[step.who] = attrs.evolve(workers[step.who], timeout=step.seconds)
             self.seen.reloads[step.who] = (trio.current_time(), math.inf)
-        config = attrs.evolve(self.cortex._runtime.config, workers=workers)
+        config = attrs.evolve(self.runtime.config, workers=workers)
         assert isinstance(config, Config)
         try:
             await self.cortex.reload(config, drain=step.seconds)

@@ -19,6 +19,7 @@ from cortex_trio.gateway.workers.keys import KeyManager
 from cortex_trio.gateway.workers.worker import Worker
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, SimRequest, SimulatedProvider, Simulator, open_simulator
+from cortex_trio.telemetry import to_json
 
 DIALECTS = ("openai", "groq", "xai", "anthropic", "gemini", "cohere")
 
@@ -63,12 +64,10 @@ async def everything(canary: Canary, cortex: Cortex, **options: Any) -> None:
     canary.look("check", await cortex.check_health())
     canary.look("tree", cortex.tree())
     canary.look("explain", cortex.explain("Hi"))
-    canary.look("config", cortex._runtime.config)
-    canary.look("everything", cortex._runtime)
-    for state in cortex._runtime.table.workers.values():
-        canary.look("state", state)
-        for value in (*state.permits, *cortex._runtime.ring.states(state.name)):
-            canary.look("slip", value)
+    canary.look("snapshot", cortex.snapshot())
+    canary.check("JSON", to_json(cortex.snapshot()))
+    seen = canary.look_inside("cortex", cortex)
+    assert {"Cortex", "Runtime", "Config", "WorkerConfig", "ApiKey", "WorkerState", "KeyState"} <= seen
 
 
 async def _complete(canary: Canary, cortex: Cortex, **options: Any) -> None:
@@ -268,10 +267,9 @@ async def test_actors_that_crash(canary: Canary, autojump_clock: object) -> None
     async with open_simulator() as sim:
         a_provider(sim, "openai")
         async with gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
-            runtime = cortex._runtime
             await everything(canary, cortex)
-            runtime.keys.cast(KeyManager.report, None)  # type: ignore[arg-type]
-            runtime.table.workers["openai"].ref.cast(Worker.settle, None)  # type: ignore[arg-type]
+            cortex.actor("keys").cast(KeyManager.report, None)  # type: ignore[arg-type]
+            cortex.actor("openai").cast(Worker.settle, None)  # type: ignore[arg-type]
             await trio.testing.wait_all_tasks_blocked()
             for actor in ("registry", "keys", "workers", "health", "openai"):
                 await trio.sleep(10)

@@ -15,6 +15,7 @@ from at_rest import gateway, leftovers
 from cortex_trio import Cortex
 from cortex_trio.gateway.request.attempt import DRAIN_BYTES, DRAIN_SECONDS
 from cortex_trio.simulator import Simulator, open_simulator
+from cortex_trio.telemetry import ConnectionsSnapshot
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -101,7 +102,7 @@ async def test_an_end_that_does_not_come_is_waited_for_no_longer(
                 assert await asked(cortex) == pytest.approx(DRAIN_SECONDS)
                 await trio.testing.wait_all_tasks_blocked()
                 assert (server.connections, leftovers(cortex)) == (number, {})
-                assert not cortex._runtime.table.workers["openai"].connections.transport.idle  # type: ignore[attr-defined]
+                assert cortex.snapshot().worker("openai").connections == ConnectionsSnapshot(in_use=0, idle=0)
 
 
 async def test_no_word_waits_for_that(autojump_clock: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,5 +206,10 @@ async def test_who_leaves_during_that_wait_leaves_at_once_and_was_served(
             assert leftovers(cortex) == {}
             [info] = await cortex.list_workers()
             assert (info.failures, info.in_flight) == (0, 0)
-            assert cortex._runtime.table.workers["openai"].last_served == 0.0
+            snapshot = cortex.snapshot()
+            served_at = snapshot.worker("openai").served_at
+            assert served_at is not None
+            assert (snapshot.at - served_at).total_seconds() == pytest.approx(
+                DRAIN_SECONDS / 2
+            )  # at once, not now
         assert server.connections == 1

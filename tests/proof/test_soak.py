@@ -6,15 +6,18 @@ import random
 import sys
 from collections import Counter
 
+import attrs
 import pytest
 import trio
-from at_rest import gateway, worker_of
+from at_rest import gateway, is_at_rest, nobody_is_connected, settle, worker_of
 
 from cortex_trio import Config, Cortex, CortexError
 from cortex_trio.failures import FailureKind
+from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.gateway.workers.breaker import WINDOW_CALLS
-from cortex_trio.gateway.workers.cooldowns import PLACES_KEPT
+from cortex_trio.gateway.workers.cooldowns import PLACES_KEPT, Cooldowns
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
+from cortex_trio.telemetry.activity import RECENT_ATTEMPTS
 
 ABREAST = 50
 """Callers at the same time, each one request after the other."""
@@ -96,7 +99,9 @@ async def soak(requests: int) -> None:
         for seed, dialect in enumerate(("openai", "anthropic", "gemini", "cohere", "ollama")):
             sim.add(dialect, script(seed))  # type: ignore[arg-type]
         workers = {name: worker_of(provider) for name, provider in sim.providers.items()}
-        async with gateway(sim, workers, strategy="round_robin", health_check_interval=30.0) as cortex:
+        config = Config(workers=workers, strategy="round_robin", health_check_interval=30.0)
+        async with open_runtime(config, http_transport=sim.transport) as runtime:
+            cortex = Cortex(runtime)
             await rounds(cortex, sim, max(500, requests // 10))
             await trio.sleep(400)
             alive, blocks = ours(), sys.getallocatedblocks()
@@ -109,22 +114,25 @@ async def soak(requests: int) -> None:
             )
             assert not more, f"left over: {more}"
             assert grown < SLACK_BLOCKS, f"{grown:,} blocks of memory more after {requests:,} requests"
-            tables_are_bounded(cortex)
-            cortex._runtime.config = Config(workers=workers, health_check_interval=0)
+            tables_are_bounded(cortex, runtime.cooldowns)
+            await cortex.reload(attrs.evolve(config, health_check_interval=0))
             await trio.sleep(40)
+            assert await is_at_rest(cortex)
+        assert await settle(lambda: nobody_is_connected(sim))
 
 
-def tables_are_bounded(cortex: Cortex) -> None:
-    runtime = cortex._runtime
-    assert len(runtime.table.workers) == 5
-    assert not runtime.ring._leases
-    assert not runtime.retired
-    for state in runtime.table.workers.values():
-        assert not state.permits
-        assert len(state.breaker._calls) <= WINDOW_CALLS
-        assert not list(runtime.cooldowns.entries(state.name, trio.current_time()))
+def tables_are_bounded(cortex: Cortex, cooldowns: Cooldowns) -> None:
+    snapshot = cortex.snapshot()
+    assert len(snapshot.workers) == 5
+    assert not snapshot.leases
+    assert not snapshot.retired
+    for worker in snapshot.workers:
+        assert not worker.in_flight
+        assert worker.breaker.calls <= WINDOW_CALLS
+        assert not worker.cooldowns
         # Of what is over: the worker, its model, its key, and the key for the model.
-        assert len(runtime.cooldowns._workers.get(state.name, {})) <= 4
+        assert len(cooldowns._workers.get(worker.name, {})) <= 4
+    assert not any(key.cooldowns for key in snapshot.keys)
 
 
 @pytest.mark.slow
@@ -151,8 +159,8 @@ async def test_unknown_models_are_not_all_remembered(autojump_clock: object) -> 
             for number in range(PLACES_KEPT + 50):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi", model=f"no-model-{number}", worker="openai")
-            [state] = cortex._runtime.table.workers.values()
-            cooldowns = cortex._runtime.cooldowns._workers[state.name]
+            snapshot = cortex.snapshot()
+            cooldowns = [*snapshot.workers[0].cooldowns, *snapshot.keys[0].cooldowns]
             assert len(cooldowns) == PLACES_KEPT
 
 
@@ -164,7 +172,7 @@ async def test_reloads_pile_up_no_connections(autojump_clock: object) -> None:
                 await cortex.complete("Hi")
                 await cortex.reload(Config(workers={"openai": worker_of(openai, timeout=float(number))}))
                 assert openai.open_connections == 0
-            assert len(cortex._runtime.retired) <= 1
+            assert cortex.snapshot().retired <= 1
 
 
 async def test_workers_that_come_and_go_leave_nothing(autojump_clock: object) -> None:
@@ -180,10 +188,10 @@ async def test_workers_that_come_and_go_leave_nothing(autojump_clock: object) ->
                     assert (await cortex.complete("Hi")).worker == "anthropic"
                     await cortex.remove_worker("anthropic")
 
-            await come_and_go(5)
+            await come_and_go(RECENT_ATTEMPTS)  # these are kept, for snapshots
             alive = ours()
             await come_and_go(50)
             more = {name: count for name, count in (ours() - alive).items() if count > 5}
             assert not more, f"left over: {more}"
-            assert not cortex._runtime.ring.states("anthropic")
+            assert not cortex.snapshot().keys_of("anthropic")
             assert "anthropic" not in cortex.tree()

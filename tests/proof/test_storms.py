@@ -10,7 +10,7 @@ from at_rest import gateway, worker_of
 from cortex_trio import Cortex, CortexError, NoWorkersAvailable, ProviderError
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.routing.retries import BUDGET_MOST, BUDGET_PER_SECOND, BUDGET_SHARE
-from cortex_trio.gateway.workers.breaker import WINDOW_CALLS, BreakerState
+from cortex_trio.gateway.workers.breaker import WINDOW_CALLS
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
 GOOD = Behaviour(text="An answer.")
@@ -18,8 +18,8 @@ GOOD = Behaviour(text="An answer.")
 
 def ejected(cortex: Cortex) -> float:
     """The share of the pool that no request would be sent to, or only one on trial."""
-    states, now = cortex._runtime.table.workers.values(), trio.current_time()
-    return sum(state.breaker.state(now) is not BreakerState.CLOSED for state in states) / len(states)
+    workers = cortex.snapshot().workers
+    return sum(worker.breaker.state != "closed" for worker in workers) / len(workers)
 
 
 def a_pool(sim: Simulator, size: int, *script: object) -> None:
@@ -66,9 +66,9 @@ async def test_s23_two_hundred_workers_flap_and_no_request_is_lost(autojump_cloc
             async with trio.open_nursery() as nursery:
                 for _ in range(300):
                     nursery.start_soon(ask, draw.uniform(0, 60))
-            for state in cortex._runtime.table.workers.values():
-                assert len(state.breaker._calls) <= WINDOW_CALLS
-                assert not state.permits
+            for worker in cortex.snapshot().workers:
+                assert worker.breaker.calls <= WINDOW_CALLS
+                assert not worker.in_flight
         lost = [outcome for outcome in outcomes if outcome != GOOD.text]
         assert len(lost) <= 4, "eight in a row may all be down, once in two hundred and fifty-six"
         assert most_ejected <= 0.5

@@ -1,4 +1,4 @@
-"""Usage has one meaning, whichever provider reports it: input holds what was cached and written to the cache, output the thinking.
+"""Usage means the same for every provider: input holds what was cached and written to the cache, output the reasoning.
 
 One answer as each provider bills it: 100 tokens read, 40 of them from the cache and 10 written to it; 30 tokens
 written, 12 of them thinking.

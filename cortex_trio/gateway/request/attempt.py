@@ -381,6 +381,7 @@ class OpenAttempt:
             usage=self.usage,
         )
         self._record(record)
+        self._runtime.activity.attempt_ended(record, trio.current_time())
         self._runtime.telemetry.emit(record)
 
 

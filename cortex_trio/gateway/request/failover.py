@@ -15,7 +15,7 @@ from ...errors import ProviderError
 from ...events import Attempt
 from ...failures import CortexError, Failure, FailureKind, InvalidRequest
 from ...otp.nursery import open_flat_nursery
-from ...telemetry import CallWaiting
+from ...telemetry import CallWaiting, Waiting
 from ...wire.codec import Decoder, HttpRequest
 from ..routing.openings import Place
 from ..routing.plan import Ask, Plan, Wait
@@ -54,6 +54,7 @@ class Call:
         self._until = now + config.total_timeout
         self._selection = runtime.select(wanted)
         runtime.budget.request(now)
+        runtime.activity.calls += 1
         self._plan = Plan(
             self._selection,
             all_candidates=lambda: runtime.candidates(wanted),
@@ -98,7 +99,8 @@ class Call:
         state, refusal, seconds = wait.candidate.state, wait.refusal, wait.until - started
         log.info("waiting up to %.1f s: %s %s", seconds, state.name, refusal.reason)
         runtime.telemetry.emit(CallWaiting(state.name, refusal.kind, seconds))
-        self._place = await runtime.openings.wait(wait.until, for_place=wait.for_place)
+        with runtime.activity.wait(Waiting(state.name, refusal.kind, started, wait.until)):
+            self._place = await runtime.openings.wait(wait.until, for_place=wait.for_place)
         self._selection = runtime.select(self._wanted, self._place)
         self._refusals.clear()
         self._plan.waited(trio.current_time() - started, self._selection)

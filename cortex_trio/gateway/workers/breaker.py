@@ -50,6 +50,16 @@ class Breaker:
         return BreakerState.OPEN if now < self.reopens_at else BreakerState.HALF_OPEN
 
     @property
+    def calls(self) -> int:
+        """Results that are remembered: of the last minute, at most `WINDOW_CALLS`."""
+        return len(self._calls)
+
+    @property
+    def failed(self) -> float:
+        """The sum of their weights, between 0 and `calls`."""
+        return self._failed
+
+    @property
     def reopens_at(self) -> float:
         """When an open breaker will lend its trial (Trio time); 0 when closed."""
         if self._opened is None:

@@ -194,6 +194,11 @@ class KeyRing:
         return tuple(self._keys.get(worker, ()))
 
     @property
+    def workers(self) -> Sequence[str]:
+        """The names of the workers it has keys of."""
+        return tuple(self._keys)
+
+    @property
     def leased(self) -> int:
         """Keys on loan at the moment."""
         return len(self._leases)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 
 from ...failures import FailureKind
 from ...failures.limits import Bucket, rate_limits
+from ...telemetry import WorkerStatus
 from .cooldowns import Cooldown
 from .keys import KeyRing
 from .worker import WorkerState
 
-STATUSES = ("available", "unavailable", "quota_exceeded", "rate_limited")
+STATUSES: Sequence[WorkerStatus] = get_args(WorkerStatus)
 
 
 @attrs.frozen
@@ -30,7 +31,7 @@ class WorkerInfo:
     provider: str
     models: Sequence[str]
     priority: int
-    status: str  # "available" | "unavailable" | "quota_exceeded" | "rate_limited"
+    status: WorkerStatus
     reason: FailureKind | None
     in_flight: int
     requests: int
@@ -56,7 +57,7 @@ class HealthStatus:
     workers: Mapping[str, WorkerInfo]
 
 
-def status_of(state: WorkerState, now: float) -> tuple[str, FailureKind | None, float]:
+def status_of(state: WorkerState, now: float) -> tuple[WorkerStatus, FailureKind | None, float]:
     """Return status, reason and the Trio time at which it may change by itself (infinity: not by itself)."""
     model = state.models[0]
     cooldown = state.cooldown(model, now)
@@ -79,7 +80,7 @@ def _first_of_keys_to_end(state: WorkerState, model: str, now: float) -> Cooldow
     return min(found, key=lambda cooldown: cooldown.until)
 
 
-_STATUS_OF: Mapping[FailureKind, str] = {
+_STATUS_OF: Mapping[FailureKind, WorkerStatus] = {
     FailureKind.CREDENTIAL: "quota_exceeded",
     FailureKind.PERMISSION: "quota_exceeded",
     FailureKind.QUOTA: "quota_exceeded",

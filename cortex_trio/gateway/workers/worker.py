@@ -9,6 +9,7 @@ next one. What is cooling down stands in `cooldowns`.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -18,6 +19,7 @@ import trio
 from ...failures import REACTIONS, Failure, FailureKind
 from ...otp import GenServer, Ref
 from ...providers import Provider
+from ...telemetry import WorkerStatus
 from ..settings.config import WorkerConfig
 from ..transport.connections import Connections
 from .breaker import Breaker
@@ -26,6 +28,8 @@ from .endpoint import Endpoint
 
 LATENCY_WEIGHT = 0.3
 """Weight of the newest time to first token in the moving average."""
+FAILURES_KEPT = 5
+"""Of each worker, for snapshots: enough to see whether they are all of one kind."""
 
 
 @attrs.define(eq=False)
@@ -71,10 +75,12 @@ class WorkerState:
     breaker: Breaker = attrs.field(factory=Breaker)
     permits: set[Permit] = attrs.field(factory=set)
     draining: bool = False
-    idle: trio.Event = attrs.field(factory=trio.Event)  # set while draining and nothing is in flight
+    drained: trio.Event = attrs.field(factory=trio.Event)  # set once it is draining and nothing is in flight
     last_served: float = -math.inf  # Trio time of the last answer that went well
     last_failure: FailureKind | None = None
-    status: str = "available"  # as last published; `status.status_of` says what it is right now
+    # Failures of this worker with the Trio time of each, the oldest first; for snapshots.
+    last_failures: deque[tuple[float, Failure]] = attrs.field(factory=lambda: deque(maxlen=FAILURES_KEPT))
+    status: WorkerStatus = "available"  # as last published; `status.status_of` says what it is right now
     since: datetime = attrs.field(factory=lambda: datetime.now(UTC))  # of `status`
     changes_at: float = math.inf  # Trio time at which `status` may end by itself
     requests: int = 0
@@ -249,7 +255,7 @@ class Worker(GenServer):
         self._changed(state)
 
     async def drain(self) -> bool:
-        """Admit no request from now on; `WorkerState.idle` is set once the last request has ended.
+        """Admit no request from now on; `WorkerState.drained` is set once the last request has ended.
 
         Returns whether this is news.
         """
@@ -286,6 +292,7 @@ class Worker(GenServer):
         elif failure.kind is not FailureKind.CANCELLED and not failure.ours:
             state.failures += 1
             state.last_failure = failure.kind
+            state.last_failures.append((now, failure))
         self._drained()
         self._changed(state)
 
@@ -297,4 +304,4 @@ class Worker(GenServer):
 
     def _drained(self) -> None:
         if self._state.draining and not self._state.permits:
-            self._state.idle.set()
+            self._state.drained.set()

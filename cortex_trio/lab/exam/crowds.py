@@ -63,12 +63,13 @@ def _sometimes(fault: Behaviour, phase: float) -> Callable[[SimRequest], Behavio
 
 
 def _check_bounded(cortex: Cortex) -> None:
-    runtime = cortex._runtime
-    for state in runtime.table.workers.values():
-        check(len(state.breaker._calls) <= 1000, "a breaker's memory is bounded")
-        check(not state.permits, "no permit is out")
-        entries = list(runtime.cooldowns.entries(state.name, trio.current_time()))
-        check(len(entries) <= 2 * (len(runtime.ring.states(state.name)) + 1), "cooldowns are bounded")
+    snapshot = cortex.snapshot()
+    for worker in snapshot.workers:
+        keys = snapshot.keys_of(worker.name)
+        cooldowns = len(worker.cooldowns) + sum(len(key.cooldowns) for key in keys)
+        check(worker.breaker.calls <= 1000, "a breaker's memory is bounded")
+        check(not worker.in_flight, "no permit is out")
+        check(cooldowns <= 2 * (len(keys) + 1), "cooldowns are bounded")
 
 
 # ------------------------------------------------------------------ S25: actors die

@@ -14,9 +14,8 @@ import trio
 from ...events import Attempt
 from ...failures import Failure, FailureKind
 from ...gateway.cortex import Cortex
-from ...gateway.workers.status import status_of
 from ...otp import Report, ReportKind
-from ...telemetry import WorkerStatusChanged
+from ...telemetry import KeySnapshot, WorkerStatusChanged
 from .people import Called
 
 ABOUT_A_KEY_AND_A_MODEL = (FailureKind.RATE_LIMIT,)
@@ -190,13 +189,16 @@ class Chronicle:
 
     def sample(self, cortex: Cortex) -> None:
         """Note the state of each worker that has changed."""
-        runtime, now = cortex._runtime, trio.current_time()
-        for name, state in runtime.table.workers.items():
-            keys = runtime.ring.states(name)
-            model, cooldowns = state.models[0], runtime.cooldowns
-            resting = sum(cooldowns.of_key(name, model, key.key, now) is not None for key in keys)
-            status, _, _ = status_of(state, now)
-            seen = Sample(now, status, state.breaker.state(now).value, resting, len(keys))
-            lane = self.lanes.setdefault(name, [])
+        snapshot, now = cortex.snapshot(), trio.current_time()
+        for worker in snapshot.workers:
+            keys = snapshot.keys_of(worker.name)
+            resting = sum(_is_cooling_down(key, worker.models[0]) for key in keys)
+            seen = Sample(now, worker.status, worker.breaker.state, resting, len(keys))
+            lane = self.lanes.setdefault(worker.name, [])
             if not lane or attrs.evolve(lane[-1], at=now) != seen:
                 lane.append(seen)
+
+
+def _is_cooling_down(key: KeySnapshot, model: str) -> bool:
+    """Whether the key cannot be used for `model` now."""
+    return any(cooldown.model in (None, model) for cooldown in key.cooldowns)

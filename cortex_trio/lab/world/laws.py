@@ -137,21 +137,22 @@ def _is_the_only_model(plan: Plan) -> bool:
 
 def broken_at_a_moment(cortex: Cortex, calls: int) -> Iterator[str]:
     """What is wrong with the state of a gateway that `calls` callers are asking: everything is bounded by them."""
-    runtime = cortex._runtime
+    snapshot = cortex.snapshot()
     if not calls and (held := leftovers(cortex)) and not may_be_of_a_check(held):
         yield f"no call is open, and something is held: {held}"
-    if runtime.ring.leased > 2 * calls:
-        yield f"{calls} callers hold {runtime.ring.leased} keys"
-    for name, state in runtime.table.workers.items():
-        if len(state.breaker._calls) > WINDOW_CALLS:
-            yield f"{name}: the breaker remembers {len(state.breaker._calls)} calls"
-        if len(state.permits) > 2 * calls:
-            yield f"{name}: {len(state.permits)} permits for {calls} callers"
-        models = {*state.models, state.kind.embed_model}
-        entries = len(list(runtime.cooldowns.entries(name, trio.current_time())))
-        keys = len(runtime.ring.states(name)) + 1  # and one for the worker itself
-        if entries > keys * (len(models) + 1):  # one for each model, and one for all of them
-            yield f"{name}: {entries} cooldowns"
+    if snapshot.leases > 2 * calls:
+        yield f"{calls} callers hold {snapshot.leases} keys"
+    for worker in snapshot.workers:
+        if worker.breaker.calls > WINDOW_CALLS:
+            yield f"{worker.name}: the breaker remembers {worker.breaker.calls} calls"
+        if worker.in_flight > 2 * calls:
+            yield f"{worker.name}: {worker.in_flight} permits for {calls} callers"
+        models = {*worker.models, PROVIDERS[worker.provider].embed_model}
+        keys = snapshot.keys_of(worker.name)
+        cooldowns = len(worker.cooldowns) + sum(len(key.cooldowns) for key in keys)
+        # For each key, and for the worker itself: one for each model, and one for all of them.
+        if cooldowns > (len(keys) + 1) * (len(models) + 1):
+            yield f"{worker.name}: {cooldowns} cooldowns"
 
 
 def broken_tree(cortex: Cortex) -> Iterator[str]:

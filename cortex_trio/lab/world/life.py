@@ -52,6 +52,7 @@ class _Life:
         self._upstreams: dict[str, Upstream] = {}
         self._ways: dict[str, ConnectionSettings] = {}
         self._asking = 0
+        self._config: Config  # of the gateway, as the last reload has left it; set before it is opened
 
     async def run(self) -> None:
         async with open_simulator() as sim:
@@ -79,9 +80,9 @@ class _Life:
 
     async def _with_gateway(self, sim: Simulator) -> None:
         workers = {planned.name: _worker(sim, planned) for planned in self._plan.providers}
-        config = Config(workers=workers, **self._plan.config)
+        self._config = Config(workers=workers, **self._plan.config)
         async with open_cortex(
-            config, http_transport=sim.transport, on_event=self._chronicle.on_event
+            self._config, http_transport=sim.transport, on_event=self._chronicle.on_event
         ) as cortex:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._callers, cortex)
@@ -169,10 +170,12 @@ class _Life:
 
     async def _reload(self, cortex: Cortex, who: str) -> None:
         """The same configuration, but for one worker's patience."""
-        config = cortex._runtime.config
+        config = self._config
         timeout = 45.0 if config.workers[who].timeout is None else None
         workers = {**config.workers, who: attrs.evolve(config.workers[who], timeout=timeout)}
-        await cortex.reload(attrs.evolve(config, workers=workers))
+        changed = attrs.evolve(config, workers=workers)
+        await cortex.reload(changed)
+        self._config = changed
 
     def _planned(self, name: str) -> PlannedProvider:
         return next(planned for planned in self._plan.providers if planned.name == name)
@@ -195,7 +198,7 @@ class _Life:
         for upstream in self._upstreams.values():
             upstream.is_calm = True
         async with trio.open_nursery() as nursery:
-            for place, name in enumerate(cortex._runtime.table.workers):
+            for place, name in enumerate(worker.name for worker in cortex.snapshot().workers):
                 nursery.start_soon(self._come_back, cortex, name, LAST_CALL + place * LAST_CALLS)
 
     async def _come_back(self, cortex: Cortex, name: str, number: int) -> None:

@@ -1,6 +1,6 @@
-"""The worker of the oracle's scenarios: it behaves as its spec says and writes down what it is asked to do.
+"""The worker of the oracle's scenarios: it behaves as in its spec and logs the requests it gets.
 
-It knows nothing of the tree it stands in. Counterpart: the gen_server callbacks in `oracle.erl`.
+It knows nothing of its tree. Counterpart: the gen_server callbacks in `oracle.erl`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cortex_trio.otp import (
 )
 
 if TYPE_CHECKING:
-    from .replay import Stage
+    from .replay import Harness
 
 
 class Failure(Exception):
@@ -37,16 +37,16 @@ class Failure(Exception):
 
 
 class Actor(GenServer):
-    """What it does in init, handle_continue and terminate is in its spec, the rest is in its messages."""
+    """Its spec has what it does in init, handle_continue and terminate; its messages have the other actions."""
 
-    def __init__(self, stage: Stage, spec: dict[str, Any]) -> None:
-        self.stage = stage
+    def __init__(self, harness: Harness, spec: dict[str, Any]) -> None:
+        self.harness = harness
         self.spec = spec
         self.deferred: Deferred[str] = Deferred()
 
     async def init(self) -> None:
-        incarnation = self.stage.count_incarnation(self.ref.name)
-        self.stage.events.append(["init", self.ref.name])
+        incarnation = self.harness.count_incarnation(self.ref.name)
+        self.harness.events.append(["init", self.ref.name])
         script = self.spec["init"]
         await self._init_as(script[min(incarnation, len(script)) - 1])
 
@@ -68,16 +68,16 @@ class Actor(GenServer):
                 raise Failure("crash")
             case ["takes", ms]:
                 await trio.sleep(ms / 1000)
-                self.stage.events.append(["continued", self.ref.name])
+                self.harness.events.append(["continued", self.ref.name])
 
     async def receive(self, message: str) -> object:
-        self.stage.events.append(["handled", self.ref.name, message])
+        self.harness.events.append(["handled", self.ref.name, message])
         match message:
             case "hold":
-                await self.stage.wait_released(self.ref.name)
+                await self.harness.wait_released(self.ref.name)
                 return "released"
             case "hold_then_crash":
-                await self.stage.wait_released(self.ref.name)
+                await self.harness.wait_released(self.ref.name)
                 raise Failure("crash")
             case "crash":
                 raise Failure("crash")
@@ -112,7 +112,7 @@ class Actor(GenServer):
                 raise Failure("crash")
 
     async def terminate(self, reason: ExitReason) -> None:
-        self.stage.events.append(["terminate", self.ref.name, in_words(reason)])
+        self.harness.events.append(["terminate", self.ref.name, in_words(reason)])
         match self.spec["terminate"]:
             case "crash":
                 raise Failure("bad_cleanup")
@@ -120,7 +120,7 @@ class Actor(GenServer):
                 raise Stop(Normal())
             case ["takes", ms]:
                 await trio.sleep(ms / 1000)
-                self.stage.events.append(["cleaned_up", self.ref.name])
+                self.harness.events.append(["cleaned_up", self.ref.name])
 
 
 def in_words(reason: ExitReason) -> object:

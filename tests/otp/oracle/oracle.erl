@@ -35,7 +35,7 @@ main(ScenariosPath, TracesPath) ->
     ok = file:write_file(TracesPath, document(side_by_side(Scenarios))).
 
 %% Scenarios spend their time waiting and share nothing but registered names: several machines run them side by
-%% side. Each has one scheduler, so that a process that exits has told everybody before anybody reacts.
+%% side. Each has one scheduler, so that all others know of an exit before one of them reacts.
 side_by_side(Scenarios) ->
     Machines = [start_machine() || _ <- lists:seq(1, ?MACHINES)],
     Numbered = lists:enumerate(Scenarios),
@@ -294,7 +294,7 @@ child_of(Key, Report) ->
     Child = proplists:get_value(Key, Report),
     name_of(proplists:get_value(id, Child), proplists:get_value(pid, Child)).
 
-%% A simple_one_for_one supervisor knows its children by pid only.
+%% A simple_one_for_one supervisor identifies its children by pid only.
 name_of(Id, Pid) ->
     case ets:lookup(names, Pid) of
         [{Pid, Name}] -> Name;

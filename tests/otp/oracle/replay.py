@@ -1,7 +1,7 @@
-"""Plays a scenario of the oracle on our kernel and writes down what happened, in the oracle's words.
+"""Plays a scenario of the oracle on our kernel and writes down what happened, in the oracle's terms.
 
 It judges nothing: `test_oracle.py` compares. The language of scenarios is explained in `scenarios.terms`;
-`Stage` is the counterpart of `oracle.erl`, but for its worker, which is `Actor`.
+`Harness` is the counterpart of `oracle.erl`, but for its worker, which is `Actor`.
 """
 
 import math
@@ -56,13 +56,13 @@ async def play(scenario: dict[str, Any], defaults: dict[str, dict[str, Any]]) ->
     """Every step of a recorded scenario, done here. Needs a clock that jumps."""
     with trio.fail_after(FOREVER):
         async with trio.open_nursery() as nursery:
-            stage = Stage(nursery, scenario["tree"], defaults)
-            steps = [await stage.play_step(step["do"]) for step in scenario["steps"]]
-            nursery.cancel_scope.cancel()  # nobody should be left
+            harness = Harness(nursery, scenario["tree"], defaults)
+            steps = [await harness.play_step(step["do"]) for step in scenario["steps"]]
+            nursery.cancel_scope.cancel()  # no process should be left
     return steps
 
 
-class Stage:
+class Harness:
     """One scenario while it is played: its tree, its clients, and what they all did in this step."""
 
     def __init__(self, nursery: trio.Nursery, tree: dict[str, Any], defaults: dict[str, Any]) -> None:
@@ -248,7 +248,7 @@ class Stage:
 async def ask(
     request: Awaitable[object], started: Ref[Any] | None = None, running: str = "running"
 ) -> object:
-    """The answer of a supervisor in OTP's words; `started` is the child the request was to start."""
+    """The answer of a supervisor in OTP's terms; `started` is the child the request was to start."""
     try:
         await request
     except NotFound:

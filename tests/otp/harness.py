@@ -1,4 +1,4 @@
-"""A stage for supervision trees: actors that write down what happens to them, and a tree in the background."""
+"""Helpers to test supervision trees: actors that log what happens to them, and a tree in the background."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,21 +29,21 @@ settle = wait_all_tasks_blocked
 
 
 class Bang(Exception):
-    """What crashing actors raise."""
+    """The exception of a crash."""
 
 
 async def nothing(actor: "Actor") -> None:
-    """What an actor does unless its test says otherwise."""
+    """The default of `on_init` and `on_terminate`."""
 
 
 Act = Callable[["Actor"], Awaitable[None]]
 
 
 class Actor(GenServer):
-    """Counts, crashes, sleeps and stops when it is told to, and writes its life into the stage's log."""
+    """Counts, crashes, sleeps and stops on request, and logs its init and terminate."""
 
-    def __init__(self, stage: "Stage", on_init: Act = nothing, on_terminate: Act = nothing) -> None:
-        self.stage = stage
+    def __init__(self, harness: "Harness", on_init: Act = nothing, on_terminate: Act = nothing) -> None:
+        self.harness = harness
         self.on_init = on_init
         self.on_terminate = on_terminate
         self.count = 0
@@ -51,20 +51,20 @@ class Actor(GenServer):
         self.deferred: Deferred[str] = Deferred()
 
     async def init(self) -> None:
-        self.stage.log.append(f"init {self.ref.name}")
-        self.stage.incarnations[self.ref.name] = self.incarnation + 1
+        self.harness.log.append(f"init {self.ref.name}")
+        self.harness.incarnations[self.ref.name] = self.incarnation + 1
         await self.on_init(self)
 
     @property
     def incarnation(self) -> int:
-        """1 in the first life."""
-        return self.stage.incarnations.get(self.ref.name, 0)
+        """1 for the first process behind the ref."""
+        return self.harness.incarnations.get(self.ref.name, 0)
 
     async def terminate(self, reason: ExitReason) -> None:
-        self.stage.log.append(f"terminate {self.ref.name}")
-        self.stage.reasons.append(reason)
+        self.harness.log.append(f"terminate {self.ref.name}")
+        self.harness.reasons.append(reason)
         await self.on_terminate(self)
-        self.stage.log.append(f"gone {self.ref.name}")
+        self.harness.log.append(f"gone {self.ref.name}")
 
     async def handle_info(self, message: object) -> None:
         self.infos.append(message)
@@ -74,7 +74,7 @@ class Actor(GenServer):
         return self.count
 
     async def note(self, what: str) -> None:
-        self.stage.log.append(what)
+        self.harness.log.append(what)
 
     async def crash(self, error: Exception | None = None) -> None:
         raise error or Bang(self.ref.name)
@@ -103,11 +103,11 @@ class Actor(GenServer):
 
 
 class Tree:
-    """A running tree, as the program around it sees it."""
+    """A running tree, seen from the program around it."""
 
     def __init__(self) -> None:
         self.ref: Ref[Supervisor] = Ref("root")
-        self.scope = trio.CancelScope()  # the program around the tree
+        self.scope = trio.CancelScope()  # around the tree
         self.ended = trio.Event()
         self.error: Exception | None = None  # what run() raised
 
@@ -124,7 +124,7 @@ class Tree:
         await self.ended.wait()
 
 
-class Stage:
+class Harness:
     """Refs by name, the log of what actors did, and the reports supervisors made."""
 
     def __init__(self) -> None:
@@ -166,8 +166,8 @@ class Stage:
             shutdown=math.inf,
         )
 
-    def told(self) -> list[str]:
-        """The reports without progress, as words."""
+    def reported(self) -> list[str]:
+        """The reports without progress, as `kind child`."""
         return [f"{report.kind} {report.child}" for report in self.reports if report.reason is not None]
 
     def take_log(self) -> list[str]:
@@ -176,7 +176,7 @@ class Stage:
         return taken
 
     async def crash(self, *names: str) -> None:
-        """Crash these, one after the other, and wait until everybody has seen it."""
+        """Crash these, one after the other, and wait until the restart is over."""
         for name in names:
             self[name].cast(Actor.crash)
             await settle()

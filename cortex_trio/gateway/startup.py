@@ -1,0 +1,80 @@
+"""Starts what one gateway consists of, and stops it in reverse order.
+
+    connections, API keys, cooldowns    plain objects; they survive a crash of every actor
+    deadlines                           a task
+    supervision tree                    the actors
+
+Leaving stops the tree first, then closes the connections. Knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from ..otp import run
+from ..otp.nursery import open_flat_nursery
+from ..telemetry import Observer, Telemetry
+from .reconfigure import worker_state
+from .runtime import Runtime
+from .settings.config import Config
+from .transport.connections import Connector, MakeTransport
+from .tree import cortex_tree
+from .workers.cooldowns import Cooldowns
+from .workers.keys import KeyRing
+from .workers.registry import WorkerTable
+
+
+@asynccontextmanager
+async def open_runtime(
+    config: Config,
+    *,
+    http_transport: MakeTransport | None = None,
+    on_event: Observer | None = None,
+) -> AsyncIterator[Runtime]:
+    """Run the supervision tree of a gateway while the block runs. Arguments as of `open_cortex`.
+
+    When the block ends, calls that wait end with trio.ClosedResourceError, requests in flight are cancelled, and all
+    connections are closed before this returns.
+
+    Raises:
+        ConfigError: a proxy, a CA file or a transport cannot be used.
+        MaxRestartsExceeded: the tree gave up; the block is cancelled.
+    """
+    runtime = _make_runtime(config, http_transport, on_event)
+    try:
+        async with open_flat_nursery() as nursery:
+            nursery.start_soon(runtime.deadlines.run)
+            await nursery.start(_run_tree, runtime)
+            try:
+                yield runtime
+            finally:
+                runtime.close()
+            nursery.cancel_scope.cancel()
+    finally:
+        current = [state.connections for state in runtime.table.workers.values()]
+        for connections in [*current, *runtime.retired_connections]:
+            await connections.aclose()
+
+
+def _make_runtime(config: Config, http_transport: MakeTransport | None, on_event: Observer | None) -> Runtime:
+    connector = Connector(http_transport, config.max_idle_connections)
+    cooldowns = Cooldowns(config.rate_limit_rest)
+    states = [worker_state(name, worker, connector, cooldowns) for name, worker in config.workers.items()]
+    ring = KeyRing(cooldowns, config.key_strategy)
+    for state in states:
+        ring.set_keys(state.name, state.config.api_keys)
+    return Runtime(
+        config=config,
+        connector=connector,
+        table=WorkerTable.of(states),
+        cooldowns=cooldowns,
+        ring=ring,
+        telemetry=Telemetry(on_event),
+    )
+
+
+async def _run_tree(runtime: Runtime, task_status: trio.TaskStatus[object]) -> None:
+    await run(cortex_tree(runtime), ref=runtime.root, task_status=task_status)
