@@ -97,7 +97,7 @@ class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        raise httpcore.ConnectError("the simulator speaks no TLS: use its http:// URLs")
+        raise httpcore.ConnectError("the simulator has no TLS: use its http:// URLs")
 
     def get_extra_info(self, info: str) -> Any:
         match info:

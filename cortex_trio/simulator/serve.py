@@ -90,7 +90,7 @@ class Connection:
                 while await self._exchange():
                     self._http.start_next_cycle()
         except (*_GONE, h11.RemoteProtocolError):
-            pass  # the client went away or speaks no HTTP
+            pass  # the client left, or does not send HTTP
 
     async def reset(self) -> None:
         """Close at once with an RST: what is not yet sent never will be."""

@@ -1,7 +1,10 @@
 """What `encode` writes, the server side reads: the same request again, but for what the API cannot carry."""
 
+import importlib
 import json
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -365,3 +368,23 @@ def test_a_part_without_a_value_of_ours_is_rejected_with_its_place(
     with pytest.raises(Rejected) as rejected:
         server_of(name).chat_request(attrs.evolve(request, body=body))
     assert complaint in rejected.value.response.body
+
+
+DIALECTS = sorted({provider.dialect.name for provider in PROVIDERS.values()})
+BOTH_SIDES = {"encode", "decode", "dialect", "parse", "rules", "render", "server"}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_dialect_has_both_sides_and_names_its_files(name: str) -> None:
+    package = importlib.import_module(f"cortex_trio.wire.{name}")
+    files = {path.stem for path in Path(package.__path__[0]).glob("*.py")} - {"__init__"}
+    assert files >= BOTH_SIDES
+    assert {file for file in files if not re.search(rf"\b{file}\b", package.__doc__ or "")} == set()
+
+
+def test_the_map_of_the_dialects_names_every_file() -> None:
+    package = importlib.import_module("cortex_trio.wire")
+    folder = Path(package.__path__[0])
+    files = {path.stem for path in folder.iterdir() if path.stem not in ("__init__", "__pycache__")}
+    missing = {file for file in files if not re.search(rf"\b{file}\b", package.__doc__ or "")}
+    assert missing - {"conformance_bodies"} == set()

@@ -186,12 +186,12 @@ _PREFILLED = re.compile(r"claude-(instant|2|3)|claude-(opus|sonnet|haiku)-4($|-[
 
 
 def in_order(*, prefill: bool | None) -> Rule:
-    """A rule for a body whose shape is right: who speaks when, and that every call is answered at once."""
+    """A rule for a body whose shape is right: the order of roles, and that every call has its result at once."""
 
     def rule(body: object, where: Where) -> None:
         assert isinstance(body, dict), "its shape was checked before"
         turns = _turns(body["messages"])
-        _require_speakers(turns)
+        _require_roles(turns)
         _require_content(turns)
         _require_answers(turns)
         _require_server_results(turns)
@@ -214,7 +214,7 @@ def _turns(messages: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any
     return turns
 
 
-def _require_speakers(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:
+def _require_roles(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:
     if turns[0][0] != "user":
         raise _complaint('messages: first message must use the "user" role')
 
