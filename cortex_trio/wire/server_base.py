@@ -64,6 +64,9 @@ class BaseServer(ABC):
         ) as error:  # a value of ours that cannot be, such as an image without a media type
             unusable = Illegal(Problem.ORDER, (), str(error))
             raise Rejected(self._illegal(unusable, request)) from None
+        except RecursionError:
+            deep = Illegal(Problem.ORDER, (), "The body is nested too deeply.")
+            raise Rejected(self._illegal(deep, request)) from None
 
     def render_embeddings(self, request: ParsedRequest, vectors: Sequence[Sequence[float]]) -> bytes:
         """Overridden where `parse` accepts requests for embeddings."""

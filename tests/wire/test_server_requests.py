@@ -1,5 +1,6 @@
 """What `encode` writes, the server side reads: the same request again, but for what the API cannot carry."""
 
+import contextlib
 import importlib
 import json
 import random
@@ -388,3 +389,14 @@ def test_the_map_of_the_dialects_names_every_file() -> None:
     files = {path.stem for path in folder.iterdir() if path.stem not in ("__init__", "__pycache__")}
     missing = {file for file in files if not re.search(rf"\b{file}\b", package.__doc__ or "")}
     assert missing - {"conformance_bodies"} == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_body_that_is_nested_very_deeply_is_read_or_rejected(name: str) -> None:
+    deep = json.loads("[" * 900 + "]" * 900)
+    request = received(name, encode(name, attrs.evolve(PLAIN, tools=(WEATHER,))))
+    bodies = [{**request.body, field: deep} for field in (*request.body, "unknown")]
+    for body in bodies:
+        for read in (server_of(name).parse, server_of(name).chat_request):
+            with contextlib.suppress(Rejected):
+                read(attrs.evolve(request, body=body))
