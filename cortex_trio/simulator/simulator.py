@@ -48,7 +48,7 @@ class Simulator:
         """
         kind = provider or name
         if name in self._providers:
-            raise ValueError(f"a simulated provider {name!r} exists already")
+            raise ValueError(f"there is a simulated provider {name!r} already")
         if kind not in SERVERS:
             raise ValueError(f"provider: one of {', '.join(SERVERS)}, not {kind!r}")
         defaults = PROVIDERS[kind].default_models or ("simulated-model",)
