@@ -1,4 +1,4 @@
-"""Fixtures for the tests of programs that ask models: simulated providers, and a gateway before them.
+"""pytest fixtures for programs that use this library: simulated providers, and a gateway in front of them.
 
     @pytest.mark.simulated_providers("anthropic", "openai")
     async def test_my_app_when_anthropic_dies_mid_sentence(simulated_providers, cortex):
@@ -6,9 +6,9 @@
         simulated_providers["openai"].behave(Behaviour(text="It is 42."))
         assert await my_app(cortex) == "It is 42."
 
-The network is in memory: no sockets, no keys, no bills. With pytest-trio's `autojump_clock` beside them the seconds
-are virtual as well. pytest finds this module by itself; without pytest-trio it offers nothing. It imports the
-library only when a fixture is used, so that a test suite that does not use it starts no slower.
+The network is in memory and needs no sockets and no API keys. With pytest-trio's `autojump_clock` the time is virtual
+as well. pytest loads this module as a plugin; without pytest-trio it has no fixtures. It imports the library when a
+fixture is used for the first time, so that other test suites do not start more slowly.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ DEFAULT_PROVIDERS = ("openai", "anthropic", "ollama")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(*names, **config): which providers are simulated, in the order in which the gateway asks them, "
-        f"and settings of cortex_trio.Config (default: {', '.join(DEFAULT_PROVIDERS)}; no health checks)",
+        f"{MARKER}(*names, **config): the simulated providers, in the order of their priority, "
+        f"and fields of cortex_trio.Config (default: {', '.join(DEFAULT_PROVIDERS)}; no health checks)",
     )
 
 
@@ -42,7 +42,7 @@ else:
 
     @trio_fixture  # type: ignore[untyped-decorator, unused-ignore]
     async def simulated_providers(request: pytest.FixtureRequest) -> AsyncIterator[Simulator]:
-        """Good providers, in memory, until the test makes them behave otherwise."""
+        """Simulated providers in memory, without faults until the test sets some."""
         from .simulator import open_simulator
 
         marker = request.node.get_closest_marker(MARKER)
@@ -53,7 +53,7 @@ else:
 
     @trio_fixture  # type: ignore[untyped-decorator, unused-ignore]
     async def cortex(simulated_providers: Simulator, request: pytest.FixtureRequest) -> AsyncIterator[Cortex]:
-        """A gateway before them. At the end nothing of its requests may be left: the test fails if it is."""
+        """A gateway in front of `simulated_providers`. The test fails if requests still hold anything at its end."""
         from .simulator import open_gateway
 
         marker = request.node.get_closest_marker(MARKER)

@@ -1,7 +1,7 @@
-"""`cortex-trio demo`: what the gateway promises, seen on providers that are broken on purpose.
+"""`cortex-trio demo`: three answers while providers fail and an actor is killed.
 
-The providers are simulated, but they listen on sockets of this machine, and the gateway, its HTTP client and
-the seconds are real. Everything is told while it happens, by the events any program can observe.
+The providers are simulated, but they listen on sockets of this machine; the gateway, its HTTP client and the time are
+real. Failures and restarts are printed when they happen, from the telemetry events that every program can observe.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 from ..events import Attempt
 from ..gateway.cortex import Cortex, open_cortex
-from ..otp import DynamicSupervisor, Ref, Report, ReportKind, Supervisor
+from ..otp import Report, ReportKind
 from ..simulator import Behaviour, Simulator, open_simulator
 from .facts import event_line, show_attempts, show_health
 from .running import run_until_signal
@@ -29,8 +29,8 @@ INDENT = "    "
 
 
 def demo(arguments: argparse.Namespace) -> int:
-    """Tell the story of `--seed` on standard output; some seconds."""
-    # What is killed on purpose is told in the story; the log line about it would only come in between.
+    """Run the demo of `--seed`. It prints to standard output and takes some seconds."""
+    # The demo prints the killed actor itself; a log line about it would only repeat that.
     logging.getLogger("cortex_trio").addHandler(logging.NullHandler())
     screen = Screen.on(sys.stdout, no_color=arguments.no_color)
     return run_until_signal(lambda: _demo(screen, Story.by_number(arguments.seed)))
@@ -46,8 +46,8 @@ async def _demo(screen: Screen, story: Story) -> int:
             "Three simulated providers are listening on this machine, and a gateway is started on them."
         )
         screen.line("It asks openai first (two keys), then anthropic, then ollama.")
-        teller = _Teller(screen)
-        async with open_cortex(config, on_event=teller.on_event) as cortex:
+        printer = _EventPrinter(screen)
+        async with open_cortex(config, on_event=printer.on_event) as cortex:
             await _Demonstration(screen, story, simulator, cortex).run()
         screen.line()
         screen.line("The gateway has stopped, its actors in order, and nothing of it is left.")
@@ -55,8 +55,8 @@ async def _demo(screen: Screen, story: Story) -> int:
 
 
 @final
-class _Teller:
-    """Tells what goes wrong while it goes wrong, and that an actor is there again."""
+class _EventPrinter:
+    """Prints failed attempts, actors that ended and actors that were started again."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -77,26 +77,26 @@ class _Teller:
 
 @final
 class _Demonstration:
-    """Three answers, each with something broken on purpose, and a look back."""
+    """Three answers, each with a fault, then the tree, the health and the attempts."""
 
     def __init__(self, screen: Screen, story: Story, simulator: Simulator, cortex: Cortex) -> None:
         self._screen = screen
         self._story = story
         self._simulator = simulator
         self._cortex = cortex
-        self._ledger: list[Sequence[Attempt]] = []
+        self._attempts: list[Sequence[Attempt]] = []
 
     async def run(self) -> None:
         await self._key_is_limited()
         await self._provider_fails()
         await self._actor_is_killed()
-        await self._look_back()
+        await self._print_results()
 
     # -------------------------------------------------------------- the three answers
 
     async def _key_is_limited(self) -> None:
         question, answer = self._story.questions[0]
-        self._everybody_answers(answer)
+        self._set_answer(answer)
         limit = Behaviour(
             status=429, retry_after=RATE_LIMIT_BACKOFF_SECONDS, first_token_after=THINKING_SECONDS
         )
@@ -105,32 +105,32 @@ class _Demonstration:
             1,
             question,
             broken="the first of openai's two keys is over its rate limit (429).",
-            moral="with its other key. The first key cools down until its Retry-After is over.",
+            explanation="with its other key. The first key cools down until its Retry-After is over.",
         )
 
     async def _provider_fails(self) -> None:
         question, answer = self._story.questions[1]
-        self._everybody_answers(answer)
+        self._set_answer(answer)
         self._simulator["openai"].behave(self._story.mishap.behaviour)
         await self._ask(
             2,
             question,
             broken=f"openai {self._story.mishap.said}.",
-            moral="and no word of this failure reached the reader.",
+            explanation="and no word of this failure reached the reader.",
         )
 
     async def _actor_is_killed(self) -> None:
         question, answer = self._story.questions[2]
-        self._everybody_answers(answer)
+        self._set_answer(answer)
         await self._ask(
             3,
             question,
             broken="openai works again, but the actor behind it is killed in the middle of its answer.",
-            moral="because the caller's own task reads the stream: it outlives the actor.",
+            explanation="because the caller's own task reads the stream: it outlives the actor.",
             kill_after=self._story.words_before_kill,
         )
 
-    def _everybody_answers(self, text: str) -> None:
+    def _set_answer(self, text: str) -> None:
         for name in PROVIDERS:
             good = Behaviour(
                 text=text, first_token_after=THINKING_SECONDS, tokens_per_second=WORDS_PER_SECOND
@@ -138,9 +138,17 @@ class _Demonstration:
             self._simulator[name].behave(good)
 
     async def _ask(
-        self, number: int, question: str, *, broken: str, moral: str, kill_after: int | None = None
+        self, number: int, question: str, *, broken: str, explanation: str, kill_after: int | None = None
     ) -> None:
-        """Say what is broken, stream the answer, and say what became of it; `kill_after` counts words."""
+        """Print the fault, stream the answer and print the result.
+
+        Args:
+            number: Of the answer.
+            question: The message of the user.
+            broken: The fault, as a sentence.
+            explanation: Completes the sentence of the result.
+            kill_after: Kill the actor of the worker after so many words; None: do not kill it.
+        """
         screen = self._screen
         screen.line()
         screen.line(f"{number}. {question}", Colour.BOLD)
@@ -152,13 +160,13 @@ class _Demonstration:
                 screen.piece(piece, Colour.CYAN, indent=INDENT)
                 words += 1
                 if words == kill_after:
-                    _actor(self._cortex, answer.worker).kill()
-        screen.line(f"{INDENT}✓ The whole answer came from {answer.worker}, {moral}", Colour.GREEN)
-        self._ledger.append(answer.attempts)
+                    self._cortex.actor(answer.worker).kill()
+        screen.line(f"{INDENT}✓ The whole answer came from {answer.worker}, {explanation}", Colour.GREEN)
+        self._attempts.append(answer.attempts)
 
-    # -------------------------------------------------------------- looking back
+    # -------------------------------------------------------------- the results
 
-    async def _look_back(self) -> None:
+    async def _print_results(self) -> None:
         screen = self._screen
         screen.line()
         screen.line("The supervision tree now (the killed actor counts one restart):", Colour.BOLD)
@@ -167,19 +175,7 @@ class _Demonstration:
         screen.line()
         screen.line("The health of every worker, checked with requests that cost nothing:", Colour.BOLD)
         show_health(screen, await self._cortex.check_health(), indent=INDENT)
-        for number, attempts in enumerate(self._ledger, 1):
+        for number, attempts in enumerate(self._attempts, 1):
             screen.line()
             screen.line(f"Attempts for answer {number}:", Colour.BOLD)
             show_attempts(screen, attempts, indent=INDENT)
-
-
-def _actor(cortex: Cortex, name: str) -> Ref[Any]:
-    """The actor called `name`, wherever it is in the tree."""
-    refs: list[Ref[Any]] = [cortex.root]
-    for ref in refs:
-        if ref.name == name:
-            return ref
-        server = ref.process.server if ref.process else None
-        if isinstance(server, Supervisor | DynamicSupervisor):
-            refs += [child.ref for child in server.children]
-    raise LookupError(f"there is no actor {name!r} in the tree")

@@ -1,4 +1,4 @@
-"""`cortex-trio exam`: the failover exam and its scorecard, for this gateway or for any other."""
+"""`cortex-trio exam`: run the failover exam against this gateway or another one, and print the scorecard."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import sys
 from collections.abc import Sequence
 
 from ..failures import ConfigError, InvalidRequest
-from ..lab.exam.outside import FALLBACK_MODEL, OUTSIDE, PRIMARY_MODEL, OutsideStage, sit_outside
+from ..lab.exam.outside import FALLBACK_MODEL, PRIMARY_MODEL, OutsideSetup
+from ..lab.exam.outside_scenarios import OUTSIDE, run_outside
 from ..lab.exam.scenario import ALL, Scenario
-from ..lab.exam.scorecard import BENCH, Mark, all_scenarios, score, sit
-from ..lab.exam.stage import DIALECTS
+from ..lab.exam.scorecard import BENCH, PartResult, all_scenarios, run_parts, score
+from ..lab.exam.setup import DIALECTS
 from ..simulator import Simulator, open_simulator
 from .running import FAILED, run_until_signal
 from .screen import Colour, Row, Screen
 
 HEADS = ("", "the primary …", "what must happen", *DIALECTS)
-PASSED, NOT_PASSED, ONCE = "✓", "✗", "·"
+PASSED, NOT_PASSED, NOT_RUN = "✓", "✗", "·"
 PORTS = (9101, 9102)
 
 
 def exam(arguments: argparse.Namespace) -> int:
-    """Print the scorecard; 1 if anything was not passed."""
+    """Print the scorecard. Returns 1 if a scenario failed."""
     screen = Screen.on(sys.stdout, no_color=arguments.no_color)
     numbers = [number.strip().upper() for number in arguments.only.split(",")] if arguments.only else None
     if arguments.base_url:
@@ -33,7 +34,7 @@ def exam(arguments: argparse.Namespace) -> int:
 def _chosen(known: Sequence[str], numbers: Sequence[str] | None) -> Sequence[str]:
     unknown = [number for number in numbers or () if number not in known]
     if unknown:
-        raise InvalidRequest(f"--only: {', '.join(known)} are the scenarios here, not {', '.join(unknown)}")
+        raise InvalidRequest(f"--only: unknown scenarios {', '.join(unknown)}; known are {', '.join(known)}")
     return [number for number in known if numbers is None or number in numbers]
 
 
@@ -41,52 +42,56 @@ def _chosen(known: Sequence[str], numbers: Sequence[str] | None) -> Sequence[str
 
 
 def _inside(screen: Screen, numbers: Sequence[str] | None) -> int:
-    logging.getLogger("cortex_trio").addHandler(logging.NullHandler())  # what is broken on purpose is no news
+    logging.getLogger("cortex_trio").addHandler(logging.NullHandler())  # its faults are injected on purpose
     by_number = {scenario.number: scenario for scenario in all_scenarios()}
     chosen = [by_number[number] for number in _chosen([*by_number], numbers)]
-    marks: list[Mark] = []
-    for mark in sit(chosen):
-        marks.append(mark)
+    results: list[PartResult] = []
+    for result in run_parts(chosen):
+        results.append(result)
         if sys.stderr.isatty():
-            print(f"\r\x1b[2K{mark.scenario.number} {mark.dialect}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[2K{result.scenario.number} {result.dialect}", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
-    screen.table(HEADS, [_row(scenario, marks) for scenario in chosen])
-    _tell_problems(screen, marks)
-    _tell_score(screen, marks, [scenario.number for scenario in chosen])
-    return FAILED if any(not mark.is_passed for mark in marks) else 0
+    screen.table(HEADS, [_row(scenario, results) for scenario in chosen])
+    _print_problems(screen, results)
+    _print_score(screen, results, [scenario.number for scenario in chosen])
+    return FAILED if any(not result.is_passed for result in results) else 0
 
 
-def _row(scenario: Scenario, marks: Sequence[Mark]) -> Row:
-    mine = [mark for mark in marks if mark.scenario is scenario]
+def _row(scenario: Scenario, results: Sequence[PartResult]) -> Row:
+    own = [result for result in results if result.scenario is scenario]
     cells = []
     for place, dialect in enumerate(DIALECTS):
         here = (dialect, ALL) if place == 0 else (dialect,)
-        played = [mark.is_passed for mark in mine if mark.dialect in here]
-        cells.append(ONCE if not played else PASSED if all(played) else NOT_PASSED)
-    good = all(mark.is_passed for mark in mine)
-    colour = Colour.PLAIN if good else Colour.RED
-    return Row((scenario.number, scenario.misfortune, scenario.promise, *cells), colour)
+        outcomes = [result.is_passed for result in own if result.dialect in here]
+        cells.append(NOT_RUN if not outcomes else PASSED if all(outcomes) else NOT_PASSED)
+    is_passed = all(result.is_passed for result in own)
+    colour = Colour.PLAIN if is_passed else Colour.RED
+    return Row((scenario.number, scenario.fault, scenario.expected, *cells), colour)
 
 
-def _tell_problems(screen: Screen, marks: Sequence[Mark]) -> None:
-    problems = [mark for mark in marks if not mark.is_passed]
+def _print_problems(screen: Screen, results: Sequence[PartResult]) -> None:
+    problems = [result for result in results if not result.is_passed]
     if problems:
         screen.line()
-    for mark in problems:
-        screen.line(f"{mark.scenario.number} {mark.dialect}, {mark.part.title}: {mark.problem}", Colour.RED)
+    for result in problems:
+        screen.line(
+            f"{result.scenario.number} {result.dialect}, {result.part.title}: {result.problem}", Colour.RED
+        )
 
 
-def _tell_score(screen: Screen, marks: Sequence[Mark], numbers: Sequence[str]) -> None:
+def _print_score(screen: Screen, results: Sequence[PartResult], numbers: Sequence[str]) -> None:
     screen.line()
-    bench, of_bench = score(marks, [number for number in numbers if number in BENCH])
-    whole, of_whole = score(marks, numbers)
-    played = f"{len(marks)} plays with {len({mark.dialect for mark in marks} & set(DIALECTS))} providers"
-    virtual = sum(mark.seconds for mark in marks)
+    bench, of_bench = score(results, [number for number in numbers if number in BENCH])
+    whole, of_whole = score(results, numbers)
+    outcomes = (
+        f"{len(results)} parts with {len({result.dialect for result in results} & set(DIALECTS))} providers"
+    )
+    virtual = sum(result.seconds for result in results)
     colour = Colour.GREEN if whole == of_whole else Colour.RED
     screen.line(
-        f"{bench} of {of_bench} (FailoverBench's S01 to S16), {whole} of {of_whole} altogether; "
-        f"{played}, {virtual / 60:.0f} virtual minutes",
+        f"{bench} of {of_bench} (FailoverBench's S01 to S16), {whole} of {of_whole} in total; "
+        f"{outcomes}, {virtual / 60:.0f} virtual minutes",
         colour,
     )
 
@@ -97,37 +102,35 @@ def _tell_score(screen: Screen, marks: Sequence[Mark], numbers: Sequence[str]) -
 async def _outside(screen: Screen, arguments: argparse.Namespace, numbers: Sequence[str] | None) -> int:
     chosen = _chosen([scenario.number for scenario in OUTSIDE], numbers)
     async with open_simulator(sockets=True) as sim:
-        stage = _stage(sim, arguments)
-        screen.line("Point the gateway's upstreams, OpenAI-compatible both, at these; any key will do:")
-        screen.line(f"  primary   {stage.primary.url}   model {PRIMARY_MODEL}")
-        screen.line(f"  fallback  {stage.fallback.url}   model {FALLBACK_MODEL}")
+        setup = _setup(sim, arguments)
+        screen.line("Configure the gateway with these two OpenAI-compatible providers, with any API key:")
+        screen.line(f"  primary   {setup.primary.url}   model {PRIMARY_MODEL}")
+        screen.line(f"  fallback  {setup.fallback.url}   model {FALLBACK_MODEL}")
         screen.line(
-            f"Two retries, a time-out of {stage.timeout:g} s, one fallback. Waiting for {stage.base_url} …"
+            f"Two retries, a timeout of {setup.timeout:g} s, one fallback. Waiting for {setup.base_url} …"
         )
-        await stage.wait_until_up()
+        await setup.wait_until_up()
         screen.line()
         passed = 0
         for scenario in [scenario for scenario in OUTSIDE if scenario.number in chosen]:
-            problem = await sit_outside(scenario, stage)
+            problem = await run_outside(scenario, setup)
             passed += problem is None
-            said = f"{PASSED}" if problem is None else f"{NOT_PASSED} {problem}"
+            message = f"{PASSED}" if problem is None else f"{NOT_PASSED} {problem}"
             colour = Colour.PLAIN if problem is None else Colour.RED
-            screen.line(f"{scenario.number}  {scenario.misfortune:<40}  {said}", colour)
+            screen.line(f"{scenario.number}  {scenario.fault:<40}  {message}", colour)
         screen.line()
         screen.line(f"{passed} of {len(chosen)}", Colour.GREEN if passed == len(chosen) else Colour.RED)
     return 0 if passed == len(chosen) else FAILED
 
 
-def _stage(sim: Simulator, arguments: argparse.Namespace) -> OutsideStage:
+def _setup(sim: Simulator, arguments: argparse.Namespace) -> OutsideSetup:
     first, second = arguments.ports or PORTS
     try:
         primary = sim.add("primary", provider="openai_compatible", models=[PRIMARY_MODEL], port=first)
         fallback = sim.add("fallback", provider="openai_compatible", models=[FALLBACK_MODEL], port=second)
     except OSError as error:
-        raise ConfigError(
-            "--ports", f"{first} and {second} cannot be listened on: {error.strerror}"
-        ) from None
-    return OutsideStage(
+        raise ConfigError("--ports", f"{first} and {second} cannot be used: {error.strerror}") from None
+    return OutsideSetup(
         arguments.base_url,
         primary,
         fallback,

@@ -90,7 +90,7 @@ def _tree(root: Ref[Supervisor]) -> ActorSnapshot:
     if process is None:
         return ActorSnapshot(root.name, Supervisor.__name__, "stopped", restarts=0, mailbox=0)
     kind = type(process.server).__name__
-    return ActorSnapshot(root.name, kind, "running", 0, process.mailbox_length, tuple(_children(root)))
+    return ActorSnapshot(root.name, kind, "running", 0, len(process.mailbox.queue), tuple(_children(root)))
 
 
 def _children(ref: Ref[Any]) -> Iterator[ActorSnapshot]:

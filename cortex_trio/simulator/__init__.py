@@ -18,16 +18,16 @@ account, response_headers, tokens   API keys, rate-limit headers, token counts a
 answer      a good answer as events
 pages       pages of proxies, damaged events
 scene, perform, serve   how a response becomes bytes on a connection
-link        the link to a provider: slow, narrow, cut, half-open
-network, pipe, channel  the network in memory
-chaos       faults for real sockets
-seeded      one seed, one run
-leftovers   finds tasks and connections that were left open
+link        the link to a provider: latency, bandwidth, partitions
+network, pipe, channel  connections in memory
+chaos       a TCP proxy with faults, for real sockets
+seeded      reproducible runs
+leftovers   what requests still hold
 gateway     a gateway in front of the providers
 """
 
 from .behaviour import Behaviour
-from .chaos import ChaosProxy, Weather, open_chaos_proxy
+from .chaos import ChaosProxy, ProxyFaults, open_chaos_proxy
 from .gateway import open_gateway
 from .leftovers import connected, leftovers
 from .link import Link
@@ -40,10 +40,10 @@ __all__ = [
     "Behaviour",
     "ChaosProxy",
     "Link",
+    "ProxyFaults",
     "SimRequest",
     "SimulatedProvider",
     "Simulator",
-    "Weather",
     "connected",
     "leftovers",
     "open_chaos_proxy",

@@ -1,11 +1,10 @@
-"""What one request gets: the script a simulated provider plays from. Knows no dialect and no socket.
+"""What one request gets from a simulated provider. Does not depend on a dialect or a socket.
 
-A `Behaviour` with no arguments is a good answer. Everything else is one thing that providers are known to do
-wrong, and most of them combine: a stall after two events, then a cut after four.
+A `Behaviour` without arguments is a good answer. Every other field is a fault that real providers have, and most of
+them can be combined: a stall after two events, then a cut after four.
 
-"After N content events" means: N deltas of text, reasoning or tool calls or whole parts went out, and the next
-thing, a delta or the finish, did not. An N beyond the end of the answer means after the last delta, so a scripted
-fault always happens.
+"After N content events" means: N deltas of text, reasoning or tool calls, or whole parts, were sent, and the next event
+was not. If the answer has fewer, it means after the last delta, so that a scripted fault always happens.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from ..events import CitationDelta, FinishReason, Usage
 from ..failures import FailureKind
 from ..messages import Image, Opaque, ToolCall
 
-WIRELESS: Mapping[FailureKind, str] = {
+NOT_SENT: Mapping[FailureKind, str] = {
     FailureKind.CONNECTION: "refuse, reset_after or cut_mid_chunk",
     FailureKind.STALLED: "silent or stall_after",
     FailureKind.PROTOCOL: "garble_after or html",
     FailureKind.TRUNCATED: "cut_after",
     FailureKind.EMPTY: 'text=""',
-    FailureKind.CRASHED: "nothing: it happens inside the gateway",
-    FailureKind.CANCELLED: "nothing: it happens to the caller",
+    FailureKind.CRASHED: "nothing: it happens in the gateway",
+    FailureKind.CANCELLED: "nothing: the caller does it",
 }
-"""Kinds no provider answers with, and what to script instead."""
+"""Failure kinds that no provider sends, and the fields to set instead."""
 
 STATUS_KINDS: Mapping[int, FailureKind] = {
     400: FailureKind.BAD_REQUEST,
@@ -49,21 +48,21 @@ STATUS_KINDS: Mapping[int, FailureKind] = {
     504: FailureKind.SERVER,
     529: FailureKind.OVERLOADED,
 }
-"""The body that goes with a bare status; any other status gets the body of UNKNOWN."""
+"""The failure kind whose error body is sent with a status; another status gets the body of UNKNOWN."""
 
 Break = Literal["request", "headers"]
-"""Where a connection breaks: behind the whole request, with no byte of an answer, or right behind the headers."""
+"""Where a connection ends: after the whole request, without a byte of the response, or after its headers."""
 Packing = Literal["gzip", "deflate"]
 
 
 def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
     if value is not None and not value >= 0:
-        raise ValueError(f"Behaviour.{attribute.name}: zero or more, not {value!r}")
+        raise ValueError(f"Behaviour.{attribute.name}: must be 0 or more, not {value!r}")
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
     if value is not None and not value > 0:
-        raise ValueError(f"Behaviour.{attribute.name}: more than zero, not {value!r}")
+        raise ValueError(f"Behaviour.{attribute.name}: must be more than 0, not {value!r}")
 
 
 def _seconds(default: float = 0.0) -> Any:
@@ -80,124 +79,124 @@ _is_packing = attrs.validators.in_((None, "gzip", "deflate"))
 
 @attrs.frozen(kw_only=True)
 class Behaviour:
-    """What one request gets. All times in seconds.
+    """What one request gets. All times are in seconds.
 
-    Raises ValueError for what cannot be played.
+    Raises ValueError for values that are out of range or contradict each other.
     """
 
     # ---- a good answer
     text: str = "Hello from the simulator."
-    """Sent as tokens: `tokens.split_tokens(text)`."""
+    """Sent as the deltas `tokens.split_tokens(text)`."""
     tokens: Sequence[str] | None = None
-    """Exact text deltas instead of `text`; may be huge: they are rendered one by one, as they are sent."""
+    """The text deltas, instead of `text`. May be very many: each is rendered when it is sent. None: use `text`."""
     reasoning: str = ""
-    """Shown where the wire shows it; OpenAI's chat completions only count it."""
+    """Sent where the dialect sends it; in OpenAI's chat completions it is only counted."""
     tool_calls: Sequence[ToolCall] = ()
     parts: Sequence[Image | Opaque] = ()
-    """Said whole between reasoning and text, where the wire can: blocks of the provider's own (Anthropic, Gemini, the
-    Responses API), images (Gemini, the Responses API; an OpenAI-compatible server, as OpenRouter: behind the text)."""
+    """Sent whole between reasoning and text, where the dialect can: provider-specific blocks (Anthropic, Gemini, the
+    Responses API), images (Gemini, the Responses API; OpenAI-compatible servers such as OpenRouter: after the text)."""
     citations: Sequence[CitationDelta] = ()
     refusal: bool = False
-    """The text is a refusal; a plain answer where the wire has no word for it (Groq, Gemini, Cohere, Ollama)."""
+    """The text is a refusal; an ordinary answer where the dialect cannot mark it (Groq, Gemini, Cohere, Ollama)."""
     finish: FinishReason = FinishReason.STOP
-    """STOP becomes TOOL_CALLS where there are some."""
+    """STOP becomes TOOL_CALLS if there are tool calls."""
     usage: Usage | None = None
-    """None: tokens are counted, the prompt's as well."""
+    """None: the tokens of the prompt and of the answer are counted."""
 
     # ---- its timing
     connect_after: float = _seconds()
-    """In memory, and from a script only: the connection is accepted this much later."""
+    """The connection is accepted so much later. Only in memory, and only in a script of behaviours."""
     first_token_after: float = _seconds()
     tokens_per_second: float = attrs.field(default=math.inf, validator=_positive)
     pings: float | None = attrs.field(default=None, validator=_positive)
-    """While waiting, a comment or ping this often. NDJSON has none: Ollama stays silent."""
+    """During a wait, the interval of comments or pings; None: none. NDJSON (Ollama) has none."""
 
     lasts: float | None = attrs.field(default=None, validator=_positive)
-    """In a script: every request and every connection gets this step for so many seconds, counted from the first one
-    that meets it; then the next step begins, so that the last step cannot have it. None: the step is for one request.
-    A function of a script looks at `SimRequest.when` instead."""
+    """In a script: all requests and connections get this step for so many seconds, counted from the first one that
+    gets it. Then the next step begins; so the last step cannot have it. None: the step is for one request. A function
+    in a script uses `SimRequest.when` instead."""
 
     # ---- an error before the stream
     status: int = 200
-    """Another one: the error body that usually goes with it, or the status of `error`, `error_body`, `body`."""
+    """Other than 200: sent with its usual error body, or the status of `error`, `error_body`, `body`."""
     error: FailureKind | None = None
-    """The provider's own status and body for that kind; with `error_after`, its own shape inside a 200 stream."""
+    """Sent with the provider's own status and body for this kind; with `error_after`, inside a stream of status 200."""
     error_body: bytes | str | None = None
-    """Exactly this body instead, as `content_type`."""
+    """Exactly this error body, with `content_type`. None: the provider's own."""
     retry_after: float | str | None = None
-    """The Retry-After header as given; a number is also put where the provider's body has a place for it."""
+    """The Retry-After header. A number is also put into the body where the provider does that. None: no header."""
     headers: Mapping[str, str] = attrs.field(factory=dict)
-    """Added to the answer's own headers, or instead of those of the same name."""
+    """Added to the headers of the response; they replace headers of the same name."""
 
     # ---- a connection that fails
     refuse: bool = False
-    """The connection is refused (over sockets: accepted and reset at once); a kept-alive one is reset."""
+    """A new connection is refused (over sockets: accepted and reset at once), a kept-alive connection reset."""
     reset_at: Break | None = attrs.field(default=None, validator=_is_break)
-    """The connection is reset there. `reset_after` is the same behind content."""
+    """Where the connection is reset before content; None: it is not. After content: `reset_after`."""
     cut_at: Break | None = attrs.field(default=None, validator=_is_break)
-    """The connection is closed in good order there, although an answer or its body was due."""
+    """Where the connection is closed in an orderly way before the body; None: it is not."""
     silent: bool = False
-    """The request is accepted and not one byte comes back."""
+    """The request is accepted, and no byte of a response is sent."""
     close_idle: bool = False
-    """The connection is closed right after the answer, without having said so."""
+    """The connection is closed after the response, without `connection: close`."""
     close_on_reuse: bool = False
-    """The next request on this connection is met by a close: the race of keep-alive, lost."""
+    """The connection is closed when its next request arrives: the race of keep-alive connections."""
     endless_headers: bool = False
 
     # ---- a body that fails
     reset_after: int | None = _after()
     """The connection is reset after N content events."""
     cut_after: int | None = _after()
-    """The body ends in good order after N content events, without finish or terminal marker."""
+    """The body ends in an orderly way after N content events, without finish reason and terminal marker."""
     cut_mid_chunk: int | None = _after()
     """The connection is closed in the middle of an HTTP chunk after N content events."""
     stall_after: int | None = _after()
-    """Silence after N content events; 0: headers and opening frames went out."""
+    """Nothing is sent for `stall_for` seconds after N content events; 0: after headers and opening events."""
     stall_for: float = _seconds(math.inf)
     garble_after: int | None = _after()
-    """A malformed event after N content events; the rest follows."""
+    """A malformed event is sent after N content events; then the answer continues."""
     error_after: int | None = _after()
-    """An error of kind `error` in the dialect's own shape after N content events; 0: it is the first event."""
+    """The error `error` is sent as an event of the dialect after N content events; 0: it is the first event."""
     no_terminal: bool = False
-    """The finish reason comes, `[DONE]` or `message_stop` does not."""
+    """The finish reason is sent, but not `[DONE]` or `message_stop`."""
 
-    # ---- how the bytes are cut
+    # ---- how the bytes are written
     slice_bytes: int | None = attrs.field(default=None, validator=_not_negative)
-    """The body is written in pieces of N bytes; None and 0: one write for each event."""
+    """The body is written N bytes at a time; None and 0: one write for each event."""
     one_block: bool = False
-    """The whole body in one write."""
+    """The whole body is written at once."""
 
     packed: Packing | None = attrs.field(default=None, validator=_is_packing)
-    """A body that is sent whole (an error, a page, an answer that is not streamed) is compressed, and the header
-    content-encoding says so. For a false header leave it out and use `headers`."""
+    """How a body that is not streamed (an error, a page, an answer) is compressed, with the header content-encoding.
+    None: not at all. For a wrong header use `headers` instead."""
 
-    # ---- something else altogether
+    # ---- another body
     html: bool = False
-    """A web page instead of the answer: under 200 as captive portals send it, under another `status`, with its
-    `retry_after`, as proxies do."""
+    """A web page is sent instead of the answer: with status 200 as by a captive portal, with another `status` and
+    `retry_after` as by a proxy."""
     body: bytes | None = attrs.field(
         default=None, repr=lambda body: "None" if body is None else f"<{len(body)} bytes>"
     )
-    """Exactly this body, as `content_type`, whatever was asked."""
+    """Exactly this body is sent, with `content_type`, to every request. None: the answer."""
     content_type: str = "application/json"
 
     def __attrs_post_init__(self) -> None:
-        if self.error is not None and self.error in WIRELESS:
+        if self.error is not None and self.error in NOT_SENT:
             raise ValueError(
-                f"Behaviour.error: no provider answers {self.error.value!r}; script {WIRELESS[self.error]}"
+                f"Behaviour.error: no provider sends {self.error.value!r}; use {NOT_SENT[self.error]}"
             )
         if self.error_after is not None and self.error is None:
-            raise ValueError("Behaviour.error_after: error= must say which kind")
+            raise ValueError("Behaviour.error_after: error= is needed as well")
 
     @property
     def breaks_body(self) -> bool:
-        """Whether something happens to the body on its way, so that its length cannot be promised."""
+        """Whether the body may not be sent whole, so that no content-length can be sent."""
         faults = (self.reset_after, self.cut_after, self.cut_mid_chunk, self.stall_after, self.garble_after)
         return any(fault is not None for fault in faults)
 
     @property
     def failure(self) -> FailureKind | None:
-        """The kind of the error answered before any stream; None for a good start."""
+        """The kind of the error that is sent instead of a stream; None: a stream begins."""
         if self.error is not None and self.error_after is None:
             return self.error
         if self.status != 200 or self.error_body is not None:

@@ -1,7 +1,6 @@
-"""A TCP proxy that is bad weather: slow, in slices, cut, reset, or a black hole. Between any client and any server.
+"""A TCP proxy with faults, between any client and any server: latency, slices, cuts, resets, black holes.
 
-For real sockets; the network in memory has its `Link`. It knows nothing of HTTP: what it does happens to bytes,
-wherever they are in a message.
+For real sockets; the network in memory has `Link`. It does not parse HTTP: a fault may occur at any byte.
 """
 
 from __future__ import annotations
@@ -24,45 +23,49 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 @attrs.frozen(kw_only=True)
-class Weather:
-    """What connections meet. The `_after`s count bytes of one connection's answers; the first that is due happens."""
+class ProxyFaults:
+    """The faults of all connections of a proxy.
+
+    The fields `…_after` count bytes that the server sent on one connection. The smallest of them takes effect; None:
+    never.
+    """
 
     latency: float = 0.0
-    """Seconds by which whatever comes is held."""
+    """Seconds by which all bytes are delayed."""
     bandwidth: float = math.inf
-    """Bytes a second, in each direction of each connection."""
+    """Bytes per second, in each direction of each connection."""
     slice_bytes: int | None = None
-    """Bytes are handed on in pieces of so many."""
+    """Bytes are forwarded in pieces of so many. None: as they arrive."""
     refuse: bool = False
     """New connections are reset as soon as they are made."""
     cut_after: int | None = None
-    """The connection ends in good order (FIN)."""
+    """The connection is closed in an orderly way (FIN)."""
     reset_after: int | None = None
     """The connection is reset (RST)."""
     black_hole_after: int | None = None
-    """Nothing passes any more, in neither direction, and neither side gets an error."""
+    """No byte is forwarded any more, in either direction, and neither side gets an error."""
 
     @property
     def ends_after(self) -> float:
-        """Bytes of answers after which something ends; infinity: nothing does."""
+        """The smallest of the `…_after` fields; infinity if all are None."""
         ends = (self.cut_after, self.reset_after, self.black_hole_after)
         return min((end for end in ends if end is not None), default=math.inf)
 
 
 @final
 class ChaosProxy:
-    """Made by `open_chaos_proxy`. `weather` may be changed at any time; what is under way meets it, too."""
+    """Made by `open_chaos_proxy`. `faults` may be replaced at any time; open connections get the new ones, too."""
 
     def __init__(self, url: str, host: str, port: int) -> None:
         self.url = url
-        self.weather = Weather()
+        self.faults = ProxyFaults()
         self.connections_made = 0
         self.open_connections = 0
         self._host = host
         self._port = port
 
     async def serve(self, client: trio.SocketStream) -> None:
-        """One connection, from its beginning to its end."""
+        """Serve one connection, from its beginning to its end."""
         self.connections_made += 1
         self.open_connections += 1
         try:
@@ -71,7 +74,7 @@ class ChaosProxy:
             self.open_connections -= 1
 
     async def _serve(self, client: trio.SocketStream) -> None:
-        if self.weather.refuse:
+        if self.faults.refuse:
             await _reset(client)
             return
         try:
@@ -80,62 +83,67 @@ class ChaosProxy:
             await _reset(client)
             return
         async with client, server, trio.open_nursery() as nursery:
-            nursery.start_soon(self._up, client, server, nursery.cancel_scope)
+            nursery.start_soon(self._forward_requests, client, server, nursery.cancel_scope)
             with suppress(*_GONE):
-                await self._down(server, client)
+                await self._forward_responses(server, client)
             nursery.cancel_scope.cancel()
 
-    async def _up(
+    async def _forward_requests(
         self, client: trio.SocketStream, server: trio.SocketStream, scope: trio.CancelScope
     ) -> None:
-        """Questions; the end of a client ends its connection."""
+        """From the client to the server. When the client closes, the connection ends."""
         with suppress(*_GONE):
             while data := await client.receive_some(_RECEIVE):
-                if self.weather.black_hole_after is None:
-                    await self._hand_on(data, server)
+                if self.faults.black_hole_after is None:
+                    await self._forward(data, server)
         scope.cancel()
 
-    async def _down(self, server: trio.SocketStream, client: trio.SocketStream) -> None:
-        """Answers, until they end or the weather ends them."""
-        told = 0
+    async def _forward_responses(self, server: trio.SocketStream, client: trio.SocketStream) -> None:
+        """From the server to the client, until the server or a fault ends the connection."""
+        forwarded = 0
         while True:
-            if told >= self.weather.ends_after:
+            if forwarded >= self.faults.ends_after:
                 await self._end(client)
                 return
             data = await server.receive_some(_RECEIVE)
             if not data:
                 return
-            room = self.weather.ends_after - told
-            data = data[: int(room)] if room < len(data) else data
-            await self._hand_on(bytes(data), client)
-            told += len(data)
+            left = self.faults.ends_after - forwarded
+            data = data[: int(left)] if left < len(data) else data
+            await self._forward(bytes(data), client)
+            forwarded += len(data)
 
-    async def _hand_on(self, data: bytes | bytearray, to: trio.SocketStream) -> None:
-        weather = self.weather
-        await trio.sleep(weather.latency)
-        size = weather.slice_bytes or len(data)
+    async def _forward(self, data: bytes | bytearray, to: trio.SocketStream) -> None:
+        faults = self.faults
+        await trio.sleep(faults.latency)
+        size = faults.slice_bytes or len(data)
         for at in range(0, len(data), size or 1):
             piece = data[at : at + size]
             await to.send_all(piece)
-            await trio.sleep(len(piece) / weather.bandwidth)
+            await trio.sleep(len(piece) / faults.bandwidth)
 
     async def _end(self, client: trio.SocketStream) -> None:
-        weather = self.weather
-        if weather.ends_after == weather.black_hole_after:
+        faults = self.faults
+        if faults.ends_after == faults.black_hole_after:
             await trio.sleep_forever()
-        if weather.ends_after == weather.reset_after:
+        if faults.ends_after == faults.reset_after:
             await _reset(client)
 
 
 @asynccontextmanager
 async def open_chaos_proxy(target: str) -> AsyncIterator[ChaosProxy]:
-    """Listen on a port of this machine for the server at the URL `target`; `proxy.url` is the same with that port.
+    """Listen on a port of this machine and forward all connections to the server at the URL `target`.
 
-    Raises ValueError for a target that is not http://host:port/path: with TLS the name would be another one.
+    `proxy.url` is the URL for clients: the path of `target` at this port. When the block ends, all connections are
+    closed.
+
+    Raises:
+        ValueError: `target` is not http://host:port/path. TLS would fail, since the host name differs.
+        OSError: No port can be listened on.
     """
     parts = urlsplit(target)
     if parts.scheme != "http" or not parts.hostname:
-        raise ValueError(f"target: an http:// URL is needed, not {target!r}")
+        raise ValueError(f"target: must be an http:// URL, not {target!r}")
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}{parts.path}"
     proxy = ChaosProxy(url, parts.hostname, parts.port or 80)

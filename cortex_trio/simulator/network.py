@@ -1,7 +1,7 @@
-"""A network in memory: from host names to simulated providers, for any client built on httpcore.
+"""A network in memory: connects host names to simulated providers, for every client built on httpcore.
 
-The client's real HTTP code runs on it, in virtual time if the clock is virtual. Errors are mapped to
-httpcore's as its own backend for trio maps them.
+The client's real HTTP code uses it, in virtual time if the clock is virtual. Errors of trio are mapped to those of
+httpcore as httpcore's own trio backend maps them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _READ_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class MemoryNetwork(httpcore.AsyncNetworkBackend):
-    """Connections to providers by host name; the port does not matter. Served inside `nursery`."""
+    """Connects to providers by host name; the port has no meaning. `nursery` runs the providers' side."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -111,9 +111,9 @@ class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
                 return None
 
 
-_FOR_EVER = nullcontext()
+_NO_DEADLINE = nullcontext()
 
 
 def _within(timeout: float | None) -> AbstractContextManager[object]:
-    """A deadline where there is one: a cancel scope costs more than what it would watch over here."""
-    return _FOR_EVER if timeout is None else trio.fail_after(timeout)
+    """A deadline, if there is one: a cancel scope would cost more than the operation inside it."""
+    return _NO_DEADLINE if timeout is None else trio.fail_after(timeout)

@@ -1,7 +1,7 @@
-"""A connection in memory: two ends of a byte stream that behave like TCP where it matters.
+"""A connection in memory: the two ends of a byte stream that behaves like TCP.
 
-Unlike `trio.testing.memory_stream_pair` each direction holds only so much: a slow reader makes the writer
-wait. An end can be closed in one direction, closed, or reset; what was written before is still read.
+Unlike in `trio.testing.memory_stream_pair` the buffer of each direction is bounded: a slow reader makes the writer
+wait. An end can be closed for writing, closed, or reset; bytes that were sent before are still read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PipeEnd(trio.abc.HalfCloseableStream):
     async def wait_send_all_might_not_block(self) -> None:
         with self._sending:
             await trio.lowlevel.checkpoint()
-            await self._outgoing.wait_room()
+            await self._outgoing.wait_writable()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         limit = BUFFER if max_bytes is None else operator.index(max_bytes)
@@ -46,7 +46,7 @@ class PipeEnd(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         with self._sending:
             await trio.lowlevel.checkpoint()
-            if self._outgoing.muted:
+            if self._outgoing.is_closed:
                 raise trio.ClosedResourceError("this end was closed")
             self._outgoing.finish()
 
@@ -55,17 +55,17 @@ class PipeEnd(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """The peer reads what is left and then the end; what it writes breaks."""
+        """The peer reads the bytes that were sent and then the end; its writes fail."""
         self._outgoing.finish(close_write=True)
         self._incoming.close_read()
 
     def reset(self) -> None:
-        """The peer reads what is left and then an error; what it writes breaks."""
+        """The peer reads the bytes that were sent and then gets an error; its writes fail."""
         self._outgoing.finish(close_write=True, reset=True)
         self._incoming.close_read()
 
     def vanish(self) -> None:
-        """This end is gone without a word: its user gets an error, the peer nothing until it writes."""
+        """This end is gone and sends nothing about it. Its user gets an error, the peer a reset at its next write."""
         self._outgoing.silence()
         self._incoming.lose(on_write=self._outgoing.answer_with_reset)
 
@@ -76,8 +76,8 @@ class PipeEnd(trio.abc.HalfCloseableStream):
 
     @property
     def is_peer_gone(self) -> bool:
-        """Whether the other end was closed altogether, not only for writing; it may not be known here yet."""
-        return self._outgoing.deaf or self._outgoing.broken
+        """Whether the other end was closed, and not only for writing. This end may not know it yet."""
+        return self._outgoing.is_left or self._outgoing.is_broken
 
     async def wait_peer_gone(self) -> None:
         await self._outgoing.wait_reader_left()
@@ -85,46 +85,46 @@ class PipeEnd(trio.abc.HalfCloseableStream):
 
 @final
 class Pipe:
-    """A connection over a link: the two ends, and what can happen to both at once."""
+    """A connection that uses a link: its two ends, and the faults of both together."""
 
     def __init__(self, link: Link) -> None:
-        self._there, self._back = Channel(link), Channel(link)
-        self.client = PipeEnd(self._back, self._there)
-        self.server = PipeEnd(self._there, self._back)
+        self._to_server, self._to_client = Channel(link), Channel(link)
+        self.client = PipeEnd(self._to_client, self._to_server)
+        self.server = PipeEnd(self._to_server, self._to_client)
 
     @property
     def is_over(self) -> bool:
-        return self._there.deaf and self._back.deaf
+        return self._to_server.is_left and self._to_client.is_left
 
     def wake(self) -> None:
-        self._there.wake()
-        self._back.wake()
+        self._to_server.wake()
+        self._to_client.wake()
 
     def reset(self) -> None:
-        self._there.break_off()
-        self._back.break_off()
+        self._to_server.break_off()
+        self._to_client.break_off()
 
     def vanish(self) -> None:
         self.server.vanish()
 
 
 def open_pipe(link: Link | None = None) -> tuple[PipeEnd, PipeEnd]:
-    """The two ends of a connection, over an ideal link unless another one is given."""
+    """Return the client's and the server's end of a connection, with an ideal link if none is given."""
     pipe = Pipe(link or Link())
     return pipe.client, pipe.server
 
 
 @final
 class _OneAtATime:
-    """Two tasks that use one direction at once would mix their bytes: a mistake, told at once."""
+    """Raises trio.BusyResourceError if two tasks use one direction at the same time."""
 
-    def __init__(self, complaint: str) -> None:
-        self._complaint = complaint
+    def __init__(self, message: str) -> None:
+        self._message = message
         self._busy = False
 
     def __enter__(self) -> None:
         if self._busy:
-            raise trio.BusyResourceError(self._complaint)
+            raise trio.BusyResourceError(self._message)
         self._busy = True
 
     def __exit__(self, *_: object) -> None:

@@ -1,9 +1,9 @@
-"""One seed, one run: whatever is decided by chance is decided by the seed.
+"""Reproducible runs: a seed decides everything that is random.
 
-Trio shuffles the tasks that are ready at the same moment, on purpose, so that programs do not come to rely on an
-order. To replay a run the shuffling must be the same one. Trio has a switch for just that, made for Hypothesis
-(`trio._core._run._hypothesis_plugin_setup`): tasks are sorted by age and then shuffled by a generator of its own.
-It is private to Trio, so it is used in this module and nowhere else.
+Trio shuffles the tasks that are ready at the same time, so that programs do not rely on their order. To replay a run,
+the order must be the same. Trio has a switch for this, made for Hypothesis
+(`trio._core._run._hypothesis_plugin_setup`): tasks are sorted by age and then shuffled by a random generator of Trio's
+own. The switch is private to Trio, so it is used in this module only.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 from trio._core import _run
 
-_trio_run: Any = _run  # private: its attributes have no types to rely on
+_trio_run: Any = _run  # private: its attributes have no types
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Have `trio.run` and the `random` module go by `seed` inside the block; afterwards they are as they were.
+    """Seed `trio.run` and the `random` module inside the block; afterwards both are as before.
 
-    The gateway draws from `random` as well. What still differs between two runs is the real clock: use a MockClock.
+    The gateway uses `random` as well. The real clock still differs between two runs: use a `trio.testing.MockClock`.
     """
     before = _trio_run._ALLOW_DETERMINISTIC_SCHEDULING, _trio_run._r.getstate(), random.getstate()
     _trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True

@@ -1,4 +1,4 @@
-"""Real sockets in bad weather: whatever happens to the bytes, an answer is whole or an error says that it is not."""
+"""Real sockets in bad faults: whatever happens to the bytes, an answer is whole or an error says that it is not."""
 
 import random
 from collections.abc import AsyncIterator
@@ -13,9 +13,9 @@ from cortex_trio import AllWorkersFailed, Cortex, CortexError, FailureKind, Prov
 from cortex_trio.simulator import (
     Behaviour,
     ChaosProxy,
+    ProxyFaults,
     SimulatedProvider,
     Simulator,
-    Weather,
     open_chaos_proxy,
     open_simulator,
 )
@@ -53,14 +53,14 @@ async def storm(dialect: str = "openai", *, fallback: bool = True) -> AsyncItera
 @pytest.mark.parametrize("size", [1, 7, 1460])
 async def test_slices_change_nothing(dialect: str, size: int) -> None:
     async with storm(dialect) as there:
-        there.proxy.weather = Weather(slice_bytes=size)
+        there.proxy.faults = ProxyFaults(slice_bytes=size)
         reply = await there.cortex.complete("Hi")
         assert (reply.text, reply.worker) == (TEXT, "primary")
 
 
 async def test_latency_and_a_narrow_way_take_time_and_nothing_else() -> None:
     async with storm() as there:
-        there.proxy.weather = Weather(latency=0.05, bandwidth=200_000)
+        there.proxy.faults = ProxyFaults(latency=0.05, bandwidth=200_000)
         reply = await there.cortex.complete("Hi")
         assert (reply.text, reply.worker) == (TEXT, "primary")
         assert (reply.attempts[0].time_to_first_token or 0) >= 0.1
@@ -75,7 +75,7 @@ ENDS = (0, 1, 15, 100, 200, 300, 500, 900, 1500, 2500, 4000)
 async def test_wherever_a_connection_ends_the_answer_is_whole_all_the_same(dialect: str, how: str) -> None:
     for end in ENDS:
         async with storm(dialect) as there:
-            there.proxy.weather = Weather(**{how: end})
+            there.proxy.faults = ProxyFaults(**{how: end})
             reply = await there.cortex.complete("Hi")
             assert reply.text in (TEXT, RESCUE), end
             assert (reply.worker == "primary") == (reply.text == TEXT), end
@@ -86,7 +86,7 @@ async def test_wherever_a_connection_ends_the_answer_is_whole_all_the_same(diale
 async def test_without_a_fallback_a_stream_is_whole_or_says_that_it_is_not(dialect: str, how: str) -> None:
     for end in ENDS:
         async with storm(dialect, fallback=False) as there:
-            there.proxy.weather = Weather(**{how: end})
+            there.proxy.faults = ProxyFaults(**{how: end})
             seen: list[str] = []
             broken = None
             try:
@@ -106,7 +106,7 @@ BREAKS = {FailureKind.CONNECTION, FailureKind.TRUNCATED, FailureKind.PROTOCOL}
 @pytest.mark.parametrize("end", [0, 150, 700])
 async def test_a_black_hole_is_left_after_the_timeout(end: int) -> None:
     async with storm() as there:
-        there.proxy.weather = Weather(black_hole_after=end)
+        there.proxy.faults = ProxyFaults(black_hole_after=end)
         start = trio.current_time()
         reply = await there.cortex.complete("Hi", first_token_timeout=0.3)
         assert reply.text == RESCUE
@@ -116,20 +116,20 @@ async def test_a_black_hole_is_left_after_the_timeout(end: int) -> None:
 
 async def test_a_refused_connection_is_answered_by_the_fallback() -> None:
     async with storm() as there:
-        there.proxy.weather = Weather(refuse=True)
+        there.proxy.faults = ProxyFaults(refuse=True)
         assert (await there.cortex.complete("Hi")).text == RESCUE
         assert there.primary.requests == []
 
 
-async def test_when_the_weather_clears_the_primary_serves_again() -> None:
+async def test_when_the_faults_clears_the_primary_serves_again() -> None:
     async with storm() as there:
-        there.proxy.weather = Weather(reset_after=0)
+        there.proxy.faults = ProxyFaults(reset_after=0)
         assert (await there.cortex.complete("Hi")).worker == "fallback"
-        there.proxy.weather = Weather()
+        there.proxy.faults = ProxyFaults()
         assert (await there.cortex.complete("Hi")).worker == "primary"
 
 
-async def test_fifty_at_once_in_weather_that_changes_all_the_time() -> None:
+async def test_fifty_at_once_in_faults_that_changes_all_the_time() -> None:
     draw = random.Random(50)
     async with storm() as there:
         replies: list[Reply] = []
@@ -144,14 +144,14 @@ async def test_fifty_at_once_in_weather_that_changes_all_the_time() -> None:
 
         async def change() -> None:
             while True:
-                there.proxy.weather = draw.choice(
+                there.proxy.faults = draw.choice(
                     (
-                        Weather(),
-                        Weather(slice_bytes=draw.randint(1, 50)),
-                        Weather(latency=0.02),
-                        Weather(cut_after=draw.randint(0, 3000)),
-                        Weather(reset_after=draw.randint(0, 3000)),
-                        Weather(refuse=True),
+                        ProxyFaults(),
+                        ProxyFaults(slice_bytes=draw.randint(1, 50)),
+                        ProxyFaults(latency=0.02),
+                        ProxyFaults(cut_after=draw.randint(0, 3000)),
+                        ProxyFaults(reset_after=draw.randint(0, 3000)),
+                        ProxyFaults(refuse=True),
                     )
                 )
                 await trio.sleep(0.02)
@@ -162,7 +162,7 @@ async def test_fifty_at_once_in_weather_that_changes_all_the_time() -> None:
                 for _ in range(50):
                     asking.start_soon(ask)
             nursery.cancel_scope.cancel()
-        there.proxy.weather = Weather()
+        there.proxy.faults = ProxyFaults()
     assert {reply.text for reply in replies} <= {TEXT, RESCUE}
     assert len(replies) == 50, errors
 

@@ -1,14 +1,14 @@
-"""Every part of every scenario of the exam, as parameters: in every dialect in virtual time, in some over sockets."""
+"""Every part of the exam as a parameter: with every dialect in virtual time, with some over sockets."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cortex_trio.lab.exam.scorecard import all_scenarios, plays
+from cortex_trio.lab.exam.scorecard import all_scenarios, parts_and_dialects
 
 OVER_SOCKETS = ("openai", "openai_responses", "ollama")
-"""One of each framing and of each shape: the others differ in nothing a socket shows."""
+"""One of each framing and each shape: over sockets the others do not differ."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -17,7 +17,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _plays(*, over_sockets: bool) -> Iterator[Any]:
-    for scenario, part, dialect in plays(all_scenarios()):
+    for scenario, part, dialect in parts_and_dialects(all_scenarios()):
         if over_sockets and (part.virtual or dialect not in OVER_SOCKETS):
             continue
         yield pytest.param((scenario, part, dialect), id=f"{scenario.number}-{dialect}-{part.title}")

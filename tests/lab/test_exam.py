@@ -1,4 +1,4 @@
-"""The exam itself: it is passed, it notices what does not hold, and any gateway can sit it."""
+"""The exam itself: it detects what does not hold, and it can test any gateway."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -13,17 +13,11 @@ from openai_front import open_front
 
 from cortex_trio import Config, FailureKind, open_cortex
 from cortex_trio.__main__ import main
-from cortex_trio.lab.exam.outside import (
-    FALLBACK_MODEL,
-    OUTSIDE,
-    PRIMARY_MODEL,
-    OutsideScenario,
-    OutsideStage,
-    sit_outside,
-)
+from cortex_trio.lab.exam.outside import FALLBACK_MODEL, PRIMARY_MODEL, OutsideSetup
+from cortex_trio.lab.exam.outside_scenarios import OUTSIDE, OutsideScenario, run_outside
 from cortex_trio.lab.exam.scenario import ALL, SCENARIOS, Part, Scenario
-from cortex_trio.lab.exam.scorecard import BENCH, all_scenarios, play, score, sit
-from cortex_trio.lab.exam.stage import DIALECTS, RESCUE, Stage, check, equal, failing, near
+from cortex_trio.lab.exam.scorecard import BENCH, all_scenarios, play, run_parts, score
+from cortex_trio.lab.exam.setup import DIALECTS, RESCUE, Setup, check, equal, failing, near
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.simulator.servers import SERVERS
 
@@ -31,14 +25,14 @@ SECOND = 0.04
 TIMEOUT = 30 * SECOND
 
 
-# ------------------------------------------------------------------ from inside
+# ------------------------------------------------------------------ this gateway
 
 
 def test_there_are_34_scenarios() -> None:
     assert [scenario.number for scenario in all_scenarios()] == [f"S{number:02}" for number in range(1, 35)]
 
 
-def test_every_scenario_is_played_in_every_dialect_it_is_for() -> None:
+def test_every_scenario_runs_with_every_dialect() -> None:
     for scenario in all_scenarios():
         played = {dialect for part in scenario.parts for dialect in part.dialects(DIALECTS)}
         without_keys = {"ollama"} if scenario.number == "S22" else set()
@@ -58,37 +52,37 @@ def test_no_two_parts_have_the_same_name() -> None:
     assert len(set(named)) == len(named) > 100
 
 
-def test_every_dialect_the_gateway_speaks_is_examined() -> None:
+def test_every_dialect_of_the_gateway_is_tested() -> None:
     assert set(DIALECTS) == SERVERS.keys() - {"openai_compatible"}
 
 
-async def _does_not_hold(stage: Stage) -> None:
-    check(False, "pigs fly")
+async def _does_not_hold(setup: Setup) -> None:
+    check(False, "the earth is flat")
 
 
-async def _is_not_equal(stage: Stage) -> None:
+async def _is_not_equal(setup: Setup) -> None:
     equal(1, 2, "the number")
 
 
-async def _is_not_near(stage: Stage) -> None:
+async def _is_not_near(setup: Setup) -> None:
     near(5.2, 5, 0.1, "the time")
 
 
-async def _does_not_raise(stage: Stage) -> None:
+async def _does_not_raise(setup: Setup) -> None:
     async def calmly() -> None:
         await trio.lowlevel.checkpoint()
 
     await failing(KeyError, calmly)
 
 
-async def _crashes(stage: Stage) -> None:
+async def _crashes(setup: Setup) -> None:
     raise RuntimeError("a bug in the gateway")
 
 
-async def _leaves_a_request_open(stage: Stage) -> None:
-    stage.primary()
+async def _leaves_a_request_open(setup: Setup) -> None:
+    setup.primary()
     kept = []
-    async with stage.gateway() as cortex:
+    async with setup.gateway() as cortex:
         kept.append(cortex.chat("Hi"))
         await kept[0].__aenter__()
 
@@ -96,7 +90,7 @@ async def _leaves_a_request_open(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("play_it", "problem"),
     [
-        (_does_not_hold, "pigs fly"),
+        (_does_not_hold, "the earth is flat"),
         (_is_not_equal, "the number: 1, not 2"),
         (_is_not_near, "the time: 5.2, not 5 ± 0.1"),
         (_does_not_raise, "no KeyError was raised"),
@@ -105,50 +99,52 @@ async def _leaves_a_request_open(stage: Stage) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_does_not_hold_is_a_problem_and_no_crash(play_it: object, problem: str) -> None:
-    mark = play(Scenario("S99", "", ""), Part("it holds", play_it), "openai")  # type: ignore[arg-type]
-    assert problem in str(mark.problem)
-    assert not mark.is_passed
+def test_a_part_that_fails_is_a_problem_of_its_result(play_it: object, problem: str) -> None:
+    result = play(Scenario("S99", "", ""), Part("it holds", play_it), "openai")  # type: ignore[arg-type]
+    assert problem in str(result.problem)
+    assert not result.is_passed
 
 
-def test_one_dialect_that_fails_is_a_scenario_that_fails() -> None:
-    marks = list(sit([SCENARIOS["S03"], SCENARIOS["S01"]], ["openai", "ollama"]))
-    assert score(marks, BENCH) == (2, 2)
-    assert score([attrs.evolve(marks[0], problem="no"), *marks[1:]], BENCH) == (1, 2)
+def test_a_scenario_fails_if_one_dialect_fails() -> None:
+    results = list(run_parts([SCENARIOS["S03"], SCENARIOS["S01"]], ["openai", "ollama"]))
+    assert score(results, BENCH) == (2, 2)
+    assert score([attrs.evolve(results[0], problem="no"), *results[1:]], BENCH) == (1, 2)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_scorecard(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["exam", "--only", "S03,s22"]) == 0
     out = capsys.readouterr().out
     assert [line.count("✓") for line in out.splitlines()[1:3]] == [9, 8]
-    assert "1 of 1 (FailoverBench's S01 to S16), 2 of 2 altogether; 153 plays with 9 providers" in out
+    assert "1 of 1 (FailoverBench's S01 to S16), 2 of 2 in total; 153 parts with 9 providers" in out
 
 
-def test_a_scenario_nobody_knows_is_refused() -> None:
+def test_an_unknown_scenario_is_rejected() -> None:
     assert main(["exam", "--only", "S35"]) == 2
 
 
-# ------------------------------------------------------------------ from outside
+# ------------------------------------------------------------------ any gateway
 
 
 @asynccontextmanager
-async def upstreams() -> AsyncIterator[OutsideStage]:
+async def providers() -> AsyncIterator[OutsideSetup]:
     async with open_simulator(sockets=True) as sim:
         primary = sim.add("primary", provider="openai_compatible", models=[PRIMARY_MODEL])
         fallback = sim.add("fallback", provider="openai_compatible", models=[FALLBACK_MODEL])
-        yield OutsideStage(primary.url, primary, fallback, timeout=TIMEOUT, second=SECOND)
+        yield OutsideSetup(primary.url, primary, fallback, timeout=TIMEOUT, second=SECOND)
 
 
 IN_SECONDS = [scenario for scenario in OUTSIDE if scenario.number != "S34"]
-"""Those that can be played with short seconds. S34 waits for a cooldown of a minute, which is real time."""
+"""Those that work with short seconds. S34 waits for a cooldown of a real minute."""
 
 
 @pytest.mark.parametrize("scenario", IN_SECONDS, ids=lambda scenario: scenario.number)
+@pytest.mark.slow
 async def test_this_gateway_behind_a_plain_http_server_passes(scenario: OutsideScenario) -> None:
-    async with upstreams() as stage:
+    async with providers() as setup:
         workers = {
             provider.name: provider.worker(priority=place, timeout=TIMEOUT)
-            for place, provider in enumerate((stage.primary, stage.fallback))
+            for place, provider in enumerate((setup.primary, setup.fallback))
         }
         checks = 10 * SECOND if scenario.number == "S33" else 0
         config = Config(
@@ -157,23 +153,25 @@ async def test_this_gateway_behind_a_plain_http_server_passes(scenario: OutsideS
             health_check_timeout=5 * SECOND,
             idle_timeout=TIMEOUT / 2,
         )
-        async with open_cortex(config) as cortex, open_front(cortex) as stage.base_url:
-            await stage.wait_until_up()
-            assert await sit_outside(scenario, stage) is None
+        async with open_cortex(config) as cortex, open_front(cortex) as setup.base_url:
+            await setup.wait_until_up()
+            assert await run_outside(scenario, setup) is None
 
 
-async def test_no_gateway_at_all_passes_only_what_needs_none() -> None:
-    async with upstreams() as stage:
-        problems = {scenario.number: await sit_outside(scenario, stage) for scenario in OUTSIDE}
+@pytest.mark.slow
+async def test_a_provider_without_a_gateway_passes_seven_scenarios() -> None:
+    async with providers() as setup:
+        problems = {scenario.number: await run_outside(scenario, setup) for scenario in OUTSIDE}
     passed = {number for number, problem in problems.items() if problem is None}
     assert passed == {"S07", "S09", "S11", "S12", "S13", "S33", "S34"}
-    assert "passed off" in str(problems["S08"])
+    assert "like a whole one" in str(problems["S08"])
     assert "malformed" in str(problems["S10"])
     assert "callers that are served" in str(problems["S31"])
     assert "it is served" in str(problems["S32"])
 
 
-async def test_a_model_that_stays_away_for_good_is_noticed() -> None:
+@pytest.mark.slow
+async def test_a_worker_that_never_serves_again_is_detected() -> None:
     async with open_simulator(sockets=True) as sim:
         primary, fallback = (
             sim.add(name, provider="openai_compatible", models=[model])
@@ -182,14 +180,15 @@ async def test_a_model_that_stays_away_for_good_is_noticed() -> None:
         gateway = sim.add(
             "gateway", Behaviour(error=FailureKind.MODEL_NOT_FOUND), provider="openai_compatible"
         )
-        stage = OutsideStage(gateway.url, primary, fallback, timeout=TIMEOUT, second=0.01)
+        setup = OutsideSetup(gateway.url, primary, fallback, timeout=TIMEOUT, second=0.01)
         [refused_once] = [scenario for scenario in OUTSIDE if scenario.number == "S34"]
-        assert "within minutes" in str(await sit_outside(refused_once, stage))
+        assert "within minutes" in str(await run_outside(refused_once, setup))
 
 
-async def test_an_answer_that_was_cut_and_is_passed_off_as_whole_is_noticed() -> None:
-    """A gateway of the kind there are many: it ends every stream as if it were whole."""
-    async with upstreams() as stage:
+@pytest.mark.slow
+async def test_a_cut_answer_that_ends_like_a_whole_one_is_detected() -> None:
+    """The gateway ends every stream as if it were whole."""
+    async with providers() as setup:
 
         async def serve(stream: trio.SocketStream) -> None:
             await stream.receive_some()
@@ -203,10 +202,10 @@ async def test_an_answer_that_was_cut_and_is_passed_off_as_whole_is_noticed() ->
         async with trio.open_nursery() as nursery:
             [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
             nursery.start_soon(trio.serve_listeners, serve, [listener])
-            stage.base_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
+            setup.base_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
             for number in ("S08", "S09", "S10", "S14"):
                 scenario = next(one for one in OUTSIDE if one.number == number)
-                assert "passed off as" in str(await sit_outside(scenario, stage))
+                assert "like a whole one" in str(await run_outside(scenario, setup))
             nursery.cancel_scope.cancel()
 
 
@@ -224,8 +223,9 @@ def exam_command(url: str, only: str, ports: list[int]) -> list[str]:
     return [*command, "--ports", *map(str, ports)]
 
 
-async def test_the_command_prints_where_to_point_the_gateway_and_what_came_of_it() -> None:
-    """The gateway is no gateway here: it is the primary itself."""
+@pytest.mark.slow
+async def test_the_command_prints_the_addresses_of_the_providers_and_the_results() -> None:
+    """The tested URL is that of the primary."""
     ports = await free_ports(2)
     command = exam_command(f"http://127.0.0.1:{ports[0]}/v1", "S03,S11", ports)
     with trio.fail_after(60):
@@ -237,13 +237,12 @@ async def test_the_command_prints_where_to_point_the_gateway_and_what_came_of_it
     assert ended.returncode == 1
 
 
-async def test_a_gateway_in_a_process_of_its_own_sits_the_exam() -> None:
-    """Those scenarios that take no minutes; one gateway sits them all, one after the other."""
-    port, *upstreams = await free_ports(3)
-    urls = [f"http://127.0.0.1:{upstream}/v1" for upstream in upstreams]
-    command = exam_command(
-        f"http://127.0.0.1:{port}/v1", "S01,S03,S05,S08,S10,S11,S12,S13,S14,S16", upstreams
-    )
+@pytest.mark.slow
+async def test_a_gateway_in_another_process_passes_the_exam() -> None:
+    """The scenarios that take no minutes, one after the other with one gateway."""
+    port, *ports = await free_ports(3)
+    urls = [f"http://127.0.0.1:{upstream}/v1" for upstream in ports]
+    command = exam_command(f"http://127.0.0.1:{port}/v1", "S01,S03,S05,S08,S10,S11,S12,S13,S14,S16", ports)
     front = Path(__file__).with_name("openai_front.py")
     with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
@@ -256,14 +255,15 @@ async def test_a_gateway_in_a_process_of_its_own_sits_the_exam() -> None:
     assert ended.returncode == 0
 
 
-async def test_what_a_gateway_remembers_of_one_scenario_does_not_decide_the_next() -> None:
+@pytest.mark.slow
+async def test_the_state_of_a_gateway_after_one_scenario_does_not_change_the_next() -> None:
     """Its breaker is open after S04, and S12 counts requests to the primary."""
-    async with upstreams() as stage:
+    async with providers() as setup:
         workers = {
             provider.name: provider.worker(priority=place, timeout=TIMEOUT)
-            for place, provider in enumerate((stage.primary, stage.fallback))
+            for place, provider in enumerate((setup.primary, setup.fallback))
         }
-        stage.second, chosen = 0.1, [scenario for scenario in OUTSIDE if scenario.number in ("S04", "S12")]
+        setup.second, chosen = 0.1, [scenario for scenario in OUTSIDE if scenario.number in ("S04", "S12")]
         config = Config(workers=workers, health_check_interval=0)
-        async with open_cortex(config) as cortex, open_front(cortex) as stage.base_url:
-            assert [await sit_outside(scenario, stage) for scenario in chosen] == [None, None]
+        async with open_cortex(config) as cortex, open_front(cortex) as setup.base_url:
+            assert [await run_outside(scenario, setup) for scenario in chosen] == [None, None]

@@ -1,4 +1,4 @@
-"""S31 and S32 ask no more than the openai SDK does with its defaults: it is served by the very same scripts."""
+"""S31 and S32 require no more than the openai SDK does with its defaults: the same scripts serve it."""
 
 from functools import partial
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 import trio
 
-from cortex_trio.lab.exam.alone import TWICE
-from cortex_trio.lab.exam.limits import ONE_SECOND, OneSecond
-from cortex_trio.lab.exam.stage import GOOD
-from cortex_trio.lab.world.bare import Got, got_from
+from cortex_trio.lab.exam.setup import GOOD
+from cortex_trio.lab.exam.shared_limit import ONE_SECOND, OneSecond
+from cortex_trio.lab.exam.single_worker import TWICE
+from cortex_trio.lab.world.bare_client import Response, response_of
 from cortex_trio.simulator import SimulatedProvider, Simulator, open_simulator
 
 openai = pytest.importorskip("openai")
 
 BEYOND = {"425", "cut before the first content"}
-"""What is asked of a gateway and not of this SDK: 425 is none of its statuses, and a whole answer that is cut in good
-order is its own content for it."""
+"""Required of a gateway and not of this SDK: it does not retry 425, and takes a body that is cut in an orderly way for
+complete."""
 
 
 def ask(provider: SimulatedProvider) -> str:
@@ -28,7 +28,7 @@ def ask(provider: SimulatedProvider) -> str:
 
 
 async def ask_all(sim: Simulator) -> dict[str, str]:
-    """Each in a thread of its own, all at once: the SDK's pauses are real time."""
+    """Each in its own thread, all at the same time: the SDK pauses in real time."""
     answers: dict[str, str] = {}
 
     async def one(provider: SimulatedProvider) -> None:
@@ -41,16 +41,18 @@ async def ask_all(sim: Simulator) -> dict[str, str]:
     return answers
 
 
-async def test_what_happens_twice_is_asked_again() -> None:
+@pytest.mark.slow
+async def test_the_sdk_retries_a_fault_that_happens_twice() -> None:
     async with open_simulator(sockets=True) as sim:
-        for name, trouble in TWICE.items():
+        for name, fault in TWICE.items():
             if name not in BEYOND:
-                sim.add(name, trouble, trouble, GOOD, provider="openai")
+                sim.add(name, fault, fault, GOOD, provider="openai")
         answers = await ask_all(sim)
     assert answers == dict.fromkeys(TWICE.keys() - BEYOND, GOOD.text)
 
 
-async def test_a_limit_of_a_second_is_waited_for() -> None:
+@pytest.mark.slow
+async def test_the_sdk_waits_for_a_limit_of_a_second() -> None:
     async with open_simulator(sockets=True) as sim:
         for name, refusal in ONE_SECOND.items():
             sim.add(name, OneSecond(refusal, 1.0).answer, provider="openai")
@@ -59,5 +61,5 @@ async def test_a_limit_of_a_second_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in TWICE if name not in BEYOND])
-def test_the_bare_client_of_the_worlds_asks_the_same_again(name: str) -> None:
-    assert got_from(TWICE[name]) is Got.AGAIN
+def test_the_bare_client_of_the_worlds_retries_the_same(name: str) -> None:
+    assert response_of(TWICE[name]) is Response.RETRY

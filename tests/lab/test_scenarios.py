@@ -1,4 +1,4 @@
-"""The exam is passed. What is tried is written down once, in cortex_trio.lab.exam; this plays it."""
+"""The exam is passed: runs the parts in cortex_trio.lab.exam."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from cortex_trio.lab.exam.scorecard import perform
 from cortex_trio.lab.exam.scorecard import play as play_in_virtual_time
 
 SECOND = 0.03
-"""What is left of a second where seconds are real."""
+"""The length of a second over sockets."""
 
 Play = tuple[Scenario, Part, str]
 

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, no key comes out: not in logs, errors, locals of tracebacks, events, values, URLs."""
+"""After every failure the API key is in no log, error, traceback local, event, value or URL."""
 
 import json
 import logging
@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from at_rest import gateway, worker_of
 from canary import MARK, Canary, marked_key
 
 from cortex_trio import Config, ConfigError, Cortex, CortexError, WorkerConfig, open_cortex
@@ -18,7 +17,14 @@ from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.workers.keys import KeyManager
 from cortex_trio.gateway.workers.worker import Worker
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.simulator import Behaviour, SimRequest, SimulatedProvider, Simulator, open_simulator
+from cortex_trio.simulator import (
+    Behaviour,
+    SimRequest,
+    SimulatedProvider,
+    Simulator,
+    open_gateway,
+    open_simulator,
+)
 from cortex_trio.telemetry import to_json
 
 DIALECTS = ("openai", "groq", "xai", "anthropic", "gemini", "cohere")
@@ -26,18 +32,18 @@ DIALECTS = ("openai", "groq", "xai", "anthropic", "gemini", "cohere")
 
 @pytest.fixture
 def canary() -> Iterator[Canary]:
-    """Listens to every logger at its most talkative, httpx's and httpcore's included."""
+    """Reads every logger at level DEBUG, those of httpx and httpcore included."""
     canary, root = Canary(), logging.getLogger()
-    talkative = [root, *(logging.getLogger(name) for name in ("cortex_trio", "httpx", "httpcore"))]
-    levels = [logger.level for logger in talkative]
-    for logger in talkative:
+    loggers = [root, *(logging.getLogger(name) for name in ("cortex_trio", "httpx", "httpcore"))]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
         logger.setLevel(logging.DEBUG)
     root.addHandler(canary.logs)
     yield canary
     root.removeHandler(canary.logs)
-    for logger, level in zip(talkative, levels, strict=True):
+    for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
-    assert canary.looked_at > 10, "it must have seen something to have seen nothing bad"
+    assert canary.looked_at > 10, "the canary has looked at something"
     assert not canary.leaks, "\n".join(canary.leaks)
 
 
@@ -48,7 +54,7 @@ def a_provider(sim: Simulator, dialect: str, *script: Any, name: str | None = No
 
 
 async def everything(canary: Canary, cortex: Cortex, **options: Any) -> None:
-    """Ask in every way and look at everything the gateway gives out."""
+    """Make every kind of call and look at everything that the gateway returns."""
     for ask in (_complete, _stream, _embed):
         try:
             await ask(canary, cortex, **options)
@@ -87,17 +93,17 @@ async def _embed(canary: Canary, cortex: Cortex, **options: Any) -> None:
 
 
 def no_url_shows_a_key(sim: Simulator) -> bool:
-    """They did arrive, and not in an address."""
+    """The keys were sent, and not in a URL."""
     requests = [request for provider in sim.providers.values() for request in provider.requests]
     assert any(MARK in (request.key or "") for request in requests)
     return not any(MARK in f"{request.path} {request.query}" for request in requests)
 
 
-# ------------------------------------------------------------------ what providers say
+# ------------------------------------------------------------------ responses of providers
 
 
 def echoes(key: str) -> dict[str, Behaviour]:
-    """Every place a provider might repeat a key in."""
+    """Every place in which a provider may repeat a key."""
     said = f"Incorrect API key provided: {key}. Try again."
     error = {"error": {"message": said, "type": key, "code": key, "status": key, "param": key}, "code": key}
     anthropic = {"type": "error", "error": {"type": key, "message": said}, "request_id": key}
@@ -153,14 +159,14 @@ async def test_a_key_that_a_provider_repeats(
         provider = a_provider(sim, dialect, repeat)
         provider.behave_health(repeat)
         a_provider(sim, "openai", Behaviour(status=503), name="another")
-        async with gateway(
+        async with open_gateway(
             sim, max_attempts=6, on_event=lambda event: canary.look("on_event", event)
         ) as cortex:
             await everything(canary, cortex)
         assert no_url_shows_a_key(sim)
 
 
-# ------------------------------------------------------------------ what networks do
+# ------------------------------------------------------------------ faults of the network
 
 BROKEN = {
     "served": Behaviour(),
@@ -181,13 +187,13 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("way", BROKEN)
-async def test_whatever_the_network_does(
-    way: str, dialect: str, canary: Canary, autojump_clock: object
+@pytest.mark.parametrize("fault", BROKEN)
+async def test_a_fault_of_the_network(
+    fault: str, dialect: str, canary: Canary, autojump_clock: object
 ) -> None:
     async with open_simulator() as sim:
-        a_provider(sim, dialect, BROKEN[way]).behave_health(BROKEN[way])
-        async with gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
+        a_provider(sim, dialect, BROKEN[fault]).behave_health(BROKEN[fault])
+        async with open_gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
             await everything(canary, cortex, hedge_after=1.0)
             with trio.move_on_after(0):
                 await everything(canary, cortex)
@@ -206,15 +212,15 @@ RAW = {
 }
 
 
-@pytest.mark.parametrize("way", RAW)
+@pytest.mark.parametrize("fault", RAW)
 @pytest.mark.slow
-async def test_a_server_that_speaks_no_http_and_repeats_the_key(way: str, canary: Canary) -> None:
+async def test_a_malformed_http_response_that_repeats_the_key(fault: str, canary: Canary) -> None:
     key = marked_key("raw")
 
     async def answer(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.receive_some(65536)
-            await stream.send_all(RAW[way].format(key=key).encode("latin-1"))
+            await stream.send_all(RAW[fault].format(key=key).encode("latin-1"))
 
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
@@ -226,15 +232,15 @@ async def test_a_server_that_speaks_no_http_and_repeats_the_key(way: str, canary
         nursery.cancel_scope.cancel()
 
 
-# ------------------------------------------------------------------ our own mistakes
+# ------------------------------------------------------------------ bugs of this library
 
 
 class _Broken:
-    """A dialect with a bug at one place."""
+    """A dialect with a bug in one method."""
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._sound = PROVIDERS["openai"].dialect
+        self._correct = PROVIDERS["openai"].dialect
 
     @property
     def name(self) -> str:
@@ -242,7 +248,7 @@ class _Broken:
 
     def __getattr__(self, what: str) -> Any:
         if what != self._place:
-            return getattr(self._sound, what)
+            return getattr(self._correct, what)
 
         def bug(*_: object, **__: object) -> Any:
             raise RuntimeError("a bug")
@@ -255,18 +261,20 @@ async def test_a_bug_in_a_dialect(place: str, canary: Canary, autojump_clock: ob
     buggy = attrs.evolve(PROVIDERS["openai"], name="buggy", dialect=_Broken(place), health_lists_models=False)
     async with open_simulator() as sim:
         provider = a_provider(sim, "openai")
-        workers = {"buggy": attrs.evolve(worker_of(provider), provider=buggy)}
-        async with gateway(sim, workers, on_event=lambda event: canary.look("on_event", event)) as cortex:
+        workers = {"buggy": attrs.evolve(provider.worker(), provider=buggy)}
+        async with open_gateway(
+            sim, workers, on_event=lambda event: canary.look("on_event", event)
+        ) as cortex:
             try:
                 await everything(canary, cortex)
             except RuntimeError as error:
-                canary.look("a bug that came through", error)
+                canary.look("a bug that was raised", error)
 
 
 async def test_actors_that_crash(canary: Canary, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_provider(sim, "openai")
-        async with gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
+        async with open_gateway(sim, on_event=lambda event: canary.look("on_event", event)) as cortex:
             await everything(canary, cortex)
             cortex.actor("keys").cast(KeyManager.report, None)  # type: ignore[arg-type]
             cortex.actor("openai").cast(Worker.settle, None)  # type: ignore[arg-type]
@@ -300,24 +308,24 @@ def wrong_configurations(key: str) -> dict[str, Callable[[], object]]:
         "a wrong variable": environ(OPENAI_API_KEY=key, OPENAI_TIMEOUT="soon"),
         "a wrong strategy": environ(OPENAI_API_KEYS=f"{key},{key}2", WORKER_POOL_STRATEGY="best"),
         "a wrong address": lambda: WorkerConfig(provider="openai", api_keys=[key], base_url="ftp://x"),
-        "a wrong provider": lambda: WorkerConfig(provider="nobody", api_keys=[key]),
+        "a wrong provider": lambda: WorkerConfig(provider="unknown", api_keys=[key]),
         "not a string": lambda: WorkerConfig(provider="openai", api_keys=[key.encode()]),  # type: ignore[list-item]
     }
 
 
 @pytest.mark.parametrize("wrong", wrong_configurations(""))
-def test_a_configuration_that_is_wrong(wrong: str, canary: Canary) -> None:
+def test_a_wrong_configuration(wrong: str, canary: Canary) -> None:
     with pytest.raises(ConfigError) as caught:
         wrong_configurations(marked_key("config"))[wrong]()
     canary.look("config", caught.value)
     canary.looked_at += 10
 
 
-async def test_a_configuration_that_is_wrong_while_it_runs(canary: Canary, autojump_clock: object) -> None:
+async def test_a_wrong_configuration_of_a_running_gateway(canary: Canary, autojump_clock: object) -> None:
     key = marked_key("late")
     async with open_simulator() as sim:
         a_provider(sim, "openai")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for attempt in (
                 lambda: cortex.add_worker("openai", {"api_keys": [key]}),
                 lambda: cortex.add_worker("anthropic", {"api_keys": [f"{key}\r\n"], "priority": "high"}),
@@ -329,8 +337,8 @@ async def test_a_configuration_that_is_wrong_while_it_runs(canary: Canary, autoj
             await everything(canary, cortex)
 
 
-def test_the_canary_sings() -> None:
-    """It would notice: in a log, an error's text, a local variable of a frame, a value."""
+def test_the_canary_finds_a_key_everywhere() -> None:
+    """In a log, in the text of an error, in a local variable of a frame, in a value."""
     canary, key = Canary(), marked_key("openai")
     record = logging.LogRecord("httpcore", logging.DEBUG, __file__, 1, "sent %s", (key,), None)
     canary.logs.handle(record)

@@ -1,16 +1,15 @@
-"""Every row of the reaction table, as it shows from outside: what is asked next, what cools down, and for how long.
+"""Every row of the reaction table, tested from outside: what is tried next, what cools down, and for how long.
 
-A primary with two keys fails in one way, always; a fallback answers.
+A primary with two API keys always fails with one kind; a fallback serves.
 """
 
 import attrs
 import pytest
 import trio
-from at_rest import gateway, worker_of
 
 from cortex_trio import Config, Cortex, CortexError, NoWorkersAvailable, Reply
 from cortex_trio.failures import FailureKind as K
-from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_simulator
+from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator, open_gateway, open_simulator
 
 RESCUE = Behaviour(text="Rescued.")
 KEYS = ("sk-reaction-key-number-1", "sk-reaction-key-number-2")
@@ -18,16 +17,16 @@ KEYS = ("sk-reaction-key-number-1", "sk-reaction-key-number-2")
 
 @attrs.frozen
 class Row:
-    """`asked`: whom one call asks, in order. `opens_after`: failures until the breaker opens (None: never).
+    """`tried`: what one call tries, in order. `opens_after`: failures until the breaker opens (None: never).
 
-    `status` and `reopens_in` are what the workers' list says of the primary after the call.
+    `status` and `reopens_in`: of the primary after the call, as in the list of workers.
     """
 
-    asked: str  # "p": the primary, "P": the primary with its other key, "f": the fallback
+    tried: str  # "p": the primary, "P": the primary with its other key, "f": the fallback
     opens_after: int | None = None
     status: str = "available"
     reopens_in: float | None = None
-    fails_with: Behaviour | None = None  # where no provider says so itself
+    fails_with: Behaviour | None = None  # if no provider sends this kind
 
 
 ROWS = {
@@ -39,7 +38,7 @@ ROWS = {
     K.QUOTA: Row("pPf", status="quota_exceeded", reopens_in=900),
     K.RATE_LIMIT: Row(
         "pPf", status="rate_limited", reopens_in=10
-    ),  # a guess of ours: still asked if all else fails
+    ),  # a suspected cooldown: it is still tried if everything else fails
     K.OVERLOADED: Row("pf", opens_after=3),
     K.SERVER: Row("ppf", opens_after=3),
     K.CONNECTION: Row("pf", opens_after=3, fails_with=Behaviour(refuse=True)),
@@ -49,12 +48,12 @@ ROWS = {
     K.EMPTY: Row("ppf", opens_after=3, fails_with=Behaviour(text="")),
     K.MODEL_NOT_FOUND: Row("pPf", status="unavailable", reopens_in=60),
     K.REGION: Row("pf", status="unavailable", reopens_in=60),
-    K.EDGE: Row("ppf", opens_after=5),  # half a count each
+    K.EDGE: Row("ppf", opens_after=5),  # each counts half
     K.UNKNOWN: Row("pf", opens_after=5),
 }
 BY_ITSELF = [pytest.param(kind, row, id=kind.value) for kind, row in ROWS.items()]
-SERVED = [pytest.param(kind, row, id=kind.value) for kind, row in ROWS.items() if row.asked.endswith("f")]
-REFUSED = [kind for kind, row in ROWS.items() if not row.asked.endswith("f")]
+SERVED = [pytest.param(kind, row, id=kind.value) for kind, row in ROWS.items() if row.tried.endswith("f")]
+REFUSED = [kind for kind, row in ROWS.items() if not row.tried.endswith("f")]
 
 
 def a_primary_that_fails(sim: Simulator, kind: K, row: Row) -> SimulatedProvider:
@@ -74,14 +73,14 @@ async def attempts_of(cortex: Cortex) -> list[tuple[str, K | None, str | None]]:
 
 
 @pytest.mark.parametrize(("kind", "row"), BY_ITSELF)
-async def test_what_is_asked_next(kind: K, row: Row, autojump_clock: object) -> None:
+async def test_what_is_tried_next(kind: K, row: Row, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             attempts = await attempts_of(cortex)
-        assert [worker[0] for worker, _, _ in attempts] == list(row.asked.lower())
+        assert [worker[0] for worker, _, _ in attempts] == list(row.tried.lower())
         assert all(seen is kind for worker, seen, _ in attempts if worker == "primary")
-        if "P" in row.asked:
+        if "P" in row.tried:
             assert len({key for worker, _, key in attempts if worker == "primary"}) == 2
 
 
@@ -89,7 +88,7 @@ async def test_what_is_asked_next(kind: K, row: Row, autojump_clock: object) -> 
 async def test_what_cools_down_and_for_how_long(kind: K, row: Row, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             await attempts_of(cortex)
             await trio.testing.wait_all_tasks_blocked()
             [primary, fallback] = await cortex.list_workers()
@@ -103,7 +102,7 @@ async def test_what_cools_down_and_for_how_long(kind: K, row: Row, autojump_cloc
 async def test_how_many_failures_open_the_breaker(kind: K, row: Row, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             failures = 0
             for _ in range(8):
                 failures += sum(worker == "primary" for worker, _, _ in await attempts_of(cortex))
@@ -113,7 +112,7 @@ async def test_how_many_failures_open_the_breaker(kind: K, row: Row, autojump_cl
         assert is_open == (row.opens_after is not None)
         if row.opens_after is not None:
             assert row.opens_after <= failures <= row.opens_after + 1, (
-                "both tries of one call may be on their way"
+                "both tries of one call may be in flight"
             )
             assert primary.reopens_in is not None
             assert primary.reopens_in <= 5
@@ -127,10 +126,12 @@ REFUSALS = [K.CREDENTIAL, K.PERMISSION, K.QUOTA, K.MODEL_NOT_FOUND, K.REGION]
 
 @pytest.mark.parametrize("kind", REFUSALS)
 @pytest.mark.slow
-async def test_what_was_refused_is_asked_seldom_while_another_serves(kind: K, autojump_clock: object) -> None:
+async def test_after_a_rejection_trials_are_rare_while_another_worker_serves(
+    kind: K, autojump_clock: object
+) -> None:
     async with open_simulator() as sim:
         primary = a_primary_that_fails(sim, kind, ROWS[kind])
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(24 * 60):
                 assert (await cortex.complete("Hi")).worker == "fallback"
                 await trio.sleep(60)
@@ -138,10 +139,12 @@ async def test_what_was_refused_is_asked_seldom_while_another_serves(kind: K, au
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-async def test_what_was_refused_is_served_again_within_minutes(kind: K, autojump_clock: object) -> None:
+async def test_after_a_rejection_the_worker_serves_again_within_minutes(
+    kind: K, autojump_clock: object
+) -> None:
     async with open_simulator() as sim:
         primary = sim.add("primary", Behaviour(error=kind), RESCUE, provider="openai")
-        async with gateway(sim, max_wait=0) as cortex:
+        async with open_gateway(sim, max_wait=0) as cortex:
             with pytest.raises(CortexError):
                 await cortex.complete("Hi")
             with pytest.raises(NoWorkersAvailable) as refused:
@@ -153,10 +156,10 @@ async def test_what_was_refused_is_served_again_within_minutes(kind: K, autojump
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-async def test_the_trials_of_what_stays_refused_become_rare(kind: K, autojump_clock: object) -> None:
+async def test_the_trials_become_rare_while_the_rejection_lasts(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         primary = sim.add("primary", Behaviour(error=kind), provider="openai")
-        async with gateway(sim, max_wait=0) as cortex:
+        async with open_gateway(sim, max_wait=0) as cortex:
             for _ in range(6 * 60):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi")
@@ -166,11 +169,13 @@ async def test_the_trials_of_what_stays_refused_become_rare(kind: K, autojump_cl
 
 @pytest.mark.parametrize("kind", REFUSALS)
 @pytest.mark.parametrize("how", ["reload with an equal configuration", "check_health"])
-async def test_a_person_who_asks_ends_it_at_once(kind: K, how: str, autojump_clock: object) -> None:
+async def test_a_check_or_a_reload_ends_the_cooldown_at_once(
+    kind: K, how: str, autojump_clock: object
+) -> None:
     async with open_simulator() as sim:
         sim.add("primary", Behaviour(error=kind), RESCUE, provider="openai")
-        workers = {"primary": worker_of(sim["primary"])}
-        async with gateway(sim, workers, max_wait=0) as cortex:
+        workers = {"primary": sim["primary"].worker()}
+        async with open_gateway(sim, workers, max_wait=0) as cortex:
             with pytest.raises(CortexError):
                 await cortex.complete("Hi")
             with pytest.raises(NoWorkersAvailable):
@@ -183,7 +188,7 @@ async def test_a_person_who_asks_ends_it_at_once(kind: K, how: str, autojump_clo
 
 
 @pytest.mark.parametrize("kind", [K.PERMISSION, K.MODEL_NOT_FOUND, K.RATE_LIMIT])
-async def test_what_was_said_of_one_model_does_not_touch_another(kind: K, autojump_clock: object) -> None:
+async def test_a_failure_of_one_model_does_not_affect_another_model(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         primary = sim.add(
             "primary",
@@ -191,7 +196,7 @@ async def test_what_was_said_of_one_model_does_not_touch_another(kind: K, autoju
             provider="openai",
             models=("one", "another"),
         )
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(2):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi", model="one")
@@ -200,12 +205,10 @@ async def test_what_was_said_of_one_model_does_not_touch_another(kind: K, autoju
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_what_is_wrong_with_the_request_is_held_against_no_worker(
-    kind: K, autojump_clock: object
-) -> None:
+async def test_a_failure_of_the_request_counts_against_no_worker(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, ROWS[kind])
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             ledgers = [await attempts_of(cortex) for _ in range(20)]
             assert [(worker, seen) for [(worker, seen, _)] in ledgers] == [("primary", kind)] * 20
             assert len({key for [(_, _, key)] in ledgers}) == 2, "both keys go on taking turns"
@@ -217,35 +220,35 @@ async def test_a_model_that_only_one_key_may_use_is_served_with_that_key(autojum
         primary = sim.add("primary", RESCUE, provider="openai")
         primary.api_keys = KEYS
         primary.limit_key(KEYS[0], Behaviour(error=K.MODEL_NOT_FOUND))
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(6):
                 assert (await cortex.complete("Hi")).text == "Rescued."
 
 
-async def test_a_larger_window_is_what_a_long_prompt_goes_to(autojump_clock: object) -> None:
+async def test_a_long_prompt_goes_to_a_worker_with_a_larger_window(autojump_clock: object) -> None:
     async with open_simulator() as sim:
-        for name, way in (
+        for name, fault in (
             ("primary", Behaviour(error=K.CONTEXT_LENGTH)),
             ("same", RESCUE),
             ("large", RESCUE),
         ):
-            sim.add(name, way, provider="openai")
+            sim.add(name, fault, provider="openai")
         windows = {"primary": 8_000, "same": 8_000, "large": 64_000}
-        workers = {name: worker_of(sim[name], context_window=window) for name, window in windows.items()}
-        async with gateway(sim, workers) as cortex:
+        workers = {name: sim[name].worker(context_window=window) for name, window in windows.items()}
+        async with open_gateway(sim, workers) as cortex:
             reply: Reply = await cortex.complete("Hi")
         assert [attempt.worker for attempt in reply.attempts] == ["primary", "large"]
 
 
-# ------------------------------------------------------------------ what no provider says
+# ------------------------------------------------------------------ failures that no provider sends
 
 
-async def test_a_worker_whose_actor_dies_is_back_at_once_and_nothing_is_held_against_it(
+async def test_a_worker_whose_actor_is_killed_is_restarted_at_once_without_a_cooldown(
     autojump_clock: object,
 ) -> None:
     async with open_simulator() as sim:
         sim.add("primary", RESCUE, provider="openai")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for _ in range(3):
                 cortex.actor("primary").kill()
                 assert (await cortex.complete("Hi")).worker == "primary"
@@ -255,37 +258,37 @@ async def test_a_worker_whose_actor_dies_is_back_at_once_and_nothing_is_held_aga
 
 
 @pytest.mark.parametrize("says_so", [True, False])
-async def test_the_providers_own_word_on_retrying_goes_before_the_table(
+async def test_should_retry_of_the_provider_overrides_the_table(
     says_so: bool, autojump_clock: object
 ) -> None:
     async with open_simulator() as sim:
         headers = {"x-should-retry": str(says_so).lower()}
         sim.add("primary", Behaviour(error=K.SERVER, headers=headers), provider="openai")
         sim.add("fallback", RESCUE, provider="anthropic")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             asked = [worker for worker, _, _ in await attempts_of(cortex)]
         assert asked == ["primary"] * (2 if says_so else 1) + ["fallback"]
 
 
 @pytest.mark.parametrize(("kind", "row"), SERVED)
-async def test_whatever_the_primary_does_the_caller_gets_an_answer(
+async def test_the_caller_gets_an_answer_after_every_failure_of_the_primary(
     kind: K, row: Row, autojump_clock: object
 ) -> None:
     async with open_simulator() as sim:
         a_primary_that_fails(sim, kind, row)
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for how in ("raise", "restart", "continue", "buffer"):
                 async with cortex.chat("Hi", on_interrupt=how) as answer:
                     assert (await answer.collect()).text == "Rescued."
 
 
-async def test_the_registry_and_all_workers_may_die_together_and_are_back_at_once(
+async def test_the_registry_and_all_workers_may_be_killed_together_and_are_restarted_at_once(
     autojump_clock: object,
 ) -> None:
-    """A worker that is in the table already needs no registry to begin again: else one would wait for the other."""
+    """A worker that is in the table needs no registry to start again; otherwise each would wait for the other."""
     async with open_simulator() as sim:
         sim.add("primary", RESCUE, provider="openai")
-        async with gateway(sim) as cortex:
+        async with open_gateway(sim) as cortex:
             for rounds in range(40):
                 cortex.actor("workers").kill()
                 for _ in range(rounds):

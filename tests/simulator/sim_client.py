@@ -12,8 +12,8 @@ KEY = "sk-sim-test-0001"
 
 def headers(key: str | None = KEY) -> list[tuple[str, str]]:
     kinds = ("authorization", "x-api-key", "x-goog-api-key")
-    said = [(kind, f"Bearer {key}" if kind == "authorization" else key) for kind in kinds] if key else []
-    return [*said, ("content-type", "application/json"), ("anthropic-version", "2023-06-01")]
+    headers = [(kind, f"Bearer {key}" if kind == "authorization" else key) for kind in kinds] if key else []
+    return [*headers, ("content-type", "application/json"), ("anthropic-version", "2023-06-01")]
 
 
 def body(**changes: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""What a provider does with each behaviour, seen by a real HTTP client, in memory and over sockets."""
+"""Every field of Behaviour, seen by a real HTTP client, in memory and over sockets."""
 
 import json
 import re
@@ -7,11 +7,10 @@ import attrs
 import httpcore
 import pytest
 import trio
-from at_rest import gateway
 from sim_client import headers
 
 from cortex_trio.failures import FailureKind
-from cortex_trio.simulator import Behaviour
+from cortex_trio.simulator import Behaviour, open_gateway
 
 
 async def test_without_a_behaviour_the_answer_is_good(any_sim, any_client):
@@ -49,7 +48,7 @@ async def test_a_status_comes_with_the_providers_own_body_and_hint(any_sim, any_
     assert (await any_client.post(openai)).status == 200
 
 
-async def test_without_a_hint_nothing_hints_at_a_wait(sim, client):
+async def test_without_a_hint_there_is_no_retry_after(sim, client):
     for kind in ("openai", "xai"):
         answer = await client.post(sim.add(kind, Behaviour(status=429)))
         assert "retry-after" not in answer.headers
@@ -86,8 +85,8 @@ async def test_an_error_body_and_headers_can_be_given_exactly(sim, client):
 
 
 @pytest.mark.parametrize("kind", [FailureKind.CONNECTION, FailureKind.STALLED, FailureKind.EMPTY])
-def test_a_kind_no_provider_answers_says_what_to_script_instead(kind):
-    with pytest.raises(ValueError, match=r"no provider answers .*; script "):
+def test_a_kind_that_no_provider_sends_names_the_fields_to_use_instead(kind):
+    with pytest.raises(ValueError, match=r"no provider sends .*; use "):
         Behaviour(error=kind)
 
 
@@ -95,7 +94,7 @@ def test_a_kind_no_provider_answers_says_what_to_script_instead(kind):
     ("field", "value"),
     [("cut_after", -1), ("first_token_after", -0.1), ("tokens_per_second", 0), ("pings", 0)],
 )
-def test_a_number_that_cannot_be_played_is_refused(field, value):
+def test_a_number_out_of_range_is_rejected(field, value):
     with pytest.raises(ValueError, match=rf"Behaviour\.{field}: "):
         Behaviour(**{field: value})
 
@@ -147,7 +146,7 @@ async def test_a_reset_can_come_before_any_content(any_sim, any_client):
     assert b'"role":"assistant"' in any_client.received
 
 
-async def test_a_silent_provider_takes_the_request_and_says_nothing(sim, client, autojump_clock):
+async def test_a_silent_provider_accepts_the_request_and_sends_nothing(sim, client, autojump_clock):
     openai = sim.add("openai", Behaviour(silent=True))
     with trio.move_on_after(120) as scope:
         await client.post(openai)
@@ -156,7 +155,7 @@ async def test_a_silent_provider_takes_the_request_and_says_nothing(sim, client,
     assert openai.bytes_sent == 0
 
 
-async def test_headers_can_go_on_for_ever(any_sim, any_client):
+async def test_headers_can_be_endless(any_sim, any_client):
     openai = any_sim.add("openai", Behaviour(endless_headers=True))
     with pytest.raises(httpcore.RemoteProtocolError):
         await any_client.post(openai)
@@ -170,7 +169,7 @@ async def test_an_idle_connection_can_be_closed_unannounced(any_sim, any_client)
     assert openai.connections_made == 2
 
 
-async def test_the_race_of_keep_alive_can_be_lost(any_sim, any_client):
+async def test_a_connection_can_be_closed_when_it_is_reused(any_sim, any_client):
     openai = any_sim.add("openai", Behaviour(close_on_reuse=True), Behaviour())
     await any_client.post(openai)
     with pytest.raises((httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)):
@@ -202,7 +201,7 @@ async def test_a_cut_ends_the_body_in_good_order_after_so_many_events(any_sim, a
     assert b"[DONE]" not in answer.body
     assert b'"finish_reason":"stop"' not in answer.body
     await any_client.post(openai)
-    assert openai.connections_made == 1  # in good order: the connection lives
+    assert openai.connections_made == 1  # an orderly end: the connection stays open
 
 
 async def test_a_cut_beyond_the_end_comes_before_the_finish(sim, client):
@@ -232,7 +231,7 @@ async def test_a_stall_is_silence_between_two_events(sim, client, autojump_clock
     assert trio.current_time() - start == 29 + 30
 
 
-async def test_a_stall_can_last_for_ever_from_the_first_event_on(sim, client, autojump_clock):
+async def test_a_stall_can_last_without_end_from_the_first_event_on(sim, client, autojump_clock):
     openai = sim.add("openai", Behaviour(stall_after=0))
     with trio.move_on_after(3600):
         await client.read(openai)
@@ -240,7 +239,7 @@ async def test_a_stall_can_last_for_ever_from_the_first_event_on(sim, client, au
     assert b'"content":"Hello"' not in client.received
 
 
-async def test_a_malformed_event_is_followed_by_the_rest(sim, client):
+async def test_a_malformed_event_is_followed_by_the_other_events(sim, client):
     answer = await client.post(sim.add("openai", Behaviour(text="a b c", garble_after=1)))
     events = [line.removeprefix("data: ") for line in answer.body.decode().split("\n\n") if line]
     broken = [event for event in events[:-1] if not event.endswith("}")]
@@ -275,15 +274,15 @@ async def test_a_whole_answer_can_be_cut_in_its_middle(any_sim, any_client):
 # ------------------------------------------------------------------ timing
 
 
-async def test_tokens_come_at_their_pace(sim, client, autojump_clock):
+async def test_tokens_are_sent_at_the_given_rate(sim, client, autojump_clock):
     openai = sim.add("openai", Behaviour(text="a b c", first_token_after=5, tokens_per_second=2))
     start = trio.current_time()
     seen = {}
     async with client.stream(openai) as response:
         async for data in response.aiter_stream():
-            for word in (b'"role"', b'"a"', b'" b"', b'" c"'):
-                if word in data:
-                    seen[word.decode()] = trio.current_time() - start
+            for token in (b'"role"', b'"a"', b'" b"', b'" c"'):
+                if token in data:
+                    seen[token.decode()] = trio.current_time() - start
     assert seen == {'"role"': 0, '"a"': 5, '" b"': 5.5, '" c"': 6}
 
 
@@ -364,7 +363,7 @@ async def test_any_body_can_come(any_sim, any_client):
 @pytest.mark.parametrize(
     "behaviour", [Behaviour(), Behaviour(error_body="none"), Behaviour(slice_bytes=1, cut_after=0)]
 )
-async def test_statuses_without_a_body_have_none_and_the_connection_lives_on(
+async def test_statuses_without_a_body_have_none_and_the_connection_stays_open(
     any_sim, any_client, status, behaviour
 ):
     openai = any_sim.add("openai", attrs.evolve(behaviour, status=status), Behaviour(text="next"))
@@ -388,7 +387,7 @@ async def test_a_status_without_a_body_is_a_failure_to_the_gateway_and_no_crash(
     for status in (204, 304):
         sim.add(f"openai {status}", Behaviour(status=status), provider="openai")
     sim.add("ollama", Behaviour(text="Served."))
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         reply = await cortex.complete("Hi")
         assert (reply.worker, reply.text) == ("ollama", "Served.")
         assert [attempt.failure.kind for attempt in reply.attempts[:-1] if attempt.failure]

@@ -1,15 +1,14 @@
-"""The way to a provider: slow, narrow, cut, reset or half-open; seen by bytes, and by the gateway's own client."""
+"""The link to a provider: latency, bandwidth, partitions, resets, half-open connections."""
 
 from collections.abc import Callable
 
 import httpcore
 import pytest
 import trio
-from at_rest import gateway
 from trio.testing import wait_all_tasks_blocked
 
 from cortex_trio import Cortex, FailureKind, StreamInterrupted
-from cortex_trio.simulator import Behaviour, Link
+from cortex_trio.simulator import Behaviour, Link, open_gateway
 from cortex_trio.simulator.channel import BUFFER
 from cortex_trio.simulator.pipe import Pipe, open_pipe
 
@@ -38,7 +37,7 @@ async def test_bytes_arrive_after_the_latency_and_in_order(autojump_clock):
     assert trio.current_time() == pytest.approx(0.35)
 
 
-async def test_jitter_changes_when_but_never_the_order(autojump_clock):
+async def test_jitter_changes_the_times_but_not_the_order(autojump_clock):
     client, server = open_pipe(link_of(latency=0.1, jitter=1.0))
     sent = [bytes([number]) for number in range(20)]
     for piece in sent:
@@ -53,7 +52,7 @@ async def test_jitter_changes_when_but_never_the_order(autojump_clock):
     assert times[-1] > 0.1, "twenty times no delay at all is no chance"
 
 
-async def test_bandwidth_is_shared_by_nobody_and_takes_its_time(autojump_clock):
+async def test_each_direction_has_the_whole_bandwidth(autojump_clock):
     link = link_of(bandwidth=10_000)
     pairs = [open_pipe(link) for _ in range(3)]
     ended: list[float] = []
@@ -81,7 +80,7 @@ async def test_a_slow_link_holds_no_more_than_a_buffer(autojump_clock):
     assert scope.cancelled_caught
 
 
-async def test_an_end_and_a_reset_travel_as_bytes_do(autojump_clock):
+async def test_an_end_and_a_reset_are_delayed_as_bytes_are(autojump_clock):
     link = link_of(latency=1.0)
     for leave, expected in (("close", "end"), ("reset", "broken")):
         client, server = open_pipe(link)
@@ -97,7 +96,7 @@ async def test_an_end_and_a_reset_travel_as_bytes_do(autojump_clock):
         assert trio.current_time() - start == pytest.approx(1.0)
 
 
-async def test_a_writer_learns_late_that_its_reader_left(autojump_clock):
+async def test_a_writer_learns_after_the_delay_that_its_reader_left(autojump_clock):
     client, server = open_pipe(link_of(latency=1.0))
     await server.aclose()
     await client.send_all(b"still believing")
@@ -106,7 +105,7 @@ async def test_a_writer_learns_late_that_its_reader_left(autojump_clock):
         await client.send_all(b"not any more")
 
 
-async def test_nothing_passes_a_partition_and_all_of_it_arrives_when_it_heals(autojump_clock):
+async def test_bytes_that_are_sent_during_a_partition_arrive_when_it_heals(autojump_clock):
     pipe = Pipe(link := Link())
     link.attach(pipe)
     link.partition()
@@ -126,7 +125,7 @@ async def test_nothing_passes_a_partition_and_all_of_it_arrives_when_it_heals(au
     assert received == [b"hello", b""]
 
 
-async def test_a_forgotten_connection_is_silent_until_it_is_written_to(autojump_clock):
+async def test_a_half_open_connection_is_silent_until_its_client_writes(autojump_clock):
     pipe = Pipe(link := link_of(latency=0.5))
     link.attach(pipe)
     link.forget_connections()
@@ -143,14 +142,14 @@ async def test_a_forgotten_connection_is_silent_until_it_is_written_to(autojump_
     assert trio.current_time() - start == pytest.approx(0.5)
 
 
-async def test_a_link_remembers_only_connections_that_live():
+async def test_a_link_forgets_connections_that_are_over():
     link = Link()
     for _ in range(100):
         pipe = Pipe(link)
         link.attach(pipe)
         await pipe.client.aclose()
         await pipe.server.aclose()
-    assert len(link._connections) == 1
+    assert len(link.connections) == 1
 
 
 # ------------------------------------------------------------------ the gateway over it
@@ -158,7 +157,7 @@ async def test_a_link_remembers_only_connections_that_live():
 
 async def test_connecting_takes_a_round_trip_and_an_answer_another(sim, autojump_clock):
     sim.add("openai").link.latency = 0.2
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         reply = await cortex.complete("Hi")
         assert reply.attempts[0].time_to_first_token == pytest.approx(0.8)
         reply = await cortex.complete("Hi")  # over the same connection
@@ -172,11 +171,11 @@ async def read(cortex: Cortex, at_word_10: Callable[[], None]) -> None:
                 at_word_10()
 
 
-async def test_behind_a_partition_nobody_can_be_reached_and_the_fallback_serves(sim, autojump_clock):
+async def test_during_a_partition_the_fallback_serves(sim, autojump_clock):
     primary = sim.add("openai")
     sim.add("anthropic")
     primary.link.partition()
-    async with gateway(sim, connect_timeout=5) as cortex:
+    async with open_gateway(sim, connect_timeout=5) as cortex:
         reply = await cortex.complete("Hi")
         assert reply.worker == "anthropic"
         assert trio.current_time() == pytest.approx(5, abs=0.1)
@@ -187,7 +186,7 @@ async def test_behind_a_partition_nobody_can_be_reached_and_the_fallback_serves(
 
 async def test_a_partition_in_the_middle_of_an_answer_is_a_stall(sim, autojump_clock):
     primary = sim.add("openai", FORTY)
-    async with gateway(sim, idle_timeout=20) as cortex:
+    async with open_gateway(sim, idle_timeout=20) as cortex:
         with pytest.raises(StreamInterrupted) as interrupted:
             await read(cortex, at_word_10=primary.link.partition)
         assert interrupted.value.failure.kind is FailureKind.STALLED
@@ -196,7 +195,7 @@ async def test_a_partition_in_the_middle_of_an_answer_is_a_stall(sim, autojump_c
 
 async def test_a_partition_that_heals_in_time_is_a_pause(sim, autojump_clock):
     primary = sim.add("openai", FORTY)
-    async with gateway(sim, idle_timeout=20) as cortex:
+    async with open_gateway(sim, idle_timeout=20) as cortex:
         async with cortex.chat("Hi") as answer:
             await trio.sleep(1)
             primary.link.partition()
@@ -212,9 +211,9 @@ async def heal_later(link: Link, seconds: float) -> None:
     link.heal()
 
 
-async def test_a_half_open_kept_connection_is_replaced_without_anybody_noticing(sim, autojump_clock):
+async def test_a_half_open_kept_connection_is_replaced_without_a_failure(sim, autojump_clock):
     primary = sim.add("openai")
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         await cortex.complete("Hi")
         primary.link.forget_connections()
         reply = await cortex.complete("Hi")
@@ -223,9 +222,9 @@ async def test_a_half_open_kept_connection_is_replaced_without_anybody_noticing(
     assert len(primary.requests) == 2
 
 
-async def test_connections_that_are_reset_under_answers_break_them(sim, autojump_clock):
+async def test_a_reset_of_all_connections_breaks_their_answers(sim, autojump_clock):
     primary = sim.add("openai", FORTY)
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         with pytest.raises(StreamInterrupted) as interrupted:
             await read(cortex, at_word_10=primary.link.reset_connections)
         assert interrupted.value.failure.kind is FailureKind.CONNECTION
@@ -233,7 +232,7 @@ async def test_connections_that_are_reset_under_answers_break_them(sim, autojump
 
 async def test_a_link_that_refuses_refuses_new_connections_only(sim, autojump_clock):
     primary = sim.add("openai", FORTY)
-    async with gateway(sim) as cortex:
+    async with open_gateway(sim) as cortex:
         async with cortex.chat("Hi") as answer:
             primary.link.refusing = True
             assert (await answer.collect()).text == FORTY.text

@@ -1,4 +1,4 @@
-"""The network in memory: as bounded, as half-closable and as breakable as TCP."""
+"""The network in memory: bounded buffers, half-closed connections and resets, as with TCP."""
 
 import re
 
@@ -13,7 +13,7 @@ from cortex_trio.simulator.channel import BUFFER
 from cortex_trio.simulator.pipe import open_pipe
 
 
-async def test_an_end_is_a_trio_stream_in_every_respect():
+async def test_an_end_passes_the_stream_tests_of_trio():
     async def make() -> tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]:
         return open_pipe()
 
@@ -47,16 +47,16 @@ async def test_a_writer_waits_for_its_reader():
 
 async def test_what_was_written_before_a_reset_is_still_read():
     one, other = open_pipe()
-    await one.send_all(b"last words")
+    await one.send_all(b"last bytes")
     one.reset()
-    assert await other.receive_some() == b"last words"
+    assert await other.receive_some() == b"last bytes"
     with pytest.raises(trio.BrokenResourceError):
         await other.receive_some()
     with pytest.raises(trio.BrokenResourceError):
         await other.send_all(b"hello?")
 
 
-async def test_a_reset_wakes_who_waits():
+async def test_a_reset_wakes_waiting_tasks():
     one, other = open_pipe()
     woken = []
 
@@ -85,22 +85,24 @@ async def test_a_slow_reader_pauses_the_provider(sim, client):
     assert seen > 10_000_000
 
 
-async def test_a_client_that_only_half_closed_gets_its_answer(sim):
+async def test_a_half_closed_client_gets_its_answer(sim):
     openai = sim.add("openai", Behaviour(text="a b"))
-    stream = await sim.network.connect_tcp(host_of(openai), 80)
-    await stream.write(request_of(openai))
-    await stream._end.send_eof()
-    received = b""
-    while data := await stream.read(65536):
-        received += data
-    assert b"data: [DONE]" in received
-    await stream.aclose()
+    client, server = open_pipe()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(openai.serve, server)
+        await client.send_all(request_of(openai))
+        await client.send_eof()
+        received = b""
+        while data := await client.receive_some():
+            received += data
+        assert b"data: [DONE]" in received
+        await client.aclose()
     assert openai.open_connections == 0
 
 
-async def test_a_provider_that_nobody_added_is_not_found(sim):
-    with pytest.raises(httpcore.ConnectError, match=r"no simulated provider at 'nobody\.sim'"):
-        await sim.network.connect_tcp("nobody.sim", 80)
+async def test_an_unknown_provider_is_not_found(sim):
+    with pytest.raises(httpcore.ConnectError, match=r"no simulated provider at 'unknown\.sim'"):
+        await sim.network.connect_tcp("unknown.sim", 80)
 
 
 async def test_reading_can_time_out(sim, autojump_clock):
@@ -131,7 +133,7 @@ async def test_there_is_no_tls(sim):
     await client.pool.aclose()
 
 
-async def test_what_is_no_http_ends_that_connection_only(any_sim, any_client):
+async def test_malformed_http_ends_that_connection_only(any_sim, any_client):
     openai = any_sim.add("openai")
     if any_sim.network is None:
         stream = await httpcore.AnyIOBackend().connect_tcp("127.0.0.1", int(openai.url.split(":")[2][:-3]))

@@ -1,4 +1,4 @@
-"""What clients ask beside answers: one model, and how many tokens a request has."""
+"""Requests for one model and for the number of tokens of a request."""
 
 import json
 
@@ -54,19 +54,19 @@ async def test_a_model_may_have_a_slash_in_its_name(sim, client, path):
 
 
 @pytest.mark.parametrize("kind", ABOUT)
-async def test_a_model_that_is_not_there_is_not_found(sim, client, kind):
+async def test_an_unknown_model_is_not_found(sim, client, kind):
     method, path, _ = ABOUT[kind]
-    status, body = await ask(client, sim.add(kind), method, path.format("nobody"))
+    status, body = await ask(client, sim.add(kind), method, path.format("unknown"))
     assert status == 404
-    assert "nobody" in json.dumps(body)
+    assert "unknown" in json.dumps(body)
 
 
 async def test_ollama_shows_a_model_it_has(sim, client):
     provider = sim.add("ollama", models=["qwen3"])
     status, model = await ask(client, provider, "POST", "/api/show", {"model": "qwen3"})
     assert (status, model["details"]["family"]) == (200, "qwen3")
-    status, body = await ask(client, provider, "POST", "/api/show", {"model": "nobody"})
-    assert (status, body) == (404, {"error": "model 'nobody' not found"})
+    status, body = await ask(client, provider, "POST", "/api/show", {"model": "unknown"})
+    assert (status, body) == (404, {"error": "model 'unknown' not found"})
 
 
 @pytest.mark.parametrize("kind", COUNTS)
@@ -80,7 +80,7 @@ async def test_tokens_are_counted_and_no_step_is_used_up(sim, client, kind):
     assert "first" in json.dumps(answer)
 
 
-async def test_a_count_takes_no_limit_of_what_is_not_said(sim, client):
+async def test_a_count_ignores_limits_of_the_answer(sim, client):
     path, body, _ = COUNTS["anthropic"]
     status, declined = await ask(client, sim.add("anthropic"), "POST", path, {**body, "max_tokens": 1})
     assert status == 400

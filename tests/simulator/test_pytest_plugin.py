@@ -1,4 +1,4 @@
-"""The fixtures as their users have them: test files of a stranger, run by a pytest of their own."""
+"""The fixtures as users have them: test files in a pytest process of their own."""
 
 import sys
 
@@ -42,7 +42,7 @@ async def test_my_app(simulated_providers, cortex):
 
 
 @pytest.mark.slow
-def test_without_a_mark_there_are_three_providers_and_a_second_passes_at_once(
+def test_without_a_mark_there_are_three_providers_and_virtual_time(
     pytester: pytest.Pytester,
 ) -> None:
     tests = """
@@ -86,18 +86,18 @@ def test_a_test_that_fails_shows_its_own_error(pytester: pytest.Pytester) -> Non
     tests = """
 async def test_fails_in_the_middle(simulated_providers, cortex):
     async with cortex.chat("Hi") as answer:
-        assert answer.worker == "nobody"
+        assert answer.worker == "unknown"
 """
     pytester.makefile(".ini", pytest=INI)
     pytester.makepyfile(PROLOGUE + tests)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     assert result.parseoutcomes() == {"failed": 1}
-    result.stdout.fnmatch_lines(["*AssertionError: assert 'openai' == 'nobody'"])
+    result.stdout.fnmatch_lines(["*AssertionError: assert 'openai' == 'unknown'"])
     result.stdout.no_fnmatch_line("*left something behind*")
 
 
 @pytest.mark.slow
-def test_without_pytest_trio_the_plugin_stays_out_of_the_way(
+def test_without_pytest_trio_the_plugin_has_no_fixtures(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytester.makepyfile("def test_plain(): assert True")

@@ -1,4 +1,4 @@
-"""Scripts, keys and counters of one provider, and what ends when."""
+"""Scripts, API keys and counters of one provider, and when its tasks end."""
 
 import httpx
 import pytest
@@ -31,7 +31,7 @@ async def test_a_new_script_starts_at_its_beginning(sim, client):
     assert (await client.post(openai)).status == 503
 
 
-def test_a_script_of_both_kinds_is_refused():
+def test_a_script_of_both_kinds_is_rejected():
     with pytest.raises(TypeError, match="exactly one function"):
         script_of([Behaviour(), lambda request: Behaviour()])
 
@@ -48,7 +48,7 @@ async def test_requests_are_recorded(sim, client, autojump_clock):
     assert KEY not in repr(first)
 
 
-async def test_a_key_that_is_not_valid_is_declined_and_uses_up_nothing(sim, client):
+async def test_an_invalid_key_is_rejected_and_uses_no_step(sim, client):
     openai = sim.add("openai", Behaviour(text="first"))
     openai.valid_keys = {"sk-other"}
     declined = await client.post(openai)
@@ -73,7 +73,7 @@ async def test_health_has_a_script_of_its_own(sim, client):
     assert (await client.post(openai)).text == "first"
 
 
-async def test_a_hanging_health_check_leaves_chats_alone(sim, client, autojump_clock):
+async def test_a_hanging_health_check_does_not_delay_chats(sim, client, autojump_clock):
     openai = sim.add("openai")
     openai.behave_health(Behaviour(silent=True))
     with trio.move_on_after(60) as scope:
@@ -119,13 +119,13 @@ async def test_leaving_the_simulator_stops_everything_at_once(autojump_clock):
     await client.pool.aclose()
 
 
-async def test_an_exception_out_of_the_block_comes_out_as_it_is():
+async def test_an_exception_of_the_block_is_raised_unchanged():
     with pytest.raises(ZeroDivisionError):
         async with open_simulator():
             _ = 1 / 0
 
 
-async def test_what_a_function_raises_is_not_lost():
+async def test_an_exception_of_a_script_function_is_raised():
     def broken(request: SimRequest) -> Behaviour:
         raise ZeroDivisionError
 
@@ -148,7 +148,7 @@ async def test_a_dialect_must_exist(sim):
         sim.add("mistral")
 
 
-async def test_the_configuration_is_one_a_gateway_takes(any_sim):
+async def test_a_gateway_accepts_the_configuration(any_sim):
     any_sim.add("openai")
     any_sim.add("Big Llama!", provider="ollama", models=["llama-9"])
     config = Config.from_mapping(any_sim.config(priority=3))

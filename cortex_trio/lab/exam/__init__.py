@@ -1,22 +1,25 @@
-"""The failover exam: 34 things providers do to a gateway, and what must happen then.
+"""The failover exam: 34 scenarios in which providers fail, and what a gateway must do then.
 
-S01 to S16 are the scenarios of the public FailoverBench; S17 to S34 are our own. Each has parts, and each part is a
-function of a `Stage`: a primary that misbehaves in one dialect, a fallback in another, a gateway before both. In memory
-its seconds are virtual; over sockets they are real, and shorter.
+S01 to S16 are the scenarios of the public FailoverBench; S17 to S34 are our own. Each scenario has parts. A part is a
+function of a `Setup`: a primary that fails, in one dialect; a fallback, in another dialect; a gateway in front of both.
+In memory its seconds are virtual; over sockets they are real, and shorter.
 
-stage      where a scenario takes place, and how it says that something does not hold
-scenario   what a scenario is made of
-limits     the primary says that it was asked too much
-before     it fails or refuses before it has said anything
-late       it says nothing in time
-broken     its answer breaks off
-within     streams that end oddly, bring tool calls, or come in pieces
-lasting    what shows over minutes
-leaving    callers, readers or servers leave, or do not keep up
-crowds     many of everything, while actors die
-echoes     a provider repeats the key
-hostile    answers that are no answers
-reading    how scenarios read streams
-scorecard  all of them, for every dialect
-outside    the first sixteen, for any gateway that is reached over HTTP
+setup                the providers and the gateway of a part, and its checks
+scenario             what a scenario consists of
+rate_limits          the primary is rate limited
+shared_limit         all workers are rate limited for a second
+before_content       it fails or rejects the request before content
+slow_responses       it sends nothing in time
+broken_streams       its stream breaks
+stream_contents      streams with unusual ends, tool calls or slices
+over_minutes         behaviour that shows over minutes
+closing              callers leave, servers close, readers are slow
+many_requests        many workers and requests, while actors are killed
+key_echoes           a provider repeats the API key
+malformed_responses  bodies that are no response
+single_worker        there is no other worker
+reading              how the parts read streams
+scorecard            runs all scenarios with every dialect
+outside              the setup for any gateway that has an HTTP endpoint, and its client
+outside_scenarios    the scenarios that are run against it
 """

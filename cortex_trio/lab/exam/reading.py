@@ -1,4 +1,4 @@
-"""How scenarios read streams: all events, also of one that breaks."""
+"""How the parts read streams: all events, also those before an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...gateway.cortex import Cortex
 async def events_of(
     cortex: Cortex, seen: list[StreamEvent] | None = None, **options: Any
 ) -> list[StreamEvent]:
-    """All events of one answer; they are in `seen` as far as it came, too."""
+    """Return all events of one answer. After an error, those before it are in `seen`."""
     events = [] if seen is None else seen
     append = events.append
     async with cortex.chat("Hi", **options) as answer:

@@ -1,4 +1,4 @@
-"""A scenario as a value: its number, what the primary does, what must happen, and the parts that try it."""
+"""A scenario as a value: its number, the fault of the primary, what must happen, and the parts that test it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import TypeVar
 import attrs
 
 from ...simulator.servers import SERVERS
-from .stage import Stage
+from .setup import Setup
 
 ALL = "all"
-Play = Callable[[Stage], Awaitable[None]]
+Play = Callable[[Setup], Awaitable[None]]
 V = TypeVar("V")
 
 
 @attrs.frozen
 class Part:
-    """One thing that must happen in a scenario, tried on a stage of its own; `title` is a sentence.
+    """One thing that must happen in a scenario, tested with a setup of its own; `title` is a sentence.
 
-    `play` raises NotPassed, or whatever else comes out of it, if the promise is not kept.
+    `play` raises NotPassed, or any other exception, if it does not happen.
     """
 
     title: str
     play: Play
-    only: Sequence[str] | None = None  # the dialects it is for; None: all of them
-    once: bool = False  # it brings its dialects itself
-    about_keys: bool = False  # it has nothing to ask of a dialect without keys
-    virtual: bool = False  # only a clock that jumps can show it: it takes minutes, or looks at moments
+    only: Sequence[str] | None = None  # the dialects it runs with; None: all of them
+    once: bool = False  # it runs once and chooses its dialects itself
+    about_keys: bool = False  # it does not run with dialects without API keys
+    virtual: bool = False  # it needs a virtual clock: it takes minutes, or compares exact times
 
     def dialects(self, wanted: Sequence[str]) -> Sequence[str]:
-        """Those of the wanted ones in which it is played; `ALL` where it is played once."""
+        """Return which of the wanted dialects it runs with; `ALL` if it runs once."""
         if self.once:
             return (ALL,)
         return [
@@ -44,11 +44,11 @@ class Part:
 
 @attrs.define
 class Scenario:
-    """Its parts are added by the modules that hold them; it is passed if all of them are, in every dialect."""
+    """It is passed if all of its parts are passed with every dialect."""
 
     number: str
-    misfortune: str
-    promise: str
+    fault: str
+    expected: str
     parts: list[Part] = attrs.field(factory=list)
 
     def part(
@@ -60,13 +60,13 @@ class Scenario:
         about_keys: bool = False,
         virtual: bool = False,
     ) -> Callable[[Play], Play]:
-        """Enter a function as a part."""
+        """Decorator: add a function as a part."""
 
-        def enter(play: Play) -> Play:
+        def add(play: Play) -> Play:
             self.parts.append(Part(title, play, only, once, about_keys, virtual))
             return play
 
-        return enter
+        return add
 
     def parts_for(
         self,
@@ -77,29 +77,29 @@ class Scenario:
         once: bool = False,
         about_keys: bool = False,
         virtual: bool = False,
-    ) -> Callable[[Callable[[Stage, V], Awaitable[None]]], Callable[[Stage, V], Awaitable[None]]]:
-        """Enter a function of a stage and a variant as a part for each of them."""
+    ) -> Callable[[Callable[[Setup, V], Awaitable[None]]], Callable[[Setup, V], Awaitable[None]]]:
+        """Decorator: add a function of a setup and a variant, as one part for each variant."""
 
-        def enter(play: Callable[[Stage, V], Awaitable[None]]) -> Callable[[Stage, V], Awaitable[None]]:
+        def add(play: Callable[[Setup, V], Awaitable[None]]) -> Callable[[Setup, V], Awaitable[None]]:
             for name, variant in variants.items():
                 played = partial(_with, play, variant)
                 self.parts.append(Part(f"{title} ({name})", played, only, once, about_keys, virtual))
             return play
 
-        return enter
+        return add
 
 
-async def _with(play: Callable[[Stage, V], Awaitable[None]], variant: V, stage: Stage) -> None:
-    await play(stage, variant)
+async def _with(play: Callable[[Setup, V], Awaitable[None]], variant: V, setup: Setup) -> None:
+    await play(setup, variant)
 
 
 SCENARIOS: dict[str, Scenario] = {}
-"""By number; filled by the modules that hold them, see `scorecard`."""
+"""By number. Filled when the modules in `scorecard.MODULES` are imported."""
 
 
-def scenario(number: str, misfortune: str, promise: str) -> Scenario:
-    """Make a scenario and enter it in SCENARIOS."""
-    made = SCENARIOS[number] = Scenario(number, misfortune, promise)
+def scenario(number: str, fault: str, expected: str) -> Scenario:
+    """Make a scenario and add it to SCENARIOS."""
+    made = SCENARIOS[number] = Scenario(number, fault, expected)
     return made
 
 

@@ -1,16 +1,20 @@
-"""Whole lives of a gateway: random worlds, drawn from a seed, in which everything breaks and nothing may be lost.
+"""Simulated worlds: providers, calls and faults drawn from a seed, a gateway among them, invariants that are checked.
 
-plan        what is going to happen: who is there, what breaks
-load        … who asks, for what and how
-tales       what is said: everything about a call follows from its number
-troubles    the catalogue of what breaks
-upstream    one provider of the world: its faults, its quotas, its outages
-people      those who ask, and what they saw
-chronicle   what was seen: the trace, the counts, the broken laws
-laws        what must be true whatever happens
-bare        what one bare client would have got
-again       a call is not given up while a worker could serve it
-life        one world from its beginning to its end
-picture     one life as an SVG
-campaign    many lives, in several processes
+plan             what will happen in one world: providers, faults, interventions
+load             … and calls: when, for what, with which options
+dense_plan       a world of one minute in which everything overlaps
+fixtures         prompts, answers and tool calls that follow from the number of a call
+faults           the catalogue of faults
+faulty_provider  the script of one provider: its quota, its faults
+callers          the tasks that make the calls, and the record of each call
+recorder         what was observed: the trace, counts, violated invariants
+call_invariants  what must be true of each call
+invariants       what must be true of the gateway
+ledger           what the providers saw, compared with what the gateway reported
+bare_client      what one client without a gateway would have got
+giving_up        no call is refused while a worker could serve it
+interventions    what an operator and a crash do to a running gateway
+run              one world from its beginning to its end
+timeline         one run as an SVG
+campaign         many runs, in several processes
 """

@@ -1,4 +1,4 @@
-"""Where a scenario takes place: simulated providers, and a gateway that must leave nothing behind."""
+"""The setup of a part: simulated providers, and a gateway that must release everything. Also the checks of parts."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ DIALECTS = (
     "cohere",
     "ollama",
 )
-PATIENCE_SECONDS = 2.0
-"""Real time a socket's close may take to be seen on the other side, and a busy machine to come to us."""
+REAL_TIME_SLACK_SECONDS = 2.0
+"""Real time that a busy machine may need more, and that the close of a socket takes to the other side."""
 GOOD = Behaviour(text="The whole answer, by the primary.")
 RESCUE = Behaviour(text="The whole answer, by the fallback.")
 SIXTY = " ".join(f"word{number}" for number in range(60))
-"""Sixty tokens, as the simulator cuts them."""
+"""Sixty tokens of the simulator."""
 FORTY = " ".join(SIXTY.split()[:40])
 CALL = ToolCall("call_1", "transfer", '{"amount": 100, "to": "Ada", "note": "rent for November"}')
 TRANSFER = Tool(
@@ -55,13 +55,13 @@ E = TypeVar("E", bound=BaseException)
 
 
 class NotPassed(Exception):
-    """Something that must happen did not; the message says what."""
+    """Something that must happen did not happen. The message says what."""
 
 
-def check(holds: object, promise: str) -> None:
-    """Raise NotPassed with `promise` unless it holds."""
+def check(holds: object, expected: str) -> None:
+    """Raise NotPassed with `expected` unless it holds."""
     if not holds:
-        raise NotPassed(f"does not hold: {promise}")
+        raise NotPassed(f"does not hold: {expected}")
 
 
 def equal(found: object, wanted: object, what: str) -> None:
@@ -77,12 +77,12 @@ def near(found: float | None, wanted: float, within: float, what: str) -> None:
 
 
 def hint(seconds: float) -> str:
-    """Return a Retry-After of microseconds, rounded up: a client that obeys it does not come too early."""
+    """Return a Retry-After with microseconds, rounded up, so that a client that waits for it is not too early."""
     return f"{math.ceil(seconds * 1e6) / 1e6:.6f}"
 
 
 async def failing(kind: type[E], make: Callable[[], Awaitable[object]]) -> E:
-    """Return the error of the type `kind` that must come out of `make()`."""
+    """Return the error of the type `kind` that `make()` must raise."""
     try:
         await make()
     except kind as error:
@@ -91,10 +91,11 @@ async def failing(kind: type[E], make: Callable[[], Awaitable[object]]) -> E:
 
 
 @attrs.define
-class Stage:
-    """One gateway's surroundings. `dialect` is the primary's; `second` scales every time in a scenario.
+class Setup:
+    """The providers of one part, and its gateway. `dialect` is the primary's.
 
-    In memory, in virtual time, a second is a second that passes at once; over sockets it is rather less.
+    `second` is the length of a second: all times in parts are multiples of it. Over sockets it is shorter, since time
+    is real.
     """
 
     sim: Simulator
@@ -109,16 +110,16 @@ class Stage:
 
     @property
     def slack(self) -> float:
-        """Seconds a real machine may be busy with something else."""
-        return 0.0 if self.is_virtual else PATIENCE_SECONDS
+        """Seconds by which a real machine may be late."""
+        return 0.0 if self.is_virtual else REAL_TIME_SLACK_SECONDS
 
     @property
     def other(self) -> str:
-        """The fallback's dialect: another one."""
+        """The dialect of the fallback: not that of the primary."""
         return "openai" if self.dialect == "anthropic" else "anthropic"
 
     def add(self, name: str, *script: Any, dialect: str | None = None, **settings: Any) -> SimulatedProvider:
-        """Another provider and its worker, asked after those that are here; `settings` are WorkerConfig's."""
+        """Add a provider and its worker, after those before it; `settings` are fields of WorkerConfig."""
         models = settings.pop("models", None)
         provider = self.sim.add(name, *script, provider=dialect or self.dialect, models=models)
         self.workers[name] = provider.worker(priority=len(self.workers), **settings)
@@ -132,7 +133,7 @@ class Stage:
 
     @asynccontextmanager
     async def gateway(self, **settings: Any) -> AsyncIterator[Cortex]:
-        """A gateway before those that were added; leaving it checks that nothing of a request is left."""
+        """Open a gateway with all workers, which releases everything; `settings` are fields of Config."""
         on_event = settings.pop("on_event", None)
         self.config = config = Config(workers=self.workers, **{"health_check_interval": 0, **settings})
         transport = self.sim.transport if self.is_virtual else None
@@ -145,13 +146,13 @@ class Stage:
         check(not connected(self.sim), f"a closed gateway leaves no connection open ({connected(self.sim)})")
 
     async def _end_of_a_check(self, cortex: Cortex) -> None:
-        """A health check that is running holds a connection, which no request has left behind: let it end."""
+        """If a running health check may be what holds a connection, let it end."""
         held = leftovers(cortex)
         if self.config.health_check_interval and held and may_be_of_a_check(held):
             await trio.sleep(self.config.health_check_timeout)
 
     async def settle(self, holds: Callable[[], bool]) -> bool:
-        """Let every actor handle its messages; over sockets, wait for what holds only when the kernel was asked."""
+        """Wait until every actor has handled its messages; over sockets, until `holds` or the slack is over."""
         await trio.testing.wait_all_tasks_blocked()
         with trio.move_on_after(self.slack):
             while not holds():

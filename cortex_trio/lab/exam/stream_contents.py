@@ -1,4 +1,4 @@
-"""Streams that end oddly, bring tool calls, or come in pieces: S11, S24 and S27."""
+"""Streams with unusual ends, tool calls or slices: S11, S24 and S27."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ...failures import FailureKind
 from ...simulator.behaviour import Behaviour
 from .reading import events_of, text_of
 from .scenario import scenario
-from .stage import CALL, SIXTY, TRANSFER, Stage, check, equal, failing
+from .setup import CALL, SIXTY, TRANSFER, Setup, check, equal, failing
 
 S11 = scenario("S11", "no terminal marker after the finish reason", "accepted as complete")
 S24 = scenario(
-    "S24", "cut after a tool call was delivered", "never started again by itself; no duplicate call"
+    "S24", "cut after a tool call was delivered", "never restarted automatically; no duplicate call"
 )
 S27 = scenario("S27", "answers one byte at a time, and in one huge block", "the same events")
 
@@ -38,25 +38,25 @@ ENDINGS: Mapping[str, Mapping[str, Any]] = {
 
 
 @S11.parts_for(ENDINGS, "a finish reason without the terminal marker is a complete answer")
-async def no_terminal_marker(stage: Stage, ending: Mapping[str, Any]) -> None:
-    primary = stage.primary(Behaviour(text=SIXTY, no_terminal=True, **ending))
-    fallback = stage.fallback()
-    async with stage.gateway() as cortex:
+async def no_terminal_marker(setup: Setup, ending: Mapping[str, Any]) -> None:
+    primary = setup.primary(Behaviour(text=SIXTY, no_terminal=True, **ending))
+    fallback = setup.fallback()
+    async with setup.gateway() as cortex:
         events = await events_of(cortex)
         reply = await cortex.complete("Hi")
     equal((text_of(events), reply.text), (SIXTY, SIXTY), "the answers")
-    check(isinstance(events[-1], Finished), "it ends in good order")
+    check(isinstance(events[-1], Finished), "the last event is Finished")
     equal(reply.finish_reason, FinishReason.STOP, "the finish reason")
     equal([attempt.failure for attempt in reply.attempts], [None], "the ledger")
     equal((len(primary.requests), len(fallback.requests)), (2, 0), "requests")
 
 
 @S11.part("an end without any finish reason is never a success", virtual=True)
-async def no_finish_reason(stage: Stage) -> None:
-    stage.primary(Behaviour(text=SIXTY, cut_after=60))
-    async with stage.gateway() as cortex:
+async def no_finish_reason(setup: Setup) -> None:
+    setup.primary(Behaviour(text=SIXTY, cut_after=60))
+    async with setup.gateway() as cortex:
         error = await failing(StreamInterrupted, lambda: events_of(cortex))
-    equal((error.failure.kind, error.partial.text), (FailureKind.TRUNCATED, SIXTY), "what it is called")
+    equal((error.failure.kind, error.partial.text), (FailureKind.TRUNCATED, SIXTY), "the failure kind")
 
 
 # ------------------------------------------------------------------ S24: after a tool call
@@ -64,14 +64,14 @@ async def no_finish_reason(stage: Stage) -> None:
 
 @S24.parts_for(
     {how: how for how in ("raise", "restart", "continue")},
-    "once a tool call was delivered nothing starts again by itself",
+    "after a tool call was delivered, nothing is restarted automatically",
 )
-async def cut_after_a_tool_call(stage: Stage, how: str) -> None:
-    primary = stage.primary(Behaviour(text="", tool_calls=[CALL], cut_after=99))
-    fallback = stage.fallback(Behaviour(text="", tool_calls=[CALL]))
+async def cut_after_a_tool_call(setup: Setup, how: str) -> None:
+    primary = setup.primary(Behaviour(text="", tool_calls=[CALL], cut_after=99))
+    fallback = setup.fallback(Behaviour(text="", tool_calls=[CALL]))
     seen: list[StreamEvent] = []
-    options: dict[str, Any] = {"tools": [TRANSFER], "on_interrupt": how, "idle_timeout": 10 * stage.second}
-    async with stage.gateway() as cortex:
+    options: dict[str, Any] = {"tools": [TRANSFER], "on_interrupt": how, "idle_timeout": 10 * setup.second}
+    async with setup.gateway() as cortex:
         error = await failing(StreamInterrupted, lambda: events_of(cortex, seen, **options))
     named = [event.name for event in seen if isinstance(event, ToolCallDelta) and event.name]
     equal(named, ["transfer"], "the calls delivered")
@@ -80,10 +80,10 @@ async def cut_after_a_tool_call(stage: Stage, how: str) -> None:
 
 
 @S24.part("complete() delivers exactly one of the two calls")
-async def one_of_two_calls(stage: Stage) -> None:
-    stage.primary(Behaviour(text="", tool_calls=[CALL], cut_after=99))
-    stage.fallback(Behaviour(text="", tool_calls=[CALL]))
-    async with stage.gateway() as cortex:
+async def one_of_two_calls(setup: Setup) -> None:
+    setup.primary(Behaviour(text="", tool_calls=[CALL], cut_after=99))
+    setup.fallback(Behaviour(text="", tool_calls=[CALL]))
+    async with setup.gateway() as cortex:
         reply = await cortex.complete("Pay", tools=[TRANSFER])
     calls = [(call.name, call.parsed()) for call in reply.tool_calls]
     equal(calls, [("transfer", CALL.parsed())], "the calls")
@@ -100,11 +100,11 @@ SLICINGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@S27.parts_for(SLICINGS, "however the bytes are cut, the events are the same")
-async def sliced(stage: Stage, slicing: Mapping[str, Any]) -> None:
+@S27.parts_for(SLICINGS, "the events are the same for every slicing of the bytes")
+async def sliced(setup: Setup, slicing: Mapping[str, Any]) -> None:
     with_call = attrs.evolve(ANSWER, tool_calls=[CALL])
-    stage.primary(ANSWER, attrs.evolve(ANSWER, **slicing), with_call, attrs.evolve(with_call, **slicing))
-    async with stage.gateway() as cortex:
+    setup.primary(ANSWER, attrs.evolve(ANSWER, **slicing), with_call, attrs.evolve(with_call, **slicing))
+    async with setup.gateway() as cortex:
         first, second = [await events_of(cortex) for _ in range(2)]
         plain, cut = [await events_of(cortex, tools=[TRANSFER]) for _ in range(2)]
     equal(_without_ids(second), _without_ids(first), "the events")
@@ -116,7 +116,7 @@ async def sliced(stage: Stage, slicing: Mapping[str, Any]) -> None:
 
 
 def _without_ids(events: Sequence[StreamEvent]) -> list[object]:
-    """Ids are made for each request: of calls, by us where the wire has none; of reasoning, in the Responses API."""
+    """Ids differ between requests: of tool calls, where the dialect has none; of reasoning, in the Responses API."""
     return [_without_id(event) for event in events]
 
 

@@ -1,4 +1,4 @@
-"""A provider repeats the API key in what it says: S22."""
+"""A provider repeats the API key in its responses: S22."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import final
 from ...failures import CortexError
 from ...simulator.behaviour import Behaviour
 from .scenario import scenario
-from .stage import Stage, check, failing
+from .setup import Setup, check, failing
 
 S22 = scenario(
     "S22", "an error body echoes the API key", "it appears in no log, exception, repr, traceback or event"
@@ -25,15 +25,15 @@ KEYS = {
 
 
 def _echoes(key: str) -> Mapping[str, Behaviour]:
-    said = f"Key {key} is not what we expected ({key})."
-    as_json = json.dumps({"error": {"message": said, "type": "server_error", "code": key}})
-    in_sse = f'data: {{"error": {{"message": "{said}", "code": "{key}"}}}}\n\n'
-    in_lines = f'{{"error": "{said}"}}\n'
+    message = f"Key {key} is not what we expected ({key})."
+    as_json = json.dumps({"error": {"message": message, "type": "server_error", "code": key}})
+    in_sse = f'data: {{"error": {{"message": "{message}", "code": "{key}"}}}}\n\n'
+    in_lines = f'{{"error": "{message}"}}\n'
     return {
         "a JSON error": Behaviour(status=401, error_body=as_json),
         "a server error": Behaviour(status=500, error_body=as_json),
-        "plain text": Behaviour(status=400, error_body=said, content_type="text/plain"),
-        "an HTML page": Behaviour(status=502, error_body=f"<html>{said}</html>", content_type="text/html"),
+        "plain text": Behaviour(status=400, error_body=message, content_type="text/plain"),
+        "an HTML page": Behaviour(status=502, error_body=f"<html>{message}</html>", content_type="text/html"),
         "an SSE event": Behaviour(body=in_sse.encode(), content_type="text/event-stream"),
         "an NDJSON line": Behaviour(body=in_lines.encode(), content_type="application/x-ndjson"),
         "a whole JSON body": Behaviour(body=as_json.encode()),
@@ -48,22 +48,22 @@ ECHOES = {f"{how}, {shape}": (key, echo) for shape, key in KEYS.items() for how,
 
 
 @S22.parts_for(ECHOES, "an echoed key appears nowhere", about_keys=True, virtual=True)
-async def echoed_key(stage: Stage, echo: tuple[str, Behaviour]) -> None:
+async def echoed_key(setup: Setup, echo: tuple[str, Behaviour]) -> None:
     key, behaviour = echo
-    stage.primary(behaviour, api_keys=[key])
+    setup.primary(behaviour, api_keys=[key])
     events: list[object] = []
     with _listening() as heard:
-        async with stage.gateway(on_event=events.append) as cortex:
+        async with setup.gateway(on_event=events.append) as cortex:
             error = await failing(CortexError, lambda: cortex.complete("Hi"))
             seen = [*_exposed(error), repr(events), repr(heard)]
             seen += [repr(await cortex.health_status()), cortex.tree(), cortex.explain("Hi"), repr(cortex)]
-    check(events, "there were events to look into")
-    check(not any(key in text for text in (*seen, repr(heard))), "the key is nowhere to be seen")
+    check(events, "there were events")
+    check(not any(key in text for text in (*seen, repr(heard))), "the key is in no text")
 
 
 @contextmanager
 def _listening() -> Iterator[list[str]]:
-    """All that is logged, at every level."""
+    """Collect all log messages, of every level."""
     logger, listening = logging.getLogger("cortex_trio"), _Listening()
     level = logger.level
     logger.addHandler(listening)
@@ -86,7 +86,7 @@ class _Listening(logging.Handler):
 
 
 def _exposed(error: BaseException) -> Iterator[str]:
-    """All that a log, a debugger or an error reporter would show, the locals of our frames included."""
+    """All that a log, a debugger or an error reporter can show, with the locals of the gateway's frames."""
     yield from (str(error), repr(error), "".join(traceback.format_exception(error)))
     yield from (repr(getattr(error, "attempts", "")), repr(getattr(error, "failure", "")))
     reached = [error]

@@ -1,4 +1,4 @@
-"""Callers, readers and servers leave, or do not keep up. S17, S26 and S29."""
+"""Callers leave, servers close, readers are slow: S17, S26 and S29."""
 
 from __future__ import annotations
 
@@ -15,20 +15,28 @@ from ...simulator.behaviour import Behaviour
 from ...simulator.leftovers import connected, leftovers
 from ...simulator.provider import SimulatedProvider
 from .scenario import scenario
-from .stage import GOOD, SIXTY, Stage, check, equal
+from .setup import GOOD, SIXTY, Setup, check, equal
 
-S17 = scenario("S17", "the caller cancels mid-stream", "upstream closed before control returns; nothing left")
-S26 = scenario("S26", "slow consumer, fast upstream of 1 GB", "memory bounded, upstream read paused")
-S29 = scenario("S29", "a connection reused after the server closed it", "asked again on a new one, unnoticed")
+S17 = scenario(
+    "S17", "the caller cancels mid-stream", "the connection is closed before control returns; nothing is held"
+)
+S26 = scenario(
+    "S26", "slow consumer, fast provider of 1 GB", "memory bounded, reading from the provider paused"
+)
+S29 = scenario(
+    "S29",
+    "a connection reused after the server closed it",
+    "the request is sent again on a new one; the caller sees no failure",
+)
 
 
 @S17.parts_for(
     {how: how for how in ("break", "cancel", "exception")},
-    "leaving in the middle closes the upstream before control returns",
+    "leaving a stream early closes its connection before control returns",
 )
-async def caller_leaves(stage: Stage, how: str) -> None:
-    primary = stage.primary(Behaviour(text=SIXTY, stall_after=3))
-    async with stage.gateway() as cortex:
+async def caller_leaves(setup: Setup, how: str) -> None:
+    primary = setup.primary(Behaviour(text=SIXTY, stall_after=3))
+    async with setup.gateway() as cortex:
         streams: list[ChatStream] = []
         with trio.CancelScope() as scope:
             try:
@@ -44,9 +52,9 @@ async def caller_leaves(stage: Stage, how: str) -> None:
             except LookupError:
                 equal(how, "exception", "what comes out")
             finally:  # no checkpoint lies between leaving the stream and here
-                _check_closed(stage, cortex, primary)
+                _check_closed(setup, cortex, primary)
         equal(scope.cancelled_caught, how == "cancel", "whether it was cancelled")
-        await stage.settle(lambda: not primary.open_connections and not leftovers(cortex))
+        await setup.settle(lambda: not primary.open_connections and not leftovers(cortex))
         equal((primary.open_connections, dict(leftovers(cortex))), (0, {}), "what is left")
         kinds = [attempt.failure and attempt.failure.kind for attempt in streams[0].attempts]
         equal(kinds, [FailureKind.CANCELLED], "the ledger")
@@ -54,20 +62,20 @@ async def caller_leaves(stage: Stage, how: str) -> None:
         equal((health.system_health, health.workers["primary"].failures), ("healthy", 0), "what it counts")
 
 
-def _check_closed(stage: Stage, cortex: Cortex, primary: SimulatedProvider) -> None:
+def _check_closed(setup: Setup, cortex: Cortex, primary: SimulatedProvider) -> None:
     in_use = leftovers(cortex).get("primary: connections in use", 0)
     equal(in_use, 0, "connections in use after leaving")
-    if stage.is_virtual:
+    if setup.is_virtual:
         equal(primary.open_connections, 0, "connections open after leaving")
 
 
-@S17.part("a deadline of the caller's counts against no worker")
-async def callers_deadline(stage: Stage) -> None:
-    primary = stage.primary(Behaviour(silent=True), GOOD)
-    async with stage.gateway() as cortex:
+@S17.part("a deadline of the caller does not count as a failure of a worker")
+async def callers_deadline(setup: Setup) -> None:
+    primary = setup.primary(Behaviour(silent=True), GOOD)
+    async with setup.gateway() as cortex:
         for _ in range(5):
             primary.behave(Behaviour(silent=True))
-            with trio.move_on_after(stage.second) as scope:
+            with trio.move_on_after(setup.second) as scope:
                 await cortex.complete("Hi")
             check(scope.cancelled_caught, "the deadline is the caller's")
             untold = {"leases", "primary: in flight", "primary: keys in use"}
@@ -82,7 +90,7 @@ MEGABYTE = 1024 * 1024
 
 
 class _Torrent(Sequence[str]):
-    """A gigabyte of text, made piece by piece as it is sent."""
+    """A gigabyte of text, generated while it is sent."""
 
     def __len__(self) -> int:
         return 1_000_000
@@ -94,11 +102,11 @@ class _Torrent(Sequence[str]):
         return "x" * 1000
 
 
-@S26.part("a slow consumer pauses a fast upstream")
-async def slow_consumer(stage: Stage) -> None:
-    primary = stage.primary(Behaviour(tokens=_Torrent()))
-    bound = MEGABYTE / 2 if stage.is_virtual else 8 * MEGABYTE  # the kernel's buffers
-    async with stage.gateway() as cortex:
+@S26.part("a slow consumer pauses a fast provider")
+async def slow_consumer(setup: Setup) -> None:
+    primary = setup.primary(Behaviour(tokens=_Torrent()))
+    bound = MEGABYTE / 2 if setup.is_virtual else 8 * MEGABYTE  # the kernel's buffers
+    async with setup.gateway() as cortex:
         async with cortex.chat("Hi") as answer:
             taken = 0
             async for piece in answer.text():
@@ -109,8 +117,8 @@ async def slow_consumer(stage: Stage) -> None:
                     check(ahead < bound, f"the upstream waits for its reader ({ahead:,} bytes ahead)")
                 if taken >= 1_000_000:
                     break
-        await stage.settle(lambda: not connected(stage.sim))
-        equal(dict(connected(stage.sim)), {}, "connections open after leaving")
+        await setup.settle(lambda: not connected(setup.sim))
+        equal(dict(connected(setup.sim)), {}, "connections open after leaving")
 
 
 # ------------------------------------------------------------------ S29: kept connections
@@ -122,10 +130,10 @@ DEAD = {
 }
 
 
-@S29.parts_for(DEAD, "a kept connection that died is replaced, and the caller sees no failure")
-async def reused_connection(stage: Stage, last: Sequence[Behaviour]) -> None:
-    primary = stage.primary(*last, GOOD)
-    async with stage.gateway() as cortex:
+@S29.parts_for(DEAD, "a dead kept-alive connection is replaced, and the caller sees no failure")
+async def reused_connection(setup: Setup, last: Sequence[Behaviour]) -> None:
+    primary = setup.primary(*last, GOOD)
+    async with setup.gateway() as cortex:
         replies = [await cortex.complete("Hi") for _ in range(3)]
         health = await cortex.health_status()
     equal(replies[-1].text, GOOD.text, "the answer")
@@ -134,10 +142,10 @@ async def reused_connection(stage: Stage, last: Sequence[Behaviour]) -> None:
     equal(health.workers["primary"].failures, 0, "failures counted")
 
 
-@S29.part("a healthy connection is used again")
-async def healthy_connection(stage: Stage) -> None:
-    primary = stage.primary(GOOD)
-    async with stage.gateway() as cortex:
+@S29.part("a working connection is reused")
+async def healthy_connection(setup: Setup) -> None:
+    primary = setup.primary(GOOD)
+    async with setup.gateway() as cortex:
         for _ in range(5):
             await cortex.complete("Hi")
     equal((primary.connections_made, len(primary.requests)), (1, 5), "connections and requests")

@@ -1,6 +1,6 @@
-"""What is said in a world: each call has a number, and everything about it follows from the number.
+"""Prompts, answers, tool calls and texts. All of them follow from the number of a call.
 
-So any piece of a request or of an answer shows which call it belongs to, and whether it is whole. Pure.
+So every part of a request or an answer shows to which call it belongs, and whether it is whole. Pure.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ OPENINGS: Mapping[str, str] = {
     "object": "Describe to me",
     "embed": "Weigh for me",
 }
-"""How the request of each kind of call begins; "models" has no words."""
+"""How the prompt of each kind of call begins; a call of the kind "models" has no prompt."""
 LONG_EVERY, LONG_WORD = 17, 300_000
-"""Each so many calls a long story, and the letters of its longest word."""
-_ASKED = re.compile(rf"({'|'.join(OPENINGS.values())}) story (\d+)\.")
-_KINDS = {opening: what for what, opening in OPENINGS.items()}
+"""Every so many calls the answer is long: its last word has so many letters."""
+_PROMPT = re.compile(rf"({'|'.join(OPENINGS.values())}) story (\d+)\.")
+_KINDS = {opening: kind for kind, opening in OPENINGS.items()}
 
 LOOK_UP = Tool(
     name="look_up",
@@ -41,44 +41,44 @@ OBJECT_SCHEMA = {
 }
 
 
-# ------------------------------------------------------------------ asked
+# ------------------------------------------------------------------ requests
 
 
-def prompt_of(number: int, what: str = "story") -> str:
-    return f"{OPENINGS[what]} story {number}."
+def prompt_of(number: int, kind: str = "story") -> str:
+    return f"{OPENINGS[kind]} story {number}."
 
 
 def texts_of(number: int, many: int) -> list[str]:
-    """What is to be embedded: each text is another one, so that a vector in the wrong place would show."""
+    """The texts of an embedding. No two are equal, so that a vector in the wrong place is noticed."""
     return [f"{prompt_of(number, 'embed')} Line {line}." for line in range(many)]
 
 
 def kind_and_number_of(request: SimRequest) -> tuple[str, int] | None:
-    """What a request was sent for, and for which call; None for health checks and lists of models."""
+    """The kind and the number of the call of a request; None for health checks and lists of models."""
     for text in strings_in(request.body):
-        if found := _ASKED.search(text):
+        if found := _PROMPT.search(text):
             return _KINDS[found[1]], int(found[2])
     return None
 
 
 def number_of(request: SimRequest) -> int | None:
-    asked = kind_and_number_of(request)
-    return None if asked is None else asked[1]
+    found = kind_and_number_of(request)
+    return None if found is None else found[1]
 
 
-def embed_model_of(request: SimRequest) -> str:
-    """The model a request for embeddings names: in the body, or, for Gemini, in the path."""
+def model_of(request: SimRequest) -> str:
+    """The model that a request names, in its body or, for Gemini, in its path."""
     named = request.body.get("model") if isinstance(request.body, dict) else None
     return str(named) if named else request.path.rpartition("/")[2].partition(":")[0]
 
 
-# ------------------------------------------------------------------ answered
+# ------------------------------------------------------------------ answers
 
 
 def story_of(number: int) -> str:
-    """What every provider answers to call `number`, and to no other: a mix-up of two answers would show.
+    """The answer of every provider to call `number`, and to no other call: a mix-up of two answers is noticed.
 
-    Some stories have one word of more than a quarter megabyte, which comes in one event.
+    Some stories have one word of more than 256 KiB, which comes in one event.
     """
     words = [f"word{number}.{place}" for place in range(6 + number % 7)]
     if number % LONG_EVERY == 0:
@@ -86,15 +86,15 @@ def story_of(number: int) -> str:
     return f"Story {number}: " + " ".join(words)
 
 
-def answer_of(number: int, what: str) -> str:
-    """The text that is the whole answer to a call, in the end."""
-    if what == "object":
+def answer_of(number: int, kind: str) -> str:
+    """The text of the whole answer to a call."""
+    if kind == "object":
         return json.dumps({"number": number, "story": story_of(number)})
     return story_of(number)
 
 
 def calls_of(number: int) -> tuple[ToolCall, ...]:
-    """The tool calls every provider makes before it tells story `number`: one, two or three at once."""
+    """The tool calls of every provider before its answer: one, two or three in one message."""
     return tuple(
         ToolCall(
             id=f"call_{number}_{place}",
@@ -105,8 +105,8 @@ def calls_of(number: int) -> tuple[ToolCall, ...]:
     )
 
 
-def executed(call: ToolCall) -> str:
-    """What the tool finds; it has nothing but the arguments to go by."""
+def tool_result(call: ToolCall) -> str:
+    """The result of a tool call; it follows from the arguments alone."""
     return f"found for {call.parsed()['words']}!"
 
 
@@ -114,25 +114,28 @@ def _needle(number: int, place: int) -> str:
     return f"needle {number}.{place};"
 
 
-# ------------------------------------------------------------------ what a conversation holds
+# ------------------------------------------------------------------ histories
 
 
 def has_results(request: SimRequest, number: int) -> bool:
-    """Whether a request brings the results of the calls, or any of them."""
+    """Whether a request brings the result of at least one tool call."""
     return any(f"found for needle {number}." in text for text in strings_in(request.body))
 
 
-def broken_history(request: SimRequest, number: int) -> Iterator[str]:
-    """What is wrong with a request that brings the results: each call and each result belongs there once."""
-    said = "\n".join(strings_in(request.body))
+def history_violations(request: SimRequest, number: int) -> Iterator[str]:
+    """Violations in a request that brings results: it must have each tool call and each result once."""
+    text = "\n".join(strings_in(request.body))
     for place, call in enumerate(calls_of(number)):
-        found, needle = said.count(executed(call)), said.count(_needle(number, place))
-        if (found, needle) != (1, 2):  # the result repeats the words of its call
-            yield f"call {number}: result {place} came back {found} times, its arguments {needle - found} times"
+        results, arguments = text.count(tool_result(call)), text.count(_needle(number, place))
+        if (results, arguments) != (1, 2):  # the result repeats the argument of its call
+            yield (
+                f"call {number}: the history has result {place} {results} times, "
+                f"its arguments {arguments - results} times"
+            )
 
 
-def begun_in(request: SimRequest, answer: str) -> str:
-    """The beginning of the answer that a request hands over to be continued, if it does."""
+def prefix_in(request: SimRequest, answer: str) -> str:
+    """The beginning of the answer that a request brings so that it is continued; empty if it brings none."""
     found = ""
     for text in strings_in(request.body):
         at = text.find(answer[:10])
