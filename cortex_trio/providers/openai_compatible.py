@@ -1,4 +1,4 @@
-"""Any server that speaks chat completions (llama.cpp, vLLM, LM Studio, OpenRouter …): its base_url is all it needs."""
+"""Any server with chat completions (llama.cpp, vLLM, LM Studio, OpenRouter …): it needs a base_url only."""
 
 from ..wire.chat_completions.dialect import ChatCompletions
 from ..wire.codec import HttpRequest

@@ -1,7 +1,7 @@
 """Simulated LLM providers that answer, stall, refuse, cut and garble, in every dialect.
 
-For tests of whatever is built on this gateway, and for its own: the providers speak byte-faithfully over loopback
-sockets or, in virtual time, over a network in memory.
+For tests of programs built on this gateway, and for its own tests. The providers send the bytes of the real ones, over
+loopback sockets or, in virtual time, over a network in memory.
 
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(status=503), Behaviour(text="Hello."))
@@ -9,17 +9,21 @@ sockets or, in virtual time, over a network in memory.
             ...
 
 behaviour   what one request gets
-script      whose turn it is
-provider    one fake upstream: its script and what it was asked
-simulator   all of them, and the way in
-link        the link to it: latency, bandwidth, partitions
-scene, perform, serve   how an answer becomes bytes
+script      which request gets which behaviour
+request     one request as it was received
+provider    one simulated provider: its script and its requests
+simulator   all of them; `open_simulator`
+servers     the real providers' servers: their dialects (from `wire`), seals and order of parts
+account, response_headers, tokens   API keys, rate-limit headers, token counts and embeddings
+answer      a good answer as events
+pages       pages of proxies, damaged events
+scene, perform, serve   how a response becomes bytes on a connection
+link        the link to a provider: latency, bandwidth, partitions
 network, pipe, channel  connections in memory
 chaos       a TCP proxy with faults, for real sockets
 seeded      reproducible runs
 leftovers   what requests still hold
 gateway     a gateway in front of the providers
-speak       the providers' side of each dialect
 """
 
 from .behaviour import Behaviour
@@ -28,9 +32,9 @@ from .gateway import open_gateway
 from .leftovers import connected, leftovers
 from .link import Link
 from .provider import SimulatedProvider
+from .request import SimRequest
 from .seeded import seeded
 from .simulator import Simulator, open_simulator
-from .speak.speaker import SimRequest
 
 __all__ = [
     "Behaviour",

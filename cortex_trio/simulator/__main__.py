@@ -1,4 +1,4 @@
-"""`python -m cortex_trio.simulator`: simulated providers for a program that reads the environment, as a real one does.
+"""`python -m cortex_trio.simulator`: simulated providers for a program that is configured by the environment.
 
 With a command it runs that command with CORTEX_PROVIDERS set, and ends with its exit status; without one it
 prints the line to set the variable with, and serves until it is interrupted.
@@ -19,11 +19,11 @@ from ..cli.running import run_command, run_until_signal
 from ..failures import FailureKind
 from ..gateway.settings.config import environment
 from .behaviour import Behaviour
+from .servers import SERVERS
 from .simulator import Simulator, open_simulator
-from .speak import SPEAKERS
 
 DEFAULT_PROVIDERS = ("openai", "anthropic", "ollama")
-WORDS_PER_SECOND = 20.0
+TOKENS_PER_SECOND = 20.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cortex_trio.simulator", description=__doc__)
     parser.add_argument(
-        "--provider", action="append", choices=SPEAKERS, help="one to simulate; may be given more than once"
+        "--provider", action="append", choices=SERVERS, help="one to simulate; may be given more than once"
     )
     parser.add_argument(
-        "--broken", action="append", default=[], choices=SPEAKERS, help="one that answers 503, always"
+        "--broken", action="append", default=[], choices=SERVERS, help="one that answers 503, always"
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run with CORTEX_PROVIDERS set")
     return parser
@@ -61,7 +61,7 @@ def _add(simulator: Simulator, name: str, *, broken: bool) -> None:
         simulator.add(name, Behaviour(error=FailureKind.OVERLOADED))
     else:
         text = f"Hello! I am a simulated {name}, and all I can do is to say so."
-        simulator.add(name, Behaviour(text=text, tokens_per_second=WORDS_PER_SECOND))
+        simulator.add(name, Behaviour(text=text, tokens_per_second=TOKENS_PER_SECOND))
 
 
 async def _run(command: list[str], providers: str) -> int:
@@ -70,7 +70,7 @@ async def _run(command: list[str], providers: str) -> int:
     try:
         finished = await trio.run_process(program, env=variables, check=False)
     except FileNotFoundError:
-        print(f"python -m cortex_trio.simulator: there is no program {program[0]!r}", file=sys.stderr)
+        print(f"python -m cortex_trio.simulator: no such program: {program[0]!r}", file=sys.stderr)
         return 127
     return finished.returncode
 

@@ -10,7 +10,6 @@ was not. If the answer has fewer, it means after the last delta, so that a scrip
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -55,13 +54,6 @@ Break = Literal["request", "headers"]
 """Where a connection ends: after the whole request, without a byte of the response, or after its headers."""
 Packing = Literal["gzip", "deflate"]
 
-_TOKEN = re.compile(r"\s*\S+|\s+")
-
-
-def split_tokens(text: str) -> tuple[str, ...]:
-    """Split into words with the space before them, as tokenisers do. Joined they are the text again."""
-    return tuple(_TOKEN.findall(text))
-
 
 def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
     if value is not None and not value >= 0:
@@ -94,7 +86,7 @@ class Behaviour:
 
     # ---- a good answer
     text: str = "Hello from the simulator."
-    """Sent as the deltas `split_tokens(text)`."""
+    """Sent as the deltas `tokens.split_tokens(text)`."""
     tokens: Sequence[str] | None = None
     """The text deltas, instead of `text`. May be very many: each is rendered when it is sent. None: use `text`."""
     reasoning: str = ""

@@ -1,4 +1,4 @@
-"""Play a scene on a connection: the timing, the faults, the slicing. Decides nothing about what is said."""
+"""Play a scene on a connection: the timing, the faults, the slicing. Decides nothing about the content."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Protocol
 
 import trio
 
+from ..wire.server import Frame, FrameKind
 from .scene import Scene
-from .speak.speaker import Frame, FrameKind
 
 
 class Ending(enum.Enum):
@@ -55,20 +55,20 @@ async def perform(scene: Scene, wire: Wire) -> Ending:
 
 
 class _Performance:
-    """Plays the frames in order. `_told` counts content events that went out; each fault happens once."""
+    """Plays the frames in order. `_sent` counts content events that went out; each fault happens once."""
 
     def __init__(self, scene: Scene, wire: Wire) -> None:
         self._scene = scene
         self._behaviour = scene.behaviour
         self._wire = wire
-        self._told = 0
+        self._sent = 0
         self._held: list[bytes] = []  # for one_block
         self._stalled = False
         self._garbled = False
 
     async def run(self) -> Ending:
         if self._behaviour.error_after == 0:
-            await self._write(self._scene.failure_frame)
+            await self._write(self._scene.failure_frame())
             return await self._end(Ending.COMPLETE)
         ending: Ending | None = None
         for frame in self._scene.frames:
@@ -77,7 +77,7 @@ class _Performance:
             if ending is not None:
                 return await self._end(ending)
             await self._write(frame.data)
-            self._told += frame.kind is FrameKind.CONTENT
+            self._sent += frame.kind is FrameKind.CONTENT
         return await self._end(Ending.COMPLETE)
 
     async def _before(self, frame: Frame) -> Ending | None:
@@ -91,7 +91,7 @@ class _Performance:
             await self._flush()
             await self._wait(behaviour.stall_for)
         if self._due(behaviour.error_after, last):
-            await self._write(self._scene.failure_frame)
+            await self._write(self._scene.failure_frame())
             return Ending.COMPLETE
         if self._due(behaviour.reset_after, last):
             return Ending.RESET
@@ -102,24 +102,24 @@ class _Performance:
             await self._wire.write_half(frame.data)
             return Ending.CLOSE
         if not last:
-            await self._wait(self._scene.pause if self._told else self._scene.delay)
+            await self._wait(self._scene.pause if self._sent else self._scene.delay)
         return None
 
     def _due(self, after: int | None, last: bool) -> bool:
-        return after is not None and (self._told >= after or last)
+        return after is not None and (self._sent >= after or last)
 
     async def _wait(self, seconds: float) -> None:
-        """Sleep, with signs of life in between if there are any."""
+        """Sleep, with bytes that keep the stream alive in between, if the API has any."""
         if not seconds:
             return
         every = self._behaviour.pings
-        if every is None or not self._scene.ping:
+        if every is None or not self._scene.keepalive:
             await trio.sleep(seconds)
             return
         end = trio.current_time() + seconds
         while end - trio.current_time() > every:
             await trio.sleep(every)
-            await self._write(self._scene.ping)
+            await self._write(self._scene.keepalive)
             await self._flush()
         await trio.sleep_until(end)
 

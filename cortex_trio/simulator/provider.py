@@ -1,4 +1,4 @@
-"""One simulated provider: its script, what it was asked, who is connected. Knows dialects only as a `Speaker`."""
+"""One simulated provider: its script, the requests it received, its connections. Knows no dialect."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ import trio
 
 from ..failures import FailureKind
 from ..gateway.settings.config import WorkerConfig
+from ..wire.server import Operation, ParsedRequest, Rejected
+from .account import AccountRules
 from .behaviour import Behaviour
 from .link import Link
-from .scene import Scene, compose, decline, listing
+from .request import SimRequest
+from .scene import Scene, compose, listing, one_body
 from .script import Playback, Script, Step, script_of
 from .serve import Connection
-from .speak.speaker import AccountRules, ParsedRequest, Rejected, SimRequest, Speaker
+from .servers import SimServer
+
+_SCRIPTED = (Operation.CHAT, Operation.EMBED)
+"""What uses up a step of the script."""
 
 
 class SimulatedProvider:
     """A fake upstream, made by `Simulator.add`.
 
     Legal chat and embedding requests use up its script, one step each unless the step `lasts`; the last step repeats.
-    Requests a real provider would not accept (bad key, illegal body) are declined in its own words and use up nothing.
-    Health checks, counts of tokens and questions about models are answered well unless `behave_health` says otherwise
+    Requests a real provider would not accept (bad key, illegal body) are rejected as it would, and use up nothing.
+    Health checks, counts of tokens and requests about models get good responses unless `behave_health` says otherwise
     or connections are refused.
     """
 
@@ -32,16 +38,16 @@ class SimulatedProvider:
         self,
         name: str,
         provider: str,
-        speaker: Speaker,
+        server: SimServer,
         script: Script,
         models: Sequence[str],
         stop: Callable[[Exception], None],
     ) -> None:
         self.name = name
         self.provider = provider
-        self.speaker = speaker
+        self.server = server
         self.models: tuple[str, ...] = tuple(models)
-        self.api_keys: tuple[str, ...] = (f"sk-sim-{_printable(name)}-0001",) if speaker.needs_key else ()
+        self.api_keys: tuple[str, ...] = (f"sk-sim-{_printable(name)}-0001",) if server.needs_key else ()
         """The keys its configuration is given."""
         self.valid_keys: set[str] | None = None
         """The only keys that are accepted; None: any."""
@@ -58,7 +64,7 @@ class SimulatedProvider:
         """Bytes handed to connections; the last write may still be waiting for its reader."""
         self.url = ""  # set when it is reachable
         self.link = Link()
-        """The way to it, for the network in memory; over sockets put a chaos proxy in between."""
+        """The link to it, for the network in memory; over sockets put a chaos proxy in between."""
         self._stop = stop
         self._script = Playback(script)
         self._health = Playback((Behaviour(),))
@@ -92,14 +98,14 @@ class SimulatedProvider:
     # ---- for the configuration of a gateway
 
     def worker(self, **settings: Any) -> WorkerConfig:
-        """What a gateway is told of this provider; `settings` are WorkerConfig's own, times in seconds."""
-        told: dict[str, Any] = {
+        """Return a gateway's worker for it; `settings` are those of WorkerConfig, times in seconds."""
+        own: dict[str, Any] = {
             "provider": self.provider,
             "api_keys": self.api_keys,
             "models": self.models,
             "base_url": self.url,
         }
-        return WorkerConfig(**{**told, **settings})
+        return WorkerConfig(**{**own, **settings})
 
     # ---- what is going on
 
@@ -111,7 +117,7 @@ class SimulatedProvider:
     # ---- for the network and the server
 
     def next_connection(self) -> Behaviour:
-        """The behaviour that decides over a connection about to be made; a refusal uses up its step."""
+        """Return the behaviour of a connection about to be made; a refusal uses up its step."""
         behaviour = self._script.connect(trio.current_time())
         if behaviour.refuse:
             self.connections_refused += 1
@@ -136,17 +142,21 @@ class SimulatedProvider:
     def scene(self, request: SimRequest) -> Scene:
         """Record the request and decide what it gets."""
         self.requests.append(request)
-        keys = None if self.valid_keys is None else frozenset(self.valid_keys)
         try:
-            asked = self.speaker.parse(request, AccountRules(keys=keys, prefill=self.prefill))
-        except Rejected as declined:
-            return decline(declined.answer)
-        if asked.what == "model" and asked.model not in self.models:
-            return decline(self.speaker.failure(FailureKind.MODEL_NOT_FOUND, asked))
-        behaviour = self._behaviour(asked, request)
-        if asked.what in ("chat", "embed"):
-            return compose(self.speaker, asked, behaviour)
-        return listing(self.speaker, asked, behaviour, self.models)
+            exchange = self.server.parse(request, self._rules())
+        except Rejected as rejected:
+            return one_body(rejected.response)
+        parsed = exchange.request
+        if parsed.operation is Operation.MODEL and parsed.model not in self.models:
+            return one_body(exchange.failure(FailureKind.MODEL_NOT_FOUND))
+        behaviour = self._behaviour(parsed, request)
+        if parsed.operation in _SCRIPTED:
+            return compose(exchange, behaviour)
+        return listing(exchange, behaviour, self.models)
+
+    def _rules(self) -> AccountRules:
+        keys = None if self.valid_keys is None else frozenset(self.valid_keys)
+        return AccountRules(needs_key=self.server.needs_key, keys=keys, prefill=self.prefill)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -157,16 +167,16 @@ class SimulatedProvider:
             self.in_flight -= 1
 
     def turn(self) -> AbstractAsyncContextManager[object]:
-        """What an answer is sent in: its turn, where it has to wait for one."""
+        """Return the context an answer is sent in: a lock, where answers wait for each other."""
         return self._turn if self.one_at_a_time else nullcontext()
 
-    def _behaviour(self, asked: ParsedRequest, request: SimRequest) -> Behaviour:
+    def _behaviour(self, parsed: ParsedRequest, request: SimRequest) -> Behaviour:
         if request.key in self._key_limits:
             return self._key_limits[request.key]
         try:
-            return (self._script if asked.what in ("chat", "embed") else self._health).take(request)
+            return (self._script if parsed.operation in _SCRIPTED else self._health).take(request)
         except Exception as error:
-            self._stop(error)  # before the client sees its connection break and takes that for the trouble
+            self._stop(error)  # before the client sees its connection break, and reports only that
             raise
 
 

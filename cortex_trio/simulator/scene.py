@@ -1,7 +1,6 @@
-"""From a request and a behaviour to what is played: pure decisions, no socket, no clock.
+"""Decides what is sent for a request under a behaviour. Pure: no socket, no clock.
 
-A `Scene` is a whole response: status, headers and frames, plus the behaviour that says how they are to be
-played and where they go wrong.
+A `Scene` is a whole response: status, headers and frames, and the behaviour with its timing and its faults.
 """
 
 from __future__ import annotations
@@ -9,12 +8,20 @@ from __future__ import annotations
 import gzip
 import itertools
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import attrs
 
+from ..wire.server import Frame, FrameKind, HttpResponse, Operation
 from .behaviour import Behaviour
-from .speak.speaker import DATE, PORTAL_PAGE, Answer, Frame, FrameKind, HttpAnswer, ParsedRequest, Speaker
+from .pages import PORTAL_PAGE
+from .request import DATE
+from .servers import Exchange
+
+
+def _nothing() -> bytes:
+    return b""
 
 
 @attrs.frozen(kw_only=True)
@@ -26,18 +33,18 @@ class Scene:
     length: int | None  # None: chunked
     delay: float = 0.0  # seconds before the first content
     pause: float = 0.0  # seconds between two contents
-    ping: bytes = b""
+    keepalive: bytes = b""
     garbled: bytes = b""
-    failure_frame: bytes = b""
+    failure_frame: Callable[[], bytes] = _nothing  # called where the answer breaks off
 
 
-def decline(answer: HttpAnswer, behaviour: Behaviour | None = None) -> Scene:
-    """The scene of an answer that is one body: an error, a page."""
+def one_body(response: HttpResponse, behaviour: Behaviour | None = None) -> Scene:
+    """The scene of a response that is one body: an error, a page."""
     behaviour = behaviour or Behaviour()
-    body = _packed(answer.body, behaviour)
+    body = _packed(response.body, behaviour)
     return Scene(
-        status=answer.status,
-        headers=_headers(answer.headers, behaviour),
+        status=response.status,
+        headers=_headers(response.headers, behaviour),
         frames=_halves(body),
         behaviour=behaviour,
         length=None if behaviour.breaks_body else len(body),
@@ -46,77 +53,77 @@ def decline(answer: HttpAnswer, behaviour: Behaviour | None = None) -> Scene:
     )
 
 
-def compose(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour) -> Scene:
+def compose(exchange: Exchange, behaviour: Behaviour) -> Scene:
     """The scene of a legal request under this behaviour."""
+    request = exchange.request
     if behaviour.html or behaviour.body is not None:
-        return decline(_foreign(behaviour), behaviour)
-    if behaviour.failure is not None or (behaviour.error_after is not None and not asked.stream):
-        # It is the whole answer now, and nothing happens in the middle of it.
-        return decline(_failure(speaker, asked, behaviour), attrs.evolve(behaviour, error_after=None))
-    if asked.what != "chat":
-        body = speaker.embeddings(asked) if asked.what == "embed" else b""
-        return _whole(speaker, asked, behaviour, body)
-    answer = Answer.of(behaviour, asked)
-    if not asked.stream:
-        scene = _whole(speaker, asked, behaviour, speaker.whole(asked, answer))
-        return attrs.evolve(scene, delay=scene.delay + len(answer.tokens) / behaviour.tokens_per_second)
-    return _streamed(speaker, asked, behaviour, answer)
+        return one_body(_foreign(behaviour), behaviour)
+    if behaviour.failure is not None or (behaviour.error_after is not None and not request.stream):
+        # It is the whole response now, and nothing happens in the middle of it.
+        return one_body(_failure(exchange, behaviour), attrs.evolve(behaviour, error_after=None))
+    if request.operation is not Operation.CHAT:
+        is_embedding = request.operation is Operation.EMBED
+        return _whole(exchange, behaviour, exchange.embeddings() if is_embedding else b"")
+    if request.stream:
+        return _streamed(exchange, behaviour)
+    answer = exchange.answer(behaviour)
+    scene = _whole(exchange, behaviour, exchange.whole(answer))
+    return attrs.evolve(scene, delay=scene.delay + len(answer.tokens) / behaviour.tokens_per_second)
 
 
-def listing(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour, models: Iterable[str]) -> Scene:
+def listing(exchange: Exchange, behaviour: Behaviour, models: Iterable[str]) -> Scene:
     """The scene of a list of models, one of them, a count of tokens or a health check."""
     fails = behaviour.failure is not None or behaviour.error is not None
     if behaviour.html or behaviour.body is not None or fails:
-        return compose(speaker, asked, behaviour)
-    return _whole(speaker, asked, behaviour, speaker.listing(asked, tuple(models)))
+        return compose(exchange, behaviour)
+    return _whole(exchange, behaviour, exchange.listing(tuple(models)))
 
 
-def _streamed(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour, answer: Answer) -> Scene:
-    frames = speaker.stream(asked, answer)
+def _streamed(exchange: Exchange, behaviour: Behaviour) -> Scene:
+    streaming = exchange.stream(exchange.answer(behaviour))
+    frames: Iterable[Frame] = streaming.frames()
     if behaviour.no_terminal:
         frames = (frame for frame in frames if frame.kind is not FrameKind.TERMINAL)
-    fails = behaviour.error is not None and behaviour.error_after is not None
+    error = behaviour.error if behaviour.error_after is not None else None
     return Scene(
         status=200,
-        headers=_headers(speaker.headers(asked), attrs.evolve(behaviour, packed=None)),
+        headers=_headers(exchange.headers(stream=True), attrs.evolve(behaviour, packed=None)),
         frames=frames,
         behaviour=behaviour,
         length=None,
         delay=behaviour.first_token_after,
         pause=1 / behaviour.tokens_per_second,
-        ping=speaker.ping(asked),
-        garbled=speaker.garbled(asked),
-        failure_frame=speaker.failure_frame(behaviour.error, asked, _wait(behaviour))
-        if fails and behaviour.error
-        else b"",
+        keepalive=exchange.keepalive(),
+        garbled=exchange.garbled(),
+        failure_frame=partial(streaming.fail, error, _wait(behaviour)) if error else _nothing,
     )
 
 
-def _whole(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour, body: bytes) -> Scene:
-    answer = HttpAnswer(status=200, headers=speaker.headers(attrs.evolve(asked, stream=False)), body=body)
-    return decline(answer, behaviour)
+def _whole(exchange: Exchange, behaviour: Behaviour, body: bytes) -> Scene:
+    response = HttpResponse(status=200, headers=exchange.headers(stream=False), body=body)
+    return one_body(response, behaviour)
 
 
-def _foreign(behaviour: Behaviour) -> HttpAnswer:
-    """A body that has nothing to do with what was asked."""
+def _foreign(behaviour: Behaviour) -> HttpResponse:
+    """A body that has nothing to do with the request."""
     if behaviour.html:
         headers = {"content-type": "text/html; charset=utf-8"}
-        return HttpAnswer(status=behaviour.status, headers=headers, body=PORTAL_PAGE)
+        return HttpResponse(status=behaviour.status, headers=headers, body=PORTAL_PAGE)
     headers = {"content-type": behaviour.content_type}
-    return HttpAnswer(status=behaviour.status, headers=headers, body=behaviour.body or b"")
+    return HttpResponse(status=behaviour.status, headers=headers, body=behaviour.body or b"")
 
 
-def _failure(speaker: Speaker, asked: ParsedRequest, behaviour: Behaviour) -> HttpAnswer:
+def _failure(exchange: Exchange, behaviour: Behaviour) -> HttpResponse:
     kind = behaviour.failure or behaviour.error
     assert kind is not None, "only called for a behaviour that fails"
     status = None if behaviour.status == 200 else behaviour.status
-    answer = speaker.failure(kind, asked, status=status, wait=_wait(behaviour))
+    response = exchange.failure(kind, status=status, wait=_wait(behaviour))
     if behaviour.error_body is None:
-        return answer
+        return response
     body = behaviour.error_body
     exact = body.encode() if isinstance(body, str) else body
-    headers = {**answer.headers, "content-type": behaviour.content_type}
-    return attrs.evolve(answer, body=exact, headers=headers)
+    headers = {**response.headers, "content-type": behaviour.content_type}
+    return attrs.evolve(response, body=exact, headers=headers)
 
 
 def _wait(behaviour: Behaviour) -> float | None:
@@ -143,7 +150,7 @@ def _packed(body: bytes, behaviour: Behaviour) -> bytes:
 
 
 def _halves(body: bytes) -> Iterable[Frame]:
-    """One body as one content event and the rest of it, so that it can be cut, stalled or garbled in the middle."""
+    """One body as two frames, so that it can be cut, stalled or garbled in the middle."""
     middle = (len(body) + 1) // 2
     parts = (Frame(FrameKind.CONTENT, body[:middle]), Frame(FrameKind.FINISH, body[middle:]))
     return itertools.filterfalse(lambda frame: not frame.data, parts)

@@ -1,4 +1,4 @@
-"""Scripts: which behaviour is whose turn. Knows no request's dialect and no connection."""
+"""Scripts: which request gets which behaviour. Knows no dialect and no connection."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 from .behaviour import Behaviour
-from .speak.speaker import SimRequest
+from .request import SimRequest
 
 Step = Behaviour | Callable[[SimRequest], Behaviour]
 Script = Sequence[Behaviour] | Callable[[SimRequest], Behaviour]
 
 
 def script_of(steps: Sequence[Step]) -> Script:
-    """Return one function, or behaviours; none at all is one good behaviour for ever.
+    """Return one function, or behaviours; no step at all is one good behaviour that repeats.
 
     Raises TypeError for a mixture of both, ValueError for a last step that is to end after some seconds.
     """
@@ -37,7 +37,7 @@ class Playback:
         self._met_at: float | None = None  # when the present step was first met; only for one that `lasts`
 
     def connect(self, now: float) -> Behaviour:
-        """Return what a new connection meets. A refusal uses up its step; a function decides over requests only."""
+        """Return the behaviour for a new connection. A refusal uses up its step; functions are for requests only."""
         behaviour = self._present(now)
         if behaviour is None:
             return Behaviour()
@@ -46,7 +46,7 @@ class Playback:
         return behaviour
 
     def take(self, request: SimRequest) -> Behaviour:
-        """Return what a request gets, and use up its step. What a function raises comes out."""
+        """Return the behaviour for a request, and use up its step. Raises what a script's function raises."""
         behaviour = self._present(request.when)
         if behaviour is None:
             assert callable(self._script)
@@ -55,7 +55,7 @@ class Playback:
         return behaviour
 
     def _present(self, now: float) -> Behaviour | None:
-        """The step whose turn it is, once those whose time is over were left behind; None for a function."""
+        """Return the present step, after skipping those whose time is over; None for a function."""
         if callable(self._script):
             return None
         behaviour = self._script[min(self._step, len(self._script) - 1)]

@@ -1,6 +1,6 @@
 """One connection of a simulated provider: HTTP/1.1 by h11 over any trio stream, socket or memory alike.
 
-A client that goes away ends its connection and nothing else.
+A client that leaves ends its connection and nothing else.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import trio
 
 from .perform import Ending, perform
 from .pipe import PipeEnd
+from .request import SimRequest
 from .scene import Scene
-from .speak.speaker import SimRequest, Speaker
+from .servers import SimServer
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 _RECEIVE = 64 * 1024
@@ -50,7 +51,7 @@ def _framing_of(request: SimRequest, scene: Scene) -> _Framing:
 class Served(Protocol):
     """The provider behind a connection: decides what each request gets, and counts."""
 
-    speaker: Speaker
+    server: SimServer
     requests: list[SimRequest]
     bytes_sent: int
 
@@ -80,7 +81,7 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the client still holds it, as far as this end can tell."""
+        """Whether the client still holds it, as far as this end can see."""
         return not (isinstance(self._stream, PipeEnd) and self._stream.is_peer_gone)
 
     async def serve(self) -> None:
@@ -89,7 +90,7 @@ class Connection:
                 while await self._exchange():
                     self._http.start_next_cycle()
         except (*_GONE, h11.RemoteProtocolError):
-            pass  # the client went away or speaks no HTTP
+            pass  # the client left, or does not send HTTP
 
     async def reset(self) -> None:
         """Close at once with an RST: what is not yet sent never will be."""
@@ -102,7 +103,7 @@ class Connection:
     # ---- one request and its answer
 
     async def _exchange(self) -> bool:
-        """Answer one request; True if the connection lives on."""
+        """Answer one request; True if the connection stays open."""
         self._begun = False
         request = await self._receive_request()
         if request is None:
@@ -126,7 +127,7 @@ class Connection:
         return not scene.behaviour.close_idle and self._http.our_state is h11.DONE is self._http.their_state
 
     async def _play(self, scene: Scene) -> Ending:
-        """Perform, but no longer than the client is there: a stall must not outlive it."""
+        """Perform until the client leaves: a stall must not last longer than its connection."""
         ending = Ending.CLOSE
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
@@ -172,7 +173,7 @@ class Connection:
             path=unquote(target.path),
             query=query,
             body=_parsed(body),
-            key=self._provider.speaker.key_of(headers, query),
+            key=self._provider.server.key_of(headers, query),
             headers=headers,
             connection=self._number,
             number=len(self._provider.requests) + 1,

@@ -1,4 +1,4 @@
-"""The simulator as users meet it: `open_simulator()`, providers by name, and what to configure a gateway with."""
+"""The public face of the simulator: `open_simulator()`, providers by name, and the configuration of a gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..providers import PROVIDERS
 from .network import MemoryNetwork
 from .provider import SimulatedProvider
 from .script import Step, script_of
-from .speak import SPEAKERS
+from .servers import SERVERS
 
 
 class Simulator:
@@ -31,7 +31,7 @@ class Simulator:
         self._network = None if sockets else MemoryNetwork(nursery)
         self._providers: dict[str, SimulatedProvider] = {}
         self.script_error: Exception | None = None
-        """What a script's function raised; it ended the simulation."""
+        """What a script's function raised, which ended the simulation; None: nothing."""
 
     def add(
         self,
@@ -41,21 +41,19 @@ class Simulator:
         models: Sequence[str] | None = None,
         port: int = 0,
     ) -> SimulatedProvider:
-        """Start a provider; `provider` says whose dialect it speaks and defaults to `name`.
+        """Start a provider; `provider` is the real provider it simulates, and defaults to `name`.
 
         `port` is the one it listens on, where there are sockets; 0: any that is free. Raises ValueError for a name
-        that is taken and a provider there is no dialect for, OSError for a port that is taken.
+        that is taken and for an unknown provider, OSError for a port that is taken.
         """
         kind = provider or name
         if name in self._providers:
             raise ValueError(f"there is a simulated provider {name!r} already")
-        if kind not in SPEAKERS:
-            raise ValueError(f"provider: one of {', '.join(SPEAKERS)}, not {kind!r}")
+        if kind not in SERVERS:
+            raise ValueError(f"provider: one of {', '.join(SERVERS)}, not {kind!r}")
         defaults = PROVIDERS[kind].default_models or ("simulated-model",)
-        made = SimulatedProvider(
-            name, kind, SPEAKERS[kind], script_of(script), models or defaults, self._stop
-        )
-        made.url = self._open(made, port) + made.speaker.base_path
+        made = SimulatedProvider(name, kind, SERVERS[kind], script_of(script), models or defaults, self._stop)
+        made.url = self._open(made, port) + made.server.base_path
         self._providers[name] = made
         return made
 
@@ -97,9 +95,9 @@ class Simulator:
 
 @asynccontextmanager
 async def open_simulator(*, sockets: bool = False) -> AsyncIterator[Simulator]:
-    """Run simulated providers until the block is left; then everything of theirs stops at once.
+    """Run simulated providers until the block is left; then all of them stop at once.
 
-    What a script's function raises stops the block as well, and comes out of it as it is.
+    An exception of a script's function stops the block as well, and is raised from it.
     """
     async with open_flat_nursery() as nursery:
         simulator = Simulator(nursery, sockets=sockets)

@@ -1,0 +1,14 @@
+"""Dialects: translations between our values and the API of a provider, both sides of each. Pure: no clock, no socket.
+
+codec, server                     what a dialect offers: the client side, the server side
+chat_completions, responses, anthropic_messages, gemini, cohere_chat, ollama_chat   one package for each API
+conformance                       checks any dialect, also a user's own
+
+Shared by the dialects:
+
+sse, sse_decoder, ndjson, json_array, framing, unframed_errors    from bytes to events and lines
+payload, content, finish, usage, lists                            reading what a server sent
+history, options                                                  preparing a request
+reading, rules, server_base                                       reading what a client sent
+writing, held_calls, openai_errors, xai_errors                    rendering a response
+"""

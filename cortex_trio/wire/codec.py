@@ -1,8 +1,8 @@
-"""The dialect seam: what every translation between our values and one wire format must offer.
+"""The client side of a dialect: what a translation between our values and one API must offer.
 
-A dialect is pure. It encodes a request into an `HttpRequest`, and hands out a fresh `Decoder` for
-every answer. It knows no clock, no socket and no policy; it never raises on what a server sends:
-whatever comes, only `WireEvent`s come out. The conformance check in `wire.conformance` says the rest.
+A dialect is pure. It encodes a request into an `HttpRequest` and returns a new `Decoder` for every answer. It has no
+clock, no socket and no policy. Nothing a server sends makes a decoder raise: it returns events, the last of them a
+`Finished` or a `Failure`. `wire.conformance` checks all of this. The other side is in `wire.server`.
 """
 
 from __future__ import annotations
@@ -19,78 +19,148 @@ from ..failures import Failure, FailureKind, InvalidRequest
 from ..messages import ChatRequest
 
 EVENT_LIMIT = 128 * 1024 * 1024
-"""Bytes of one SSE event, one line, one element of an array, or one whole body: a last resort against a stream
-without line ends. It is far above any content: an image of 20 MB is 27 MB of base64 in one event, a whole answer may
-come as one line. How long an answer may be is the gateway's `max_answer_bytes`."""
+"""Bytes of one SSE event, one line, one element of an array, or one whole body: protection against a stream without
+line ends. It is far above any content: an image of 20 MB is 27 MB of base64 in one event, and a whole answer may come
+as one line. How long an answer may be is the gateway's `max_answer_bytes`."""
 
 
 class Unsupported(InvalidRequest):
-    """The caller set something this dialect has no name for. Nothing is dropped in silence."""
+    """The request sets something that the API of this dialect has no field for. A dialect never drops an option.
+
+    Attributes:
+        what: The option or part, in words that follow "does not support".
+        provider: The name of the provider that was to be asked.
+    """
 
     def __init__(self, what: str, provider: str) -> None:
-        super().__init__(f"{provider} has no way to say {what}; leave it out, or pass it through extra_body")
+        super().__init__(f"{provider} does not support {what}; leave it out, or pass it through extra_body")
         self.what = what
         self.provider = provider
 
 
 @attrs.frozen
 class HttpRequest:
-    """A request without address and credentials: `path` follows the worker's base_url."""
+    """A request without host and credentials, which the worker adds."""
 
     method: Literal["GET", "POST"]
     path: str
+    """Follows the worker's base_url, and may have a query."""
     body: bytes | None = None
+    """None: the request has no body."""
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Names in lower case. The headers of the provider and the API key come on top."""
 
 
 class Decoder(Protocol):
-    """Bytes of one answer to events; correct at every slicing of the bytes.
+    """Decodes the bytes of one answer into events. The slicing of the bytes makes no difference.
 
-    The events end with exactly one Finished or Failure; `done` is True from then on and later bytes are ignored.
-    A Finished is held back until the terminal marker (or, where that is missing, the end) was seen, so it
-    is always last, after the final UsageUpdate.
+    The events end with exactly one `Finished` or `Failure`. A `Finished` is held back until the terminal marker was
+    seen, or the end of the body where an API has none. So it always comes last, after the last `UsageUpdate`.
     """
 
     @property
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether the last event was returned. Bytes that follow are ignored."""
+        ...
 
-    def feed(self, data: bytes) -> list[WireEvent]: ...
+    def feed(self, data: bytes) -> list[WireEvent]:
+        """Decode some bytes of the body.
+
+        Args:
+            data: The next bytes, any number of them.
+
+        Returns:
+            The events that these bytes complete, in order; often none.
+        """
+        ...
 
     def finish(self) -> list[WireEvent]:
-        """The body ended: what is still due, ending in Finished or a Failure(TRUNCATED)."""
+        """Decode what is left when the body has ended.
+
+        Returns:
+            The remaining events. Unless `done` was True before, the last is a Finished, or a Failure of kind
+            TRUNCATED where the answer is not complete.
+        """
         ...
 
 
 class Dialect(Protocol):
-    """One wire format. `provider` is the name used in errors and for the origin of replayed reasoning."""
+    """The client side of one API. A value of it has no state."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the dialect, such as "chat_completions"."""
+        ...
 
     def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
-        """Raises Unsupported for an option this wire has no name for."""
+        """Encode a chat request.
+
+        Args:
+            request: What to send. Options that are None are left out, so that the server's defaults apply.
+            provider: Named in errors. Together with `model` it decides which reasoning and which opaque parts of the
+                history go back: those whose origin is "provider/model".
+            model: The model as the API names it.
+
+        Returns:
+            The request, for a streamed answer if `request.stream`.
+
+        Raises:
+            Unsupported: The API has no field for something the request sets.
+            InvalidRequest: The request is wrong for any provider, such as a schema that is not JSON.
+        """
         ...
 
     def decoder(self) -> Decoder:
-        """A decoder for a streamed answer."""
+        """Return a new decoder for one streamed answer."""
         ...
 
     def decode_reply(self, body: bytes) -> list[WireEvent]:
-        """A whole, not streamed answer as the events its stream would have had."""
+        """Decode an answer that is not streamed.
+
+        Args:
+            body: The whole body of a response with a good status.
+
+        Returns:
+            The events that a stream of it would have had; the last is a Finished or a Failure.
+        """
         ...
 
     def encode_embed(
         self, texts: Sequence[str], provider: str, model: str, dimensions: int | None
     ) -> HttpRequest:
-        """Raises Unsupported where there are no embeddings."""
+        """Encode a request for embeddings.
+
+        Args:
+            texts: What to embed. How many one request may hold is `Provider.embed_batch`.
+            provider: Named in errors.
+            model: The model as the API names it.
+            dimensions: The length of each vector. None: the model's own.
+
+        Raises:
+            Unsupported: The API has no embeddings, or takes fewer texts at once.
+        """
         ...
 
     def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
-        """One vector for each text, in order. Raises ValueError if the body is not what was asked for."""
+        """Decode the response to a request for embeddings.
+
+        Returns:
+            One vector for each text, in order.
+
+        Raises:
+            ValueError: The body is not such a response.
+        """
         ...
 
     def decode_models(self, body: bytes) -> Sequence[str]:
-        """Model ids of a list-models answer. Raises ValueError if the body is none."""
+        """Decode the response to a request for the list of models.
+
+        Returns:
+            The names of the models, as a request would give them.
+
+        Raises:
+            ValueError: The body is not such a response.
+        """
         ...
 
 
@@ -101,22 +171,26 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def json_body(value: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
-    """A request body: compact, UTF-8, with the caller's `extra_body` laid over it, key by key.
+    """Return a request body: compact JSON in UTF-8.
 
-    Raises InvalidRequest for what has no JSON form.
+    Args:
+        value: The fields of the body.
+        extra: The caller's `extra_body`: its fields replace those of `value`.
+
+    Raises:
+        InvalidRequest: A value has no JSON form.
     """
     merged = {**value, **extra} if extra else value
     try:
         text = _ENCODER.encode(merged)
     except (TypeError, ValueError, RecursionError):
         raise _unwritable(merged) from None
-    return text.encode(
-        "utf-8", "replace"
-    )  # half a surrogate pair, as a cut answer may hold, has no UTF-8 form
+    # Half a surrogate pair, as a cut answer may hold, has no UTF-8 form.
+    return text.encode("utf-8", "replace")
 
 
 def _unwritable(fields: Mapping[str, Any]) -> InvalidRequest:
-    """Say which field it is that has no JSON form: of extra_body, a schema or a tool, for nothing else is free."""
+    """Return an error that names the field without a JSON form: one of extra_body, a schema or a tool."""
     for name, field in fields.items():
         try:
             json.dumps(field, allow_nan=False)
@@ -128,15 +202,16 @@ def _unwritable(fields: Mapping[str, Any]) -> InvalidRequest:
 def json_post(
     path: str, value: Mapping[str, Any], extra: Mapping[str, Any] | None = None, *, accept: str
 ) -> HttpRequest:
+    """Return a POST of `json_body(value, extra)`; `accept` is the media type of the answer."""
     return HttpRequest(
         "POST", path, json_body(value, extra), {"content-type": "application/json", "accept": accept}
     )
 
 
 def compact(arguments: object) -> str:
-    """Tool arguments that came as an object, as JSON text (dumped once, never parsed again).
+    """Return tool arguments that came as an object as JSON text.
 
-    A number too large for a float (1e999) is null: there is no JSON for the infinity it was read as.
+    A number too large for a float (1e999) becomes null: the infinity it was read as has no JSON form.
     """
     try:
         return _ENCODER.encode(arguments)
@@ -157,8 +232,10 @@ def _finite(value: object) -> object:
 
 
 def truncated(message: str = "the stream ended without its terminal marker") -> Failure:
+    """Return the failure of an answer that was cut."""
     return Failure(FailureKind.TRUNCATED, message, phase="stream")
 
 
 def malformed(message: str) -> Failure:
+    """Return the failure of an answer that breaks the grammar of its API."""
     return Failure(FailureKind.PROTOCOL, message, phase="stream")

@@ -59,7 +59,7 @@ def check_encoding(dialect: Dialect) -> None:
         request = ChatRequest(
             messages=(Message("user", "Hi"),), extra_body={"unheard_of": [stream]}, stream=stream
         )
-        http = dialect.encode(request, "somebody", "some-model")
+        http = dialect.encode(request, "a-provider", "some-model")
         _require(http.method == "POST" and http.path.startswith("/"), "a request is a POST to a path", b"")
         body = json.loads(http.body or b"null")
         _require(
@@ -100,11 +100,11 @@ def check_grammar(events: Sequence[WireEvent], body: bytes) -> None:
                     _require(bool(call_id) and name is not None, "a call begins with id and name", body)
                     calls += 1
             case UsageUpdate():
-                _require(event != usage, "a UsageUpdate says something new", body)
+                _require(event != usage, "a UsageUpdate has something new", body)
                 usage = event
             case WholePart(Opaque(kind) as part):
                 _require(
-                    bool(kind) and part.origin is None, "an opaque block says its type, and no origin", body
+                    bool(kind) and part.origin is None, "an opaque block has a type, and no origin", body
                 )
                 _require(isinstance(json.loads(part.data), dict), "an opaque block is a JSON object", body)
             case _:
@@ -113,19 +113,19 @@ def check_grammar(events: Sequence[WireEvent], body: bytes) -> None:
 
 def check_replay(dialect: Dialect, body: bytes) -> None:
     """Blocks only the provider understands go back to it as they came, in their order, and to no other provider."""
-    builder = ReplyBuilder("somebody/some-model")
+    builder = ReplyBuilder("a-provider/some-model")
     builder.add_all(decode(dialect.decoder(), [body]))
     message = builder.message()
     blocks = [part.parsed() for part in message.parts if isinstance(part, Opaque)]
     request = ChatRequest(messages=(Message("user", "Hi"), message))
-    for provider, expected in (("somebody", blocks), ("somebody-else", [])) if blocks else ():
+    for provider, expected in (("a-provider", blocks), ("another-provider", [])) if blocks else ():
         sent = json.loads(dialect.encode(request, provider, "some-model").body or b"null")
         found = [block for block in bodies.objects(sent) if block in blocks]
         _require(found == expected, f"{provider} is sent {expected}, not {found}", body)
 
 
 def check_cuts(dialect: Dialect, body: bytes, expected: Sequence[WireEvent]) -> None:
-    """However much arrived: what came is a beginning of the whole, and Finished is only said of all of it."""
+    """Cut anywhere, an answer gives the beginning of its events, and Finished comes only at its end."""
     kinds = {*CUT_KINDS, *(event.kind for event in expected if isinstance(event, Failure))}
     finished = False
     for cut in bodies.cuts(body):
@@ -166,7 +166,7 @@ def check_twins(dialect: Dialect, streamed: bytes, whole: bytes) -> None:
     """The same answer streamed and whole folds into the same reply."""
     folds = []
     for events in (decode(dialect.decoder(), [streamed]), dialect.decode_reply(whole)):
-        builder = ReplyBuilder("somebody/some-model")
+        builder = ReplyBuilder("a-provider/some-model")
         builder.add_all(events)
         folds.append((builder.message(), builder.usage, builder.finish))
     _require(folds[0] == folds[1], f"streamed and whole fold alike: {folds[0]} is not {folds[1]}", streamed)
@@ -185,7 +185,7 @@ def check_garbage(dialect: Dialect) -> None:
 
 
 def check_memory(dialect: Dialect) -> None:
-    """What has no end is refused on the way, and let go."""
+    """What has no end is refused on the way, and released."""
     chunk = b"x" * (EVENT_LIMIT // 32)
     for beginning in bodies.ENDLESS:
         tracemalloc.start()

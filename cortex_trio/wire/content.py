@@ -1,10 +1,10 @@
-"""Text and thoughts that come as something else than a string: as parts, as lists of them, or as a JSON object.
+"""Reads text and reasoning that is not a string: parts, lists of parts, or a JSON object.
 
     text      "…"  |  [ { type: "text", text } … ]  |  { any: "JSON" }
     thoughts  "…"  |  { text | content | summary | thinking: thoughts }  |  [ thoughts … ]
 
 Mistral, Databricks and gateways in front of Anthropic send parts in chat completions; Workers AI sends structured
-output as an object. Knows no wire around it.
+output as an object. Knows no API around it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .codec import compact
 from .payload import Malformed
 
 THOUGHT_FIELDS = ("thinking", "text", "summary", "content", "reasoning")
-"""Where the text of a thought stands; the first that says something counts, for the others repeat it."""
+"""Fields with the text of a thought. The first that is not empty counts; the others repeat it."""
 
 THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "summary_text", "thought"})
 """Types of content parts that are reasoning."""
@@ -26,7 +26,7 @@ DEEPEST = 8
 
 
 def thoughts(value: object, depth: int = 0) -> Iterator[str]:
-    """The pieces of reasoning in `value`. What holds none, such as ciphertext, is passed over."""
+    """The pieces of reasoning in `value`. What has none, such as ciphertext, is skipped."""
     if depth > DEEPEST:
         return
     match value:
@@ -46,7 +46,7 @@ def thoughts(value: object, depth: int = 0) -> Iterator[str]:
 
 
 def is_part(value: Mapping[str, Any]) -> bool:
-    """Whether an object is a content part, and not structured output: parts say their type and hold their text."""
+    """Whether an object is a content part, and not structured output: parts have a type and a text."""
     kind = value.get("type")
     return isinstance(kind, str) and (kind in value or isinstance(value.get("text"), str))
 

@@ -1,7 +1,7 @@
-"""Why an answer ended: one vocabulary for the words of all wires, and what they mean beside tool calls.
+"""Why an answer ended: the finish reasons of all APIs in one table, and what they mean beside tool calls.
 
-Servers that translate one API into another keep the words of the first ("end_turn" and "eos_token" in a chat
-completion), so a dialect looks into its own table first and then into this one. Knows no wire.
+Servers that translate one API into another keep the reasons of the first ("end_turn" and "eos_token" in a chat
+completion). So a dialect looks into its own table first and then into this one. Knows no dialect.
 """
 
 from __future__ import annotations
@@ -50,23 +50,23 @@ COMMON: Mapping[str, FinishReason] = {
     "refusal": REFUSAL,
     "pause_turn": PAUSE,
 }
-"""In lower case, with underscores; the AI SDK has hyphens. A word in neither table is OTHER."""
+"""In lower case, with underscores; the AI SDK has hyphens. A reason in neither table is OTHER."""
 
 Reasons = Mapping[str, FinishReason]
 
 
 def meaning(raw: str, own: Reasons) -> FinishReason:
-    """What the word says by itself."""
+    """Return what a reason means by itself."""
     return own.get(raw) or COMMON.get(raw.lower().replace("-", "_"), FinishReason.OTHER)
 
 
 def reason_of(raw: str, own: Reasons, *, calls: bool, refused: bool = False) -> FinishReason:
-    """What the word says at the end of this answer.
+    """Return what a reason means at the end of this answer.
 
     Args:
-        raw: The word of the server.
-        own: The words of the dialect.
-        calls: The answer holds a tool call. Several wires have one word for a normal end and for calls.
+        raw: The reason as the server sent it.
+        own: The table of the dialect.
+        calls: The answer holds a tool call. Several APIs have one reason for a normal end and for calls.
         refused: The text of the answer is a refusal.
     """
     reason = meaning(raw, own)
@@ -76,7 +76,7 @@ def reason_of(raw: str, own: Reasons, *, calls: bool, refused: bool = False) -> 
 
 
 def first_serious(known: str, new: str, own: Reasons) -> str:
-    """The word that counts where a stream says two: "length" then "stop" was cut by its limit all the same."""
+    """Return the reason that counts where a stream has two: "length" then "stop" was still cut by its limit."""
     return new if not known or _weight(new, own) > _weight(known, own) else known
 
 

@@ -1,14 +1,14 @@
-"""Cuts a byte stream into lines, however the network sliced it. Knows neither SSE nor JSON.
+"""Splits a byte stream into lines. The slicing of the bytes makes no difference. Knows neither SSE nor JSON.
 
-Each byte is looked at once: only new bytes are searched for a line end, and an unfinished line waits in
-one bytearray. How long a line may grow is the caller's rule; `pending` tells it how much waits.
+Each byte is searched once: a line without its end waits in one bytearray. The caller limits how long a line may grow;
+`pending` is the length of the line that waits.
 """
 
 from __future__ import annotations
 
 
 class TooLarge(Exception):
-    """A line or an event outgrew its limit. What was kept of it is already released."""
+    """A line or an event is longer than its limit. Its bytes are released already."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"more than {limit:,} bytes without an end")
@@ -16,36 +16,36 @@ class TooLarge(Exception):
 
 
 class LineSplitter:
-    """Splits at LF. Lines come without it, as bytes: cutting at an ASCII byte never cuts a code point."""
+    """Splits at LF, which is left out. Lines are bytes: splitting at an ASCII byte never cuts a code point."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_pending",)
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._pending = bytearray()
 
     @property
     def pending(self) -> int:
         """Bytes of the line that has not ended yet."""
-        return len(self._rest)
+        return len(self._pending)
 
     @property
     def last_byte(self) -> bytes:
         """Of the line that has not ended yet, white space apart; empty if there is none."""
-        return bytes(self._rest[-16:].rstrip()[-1:])
+        return bytes(self._pending[-16:].rstrip()[-1:])
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that `data` completes."""
         lines = data.split(b"\n")
-        rest = lines.pop()
-        if self._rest and lines:
-            lines[0] = bytes(self._rest) + lines[0]
-            self._rest = bytearray()
-        if rest:
-            self._rest += rest
+        last = lines.pop()
+        if self._pending and lines:
+            lines[0] = bytes(self._pending) + lines[0]
+            self._pending = bytearray()
+        if last:
+            self._pending += last
         return lines
 
     def take(self) -> bytes:
-        """Return what waits for its line end, and forget it."""
-        rest = bytes(self._rest)
-        self._rest = bytearray()
-        return rest
+        """Return the line that waits for its end, and drop it."""
+        line = bytes(self._pending)
+        self._pending = bytearray()
+        return line

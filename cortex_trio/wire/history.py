@@ -1,7 +1,7 @@
-"""What an encoder does to a conversation before it translates it: documents placed, tool calls made legal.
+"""Prepares a conversation for encoding: documents get a place, tool calls become legal.
 
-Histories travel: a call made by one provider is told to another, whose wire has its own rules for ids and
-arguments. Knows messages only; each dialect says what is legal on its wire.
+A conversation may move between providers, and each API has its own rules for ids and arguments of calls. Knows
+messages only; each dialect passes what is legal in its API.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def with_documents(messages: Sequence[Message], documents: Sequence[Document] | 
 
 
 def asked_by_user(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages; a last one of role system is said by the user, for wires on which someone must ask."""
+    """Return the messages; a last system message becomes the user's, for APIs that need a user message there."""
     if not messages or messages[-1].role != "system":
         return messages
     return (*messages[:-1], Message("user", messages[-1].content))
 
 
 def shown_by_user(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages; an image the model made is shown by the user, for wires on which no other role may.
+    """Return the messages; images the model made move to a user message, for APIs that take images there only.
 
-    It comes after the results of the calls that were made with it: between those no message may come.
+    That message follows the results of the calls beside them: no message may come between those.
     """
     shown: list[Message] = []
     held: list[Image] = []
@@ -60,19 +60,19 @@ def _shown(images: Sequence[Image]) -> Message:
 
 
 def titled(document: Document) -> str:
-    """A document as plain text, for wires that have no documents."""
+    """Return a document as plain text, for APIs without documents."""
     return f"{document.title}\n\n{document.text}" if document.title else document.text
 
 
 def may_replay(part: Reasoning | ToolCall | Image, provider: str, model: str) -> bool:
-    """Whether what a model signed goes to that very model, or the caller vouches for it."""
+    """Whether a signed part goes back: to the model it came from, or to any where it has no origin."""
     return part.origin in (None, f"{provider}/{model}")
 
 
 def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
-    """The block as it goes back to its own provider, whichever model is asked there; None for any other.
+    """Return the block for its own provider, whichever of its models is asked; None for any other provider.
 
-    Raises InvalidRequest where it is no object (a caller made it).
+    Raises InvalidRequest where it is not a JSON object.
     """
     if part.origin is not None and part.origin.partition("/")[0] != provider:
         return None
@@ -83,9 +83,9 @@ def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
 
 
 def arguments_object(call: ToolCall, provider: str) -> dict[str, Any]:
-    """The arguments as an object; raises InvalidRequest where they are none (an answer cut inside a call).
+    """Return the arguments as an object; raises InvalidRequest where they are not (an answer cut inside a call).
 
-    The free text of a custom tool is the one field of an object, for the wire knows functions only.
+    The free text of a custom tool becomes the one field of an object, for APIs that have functions only.
     """
     if call.kind == "custom":
         return {"input": call.arguments}
@@ -99,11 +99,11 @@ def arguments_object(call: ToolCall, provider: str) -> dict[str, Any]:
 
 
 class CallIds:
-    """Ids of a history's tool calls as one wire accepts them: legal, and each of them used once.
+    """Makes the ids of the tool calls of a history legal for one API, and unique.
 
-    Legal ids stay. Others are renamed, and so are repeated ones: `call_0` is what every answer from a wire
-    without ids begins with, and Anthropic refuses a request in which two calls share an id. Ask in the order
-    of the conversation: a result answers the first call of its id that has none yet.
+    Legal ids stay. Others are renamed, and so are repeated ones: every answer from an API without ids begins with
+    `call_0`, and Anthropic refuses a request in which two calls share an id. Call the methods in the order of the
+    conversation: a result belongs to the first call of its id that has no result yet.
     """
 
     def __init__(self, messages: Sequence[Message], legal: re.Pattern[str]) -> None:
@@ -127,7 +127,7 @@ class CallIds:
         return wire_id
 
     def of_result(self, result: ToolResult) -> str:
-        """The id of the call it answers; of a result whose call is not in the history, a legal one."""
+        """Return the id of the call that a result belongs to; where the call is missing, a legal id."""
         own = result.tool_call_id
         if waiting := self._waiting.get(own):
             self._answered[own] = waiting.pop(0)

@@ -1,6 +1,6 @@
 """Elements out of a JSON array while it is still being written. Parses nothing, knows no provider.
 
-An element is handed out as soon as its last byte is there: an object at its closing brace, a bare number or
+An element is returned as soon as its last byte is there: an object at its closing brace, a bare number or
 word at the comma after it. Only strings and nesting are followed, so a broken element comes out as it
 is and fails where it is parsed. All marks are ASCII: no code point is ever cut.
 """
@@ -18,7 +18,7 @@ _IN_STRING = re.compile(rb'["\\]')
 
 
 class JsonArrayReader:
-    """Feed it the bytes of one array in any slices, from its `[` on; it hands out the elements in order.
+    """Feed it the bytes of one array in any slices, from its `[` on; it returns the elements in order.
 
     `complete` is True once the closing bracket was seen; bytes after it are ignored.
     """
@@ -26,7 +26,7 @@ class JsonArrayReader:
     def __init__(self, *, limit: int = EVENT_LIMIT) -> None:
         self.complete = False
         self._limit = limit
-        self._rest = bytearray()  # the element that is growing, without the blanks before it
+        self._element = bytearray()  # the element that is growing, without the blanks before it
         self._depth = 0  # 1: between the elements
         self._in_string = False
         self._escaped = False  # the next byte belongs to the backslash before it
@@ -34,14 +34,14 @@ class JsonArrayReader:
     @property
     def inside(self) -> bool:
         """An element has begun and not ended."""
-        return bool(self._rest)
+        return bool(self._element)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The elements that `data` completes. Iterate at once and to the end: reading happens on the way.
 
         Raises TooLarge, after the elements before it, when one outgrows the limit; the array is lost then.
         """
-        kept = position = 0  # bytes before `kept` are handed out, bytes before `position` are looked at
+        kept = position = 0  # bytes before `kept` are returned, bytes before `position` are looked at
         while position < len(data) and not self.complete:
             if self._escaped:
                 self._escaped = False
@@ -80,12 +80,12 @@ class JsonArrayReader:
 
     def _take(self, end: bytes) -> bytes:
         self._keep(end)
-        element = bytes(self._rest).rstrip()
-        self._rest = bytearray()
+        element = bytes(self._element).rstrip()
+        self._element = bytearray()
         return element
 
     def _keep(self, data: bytes) -> None:
-        self._rest += data if self._rest else data.lstrip()
-        if len(self._rest) > self._limit:
-            self._rest = bytearray()
+        self._element += data if self._element else data.lstrip()
+        if len(self._element) > self._limit:
+            self._element = bytearray()
             raise TooLarge(self._limit)

@@ -1,6 +1,6 @@
-"""Reads the two answers that are lists: embeddings and models. Knows no dialect, only where a list may be.
+"""Reads the two responses that are lists: embeddings and models. Knows no dialect, only where a list may be.
 
-They are asked for and waited for, not streamed, so what is wrong with them is a ValueError and not an event.
+They are not streamed, so an error is a ValueError and not an event.
 Embeddings may be 128 MiB of numbers, so those are checked by what runs in C.
 """
 

@@ -9,7 +9,7 @@ from .framing import LineSplitter, TooLarge
 
 
 class NdjsonReader:
-    """Feed it bytes in any slices; it hands out the lines that are not blank, stripped of white space."""
+    """Feed it bytes in any slices; it returns the lines that are not blank, stripped of white space."""
 
     def __init__(self, *, limit: int = EVENT_LIMIT) -> None:
         self._limit = limit
@@ -29,7 +29,7 @@ class NdjsonReader:
             self._give_up()
 
     def finish(self) -> bytes | None:
-        """The stream ended: a last line without its LF, if any. Whole or cut, only a parser can tell."""
+        """Return a last line without its LF when the stream ends, b"" if there is none. It may be complete or cut."""
         return self._lines.take().strip() or None
 
     def _give_up(self) -> None:

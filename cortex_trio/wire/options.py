@@ -1,7 +1,7 @@
-"""What is the same on every wire about a request's options: nothing to choose without tools, and numbers with ends.
+"""Checks of options that every dialect needs: the choice of a tool, the number of stops, ranges of numbers.
 
-A value outside a wire's range is refused here, before anything is sent: sent, it would be an error of the caller's
-own, and one provider's range would keep the request from another that takes it. Knows no wire.
+A value outside an API's range is refused before anything is sent. The server would answer with an error of the
+caller, which ends the call, while another provider may accept the value. Knows no dialect.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from .codec import Unsupported
 
 
 def tool_choice(request: ChatRequest) -> str | None:
-    """The choice to be sent; None where there is nothing to choose, which several servers refuse to be told.
+    """Return the choice to send; None without tools, for several servers refuse a choice then.
 
-    Raises InvalidRequest for a demand no tool can meet.
+    Raises:
+        InvalidRequest: The choice demands a tool that is not there.
     """
     choice, tools = request.tool_choice, request.tools or ()
     if choice in (None, "auto", "none"):
@@ -28,7 +29,7 @@ def tool_choice(request: ChatRequest) -> str | None:
 
 
 def stops(request: ChatRequest, most: int | None, provider: str) -> list[str] | None:
-    """The stop sequences, None for none; raises Unsupported for more than the wire takes."""
+    """Return the stop sequences, None for none; raises Unsupported for more than `most`."""
     if not request.stop:
         return None
     if most is not None and len(request.stop) > most:
@@ -37,7 +38,7 @@ def stops(request: ChatRequest, most: int | None, provider: str) -> list[str] | 
 
 
 def within(name: str, value: float | None, low: float, high: float, provider: str) -> float | None:
-    """The value, if it is one the wire takes; raises Unsupported."""
+    """Return the value; raises Unsupported where it is outside the range of the API."""
     if value is not None and not low <= value <= high:
         raise Unsupported(f"{name}={value} (only {low} to {high})", provider)
     return value

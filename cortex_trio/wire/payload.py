@@ -1,6 +1,6 @@
-"""Reads JSON a server sent: every value is checked where it is used, so that no shape can raise a surprise.
+"""Reads JSON that a server sent: every value is checked where it is used, so that no shape raises anything else.
 
-Knows no dialect. What is wrong is said by place and type; the text of an answer never enters a message.
+Knows no dialect. Errors name the place and the type; the text of an answer is never part of an error.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from ..messages import Opaque
 from .codec import compact
 
 WORD_LIMIT = 200
-"""Characters kept of a word of the server's own, such as a finish reason: it may travel into logs."""
+"""Characters kept of a finish reason and the like: it may go into logs."""
 
 OPEN_LIMIT = 1024
 """Blocks or tool calls of one answer that may be open at once; models open a dozen."""
 
 
 class Malformed(Exception):
-    """Not the shape the wire promises. Decoders turn it into a Failure(PROTOCOL)."""
+    """Not the shape that the API promises. Decoders turn it into a Failure of kind PROTOCOL."""
 
 
 def load_object(text: str | bytes) -> dict[str, Any]:
     """The JSON object in `text`; raises Malformed for anything else.
 
     raw_decode skips what json.loads does around it, at two thirds of the cost for the short text an event is;
-    what is not exactly one object goes the long way, which also finds the words for what is wrong.
+    anything but exactly one object takes the general path, which also names what is wrong.
     """
     if isinstance(text, str):
         try:
@@ -53,7 +53,7 @@ def load_json(text: str | bytes) -> object:
 
 
 def is_json(text: str | bytes) -> bool:
-    """Whether `text` is a whole JSON value: how an event that lost its end marker is told from one that was cut."""
+    """Whether `text` is a whole JSON value: an event without its blank line is complete then, and else it was cut."""
     try:
         load_json(text)
     except Malformed:
@@ -66,7 +66,7 @@ def _no_number(constant: str) -> None:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_number)
-"""Made once: `json.loads` with an option builds a new decoder at every call (measured: 2 times the cost)."""
+"""Made once: `json.loads` with an option builds a new decoder at every call (measured: twice the cost)."""
 
 
 def as_object(value: object, what: str) -> dict[str, Any]:
@@ -94,23 +94,23 @@ def as_text(value: object, what: str) -> str:
 
 
 def as_word(value: object, what: str) -> str:
-    """A string of the server's own vocabulary, cut where no vocabulary reaches."""
+    """A short string such as a finish reason, cut at WORD_LIMIT."""
     return as_text(value, what)[:WORD_LIMIT]
 
 
 def is_above_0(index: object) -> bool:
-    """Whether a choice or candidate is another one than the first; an index that is no number says nothing."""
+    """Whether a choice or candidate is another one than the first; an index that is not a number does not count."""
     return isinstance(index, int | float) and not isinstance(index, bool) and index > 0
 
 
 def require_open(count: int, what: str) -> None:
-    """Raises Malformed where more is open at once than any answer needs: memory is bounded."""
+    """Raise Malformed where more is open at once than any answer needs: memory is bounded."""
     if count > OPEN_LIMIT:
         raise Malformed(f"more than {OPEN_LIMIT:,} {what} at once")
 
 
 def as_count(value: object) -> int | None:
-    """A number of tokens, or None: usage that cannot be read is not reported, and no reason to fail an answer.
+    """A number of tokens, None where it cannot be read: that is no reason to fail an answer.
 
     5.0 is 5: Cohere's reference calls its counts doubles, and servers in Lua and JavaScript write them so.
     """
@@ -126,7 +126,7 @@ def text_events(kind: type[TextDelta] | type[ReasoningDelta], value: object, wha
 
 
 def arguments_text(value: object) -> str:
-    """Tool arguments that came whole, as JSON text. Servers that were wrapped send them as text already."""
+    """Tool arguments that came whole, as JSON text. Servers behind a translating gateway send text."""
     if isinstance(value, str):
         return value or "{}"
     try:
@@ -136,7 +136,7 @@ def arguments_text(value: object) -> str:
 
 
 def opaque(kind: str, block: Mapping[str, Any]) -> Opaque:
-    """A block to be kept as it came. Its origin is stamped on it by who knows it, where the answer is folded."""
+    """Return a block as it came. Its origin is set where the answer is folded into a reply."""
     try:
         return Opaque(kind[:WORD_LIMIT], compact(block))
     except RecursionError:

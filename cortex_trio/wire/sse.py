@@ -1,4 +1,4 @@
-"""Server-sent events out of bytes, as the WHATWG grammar has it. Knows no provider and no JSON.
+"""Reads server-sent events from bytes, by the WHATWG grammar. Knows no provider and no JSON.
 
 Lines end with LF, CR or CRLF and with nothing else: `str.splitlines()` would also cut at U+2028, NEL, FF …,
 all of which may stand raw inside JSON text. `[DONE]` is ordinary data here.
@@ -30,17 +30,22 @@ class SseEvent:
 
 
 class SseReader:
-    """Feed it bytes in any slices; it hands out events in order.
+    """Reads one stream. The slicing of the bytes makes no difference.
 
-    `on_stray` is called with every line that is no known field, no comment and not blank: Gemini drops
-    unframed JSON into the middle of a stream, which the grammar would ignore in silence.
+    Args:
+        limit: Bytes of one event. A longer one ends the stream with TooLarge.
+        on_unknown_line: Called with every line that is not a known field, a comment or blank. The grammar ignores
+            such lines, but Gemini writes errors into them, as bare JSON.
     """
 
-    def __init__(self, *, limit: int = EVENT_LIMIT, on_stray: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, *, limit: int = EVENT_LIMIT, on_unknown_line: Callable[[str], None] | None = None
+    ) -> None:
         self._limit = limit
-        # Its owner's method, as a rule: held weakly, for a cycle would leave every answer's decoder to the garbage
+        # Usually a method of the reader's owner. It is held weakly: a cycle would leave every decoder to the garbage
         # collector (measured: a tenth of the CPU of a short request).
-        self._on_stray = WeakMethod(on_stray) if isinstance(on_stray, MethodType) else lambda: on_stray
+        called = on_unknown_line
+        self._on_unknown_line = WeakMethod(called) if isinstance(called, MethodType) else lambda: called
         self._lines = LineSplitter()
         self._at_start = True  # until the first line ended: it may begin with a BOM
         self._after_cr = False  # an LF coming next belongs to the CR that already ended its line
@@ -51,9 +56,10 @@ class SseReader:
         self._retry: int | None = None
 
     def feed(self, data: bytes) -> Iterable[SseEvent]:
-        """The events that `data` completes. Iterate at once and to the end: reading happens on the way.
+        """Return the events that `data` completes. Iterate at once and to the end: that is what reads them.
 
-        Raises TooLarge, after the events before it, when an event outgrows the limit: the stream is lost.
+        Raises:
+            TooLarge: An event is longer than the limit. The events before it are returned first.
         """
         if self._is_one_plain_event(data):
             self._at_start = False
@@ -61,9 +67,9 @@ class SseReader:
         return self._read(data)
 
     def _is_one_plain_event(self, data: bytes) -> bool:
-        """Whether `data` is `data: …\\n\\n` and no more, between events: what most reads off the network are.
+        """Whether `data` is exactly one event with one data line, as most reads from the network are.
 
-        Not a second grammar: without this short cut the lines would say the same at twice the cost.
+        A short cut only: the general path gives the same event at twice the cost.
         """
         return (
             data.startswith(b"data: ")
@@ -96,10 +102,9 @@ class SseReader:
             self._give_up()
 
     def unended(self) -> Iterable[SseEvent]:
-        """The stream ended: the event that lost only its blank line. Whether it is whole its data must say.
+        """Return the event that lacks only its blank line when the stream ends. The caller checks that it is complete.
 
-        What does not end as JSON or [DONE] does was cut, and is not put together only to find that out: it may be
-        large.
+        An event that does not end as JSON or [DONE] was cut. It may be large, so it is not put together.
         """
         tail = self._lines.last_byte or (self._data[-1][-16:].rstrip()[-1:] if self._data else b"")
         if tail in (b"}", b"]"):
@@ -108,16 +113,16 @@ class SseReader:
         return ()
 
     def finish(self) -> bool:
-        """The stream ended. True: inside an event, whose beginning is discarded (the grammar's rule)."""
-        rest = self._lines.take()
-        if rest:
-            self._read_field(rest.removeprefix(BOM) if self._at_start else rest)
-        incomplete = bool(rest or self._data or self._event)
+        """End the stream. Return True if it ended inside an event; the grammar discards that event."""
+        last_line = self._lines.take()
+        if last_line:
+            self._read_field(last_line.removeprefix(BOM) if self._at_start else last_line)
+        incomplete = bool(last_line or self._data or self._event)
         self._data, self._size, self._event = [], 0, ""
         return incomplete
 
     def _only_line_feeds(self, data: bytes) -> bytes:
-        """CR and CRLF become LF. A CR at the end of `data` ends its line at once, so nothing is held back."""
+        """Turn CR and CRLF into LF. A CR at the end of `data` ends its line at once, so that no line waits."""
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
@@ -126,7 +131,7 @@ class SseReader:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _dispatch(self) -> SseEvent:
-        # Decoding whole lines equals decoding incrementally: no line end is part of a longer code point.
+        # Whole lines can be decoded one by one: no line end is part of a longer code point.
         text = (self._data[0] if len(self._data) == 1 else b"\n".join(self._data)).decode("utf-8", "replace")
         event = SseEvent(self._event or "message", text, self._id, self._retry)
         self._data, self._size, self._event = [], 0, ""
@@ -147,11 +152,11 @@ class SseReader:
                 if b"\0" not in value:
                     self._id = value.decode("utf-8", "replace")
             case b"retry":
-                if value.isdigit() and len(value) < 10:  # longer ones are no waiting time
+                if value.isdigit() and len(value) < 10:  # a longer one is not a time to wait
                     self._retry = int(value)
             case _:
-                if on_stray := self._on_stray():
-                    on_stray(line.decode("utf-8", "replace"))
+                if on_unknown_line := self._on_unknown_line():
+                    on_unknown_line(line.decode("utf-8", "replace"))
 
     def _give_up(self) -> None:
         self._lines.take()

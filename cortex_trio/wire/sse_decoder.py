@@ -1,6 +1,6 @@
-"""A streamed answer in named server-sent events, of which a dialect has only to say what one of them means.
+"""Decodes a streamed answer in named server-sent events; a dialect reads one event at a time.
 
-Knows no provider. The first failure, or the end, is the last event; from then on nothing is held.
+Knows no provider. The first failure, or the finish, is the last event; after it nothing is held.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .codec import malformed
 from .framing import TooLarge
 from .payload import Malformed, is_json
 from .sse import SseEvent, SseReader
-from .stray import StrayErrors
+from .unframed_errors import UnframedErrors
 
 
 class SseDecoder(ABC):
@@ -22,20 +22,20 @@ class SseDecoder(ABC):
 
     def __init__(self) -> None:
         self.done = False
-        self._stray = StrayErrors()
-        self._stray_failure: Failure | None = None
-        self._reader = SseReader(on_stray=self._on_stray)
+        self._unframed = UnframedErrors()
+        self._unframed_failure: Failure | None = None
+        self._reader = SseReader(on_unknown_line=self._on_unknown_line)
 
     @abstractmethod
     def _read(self, event: SseEvent) -> list[WireEvent]:
-        """What one event means. Raises Malformed."""
+        """Return the events that one server-sent event means. Raises Malformed."""
 
     @abstractmethod
     def _end(self) -> list[WireEvent]:
-        """The stream ended, and no event had said so."""
+        """The stream ended without a last event: return the events of its end."""
 
     def _let_go(self) -> None:
-        """It is over: hold nothing any more."""
+        """Release everything that is held: the answer has ended."""
         self.done = True
         self._reader = SseReader()
 
@@ -45,12 +45,12 @@ class SseDecoder(ABC):
         events: list[WireEvent] = []
         try:
             for event in self._reader.feed(data):
-                events += [self._stray_failure] if self._stray_failure else self._read(event)
+                events += [self._unframed_failure] if self._unframed_failure else self._read(event)
                 if events and isinstance(events[-1], Finished | Failure):
                     self._let_go()
                     return events
-            if self._stray_failure:
-                events.append(self._stray_failure)
+            if self._unframed_failure:
+                events.append(self._unframed_failure)
                 self._let_go()
         except (TooLarge, Malformed) as error:
             events.append(malformed(str(error)))
@@ -60,11 +60,11 @@ class SseDecoder(ABC):
     def finish(self) -> list[WireEvent]:
         if self.done:
             return []
-        # An event that lost only its blank line is whole if its JSON is; and a stray last line is handed over.
+        # An event without its blank line is complete if its JSON is.
         events = self._feed_last()
         if self.done:
             return events
-        failure = self._stray_failure or self._stray.end()
+        failure = self._unframed_failure or self._unframed.end()
         events += [failure] if failure else self._end()
         self._let_go()
         return events
@@ -72,13 +72,13 @@ class SseDecoder(ABC):
     def _feed_last(self) -> list[WireEvent]:
         events: list[WireEvent] = []
         for event in self._reader.unended():
-            if is_json(event.data) and not self._stray_failure:
+            if is_json(event.data) and not self._unframed_failure:
                 with suppress(Malformed):  # it was the last in any case
                     events += self._read(event)
         if events and isinstance(events[-1], Finished | Failure):
             self._let_go()
         return events
 
-    def _on_stray(self, line: str) -> None:
-        """Only the first of them counts: what follows an error follows the end."""
-        self._stray_failure = self._stray_failure or self._stray.add(line)
+    def _on_unknown_line(self, line: str) -> None:
+        """Keep the first error: what follows it follows the end."""
+        self._unframed_failure = self._unframed_failure or self._unframed.add(line)

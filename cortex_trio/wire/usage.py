@@ -1,4 +1,4 @@
-"""The token counts of chat completions and of Responses, under the names that servers give them.
+"""Reads the token counts of chat completions and of Responses, under all names that servers give them.
 
 Usage that cannot be read is not reported: it is no reason to fail an answer.
 """
@@ -35,7 +35,7 @@ def read_usage(usage: Json, *, excludes_reasoning: bool = False) -> Usage:
     if excludes_reasoning and reasoning and completion is not None:
         included = (
             prompt is not None and total == prompt + completion
-        )  # should xAI come to count as others do
+        )  # in case xAI starts to count as others do
         completion += 0 if included else reasoning
     return Usage(
         input_tokens=prompt,
@@ -52,7 +52,7 @@ def _details(usage: Json, *names: str) -> Json:
 
 
 def _count(names: tuple[str, ...], *places: Json) -> int | None:
-    """The first count there is: in the details before beside them, by the first name before the others."""
+    """Return the first count there is: the details come first, and the first name does."""
     for place in places:
         for name in names:
             if name in place and (count := as_count(place[name])) is not None:

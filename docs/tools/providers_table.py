@@ -1,6 +1,6 @@
 """Writes the tables of docs/providers.md by trying out what each dialect can say, so that the page cannot differ.
 
-A feature is tried by encoding a request that needs it: what the wire has no way to say is refused with Unsupported.
+A feature is tried by encoding a request that needs it: what the API does not support is refused with Unsupported.
 What only an answer can show (reasoning, citations) is asked of the simulated provider.
 
 python docs/tools/providers_table.py
@@ -31,8 +31,9 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import AccountRules, Answer, SimRequest
+from cortex_trio.simulator.account import AccountRules
+from cortex_trio.simulator.request import SimRequest
+from cortex_trio.simulator.servers import SERVERS
 from cortex_trio.wire.codec import Unsupported
 from cortex_trio.wire.responses.dialect import Responses
 
@@ -65,22 +66,20 @@ def body_of(kind: Provider, *messages: Message, **options: Any) -> dict[str, Any
 
 def events_of(kind: Provider, behaviour: Behaviour) -> list[WireEvent]:
     """What the simulated provider's answer to a plain request is read as."""
-    speaker, http = SPEAKERS[kind.name], kind.dialect.encode(PLAIN, kind.name, MODEL)
+    server, http = SERVERS[kind.name], kind.dialect.encode(PLAIN, kind.name, MODEL)
     path, _, query = http.path.partition("?")
-    asked = speaker.understand(
-        SimRequest(
-            when=0.0,
-            method=http.method,
-            path=speaker.base_path + path,
-            query=dict(pair.split("=") for pair in query.split("&") if pair),
-            body=json.loads(http.body or b""),
-            key="sk-sim",
-            headers={**kind.headers, **http.headers},
-        ),
-        AccountRules(),
+    request = SimRequest(
+        when=0.0,
+        method=http.method,
+        path=server.base_path + path,
+        query=dict(pair.split("=") for pair in query.split("&") if pair),
+        body=json.loads(http.body or b""),
+        key="sk-sim",
+        headers={**kind.headers, **http.headers},
     )
+    exchange = server.parse(request, AccountRules())
     decoder = kind.dialect.decoder()
-    frames = speaker.stream(asked, Answer.of(behaviour, asked))
+    frames = exchange.stream(exchange.answer(behaviour)).frames()
     events = [event for frame in frames for event in decoder.feed(frame.data)]
     return [*events, *decoder.finish()]
 

@@ -275,8 +275,8 @@ async def test_a_request_that_a_dialect_cannot_express_goes_to_another_worker() 
         seeing = sim.add("openai", Behaviour(text="A cat."))
         async with gateway(sim) as cortex:
             assert (await cortex.complete(user("What is it?", picture))).text == "A cat."
-            assert "ollama has no way to say an image by URL" in cortex.explain(user("What is it?", picture))
-            with pytest.raises(InvalidRequest, match="ollama has no way to say an image by URL"):
+            assert "ollama does not support an image by URL" in cortex.explain(user("What is it?", picture))
+            with pytest.raises(InvalidRequest, match="ollama does not support an image by URL"):
                 await cortex.complete(user("What is it?", picture), worker="ollama")
         assert not blind.requests
         assert len(seeing.requests) == 1

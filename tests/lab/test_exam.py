@@ -19,7 +19,7 @@ from cortex_trio.lab.exam.scenario import ALL, SCENARIOS, Part, Scenario
 from cortex_trio.lab.exam.scorecard import BENCH, all_scenarios, play, run_parts, score
 from cortex_trio.lab.exam.setup import DIALECTS, RESCUE, Setup, check, equal, failing, near
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.simulator.speak import SPEAKERS
+from cortex_trio.simulator.servers import SERVERS
 
 SECOND = 0.04
 TIMEOUT = 30 * SECOND
@@ -53,7 +53,7 @@ def test_no_two_parts_have_the_same_name() -> None:
 
 
 def test_every_dialect_of_the_gateway_is_tested() -> None:
-    assert set(DIALECTS) == SPEAKERS.keys() - {"openai_compatible"}
+    assert set(DIALECTS) == SERVERS.keys() - {"openai_compatible"}
 
 
 async def _does_not_hold(setup: Setup) -> None:

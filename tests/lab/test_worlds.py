@@ -44,7 +44,7 @@ from cortex_trio.lab.world.timeline import draw_timeline
 from cortex_trio.messages import Message, ToolResult, assistant, user
 from cortex_trio.otp import MaxRestartsExceeded, Supervisor
 from cortex_trio.simulator import Behaviour, Link, open_gateway, open_simulator
-from cortex_trio.simulator.speak.speaker import vector_of
+from cortex_trio.simulator.tokens import vector_of
 
 HOURS = 3.0
 SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 8))]

@@ -28,8 +28,9 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import AccountRules, Answer, ParsedRequest, SimRequest
+from cortex_trio.simulator.account import AccountRules
+from cortex_trio.simulator.request import SimRequest
+from cortex_trio.simulator.servers import SERVERS, Exchange
 from cortex_trio.wire.codec import HttpRequest
 
 MODELS = {
@@ -59,7 +60,7 @@ MARK = re.compile(r"⟦(\w+) (\d+)⟧")
 
 
 @attrs.frozen
-class Speaker:
+class Model:
     """Who answers: a provider and one of its models."""
 
     name: str
@@ -77,42 +78,43 @@ class Speaker:
         """Raises Unsupported."""
         return self.kind.dialect.encode(request, self.name, self.model)
 
-    def accept(self, http: HttpRequest) -> ParsedRequest:
-        """What the provider makes of it; raises Rejected for an illegal request."""
-        speaker = SPEAKERS[self.name]
+    def accept(self, http: HttpRequest) -> Exchange:
+        """The request as the provider accepts it; raises Rejected for an illegal one."""
+        return SERVERS[self.name].parse(self.received(http), AccountRules())
+
+    def received(self, http: HttpRequest) -> SimRequest:
+        """The request as it arrives."""
         path, _, query = http.path.partition("?")
         key = self.kind.auth.prefix + "sk-sim"
         headers = {**self.kind.headers, **http.headers, self.kind.auth.header: key}
-        wire = SimRequest(
+        return SimRequest(
             when=0.0,
             method=http.method,
-            path=speaker.base_path + path,
+            path=SERVERS[self.name].base_path + path,
             query=dict(pair.split("=") for pair in query.split("&") if pair),
             body=json.loads(http.body or b""),
             key="sk-sim",
             headers=headers,
         )
-        return speaker.parse(wire, AccountRules())
 
-    def answer(self, asked: ParsedRequest, behaviour: Behaviour) -> Message:
-        """What comes back when the simulated provider says this, over the wire and through the decoder."""
+    def answer(self, asked: Exchange, behaviour: Behaviour) -> Message:
+        """What comes back when the simulated provider sends this answer, decoded."""
         decoder = self.kind.dialect.decoder()
         builder = ReplyBuilder(self.origin)
-        for frame in SPEAKERS[self.name].stream(asked, Answer.of(behaviour, asked)):
+        for frame in asked.stream(asked.answer(behaviour)).frames():
             builder.add_all(decoder.feed(frame.data))
         builder.add_all(decoder.finish())
         assert builder.finish is not None, "a good answer is whole"
         return builder.message()
 
-    def whole_answer(self, asked: ParsedRequest, behaviour: Behaviour) -> Message:
+    def whole_answer(self, asked: Exchange, behaviour: Behaviour) -> Message:
         """The same, not streamed."""
         builder = ReplyBuilder(self.origin)
-        body = SPEAKERS[self.name].whole(asked, Answer.of(behaviour, asked))
-        builder.add_all(self.kind.dialect.decode_reply(body))
+        builder.add_all(self.kind.dialect.decode_reply(asked.whole(asked.answer(behaviour))))
         return builder.message()
 
 
-SPEAKERS_OF = {name: tuple(Speaker(name, model) for model in models) for name, models in MODELS.items()}
+MODELS_OF = {name: tuple(Model(name, model) for model in models) for name, models in MODELS.items()}
 
 
 class Talk:
@@ -249,8 +251,8 @@ def _opened(text: str) -> str:
         return text
 
 
-def marks_expected(messages: Sequence[Message], speaker: Speaker) -> list[str]:
-    """What must be in a body for `speaker`: all but thoughts and blocks of others."""
+def marks_expected(messages: Sequence[Message], model: Model) -> list[str]:
+    """What must be in a body for `model`: all but thoughts and blocks of others."""
     found: list[str] = []
     for message in messages:
         for part in message.parts:
@@ -265,19 +267,19 @@ def marks_expected(messages: Sequence[Message], speaker: Speaker) -> list[str]:
                     found += _named(part.arguments)
                 case ToolResult():
                     inner = (Text(part.content),) if isinstance(part.content, str) else tuple(part.content)
-                    found += marks_expected((Message("user", inner),), speaker)
-                case Opaque(data=data) if goes_back(part, speaker):
+                    found += marks_expected((Message("user", inner),), model)
+                case Opaque(data=data) if goes_back(part, model):
                     found += _named(data)
-                case Reasoning(text) if part.origin == speaker.origin and speaker.name in TAKES_THOUGHTS:
+                case Reasoning(text) if part.origin == model.origin and model.name in TAKES_THOUGHTS:
                     found += _named(text)
     return found
 
 
-def goes_back(part: Opaque, speaker: Speaker) -> bool:
+def goes_back(part: Opaque, model: Model) -> bool:
     """A block of its own goes back to a provider; by the Responses API only beside the reasoning that led to it."""
-    if speaker.kind.dialect.name == "responses":
-        return part.origin == speaker.origin
-    return (part.origin or "").partition("/")[0] == speaker.name
+    if model.kind.dialect.name == "responses":
+        return part.origin == model.origin
+    return (part.origin or "").partition("/")[0] == model.name
 
 
 TAKES_THOUGHTS = ("anthropic", "gemini", "cohere", "ollama", "openai_responses", "xai_responses")

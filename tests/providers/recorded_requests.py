@@ -1,28 +1,12 @@
-"""Recorded request bodies read back into the `ChatRequest` that should have made them, one reader for each dialect.
-
-What has no name in a ChatRequest (seed, n, safety settings …) goes through `extra_body`, as a user would send it.
-`canonical` gives two bodies that mean the same one spelling; it is all that a comparison forgives.
-"""
+"""One spelling for recorded request bodies that mean the same: it is all that a comparison forgives."""
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cortex_trio.intake import messages_from, tools_from
-from cortex_trio.messages import (
-    ChatRequest,
-    Document,
-    Image,
-    Message,
-    Part,
-    Reasoning,
-    Text,
-    Tool,
-    ToolCall,
-    ToolResult,
-)
-from cortex_trio.simulator.speak.gemini_rules import camel
+from cortex_trio.wire.codec import compact
+from cortex_trio.wire.gemini.rules import camel
 
 Json = dict[str, Any]
 
@@ -49,54 +33,7 @@ def with_whole_images(value: Any) -> Any:
             return value
 
 
-def request_from(dialect: str, body: Json) -> ChatRequest:
-    return READERS[dialect](body)
-
-
-def _request(
-    body: Json, named: Mapping[str, str], options: Json, messages: Sequence[Message], **more: Any
-) -> ChatRequest:
-    """`named`: the wire's names of what a ChatRequest has under ours; `options`: where they stand."""
-    plain = {ours: options[wire] for wire, ours in named.items() if wire in options}
-    if "stop" in plain:
-        plain["stop"] = (plain["stop"],) if isinstance(plain["stop"], str) else tuple(plain["stop"])
-    found = {name: value for name, value in {**plain, **more}.items() if value is not None}
-    return ChatRequest(messages=tuple(messages), **found)
-
-
 # ------------------------------------------------------------------ chat completions
-
-CHAT = {
-    "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "stop": "stop",
-    "reasoning_effort": "reasoning",
-}
-CHAT_OWN = {*CHAT, "model", "messages", "stream", "stream_options", "tools", "tool_choice", "response_format"}
-
-
-def read_chat(body: Json) -> ChatRequest:
-    choice = body.get("tool_choice")
-    extra = {name: value for name, value in body.items() if name not in CHAT_OWN}
-    schema = None
-    match body.get("response_format"):
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            pass
-        case {"type": "json_object"} as json_mode:
-            extra["response_format"] = json_mode
-    return _request(
-        body,
-        CHAT,
-        body,
-        messages_from(body["messages"]),
-        stream=bool(body.get("stream")),
-        tools=tools_from(body.get("tools")),
-        tool_choice=choice["function"]["name"] if isinstance(choice, dict) else choice,
-        response_schema=schema,
-        extra_body=extra or None,
-    )
 
 
 def canonical_chat(body: Json) -> Json:
@@ -130,64 +67,9 @@ def _chat_message(message: Json) -> Json:
 
 # ------------------------------------------------------------------ Anthropic
 
-MESSAGES = {
-    "max_tokens": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "stop_sequences": "stop",
-}
-
-
-def read_messages(body: Json) -> ChatRequest:
-    messages = [Message("system", _joined(body["system"]))] if body.get("system") else []
-    messages += [Message(turn["role"], tuple(_anthropic_parts(turn["content"]))) for turn in body["messages"]]
-    choice = body.get("tool_choice") or {}
-    thinking = body.get("thinking") or {}
-    return _request(
-        body,
-        MESSAGES,
-        body,
-        messages,
-        stream=bool(body.get("stream")),
-        tools=tuple(
-            Tool(tool["name"], tool.get("description", ""), tool["input_schema"], tool.get("strict"))
-            for tool in body["tools"]
-        )
-        if body.get("tools")
-        else None,
-        tool_choice=choice.get("name") or {"any": "required"}.get(choice.get("type"), choice.get("type")),
-        reasoning=thinking.get("budget_tokens", {"disabled": "none"}.get(thinking.get("type"))),
-        extra_body={"thinking": thinking}
-        if thinking.get("type") == "adaptive" or "display" in thinking
-        else None,
-    )
-
 
 def _joined(system: str | list[Json]) -> str:
     return system if isinstance(system, str) else "\n\n".join(block["text"] for block in system)
-
-
-def _anthropic_parts(content: str | list[Json]) -> Iterator[Part]:
-    for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-        match block:
-            case {"type": "text", "text": text}:
-                yield Text(text)
-            case {"type": "image", "source": {"url": url}}:
-                yield Image(url=url)
-            case {"type": "image", "source": {"data": data, "media_type": kind}}:
-                yield Image(data=base64.b64decode(data), media_type=kind)
-            case {"type": "document", "source": {"data": text}}:
-                yield Document(text, block.get("title"))
-            case {"type": "thinking", "thinking": text, "signature": signature}:
-                yield Reasoning(text, signature)
-            case {"type": "redacted_thinking", "data": data}:
-                yield Reasoning("", encrypted=data)
-            case {"type": "tool_use", "id": call_id, "name": name, "input": arguments}:
-                yield ToolCall(call_id, name, json.dumps(arguments, ensure_ascii=False))
-            case {"type": "tool_result", "tool_use_id": call_id}:
-                inner = block.get("content", "")
-                parts = inner if isinstance(inner, str) else tuple(_anthropic_parts(inner))
-                yield ToolResult(call_id, parts, is_error=block.get("is_error", False))  # type: ignore[arg-type]
 
 
 def canonical_messages(body: Json) -> Json:
@@ -212,71 +94,14 @@ def canonical_messages(body: Json) -> Json:
 
 # ------------------------------------------------------------------ Gemini
 
-GENERATE = {
-    "maxOutputTokens": "max_tokens",
-    "temperature": "temperature",
-    "topP": "top_p",
-    "stopSequences": "stop",
-}
-GENERATE_OWN = {*GENERATE, "responseMimeType", "responseJsonSchema", "thinkingConfig"}
-
-
-def read_gemini(body: Json) -> ChatRequest:
-    body = camel(body)  # the API takes snake case as well
-    config = dict(body.get("generationConfig") or {})
-    system = body.get("systemInstruction")
-    messages = [Message("system", "".join(part["text"] for part in system["parts"]))] if system else []
-    messages += [
-        Message("assistant" if turn.get("role") == "model" else "user", tuple(_gemini_parts(turn["parts"])))
-        for turn in body["contents"]
-    ]
-    own_config = {name: value for name, value in config.items() if name not in GENERATE_OWN}
-    thinking = dict(config.get("thinkingConfig") or {})
-    budget = thinking.get("thinkingBudget", (thinking.get("thinkingLevel") or "").lower() or None)
-    if "includeThoughts" in thinking:
-        own_config["thinkingConfig"] = thinking
-    if config.get("responseMimeType") and "responseJsonSchema" not in config:
-        own_config["responseMimeType"] = config["responseMimeType"]
-    known = {"contents", "systemInstruction", "generationConfig", "tools"}
-    extra = {name: value for name, value in body.items() if name not in known}
-    functions = [one for tool in body.get("tools") or () for one in tool["functionDeclarations"]]
-    return _request(
-        body,
-        GENERATE,
-        config,
-        messages,
-        tools=tuple(Tool(one["name"], one.get("description", ""), _schema(one)) for one in functions) or None,
-        reasoning=budget,
-        response_schema=config.get("responseJsonSchema"),
-        extra_body={**extra, **({"generationConfig": own_config} if own_config else {})} or None,
-    )
-
 
 def _schema(function: Json) -> Json:
     return function.get("parametersJsonSchema") or function.get("parameters") or {}
 
 
-def _gemini_parts(parts: list[Json]) -> Iterator[Part]:
-    for part in parts:
-        signature = part.get("thoughtSignature")
-        match part:
-            case {"text": text, "thought": True}:
-                yield Reasoning(text, signature)
-            case {"text": text}:
-                yield Text(text)
-            case {"inlineData": {"mimeType": kind, "data": data}}:
-                yield Image(data=base64.b64decode(data), media_type=kind)
-            case {"fileData": {"fileUri": url}}:
-                yield Image(url=url, media_type=part["fileData"].get("mimeType"))
-            case {"functionCall": {"name": name, **call}}:
-                arguments = json.dumps(call.get("args") or {}, ensure_ascii=False)
-                yield ToolCall(call.get("id", name), name, arguments, signature)
-            case {"functionResponse": {"name": name, "response": response, **answer}}:
-                yield ToolResult(answer.get("id", name), json.dumps(response), name=name)
-
-
 def canonical_gemini(body: Json) -> Json:
     body = camel(body)
+    body.pop("model", None)  # the path names it
     for content in body["contents"]:
         content.setdefault("role", "user")
         for part in content["parts"]:
@@ -299,55 +124,6 @@ def canonical_gemini(body: Json) -> Json:
 
 # ------------------------------------------------------------------ Cohere
 
-COHERE = {"max_tokens": "max_tokens", "temperature": "temperature", "p": "top_p", "stop_sequences": "stop"}
-COHERE_OWN = {*COHERE, "model", "messages", "stream", "tools", "tool_choice", "documents", "thinking"}
-
-
-def read_cohere(body: Json) -> ChatRequest:
-    messages: list[Message] = []
-    for message in body["messages"]:
-        parts = list(_cohere_parts(message.get("content") or ()))
-        if plan := message.get("tool_plan"):
-            parts.insert(0, Reasoning(plan))
-        parts += [
-            ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
-            for call in message.get("tool_calls") or ()
-        ]
-        if message["role"] == "tool":
-            text = "".join(part.text for part in parts if isinstance(part, Text | Document))
-            parts = [ToolResult(message["tool_call_id"], text)]
-        messages.append(Message(message["role"], tuple(parts)))
-    extra = {name: value for name, value in body.items() if name not in COHERE_OWN}
-    return _request(
-        body,
-        COHERE,
-        body,
-        messages,
-        stream=bool(body.get("stream")),
-        tools=tools_from(body.get("tools")) or None,
-        documents=tuple(
-            Document(one["data"]["text"], one["data"].get("title"), one.get("id"))
-            for one in body["documents"]
-        )
-        if body.get("documents")
-        else None,
-        extra_body=extra or None,
-    )
-
-
-def _cohere_parts(content: str | Sequence[Json]) -> Iterator[Part]:
-    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-        match part:
-            case {"type": "text", "text": text}:
-                yield Text(text)
-            case {"type": "thinking", "thinking": text}:
-                yield Reasoning(text)
-            case {"type": "document", "document": {"data": data}}:
-                yield Text(data if isinstance(data, str) else json.dumps(data))
-            case {"type": "image_url", "image_url": {"url": url}}:
-                yield from messages_from({"role": "user", "content": [part]})[0].parts
-                assert url
-
 
 def canonical_cohere(body: Json) -> Json:
     body = json.loads(json.dumps(body))
@@ -359,7 +135,7 @@ def canonical_cohere(body: Json) -> Json:
             case [{"type": "text", "text": ""}] | "" | []:
                 del message["content"]
             case [{"type": "document", "document": {"data": data}}] if message["role"] == "tool":
-                message["content"] = data if isinstance(data, str) else json.dumps(data)
+                message["content"] = data if isinstance(data, str) else compact(data)
         message.pop("citations", None)
     for tool in body.get("tools") or ():
         if not tool["function"].get("description"):
@@ -368,45 +144,6 @@ def canonical_cohere(body: Json) -> Json:
 
 
 # ------------------------------------------------------------------ Ollama
-
-OLLAMA = {"num_predict": "max_tokens", "temperature": "temperature", "top_p": "top_p", "stop": "stop"}
-
-
-def read_ollama(body: Json) -> ChatRequest:
-    messages: list[Message] = []
-    for message in body["messages"]:
-        images = [
-            Image(data=base64.b64decode(one), media_type="image/png") for one in message.get("images") or ()
-        ]
-        calls = [
-            ToolCall(call.get("id", ""), call["function"]["name"], json.dumps(call["function"]["arguments"]))
-            for call in message.get("tool_calls") or ()
-        ]
-        texts = [Text(message["content"])] if message.get("content") else []
-        messages.append(Message(message["role"], (*texts, *images, *calls)))
-    options = body.get("options") or {}
-    own = {name: value for name, value in options.items() if name not in OLLAMA}
-    extra = {name: body[name] for name in ("keep_alive",) if name in body}
-    schema = body.get("format") if isinstance(body.get("format"), dict) else None
-    if schema is None and "format" in body:
-        extra["format"] = body["format"]
-    think = body.get("think")
-    return _request(
-        body,
-        OLLAMA,
-        options,
-        messages,
-        stream=body.get("stream", True),
-        tools=tools_from(body.get("tools")) or None,
-        response_schema=schema,
-        reasoning={False: "none", None: None}.get(think, think) if think is not True else None,
-        extra_body={
-            **extra,
-            **({"options": own} if own else {}),
-            **({"think": True} if think is True else {}),
-        }
-        or None,
-    )
 
 
 def canonical_ollama(body: Json) -> Json:
@@ -422,39 +159,6 @@ def canonical_ollama(body: Json) -> Json:
 
 
 # ------------------------------------------------------------------ Responses
-
-RESPONSES = {"max_output_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p"}
-RESPONSES_OWN = {*RESPONSES, "model", "input", "instructions", "stream", "store", "include", "tools", "text"}
-
-
-def read_responses(body: Json) -> ChatRequest:
-    messages = [Message("system", body["instructions"])] if "instructions" in body else []
-    for item in body["input"]:
-        assert item.get("type", "message") == "message"
-        messages += messages_from({"role": item["role"], "content": list(_responses_parts(item["content"]))})
-    extra = {name: value for name, value in body.items() if name not in RESPONSES_OWN}
-    return _request(
-        body,
-        RESPONSES,
-        body,
-        messages,
-        stream=bool(body.get("stream")),
-        tools=tools_from(body.get("tools")),
-        response_schema=body["text"]["format"]["schema"] if "text" in body else None,
-        reasoning=body.get("reasoning", {}).get("effort"),
-        extra_body=extra or None,
-    )
-
-
-def _responses_parts(content: str | Sequence[Json]) -> Iterator[Part]:
-    for part in [{"type": "input_text", "text": content}] if isinstance(content, str) else content:
-        match part:
-            case {"type": "input_text", "text": text}:
-                yield Text(text)
-            case {"type": "input_image", "image_url": url}:
-                yield from messages_from(
-                    {"role": "user", "content": [{"type": "image_url", "image_url": url}]}
-                )[0].parts
 
 
 def canonical_responses(body: Json) -> Json:
@@ -472,14 +176,6 @@ def canonical_responses(body: Json) -> Json:
     return body
 
 
-READERS: Mapping[str, Callable[[Json], ChatRequest]] = {
-    "chat_completions": read_chat,
-    "anthropic_messages": read_messages,
-    "gemini": read_gemini,
-    "cohere_chat": read_cohere,
-    "ollama_chat": read_ollama,
-    "responses": read_responses,
-}
 CANONICAL: Mapping[str, Callable[[Json], Json]] = {
     "chat_completions": canonical_chat,
     "anthropic_messages": canonical_messages,

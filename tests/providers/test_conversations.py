@@ -7,9 +7,9 @@ import random
 import pytest
 from at_rest import gateway
 from conversation import (
-    SPEAKERS_OF,
+    MODELS_OF,
     TOOLS,
-    Speaker,
+    Model,
     Talk,
     marks_expected,
     marks_of,
@@ -31,8 +31,9 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
-from cortex_trio.simulator.speak.speaker import ParsedRequest, Rejected
+from cortex_trio.simulator.servers import Exchange
 from cortex_trio.wire.codec import HttpRequest
+from cortex_trio.wire.server import Rejected
 
 NAMES = sorted(PROVIDERS)
 PAIRS = list(itertools.combinations_with_replacement(NAMES, 2))
@@ -46,24 +47,24 @@ LONGEST = 14
 @pytest.mark.parametrize(("one", "other"), PAIRS, ids=[f"{one}-{other}" for one, other in PAIRS])
 def test_a_conversation_between_two_providers_is_legal_and_loses_nothing(one: str, other: str) -> None:
     chance = random.Random(f"{one} {other}")
-    speakers = (*SPEAKERS_OF[one], *SPEAKERS_OF[other])
+    models = (*MODELS_OF[one], *MODELS_OF[other])
     talk = Talk(chance, url_images="ollama" not in (one, other))
     for _ in range(STEPS):
         if len(talk.messages) > LONGEST and not talk.waits_for_the_model:
             talk = Talk(chance, url_images="ollama" not in (one, other))
-        step(talk, chance.choice(speakers))
+        step(talk, chance.choice(models))
 
 
-def step(talk: Talk, speaker: Speaker) -> None:
+def step(talk: Talk, model: Model) -> None:
     """One request and its answer."""
     if not talk.waits_for_the_model:
         talk.ask()
-    http = speaker.encode(ChatRequest(messages=tuple(talk.messages), tools=TOOLS))
-    asked = accepted(speaker, http)
-    assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(talk.messages, speaker))
-    assert_paired(http, speaker)
-    behaviour = talk.script(speaker.name)
-    message = speaker.answer(asked, behaviour)
+    http = model.encode(ChatRequest(messages=tuple(talk.messages), tools=TOOLS))
+    asked = accepted(model, http)
+    assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(talk.messages, model))
+    assert_paired(http, model)
+    behaviour = talk.script(model.name)
+    message = model.answer(asked, behaviour)
     assert message.text == behaviour.text
     calls = [part for part in message.parts if isinstance(part, ToolCall)]
     assert [(call.name, call.parsed()) for call in calls] == [
@@ -72,21 +73,21 @@ def step(talk: Talk, speaker: Speaker) -> None:
     talk.hear(message)
 
 
-def accepted(speaker: Speaker, http: HttpRequest) -> ParsedRequest:
+def accepted(model: Model, http: HttpRequest) -> Exchange:
     try:
-        return speaker.accept(http)
+        return model.accept(http)
     except Rejected as declined:
-        pytest.fail(f"{speaker.origin} says {declined.answer.body!r:.500} to {http.body!r}")
+        pytest.fail(f"{model.origin} says {declined.response.body!r:.500} to {http.body!r}")
 
 
-def assert_paired(http: HttpRequest, speaker: Speaker) -> None:
+def assert_paired(http: HttpRequest, model: Model) -> None:
     """Every result follows the call of its id; no two calls share one; none is longer than OpenAI takes."""
     open_calls: list[str] = []
     seen: set[str] = set()
     for what, call_id in paired_ids(http):
         if what == "call":
-            assert call_id not in seen or speaker.name == "ollama", f"two calls {call_id!r}"
-            assert len(call_id) <= 40 or speaker.kind.dialect.name != "chat_completions"
+            assert call_id not in seen or model.name == "ollama", f"two calls {call_id!r}"
+            assert len(call_id) <= 40 or model.kind.dialect.name != "chat_completions"
             seen.add(call_id)
             open_calls.append(call_id)
         else:
@@ -105,10 +106,10 @@ async def test_a_conversation_through_the_gateway_wanders_from_worker_to_worker(
         async with gateway(sim) as cortex:
             talk = Talk(chance, url_images=False)
             for _ in range(40):
-                await ask_somebody(cortex, sim, talk, chance.choice(NAMES))
+                await ask_worker(cortex, sim, talk, chance.choice(NAMES))
 
 
-async def ask_somebody(cortex: Cortex, sim: Simulator, talk: Talk, worker: str) -> None:
+async def ask_worker(cortex: Cortex, sim: Simulator, talk: Talk, worker: str) -> None:
     """One step as a user takes it: the history is whatever `Reply.message` was, and nothing is adapted by hand."""
     if not talk.waits_for_the_model:
         talk.ask()
@@ -118,8 +119,8 @@ async def ask_somebody(cortex: Cortex, sim: Simulator, talk: Talk, worker: str) 
     assert reply.text == behaviour.text
     assert [call.parsed() for call in reply.tool_calls] == [call.parsed() for call in behaviour.tool_calls]
     sent = json.dumps(sim[worker].requests[-1].body).encode()
-    speaker = Speaker(reply.provider, reply.model)
-    assert sorted(marks_of(sent)) == sorted(marks_expected(talk.messages, speaker))
+    model = Model(reply.provider, reply.model)
+    assert sorted(marks_of(sent)) == sorted(marks_expected(talk.messages, model))
     talk.hear(reply.message)
 
 
@@ -130,7 +131,7 @@ async def test_who_cannot_be_shown_an_image_is_passed_over_for_who_can(autojump_
         sim.add("openai")
         async with gateway(sim) as cortex:
             assert (await cortex.complete([look])).worker == "openai"
-            assert "has no way to say an image by URL" in cortex.explain([look])
+            assert "does not support an image by URL" in cortex.explain([look])
         assert sim["ollama"].requests == []
 
 
@@ -149,13 +150,13 @@ THOUGHT = Behaviour(
         ("ollama", '"thinking": "Look it up."'),
     ],
 )
-def test_what_a_model_thought_goes_back_to_it_as_it_came_and_to_nobody_else(name: str, replayed: str) -> None:
-    own, other = SPEAKERS_OF[name]
+def test_what_a_model_thought_goes_back_to_it_as_it_came_and_to_no_other(name: str, replayed: str) -> None:
+    own, other = MODELS_OF[name]
     asked = accepted(own, own.encode(ChatRequest(messages=(user("Hi"),), tools=TOOLS)))
     history = (user("Hi"), own.answer(asked, THOUGHT), Message("tool", (ToolResult("call_1", "12:00"),)))
     request = ChatRequest(messages=history, tools=TOOLS)
     assert replayed in json.dumps(json.loads(own.encode(request).body or b""))
-    for stranger in (other, *(speaker for others in SPEAKERS_OF.values() for speaker in others)):
+    for stranger in (other, *(model for others in MODELS_OF.values() for model in others)):
         if stranger != own:
             http = stranger.encode(request)
             accepted(stranger, http)
@@ -174,7 +175,7 @@ ODD = {
     "blanks": (system(" "), user("\n", Text("⟦text 1⟧"), " "), assistant(" "), user("⟦text 2⟧")),
     "only another's thoughts": (
         user("⟦text 1⟧"),
-        assistant(Reasoning("⟦thought 2⟧", "c2ln", origin="somebody/else")),
+        assistant(Reasoning("⟦thought 2⟧", "c2ln", origin="another/model")),
         user("⟦text 3⟧"),
     ),
     "an image alone": (user(Image(data="⟦image 1⟧".encode(), media_type="image/png")),),
@@ -200,7 +201,7 @@ ODD = {
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_conversation_is_made_legal_and_loses_nothing(name: str, what: str) -> None:
-    for speaker in SPEAKERS_OF[name]:
-        http = speaker.encode(ChatRequest(messages=ODD[what], tools=TOOLS))
-        accepted(speaker, http)
-        assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(ODD[what], speaker))
+    for model in MODELS_OF[name]:
+        http = model.encode(ChatRequest(messages=ODD[what], tools=TOOLS))
+        accepted(model, http)
+        assert sorted(marks_of(http.body or b"")) == sorted(marks_expected(ODD[what], model))

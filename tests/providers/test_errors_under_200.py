@@ -9,8 +9,9 @@ from cortex_trio import ProviderError
 from cortex_trio.failures import FailureKind
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, Simulator, open_simulator
-from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import ParsedRequest
+from cortex_trio.simulator.request import identity_of
+from cortex_trio.simulator.servers import SERVERS
+from cortex_trio.wire.server import Operation, ParsedRequest
 
 NAMED = (
     FailureKind.OVERLOADED,
@@ -23,7 +24,8 @@ NAMED = (
 
 def own_words(provider: str, kind: FailureKind) -> bytes:
     """The body this provider sends with an error of that kind."""
-    return SPEAKERS[provider].failure(kind, ParsedRequest(what="chat", number=1, model="m-1")).body
+    request = ParsedRequest(operation=Operation.CHAT, identity=identity_of(1), model="m-1")
+    return SERVERS[provider].dialects[-1].failure(kind, request).body
 
 
 async def failure_of(sim: Simulator, provider: str, behaviour: Behaviour) -> FailureKind:
@@ -40,7 +42,7 @@ async def failure_of(sim: Simulator, provider: str, behaviour: Behaviour) -> Fai
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", "text/event-stream"]
 )
-async def test_a_json_error_under_200_is_the_error_it_says(
+async def test_a_json_error_under_200_is_the_error_in_its_body(
     autojump_clock: object, provider: str, kind: FailureKind, content_type: str
 ) -> None:
     async with open_simulator() as sim:

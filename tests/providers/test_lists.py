@@ -77,7 +77,9 @@ async def test_who_has_no_embeddings_is_passed_over_with_a_reason(autojump_clock
         assert without.requests == []
 
 
-async def test_a_server_without_a_default_for_embeddings_is_told_the_model(autojump_clock: object) -> None:
+async def test_a_server_without_a_default_for_embeddings_is_asked_with_the_model(
+    autojump_clock: object,
+) -> None:
     async with open_simulator() as sim:
         server = sim.add("openai_compatible", models=["chat-1", "embed-1"])
         async with gateway(sim) as cortex:
@@ -171,7 +173,7 @@ async def test_the_models_of_every_provider_are_listed_by_name(autojump_clock: o
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS))
-async def test_a_list_that_is_refused_says_why(autojump_clock: object, name: str) -> None:
+async def test_a_list_that_is_refused_has_the_reason(autojump_clock: object, name: str) -> None:
     async with open_simulator() as sim:
         provider = sim.add(name)
         provider.behave_health(Behaviour(error=FailureKind.OVERLOADED))

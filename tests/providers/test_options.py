@@ -6,13 +6,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from conversation import SPEAKERS_OF, TOOLS, Speaker
+from conversation import MODELS_OF, TOOLS, Model
 
 from cortex_trio.failures import InvalidRequest
 from cortex_trio.messages import ChatRequest, Document, user
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.simulator.speak.speaker import Rejected
 from cortex_trio.wire.codec import HttpRequest, Unsupported
+from cortex_trio.wire.server import Rejected
 
 NAMES = sorted(PROVIDERS)
 SCHEMA = {"type": "object", "properties": {"mark": {"type": "string"}}, "required": ["mark"]}
@@ -45,23 +45,23 @@ def test_options_are_accepted_or_refused_before_anything_is_sent(name: str) -> N
     chance = random.Random(name)
     outcomes: Counter[str] = Counter()
     for _ in range(ROUNDS):
-        speaker, request = chance.choice(SPEAKERS_OF[name]), random_request(chance)
+        model, request = chance.choice(MODELS_OF[name]), random_request(chance)
         try:
-            http = speaker.encode(request)
+            http = model.encode(request)
         except InvalidRequest:  # Unsupported is one
             outcomes["refused"] += 1
             continue
         outcomes["accepted"] += 1
-        assert_legal(speaker, http, request)
+        assert_legal(model, http, request)
         assert_said(http, request)
     assert min(outcomes["accepted"], outcomes["refused"]) > ROUNDS / 20, outcomes
 
 
-def assert_legal(speaker: Speaker, http: HttpRequest, request: ChatRequest) -> None:
+def assert_legal(model: Model, http: HttpRequest, request: ChatRequest) -> None:
     try:
-        speaker.accept(http)
+        model.accept(http)
     except Rejected as declined:
-        pytest.fail(f"{speaker.origin} says {declined.answer.body!r:.400} to {request!r}")
+        pytest.fail(f"{model.origin} says {declined.response.body!r:.400} to {request!r}")
 
 
 def assert_said(http: HttpRequest, request: ChatRequest) -> None:
@@ -87,7 +87,7 @@ def assert_said(http: HttpRequest, request: ChatRequest) -> None:
 def refused(name: str, **options: Any) -> str:
     """What the refusal says cannot be said."""
     with pytest.raises(Unsupported) as caught:
-        SPEAKERS_OF[name][0].encode(ChatRequest(messages=(user("Hi"),), **options))
+        MODELS_OF[name][0].encode(ChatRequest(messages=(user("Hi"),), **options))
     return caught.value.what
 
 
@@ -114,21 +114,21 @@ def refused(name: str, **options: Any) -> str:
         ("cohere", {"tools": TOOLS, "response_schema": SCHEMA}, "response_schema"),
     ],
 )
-def test_what_a_wire_cannot_say_is_named(name: str, options: dict[str, Any], what: str) -> None:
+def test_what_an_api_does_not_support_is_named(name: str, options: dict[str, Any], what: str) -> None:
     assert what in refused(name, **options)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("choice", ["auto", "none"])
-def test_without_tools_there_is_nothing_to_choose_and_nothing_is_said(name: str, choice: str) -> None:
-    speaker = SPEAKERS_OF[name][0]
+def test_without_tools_there_is_nothing_to_choose_and_nothing_is_sent(name: str, choice: str) -> None:
+    model = MODELS_OF[name][0]
     plain = ChatRequest(messages=(user("Hi"),))
     choosing = ChatRequest(messages=(user("Hi"),), tools=(), tool_choice=choice)
-    assert speaker.encode(choosing) == speaker.encode(plain)
+    assert model.encode(choosing) == model.encode(plain)
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"ollama"}))
 def test_a_tool_cannot_be_demanded_where_there_is_none(name: str) -> None:
     request = ChatRequest(messages=(user("Hi"),), tool_choice="required")
     with pytest.raises(InvalidRequest, match="tool"):
-        SPEAKERS_OF[name][0].encode(request)
+        MODELS_OF[name][0].encode(request)

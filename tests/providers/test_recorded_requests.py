@@ -1,14 +1,17 @@
-"""Every chat request that was recorded, field by field: read back into a ChatRequest, it is encoded as it was sent."""
+"""Every chat request that was recorded, field by field: parsed by the server side, it is encoded as it was sent."""
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded_requests import CANONICAL, request_from, with_whole_images
+from conversation import Model
+from recorded_requests import CANONICAL, with_whole_images
 
+from cortex_trio.messages import ChatRequest
 from cortex_trio.providers import PROVIDERS
+from cortex_trio.simulator.servers import SERVERS
+from cortex_trio.wire.codec import HttpRequest
 
 FOLDERS = {
     "openai": "openai",
@@ -62,12 +65,18 @@ def test_every_recorded_chat_request_is_what_we_would_have_sent(shared_dir: Path
 
 def difference(provider: str, recorded: dict[str, Any]) -> str:
     """The fields that differ; empty for none."""
-    dialect = PROVIDERS[provider].dialect
-    request = request_from(dialect.name, copy.deepcopy(recorded))
-    http = dialect.encode(request, provider, recorded.get("model", "m"))
+    dialect, model = PROVIDERS[provider].dialect, recorded.get("model", "m")
+    http = dialect.encode(read(Model(provider, model), recorded), provider, model)
     sent, wanted = (CANONICAL[dialect.name](body) for body in (json.loads(http.body or b""), recorded))
     names = sorted(name for name in sent.keys() | wanted.keys() if sent.get(name) != wanted.get(name))
     return "; ".join(f"{name} is {sent.get(name)!r:.600}, was {wanted.get(name)!r:.600}" for name in names)
+
+
+def read(model: Model, body: dict[str, Any]) -> ChatRequest:
+    """A body as the server side of its dialect reads it."""
+    path = model.encode(ChatRequest(messages=(), stream=bool(body.get("stream")))).path
+    request = model.received(HttpRequest("POST", path, json.dumps(body).encode()))
+    return SERVERS[model.name].dialect_for(request).chat_request(request.received())
 
 
 @pytest.mark.parametrize("name", sorted(NOT_OURS))

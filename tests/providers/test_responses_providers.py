@@ -79,7 +79,7 @@ IN_STREAM = (FailureKind.RATE_LIMIT, FailureKind.QUOTA, FailureKind.SERVER, Fail
 
 @pytest.mark.parametrize("kind", IN_STREAM, ids=lambda kind: kind.value)
 @pytest.mark.parametrize("name", NAMES)
-async def test_an_error_that_is_the_first_event_under_200_is_what_it_says(
+async def test_an_error_that_is_the_first_event_under_200_is_read_as_its_kind(
     autojump_clock: object, name: str, kind: FailureKind
 ) -> None:
     async with open_simulator() as sim:
@@ -90,7 +90,7 @@ async def test_an_error_that_is_the_first_event_under_200_is_what_it_says(
     assert caught.value.failure.kind is kind
 
 
-async def test_what_stop_sequences_cannot_be_said_to_is_passed_over(autojump_clock: object) -> None:
+async def test_a_worker_without_stop_sequences_is_skipped(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         silent = sim.add("openai_responses")
         sim.add("openai")
@@ -102,7 +102,7 @@ async def test_what_stop_sequences_cannot_be_said_to_is_passed_over(autojump_clo
         assert (reply.worker, silent.requests) == ("openai", [])
 
 
-async def test_a_summary_comes_where_the_provider_is_told_to_ask_for_it(autojump_clock: object) -> None:
+async def test_a_summary_comes_where_the_provider_is_set_to_ask_for_it(autojump_clock: object) -> None:
     kind = PROVIDERS["openai_responses"]
     assert isinstance(kind.dialect, Responses)
     asking = attrs.evolve(kind, dialect=attrs.evolve(kind.dialect, summary="auto"))

@@ -1,4 +1,4 @@
-"""Usage has one meaning, whoever reports it: input holds what was cached and written to the cache, output the thinking.
+"""Usage means the same for every provider: input holds what was cached and written to the cache, output the reasoning.
 
 One answer as each provider bills it: 100 tokens read, 40 of them from the cache and 10 written to it; 30 tokens
 written, 12 of them thinking.
@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 from at_rest import gateway
-from conversation import SPEAKERS_OF
+from conversation import MODELS_OF
 
 from cortex_trio.events import FinishReason, ReplyBuilder, Usage
 from cortex_trio.messages import ChatRequest, user
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.simulator.speak import SPEAKERS
-from cortex_trio.simulator.speak.speaker import Answer
 
 ALL = Usage(100, 30, 130, cached_input_tokens=40, cache_write_tokens=10, reasoning_tokens=12)
 UNWRITTEN = Usage(100, 30, 130, cached_input_tokens=40, reasoning_tokens=12)
@@ -132,15 +130,15 @@ async def test_the_bill_reaches_the_user_streamed_or_whole(autojump_clock: objec
 def test_input_output_and_total_survive_every_wire(name: str) -> None:
     """Random bills, spoken by the simulated provider and read by the dialect, streamed."""
     chance = random.Random(name)
-    speaker = SPEAKERS_OF[name][0]
-    asked = speaker.accept(speaker.encode(ChatRequest(messages=(user("Hi"),))))
+    model = MODELS_OF[name][0]
+    asked = model.accept(model.encode(ChatRequest(messages=(user("Hi"),))))
     for _ in range(200):
         read, written = chance.randrange(1, 10_000), chance.randrange(1, 10_000)
         cached, thought = chance.randrange(0, read), chance.randrange(0, written)
         usage = Usage(read, written, cached_input_tokens=cached, reasoning_tokens=thought)
-        answer = Answer.of(Behaviour(usage=usage, reasoning="Hm."), asked)
+        answer = asked.answer(Behaviour(usage=usage, reasoning="Hm."))
         decoder = PROVIDERS[name].dialect.decoder()
-        frames = b"".join(frame.data for frame in SPEAKERS[name].stream(asked, answer))
+        frames = b"".join(frame.data for frame in asked.stream(answer).frames())
         got = usage_of([*decoder.feed(frames), *decoder.finish()])
         assert (got.input_tokens, got.output_tokens, got.total_tokens) == (read, written, read + written)
         assert got.cached_input_tokens in (cached, None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 import pytest
-from conversation import SPEAKERS_OF, Speaker
+from conversation import MODELS_OF, Model
 
 from cortex_trio import (
     CitationDelta,
@@ -27,7 +27,7 @@ from cortex_trio import (
 )
 from cortex_trio.messages import ChatRequest
 from cortex_trio.simulator import Behaviour, open_simulator
-from cortex_trio.simulator.speak.speaker import Rejected
+from cortex_trio.wire.server import Rejected
 from tests.at_rest import gateway
 
 
@@ -57,7 +57,7 @@ OWN = {"anthropic": (SEARCH, FOUND), "gemini": (CODE, RESULT, SIGNED)}
 
 
 def stamped(name: str, *parts: Image | Opaque) -> tuple[Image | Opaque, ...]:
-    origin = SPEAKERS_OF[name][0].origin
+    origin = MODELS_OF[name][0].origin
     bound = [isinstance(part, Opaque) or part.signature for part in parts]
     return tuple(
         attrs.evolve(part, origin=origin) if b else part for part, b in zip(parts, bound, strict=True)
@@ -67,7 +67,7 @@ def stamped(name: str, *parts: Image | Opaque) -> tuple[Image | Opaque, ...]:
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("name", OWN)
 def test_they_arrive_in_their_place_and_the_provider_takes_them_back(name: str, stream: bool) -> None:
-    own = SPEAKERS_OF[name][0]
+    own = MODELS_OF[name][0]
     asked = own.accept(own.encode(ChatRequest(messages=(user("Hi"),), stream=stream)))
     call = ToolCall("call_1", "now", '{"zone":"Oslo"}')
     behaviour = Behaviour(text="So.", parts=OWN[name], tool_calls=(call,), finish=FinishReason.TOOL_CALLS)
@@ -81,9 +81,9 @@ def test_they_arrive_in_their_place_and_the_provider_takes_them_back(name: str, 
 
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize(
-    "stranger", [speakers[0] for speakers in SPEAKERS_OF.values()], ids=lambda speaker: speaker.name
+    "stranger", [models[0] for models in MODELS_OF.values()], ids=lambda model: model.name
 )
-def test_a_history_with_them_is_legal_everywhere_and_leaks_to_nobody(name: str, stranger: Speaker) -> None:
+def test_a_history_with_them_is_legal_everywhere_and_leaks_to_no_other(name: str, stranger: Model) -> None:
     parts = [part for part in stamped(name, *OWN[name]) if isinstance(part, Opaque)]
     request = ChatRequest(messages=(user("Hi"), assistant(*parts, "So."), user("And?")))
     sent = stranger.encode(request)
@@ -94,7 +94,7 @@ def test_a_history_with_them_is_legal_everywhere_and_leaks_to_nobody(name: str, 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_an_image_from_a_compatible_server_stands_behind_the_text(stream: bool) -> None:
-    own = SPEAKERS_OF["openai_compatible"][0]
+    own = MODELS_OF["openai_compatible"][0]
     asked = own.accept(own.encode(ChatRequest(messages=(user("Hi"),), stream=stream)))
     behaviour = Behaviour(text="Here.", parts=(SEARCH, PICTURE))
     message = own.answer(asked, behaviour) if stream else own.whole_answer(asked, behaviour)
@@ -111,7 +111,7 @@ def test_an_image_from_a_compatible_server_stands_behind_the_text(stream: bool) 
 def test_the_provider_declines_a_call_of_its_own_without_a_result_and_we_never_send_one(
     parts: tuple[Any, ...], complaint: str
 ) -> None:
-    own = SPEAKERS_OF["anthropic"][0]
+    own = MODELS_OF["anthropic"][0]
     request = ChatRequest(messages=(user("Hi"), assistant(*parts), user("And?")))
     own.accept(own.encode(request))
     said = [{"type": "text", "text": part} if isinstance(part, str) else part.parsed() for part in parts]
@@ -119,7 +119,7 @@ def test_the_provider_declines_a_call_of_its_own_without_a_result_and_we_never_s
     raw["messages"][1]["content"] = said
     with pytest.raises(Rejected) as declined:
         own.accept(attrs.evolve(own.encode(request), body=json.dumps(raw).encode()))
-    assert complaint in json.loads(declined.value.answer.body)["error"]["message"]
+    assert complaint in json.loads(declined.value.response.body)["error"]["message"]
 
 
 async def test_a_paused_turn_is_sent_back_and_goes_on(autojump_clock: object) -> None:
@@ -202,7 +202,7 @@ async def test_a_continuation_hands_on_an_image_behind_the_text_before_it(autoju
     assert reply.message.parts == (Text("Once upon a time"), PICTURE, Text(" there was a cat."))
 
 
-async def test_sources_of_an_answer_are_told_with_the_place_they_belong_to(autojump_clock: object) -> None:
+async def test_sources_of_an_answer_are_emitted_with_the_place_they_belong_to(autojump_clock: object) -> None:
     citations = (
         CitationDelta(0, 4, "Köln", ("https://example.org/1", "https://example.org/2")),
         CitationDelta(5, 6, "🌤", ("https://example.org/2",)),

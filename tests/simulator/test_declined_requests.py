@@ -7,7 +7,7 @@ import pytest
 from sim_client import headers
 
 from cortex_trio.simulator import Behaviour
-from cortex_trio.simulator.speak import SPEAKERS
+from cortex_trio.simulator.servers import SERVERS
 
 CHAT = "/chat/completions"
 USER = {"role": "user", "content": "Hi"}
@@ -251,7 +251,7 @@ async def send(client, provider, key: str | None = "k-1", content: bytes | None 
 @pytest.mark.parametrize(
     ("kind", "changes", "status", "complaint"), ILLEGAL, ids=[f"{case[0]}: {case[3]:.40}" for case in ILLEGAL]
 )
-async def test_an_illegal_request_is_declined_in_the_providers_words(
+async def test_an_illegal_request_is_rejected_as_that_provider_does(
     sim, client, kind, changes, status, complaint
 ):
     provider = sim.add(kind)
@@ -286,7 +286,7 @@ WRONG_KEY = {"openai": 401, "groq": 401, "xai": 400, "anthropic": 401, "gemini":
 
 
 @pytest.mark.parametrize("kind", sorted(MISSING_KEY))
-async def test_a_missing_key_and_a_wrong_one_are_told_apart(sim, client, kind):
+async def test_a_missing_key_and_a_wrong_one_are_distinguished(sim, client, kind):
     provider = sim.add(kind)
     provider.valid_keys = {"k-1"}
     assert (await send(client, provider, key=None)).status == MISSING_KEY[kind]
@@ -294,7 +294,7 @@ async def test_a_missing_key_and_a_wrong_one_are_told_apart(sim, client, kind):
     assert (await send(client, provider, key="k-1")).status == 200
 
 
-@pytest.mark.parametrize("kind", sorted(kind for kind in SPEAKERS if not SPEAKERS[kind].needs_key))
+@pytest.mark.parametrize("kind", sorted(kind for kind in SERVERS if not SERVERS[kind].needs_key))
 async def test_without_a_list_of_keys_some_servers_need_none(sim, client, kind):
     provider = sim.add(kind)
     assert (await send(client, provider, key=None)).status == 200

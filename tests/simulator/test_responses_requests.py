@@ -89,7 +89,9 @@ async def send(client: Any, provider: Any, path: str = "/responses", **changes: 
 
 
 @pytest.mark.parametrize(("kind", "changes", "status", "complaint"), ILLEGAL)
-async def test_what_is_not_legal_is_declined_in_its_words(sim, client, kind, changes, status, complaint):
+async def test_what_is_not_legal_is_rejected_as_that_provider_does(
+    sim, client, kind, changes, status, complaint
+):
     response = await send(client, sim.add(kind), **changes)
     assert response.status == status
     text = response.content.decode()
@@ -111,7 +113,7 @@ async def test_an_unknown_model_is_a_400_where_chat_completions_have_a_404(sim, 
 
 
 @pytest.mark.parametrize("kind", ["openai", "openai_responses", "xai", "xai_responses"])
-async def test_one_server_speaks_both_its_apis(sim, client, kind):
+async def test_one_server_has_both_its_apis(sim, client, kind):
     provider = sim.add(kind, Behaviour(text="The same."))
     new = json.loads((await send(client, provider)).content)
     assert new["output"][0]["content"][0]["text"] == "The same."
@@ -119,7 +121,7 @@ async def test_one_server_speaks_both_its_apis(sim, client, kind):
     assert old["choices"][0]["message"]["content"] == "The same."
 
 
-async def test_a_summary_of_thoughts_is_told_by_openai_on_request_and_by_xai_always(sim, client):
+async def test_a_summary_of_reasoning_is_sent_by_openai_on_request_and_by_xai_always(sim, client):
     behaviour = Behaviour(text="Four.", reasoning="First.\n\nSecond.")
     both = ["First.", "Second."]
     for kind, reasoning, told in (

@@ -127,7 +127,7 @@ async def test_a_finish_reason_arrives(sim, client, kind, finish):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_refusal_is_one_where_the_wire_has_a_word_for_it(sim, client, kind):
+async def test_a_refusal_is_one_where_the_api_has_a_field_for_it(sim, client, kind):
     provider = sim.add(kind, Behaviour(text="I cannot help with that.", refusal=True))
     reply = folded(await ask(client, provider))
     spoken = kind not in ("groq", "gemini", "cohere", "ollama")

@@ -203,7 +203,7 @@ def test_every_recorded_stream_is_expected_here(shared_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("name", HEARD)
-def test_a_recorded_stream_says_what_a_reader_finds_in_it(shared_dir: Path, name: str) -> None:
+def test_a_recorded_stream_is_decoded_as_a_reader_reads_it(shared_dir: Path, name: str) -> None:
     expected = HEARD[name]
     events = decode([(shared_dir / "wire" / name).read_bytes()])
     built = expected.check(events)
@@ -220,7 +220,7 @@ def test_a_recorded_stream_says_what_a_reader_finds_in_it(shared_dir: Path, name
 
 
 @pytest.mark.parametrize("name", HEARD)
-def test_a_recorded_stream_says_the_same_at_every_slicing(
+def test_a_recorded_stream_is_decoded_the_same_at_every_slicing(
     recording: Callable[[str], Recording], name: str
 ) -> None:
     first, *others = [decode(chunks) for chunks in recording(name).slicings()]
@@ -362,7 +362,7 @@ def test_stop_reasons_have_names_of_ours(raw: str, reason: FinishReason) -> None
     assert decode([sse(end(raw), MESSAGE_STOP)]) == [Finished(reason, raw)]
 
 
-def test_why_an_answer_was_refused_is_said_only_where_the_model_said_nothing() -> None:
+def test_the_reason_of_a_refusal_is_the_text_only_where_the_model_sent_none() -> None:
     refused = end("refusal", stop_details={"type": "refusal", "category": "bio", "explanation": "No."})
     finished = Finished(FinishReason.REFUSAL, "refusal")
     assert decode([sse(refused, MESSAGE_STOP)]) == [TextDelta("No."), finished]
@@ -470,7 +470,7 @@ def test_a_call_without_pieces_has_the_arguments_it_began_with(
         assert decode([body]) == [ToolCallDelta(0, "", id, "f"), ToolCallDelta(0, arguments), TOOL_CALLS]
 
 
-def test_what_nobody_has_heard_of_is_skipped() -> None:
+def test_what_is_unknown_is_skipped() -> None:
     body = (
         b"event: heartbeat\ndata: not even json\n\n"
         b"event: ping\ndata:\n\n"

@@ -135,8 +135,8 @@ def test_an_effort_is_adaptive_thinking_and_a_budget_is_thinking_on_top_of_the_a
     assert "output_config" not in off
 
 
-def test_what_this_wire_cannot_say_is_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match="anthropic has no way to say reasoning='minimal'"):
+def test_what_this_api_does_not_support_is_refused_by_name() -> None:
+    with pytest.raises(Unsupported, match="anthropic does not support reasoning='minimal'"):
         encode(ChatRequest(messages=(user("hi"),), reasoning="minimal"))
     with pytest.raises(Unsupported, match="a part of type Image in a system message"):
         encode(ChatRequest(messages=(Message("system", (Image(url="https://a/b.png"),)), user("hi"))))
@@ -312,7 +312,7 @@ def test_thinking_goes_to_no_other_model(provider: str, model: str) -> None:
     assert body["messages"][-1]["content"] == [text("so")]
 
 
-def test_thinking_nobody_signed_is_left_out_and_the_callers_own_is_sent() -> None:
+def test_unsigned_thinking_is_left_out_and_the_callers_own_is_sent() -> None:
     own = assistant(Reasoning("unsigned"), Reasoning("vouched", signature="s"), "x")
     assert turns(user("a"), own)[-1]["content"] == [
         {"type": "thinking", "thinking": "vouched", "signature": "s"},

@@ -38,7 +38,7 @@ def decoded(decoder: Decoder, body: bytes) -> list[WireEvent]:
 
 
 @pytest.mark.parametrize("dialect", ENDS, ids=lambda dialect: dialect.name)
-def test_a_finish_reason_is_a_word_not_a_novel(dialect: Dialect) -> None:
+def test_a_finish_reason_is_cut_to_a_short_text(dialect: Dialect) -> None:
     last = decoded(dialect.decoder(), ENDS[dialect])[-1]
     assert isinstance(last, Finished)
     assert last.raw_reason == LONG[:WORD_LIMIT]

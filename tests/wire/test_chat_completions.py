@@ -443,7 +443,7 @@ class TestToolCalls:
             ToolCallDelta(1, "{}", "call_1", "g"),
         ]
 
-    def test_that_share_an_index_are_told_apart_by_their_ids(self) -> None:
+    def test_that_share_an_index_are_distinguished_by_their_ids(self) -> None:
         assert read(
             self.call(0, "a", "f", "{}"), self.call(0, "b", "g", "{"), self.call(0, None, None, "}")
         ) == [
@@ -469,7 +469,7 @@ class TestToolCalls:
 
 
 class TestUsage:
-    def test_is_told_when_it_changes_wherever_it_stands(self) -> None:
+    def test_is_emitted_when_it_changes_wherever_it_is(self) -> None:
         first = {"prompt_tokens": 1, "completion_tokens": 2}
         second = {"prompt_tokens": 1, "completion_tokens": 3}
         assert read(
@@ -496,7 +496,7 @@ class TestUsage:
         assert read(chunk({"content": "a"}, usage=odd)) == [TextDelta("a")]
 
 
-def test_citations_are_told_with_their_pages() -> None:
+def test_citations_are_emitted_with_their_pages() -> None:
     cited = {
         "type": "url_citation",
         "url_citation": {"url": "https://a.example", "start_index": 1, "end_index": 4},
@@ -516,7 +516,7 @@ def test_documents_that_were_given_are_cited_by_their_id() -> None:
     ]
 
 
-def test_pages_that_every_chunk_repeats_are_told_once_and_other_shapes_fail_nothing() -> None:
+def test_pages_that_every_chunk_repeats_are_emitted_once_and_other_shapes_fail_nothing() -> None:
     pages = ["https://a", "https://b"]
     assert read(
         chunk({"content": "It "}, citations=pages),
@@ -531,7 +531,7 @@ def test_pages_that_every_chunk_repeats_are_told_once_and_other_shapes_fail_noth
     ]
 
 
-def test_an_error_in_place_of_a_chunk_is_what_it_says() -> None:
+def test_an_error_in_place_of_a_chunk_is_read_as_its_kind() -> None:
     said = {"object": "error", "message": "This model's maximum context length is 8192 tokens", "code": 400}
     events = decode([sse(chunk({"content": "It "}), {**said, "type": "BadRequestError", "param": None})])
     assert events[0] == TextDelta("It ")
@@ -547,7 +547,7 @@ def test_speech_is_read_as_what_it_says() -> None:
     ]
 
 
-def test_pages_a_server_found_by_itself_are_told_once() -> None:
+def test_pages_a_server_found_by_itself_are_emitted_once() -> None:
     def searched(*urls: str | None) -> dict[str, Any]:
         results = [{"title": "t", "url": url, "score": 0.5} for url in urls]
         tool = {"index": 0, "type": "search", "arguments": "{}", "search_results": {"results": results}}

@@ -186,7 +186,7 @@ def test_older_servers_get_max_tokens() -> None:
     assert "max_completion_tokens" not in sent
 
 
-def test_extra_body_has_the_last_word() -> None:
+def test_extra_body_wins() -> None:
     sent = body(
         ChatRequest(messages=(user("Hi"),), temperature=1.0, extra_body={"temperature": 0.5, "seed": 1})
     )
@@ -194,7 +194,7 @@ def test_extra_body_has_the_last_word() -> None:
 
 
 def test_a_token_budget_for_reasoning_is_refused() -> None:
-    with pytest.raises(Unsupported, match="openai has no way to say reasoning as a token budget"):
+    with pytest.raises(Unsupported, match="openai does not support reasoning as a token budget"):
         OPENAI.encode(ChatRequest(messages=(user("Hi"),), reasoning=1000), "openai", "m")
 
 
@@ -327,7 +327,7 @@ def test_blocks_of_another_providers_own_are_left_out() -> None:
 
 @pytest.mark.parametrize("message", [Message("system", (PNG,)), Message("tool", (Text("x"),))])
 def test_what_has_no_place_in_a_message_is_refused(message: Message) -> None:
-    with pytest.raises(Unsupported, match="openai has no way to say"):
+    with pytest.raises(Unsupported, match="openai does not support"):
         encoded(message)
 
 
@@ -371,8 +371,8 @@ def test_embeddings_that_are_none_raise_value_error(data: Any) -> None:
         OPENAI.decode_embed(json.dumps({"data": data}).encode())
 
 
-def test_a_server_without_embeddings_says_so() -> None:
-    with pytest.raises(Unsupported, match="groq has no way to say embeddings"):
+def test_a_server_without_embeddings_refuses_them() -> None:
+    with pytest.raises(Unsupported, match="groq does not support embeddings"):
         PROVIDERS["groq"].dialect.encode_embed(["a"], "groq", "e", None)
 
 

@@ -212,7 +212,7 @@ def check(expected: HeardHere, events: list[WireEvent]) -> None:
 
 
 @pytest.mark.parametrize("path", STREAMS)
-def test_recorded_streams_say_what_a_reader_finds_in_them_at_every_slicing(
+def test_recorded_streams_are_decoded_as_a_reader_reads_them_at_every_slicing(
     path: str, shared_dir: Path
 ) -> None:
     body = (shared_dir / "wire" / path).read_bytes()
@@ -223,7 +223,7 @@ def test_recorded_streams_say_what_a_reader_finds_in_them_at_every_slicing(
 
 
 @pytest.mark.parametrize("path", REPLIES)
-def test_recorded_whole_replies_say_what_a_reader_finds_in_them(path: str, shared_dir: Path) -> None:
+def test_recorded_whole_replies_are_decoded_as_a_reader_reads_them(path: str, shared_dir: Path) -> None:
     check(REPLIES[path], DIALECT.decode_reply((shared_dir / "wire" / path).read_bytes()))
 
 
@@ -250,7 +250,7 @@ def test_citations_point_at_the_text_they_repeat(shared_dir: Path) -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 600)))
-def test_a_stream_says_the_same_however_it_is_sliced(cuts: list[int]) -> None:
+def test_a_stream_is_decoded_the_same_however_it_is_sliced(cuts: list[int]) -> None:
     body = sse(text("Grüß "), text("Gott 🎈"), end(usage={"tokens": {"input_tokens": 5.0}}))
     edges = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     assert decode(body[a:b] for a, b in pairwise(edges)) == [
@@ -304,7 +304,7 @@ def test_finish_reasons_are_translated_and_unknown_ones_survived(raw: str, finis
 
 
 @pytest.mark.parametrize("raw", ["ERROR", "TIMEOUT"])
-def test_a_finish_that_is_an_error_is_a_server_failure_in_its_own_words(raw: str) -> None:
+def test_a_finish_that_is_an_error_is_a_server_failure_with_its_own_text(raw: str) -> None:
     for events in (
         decode([sse(text("Hel"), end(raw, error="the model fell over"))]),
         DIALECT.decode_reply(json.dumps({"finish_reason": raw, "error": "the model fell over"}).encode()),
@@ -334,7 +334,7 @@ def test_a_bare_error_inside_a_stream_is_heard(error: dict[str, Any], kind: Fail
         assert failure.kind is kind
 
 
-def test_steps_that_say_nothing_and_unknown_ones_make_no_event() -> None:
+def test_empty_steps_and_unknown_ones_make_no_event() -> None:
     body = sse(
         {"type": "message-start", "id": "1", "delta": {"message": {"role": "assistant", "content": []}}},
         {"type": "debug", "prompt": "…"},
@@ -448,7 +448,7 @@ def test_a_reply_of_another_shape_is_a_protocol_failure(body: bytes) -> None:
     assert failure.kind is FailureKind.PROTOCOL
 
 
-def test_what_a_reply_said_before_it_went_wrong_is_kept() -> None:
+def test_what_a_reply_held_before_it_went_wrong_is_kept() -> None:
     body = {"message": {"content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": 5}]}}
     events = DIALECT.decode_reply(json.dumps(body).encode())
     assert events[0] == TextDelta("Hel")
@@ -657,7 +657,7 @@ def test_images_of_results_at_the_end_of_a_history_follow_too() -> None:
     assert messages[2]["content"] == "Here."
 
 
-def test_ids_repeated_from_step_to_step_are_told_apart() -> None:
+def test_ids_repeated_from_step_to_step_are_distinguished() -> None:
     messages = encoded(
         assistant(ToolCall("call_0", "f", "{}")),
         Message("tool", (ToolResult("call_0", "1"),)),

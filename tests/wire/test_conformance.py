@@ -428,7 +428,7 @@ one_of_a_kind = pytest.mark.parametrize(
 
 
 @every_dialect
-def test_a_provider_speaks_a_dialect_that_keeps_its_promises(dialect: Dialect) -> None:
+def test_a_provider_has_a_dialect_that_keeps_its_promises(dialect: Dialect) -> None:
     answers = ANSWERS[dialect.name]
     check_dialect(dialect, answers.streamed, answers.whole)
 
@@ -439,7 +439,7 @@ def test_a_dialect_takes_linear_time(dialect: Dialect) -> None:
 
 
 @one_of_a_kind
-def test_the_first_answer_is_whole_and_says_what_it_was_written_to_say(dialect: Dialect) -> None:
+def test_the_first_answer_is_whole_and_decodes_to_what_was_written(dialect: Dialect) -> None:
     events = decode(dialect.decoder(), [ANSWERS[dialect.name].streamed[0]])
     assert isinstance(events[-1], Finished)
     assert events[-1].reason is FinishReason.TOOL_CALLS
@@ -552,7 +552,7 @@ class Broken(ChatCompletions):
         ("keeps what it has seen", "memory is released"),
     ],
 )
-def test_the_check_says_which_promise_is_broken(fault: str, promise: str) -> None:
+def test_the_check_names_the_broken_promise(fault: str, promise: str) -> None:
     with pytest.raises(AssertionError, match=promise):
         check_dialect(Broken(fault=fault), CHAT_COMPLETIONS.streamed, CHAT_COMPLETIONS.whole)
 
@@ -565,7 +565,7 @@ class Forgetful(ChatCompletions):
 
 @attrs.frozen
 class Misdirected(AnthropicMessages):
-    """Takes everybody for one provider: its own blocks go to others as well, or nowhere."""
+    """Takes all providers for one: its own blocks go to others as well, or nowhere."""
 
     believes: str = ""
 
@@ -573,7 +573,7 @@ class Misdirected(AnthropicMessages):
         return super().encode(request, self.believes, model)
 
 
-@pytest.mark.parametrize("believes", ["somebody", "nobody"])
+@pytest.mark.parametrize("believes", ["a-provider", "none"])
 def test_the_check_follows_blocks_only_their_provider_understands(believes: str) -> None:
     with pytest.raises(AssertionError, match="is sent"):
         check_replay(Misdirected(believes=believes), ANTHROPIC.streamed[0])

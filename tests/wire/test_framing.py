@@ -12,7 +12,7 @@ def split(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
     return lines, splitter.take()
 
 
-def test_lines_come_without_their_line_feed_and_the_rest_waits() -> None:
+def test_lines_come_without_their_line_feed_and_an_unfinished_one_waits() -> None:
     splitter = LineSplitter()
     assert splitter.feed(b"one\ntwo\nthr") == [b"one", b"two"]
     assert splitter.pending == 3
@@ -20,7 +20,7 @@ def test_lines_come_without_their_line_feed_and_the_rest_waits() -> None:
     assert splitter.pending == 0
 
 
-def test_taking_the_rest_forgets_it() -> None:
+def test_taking_the_unfinished_line_drops_it() -> None:
     splitter = LineSplitter()
     assert splitter.feed(b"half") == []
     assert splitter.take() == b"half"

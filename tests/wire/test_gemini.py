@@ -233,7 +233,7 @@ def check(expected: HeardHere, events: list[WireEvent]) -> None:
 
 
 @pytest.mark.parametrize("path", STREAMS)
-def test_recorded_streams_say_what_a_reader_finds_in_them_at_every_slicing(
+def test_recorded_streams_are_decoded_as_a_reader_reads_them_at_every_slicing(
     path: str, recording: Callable[[str], Recording]
 ) -> None:
     for chunks in recording(path).slicings():
@@ -241,7 +241,7 @@ def test_recorded_streams_say_what_a_reader_finds_in_them_at_every_slicing(
 
 
 @pytest.mark.parametrize("path", REPLIES)
-def test_recorded_whole_replies_say_what_a_reader_finds_in_them(path: str, shared_dir: Path) -> None:
+def test_recorded_whole_replies_are_decoded_as_a_reader_reads_them(path: str, shared_dir: Path) -> None:
     check(REPLIES[path], DIALECT.decode_reply((shared_dir / "wire" / path).read_bytes()))
 
 
@@ -263,7 +263,7 @@ HEARD_TWO = [TextDelta("Grüß "), TextDelta("Gott 🎈"), STOP]
 
 
 @given(cuts=st.lists(st.integers(0, 400)))
-def test_sse_and_the_array_say_the_same_however_they_are_sliced(cuts: list[int]) -> None:
+def test_sse_and_the_array_are_decoded_alike_however_they_are_sliced(cuts: list[int]) -> None:
     for body in (sse(*TWO_PIECES), array(*TWO_PIECES)):
         edges = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
         slices = [body[a:b] for a, b in pairwise(edges)]
@@ -271,7 +271,7 @@ def test_sse_and_the_array_say_the_same_however_they_are_sliced(cuts: list[int])
 
 
 @pytest.mark.parametrize("blank", [b"", b"\r\n", b" \n\t\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n "])
-def test_the_first_byte_that_is_not_blank_tells_the_array_from_sse(blank: bytes) -> None:
+def test_the_first_byte_that_is_not_blank_distinguishes_the_array_from_sse(blank: bytes) -> None:
     for body in (sse(*TWO_PIECES), array(*TWO_PIECES)):
         assert decode(bytewise(blank + body)) == HEARD_TWO
 
@@ -391,7 +391,7 @@ def test_a_prompt_that_is_blocked_is_a_content_policy_failure_that_keeps_the_rea
     assert failure == Failure(FailureKind.CONTENT_POLICY, "No.", code="JAILBREAK", phase="stream")
 
 
-def test_a_reason_for_blocking_is_a_word_not_a_novel() -> None:
+def test_a_reason_for_blocking_is_cut_to_a_short_text() -> None:
     last = decode([sse({"promptFeedback": {"blockReason": "x" * 100_000}})])[-1]
     assert isinstance(last, Failure)
     assert last.code == "x" * WORD_LIMIT
@@ -414,7 +414,7 @@ def test_an_odd_finish_is_other_after_content_and_a_protocol_failure_without(raw
     assert raw in unexplained.message
 
 
-def test_usage_counts_what_tools_brought_in_as_input_and_is_told_only_when_it_changes() -> None:
+def test_usage_counts_what_tools_brought_in_as_input_and_is_emitted_only_when_it_changes() -> None:
     counts = {
         "promptTokenCount": 10,
         "toolUsePromptTokenCount": 5,
@@ -530,7 +530,7 @@ def ends_with(**metadata: Any) -> list[CitationDelta]:
     return [event for event in events if isinstance(event, CitationDelta)]
 
 
-def test_grounding_tells_the_pages_each_stretch_of_the_text_rests_on() -> None:
+def test_grounding_names_the_pages_behind_each_part_of_the_text() -> None:
     pages = [{"web": {"uri": f"https://example.org/{n}", "title": "t"}} for n in range(3)]
     grounding = {
         "groundingChunks": [*pages, {"retrievedContext": {"title": "my file"}}],
@@ -547,7 +547,7 @@ def test_grounding_tells_the_pages_each_stretch_of_the_text_rests_on() -> None:
     ]
 
 
-def test_pages_that_were_found_or_shown_are_told_without_a_place() -> None:
+def test_pages_that_were_found_or_shown_are_emitted_without_a_place() -> None:
     found = [{"web": {"uri": "https://example.org/1"}}, {"web": {"uri": "https://example.org/2"}}]
     assert ends_with(groundingMetadata={"groundingChunks": found}) == [
         CitationDelta(None, None, "", ("https://example.org/1", "https://example.org/2"))
@@ -559,7 +559,7 @@ def test_pages_that_were_found_or_shown_are_told_without_a_place() -> None:
 
 
 @pytest.mark.parametrize("name", ["citationSources", "citations"])
-def test_what_was_recited_is_told_with_its_source_and_place_in_characters(name: str) -> None:
+def test_what_was_recited_is_emitted_with_its_source_and_place_in_characters(name: str) -> None:
     sources = [{"startIndex": 0, "endIndex": 5, "uri": "https://example.org/1", "license": "mit"}]
     assert ends_with(citationMetadata={name: sources}) == [
         CitationDelta(0, 4, "", ("https://example.org/1",))
@@ -575,7 +575,7 @@ def test_a_place_is_found_in_a_long_text_and_a_source_holds_no_more_of_it_than_i
     assert citations == [CitationDelta(7 * n, len(text), "", ("u",)) for n in range(2_000)]
 
 
-def test_a_source_that_is_repeated_with_every_response_is_told_once() -> None:
+def test_a_source_that_is_repeated_with_every_response_is_emitted_once() -> None:
     cited = said({"text": "a"})
     cited["candidates"][0]["citationMetadata"] = {"citationSources": [{"endIndex": 1, "uri": "u"}]}
     events = decode([sse(cited, {**cited, "x": 1}, said(finish="STOP"))])
@@ -584,7 +584,7 @@ def test_a_source_that_is_repeated_with_every_response_is_told_once() -> None:
     ]
 
 
-def test_a_call_cut_by_max_tokens_says_length_not_tool_calls() -> None:
+def test_a_call_cut_by_max_tokens_finishes_by_length_not_tool_calls() -> None:
     assert decode([sse(called(name="f", args=None, finish="MAX_TOKENS"))]) == [
         ToolCallDelta(0, "{}", "call_0", "f"),
         LENGTH,
@@ -697,7 +697,7 @@ def encoded(*messages: Message, model: str = FLASH, **options: Any) -> dict[str,
 WEATHER = Tool("weather", "The weather", {"type": "object", "properties": {"city": {"type": "string"}}})
 
 
-def test_the_path_says_the_model_and_whether_to_stream() -> None:
+def test_the_path_holds_the_model_and_whether_to_stream() -> None:
     def path(model: str, stream: bool) -> tuple[str, str]:
         request = DIALECT.encode(ChatRequest(messages=(user("Hi"),), stream=stream), "gemini", model)
         return request.path, request.headers["accept"]
@@ -792,7 +792,7 @@ def test_extra_body_is_laid_over_the_body_and_over_the_objects_in_it() -> None:
     assert encoded(user("Hi"), extra_body=extra)["generationConfig"] == {"topK": 3, "temperature": 0}
 
 
-def test_leading_system_messages_are_the_instruction_and_later_ones_speak_as_the_user() -> None:
+def test_leading_system_messages_are_the_instruction_and_later_ones_become_the_users() -> None:
     body = encoded(system("Be kind."), system("Be brief."), user("Hi"), assistant("Yes?"), system("Be bold."))
     assert body["systemInstruction"] == {"parts": [{"text": "Be kind.\n\nBe brief."}]}
     assert [(content["role"], content["parts"]) for content in body["contents"]] == [
@@ -820,7 +820,7 @@ def test_images_go_inline_as_bytes_and_by_reference_as_urls() -> None:
     ]
 
 
-def test_documents_are_titled_texts_before_what_the_user_said_last() -> None:
+def test_documents_are_titled_texts_before_the_last_text_of_the_user() -> None:
     body = encoded(
         user("One", Document("inside")),
         assistant("Ok"),
@@ -858,7 +858,7 @@ def test_results_of_one_step_share_a_message_and_find_their_names_by_the_ids_of_
     ]
 
 
-def test_ids_repeated_from_step_to_step_are_told_apart_and_results_follow_their_own_call() -> None:
+def test_ids_repeated_from_step_to_step_are_distinguished_and_results_follow_their_own_call() -> None:
     contents = encoded(
         user("Go"),
         assistant(ToolCall("call_0", "first", "{}")),

@@ -51,7 +51,7 @@ def test_every_call_has_a_legal_id_of_its_own_and_its_result_the_same(ids: list[
     assert len(set(given_out)) == len(given_out)
 
 
-def test_parallel_calls_that_share_an_id_are_told_apart_and_answered_in_their_order() -> None:
+def test_parallel_calls_that_share_an_id_are_distinguished_and_answered_in_their_order() -> None:
     twins = [call("a"), call("a"), call("a")]
     names = CallIds([assistant(*twins)], LEGAL)
     called = [names.of_call(twin) for twin in twins]
@@ -110,7 +110,7 @@ def test_arguments_are_an_object_or_an_error_that_names_the_call() -> None:
             arguments_object(ToolCall("a", "f", broken), "p")
 
 
-def test_what_the_system_says_last_is_asked_by_the_user() -> None:
+def test_a_last_system_message_becomes_the_users() -> None:
     ends = (user("Hi"), system("Be brief."))
     assert asked_by_user(ends) == (user("Hi"), user("Be brief."))
     assert asked_by_user((system("Be brief."), user("Hi"))) == (system("Be brief."), user("Hi"))
@@ -147,7 +147,7 @@ def test_a_block_that_is_no_object_is_refused_by_its_type(data: str) -> None:
 PICTURE = Image(url="https://example.org/a.png")
 
 
-def test_images_the_model_made_are_shown_by_the_user_when_nobody_waits_for_a_result() -> None:
+def test_images_the_model_made_are_shown_by_the_user_when_no_result_is_missing() -> None:
     result = Message("tool", (ToolResult("a", "ok"),))
     made = assistant("Here", PICTURE, call("a"))
     shown = user(Text("Of your answer:"), PICTURE)

@@ -147,7 +147,7 @@ def test_every_recorded_stream_is_expected_here(shared_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_recorded_stream_says_what_a_reader_finds_in_it_at_every_slicing(
+def test_a_recorded_stream_is_decoded_as_a_reader_reads_it_at_every_slicing(
     shared_dir: Path, name: str
 ) -> None:
     body = (shared_dir / "wire" / name).read_bytes()
@@ -216,7 +216,7 @@ def test_nothing_comes_after_the_end() -> None:
     assert decoder.finish() == []
 
 
-def test_usage_that_is_not_said_is_not_reported() -> None:
+def test_missing_usage_is_not_reported() -> None:
     assert decode([lines(done(eval_count=4))]) == [UsageUpdate(Usage(None, 4)), STOP]
     assert decode([lines(done(prompt_eval_count="?"))]) == [STOP]
 
@@ -477,7 +477,7 @@ def test_a_schema_is_the_format() -> None:
         ({"messages": (user(Image(url="https://a/b.png")),)}, "an image by URL"),
     ],
 )
-def test_what_this_wire_cannot_say_is_refused_by_name(options: dict[str, Any], what: str) -> None:
+def test_what_this_api_does_not_support_is_refused_by_name(options: dict[str, Any], what: str) -> None:
     with pytest.raises(Unsupported) as caught:
         encode(ChatRequest(**{"messages": (user("hi"),), "tools": (TOOL,), **options}))
     assert caught.value.what == what

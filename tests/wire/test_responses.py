@@ -123,7 +123,7 @@ def test_two_streamed_calls(recording: Load) -> None:
     assert reply.finish == Finished(FinishReason.TOOL_CALLS, "completed")
 
 
-def test_a_rate_limit_under_200_is_told_once(recording: Load) -> None:
+def test_a_rate_limit_under_200_is_emitted_once(recording: Load) -> None:
     """The event `error` is followed by a `response.failed` that says the same."""
     body = recording("recordings/openai/responses_stream_error_tpm_rate_limit_in_200.sse").body
     [failure] = heard(RESPONSES, [body])
@@ -154,7 +154,7 @@ def test_a_whole_answer_with_hidden_reasoning_and_two_calls(recording: Load) -> 
     assert reply.usage == Usage(112, 284, 396, 0, 0, reasoning_tokens=192)
 
 
-def test_xais_stream_tells_its_thoughts_unasked(recording: Load) -> None:
+def test_xais_stream_sends_its_reasoning_unasked(recording: Load) -> None:
     reply = read(recording, "xai/responses_stream_text_grok43.sse")
     thought, text = reply.message().parts
     assert isinstance(thought, Reasoning)
@@ -195,7 +195,7 @@ def test_xais_whole_answers(recording: Load) -> None:
         ("unheard_of", FinishReason.OTHER),
     ],
 )
-def test_an_incomplete_answer_says_why(reason: str, expected: FinishReason) -> None:
+def test_an_incomplete_answer_has_its_reason(reason: str, expected: FinishReason) -> None:
     events = decoded(terminal("incomplete", incomplete_details={"reason": reason}))
     assert events == [Finished(expected, reason)]
 
@@ -208,18 +208,18 @@ def test_a_refusal_that_came_in_pieces_needs_no_repetition() -> None:
     ]
 
 
-def test_usage_that_says_nothing_is_not_told() -> None:
+def test_empty_usage_is_not_emitted() -> None:
     assert decoded(terminal(usage={})) == decoded(terminal(usage=None)) == [COMPLETED]
 
 
-def test_events_nobody_has_heard_of_may_hold_anything() -> None:
+def test_unknown_events_may_hold_anything() -> None:
     unknown = b"event: response.unheard_of\ndata: no JSON\n\ndata:\n\n"
     assert heard(RESPONSES, [unknown + sse(terminal())]) == [COMPLETED]
     searching = added({"type": "web_search_call"}), growing("web_search_call.searching")
     assert decoded(*searching, terminal()) == [COMPLETED]
 
 
-def test_a_text_is_told_although_its_place_is_that_of_another_item() -> None:
+def test_a_text_is_emitted_although_its_place_is_that_of_another_item() -> None:
     searching = added({"type": "web_search_call"}), growing("output_text.delta", delta="not its own")
     assert decoded(*searching, terminal()) == [TextDelta("not its own"), COMPLETED]
 
@@ -269,7 +269,7 @@ def test_without_its_terminal_event_a_stream_was_cut() -> None:
     ],
 )
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
-def test_an_error_in_any_shape_is_what_it_says(
+def test_an_error_in_any_shape_is_read_as_its_kind(
     event: dict[str, Any], kind: FailureKind, said: str, named: bool
 ) -> None:
     [failure] = decoded(event, named=named)
@@ -277,7 +277,7 @@ def test_an_error_in_any_shape_is_what_it_says(
     assert (failure.kind, failure.message) == (kind, said)
 
 
-def test_a_rate_limit_in_the_stream_says_how_long_to_wait() -> None:
+def test_a_rate_limit_in_the_stream_has_the_time_to_wait() -> None:
     [failure] = decoded(
         {"type": "error", "error": {"code": "rate_limit_exceeded", "message": "Try again in 2.5s."}}
     )
@@ -386,14 +386,14 @@ def test_citations_count_in_the_text_of_the_whole_answer() -> None:
 
 
 @pytest.mark.parametrize("at", [1, 3])
-def test_an_item_is_told_once_even_if_the_last_event_counts_items_otherwise(at: int) -> None:
+def test_an_item_is_emitted_once_even_if_the_last_event_counts_items_otherwise(at: int) -> None:
     """Servers stream what they leave out at the end, a search they ran, or the reverse."""
     events = [added(message(""), at), growing("output_text.delta", at, content_index=0, delta="Hello")]
     for unended in (events, [*events, done(message("Hello"), at)]):
         assert decoded(*unended, terminal(output=[message("Hello")])) == [TextDelta("Hello"), COMPLETED]
 
 
-def test_items_of_a_whole_answer_need_no_ids_that_tell_them_apart() -> None:
+def test_items_of_a_whole_answer_need_no_ids_to_distinguish_them() -> None:
     assert folded(decoded(terminal(output=[message("One, "), message("two.")]))).text == "One, two."
 
 
@@ -469,7 +469,7 @@ def test_an_image_the_server_made_is_an_image() -> None:
     assert json.loads(image.part.signature or "") == about
 
 
-def test_an_image_that_was_not_made_is_told_as_it_came_and_one_that_is_none_is_malformed() -> None:
+def test_an_image_that_was_not_made_is_emitted_as_it_came_and_one_that_is_none_is_malformed() -> None:
     failed = {"type": "image_generation_call", "id": "ig_1", "status": "failed", "result": None}
     part = decoded(terminal(output=[failed]))[0]
     assert isinstance(part, WholePart)
@@ -499,7 +499,7 @@ def test_a_call_keeps_the_id_by_which_results_name_it() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        growing("output_text.delta", content_index=0, delta=["of an item nobody announced"]),
+        growing("output_text.delta", content_index=0, delta=["of an item that was not announced"]),
         {"type": "response.output_text.delta", "delta": 1},
         added({"type": "function_call", "call_id": "c1", "arguments": ""}),
         {"type": "response.completed"},
@@ -554,7 +554,7 @@ def test_an_event_without_end_is_refused_on_the_way() -> None:
     assert_bounded(RESPONSES, sse(*HELLO) + b"event: response.output_text.delta\ndata: ", TextDelta("Hello"))
 
 
-def test_a_reason_is_a_word_not_a_novel() -> None:
+def test_a_reason_is_cut_to_a_short_text() -> None:
     [last] = decoded(terminal("incomplete", incomplete_details={"reason": "x" * 1000}))
     assert isinstance(last, Finished)
     assert last.raw_reason == "x" * WORD_LIMIT

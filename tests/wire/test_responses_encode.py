@@ -117,7 +117,7 @@ def test_a_model_that_does_not_think_is_not_asked_for_its_thoughts(model: str) -
     assert "include" in body(model=model, provider="xai_responses")
 
 
-def test_a_summary_is_asked_for_where_the_dialect_is_told_to() -> None:
+def test_a_summary_is_asked_for_where_the_dialect_is_set_to() -> None:
     dialect = Responses(beside=PROVIDERS["openai"].dialect, summary="auto")
     http = dialect.encode(ChatRequest(messages=(user("Hi"),), reasoning="high"), "p", "m")
     assert json.loads(http.body or b"")["reasoning"] == {"effort": "high", "summary": "auto"}
@@ -132,12 +132,14 @@ def test_a_summary_is_asked_for_where_the_dialect_is_told_to() -> None:
         ("xai_responses", {"reasoning": "minimal"}, "reasoning='minimal'"),
     ],
 )
-def test_what_it_cannot_say_is_refused_by_name(provider: str, options: dict[str, Any], what: str) -> None:
+def test_what_it_does_not_support_is_refused_by_name(
+    provider: str, options: dict[str, Any], what: str
+) -> None:
     with pytest.raises(Unsupported, match=what):
         body(provider=provider, **options)
 
 
-def test_extra_body_has_the_last_word() -> None:
+def test_extra_body_wins() -> None:
     said = body(extra_body={"store": True, "previous_response_id": "resp_1", "include": []})
     assert (said["store"], said["previous_response_id"], said["include"]) == (True, "resp_1", [])
 
@@ -181,7 +183,7 @@ def test_calls_and_results_are_items_that_name_each_other() -> None:
     ]
 
 
-def test_a_result_may_show_images_and_say_that_it_failed() -> None:
+def test_a_result_may_hold_images_and_be_an_error() -> None:
     shown = ToolResult("c1", (Text("Seen."), PIXEL), is_error=True)
     plain = ToolResult("c1", "No.", is_error=True)
     seen = [{"type": "input_text", "text": "Error: "}, {"type": "input_text", "text": "Seen."}, PIXEL_PART]
@@ -190,7 +192,7 @@ def test_a_result_may_show_images_and_say_that_it_failed() -> None:
         assert item["output"] == output
 
 
-def test_a_user_may_speak_before_and_after_a_result() -> None:
+def test_a_user_message_may_hold_text_before_and_after_a_result() -> None:
     said = Message("user", (Text("Here:"), ToolResult("c1", "Sunny"), Text("Now go on.")))
     _, _, *sent = items(user("Hi"), assistant(CALL), said)
     kinds = [item.get("type") or item["content"][0]["text"] for item in sent]
@@ -233,7 +235,7 @@ def test_an_image_of_its_own_goes_back_as_the_item_it_came_in() -> None:
         Message("assistant", (ToolResult("c1", "said by the model"),)),
     ],
 )
-def test_what_a_role_cannot_say_is_refused(message: Message) -> None:
+def test_what_a_role_cannot_hold_is_refused(message: Message) -> None:
     with pytest.raises(Unsupported):
         body(message, user("Hi"))
 
@@ -265,7 +267,7 @@ def test_the_parts_of_a_summary_go_back_as_the_parts_of_one_item() -> None:
     ]
 
 
-def test_reasoning_nobody_was_shown_goes_back_without_a_summary() -> None:
+def test_reasoning_that_was_not_shown_goes_back_without_a_summary() -> None:
     assert items(assistant(reasoning(""), "So."))[0] == item()
 
 

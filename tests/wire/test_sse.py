@@ -90,14 +90,14 @@ def test_any_slicing_reads_the_same(pieces: list[bytes]) -> None:
 
 
 def test_stray_lines_are_handed_to_who_asked_for_them() -> None:
-    stray: list[str] = []
-    reader = SseReader(on_stray=stray.append)
+    unknown_lines: list[str] = []
+    reader = SseReader(on_unknown_line=unknown_lines.append)
     events = list(reader.feed(b'data: a\n\n: comment\nid: 1\nretry: 5\nevent: e\n\n{\n  "error": 1\n'))
     assert [event.data for event in events] == ["a"]
-    assert stray == ["{", '  "error": 1']
+    assert unknown_lines == ["{", '  "error": 1']
     assert list(reader.feed(b"}")) == []
     assert reader.finish()
-    assert stray[-1] == "}"
+    assert unknown_lines[-1] == "}"
 
 
 BIG = [

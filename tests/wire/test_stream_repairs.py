@@ -41,7 +41,7 @@ def part_of_call(arguments: str, **fields: Any) -> dict[str, Any]:
     return {"tool_calls": [{"index": 0, "function": {"arguments": arguments, **fields}}]}
 
 
-def test_a_chunk_may_tell_of_its_choice_twice() -> None:
+def test_a_chunk_may_hold_its_choice_twice() -> None:
     """ai-dynamo/dynamo#15054: the last arguments beside a bare finish, with one index."""
     begin = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x":'}}]}
     events = decoded(
@@ -220,14 +220,14 @@ def test_text_behind_the_end_of_its_message_still_counts(last: dict[str, Any] | 
     assert events == [TextDelta("1"), TextDelta("\n"), TextDelta("2"), DONE]
 
 
-def test_what_only_the_last_event_has_of_a_message_that_ended_is_told() -> None:
+def test_what_only_the_last_event_has_of_a_message_that_ended_is_emitted() -> None:
     events = decoded(
         RESPONSES, added(message()), text("1", item_id="m"), done(message("1")), completed(message("1 and 2"))
     )
     assert events == [TextDelta("1"), TextDelta(" and 2"), DONE]
 
 
-def test_deltas_behind_an_end_that_told_them_are_not_told_again() -> None:
+def test_deltas_after_an_end_that_had_them_are_not_emitted_again() -> None:
     events = decoded(
         RESPONSES,
         added(message()),
@@ -246,13 +246,13 @@ def test_a_message_need_not_be_announced() -> None:
     assert events == [ReasoningDelta("hm"), TextDelta("hi"), DONE]
 
 
-def test_a_message_that_was_not_announced_is_told_once_although_its_end_has_another_id() -> None:
+def test_a_message_that_was_not_announced_is_emitted_once_although_its_end_has_another_id() -> None:
     events = decoded(RESPONSES, text("hi"), done(message("hi")), completed(message("hi", id="other")))
     assert events == [TextDelta("hi"), DONE]
 
 
 @pytest.mark.parametrize("place", [{"item_id": "fc"}, {"output_index": 0}, {}])
-def test_a_call_that_was_not_announced_is_told_at_its_end(place: dict[str, Any]) -> None:
+def test_a_call_that_was_not_announced_is_emitted_at_its_end(place: dict[str, Any]) -> None:
     delta = event("function_call_arguments.delta", delta="{}", **place)
     for end in ([done(call("{}")), completed()], [completed(call("{}"))]):
         events = decoded(RESPONSES, delta, *end)
@@ -278,7 +278,7 @@ def _calls(events: list[WireEvent]) -> list[tuple[str | None, str, str | None]]:
     return [(found[0].name, "".join(piece.arguments for piece in found), found[0].id)]
 
 
-def test_an_item_that_ends_twice_under_an_id_of_its_end_alone_is_told_once() -> None:
+def test_an_item_that_ends_twice_under_an_id_of_its_end_alone_is_emitted_once() -> None:
     """GitHub Copilot gives an item another id at each mention."""
     end = done(message("hi", id="at its end"), 1)
     events = decoded(

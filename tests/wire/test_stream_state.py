@@ -97,12 +97,12 @@ def test_parts_that_one_part_of_the_pieces_held_come_once() -> None:
     )
 
 
-def test_what_the_end_adds_to_the_pieces_is_said_too() -> None:
+def test_what_the_end_adds_to_the_deltas_is_emitted() -> None:
     assert folded(answer(message("Hello, you."), text("Hello"))).text == "Hello, you."
     assert folded(answer(message("One. ", "Two."), text("One. ", content_index=3))).text == "One. Two."
 
 
-def test_what_the_end_tells_otherwise_is_not_said_a_second_time() -> None:
+def test_what_differs_at_the_end_is_not_emitted_again() -> None:
     assert folded(
         answer(message("Hello!"), text("Hello", content_index=2), text(" !", content_index=2))
     ).text == ("Hello !")
@@ -192,7 +192,7 @@ def test_an_item_that_is_announced_twice_is_one() -> None:
     assert folded(events).tool_calls == (ToolCall("c1", "f", "{}"),)
 
 
-def test_a_second_beginning_is_one_answer_only_where_nothing_was_said() -> None:
+def test_a_second_beginning_is_one_answer_only_where_nothing_was_emitted() -> None:
     created, added = event("created", response={}), event("output_item.added", output_index=0, item=message())
     said = text("Hi", output_index=0)
     once = [added, said, completed(message("Hi"))]
@@ -326,7 +326,7 @@ USED = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
         ([], None),
     ],
 )
-def test_the_marker_makes_an_answer_without_a_reason_whole_where_servers_say_none(
+def test_the_marker_makes_an_answer_without_a_reason_whole_where_servers_send_none(
     deltas: list[dict[str, Any]], end: FinishReason | None, used: list[dict[str, Any]]
 ) -> None:
     payloads = [*chat(*deltas), *used]
@@ -370,7 +370,7 @@ def test_the_last_event_counts_without_its_blank_line_if_it_is_whole() -> None:
         ("CONTINUATION", FinishReason.PAUSE),
     ],
 )
-def test_gemini_says_why_without_saying_anything_else(raw: str, reason: FinishReason) -> None:
+def test_gemini_may_send_a_reason_and_nothing_else(raw: str, reason: FinishReason) -> None:
     candidate = {"finishReason": raw, "finishMessage": "The response violated a filter."}
     assert decoded(GEMINI, {"candidates": [candidate]}) == [Finished(reason, raw)]
 
@@ -387,7 +387,7 @@ def test_gemini_gives_a_token_with_a_pause_that_is_no_part_of_the_next_request()
     assert b"tok" not in (body or b"")
 
 
-def test_gemini_may_say_stop_on_every_response_and_the_reason_on_one() -> None:
+def test_gemini_may_send_stop_on_every_response_and_the_reason_on_one() -> None:
     def said(text: str, reason: str) -> dict[str, Any]:
         return {"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": reason}]}
 
@@ -445,7 +445,7 @@ def test_content_may_be_parts_or_the_object_that_was_asked_for(
         {"reasoning": True, "reasoning_content": "Hm."},
     ],
 )
-def test_thoughts_have_many_names_and_are_told_once(delta: dict[str, Any]) -> None:
+def test_thoughts_have_many_names_and_are_emitted_once(delta: dict[str, Any]) -> None:
     events = decoded(CHAT, *chat({"role": "assistant", **delta}, {"content": "Hi"}), "[DONE]")
     assert events[:-1] == [ReasoningDelta("Hm."), TextDelta("Hi")]
 

@@ -169,7 +169,7 @@ def test_one_function_called_twice_with_one_index_and_without_ids_is_two_calls()
     ]
 
 
-def test_calls_that_share_an_id_by_mistake_are_told_apart() -> None:
+def test_calls_that_share_an_id_by_mistake_are_distinguished() -> None:
     found = calls([entry(0, "c1", "f", F[2])], [entry(1, "c1", "g", G[2])])
     assert [(name, arguments) for _, name, arguments in found] == [F[1:], G[1:]]
     assert len({call_id for call_id, _, _ in found}) == 2
@@ -202,7 +202,7 @@ def test_a_finish_behind_calls_is_about_them(finish: str) -> None:
     assert last == Finished(FinishReason.TOOL_CALLS, finish)
 
 
-def test_a_free_form_call_keeps_its_text_and_says_what_it_is() -> None:
+def test_a_free_form_call_keeps_its_text_and_its_kind() -> None:
     custom = {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}
     [call] = folded(decoded(stream([custom]))).tool_calls
     assert (call.id, call.name, call.arguments, call.kind) == ("c1", "sql", "select 1", "custom")
@@ -237,7 +237,7 @@ def test_arguments_that_look_whole_with_every_piece_are_not_read_again_with_ever
         ("{}", "length", True),
     ],
 )
-def test_a_call_says_whether_its_arguments_came_to_their_end(
+def test_a_call_knows_whether_its_arguments_are_complete(
     arguments: str, finish: str | None, complete: bool
 ) -> None:
     events: list[WireEvent] = [ToolCallDelta(0, arguments, "c1", "f")]

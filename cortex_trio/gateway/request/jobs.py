@@ -69,7 +69,7 @@ def encode_request(guard: DialectGuard, job: Job, candidate: Candidate) -> tuple
 
 def cannot_express(error: InvalidRequest) -> Refusal:
     """Return the refusal of a worker whose dialect cannot express the job."""
-    return Refusal(f"has no way to say {error.what if isinstance(error, Unsupported) else error}")
+    return Refusal(f"does not support {error.what if isinstance(error, Unsupported) else error}")
 
 
 def without_unable(evaluation: Evaluation, job: Job, guard: DialectGuard) -> Evaluation:

@@ -11,7 +11,7 @@ from ...errors import StreamInterrupted
 from ...events import Continued, Finished, FinishReason, Restarted, StreamEvent
 from ...failures import FailureKind
 from ...simulator.behaviour import Behaviour
-from ...simulator.speak.speaker import SimRequest
+from ...simulator.request import SimRequest
 from .reading import events_of, text_of
 from .scenario import Scenario, scenario
 from .setup import DIALECTS, FORTY, RESCUE, SIXTY, Setup, check, equal, failing

@@ -12,7 +12,7 @@ from ...failures import CortexError, FailureKind
 from ...gateway.cortex import Cortex
 from ...simulator.behaviour import Behaviour
 from ...simulator.provider import SimulatedProvider
-from ...simulator.speak.speaker import SimRequest
+from ...simulator.request import SimRequest
 from .scenario import scenario
 from .setup import DIALECTS, SIXTY, Setup, check, equal, failing
 

@@ -19,7 +19,7 @@ import trio
 
 from ...simulator.behaviour import Behaviour
 from ...simulator.provider import SimulatedProvider
-from ...simulator.speak.speaker import SimRequest
+from ...simulator.request import SimRequest
 from .setup import GOOD, RESCUE, SIXTY
 
 PRIMARY_MODEL, FALLBACK_MODEL = "primary-model", "fallback-model"

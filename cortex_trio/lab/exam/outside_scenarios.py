@@ -11,7 +11,7 @@ import trio
 from ...failures import FailureKind
 from ...simulator.behaviour import Behaviour
 from ...simulator.provider import SimulatedProvider
-from ...simulator.speak.speaker import SimRequest
+from ...simulator.request import SimRequest
 from .outside import FALLBACK_MODEL, OutsideSetup, Received
 from .setup import GOOD, RESCUE, SIXTY, NotPassed, check, equal, hint
 

@@ -8,7 +8,7 @@ import trio.testing
 from ...events import Reply
 from ...failures import FailureKind
 from ...simulator.behaviour import Behaviour
-from ...simulator.speak.speaker import SimRequest
+from ...simulator.request import SimRequest
 from .scenario import scenario
 from .setup import GOOD, RESCUE, Setup, check, equal, near
 

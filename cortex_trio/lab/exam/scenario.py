@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import attrs
 
-from ...simulator.speak import SPEAKERS
+from ...simulator.servers import SERVERS
 from .setup import Setup
 
 ALL = "all"
@@ -38,7 +38,7 @@ class Part:
             dialect
             for dialect in wanted
             if (self.only is None or dialect in self.only)
-            and (SPEAKERS[dialect].needs_key or not self.about_keys)
+            and (SERVERS[dialect].needs_key or not self.about_keys)
         ]
 
 

@@ -13,7 +13,7 @@ from ...gateway.cortex import Cortex
 from ...otp.nursery import open_flat_nursery
 from ...simulator.behaviour import Behaviour
 from ...simulator.provider import SimulatedProvider
-from ...simulator.speak.speaker import SimRequest
+from ...simulator.request import SimRequest
 from .scenario import scenario
 from .setup import GOOD, RESCUE, Setup, check, equal, hint
 

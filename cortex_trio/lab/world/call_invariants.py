@@ -11,7 +11,8 @@ from ...events import Attempt
 from ...failures import FailureKind, official_sdks_retry
 from ...gateway.routing.readiness import TRIES_PER_WORKER
 from ...providers import PROVIDERS
-from ...simulator.speak.speaker import SimRequest, vector_of
+from ...simulator.request import SimRequest
+from ...simulator.tokens import vector_of
 from .callers import CallRecord
 from .fixtures import answer_of, calls_of, has_results, texts_of
 from .plan import Plan

@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...simulator.speak import SPEAKERS
+from ...simulator.servers import SERVERS
 from .faults import ALL_RESPONSE_FAULTS
 from .load import PlannedCall, draw_dimensions, draw_kind
 from .plan import ACTORS, DIALECTS, KEY_STRATEGIES, STRATEGIES, Intervention, Plan, PlannedProvider
@@ -81,7 +81,7 @@ def _provider(draw: random.Random, number: int, *, is_present: bool) -> PlannedP
     return PlannedProvider(
         name=f"{dialect}-{number}",
         dialect=dialect,
-        keys=keys if SPEAKERS[dialect].needs_key else (),
+        keys=keys if SERVERS[dialect].needs_key else (),
         seed=draw.getrandbits(64),
         fault_rate=draw.choice((0.1, 0.5, 0.9)),
         quota=None,

@@ -19,7 +19,7 @@ import trio
 from ...failures import FailureKind
 from ...gateway.settings.secrets import mask
 from ...simulator.behaviour import Behaviour
-from ...simulator.speak.speaker import SimRequest
+from ...simulator.request import SimRequest
 from .faults import ALL_MODEL_LISTS, ALL_RESPONSE_FAULTS
 from .fixtures import (
     answer_of,

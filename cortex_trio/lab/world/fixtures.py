@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ...messages import Tool, ToolCall
-from ...simulator.speak.speaker import SimRequest
+from ...simulator.request import SimRequest
 
 OPENINGS: Mapping[str, str] = {
     "story": "Tell me",

@@ -12,8 +12,8 @@ from ...events import Attempt
 from ...failures import FailureKind
 from ...gateway.settings.secrets import mask
 from ...gateway.workers.calls import RESTART_SECONDS
+from ...simulator.request import SimRequest
 from ...simulator.simulator import Simulator
-from ...simulator.speak.speaker import SimRequest
 from .call_invariants import retry_violations
 from .faulty_provider import FaultyProvider, SentHint
 from .fixtures import has_results, model_of, number_of

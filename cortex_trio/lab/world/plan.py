@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from ...simulator.speak import SPEAKERS
+from ...simulator.servers import SERVERS
 from .faults import LINK_EVENTS, LINK_FAULTS, MODEL_LISTS, RESPONSE_FAULTS
 from .load import HOUR, PlannedCall, draw_calls
 
@@ -25,7 +25,7 @@ WITHOUT_LIST_SHARE = 0.3
 """Share of providers that have no list of models, or send it too late."""
 ATTEMPTS_WITH_RELIABLE = 32
 """max_attempts where one worker never fails: enough to try every other worker before it."""
-DIALECTS = tuple(name for name in SPEAKERS if name != "openai_compatible")
+DIALECTS = tuple(name for name in SERVERS if name != "openai_compatible")
 STRATEGIES = ("priority", "round_robin", "least_used", "random", "fastest", "local_first")
 KEY_STRATEGIES = ("round_robin", "least_used", "random")
 ACTORS = ("registry", "keys", "workers", "health")
@@ -152,7 +152,7 @@ def _provider(draw: random.Random, number: int) -> PlannedProvider:
     return PlannedProvider(
         name=f"{dialect}-{number}",
         dialect=dialect,
-        keys=keys if SPEAKERS[dialect].needs_key else (),
+        keys=keys if SERVERS[dialect].needs_key else (),
         seed=draw.getrandbits(64),
         fault_rate=draw.choice((0.0, 0.02, 0.02, 0.1, 0.3)),
         quota=draw.choice((None, None, 3.0, 10.0)),

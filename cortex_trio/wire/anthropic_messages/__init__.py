@@ -1,1 +1,5 @@
-"""Anthropic's Messages API."""
+"""Anthropic's Messages API.
+
+dialect   the client side: encode, decode (blocks)
+server    the server side: parse, rules, render, errors
+"""

@@ -1,7 +1,7 @@
-"""The content blocks of a Messages answer, one class for each kind: what its start, its pieces and its end mean.
+"""Decodes the content blocks of an answer, one class for each kind: its start, its deltas and its end.
 
-Blocks may come in pieces (a stream) or whole in their start (a message that was not streamed), so every
-field is read in both places. Knows no stream around it.
+Blocks come in deltas (a stream) or whole in their start (an answer that is not streamed), so every field is read in
+both places. Knows no stream around it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Json = Mapping[str, Any]
 
 
 class Block:
-    """The grammar of a block; by itself one with nothing in it, as one that does not even say its type."""
+    """A block without content, such as one without a type; the base of all others."""
 
     def open(self, content: Json) -> list[WireEvent]:
         """`content_block_start`."""
@@ -66,7 +66,7 @@ class TextBlock(Block):
 
 
 class ThinkingBlock(Block):
-    """Sealed when it closes: the signature comes last, and the thinking itself may be left out."""
+    """Sealed at its end: the signature comes last, and the thinking itself may be left out."""
 
     def __init__(self) -> None:
         self._signature = ""
@@ -88,7 +88,7 @@ class ThinkingBlock(Block):
 
 
 class RedactedThinkingBlock(Block):
-    """Ciphertext, whole from the start."""
+    """Encrypted reasoning, which comes whole in the start."""
 
     def open(self, content: Json) -> list[WireEvent]:
         data = as_text(content.get("data"), "redacted_thinking.data")
@@ -98,7 +98,7 @@ class RedactedThinkingBlock(Block):
 class ToolUseBlock(Block):
     """The answer's call number `index`.
 
-    `input` begins as an empty object and then comes as text; where no text comes, `input` was all there is.
+    `input` begins as an empty object and then comes as text. Where no text comes, `input` is complete.
     """
 
     def __init__(self, index: int) -> None:
@@ -129,10 +129,10 @@ class ToolUseBlock(Block):
 
 
 class OpaqueBlock(Block):
-    """What the server's own tools ask and answer, and kinds to come: one part, at its close.
+    """A call of the server's own tool or its result, or a kind unknown to us: one part, at its end.
 
-    It comes whole, but for the `input` of a call and the content of a compaction. One that grew by anything else
-    could not go back as it was, nor could a call whose input was cut: those are passed over.
+    It comes whole, except for the `input` of a call and the content of a compaction. A block with other deltas, or a
+    call whose input was cut, cannot go back as it was: those are skipped.
     """
 
     def __init__(self, kind: str) -> None:
@@ -173,7 +173,7 @@ BLOCKS: Mapping[str, type[Block]] = {
     "thinking": ThinkingBlock,
     "redacted_thinking": RedactedThinkingBlock,
 }
-"""Kinds that need nothing but their content; a ToolUseBlock is told its number, an OpaqueBlock its kind."""
+"""Kinds that need nothing but their content; a ToolUseBlock takes its number, an OpaqueBlock its kind."""
 
 
 UNANNOUNCED: Mapping[str, str] = {
@@ -181,7 +181,7 @@ UNANNOUNCED: Mapping[str, str] = {
     "thinking_delta": "thinking",
     "signature_delta": "thinking",
 }
-"""Deltas that say by themselves what their block is, where a gateway left out its start. A call has its name there."""
+"""Deltas that imply the kind of their block, for gateways that leave out its start. A call has its name there."""
 
 
 def _citation(value: object) -> CitationDelta:

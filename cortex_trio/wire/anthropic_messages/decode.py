@@ -1,4 +1,4 @@
-"""Turns what the Messages API answers into events. Knows no request.
+"""Decodes the answers of the Messages API into events. Knows no request.
 
 The grammar of a stream (the SSE event name repeats the JSON `type`; there is no `[DONE]`):
 
@@ -10,11 +10,10 @@ The grammar of a stream (the SSE event name repeats the JSON `type`; there is no
     message_stop
 
 `ping` and events this decoder does not know may come anywhere and are skipped, as the versioning policy asks;
-`error` may come anywhere under HTTP 200 and ends the stream. A second message_start is another answer, spliced into
-the first by a proxy that asked again: what belongs to which cannot be told, so the stream is broken, unless it has
-the id of the first. Blocks come one
-after the other today, yet carry an index, so they are told apart by it. A whole JSON message is a stream whose blocks
-come whole.
+`error` may come anywhere under HTTP 200 and ends the stream. A second message_start with another id is a second
+answer, which a proxy that asked again has spliced into the first: the stream is broken. Blocks come one after the
+other today, but they have an index, so they are found by it. An answer that is not streamed is read as a stream whose
+blocks come whole.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from ..payload import (
 )
 from ..sse import SseEvent
 from ..sse_decoder import SseDecoder
-from ..stray import error_of, is_error
+from ..unframed_errors import error_of, is_error
 from .blocks import BLOCKS, UNANNOUNCED, Block, OpaqueBlock, TextBlock, ToolUseBlock
 
 STOP_REASONS = {
@@ -73,9 +72,7 @@ class MessagesDecoder(SseDecoder):
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.event not in KNOWN_EVENTS:
             return []
-        if event.data.startswith(
-            "[DONE]"
-        ):  # a proxy that closes every stream in the manner of chat completions
+        if event.data.startswith("[DONE]"):  # a proxy ends every stream as chat completions do
             return self._message.end()
         payload = load_object(event.data)
         kind = as_text(payload.get("type"), "type") or event.event
@@ -107,14 +104,14 @@ def decode_message(body: bytes) -> list[WireEvent]:
         for index, block in enumerate(as_list(whole["content"], "content")):
             events += message.open_block({"index": index, "content_block": block})
             events += message.close_block({"index": index})
-        events += message.change({"delta": whole, "usage": whole.get("usage")})
+        events += message.read_message_delta({"delta": whole, "usage": whole.get("usage")})
         return events + message.end()
     except Malformed as error:
         return [*events, malformed(str(error))]
 
 
 class _Message:
-    """The answer while it grows. Each method takes one event's payload and returns what it means."""
+    """The answer while it grows. Each method reads the payload of one event and returns the events it means."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, Block] = {}  # the open ones
@@ -126,7 +123,7 @@ class _Message:
         self._raw_reason = ""  # held back until the message is over
 
     def start(self, payload: Json) -> list[WireEvent]:
-        """One that is repeated under its own id, as Kimi does, begins nothing."""
+        """A repeated message_start with the same id, as Kimi sends it, begins nothing."""
         message = as_object(payload.get("message"), "message_start.message")
         message_id = as_text(message.get("id"), "message.id")
         if self._begun and not (message_id and message_id == self._id):
@@ -169,7 +166,7 @@ class _Message:
         block = self._blocks.pop(_index(payload), None)
         return block.close() if block else []
 
-    def change(self, payload: Json) -> list[WireEvent]:
+    def read_message_delta(self, payload: Json) -> list[WireEvent]:
         delta = as_object(payload.get("delta"), "message_delta.delta")
         events = self._refusal(delta)
         if raw := as_word(delta.get("stop_reason"), "stop_reason"):
@@ -181,9 +178,9 @@ class _Message:
         return self.end()
 
     def end(self) -> list[WireEvent]:
-        """Nothing more comes. With a stop reason the answer is whole, even where message_stop was lost.
+        """End the answer. With a stop reason it is complete, even without a message_stop.
 
-        Gateways in front of other models say end_turn after a call, too.
+        Gateways in front of other models send end_turn after a call, too.
         """
         raw = self._raw_reason
         if not raw:
@@ -192,7 +189,7 @@ class _Message:
         return [*events, Finished(reason_of(raw, STOP_REASONS, calls=self._calls > 0), raw)]
 
     def _refusal(self, delta: Json) -> list[WireEvent]:
-        """Why the answer was refused is all the text there is, where the model said nothing itself."""
+        """Return the explanation of a refusal as the text, where the model sent no text itself."""
         details = delta.get("stop_details")
         if self._has_text or not isinstance(details, dict) or details.get("type") != "refusal":
             return []
@@ -200,7 +197,7 @@ class _Message:
         return text_events(TextDelta, details.get("explanation"), "stop_details.explanation")
 
     def _count(self, usage: object) -> list[WireEvent]:
-        """Lay `usage` over what was known; a snapshot if that changed anything."""
+        """Merge `usage` into what is known; return a snapshot if that changed anything."""
         if not isinstance(usage, dict):
             return []
         details = usage.get("output_tokens_details")
@@ -217,7 +214,7 @@ HANDLERS: Mapping[str, Callable[[_Message, Json], list[WireEvent]]] = {
     "content_block_start": _Message.open_block,
     "content_block_delta": _Message.grow_block,
     "content_block_stop": _Message.close_block,
-    "message_delta": _Message.change,
+    "message_delta": _Message.read_message_delta,
     "message_stop": _Message.stop,
 }
 
@@ -233,7 +230,7 @@ def _index(payload: Json) -> int:
 
 
 def _usage(counts: Mapping[str, int]) -> Usage:
-    """`input_tokens` of this wire leaves out what was cached or written to the cache; ours holds all of it."""
+    """`input_tokens` of this API leaves out what was cached or written to the cache; ours holds all of it."""
     written = counts.get("cache_creation_input_tokens")
     cached = counts.get("cache_read_input_tokens")
     fresh = counts.get("input_tokens")

@@ -1,7 +1,7 @@
 """The Anthropic Messages dialect: `POST /v1/messages`, server-sent events or one JSON message.
 
-`anthropic_messages_encode` says how a conversation becomes a body, `anthropic_messages_decode` how an answer
-becomes events. The key and the dated version header are the provider's. Source: Anthropic API reference, Messages.
+encode, decode and blocks are the client side; parse, rules, render, errors and server are the other. The key and the
+dated version header belong to the provider. Source: Anthropic API reference, Messages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .encode import messages_body
 
 @attrs.frozen
 class AnthropicMessages:
-    """See `wire.codec.Dialect` for what each method promises."""
+    """See `wire.codec.Dialect` for the methods."""
 
     name: str = attrs.field(default="anthropic_messages", init=False)
 

@@ -1,6 +1,6 @@
-"""Turns a ChatRequest into the body of a Messages request. Which model takes which option, the server knows.
+"""Encodes a ChatRequest as the body of a Messages request. Which model takes which option is left to the server.
 
-The rules of the conversation, each of them a 400 if broken: text blocks are not blank; the user speaks first; roles
+The rules of the conversation, each of them a 400 if broken: text blocks are not blank; a user message is first; roles
 alternate, so neighbours of one role are merged; tool results stand first in the user turn after their calls; only the
 user shows images; a call of the server's own tool and its result stand in one turn, unless the turn is the last (a
 pause that goes on); an assistant turn at the end (a prefill) has no trailing white space; ids of calls are unique;
@@ -43,10 +43,10 @@ from ..history import (
 from ..options import stops, tool_choice, within
 
 DEFAULT_MAX_TOKENS = 4096
-"""The wire requires a number; every model since 2024 allows this one."""
+"""The API requires a number; every model since 2024 allows this one."""
 
 GREETED = "."
-"""What the user says before an assistant that speaks first, as in many a chat window: the least that is legal."""
+"""The user message that is put before an assistant message at the start: the shortest that is legal."""
 
 LEAST_BUDGET = 1024
 """Tokens of thinking; fewer are a 400."""
@@ -61,7 +61,7 @@ Block = dict[str, Any]
 
 
 def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]:
-    """The body; raises Unsupported or InvalidRequest for what this wire cannot say."""
+    """Return the body; raises Unsupported or InvalidRequest for what this API has no field for."""
     leading, conversation = _split_system(asked_by_user(request.messages))
     turns = _Turns(request, provider, model).of(with_documents(conversation, request.documents))
     body = {
@@ -136,7 +136,7 @@ def _output_config(request: ChatRequest, provider: str) -> Block | None:
 
 
 def _split_system(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
-    """Leading system messages and the rest; the one slot of this wire is at the top."""
+    """Return the leading system messages and all others; the API has one place for system text, at the top."""
     count = next((n for n, message in enumerate(messages) if message.role != "system"), len(messages))
     return messages[:count], messages[count:]
 
@@ -157,7 +157,7 @@ def _plain(part: Part, provider: str) -> str:
 
 
 class _Turns:
-    """Messages to alternating turns of blocks."""
+    """Turns messages into alternating turns of blocks."""
 
     def __init__(self, request: ChatRequest, provider: str, model: str) -> None:
         self._provider = provider
@@ -167,16 +167,14 @@ class _Turns:
         self._cites = request.response_schema is None
 
     def of(self, messages: Sequence[Message]) -> list[Block]:
-        said = [
-            (
-                "assistant" if message.role == "assistant" else "user",
-                block,
-            )  # later system messages are demoted
+        encoded = [
+            # System messages after the first user message become the user's.
+            ("assistant" if message.role == "assistant" else "user", block)
             for message in shown_by_user(messages)
             for part in message.parts
             if (block := self._block(part)) is not None
         ]
-        runs = itertools.groupby(said, operator.itemgetter(0))
+        runs = itertools.groupby(encoded, operator.itemgetter(0))
         turns = [{"role": role, "content": [block for _, block in run]} for role, run in runs]
         turns = _with_server_tools_paired(turns)
         for turn in turns:
@@ -220,7 +218,7 @@ class _Turns:
         return {**block, "citations": {"enabled": True}} if self._cites else block
 
     def _thinking(self, part: Reasoning) -> Block | None:
-        """Thinking goes back only as it came: to its model, with its signature, or whole as ciphertext."""
+        """Thinking goes back only as it came: to its model, with its signature or encrypted."""
         if not may_replay(part, self._provider, self._model):
             return None
         if part.encrypted:
@@ -239,7 +237,7 @@ class _Turns:
             content = [part for part in parts if part is not None]
         if result.is_error:
             block["is_error"] = True
-            content = content or "failed"  # an error without a word is refused
+            content = content or "failed"  # an error without text is refused
         return {**block, "content": content} if content else block
 
 
@@ -255,7 +253,7 @@ def _image(image: Image) -> Block:
 
 
 def _with_server_tools_paired(turns: list[Block]) -> list[Block]:
-    """A broken answer may hold a call of the server's own tool without its result, which is a 400 later on."""
+    """Drop calls of the server's own tools without a result, as a broken answer may hold: they are a 400."""
     for turn in turns:
         calls = {block["id"] for block in turn["content"] if _is_server_call(block)}
         results = {block["tool_use_id"] for block in turn["content"] if _is_server_result(block)}

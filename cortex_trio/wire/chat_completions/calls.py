@@ -1,11 +1,11 @@
-"""Puts the tool calls of a chat completion together, however a server numbers, names and cuts them.
+"""Puts the tool calls of a chat completion together, for all the forms in which servers number and cut them.
 
     tool_calls = [ { index?, id?, function: { name?, arguments? } } ]        again and again
 
 OpenAI numbers its calls, names them at once and sends the arguments in pieces. Other servers use index 0 for all
 calls, leave out index or id, send the id or the name later or in pieces, repeat a whole call at the end, or announce
-one that never comes. So a call is handed on when its name is known to be whole: with its first arguments, or when
-something else follows. A call is one of the answer's calls 0, 1, 2 … by the order in which they are handed on.
+one that never comes. So a call is emitted when its name is known to be complete: with its first arguments, or when
+something else follows. Calls are numbered 0, 1, 2 … in the order in which they are emitted.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ PLACEHOLDER = "{}"
 """Arguments of a call without any; some servers announce every call with them, before the real ones come."""
 
 OTHERS = 1000
-"""How far a made-up id steps aside where the server uses one like it."""
+"""Added to the number in a made-up id where the server uses the same id."""
 
 
 class ToolCalls:
-    """The calls of one choice. Raises Malformed where there is no telling what a call is."""
+    """The calls of one choice. Raises Malformed for a call without a name."""
 
     def __init__(self) -> None:
         self._calls: list[Call] = []  # in order of appearance
         self._at: dict[int, Call] = {}  # by the wire's index, the latest
         self._by_id: dict[str, Call] = {}
-        self._held: list[Call] = []  # not handed on yet
-        self._told = 0
+        self._held: list[Call] = []  # not emitted yet
+        self._emitted = 0
 
     @property
     def any(self) -> bool:
         """There is a call with a name."""
-        return self._told > 0 or any(call.name for call in self._held)
+        return self._emitted > 0 or any(call.name for call in self._held)
 
     @property
     def all_whole(self) -> bool:
@@ -69,7 +69,7 @@ class ToolCalls:
     def _read_fragment(self, entry: Any, events: list[WireEvent]) -> bool:
         """Take an entry that holds an index and arguments only, as nearly all do. False: it is another one.
 
-        Not a second grammar: without this short cut the other way would say the same at twice the cost.
+        A short cut only: the general path gives the same events at twice the cost.
         """
         function = entry.get("function") if type(entry) is dict and len(entry) == 2 else None
         if self._held or type(function) is not dict or len(function) != 1:
@@ -93,15 +93,15 @@ class ToolCalls:
                 self._add(self._begin(piece), piece, events)
 
     def release(self, events: list[WireEvent], *, but: Call | None = None) -> None:
-        """Hand on what is held and has a name: something else follows, so the name is whole.
+        """Emit the held calls that have a name: something else follows, so the name is complete.
 
         `but`: the call that is what follows.
         """
         for call in [call for call in self._held if call.name and call is not but]:
-            self._tell(call, events)
+            self._emit(call, events)
 
     def close(self, events: list[WireEvent]) -> None:
-        """The answer is over. A call that was announced and never came is dropped."""
+        """End the answer. A call that was announced and never came is dropped."""
         self.release(events)
         if any(call.pieces for call in self._held):
             raise Malformed("a tool call without a name")
@@ -110,7 +110,7 @@ class ToolCalls:
     # ------------------------------------------------------------------ which call it is
 
     def _find(self, piece: Piece, touched: list[Call]) -> Call | None:
-        """The call that `piece` goes on with; None: it begins another.
+        """Return the call that `piece` continues, None where it begins another.
 
         `touched`: the calls of the entries before it in the same delta. Entries with names are different calls.
         """
@@ -164,7 +164,7 @@ class ToolCalls:
     def _last(self) -> Call | None:
         return self._calls[-1] if self._calls else None
 
-    # ------------------------------------------------------------------ what it says
+    # ------------------------------------------------------------------ what an entry adds to it
 
     def _begin(self, piece: Piece) -> Call:
         require_open(len(self._calls) + 1, "tool calls")
@@ -180,7 +180,7 @@ class ToolCalls:
             call.id = call.id or piece.id
             self._by_id[piece.id] = call
         if piece.name and call.place is None:
-            # Said again, with more of it, or in pieces.
+            # Repeated, repeated with more of it, or in pieces.
             call.name = piece.name if piece.name.startswith(call.name) else call.name + piece.name
         arguments = piece.arguments
         if not arguments or (call.pieces and call.is_repeated_by(arguments)):
@@ -192,13 +192,13 @@ class ToolCalls:
         if call.place is not None:
             events.append(ToolCallDelta(call.place, arguments))
         elif call.name and call.pieces != [PLACEHOLDER]:
-            self._tell(call, events)
+            self._emit(call, events)
 
-    def _tell(self, call: Call, events: list[WireEvent]) -> None:
-        """Hand on what came of it so far, as it came."""
+    def _emit(self, call: Call, events: list[WireEvent]) -> None:
+        """Emit what came of a call so far, as it came."""
         self._held.remove(call)
-        call.place = self._told
-        self._told += 1
+        call.place = self._emitted
+        self._emitted += 1
         call_id = call.id or self._new_id(call)
         first, *more = call.pieces or [""]
         events.append(ToolCallDelta(call.place, first, call_id, call.name, kind=call.kind))

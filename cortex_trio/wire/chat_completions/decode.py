@@ -21,17 +21,17 @@ from ..finish import first_serious, reason_of
 from ..framing import TooLarge
 from ..payload import Malformed, as_list, as_object, as_word, is_above_0, is_json, load_object
 from ..sse import SseEvent, SseReader
-from ..stray import StrayErrors, error_of, is_error
+from ..unframed_errors import UnframedErrors, error_of, is_error
 from ..usage import read_usage
 from .delta import DeltaReader
 
 Json = dict[str, Any]
 
 FINISH_REASONS: Mapping[str, FinishReason] = {}
-"""None of this wire alone: all its words are in `finish.COMMON`."""
+"""None of its own: all its reasons are in `finish.COMMON`."""
 
 NO_REASON = ("", "null", "None")
-"""What servers say of a chunk that is not the last, where they should say null."""
+"""What servers send in a chunk that is not the last, in place of null."""
 
 FAILED_REASONS: Mapping[str, FailureKind] = {
     "error": FailureKind.SERVER,  # OpenRouter
@@ -40,7 +40,7 @@ FAILED_REASONS: Mapping[str, FailureKind] = {
     "network_error": FailureKind.SERVER,  # z.ai
     "insufficient_system_resource": FailureKind.OVERLOADED,  # DeepSeek
 }
-"""Finish reasons that say: the answer broke off."""
+"""Finish reasons of an answer that broke off."""
 
 
 class ChatCompletionsDecoder:
@@ -52,8 +52,8 @@ class ChatCompletionsDecoder:
     def __init__(self, usage_excludes_reasoning: bool, finish_optional: bool) -> None:
         self._usage_excludes_reasoning = usage_excludes_reasoning
         self._finish_optional = finish_optional
-        self._sse = SseReader(on_stray=self._on_stray)
-        self._stray = StrayErrors()
+        self._sse = SseReader(on_unknown_line=self._on_unknown_line)
+        self._unframed = UnframedErrors()
         self._deltas = DeltaReader()
         self._events: list[WireEvent] = []  # what the running call will return
         self._usage = Usage()
@@ -71,7 +71,7 @@ class ChatCompletionsDecoder:
             return events
         try:
             for event in self._sse.feed(data):
-                if not self._done:  # a stray line may have ended it
+                if not self._done:  # a line outside the grammar may have ended it
                     self._read(event)
                 if self._done:
                     break
@@ -84,7 +84,7 @@ class ChatCompletionsDecoder:
         for event in () if self._done else self._sse.unended():
             if not self._done and (event.data.startswith("[DONE]") or is_json(event.data)):
                 self._read(event)
-        if not self._done and (failure := self._stray.end()):
+        if not self._done and (failure := self._unframed.end()):
             self._end(failure)
         self._finish(marked=False)
         return events
@@ -143,9 +143,9 @@ class ChatCompletionsDecoder:
             self._end(Failure(FAILED_REASONS[self._raw_reason], message, phase="stream"))
 
     def _of_chunk(self, choices: list[Json]) -> list[Json]:
-        """The choices 0 of a chunk, which may tell of it twice (Dynamo).
+        """The choices 0 of a chunk, which may be there twice (Dynamo).
 
-        An index that is no number is that of the only choice there is, or of one that is not known.
+        An index that is not a number counts as 0 where no choice above 0 came.
         """
         self._others = self._others or any(is_above_0(choice.get("index")) for choice in choices)
         return [choice for choice in choices if _is_0(choice.get("index"), only=not self._others)]
@@ -154,7 +154,7 @@ class ChatCompletionsDecoder:
         if delta := choice.get(field):
             self._deltas.read(as_object(delta, field), self._events, whole=field == "message")
         elif "message" in choice and field not in choice and not self._deltas.is_answer:
-            # One chunk that holds a whole message: a server that only acts as if it streamed.
+            # One chunk that holds a whole message: a server that does not really stream.
             self._deltas.read(as_object(choice["message"] or {}, "message"), self._events, whole=True)
         if reason := choice.get("finish_reason"):
             self._note_reason(as_word(reason, "finish_reason"))
@@ -172,19 +172,19 @@ class ChatCompletionsDecoder:
             self._usage = seen
             self._events.append(UsageUpdate(seen))
 
-    def _on_stray(self, line: str) -> None:
-        if failure := self._stray.add(line):
+    def _on_unknown_line(self, line: str) -> None:
+        if failure := self._unframed.add(line):
             self._end(failure)
 
     def _end(self, last: Finished | Failure) -> None:
-        if not self._done:  # a stray error may be followed by what is too large
+        if not self._done:  # an unframed error may be followed by an event that is too large
             self._events.append(last)
             self._done = True
 
     def _finish(self, *, marked: bool) -> None:
         """The stream is over, `marked` by [DONE] or not.
 
-        Without any finish_reason the answer was cut. But whole products never say one (Snowflake, NIM, Novita), so
+        Without any finish_reason the answer was cut. But some products never send one (Snowflake, NIM, Novita), so
         where that may be, the marker behind text or whole calls is enough.
         """
         if self._done:
@@ -198,16 +198,16 @@ class ChatCompletionsDecoder:
         self._end(Finished(self._reason(), self._raw_reason or None) if whole else truncated())
 
     def _reason(self) -> FinishReason:
-        """OpenAI says "stop" after a call that tool_choice demanded."""
+        """OpenAI sends "stop" after a call that tool_choice demanded."""
         calls, refused = self._deltas.calls.any, self._deltas.refused
         return reason_of(self._raw_reason or "stop", FINISH_REASONS, calls=calls, refused=refused)
 
 
 def _of_whole(choices: list[Json]) -> list[Json]:
-    """The first choice 0, or the only one whatever its number, and what another one adds to it.
+    """The first choice 0, or the only one whatever its number, and what another choice adds to it.
 
     An answer may have its calls in another choice than its text: without an index (GitHub Copilot), or with the next
-    one (LiteLLM). Two that say the same kind of thing are two answers.
+    one (LiteLLM). Two with the same kind of content are two answers.
     """
     ours = [choice for choice in choices if not is_above_0(choice.get("index"))][:1] or choices[:1]
     for choice in choices:

@@ -1,10 +1,10 @@
-"""What one delta of a chat completion holds, as events: content, refusals, reasoning, tool calls, citations.
+"""Decodes one delta of a chat completion: content, refusals, reasoning, tool calls, images, citations.
 
     delta = { content?, refusal?, reasoning? | reasoning_content? | reasoning_details? …, tool_calls?, images?,
               audio?, annotations?, executed_tools? }
 
-Any field may be missing, null or empty; then it says nothing. The `message` of a whole answer has the same fields
-and is read as its only delta. Knows no framing and no end of stream.
+Any field may be missing, null or empty. The `message` of an answer that is not streamed has the same fields and is
+read as its only delta. Knows no framing and no end of stream.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REASONING_FIELDS = (
     "reasoning_details",  # OpenRouter
     "thinking_blocks",  # LiteLLM
 )
-"""A server that sends two of them repeats itself: the first that says something counts."""
+"""A server that sends two of them repeats itself: the first that is not empty counts."""
 
 
 class DeltaReader:
@@ -37,43 +37,43 @@ class DeltaReader:
 
     def __init__(self) -> None:
         self.refused = False
-        self.said = False  # text, or an image
+        self.has_content = False  # text, or an image
         self.calls = ToolCalls()
         self._pages: set[str] = set()  # found by searches of the server's own
 
     @property
     def is_answer(self) -> bool:
-        """Whether what came would do as a whole answer: text, or calls none of which is cut."""
-        return (self.said or self.calls.any) and self.calls.all_whole
+        """Whether what came is complete as an answer: text, or calls none of which is cut."""
+        return (self.has_content or self.calls.any) and self.calls.all_whole
 
     def read(self, delta: Json, events: list[WireEvent], *, whole: bool = False) -> None:
         """Take one delta. `whole`: it is the message of an answer that was not streamed."""
         content = delta.get("content")
         if len(delta) == 1 and type(content) is str:  # nearly every delta there is
             if content:
-                self._say(content, events)
+                self._add_text(content, events)
             return
         self._read_reasoning(delta, events)
         if content:
             self._read_content(content, events)
         if refusal := delta.get("refusal"):
-            self._say(as_text(refusal, "refusal"), events)
+            self._add_text(as_text(refusal, "refusal"), events)
             self.refused = True
-        # Speech stands in place of content: what it says is the text.
-        if isinstance(audio := delta.get("audio"), dict) and (words := audio.get("transcript")):
-            self._say(as_text(words, "transcript"), events)
+        # Speech comes in place of content: its transcript is the text.
+        if isinstance(audio := delta.get("audio"), dict) and (transcript := audio.get("transcript")):
+            self._add_text(as_text(transcript, "transcript"), events)
         if calls := as_list(delta.get("tool_calls"), "tool_calls"):
             read = self.calls.read_whole if whole else self.calls.read
             read(calls, events)
         for image in as_list(delta.get("images"), "images"):
-            self._show(as_object(image, "an image"), events)
+            self._add_image(as_object(image, "an image"), events)
         for annotation in as_list(delta.get("annotations"), "annotations"):
             events += _annotation(as_object(annotation, "an annotation"))
         for tool in as_list(delta.get("executed_tools"), "executed_tools"):
             self._read_search(as_object(tool, "an executed tool"), events)
 
     def read_pages(self, pages: object, events: list[WireEvent]) -> None:
-        """Pages the answer as a whole rests on: told once, and passed over where they are no addresses."""
+        """Add the pages that support the answer as a whole, each of them once; what is not an address is skipped."""
         urls = pages if isinstance(pages, list) else []
         new = tuple(
             dict.fromkeys(url for url in urls if url and isinstance(url, str) and url not in self._pages)
@@ -82,42 +82,42 @@ class DeltaReader:
             self._pages.update(new)
             events.append(CitationDelta(None, None, "", new))
 
-    def _say(self, text: str, events: list[WireEvent]) -> None:
+    def _add_text(self, text: str, events: list[WireEvent]) -> None:
         if not text:
             return
-        self.said = True
-        if self.calls.holding:  # what comes first is handed on first
+        self.has_content = True
+        if self.calls.holding:  # what came first is emitted first
             self.calls.release(events)
         events.append(TextDelta(text))
 
-    def _think(self, value: object, events: list[WireEvent]) -> bool:
+    def _add_reasoning(self, value: object, events: list[WireEvent]) -> bool:
         pieces = list(thoughts(value))
         if pieces and self.calls.holding:
             self.calls.release(events)
         events += map(ReasoningDelta, pieces)
         return bool(pieces)
 
-    def _show(self, image: Json, events: list[WireEvent]) -> None:
-        self.said = True
+    def _add_image(self, image: Json, events: list[WireEvent]) -> None:
+        self.has_content = True
         events.append(_image(image))
 
     def _read_reasoning(self, delta: Json, events: list[WireEvent]) -> None:
         for name in REASONING_FIELDS:
-            if (value := delta.get(name)) and self._think(value, events):
+            if (value := delta.get(name)) and self._add_reasoning(value, events):
                 return
 
     def _read_content(self, content: object, events: list[WireEvent]) -> None:
         match content:
             case str():
-                self._say(content, events)
+                self._add_text(content, events)
             case dict() if not is_part(content):
-                self._say(object_text(content, "content"), events)
+                self._add_text(object_text(content, "content"), events)
             case dict():
                 self._read_part(content, events)
             case _:
                 for item in as_list(content, "content"):
                     if isinstance(item, str):
-                        self._say(item, events)
+                        self._add_text(item, events)
                     else:
                         self._read_part(as_object(item, "a content part"), events)
 
@@ -125,22 +125,22 @@ class DeltaReader:
         """Parts of a kind unknown to us are skipped, but for the text they may hold."""
         kind = part.get("type")
         if kind in THOUGHTS if isinstance(kind, str) else "thinking" in part:
-            self._think(part, events)
+            self._add_reasoning(part, events)
         elif kind == "image_url":
-            self._show(part, events)
+            self._add_image(part, events)
         elif text := as_text(part.get("refusal" if kind == "refusal" else "text"), "a content part"):
             self.refused = self.refused or kind == "refusal"
-            self._say(text, events)
+            self._add_text(text, events)
 
     def _read_search(self, tool: Json, events: list[WireEvent]) -> None:
-        """The pages a tool of Groq's found; a stream tells them as often as it tells of the tool."""
+        """Add the pages that a tool of Groq's found; a stream repeats them with every mention of the tool."""
         found = as_object(tool.get("search_results") or {}, "search_results")
         results = (as_object(item, "a search result") for item in as_list(found.get("results"), "results"))
         self.read_pages([result.get("url") for result in results], events)
 
 
 CITATIONS = {"url_citation": "url", "document_citation": "document_id"}
-"""Kinds of annotations, and what names their source: searches of OpenAI and OpenRouter, documents given to Groq."""
+"""Kinds of annotations, and the field with their source: searches of OpenAI and OpenRouter, documents of Groq."""
 
 
 def _annotation(annotation: Json) -> Iterator[WireEvent]:
@@ -153,7 +153,7 @@ def _annotation(annotation: Json) -> Iterator[WireEvent]:
 
 
 def _image(item: Json) -> WholePart:
-    """An image the model made, as OpenRouter hands it on: an `image_url`, nearly always with a data URL."""
+    """An image the model made, as OpenRouter sends it: an `image_url`, nearly always with a data URL."""
     url = as_text(as_object(item.get("image_url"), "image_url").get("url"), "image_url.url")
     if not url:
         raise Malformed("an image without a url")

@@ -1,7 +1,8 @@
 """The chat completions dialect: OpenAI's, and with small options Groq's, xAI's and most other servers'.
 
-One frozen value says how a server deviates; the translation itself is in `chat_completions_encode` (our
-request to JSON) and `chat_completions_decode` (its answer to events). Embeddings and the model list are here.
+One frozen value holds how a server deviates. encode, decode, delta, calls and pieces are the client side; parse,
+rules, render and server are the other, with `openai`, `groq` and `xai` for what those change. Embeddings and the list
+of models are here.
 https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -28,16 +29,16 @@ JSON = "application/json"
 
 @attrs.frozen
 class ChatCompletions:
-    """How one server speaks it.
+    """How one server deviates from the others.
 
-    `max_tokens_field`: OpenAI's reasoning models refuse `max_tokens`, older servers know nothing else.
+    `max_tokens_field`: OpenAI's reasoning models refuse `max_tokens`, older servers have no other field.
     `usage_excludes_reasoning`: xAI's completion_tokens leave out reasoning_tokens; our output_tokens never do.
     `embeddings`: whether there is an /embeddings endpoint.
     `reasoning_field`: the field of an assistant message in which the server wants its reasoning back
     (DeepSeek in tool loops: "reasoning_content"; Groq allows "reasoning"). None: reasoning is not sent.
-    `efforts`: the words it knows for how much to think; None: any, for it is the model's affair.
-    `finish_optional`: it may end a whole answer with `[DONE]` and never say a finish_reason. Where a server always
-    says one, such an answer was cut.
+    `efforts`: the values of `reasoning` that it accepts; None: any, because it depends on the model.
+    `finish_optional`: it may end a complete answer with `[DONE]` and no finish_reason. From a server that always sends
+    one, such an answer was cut.
     """
 
     max_tokens_field: str = "max_completion_tokens"
@@ -93,7 +94,7 @@ class ChatCompletions:
 def _indexed(item: object) -> tuple[int, Sequence[float]]:
     index = member(item, "index")
     if not isinstance(index, int):
-        raise ValueError("the index of an embedding is no number")
+        raise ValueError("the index of an embedding is not a number")
     return index, _vector(member(item, "embedding"))
 
 

@@ -1,6 +1,6 @@
-"""Our request as a chat completions body: only what the caller set, each thing under the wire's name.
+"""Encodes a ChatRequest as a chat completions body, with only what the caller set.
 
-Roles stay what they are. What the wire has no place for moves to the nearest place it has (an image in a tool
+Roles stay what they are. What the API has no place for moves to the nearest place (an image in a tool
 result follows in a user message, a document becomes a titled text) or is refused with Unsupported; reasoning
 of other models is left out.
 """
@@ -48,7 +48,7 @@ def chat_body(
     reasoning_field: str | None,
     efforts: Collection[str] | None,
 ) -> Json:
-    """The body, without `extra_body`. Raises Unsupported for what this wire cannot say."""
+    """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
     messages = with_documents(request.messages, request.documents)
     encoder = _Messages(messages, provider, model, reasoning_field)
     body: Json = {"model": model, "messages": encoder.encode(messages)}
@@ -100,8 +100,8 @@ def _response_format(schema: Mapping[str, Any] | None) -> Json | None:
 class _Messages:
     """Translates one history.
 
-    Every tool call must be answered before another role speaks, so images out of tool results wait
-    until the run of results is over.
+    The results of all tool calls must come before a message of another role, so images in results wait until the
+    results are complete.
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class _Messages:
     def encode(self, messages: Sequence[Message]) -> list[Json]:
         for message in shown_by_user(messages):
             results = [part for part in message.parts if isinstance(part, ToolResult)]
-            rest = [part for part in message.parts if not isinstance(part, ToolResult | Opaque)]
+            others = [part for part in message.parts if not isinstance(part, ToolResult | Opaque)]
             for result in results:
                 self._add_result(result)
-            if rest or not results:
+            if others or not results:
                 self._flush_images()
-                self._add(message, rest)
+                self._add(message, others)
         self._flush_images()
         return self._encoded
 
@@ -177,7 +177,7 @@ class _Messages:
             text = text or "The image follows."
             self._images += [{"type": "text", "text": f"Returned by tool call {call_id}:"}, *images]
         if result.is_error:
-            text = f"Error: {text}"  # the wire has no flag for it
+            text = f"Error: {text}"  # the API has no flag for it
         self._encoded.append({"role": "tool", "tool_call_id": call_id, "content": text})
 
     def _flush_images(self) -> None:

@@ -1,6 +1,6 @@
-"""One tool call of a chat completion while it grows, and what one entry of a delta says of it.
+"""One tool call of a chat completion while it grows, and what one entry of a delta adds to it.
 
-Knows no other call: to which of them an entry belongs is found in `chat_completions_calls`.
+Knows no other call: `calls` finds to which of them an entry belongs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_TRIES = 32
 
 @attrs.frozen
 class Piece:
-    """What one entry of a delta says of a call; empty where it says nothing."""
+    """What one entry of a delta holds of a call; an empty field was not there."""
 
     index: int | None
     id: str
@@ -60,7 +60,7 @@ class Call:
     name: str = ""
     pieces: list[str] = attrs.field(factory=list)  # of the arguments
     size: int = 0  # characters of the pieces
-    place: int | None = None  # our number; None: it was not handed on yet
+    place: int | None = None  # our number; None: it was not emitted yet
     _whole_at: int = -1  # the size at which the arguments were seen to be whole
     _tries: int = 0
 
@@ -80,5 +80,5 @@ class Call:
         return self.size == self._whole_at
 
     def is_repeated_by(self, arguments: str) -> bool:
-        """Whether `arguments` say again all that was said. Behind an object, they could not belong to it."""
+        """Whether `arguments` repeat everything that came. After a complete object, they cannot continue it."""
         return len(arguments) == self.size and arguments == self.arguments and self.is_whole()

@@ -1,1 +1,5 @@
-"""Cohere's Chat API, version 2."""
+"""Cohere's chat API, version 2.
+
+dialect   the client side: encode, decode (calls)
+server    the server side: parse, rules, render, errors
+"""

@@ -1,4 +1,4 @@
-"""Reads Cohere's answers. One SSE event for each step, its name repeated as `type` in the data:
+"""Decodes Cohere's answers. One SSE event for each step, its name repeated as `type` in the data:
 
     message-start
     tool-plan-delta *                                       reasoning about the calls to come
@@ -35,7 +35,7 @@ from ..finish import reason_of
 from ..payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object, text_events
 from ..sse import SseEvent
 from ..sse_decoder import SseDecoder
-from ..stray import error_of, is_error
+from ..unframed_errors import error_of, is_error
 from .calls import Calls
 
 Json = Mapping[str, Any]
@@ -171,11 +171,11 @@ def _end(end: Json, *, calls: bool) -> Iterator[WireEvent]:
 def _usage(usage: object) -> Usage:
     """`tokens`, not `billed_units`: those leave out what Cohere itself puts around the prompt."""
     match usage:
-        case {"tokens": dict() as tokens, **rest}:
+        case {"tokens": dict() as tokens, **others}:
             return Usage(
                 input_tokens=as_count(tokens.get("input_tokens")),
                 output_tokens=as_count(tokens.get("output_tokens")),
-                cached_input_tokens=as_count(rest.get("cached_tokens")),
+                cached_input_tokens=as_count(others.get("cached_tokens")),
                 reasoning_tokens=as_count(tokens.get("reasoning_tokens")),
             )
         case _:  # no reason to fail an answer

@@ -1,6 +1,6 @@
-"""Cohere's chat API, version 2, in both directions. The stream's grammar is told in `cohere_decode`.
+"""Cohere's chat API, version 2, in both directions. `decode` describes the stream.
 
-Alone among the dialects it takes documents as such, and says which of them a sentence rests on.
+It is the only dialect that takes documents as such and cites them.
 Facts: Cohere API v2 reference.
 """
 

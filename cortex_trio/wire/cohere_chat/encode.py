@@ -1,4 +1,4 @@
-"""Puts a ChatRequest into Cohere's words: the body of POST /v2/chat. Knows no answer.
+"""Encodes a ChatRequest as the body of POST /v2/chat. Knows no answer.
 
     system, user   as they stand             tool        one message for each result
     assistant      content, tool_calls, and reasoning as `tool_plan` beside calls, as thinking without
@@ -85,12 +85,12 @@ class _Messages:
     def encode(self, messages: Sequence[Message]) -> list[Json]:
         for message in shown_by_user(messages):
             results = [part for part in message.parts if isinstance(part, ToolResult)]
-            rest = [part for part in message.parts if not isinstance(part, ToolResult)]
+            others = [part for part in message.parts if not isinstance(part, ToolResult)]
             for result in results:
                 self._add_result(result)
-            if rest:
+            if others:
                 self._flush_images()
-                self._add(message.role, rest)
+                self._add(message.role, others)
         self._flush_images()
         return self._encoded
 
@@ -132,7 +132,7 @@ class _Messages:
             text = text or "The image follows."
             self._images += [Text(f"Returned by tool call {call_id}:"), *images]
         if result.is_error:
-            text = f"Error: {text}"  # the wire has no flag for it
+            text = f"Error: {text}"  # the API has no flag for it
         self._encoded.append({"role": "tool", "tool_call_id": call_id, "content": text})
 
     def _flush_images(self) -> None:
@@ -171,7 +171,7 @@ def _image_url(image: Image) -> str:
 
 
 def _asking(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages; a last one of nothing but documents says them as text, for someone must ask something."""
+    """The messages; a last one with documents only becomes text, because the user message must not be empty."""
     last = messages[-1] if messages else None
     if last is None or not last.parts or not all(isinstance(part, Document) for part in last.parts):
         return messages
@@ -200,7 +200,7 @@ def _tools(request: ChatRequest) -> Sequence[Tool]:
 def _tool_choice(request: ChatRequest) -> str | None:
     match tool_choice(request):
         case None | "auto":
-            return None  # leaving it out is how "auto" is said
+            return None  # left out, it is "auto"
         case "none":
             return "NONE"
         case _:

@@ -1,1 +1,5 @@
-"""Google's Gemini API (generateContent)."""
+"""Google's Gemini API (generateContent).
+
+dialect   the client side: encode, decode (framing, values, partial_args, sources)
+server    the server side: parse, rules, render, errors
+"""

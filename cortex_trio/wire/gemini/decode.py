@@ -1,11 +1,11 @@
-"""Reads Gemini's answers: partial GenerateContentResponses, each a little more of one candidate.
+"""Decodes Gemini's answers: partial GenerateContentResponses, each a little more of one candidate.
 
     {"candidates": [{"content": {"parts": […]}, "finishReason"?}], "usageMetadata": {…}}   again and again
         beside content: citationMetadata, groundingMetadata, urlContextMetadata: which sources a text rests on
     {"promptFeedback": {"blockReason": …}}      instead of candidates: the prompt was refused
     {"error": {…}} or [{"error": {…}}]          at any time
 
-Nothing says "the end": the answer is whole when a finishReason was seen and the body ends (or the array
+There is no terminal marker: the answer is complete when a finishReason was seen and the body ends (or the array
 closes). Until then the finish is held back, because an error may still follow a finishReason.
 """
 
@@ -45,7 +45,7 @@ from ..payload import (
     opaque,
     text_events,
 )
-from ..stray import error_of, is_error
+from ..unframed_errors import error_of, is_error
 from .framing import BLANK, Frames, frames_for
 from .partial_args import PartialCall
 from .sources import Sources
@@ -133,7 +133,7 @@ class _Answer:
 
     calls: int = 0
     open_call: PartialCall | None = None  # its arguments are still coming
-    anything_said: bool = False
+    has_content: bool = False
     finish_reason: str | None = None  # the latest; held back until the end
     finish_message: str = ""
     usage: Usage = attrs.Factory(Usage)
@@ -158,9 +158,9 @@ class _Answer:
         raw = self.finish_reason
         if raw is None:
             return truncated("the answer ended without a finishReason")
-        # Gemini says STOP after calls, too.
+        # Gemini sends STOP after calls, too.
         reason = reason_of(raw, FINISH_REASONS, calls=self.calls > 0)
-        if reason is FinishReason.OTHER and not self.anything_said:
+        if reason is FinishReason.OTHER and not self.has_content:
             message = scrub(self.finish_message)[:QUOTED] or f"the answer is empty, finishReason {raw}"
             return Failure(FailureKind.PROTOCOL, message, code=raw, phase="stream")
         return Finished(reason, raw)
@@ -186,9 +186,9 @@ class _Answer:
         goes_on = False
         for part in as_list(content.get("parts"), "parts"):
             for event in self._part(as_object(part or {}, "a part")):
-                self.anything_said = goes_on = True
+                self.has_content = goes_on = True
                 if isinstance(event, TextDelta):
-                    self.sources.said(event.text)
+                    self.sources.add_text(event.text)
                 yield event
         yield from self.sources.of(candidate)
         if reason := as_word(candidate.get("finishReason"), "finishReason"):
@@ -198,10 +198,10 @@ class _Answer:
             and self.finish_reason
             and meaning(self.finish_reason, FINISH_REASONS) is FinishReason.STOP
         ):
-            self.finish_reason = None  # what was said before the answer was no end of it
+            self.finish_reason = None  # it came before the end of the answer
 
     def _finishing(self, reason: str, candidate: Mapping[str, Any]) -> Iterator[WireEvent]:
-        """Older models say STOP on every response, and on later ones what the end really was."""
+        """Older models send STOP on every response, and the real reason on later ones."""
         if reason == "FINISH_REASON_UNSPECIFIED" and self.finish_reason:
             return
         self.finish_reason = first_serious(self.finish_reason or "", reason, FINISH_REASONS)

@@ -1,4 +1,4 @@
-"""Gemini's generateContent, in both directions. The stream and its oddities are told in `gemini_decode`.
+"""Gemini's generateContent, in both directions. `decode` describes the stream.
 
 The model is part of the path, as is whether the answer streams: `…:streamGenerateContent?alt=sse` or
 `…:generateContent`. Facts: Generative Language API reference, v1beta.

@@ -1,4 +1,4 @@
-"""Puts a ChatRequest into Gemini's words: the body of generateContent. Knows no answer.
+"""Encodes a ChatRequest as the body of generateContent. Knows no answer.
 
     system (leading)   systemInstruction            assistant   contents[].role "model"
     system (later)     contents[].role "user"       user, tool  contents[].role "user"

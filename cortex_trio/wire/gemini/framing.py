@@ -1,4 +1,4 @@
-"""Finds the JSON values in a Gemini stream, whichever way it is framed. Does not look inside them.
+"""Finds the JSON values in a Gemini stream, whichever way it is framed. Does not read them.
 
     alt=sse      data: {…}CRLFCRLF, nothing else; the end of the body is the only terminator
     no alt       [{…}\\n,\\n{…}\\n], an array written while the answer is
@@ -20,7 +20,7 @@ BLANK = b" \t\r\n" + BOM
 
 
 class Frames(Protocol):
-    """Values of one framing. `complete`: the framing says that nothing follows; `cut`: a value is half there."""
+    """Values of one framing. `complete`: nothing follows; `cut`: the last value is incomplete."""
 
     @property
     def complete(self) -> bool: ...
@@ -67,7 +67,7 @@ class SseFrames:
     def __init__(self) -> None:
         self.cut = False
         self._mid_line = False
-        self._events = SseReader(on_stray=self._on_stray)
+        self._events = SseReader(on_unknown_line=self._on_unknown_line)
         self._strays = JsonArrayReader()
         self._found: list[bytes] = [*self._strays.feed(b"[")]
 
@@ -81,13 +81,13 @@ class SseFrames:
         yield from self._take_found()
 
     def finish(self) -> Iterator[str | bytes]:
-        """An event that lost only its blank line is whole if its JSON is: the closing brace says as much."""
+        """An event that lost only its blank line is complete if its JSON is."""
         unended = [event.data for event in self._events.feed(b"\n\n") if _holds_value(event)]
         whole: list[str | bytes] = [*self._take_found(), *filter(is_json, unended)]
         self.cut = self._strays.inside or (not whole and (self._mid_line or bool(unended)))
         yield from whole
 
-    def _on_stray(self, line: str) -> None:
+    def _on_unknown_line(self, line: str) -> None:
         if self._strays.inside or line.lstrip().startswith(("{", "[")):
             self._found += self._strays.feed(line.encode() + b"\n")
 
@@ -97,5 +97,5 @@ class SseFrames:
 
 
 def _holds_value(event: SseEvent) -> bool:
-    """Proxies that close every stream in the manner of chat completions send a `[DONE]`, which is none."""
+    """Proxies that end every stream as chat completions do send a `[DONE]`, which is not a value."""
     return bool(event.data) and not event.data.startswith("[DONE]")

@@ -1,4 +1,4 @@
-"""What Gemini says of the sources of its answer, as citations: pages it searched or was shown, and texts it recited.
+"""Decodes the sources of an answer as citations: pages it searched or was shown, and texts it recited.
 
     citationMetadata    {"citationSources": [{"startIndex", "endIndex", "uri"?}]}        ("citations" on Vertex)
     groundingMetadata   {"groundingChunks": [{"web": {"uri", "title"}} …],
@@ -6,7 +6,7 @@
                                                 "groundingChunkIndices": [0, 2]}]}
     urlContextMetadata  {"urlMetadata": [{"retrievedUrl"}]}
 
-Each may come again with every response of a stream, complete or not; a citation is told once. Indices count bytes
+Each may come again with every response of a stream, complete or not; a citation is emitted once. Indices count bytes
 of UTF-8; they become characters at the cost of what came over the wire, however long the text is by then.
 Facts: Generative Language API reference, Candidate.
 """
@@ -32,17 +32,17 @@ INNER_BYTES = bytes(range(0x80, 0xC0))
 
 @attrs.define
 class Sources:
-    """Shown the text and the candidates of one answer, it tells what each candidate adds."""
+    """Follows the text and the candidates of one answer, and finds the citations that each candidate adds."""
 
     _text: bytearray = attrs.field(factory=bytearray, init=False)  # so far; the indices point into it
     _marks: list[int] = attrs.field(factory=lambda: [0], init=False)  # characters before each STRIDE
     _told: set[CitationDelta] = attrs.field(factory=set, init=False)
 
-    def said(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         self._text += text.encode("utf-8", "replace")
 
     def of(self, candidate: Json) -> Iterator[CitationDelta]:
-        """The citations in `candidate` that were not told before. Raises Malformed."""
+        """The citations in `candidate` that were not emitted before. Raises Malformed."""
         for name, read in (
             ("citationMetadata", self._recited),
             ("groundingMetadata", self._grounded),
@@ -60,7 +60,7 @@ class Sources:
             yield self._citation(source, _named(source, "uri", "title"))
 
     def _grounded(self, metadata: Json) -> Iterator[CitationDelta]:
-        """What no support speaks of was found all the same."""
+        """The pages that no support names: they were found all the same."""
         pages = [_page(chunk) for chunk in as_list(metadata.get("groundingChunks"), "groundingChunks")]
         supports = as_list(metadata.get("groundingSupports"), "groundingSupports")
         for item in supports:
@@ -80,7 +80,7 @@ class Sources:
     def _citation(self, segment: Json, sources: Sequence[str]) -> CitationDelta:
         """`segment` in characters; without a place where its text is not found there, as after other parts."""
         quoted = as_text(segment.get("text"), "a segment's text")
-        start = as_count(segment.get("startIndex")) or 0  # a count of 0 is left out on this wire
+        start = as_count(segment.get("startIndex")) or 0  # a count of 0 is left out in this API
         end = min(as_count(segment.get("endIndex")) or 0, len(self._text))
         if start >= end or (quoted and not self._is_at(start, end, quoted.encode("utf-8", "replace"))):
             return CitationDelta(None, None, quoted, sources)

@@ -1,1 +1,5 @@
-"""Ollama's native chat API."""
+"""Ollama's native chat API.
+
+dialect   the client side: encode, decode
+server    the server side: parse, rules, render, errors
+"""

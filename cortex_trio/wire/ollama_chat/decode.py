@@ -1,4 +1,4 @@
-"""Turns what Ollama's chat answers into events. Knows no request.
+"""Decodes Ollama's answers into events. Knows no request.
 
 A stream is
 
@@ -44,10 +44,10 @@ from ..payload import (
     load_object,
     text_events,
 )
-from ..stray import error_of, is_error
+from ..unframed_errors import error_of, is_error
 
 DONE_REASONS = {
-    "": FinishReason.STOP,  # older servers say done and no more
+    "": FinishReason.STOP,  # older servers send `done` only
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "load": FinishReason.OTHER,  # a request without messages only loads the model …
@@ -148,12 +148,12 @@ class _Answer:
         return ToolCallDelta(index, arguments_text(function.get("arguments")), call_id, name)
 
     def _finished(self, raw: str) -> Finished:
-        """This wire says `stop` after calls, too."""
+        """The API has `stop` after calls, too."""
         return Finished(reason_of(raw, DONE_REASONS, calls=self._calls > 0), raw or None)
 
 
 def _content(value: object) -> object:
-    """Servers that follow this wire send the structured output they were asked for as an object."""
+    """Servers that follow this API send the structured output they were asked for as an object."""
     return object_text(value, "message.content") if isinstance(value, dict) else value
 
 

@@ -1,7 +1,7 @@
 """The Ollama dialect: `POST /api/chat`, newline-delimited JSON or one object; `/api/embed`, `/api/tags`.
 
-`ollama_chat_encode` says how a conversation becomes a body, `ollama_chat_decode` how an answer becomes
-events. Source: docs/api.md and server/routes.go of the Ollama project.
+encode and decode are the client side; parse, rules, render, errors and server are the other. Source: docs/api.md and
+server/routes.go of the Ollama project.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .encode import chat_body
 
 @attrs.frozen
 class OllamaChat:
-    """See `wire.codec.Dialect` for what each method promises."""
+    """See `wire.codec.Dialect` for the methods."""
 
     name: str = attrs.field(default="ollama_chat", init=False)
 

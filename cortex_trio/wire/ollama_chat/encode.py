@@ -1,6 +1,6 @@
-"""Turns a ChatRequest into the body of an Ollama chat request.
+"""Encodes a ChatRequest as the body of an Ollama chat request.
 
-The wire is made for local models and small: content is one string, images are bytes beside it, tool
+The API is small and made for local models: content is one string, images are bytes beside it, tool
 arguments are objects, sampling sits in `options`, and nothing can force a tool to be used.
 """
 
@@ -30,7 +30,7 @@ THINK: Mapping[str, bool | str] = {"none": False, "low": "low", "medium": "mediu
 
 
 def chat_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]:
-    """The body, `extra_body` included; raises Unsupported or InvalidRequest for what this wire cannot say."""
+    """The body, `extra_body` included; raises Unsupported or InvalidRequest for what this API has no field for."""
     messages = _Messages(provider, model)
     body = {
         "model": model,
@@ -55,7 +55,7 @@ def _tools(request: ChatRequest, provider: str) -> list[dict[str, Any]] | None:
         case None | "auto":
             return [_tool(tool) for tool in request.tools] if request.tools else None
         case "none":
-            return None  # the one way to say it
+            return None  # no other field excludes them
         case _:
             raise Unsupported("tool_choice", provider)
 
@@ -92,7 +92,7 @@ def _options(request: ChatRequest, provider: str) -> dict[str, Any] | None:
 
 
 def _with_extra(body: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Lay `extra` over the body; its `options` over ours one by one, or `num_ctx` would cost the temperature."""
+    """Lay `extra` over the body; its `options` over ours one by one, so that no other option is lost."""
     if not extra:
         return body
     merged = {**body, **extra}
@@ -105,7 +105,7 @@ def _with_extra(body: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[s
 
 
 class _Messages:
-    """Messages to the wire's flat ones. Remembers the names of calls, by which older servers match results."""
+    """Turns messages into the flat ones of this API. Older servers match results by name, so names are remembered."""
 
     def __init__(self, provider: str, model: str) -> None:
         self._provider = provider
@@ -116,10 +116,10 @@ class _Messages:
         return [wire for message in messages for wire in self._message(message)]
 
     def _message(self, message: Message) -> list[dict[str, Any]]:
-        """A message of its own for each tool result, then one for whatever else there is."""
+        """A message of its own for each tool result, then one for all other parts."""
         results = [self._result(part) for part in message.parts if isinstance(part, ToolResult)]
-        rest = [part for part in message.parts if not isinstance(part, ToolResult)]
-        return results if results and not rest else [*results, self._plain(message.role, rest)]
+        others = [part for part in message.parts if not isinstance(part, ToolResult)]
+        return results if results and not others else [*results, self._plain(message.role, others)]
 
     def _result(self, result: ToolResult) -> dict[str, Any]:
         content = (Text(result.content),) if isinstance(result.content, str) else result.content

@@ -34,9 +34,9 @@ class FunctionCallItem(Item):
         return self._add(fragment)
 
     def close(self, item: Json) -> list[WireEvent]:
-        """What the end has beyond the pieces. Where it says something else, the pieces count: they are handed on."""
-        said, whole = "".join(self._pieces), self._input(item)
-        return self._add(whole.removeprefix(said) if whole.startswith(said) else "")
+        """Return what the end adds to the deltas. Where it differs from them, the deltas count: they were emitted."""
+        streamed, whole = "".join(self._pieces), self._input(item)
+        return self._add(whole.removeprefix(streamed) if whole.startswith(streamed) else "")
 
     def _add(self, fragment: str) -> list[WireEvent]:
         if not fragment:
@@ -52,7 +52,7 @@ class FunctionCallItem(Item):
 
 
 class CustomCallItem(FunctionCallItem):
-    """A call of a free-form tool: its arguments are the text it is given, and no JSON."""
+    """A call of a free-form tool: its arguments are free text, not JSON."""
 
     input_field = "input"
     delta = "response.custom_tool_call_input.delta"

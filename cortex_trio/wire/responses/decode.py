@@ -1,10 +1,10 @@
-"""Turns what the Responses API answers into events. Knows no request.
+"""Decodes the answers of the Responses API into events. Knows no request.
 
 The grammar of a stream (the SSE event name repeats the JSON `type`; there is no `[DONE]`):
 
     response.created response.in_progress
     ( response.output_item.added           output_index and kind
-      deltas of that item*                 see `responses_items`
+      deltas of that item*                 see `items`
       response.output_item.done )*         the whole item
     response.completed | response.incomplete | response.failed      the whole response, usage in it
 
@@ -26,7 +26,7 @@ from ..finish import meaning
 from ..payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object, require_open
 from ..sse import SseEvent
 from ..sse_decoder import SseDecoder
-from ..stray import error_of, is_error
+from ..unframed_errors import error_of, is_error
 from ..usage import read_usage
 from .calls import CALLS
 from .entries import Entries, Entry
@@ -45,12 +45,12 @@ class ResponsesDecoder(SseDecoder):
     def _read(self, event: SseEvent) -> list[WireEvent]:
         data = event.data
         if event.event not in KNOWN_EVENTS or not data.strip() or data.startswith("[DONE]"):
-            return []  # a proxy that closes every stream in the manner of chat completions
+            return []  # a proxy ends every stream as chat completions do
         payload = load_object(data)
         kind = as_text(payload.get("type"), "type") or event.event
         if kind == "error" or error_of(payload) is not None or ("type" not in payload and is_error(payload)):
-            told = payload if payload.get("error") else {**payload, "error": payload}
-            return [classify_payload(told, phase="stream")]
+            holder = payload if payload.get("error") else {**payload, "error": payload}
+            return [classify_payload(holder, phase="stream")]
         if kind in DELTAS:
             return self._response.grow(kind, payload)
         handler = HANDLERS.get(kind)
@@ -78,7 +78,7 @@ def decode_response(body: bytes) -> list[WireEvent]:
 
 
 class _Response:
-    """The answer while it grows. Each method takes one event's payload and returns what it means."""
+    """The answer while it grows. Each method reads the payload of one event and returns the events it means."""
 
     def __init__(self, phase: Phase) -> None:
         self._phase: Phase = phase
@@ -86,14 +86,12 @@ class _Response:
         self._calls = 0
         self._unannounced: list[
             tuple[str, Json]
-        ] = []  # deltas of calls that were not added: their kind and place
-        self._custom: list[object] | None = (
-            None  # names of the caller's free-form tools; None: that was not said
-        )
+        ] = []  # kind and place of deltas of calls that were not added
+        self._custom: list[object] | None = None  # names of the caller's free-form tools; None: unknown
 
     def begin(self, payload: Json) -> list[WireEvent]:
-        """A second beginning is another answer. Behind something of the first, the two cannot be told apart."""
-        if any(entry.told for entry in self._entries):
+        """A second beginning is another answer. After content of the first, the stream is broken."""
+        if any(entry.emitted for entry in self._entries):
             raise Malformed("a second response began inside the answer")
         self._entries = Entries()
         self._note_tools(payload.get("response"))
@@ -105,13 +103,13 @@ class _Response:
         if self._entries.known(content) is not None:
             return []  # announced twice
         before = self._entries.at(index)
-        if before and before.told and not before.over and before.kind == content.get("type") == "message":
+        if before and before.emitted and not before.over and before.kind == content.get("type") == "message":
             raise Malformed("a second message began in the place of one that had not ended")
         entry, events = self._open(index, content)
-        return _tell(entry, events)
+        return _emit(entry, events)
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
-        """A text or a thought needs no announcement; a call, whose name is there, is told at its end."""
+        """Text and reasoning need no announcement. A call needs one for its name; without it, it is read at its end."""
         item_kind = DELTAS[kind]
         entry = self._entries.growing(item_kind, payload)
         if entry is None and item_kind in CALLS:
@@ -124,7 +122,7 @@ class _Response:
             item = {"type": item_kind, "id": payload.get("item_id")}
             entry, _ = self._open(as_count(payload.get("output_index")), item)
         grow = entry.item.grow_on if entry.over else entry.item.grow
-        return _tell(entry, grow(kind, payload))
+        return _emit(entry, grow(kind, payload))
 
     def close_item(self, payload: Json) -> list[WireEvent]:
         content = as_object(payload.get("item"), "item")
@@ -138,7 +136,7 @@ class _Response:
         return self.read({**response, "status": status})
 
     def read(self, response: Json) -> list[WireEvent]:
-        """The response at its end: what of it was not told yet, its usage, and how it ended."""
+        """Return what the last event adds: content that was not emitted yet, usage, and the finish."""
         status = as_word(response.get("status"), "status")
         usage = _usage_events(response.get("usage"))
         if error_of(response) is not None or status in ("failed", "cancelled"):
@@ -157,7 +155,7 @@ class _Response:
         return [*events, *usage, self._finished(status, response)]
 
     def _note_tools(self, response: object) -> None:
-        """A response repeats the tools it was given. Free-form calls of others are the server's own (xAI's search)."""
+        """Note the tools that a response repeats. Free-form calls of others are the server's own (xAI's search)."""
         tools = response.get("tools") if isinstance(response, dict) else None
         if isinstance(tools, list) and tools and self._custom is None:
             given = [tool for tool in tools if isinstance(tool, dict) and tool.get("type") == "custom"]
@@ -182,9 +180,9 @@ class _Response:
             entry, events = self._open(index, content)
         self._entries.note_ids(entry, content)
         if entry.over:
-            return _tell(entry, entry.item.complete(content))
+            return _emit(entry, entry.item.complete(content))
         entry.over = True
-        return _tell(entry, [*events, *entry.item.close(content)])
+        return _emit(entry, [*events, *entry.item.close(content)])
 
     def _finished(self, status: str, response: Json) -> Finished:
         if status == "incomplete":
@@ -199,8 +197,8 @@ class _Response:
         return Finished(reason, status or None)
 
 
-def _tell(entry: Entry, events: list[WireEvent]) -> list[WireEvent]:
-    entry.told = entry.told or bool(events)
+def _emit(entry: Entry, events: list[WireEvent]) -> list[WireEvent]:
+    entry.emitted = entry.emitted or bool(events)
     return events
 
 
@@ -220,6 +218,6 @@ KNOWN_EVENTS = {*HANDLERS, *DELTAS, "error", "message"}
 
 
 def _usage_events(usage: object) -> list[WireEvent]:
-    """Cached tokens are part of the input, reasoning part of the output: on this wire at xAI as well."""
+    """Cached tokens are part of the input, reasoning part of the output: in this API that is so at xAI as well."""
     found = read_usage(usage) if isinstance(usage, dict) else Usage()
     return [] if found == Usage() else [UsageUpdate(found)]

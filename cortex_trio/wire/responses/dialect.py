@@ -1,8 +1,8 @@
-"""The Responses dialect: `POST /responses`, OpenAI's newer API, which xAI speaks as well.
+"""The Responses dialect: `POST /responses`, OpenAI's newer API, which xAI has as well.
 
-`responses_encode` says how a conversation becomes a body, `responses_decode` how an answer becomes events, and
-`responses_items` what the items of an answer mean. Its servers speak chat completions beside it: embeddings and
-the list of models are that dialect's. https://platform.openai.com/docs/api-reference/responses
+encode, decode, entries, items, calls and parts are the client side; parse, rules, render, growing and server are the
+other, with `openai` and `xai` for what those change. Its servers have chat completions beside it: embeddings and the
+list of models belong to that dialect. https://platform.openai.com/docs/api-reference/responses
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .encode import responses_body
 
 @attrs.frozen(kw_only=True)
 class Responses:
-    """How one server speaks it; see `wire.codec.Dialect` for what each method promises.
+    """How one server deviates from the others; see `wire.codec.Dialect` for the methods.
 
     `beside`: the dialect of its other endpoints.
-    `efforts`: the words it knows for how much to think; None: any, for it is the model's affair.
-    `summary`: how thoughts are to be told ("auto", "concise", "detailed"); None: as the server does by itself,
-    which at OpenAI means not at all, for it shows them only to organisations it has verified.
-    `unreasoning`: models, by prefix, that do not think, and answer 400 to requests for their thoughts.
+    `efforts`: the values of `reasoning` that it accepts; None: any, because it depends on the model.
+    `summary`: how reasoning is summarised ("auto", "concise", "detailed"); None: the server's default. OpenAI's is
+    none at all, for it shows summaries only to organisations it has verified.
+    `unreasoning`: models, by prefix, that do not reason, and answer 400 to requests for their reasoning.
     `least_max_tokens`: the smallest max_tokens it takes.
     """
 

@@ -1,4 +1,4 @@
-"""Turns a ChatRequest into the body of a Responses request: items in the order in which things were said.
+"""Encodes a ChatRequest as the body of a Responses request: items in the order of the conversation.
 
 Nothing is kept on the server (`store` is false, where it is true by default), for the gateway sends the whole
 conversation anyway, to the next worker. Reasoning is asked for encrypted instead, and goes back to the model it
@@ -50,13 +50,13 @@ def responses_body(
     encrypted: bool,
     least_max_tokens: int,
 ) -> Json:
-    """The body, without `extra_body`. Raises Unsupported for what this wire cannot say."""
+    """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
     if request.stop:
         raise Unsupported("stop sequences", provider)
     leading, conversation = _split_system(request.messages)
     messages = with_documents(conversation, request.documents)
-    said = _Input(messages, provider, model).items(messages)
-    body: Json = {"model": model, "input": said, "store": False}
+    items = _Input(messages, provider, model).items(messages)
+    body: Json = {"model": model, "input": items, "store": False}
     options: Json = {
         "instructions": _instructions(leading, provider),
         "max_output_tokens": _max_tokens(request, least_max_tokens, provider),
@@ -84,11 +84,11 @@ def _max_tokens(request: ChatRequest, least: int, provider: str) -> int | None:
 def _tool(tool: Tool) -> Json:
     # Left out, `strict` would mean true here and make every property required; elsewhere it means false.
     parameters = {"type": "object", "properties": {}, **tool.parameters}
-    said = {"description": tool.description} if tool.description else {}
+    description = {"description": tool.description} if tool.description else {}
     return {
         "type": "function",
         "name": tool.name,
-        **said,
+        **description,
         "parameters": parameters,
         "strict": bool(tool.strict),
     }
@@ -111,15 +111,15 @@ def _reasoning(
         raise Unsupported("reasoning as a token budget", provider)
     if reasoning is not None and efforts is not None and reasoning not in efforts:
         raise Unsupported(f"reasoning={reasoning!r:.40} (only {', '.join(efforts)})", provider)
-    said = {"effort": reasoning, "summary": summary}
-    return {name: value for name, value in said.items() if value is not None} or None
+    wanted = {"effort": reasoning, "summary": summary}
+    return {name: value for name, value in wanted.items() if value is not None} or None
 
 
 # ------------------------------------------------------------------ the conversation
 
 
 def _split_system(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
-    """What goes into `instructions`, and the rest; a system message that is all there is must be input."""
+    """Return what goes into `instructions`, and the input; if there are only system messages, they are the input."""
     count = next((n for n, message in enumerate(messages) if message.role != "system"), 0)
     return messages[:count], messages[count:]
 
@@ -138,7 +138,7 @@ class _Input:
         self._ids = CallIds(messages, LEGAL_CALL_ID)
         self._custom: set[str] = (
             set()
-        )  # ids of the calls of free-form tools, whose results are items of their own
+        )  # ids of calls of free-form tools, whose results are items of another type
 
     def items(self, messages: Sequence[Message]) -> list[Json]:
         with_own_images = [self._with_own_images(message) for message in messages]
@@ -158,35 +158,35 @@ class _Input:
         item = Opaque("image_generation_call", part.signature)
         try:
             whole = {**item.parsed(), "result": base64.b64encode(part.data).decode()}
-        except (ValueError, RecursionError):  # another wire's signature, which a caller vouches for
+        except (ValueError, RecursionError):  # the signature of another API
             return part
         return attrs.evolve(item, data=compact(whole))
 
     def _of(self, message: Message) -> Iterator[Json]:
         match message.role:
             case "assistant":
-                yield from self._said(message.parts)
+                yield from self._assistant(message.parts)
             case "tool" if not _holds_results(message.parts):
                 raise Unsupported("a tool message without a ToolResult", self._provider)
             case "system":
                 texts = (_text(part, "system", self._provider) for part in message.parts)
                 yield {"role": "system", "content": "\n\n".join(texts)}
             case "user" | "tool":
-                yield from self._asked(message.parts)
+                yield from self._user(message.parts)
 
-    def _said(self, parts: Sequence[Part]) -> Iterator[Json]:
-        """What a model said. Reasoning waits for what it led to, for without that it is refused."""
+    def _assistant(self, parts: Sequence[Part]) -> Iterator[Json]:
+        """Encode an assistant message. Reasoning waits for the item that follows it, without which it is refused."""
         thoughts: list[Json] = []
         for part in parts:
             if isinstance(part, Reasoning):
-                self._think(part, thoughts)
-            elif (item := self._said_item(part)) is not None:
+                self._add_reasoning(part, thoughts)
+            elif (item := self._assistant_item(part)) is not None:
                 yield from (thought for thought in thoughts if "encrypted_content" in thought)
                 thoughts.clear()
                 yield item
 
-    def _think(self, part: Reasoning, thoughts: list[Json]) -> None:
-        """Add a part to the item it was part of. Unencrypted, the server could make nothing of it."""
+    def _add_reasoning(self, part: Reasoning, thoughts: list[Json]) -> None:
+        """Add a part to its reasoning item. Items that are not encrypted are dropped: the server cannot read them."""
         if not may_replay(part, self._provider, self._model) or not (part.signature or part.encrypted):
             return
         last = thoughts[-1] if thoughts else {}
@@ -200,7 +200,7 @@ class _Input:
         if part.encrypted:
             item["encrypted_content"] = part.encrypted
 
-    def _said_item(self, part: Part) -> Json | None:
+    def _assistant_item(self, part: Part) -> Json | None:
         match part:
             case ToolCall():
                 return self._call(part)
@@ -223,8 +223,8 @@ class _Input:
         arguments = "{}" if call.arguments.strip() in ("", "null") else call.arguments
         return {"type": "function_call", "call_id": call_id, "name": call.name, "arguments": arguments}
 
-    def _asked(self, parts: Sequence[Part]) -> Iterator[Json]:
-        """What a user says and what tools return: each result is an item, and what stands between them a message."""
+    def _user(self, parts: Sequence[Part]) -> Iterator[Json]:
+        """Encode a user or tool message: each result is an item, and what is between results is a message."""
         content: list[Json] = []
         only_text = len(parts) == 1 and isinstance(parts[0], Text)
         for part in parts:
@@ -249,7 +249,7 @@ class _Input:
 
     def _result(self, result: ToolResult) -> Json:
         output: str | list[Json]
-        prefix = "Error: " if result.is_error else ""  # the wire has no flag for it
+        prefix = "Error: " if result.is_error else ""  # the API has no flag for it
         if isinstance(result.content, str):
             output = prefix + result.content
         else:
@@ -260,7 +260,7 @@ class _Input:
         return {"type": kind, "call_id": call_id, "output": output or ""}
 
     def _opaque(self, part: Opaque) -> Json | None:
-        """An item as it came, for its own model only: the server wants to see the reasoning that led to it."""
+        """Return an item as it came, for its own model only: it needs the reasoning that came before it."""
         if part.origin not in (None, f"{self._provider}/{self._model}"):
             return None
         item = replayed(part, self._provider)
@@ -268,7 +268,7 @@ class _Input:
 
 
 def _holds_results(parts: Sequence[Part]) -> bool:
-    """Opaque ones are results, too: of tools that only this provider knows."""
+    """Whether all parts are results; opaque parts are results of the provider's own tools."""
     return bool(parts) and all(isinstance(part, ToolResult | Opaque) for part in parts)
 
 
@@ -279,7 +279,7 @@ def _text(part: Part, role: str, provider: str) -> str:
         case Document():
             return titled(part)
         case Opaque():
-            return ""  # no provider reads one in a system message
+            return ""  # no server reads one in a system message
         case _:
             raise Unsupported(f"{type(part).__name__} in a message of role {role}", provider)
 

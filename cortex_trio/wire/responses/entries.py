@@ -1,8 +1,8 @@
-"""The items of one Responses answer, and which of them an event is about.
+"""The items of one answer, and which of them an event is about.
 
-An item is known by its id or by its output_index. Servers leave out either (llama.cpp), give another id at each
-mention (gateways), use one index for all, or count otherwise at the end; so what is not found by the one is found by
-the other, and then by its kind. Knows no events.
+An item has an id and an output_index. Some servers leave out either (llama.cpp), give another id at each mention
+(gateways), use one index for all items, or count in another order at the end. So an item is found by its id, else by
+its index, else by its kind. Knows no events.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ Json = Mapping[str, Any]
 
 @attrs.define(eq=False)
 class Entry:
-    """One item, and how far it is."""
+    """One item and its state."""
 
     item: Item
     kind: str
-    told: bool = False  # something of it was handed on
+    emitted: bool = False  # an event of it was emitted
     over: bool = False
     at_end: bool = False  # the last event has mentioned it
 
 
 class Entries:
-    """Those that are over stay, so none is read twice."""
+    """All items so far. Those that have ended stay, so that none is read twice."""
 
     def __init__(self) -> None:
         self._all: list[Entry] = []
@@ -56,7 +56,7 @@ class Entries:
         return entry
 
     def note_ids(self, entry: Entry, content: Json) -> None:
-        """Know the item by these ids, too."""
+        """Find the item by these ids as well."""
         for name in ("id", "call_id"):
             if isinstance(item_id := content.get(name), str) and item_id:
                 self._by_id.setdefault(item_id, entry)
@@ -79,7 +79,7 @@ class Entries:
         return entry if entry is not None and entry.kind == kind else self._last_open(kind)
 
     def has(self, kind: str, payload: Json) -> bool:
-        """Whether an item of `kind` is where an event says it is; any of them if it does not say."""
+        """Whether an item of `kind` is at the place of an event; any item of it where the event has no place."""
         item_id, entry = payload.get("item_id"), self.at(as_count(payload.get("output_index")))
         if isinstance(item_id, str) and item_id in self._by_id:
             return True

@@ -1,7 +1,7 @@
-"""The output items of a Responses answer, one class for each kind: what its start, its pieces and its end mean.
+"""Decodes the output items of an answer, one class for each kind: its start, its deltas and its end.
 
-Items may come in pieces (a stream) or whole in their end (an answer that was not streamed, or a server that skips
-the pieces), so whatever no piece said is read there. Knows no stream around it.
+Items come in deltas (a stream) or whole in their end (an answer that is not streamed, or a server that sends no
+deltas). So the end is read for all that no delta had. Knows no stream around it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from ...events import CitationDelta, ReasoningDelta, ReasoningSeal, TextDelta, WholePart, WireEvent
 from ...messages import Image
 from ..payload import Malformed, as_count, as_list, as_object, as_text, opaque, require_open
-from .parts import SaidParts
+from .parts import StreamedParts
 
 Json = Mapping[str, Any]
 
 BETWEEN_PARTS = "\n\n"
-"""What stands between two parts of one summary; the wire sends none, and `responses_encode` takes it off again."""
+"""Put between two parts of one summary, where the API has nothing; `encode` and `render` remove it again."""
 
 
 class Item:
-    """A kind with no form of ours, such as a search the server ran itself: kept whole, for its provider."""
+    """A kind without a value of ours, such as a search the server ran itself: kept whole, for its provider."""
 
     def open(self, item: Json) -> list[WireEvent]:
         """`response.output_item.added`."""
@@ -40,38 +40,38 @@ class Item:
         return [WholePart(opaque(kind, item))]
 
     def grow_on(self, kind: str, payload: Json) -> list[WireEvent]:
-        """A delta behind the item's end: of a kind that has come whole, it repeats something."""
+        """Return the events of a delta after the item's end: for most kinds it only repeats something."""
         return []
 
     def complete(self, item: Json) -> list[WireEvent]:
-        """The item once more, behind its end."""
+        """Return what the last event of the stream adds to an item that has ended."""
         return []
 
 
 class MessageItem(Item):
-    """What the model says, or why it says nothing: refusals are text of their own kind.
+    """A message of the model: text, or a refusal, which is text of a kind of its own.
 
-    `before`: characters the answer had said when this began, for a citation counts from the start of its part.
+    `before`: characters of text in the answer before this message: a citation counts from the start of its part.
 
-    Gateways end a message behind its first delta and go on all the same, so its end is not believed: what comes behind
-    it counts, unless it is what the end has told before its deltas.
+    Some gateways end a message after its first delta and go on, so deltas after the end count as well, unless they
+    repeat text that the end had before its deltas.
     """
 
     def __init__(self, before: int) -> None:
         self.refused = False
         self.length = 0
         self._before = before
-        self._said = SaidParts()
+        self._streamed = StreamedParts()
         self._begins: dict[int, int] = {}  # where the content parts of which something came begin
         self._cited: dict[int, int] = {}  # citations that came, by content part
-        self._ahead = ""  # what the end told, as far as no delta has repeated it
+        self._ahead = ""  # text of the end that no delta has repeated yet
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
         part = _part(payload, "content_index")
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
                 self.refused = self.refused or kind == "response.refusal.delta"
-                return self._say(part, as_text(payload.get("delta"), "delta"))
+                return self._add(part, as_text(payload.get("delta"), "delta"))
             case "response.output_text.annotation.added":
                 self._cited[part] = self._cited.get(part, 0) + 1
                 require_open(len(self._cited), "content parts")
@@ -84,13 +84,13 @@ class MessageItem(Item):
         parts = _parts(item)
         texts = [_text_of(part) for part in parts]
         self.refused = self.refused or any(part.get("type") == "refusal" for part in parts)
-        missing = self._said.missing(texts)
+        missing = self._streamed.missing(texts)
         self._ahead = "".join(missing)
-        cited = self._citations_told([len(as_list(part.get("annotations"), "annotations")) for part in parts])
+        cited = self._cited_before([len(as_list(part.get("annotations"), "annotations")) for part in parts])
         events: list[WireEvent] = []
         begin = self._before
         for place, part in enumerate(parts):
-            events += self._say(place, missing[place])
+            events += self._add(place, missing[place])
             annotations = as_list(part.get("annotations"), "annotations")
             events += _citations(annotations[cited[place] :], begin)
             begin += len(texts[place])
@@ -104,43 +104,43 @@ class MessageItem(Item):
             self._ahead = self._ahead.removeprefix(text)
             return []
         text, self._ahead = text[len(self._ahead) :], ""
-        return self._say(_part(payload, "content_index"), text)
+        return self._add(_part(payload, "content_index"), text)
 
     def complete(self, item: Json) -> list[WireEvent]:
         texts = [_text_of(part) for part in _parts(item)]
-        whole, said = "".join(texts), self._said.text
-        return self._say(len(texts) - 1, whole[len(said) :]) if whole.startswith(said) else []
+        whole, said = "".join(texts), self._streamed.text
+        return self._add(len(texts) - 1, whole[len(said) :]) if whole.startswith(said) else []
 
-    def _say(self, part: int, text: str) -> list[WireEvent]:
+    def _add(self, part: int, text: str) -> list[WireEvent]:
         if not text:
             return []
         self._begins.setdefault(part, self._before + self.length)
-        self._said.say(part, text)
+        self._streamed.add(part, text)
         self.length += len(text)
         return [TextDelta(text)]
 
-    def _citations_told(self, counts: list[int]) -> list[int]:
-        """How many citations of each part came before: by its number, or by their order where numbers differ."""
+    def _cited_before(self, counts: list[int]) -> list[int]:
+        """Return how many citations of each part came before: by its number, or in order where the numbers differ."""
         if all(number < len(counts) for number in self._cited):
             return [self._cited.get(place, 0) for place in range(len(counts))]
-        left, told = sum(self._cited.values()), []
+        left, found = sum(self._cited.values()), []
         for count in counts:
-            told.append(min(left, count))
-            left -= told[-1]
-        return told
+            found.append(min(left, count))
+            left -= found[-1]
+        return found
 
 
 class ReasoningItem(Item):
-    """A summary of the thoughts in one part or several, in an open model the thoughts themselves; and all of them
-    encrypted, which is what goes back.
+    """Reasoning: a summary in one part or several, or the reasoning itself (open models); and its encrypted form,
+    which goes back.
 
-    Each part is one block of reasoning, closed by the item's id, so that they go back as the parts they were.
+    Each part is one block of reasoning, sealed with the id of the item, so that they go back as the same parts.
     """
 
     def __init__(self) -> None:
         self._id = ""
         self._last: tuple[str, int] | None = None  # the part that is growing
-        self._said = {"summary": SaidParts(), "content": SaidParts()}
+        self._streamed = {"summary": StreamedParts(), "content": StreamedParts()}
 
     def open(self, item: Json) -> list[WireEvent]:
         self._id = as_text(item.get("id"), "id")
@@ -149,32 +149,32 @@ class ReasoningItem(Item):
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
         match kind:
             case "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta":
-                return self._say("summary", _part(payload, "summary_index"), payload.get("delta"))
+                return self._add("summary", _part(payload, "summary_index"), payload.get("delta"))
             case "response.reasoning_text.delta" | "response.reasoning.delta":
-                return self._say("content", _part(payload, "content_index"), payload.get("delta"))
+                return self._add("content", _part(payload, "content_index"), payload.get("delta"))
             case _:
                 return []
 
     def close(self, item: Json) -> list[WireEvent]:
         self._id = as_text(item.get("id"), "id") or self._id
         events: list[WireEvent] = []
-        # In pieces came one form of the thoughts; the other would only repeat it.
-        came = [field for field, said in self._said.items() if said.any]
-        for field in came or self._said:
+        # One form of the reasoning came in deltas; the other would only repeat it.
+        came = [field for field, parts in self._streamed.items() if parts.any]
+        for field in came or self._streamed:
             parts = [as_object(part, "a part of the reasoning") for part in as_list(item.get(field), field)]
             texts = [as_text(part.get("text"), "a part of the reasoning") for part in parts]
-            for place, missing in enumerate(self._said[field].missing(texts)):
-                events += self._say(field, place, missing)
+            for place, missing in enumerate(self._streamed[field].missing(texts)):
+                events += self._add(field, place, missing)
         if encrypted := as_text(item.get("encrypted_content"), "encrypted_content"):
             events.append(ReasoningSeal(self._id or None, encrypted))
         return events
 
-    def _say(self, field: str, index: int, delta: object) -> list[WireEvent]:
+    def _add(self, field: str, index: int, delta: object) -> list[WireEvent]:
         text = as_text(delta, "delta")
         if not text:
             return []
         events: list[WireEvent] = []
-        self._said[field].say(index, text)
+        self._streamed[field].add(index, text)
         part = field, index
         if self._last not in (None, part):
             events += [ReasoningSeal(self._id)] if self._id else []
@@ -184,25 +184,27 @@ class ReasoningItem(Item):
 
 
 class ImageItem(Item):
-    """An image the server made. What else the item says is the image's signature: with it, it goes back as an item."""
+    """An image the server made. The other fields of the item are its signature: with it, it goes back as an item."""
 
     def close(self, item: Json) -> list[WireEvent]:
         kind = as_text(item.get("output_format"), "output_format") or "png"
-        rest = {name: value for name, value in item.items() if name != "result"}
+        others = {name: value for name, value in item.items() if name != "result"}
         try:
             made = base64.b64decode(as_text(item.get("result"), "result"), validate=True)
         except ValueError:
-            raise Malformed("an image that is no base64") from None
+            raise Malformed("an image that is not base64") from None
         if not made:
             return super().close(item)
-        return [WholePart(Image(data=made, media_type=f"image/{kind}", signature=opaque("image", rest).data))]
+        return [
+            WholePart(Image(data=made, media_type=f"image/{kind}", signature=opaque("image", others).data))
+        ]
 
 
 KINDS: Mapping[str, type[Item]] = {
     "reasoning": ReasoningItem,
     "image_generation_call": ImageItem,
 }
-"""Kinds that need nothing but their content; a call is told its number, a MessageItem where it begins."""
+"""Kinds that need nothing but their content; a call takes its number, a MessageItem where it begins."""
 
 DELTAS: Mapping[str, str] = {
     "response.output_text.delta": "message",
@@ -215,7 +217,7 @@ DELTAS: Mapping[str, str] = {
     "response.function_call_arguments.delta": "function_call",
     "response.custom_tool_call_input.delta": "custom_tool_call",
 }
-"""The event types that make an item grow, and the kind of that item. Their `.done` twins repeat what came, and are
+"""The event types that make an item grow, and the kind of that item. Their `.done` events repeat what came, and are
 skipped."""
 
 
