@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 import trio
+from at_rest import gateway
 
 from cortex_trio import (
     AllWorkersFailed,
@@ -15,7 +16,6 @@ from cortex_trio import (
     TextDelta,
 )
 from cortex_trio.simulator import Behaviour, open_simulator
-from tests.at_rest import gateway
 
 STORY = "Once upon a time there was a gateway that never lost a word."
 CUT = Behaviour(text=STORY, cut_after=3)

@@ -13,13 +13,13 @@ import attrs
 import httpx
 import pytest
 import trio
+from at_rest import settle
 from fronts import CERTIFICATE, open_proxy, server_context, serving, serving_unix, to_port
 
 from cortex_trio import Config, ConfigError, FailureKind, ProviderError, WorkerConfig, open_cortex
 from cortex_trio.gateway.settings.connection_settings import connection_settings_for, transport_for
 from cortex_trio.http.transport import PooledTransport
 from cortex_trio.simulator import Behaviour, SimulatedProvider, open_simulator
-from tests.at_rest import settle
 
 VARIABLES = (
     "HTTP_PROXY",
