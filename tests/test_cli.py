@@ -171,7 +171,7 @@ async def test_an_empty_prompt_is_wrong_usage_and_sends_nothing() -> None:
     async with simulated(openai=Behaviour()) as simulator:
         ended = await run(*CORTEX, "chat", " ", env=environment(simulator.config()))
         assert simulator["openai"].requests == []
-    assert (ended.status, ended.err) == (2, "cortex-trio: there is nothing to say: the prompt is empty\n")
+    assert (ended.status, ended.err) == (2, "cortex-trio: the prompt is empty\n")
 
 
 async def test_a_reader_that_leaves_ends_the_command_without_a_word() -> None:
