@@ -18,14 +18,13 @@ from ..errors import AllWorkersFailed
 from ..failures import ConfigError, CortexError, InvalidRequest
 from ..otp import ActorError
 from ..otp.nursery import open_flat_nursery
-from .commands import Command
 
 FAILED, MISUSED, BROKEN_PIPE = 1, 2, 141
 SIGNALLED = 128
 """The shell's convention: 128 plus the number of the signal. 130 is Ctrl-C, 141 a closed pipe (SIGPIPE)."""
 
 
-def run_command(command: Command, arguments: argparse.Namespace) -> int:
+def run_command(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run `command` and return the exit status.
 
     Errors of this library are printed as one sentence, without a traceback. Other exceptions are bugs and are raised.
