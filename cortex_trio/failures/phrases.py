@@ -255,7 +255,7 @@ PHRASES: tuple[Phrase, ...] = (
     ),
     Phrase(
         K.QUOTA,
-        "OpenAI rec; Google says so of a minute as well, and only its QuotaFailure tells which",
+        "OpenAI rec; Google uses it for a minute as well, and only its QuotaFailure has the window",
         QUOTA_STATUSES,
         (r"exceeded your current quota",),
         unless=(r"resource_exhausted|allocated quota",),

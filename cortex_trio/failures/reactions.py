@@ -121,22 +121,20 @@ class Reaction:
     """The cooldown that begins. None: one for the worker, only if the server named a time."""
 
 
-_END_CALL = Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.NO)
-_ANOTHER_KEY = (SameWorker.NEVER, NextKey.YES, NextWorker.YES)
+_NO_HELP = Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.NO)
+_OTHER_KEY = (SameWorker.NEVER, NextKey.YES, NextWorker.YES)
 
 REACTIONS: Mapping[FailureKind, Reaction] = {
     K.CONTEXT_LENGTH: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.LARGER),
-    K.CONTENT_POLICY: _END_CALL,
-    K.BAD_REQUEST: _END_CALL,
+    K.CONTENT_POLICY: _NO_HELP,
+    K.BAD_REQUEST: _NO_HELP,
     K.CREDENTIAL: Reaction(
-        *_ANOTHER_KEY, cooldown=CooldownRule(Scope.KEY, QUARTER_HOUR_SECONDS, DOUBLING_SECONDS)
+        *_OTHER_KEY, cooldown=CooldownRule(Scope.KEY, QUARTER_HOUR_SECONDS, DOUBLING_SECONDS)
     ),
     K.PERMISSION: Reaction(
-        *_ANOTHER_KEY, cooldown=CooldownRule(Scope.KEY_MODEL, DOUBLING_SECONDS, DOUBLING_SECONDS)
+        *_OTHER_KEY, cooldown=CooldownRule(Scope.KEY_MODEL, DOUBLING_SECONDS, DOUBLING_SECONDS)
     ),
-    K.QUOTA: Reaction(
-        *_ANOTHER_KEY, cooldown=CooldownRule(Scope.KEY, QUARTER_HOUR_SECONDS, DOUBLING_SECONDS)
-    ),
+    K.QUOTA: Reaction(*_OTHER_KEY, cooldown=CooldownRule(Scope.KEY, QUARTER_HOUR_SECONDS, DOUBLING_SECONDS)),
     K.RATE_LIMIT: Reaction(
         SameWorker.AFTER_COOLDOWN,
         NextKey.YES,
@@ -164,7 +162,7 @@ REACTIONS: Mapping[FailureKind, Reaction] = {
     ),
     K.EDGE: Reaction(SameWorker.ONCE, NextKey.NO, NextWorker.YES, weight=0.5),
     K.CRASHED: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.YES),
-    K.CANCELLED: _END_CALL,
+    K.CANCELLED: _NO_HELP,
     K.UNKNOWN: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.YES, weight=0.5),
 }
 """The table. Every failure kind has a row."""
