@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     )
     from .providers import Auth, Provider
     from .telemetry import AnswerInterrupted, CallWaiting, WorkerAdded, WorkerRemoved, WorkerStatusChanged
+    from .telemetry.catalogue import Event
 
 __version__ = "0.1.0"
 
@@ -98,6 +99,7 @@ __all__ = [
     "Cortex",
     "CortexError",
     "Document",
+    "Event",
     "Failure",
     "FailureKind",
     "FinishReason",
@@ -157,6 +159,7 @@ _MODULES = {
     " assistant system user",
     "providers": "Auth Provider",
     "telemetry": "AnswerInterrupted CallWaiting WorkerAdded WorkerRemoved WorkerStatusChanged",
+    "telemetry.catalogue": "Event",
 }
 """The module of each public name, and the names in it."""
 

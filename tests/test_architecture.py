@@ -19,7 +19,7 @@ PACKAGES = {
     "failures": set[str](),
     "otp": set[str](),
     "http": set[str](),
-    "telemetry": {"failures"},
+    "telemetry": {"events", "messages", "failures", "otp"},
     "messages": {"failures"},
     "intake": {"messages", "failures"},
     "events": {"messages", "failures"},

@@ -1,6 +1,7 @@
 """What comes out: how events fold into a reply."""
 
 import pickle
+import typing
 
 import attrs
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_trio import (
+    Attempt,
     CitationDelta,
     Continued,
+    Event,
     Failure,
     FailureKind,
     Finished,
@@ -32,6 +35,8 @@ from cortex_trio import (
     WholePart,
 )
 from cortex_trio.events import ReplyBuilder
+from cortex_trio.otp import Report
+from cortex_trio.telemetry import events as telemetry_events
 
 STALLED = Failure(FailureKind.STALLED)
 
@@ -243,3 +248,12 @@ def test_an_opaque_block_shows_its_size_and_can_be_looked_into() -> None:
     assert SEARCH.parsed()["input"] == {"query": "Oslo"}
     with pytest.raises(ValueError, match="a JSON list, not an object"):
         Opaque("x", "[]").parsed()
+
+
+def test_the_union_of_events_holds_every_event_class() -> None:
+    defined = {
+        value
+        for value in vars(telemetry_events).values()
+        if isinstance(value, type) and value.__module__ == telemetry_events.__name__
+    }
+    assert set(typing.get_args(Event)) == defined | {Attempt, Report}
