@@ -95,7 +95,7 @@ class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
         return made, (self.message, self.exceptions)
 
     def derive(self, errors: Sequence[ProviderError], /) -> AllWorkersFailed:  # type: ignore[override]
-        """Return a group of `errors` with the fields of this one: Python calls it when `except*` splits the group."""
+        """Return a group of `errors` with the fields of this one. Python calls it when `except*` splits the group."""
         return AllWorkersFailed(
             self.message, errors, primary=self.primary, retry_after=self.retry_after, attempts=self.attempts
         )

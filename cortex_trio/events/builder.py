@@ -48,7 +48,7 @@ class ReplyBuilder:
         self.finish: Finished | None = None
 
     def add(self, event: WireEvent | StreamEvent) -> None:
-        """Add the next event. `Restarted` discards all events before it."""
+        """Add the next `event`. A `Restarted` discards all events before it."""
         match event:
             case TextDelta(text):
                 self._block(Text).pieces.append(text)
@@ -75,7 +75,7 @@ class ReplyBuilder:
                 pass
 
     def add_all(self, events: Iterable[WireEvent | StreamEvent]) -> None:
-        """Add events in order."""
+        """Add `events` in order."""
         for event in events:
             self.add(event)
 

@@ -56,7 +56,7 @@ def looks_like_key(text: str) -> bool:
 
 
 def shown(value: object, limit: int = LONGEST_SHOWN) -> str:
-    """Return a repr of `value` for an error text, at most `limit` characters, with all that may be a key masked."""
+    """Return a repr of `value` for an error text, at most `limit` characters long, with texts like API keys masked."""
     try:
         text = repr(value)
     except Exception:  # from a `__repr__` of the caller, or for an int with too many digits
@@ -66,13 +66,13 @@ def shown(value: object, limit: int = LONGEST_SHOWN) -> str:
 
 
 def named(name: object, limit: int = LONGEST_NAME) -> str:
-    """Return `name` as part of a path in an error text: as `shown`, without quotes."""
+    """Return `name` as part of a path in an error text: like `shown`, without quotation marks, up to `limit` characters."""
     text = printable(_without_long_words(masked(str(name))))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def listed(names: Iterable[object], most: int = MOST_LISTED) -> str:
-    """Return the first `most` names, then how many more there are; "none" if there are none."""
+    """Return the first `most` of `names`, and how many more there are; "none" if there are none."""
     left = iter(names)
     first = [named(name) for name in islice(left, most)]
     more = sum(1 for _ in left)
@@ -82,7 +82,7 @@ def listed(names: Iterable[object], most: int = MOST_LISTED) -> str:
 
 
 def closest(name: str, allowed: Collection[str]) -> str | None:
-    """Return the allowed name that is most like `name`, compared without case; None if none is like it."""
+    """Return the one of `allowed` that is most like `name`, compared without case; None if none is like it."""
     known = {candidate.casefold(): candidate for candidate in allowed}
     found = difflib.get_close_matches(name.casefold()[:LONGEST_NAME], known, n=1, cutoff=0.6)
     return known[found[0]] if found else None
