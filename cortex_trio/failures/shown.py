@@ -66,7 +66,7 @@ def shown(value: object, limit: int = LONGEST_SHOWN) -> str:
 
 
 def named(name: object, limit: int = LONGEST_NAME) -> str:
-    """Return `name` as part of a path in an error text: like `shown`, without quotation marks, up to `limit` characters."""
+    """Return `name` as part of a path in an error text: like `shown`, cut to `limit` characters, not in quotes."""
     text = printable(_without_long_words(masked(str(name))))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
