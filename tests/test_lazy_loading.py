@@ -12,7 +12,7 @@ import pytest
 
 import cortex_trio
 from cortex_trio.cli.commands import COMMAND_NAMES, StrategyNames
-from cortex_trio.gateway.settings.config import STRATEGIES
+from cortex_trio.gateway.routing.strategies import STRATEGIES
 
 SOURCE = ast.parse(Path(cortex_trio.__file__).read_text(encoding="utf-8"))
 

@@ -43,6 +43,6 @@ class StrategyNames:
     """The names of the routing strategies, for argparse's `choices`: the gateway is loaded when they are read."""
 
     def __iter__(self) -> Iterator[str]:
-        from ..gateway.settings.config import STRATEGIES
+        from ..gateway.routing.strategies import STRATEGIES
 
         return iter(STRATEGIES)
