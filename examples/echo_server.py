@@ -1,4 +1,4 @@
-"""A supervised TCP echo server with a child for each connection: one that crashes takes no other with it.
+"""A supervised TCP echo server with a child for each connection: a crash ends one connection only.
 
 Run it: python examples/echo_server.py
 """

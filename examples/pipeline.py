@@ -1,4 +1,4 @@
-"""A pipeline of three stages: bounded channels between them, each stage a child that may crash and go on.
+"""A pipeline of three tasks with bounded channels between them. Each task is a child that is restarted if it crashes.
 
 Run it: python examples/pipeline.py
 """

@@ -74,7 +74,8 @@ def cools_down(reaction: Reaction) -> str:
     if rule is None:
         return WEIGHTS[reaction.weight]
     if not any(rule.trial_seconds):
-        return f"{SCOPES[rule.scope]}, for the retry-after; without one {'/'.join(f'{n:.0f}' for n in rule.seconds)} s, suspected"
+        seconds = "/".join(f"{n:.0f}" for n in rule.seconds)
+        return f"{SCOPES[rule.scope]}, for the retry-after; without one {seconds} s, suspected"
     return f"{SCOPES[rule.scope]}, {rule.seconds[0] / 60:.0f} min, doubling to 1 h"
 
 
