@@ -49,8 +49,8 @@ def goals_table(runs: Sequence[Mapping[str, float]]) -> str:
         values = [figures[goal.figure] for figures in runs if goal.figure in figures]
         if values:
             measured = " · ".join(f"{value:.3g}" for value in values)
-            cells = f"{goal.description} | ≤ {goal.limit:.3g}{goal.unit} | {measured}{goal.unit} | {_result(goal, values)}"
-            lines.append(f"| {cells} |")
+            limit, result = f"≤ {goal.limit:.3g}{goal.unit}", _result(goal, values)
+            lines.append(f"| {goal.description} | {limit} | {measured}{goal.unit} | {result} |")
     return "\n".join(lines)
 
 
