@@ -1,4 +1,4 @@
-"""Fixtures every room shares."""
+"""Fixtures that all tests share."""
 
 import os
 import signal

@@ -1,8 +1,8 @@
-"""Every test is watched: no key that it makes may show in a log, an event, a warning or an error.
+"""A pytest plugin that fails every test in which an API key appears in a log, an event, a warning or an error.
 
-Nobody names the keys: whoever makes one has it masked, and there it is seen. Looked at is every log record of every
-logger and level, every event for observers, and every exception that a test expects or fails with (warnings are
-errors here), each with the locals of its frames. A test that lets a key out fails at its end.
+The keys are those that are masked during the test. It checks every log record of every logger and level, every event
+for observers, and every exception that a test expects or fails with (warnings are errors in these tests), each with the
+local variables of its frames.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from cortex_trio.gateway.settings import secrets
 from cortex_trio.telemetry import Telemetry
 
 SHORTEST = 8
-"""Characters of a key below which any text might hold it by chance; tests of the mask itself make such."""
+"""Characters. Any text may hold a shorter key by chance; tests of the mask use such keys."""
 HIDDEN = 16
-"""Characters between the ends that a mask shows, if there are as many, are recognised by themselves."""
+"""Characters. If a key has so many between the ends that its mask shows, they are searched for instead of the key."""
 MOST_SHOWN = 10
-"""Of the places where one key came out: every frame it passed through is another."""
+"""Places of one key in a message: each frame that the key passed through is one."""
 
 
 def secret_of(key: str) -> str | None:
-    """What of `key` nobody may see, if it can be told from other text."""
+    """Return the part of `key` that must not appear; None if the key is too short to be recognised."""
     hidden = key[11:-6]
     if len(hidden) >= HIDDEN:
         return hidden
@@ -33,13 +33,13 @@ def secret_of(key: str) -> str | None:
 
 
 class KeyWatch:
-    """A pytest plugin. Keys made while tests are collected are watched to the end, a test's own until its end."""
+    """The plugin. Keys made during collection are watched until the end, those of a test until its end."""
 
     def __init__(self) -> None:
         self.canary = Canary(secrets=set())
         self._of_all_tests: frozenset[str] = frozenset()
 
-    # -------------------------------------------------------------- where it listens
+    # -------------------------------------------------------------- what is checked
 
     def pytest_configure(self) -> None:
         root = logging.getLogger()
@@ -68,7 +68,7 @@ class KeyWatch:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:
-        if call.excinfo is not None and call.when != "teardown":  # where it may be ourselves who complain
+        if call.excinfo is not None and call.when != "teardown":  # in the teardown the failure may be ours
             self._look("failed with", call.excinfo.value)
         return (yield)
 
@@ -82,7 +82,7 @@ class KeyWatch:
 
 
 def _observe(owner: object, name: str, see: Callable[..., None]) -> None:
-    """Have `see` told the arguments of every call; the call itself goes on as it would have."""
+    """Pass the arguments of every call to `see` before the call itself."""
     original = getattr(owner, name)
 
     def observed(*args: object) -> object:

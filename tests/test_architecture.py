@@ -1,4 +1,4 @@
-"""Who may import whom, and other promises of the house that can be read off its syntax trees."""
+"""The order of the packages, and other rules that the syntax trees show."""
 
 import ast
 import graphlib
@@ -274,7 +274,7 @@ def test_a_dialect_is_translation_and_nothing_else() -> None:
     assert [str(found) for found in dialects if found.target.partition(".")[0] in WORLDLY] == []
 
 
-def test_nobody_has_a_clock_of_its_own() -> None:
+def test_no_module_imports_a_clock() -> None:
     """Time is Trio's, so that tests can make it pass."""
     assert [str(found) for found in IMPORTS if found.target.partition(".")[0] == "time"] == []
 
@@ -311,7 +311,7 @@ def test_no_two_packages_need_each_other() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_tells_one_story_and_says_which(path: Path) -> None:
+def test_a_file_is_short_and_says_what_it_is_for(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONGEST_FILE
     assert ast.get_docstring(TREES[path]) or not text.strip()

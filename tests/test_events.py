@@ -1,4 +1,4 @@
-"""What comes out: how events fold into a reply."""
+"""How events become a reply."""
 
 import pickle
 import typing
@@ -71,7 +71,7 @@ def test_parts_keep_the_order_in_which_they_appeared() -> None:
     assert (reply.text, reply.reasoning) == ("I lookso", "hmand")
 
 
-def test_calls_that_arrive_interleaved_are_told_apart_by_their_index() -> None:
+def test_interleaved_tool_calls_are_separated_by_their_index() -> None:
     reply = folded(
         ToolCallDelta(0, '{"a":', id="c0", name="f"),
         ToolCallDelta(1, '{"b":', id="c1", name="g"),
@@ -97,7 +97,7 @@ def test_a_seal_closes_its_thought_and_names_where_it_came_from() -> None:
     )
 
 
-def test_a_seal_without_a_thought_is_a_thought_nobody_may_read() -> None:
+def test_a_seal_without_text_is_reasoning_without_text() -> None:
     assert folded(ReasoningSeal(encrypted="e")).message.parts == (Reasoning("", None, "e"),)
 
 

@@ -1,7 +1,7 @@
 """Sentences of error messages that prove a failure kind: data, one row per kind of sentence. The first match counts.
 
 A pattern is matched with a message after `wording.readable`: in lower case, one sentence per line, without quotation
-marks, and without quotations of the request ("invalid value: 'tell me why the model …'"). A gap such as `.{0,40}`
+marks, and without quotations of the request ("invalid value: 'explain why the model …'"). A gap such as `.{0,40}`
 therefore never leaves its sentence. Patterns allow words between, another order, a plural, and any number or name.
 `unless` names texts with which the same words mean something else. `statuses` are the HTTP statuses with which the row
 counts: a 429 that mentions a model is still a rate limit.
