@@ -132,15 +132,17 @@ NAMES = {name_of(path) for path in MODULES}
 def imports() -> Iterator[Import]:
     """Every import of the package."""
     for path, tree in TREES.items():
+        nodes = tuple(ast.walk(tree))
         guarded = {
             id(node)
-            for block in ast.walk(tree)
+            for block in nodes
             if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
             for node in ast.walk(block)
         }
-        for node in ast.walk(tree):
-            for target in targets(node, path):
-                yield Import(name_of(path), target, getattr(node, "lineno", 0), id(node) not in guarded)
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for target in targets(node, path):
+                    yield Import(name_of(path), target, node.lineno, id(node) not in guarded)
 
 
 def targets(node: ast.AST, path: Path) -> Iterator[str]:
@@ -325,3 +327,20 @@ def test_the_map_of_a_package_names_every_file(package: str) -> None:
     map_of = ast.get_docstring(TREES[folder / "__init__.py"]) or ""
     files = {path.stem for path in MODULES if path.parent == folder} - {"__init__"}
     assert {name for name in files if not re.search(rf"\b{name}\b", map_of)} == set()
+
+
+def test_the_lab_is_loaded_by_two_commands_only() -> None:
+    users = {found.module for found in IMPORTS if found.target_package == "lab" and found.package != "lab"}
+    assert users == {"cli.exam", "cli.simulate"}
+
+
+def test_the_arguments_of_the_command_line_load_no_command() -> None:
+    """`cortex-trio --help` needs neither Trio nor a gateway. Imports inside of functions do not count."""
+    at_the_top = {
+        target
+        for name in ("arguments.py", "commands.py")
+        for node in TREES[PACKAGE / "cli" / name].body
+        for target in targets(node, PACKAGE / "cli" / name)
+        if target.partition(".")[0] not in sys.stdlib_module_names
+    }
+    assert at_the_top == {"cortex_trio", "cortex_trio.cli.commands"}
