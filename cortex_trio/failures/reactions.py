@@ -125,9 +125,9 @@ _NO_HELP = Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.NO)
 _OTHER_KEY = (SameWorker.NEVER, NextKey.YES, NextWorker.YES)
 
 REACTIONS: Mapping[FailureKind, Reaction] = {
+    K.BAD_REQUEST: _NO_HELP,
     K.CONTEXT_LENGTH: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.LARGER),
     K.CONTENT_POLICY: _NO_HELP,
-    K.BAD_REQUEST: _NO_HELP,
     K.CREDENTIAL: Reaction(
         *_OTHER_KEY, cooldown=CooldownRule(Scope.KEY, QUARTER_HOUR_SECONDS, DOUBLING_SECONDS)
     ),
@@ -143,10 +143,9 @@ REACTIONS: Mapping[FailureKind, Reaction] = {
     ),
     K.OVERLOADED: Reaction(SameWorker.AFTER_OTHERS, NextKey.NO, NextWorker.YES, weight=1),
     K.SERVER: Reaction(SameWorker.ONCE, NextKey.NO, NextWorker.YES, weight=1),
-    K.CONNECTION: Reaction(SameWorker.AFTER_OTHERS, NextKey.NO, NextWorker.YES, weight=1),
     K.STALLED: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.YES, weight=1),
-    K.PROTOCOL: Reaction(SameWorker.ONCE, NextKey.NO, NextWorker.YES, weight=1),
     K.TRUNCATED: Reaction(SameWorker.ONCE, NextKey.NO, NextWorker.YES, weight=1),
+    K.PROTOCOL: Reaction(SameWorker.ONCE, NextKey.NO, NextWorker.YES, weight=1),
     K.EMPTY: Reaction(SameWorker.ONCE, NextKey.NO, NextWorker.YES, weight=1),
     K.MODEL_NOT_FOUND: Reaction(
         SameWorker.NEVER,
@@ -161,11 +160,15 @@ REACTIONS: Mapping[FailureKind, Reaction] = {
         cooldown=CooldownRule(Scope.WORKER, DOUBLING_SECONDS, DOUBLING_SECONDS),
     ),
     K.EDGE: Reaction(SameWorker.ONCE, NextKey.NO, NextWorker.YES, weight=0.5),
+    K.CONNECTION: Reaction(SameWorker.AFTER_OTHERS, NextKey.NO, NextWorker.YES, weight=1),
     K.CRASHED: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.YES),
-    K.CANCELLED: _NO_HELP,
     K.UNKNOWN: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.YES, weight=0.5),
+    K.CANCELLED: _NO_HELP,
 }
-"""The table. Every failure kind has a row."""
+"""The table. Every failure kind has a row. The rows are in the order in which failures say most about their cause."""
+
+PRIMARY_ORDER: tuple[FailureKind, ...] = tuple(REACTIONS)
+"""Of several failures, the first in this order is `AllWorkersFailed.primary`."""
 
 REPEATABLE_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
 """4xx statuses after which the same request may succeed (RFC 9110 §15.5.9, §15.5.10; RFC 8470; the official SDKs)."""
@@ -210,28 +213,3 @@ def official_sdks_retry(failure: Failure) -> bool:
     if failure.kind is K.PROTOCOL and failure.phase in ("connect", "headers"):
         return True  # not HTTP: httpx.RemoteProtocolError, which the SDKs treat as a connection error
     return failure.kind in _SDK_KINDS or status >= 500 or status in REPEATABLE_STATUSES
-
-
-PRIMARY_ORDER: tuple[FailureKind, ...] = (
-    K.BAD_REQUEST,
-    K.CONTEXT_LENGTH,
-    K.CONTENT_POLICY,
-    K.CREDENTIAL,
-    K.PERMISSION,
-    K.QUOTA,
-    K.RATE_LIMIT,
-    K.OVERLOADED,
-    K.SERVER,
-    K.STALLED,
-    K.TRUNCATED,
-    K.PROTOCOL,
-    K.EMPTY,
-    K.MODEL_NOT_FOUND,
-    K.REGION,
-    K.EDGE,
-    K.CONNECTION,
-    K.CRASHED,
-    K.UNKNOWN,
-    K.CANCELLED,
-)
-"""The order in which failures say most about the cause: the first one is `AllWorkersFailed.primary`."""
