@@ -1,8 +1,8 @@
-"""`python -m benchmarks`: measure, and print what came of it.
+"""`python -m benchmarks`: measure, and print the results.
 
---quick does one short round of everything, to see that it works. --only SUITE … does some. --runs 3 does everything
-three times and shows each goal's three values. --page FILE writes goals and measurements between the marks of a
-Markdown page, and its picture. --out FOLDER writes report.md, report.json and streamed.svg there.
+--quick runs one short round of everything, to check that it works. --only SUITE … runs some suites. --runs 3 runs
+everything three times and shows the three values of each goal. --page FILE writes goals and measurements between the
+marks of a Markdown page, and its picture. --out FOLDER writes report.md, report.json and streamed.svg there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.page:
-        page_with(options.page.read_text(), "", "")  # a page without marks is told of before, not after
+        page_with(options.page.read_text(), "", "")  # raises for a page without marks before measuring
     runs = []
     for number in range(1, options.runs + 1):
         print(f"run {number} of {options.runs}", file=sys.stderr, flush=True)
@@ -46,14 +46,14 @@ def main() -> None:
 
 
 def _run(suites: Sequence[str], *, quick: bool) -> list[Section]:
-    """All that could be measured; a question that fails costs its own answer, with a line on stderr."""
+    """Run suites and return what was measured. A suite that fails is left out, with a line on stderr."""
     sections = []
     for name in suites:
         started = time.monotonic()
         try:
             with mock_upstream() as address:
                 sections.append(SUITES[name](Bench(address, quick)))
-        except KeyError as missing:  # a client it compares with was left out
+        except KeyError as missing:  # the client to compare with was left out
             print(f"  {name} was not measured: there is no {missing}", file=sys.stderr)
         except Exception:
             print(f"  {name} was not measured:\n{traceback.format_exc()}", file=sys.stderr)

@@ -15,14 +15,14 @@ OTHERS = "#c9803a"
 
 
 def bars(title: str, measured_on: str, rows: Sequence[Row]) -> str:
-    """One bar a client; logarithmic, for the last would hide the first."""
+    """Return a chart with one bar for each client; logarithmic, because the ratios differ by a factor of 100."""
     top = 44
     height = top + len(rows) * (BAR + GAP) + 24
     most = max(row.ratio.median for row in rows)
-    room = WIDTH - LABELS - 70
+    length_limit = WIDTH - LABELS - 70
 
     def length(ratio: float) -> float:
-        return room * (0.08 + 0.92 * math.log(max(ratio, 1.0)) / math.log(max(most, 1.1)))
+        return length_limit * (0.08 + 0.92 * math.log(max(ratio, 1.0)) / math.log(max(most, 1.1)))
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '

@@ -1,7 +1,7 @@
 """One client's process: `python -m benchmarks.child CLIENT ADDRESS WORKLOAD`.
 
-Prints "ready" once it is warm, then does a round for every line it reads and prints what it cost. Reading the
-next line blocks the whole process on purpose: between its rounds a client does nothing.
+Prints "ready" after the warm-up, then runs a round for every line it reads, and prints its cost. Reading the next line
+blocks the whole process on purpose: between its rounds a client does nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONG = re.compile(r"chunks-\d{3,}")
 BESIDE = {
     "open": "mock:hold-1",
     "busy": "mock:chunks-10000.gap-20",
-    "idle": "mock:chunks-1.first-{long_enough}",  # they end together, which leaves as many connections
+    "idle": "mock:chunks-1.first-{long_enough}",  # they end at the same time, which leaves as many idle connections
 }
 
 
@@ -38,7 +38,7 @@ def _resident() -> int:
 
 
 class Rounds:
-    """Does rounds of one workload with one client."""
+    """Runs rounds of one workload with one client."""
 
     def __init__(self, client: Client, workload: Workload) -> None:
         self._client = client
@@ -66,7 +66,7 @@ class Rounds:
         return Measured(cpu, wall, self._events, first, grown, self._left)
 
     async def _set_up_beside(self, background: anyio.abc.TaskGroup) -> None:
-        """Open streams that stay silent, or let that many answers end together, which leaves idle connections."""
+        """Open streams that send nothing more, or idle connections: answers that end at the same time leave them."""
         beside, opened = self._workload.beside, 0
         if not beside:
             return
@@ -133,7 +133,7 @@ async def _main(name: str, address: str, workload: Workload, parent: TextIO) -> 
 
 
 def _line_to_parent() -> TextIO:
-    """Standard output, kept from libraries that print: what they say goes to standard error."""
+    """Return the standard output. What libraries print goes to standard error instead."""
     parent = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return parent
@@ -141,12 +141,12 @@ def _line_to_parent() -> TextIO:
 
 if __name__ == "__main__":
     line = _line_to_parent()
-    _, client_name, mock_address, told = sys.argv
+    _, client_name, mock_address, workload = sys.argv
     anyio.run(
         _main,
         client_name,
         mock_address,
-        Workload.from_json(told),
+        Workload.from_json(workload),
         line,
         backend=client_module(client_name).BACKEND,
     )

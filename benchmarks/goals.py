@@ -1,4 +1,4 @@
-"""What the figures should be. A goal that is missed is shown like one that is met."""
+"""The goals for the figures. Missed goals are shown like the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Goal:
     figure: str
-    words: str
+    description: str
     limit: float
     unit: str = ""
 
@@ -43,19 +43,18 @@ GOALS = (
 
 
 def goals_table(runs: Sequence[Mapping[str, float]]) -> str:
-    """As Markdown, with the value of every run; figures that were not measured are left out."""
+    """Return the goals as Markdown, with the value of every run; figures that were not measured are left out."""
     lines = ["| figure | goal | measured | |", "|---|--:|--:|---|"]
     for goal in GOALS:
         values = [figures[goal.figure] for figures in runs if goal.figure in figures]
         if values:
-            told = " · ".join(f"{value:.3g}" for value in values)
-            lines.append(
-                f"| {goal.words} | ≤ {goal.limit:.3g}{goal.unit} | {told}{goal.unit} | {_verdict(goal, values)} |"
-            )
+            measured = " · ".join(f"{value:.3g}" for value in values)
+            limit, result = f"≤ {goal.limit:.3g}{goal.unit}", _result(goal, values)
+            lines.append(f"| {goal.description} | {limit} | {measured}{goal.unit} | {result} |")
     return "\n".join(lines)
 
 
-def _verdict(goal: Goal, values: Sequence[float]) -> str:
+def _result(goal: Goal, values: Sequence[float]) -> str:
     met = sum(value <= goal.limit for value in values)
     if met in (0, len(values)):
         return "met" if met else "**missed**"

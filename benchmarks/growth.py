@@ -1,4 +1,4 @@
-"""What must not grow with the size of a gateway: choosing among its workers, lending one of its keys."""
+"""What must not grow with the size of a gateway: a selection among its workers, a lease of an API key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORKERS = (1, 10, 100, 1_000)
 
 
 def _cost(action: Callable[[], object], times: int) -> float:
-    """CPU seconds of one, the least of five series."""
+    """Return the CPU seconds of one call: the lowest of five series."""
     series = []
     for _ in range(5):
         start = time.process_time()

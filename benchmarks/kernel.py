@@ -1,4 +1,4 @@
-"""What the kernel costs: calls, casts, restarts and idle servers. Run: `python -m benchmarks.kernel`.
+"""CPU time of the kernel: calls, casts, restarts and idle servers. Run: `python -m benchmarks.kernel`.
 
 Every figure is CPU time (user and system) as a ratio to a bare round trip between two tasks with the same number
 of clients, measured in turns in the same run, medians of rounds; absolute figures say more about the machine.

@@ -1,4 +1,4 @@
-"""What was measured, in words: tables for people, JSON for programs."""
+"""The results: tables for readers, JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("trio", "httpx", "openai", "litellm", "pydantic-ai-slim", "tensorzer
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Return the versions and the machine of this run."""
     found = {}
     for package in PACKAGES:
         try:
@@ -36,7 +36,7 @@ def _cpuinfo() -> Sequence[str]:
 
 
 def section_text(section: Section) -> str:
-    """One section as Markdown."""
+    """Return one section as Markdown."""
     align = ["---", *["--:"] * (len(section.head) - 1)]
     lines = [f"### {section.title}", ""]
     if section.note:
@@ -46,18 +46,18 @@ def section_text(section: Section) -> str:
 
 
 def report_text(runs: Sequence[Sequence[Section]], *, quick: bool) -> str:
-    """Everything: goals first, unless it was too quick to say anything about them."""
+    """Return the whole report; without goals after a quick run, which proves nothing about them."""
     goals = [] if quick else ["## Goals", "", goals_text(runs), ""]
     return "\n".join([*goals, "## Measurements", "", measurements_text(runs)])
 
 
 def goals_text(runs: Sequence[Sequence[Section]]) -> str:
-    """Every goal beside what each run measured."""
+    """Return the table of goals, with the figures of each run."""
     return goals_table([figures_of(sections) for sections in runs])
 
 
 def measurements_text(runs: Sequence[Sequence[Section]]) -> str:
-    """All tables, of the last run."""
+    """Return all tables of the last run."""
     return "\n".join([f"{machine()}.", "", *map(section_text, runs[-1])])
 
 
@@ -65,7 +65,7 @@ PARTS = ("goals", "measurements")
 
 
 def page_with(page: str, goals: str, measurements: str) -> str:
-    """`page` with what stands between its marks, `<!-- goals -->` to `<!-- /goals -->`, said anew."""
+    """Return `page` with new text between its marks, such as `<!-- goals -->` and `<!-- /goals -->`."""
     for part, text in zip(PARTS, (goals, measurements), strict=True):
         before, mark, rest = page.partition(f"<!-- {part} -->\n")
         _, end, after = rest.partition(f"<!-- /{part} -->")
@@ -76,17 +76,17 @@ def page_with(page: str, goals: str, measurements: str) -> str:
 
 
 def figures_of(sections: Sequence[Section]) -> Mapping[str, float]:
-    """What goals are about, by name."""
+    """Return the figures of a run by name."""
     return {name: value for section in sections for name, value in section.figures.items()}
 
 
 def report_json(runs: Sequence[Sequence[Section]]) -> str:
-    """The figures of every run, and every round of what was measured beside the floor."""
-    told = {"machine": machine(), "runs": [_run_told(sections) for sections in runs]}
-    return json.dumps(told, indent=1)
+    """Return the figures of every run, and every round that was compared with the floor."""
+    report = {"machine": machine(), "runs": [_run_as_json(sections) for sections in runs]}
+    return json.dumps(report, indent=1)
 
 
-def _run_told(sections: Sequence[Section]) -> Mapping[str, object]:
+def _run_as_json(sections: Sequence[Section]) -> Mapping[str, object]:
     measured = {
         section.title: [
             {"client": row.client, "rounds": [asdict(one) for one in row.rounds]} for row in section.measured

@@ -1,4 +1,4 @@
-"""The parent's side: starts the mock and the clients, lets the clients take turns, takes medians."""
+"""The parent process: starts the mock and the clients, runs the clients in turn, takes medians."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .workload import Measured, Workload
 PATIENCE_SECONDS = 60
 SLOW = {"bare_httpx", "openai_sdk", "pydantic_ai_fallback", "litellm_acompletion", "litellm_router"}
 SLOW_ROUNDS = 3
-"""They take most of the time, and nobody asks by how much they differ from each other."""
+"""The slow clients get fewer rounds: they take most of the time, and small differences do not matter."""
 PYTHON_OF = "BENCH_PYTHON_"
-"""BENCH_PYTHON_<CLIENT>: an interpreter of another environment, where libraries do not go together in one."""
+"""BENCH_PYTHON_<CLIENT>: an interpreter of another environment, for libraries that cannot be installed together."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A median and what lay around it."""
+    """A median with the lowest and the highest value."""
 
     median: float
     low: float
@@ -60,7 +60,7 @@ class ClientFailed(Exception):
 
 @contextmanager
 def mock_upstream() -> Iterator[str]:
-    """Run the mock; gives its address."""
+    """Run the mock provider; yields its address."""
     command = [sys.executable, "-m", "benchmarks.upstream"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -71,22 +71,22 @@ def mock_upstream() -> Iterator[str]:
 
 
 def closed_streams(address: str) -> Mapping[str, float]:
-    """Tags of the streams clients have left since the last question, and when the mock saw it."""
+    """Return the tags of the streams that clients closed since the last call, and when the mock saw each close."""
     with urllib.request.urlopen(f"{address}/closed") as answer:
-        told: Mapping[str, float] = json.load(answer)
-        return told
+        closed: Mapping[str, float] = json.load(answer)
+        return closed
 
 
 class ClientProcess:
-    """One client, warm, waiting for its turn."""
+    """The process of one client, which waits for its next round."""
 
     def __init__(self, name: str, address: str, workload: Workload) -> None:
         python = os.environ.get(f"{PYTHON_OF}{name.upper()}", sys.executable)
         command = [python, "-m", "benchmarks.child", name, address, workload.to_json()]
         self.name = name
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `close`)
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True
         )
 
     def wait_ready(self) -> None:
@@ -104,25 +104,25 @@ class ClientProcess:
             raise ClientFailed(f"{self.name}: still not done after {PATIENCE_SECONDS} s")
         line = self._process.stdout.readline()
         if not line:
-            self._said.seek(0)
-            errors = [said.strip(" |+-") for said in self._said if "Error" in said] or ["it said nothing"]
+            self._stderr.seek(0)
+            errors = [line.strip(" |+-") for line in self._stderr if "Error" in line] or ["no error message"]
             raise ClientFailed(f"{self.name}: {errors[-1].strip()}")
         return line
 
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
-        self._said.close()
+        self._stderr.close()
 
 
 Job = tuple[str, Workload]
-"""A client and what it is to do."""
+"""A client and its workload."""
 
 
 def measure(address: str, jobs: Sequence[Job], rounds: int) -> list[Row | None]:
-    """Let `jobs` take turns, `rounds` times; a row for each, None for one that failed, with a line on stderr.
+    """Run `jobs` in turn, `rounds` times. Return a row for each; None for one that failed, with a line on stderr.
 
-    All are started before the first is waited for: most of a start is importing.
+    All processes are started before the first wait, because most of a start is importing.
     """
     with ExitStack() as stack:
         running: dict[int, ClientProcess] = {}

@@ -1,4 +1,4 @@
-"""What is measured: one function a question, each giving a table and the figures its goals are about."""
+"""What is measured: one function for each suite, which returns a table and figures for the goals."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ REQUESTS = {1: 40, 10: 100, 100: 300, 1000: 1000}
 
 @dataclass(frozen=True)
 class Section:
-    """One question and its answer."""
+    """One table of the report."""
 
     title: str
     note: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    figures: dict[str, float]  # what goals are about, by name
+    figures: dict[str, float]  # figures for goals, by name
     measured: Sequence[Row] = field(default=(), repr=False)
 
 
@@ -82,7 +82,7 @@ def _cpu_row(row: Row) -> Sequence[str]:
 
 
 def streamed(concurrency: int) -> Callable[[Bench], Section]:
-    """One streamed request of 20 pieces, beside what one could do without a gateway."""
+    """One streamed request of 20 pieces, compared with clients without a gateway."""
 
     def suite(bench: Bench) -> Section:
         clients = [c for c in BARE if concurrency < 1000 or c != "bare_httpx"]  # it does not finish there
@@ -105,7 +105,7 @@ def _relation(ours: Row, other: Row) -> float:
 
 
 def peers(concurrency: int) -> Callable[[Bench], Section]:
-    """The same beside other gateways; they are given as much time as they take."""
+    """The same compared with other gateways."""
 
     def suite(bench: Bench) -> Section:
         workload = replace(_streamed(bench, concurrency), requests=bench.requests(max(100, 2 * concurrency)))
@@ -136,7 +136,7 @@ def whole(bench: Bench) -> Section:
 
 
 def events(bench: Bench) -> Section:
-    """Does one event cost more when there are many?"""
+    """CPU per event, for short and for long streams."""
     sizes = {20: 400} if bench.quick else {20: 400, 1_000: 20, 10_000: 10}
     jobs = [
         ("ours", Workload(f"chunks-{chunks}.gap-1", bench.requests(requests), 10, stagger=0.0021))
@@ -215,7 +215,7 @@ def beside(kind: BesideKind) -> Callable[[Bench], Section]:
 
 
 def memory(bench: Bench) -> Section:
-    """What an open stream keeps."""
+    """Memory of an open stream."""
     count = 100 if bench.quick else 1000
     grown = {}
     for client in ("transport", "ours"):
@@ -277,7 +277,7 @@ def failover(bench: Bench) -> Section:
 
 
 def growth(bench: Bench) -> Section:
-    """What a request pays for many workers and many keys: pure decisions, no I/O."""
+    """CPU of a selection and a lease with many workers and many API keys: pure decisions, no I/O."""
     selection, ring = selection_costs(bench.quick), key_ring_costs(bench.quick)
     rows = [
         (f"{strategy}: one selection among {n:,} workers", f"{seconds * 1e6:,.1f} µs")

@@ -1,4 +1,4 @@
-"""A mock provider that costs its client nothing it can avoid: asyncio, prepared bytes, one process of its own.
+"""A mock provider that takes as little CPU from its client as possible: asyncio, prepared bytes, its own process.
 
 What a request is answered with stands in its prompt, `mock:chunks-20.gap-5`, or, for a worker that always does
 the same, in front of its path, `/status-500/v1/chat/completions`.
@@ -113,7 +113,7 @@ def _http_chunk(data: bytes) -> bytes:
 
 
 class _Script:
-    """What one kind of request is answered with, as bytes that are ready to be written."""
+    """The response to one kind of request, as bytes that are ready to be written."""
 
     def __init__(self, path: str, settings: str) -> None:
         wanted = dict(part.split("-") for part in settings.split(".") if part)
@@ -196,15 +196,15 @@ class Upstream(asyncio.Protocol):
 
     def _answer(self, path: str, body: bytes) -> None:
         if path == "/closed":
-            told = json.dumps(Upstream.closed).encode()
+            closed = json.dumps(Upstream.closed).encode()
             self._transport.write(
-                _Script._head("200 OK", "application/json", f"content-length: {len(told)}") + told
+                _Script._head("200 OK", "application/json", f"content-length: {len(closed)}") + closed
             )
             Upstream.closed.clear()
             return
         first = path.split("/")[1]
-        told = SETTINGS.search(body)
-        script = _script(path, first if "-" in first else told[1].decode() if told else "")
+        settings = SETTINGS.search(body)
+        script = _script(path, first if "-" in first else settings[1].decode() if settings else "")
         if script.error is not None:
             self._transport.write(script.error)
         elif script.always_whole or b'"stream":true' not in body.replace(b" ", b""):
@@ -217,7 +217,7 @@ class Upstream(asyncio.Protocol):
             self._play(script, 0, self._loop.time() + script.first)
 
     def _play(self, script: _Script, place: int, when: float) -> None:
-        """Write what is due; times are counted from the first, so that a late one delays no other."""
+        """Write what is due. Times count from the first write, so that a late write delays no other."""
         while place < len(script.writes):
             if when > self._loop.time():
                 self._timer = self._loop.call_at(when, self._play, script, place, when)
@@ -231,7 +231,7 @@ class Upstream(asyncio.Protocol):
 async def _serve() -> None:
     server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.to_thread(sys.stdin.read)  # until the parent goes away
+    await asyncio.to_thread(sys.stdin.read)  # until the parent exits
 
 
 if __name__ == "__main__":

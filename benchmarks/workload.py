@@ -1,4 +1,4 @@
-"""What one round asks for, and what it cost: values that travel between the parent and the clients' processes."""
+"""The requests of one round and its cost: values that the parent and the clients' processes exchange."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one round cost its process."""
+    """The cost of one round for its process."""
 
     cpu: float  # seconds, user and system, all requests together
     wall: float

@@ -5,76 +5,89 @@
             async for piece in answer.text():
                 print(piece, end="", flush=True)
 
-The map of the house, in the order in which it is best read:
+The packages, in the order in which they are best read:
 
-    messages    what goes in            Message, parts, Tool
-    intake      … as callers write it   strings, mappings, lists of them
-    events      what comes out          stream events, Usage, Reply
-    failures    what can go wrong       kinds, classify(), the table of reactions, the exceptions
-    otp         the kernel              supervises any Trio program, knows nothing of models
-    wire        the dialects            bytes to values and back; pure, incremental
-    providers   who                     one small file of data each
-    gateway     how                     selection, failover, attempt, stream, keys, health, the tree
-    telemetry   what happened           events for observers
-    simulator   for your tests          providers that stall, refuse, cut and garble
+    messages     values in             Message, parts, Tool
+    intake       values in             strings, mappings and lists that callers write, as values of `messages`
+    events       values out            stream events, Usage, Reply
+    failures     what can go wrong     kinds, classify(), the table of reactions, the exceptions
+    errors       what can go wrong     the exceptions that end a call after an attempt
+    otp          kernel                supervises any Trio program; imports nothing of ours
+    http         kernel                HTTP/1.1 client connections; imports nothing of ours
+    wire         dialects              bytes to values and back; pure, incremental
+    providers    data                  one file for each provider
+    telemetry    what happened         events for observers
+    gateway      a request's path      settings, transport, workers, routing, request; health, tree, Cortex
+    simulator    public test kit       providers that stall, refuse, cut and garble
+    lab          proofs                the exam and the simulated worlds; loaded by two commands only
+    cli          the command line
 
-A request flows downwards: `Cortex.chat` → selection (who, in which order) → failover (one after the other) →
-attempt (one try, one key) → dialect → transport, and the answer comes back up the same way.
+A request goes from `Cortex.chat` to selection (which workers, in which order), failover (one worker after another),
+attempt (one try, one API key), dialect and transport. The answer comes back through the same modules in reverse.
+
+A public name is loaded when it is first used (PEP 562), so that `import cortex_trio.otp` loads nothing of ours beside
+the kernel. A new public name stands in three lists below: the imports, which type checkers read, `__all__` and
+`_MODULES`. A test compares them.
 """
 
-from .errors import AllWorkersFailed, ProviderError, StreamInterrupted
-from .events import (
-    Attempt,
-    CitationDelta,
-    Continued,
-    Finished,
-    FinishReason,
-    ReasoningDelta,
-    ReasoningSeal,
-    Reply,
-    Restarted,
-    StreamEvent,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-    UsageUpdate,
-    WholePart,
-)
-from .failures import ConfigError, CortexError, Failure, FailureKind, InvalidRequest, NoWorkersAvailable
-from .failures.limits import Bucket
-from .gateway.cortex import Cortex, open_cortex
-from .gateway.request.options import ChatOptions
-from .gateway.request.stream import ChatStream
-from .gateway.settings.config import Config, WorkerConfig
-from .gateway.settings.secrets import ApiKey, api_keys_from
-from .gateway.workers.status import HealthStatus, WorkerInfo
-from .messages import (
-    Document,
-    Image,
-    Message,
-    Messages,
-    Opaque,
-    Part,
-    Reasoning,
-    Text,
-    Tool,
-    ToolCall,
-    ToolResult,
-    assistant,
-    system,
-    user,
-)
-from .providers import Auth, Provider
-from .telemetry import (
-    AnswerInterrupted,
-    CallWaiting,
-    Event,
-    Snapshot,
-    WorkerAdded,
-    WorkerRemoved,
-    WorkerStatusChanged,
-)
-from .version import __version__ as __version__
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import AllWorkersFailed, ProviderError, StreamInterrupted
+    from .events import (
+        Attempt,
+        CitationDelta,
+        Continued,
+        Finished,
+        FinishReason,
+        ReasoningDelta,
+        ReasoningSeal,
+        Reply,
+        Restarted,
+        StreamEvent,
+        TextDelta,
+        ToolCallDelta,
+        Usage,
+        UsageUpdate,
+        WholePart,
+    )
+    from .failures import ConfigError, CortexError, Failure, FailureKind, InvalidRequest, NoWorkersAvailable
+    from .failures.limits import Bucket
+    from .gateway.cortex import Cortex, open_cortex
+    from .gateway.request.options import ChatOptions
+    from .gateway.request.stream import ChatStream
+    from .gateway.settings.config import Config, WorkerConfig
+    from .gateway.settings.secrets import ApiKey, api_keys_from
+    from .gateway.workers.status import HealthStatus, WorkerInfo
+    from .messages import (
+        Document,
+        Image,
+        Message,
+        Messages,
+        Opaque,
+        Part,
+        Reasoning,
+        Text,
+        Tool,
+        ToolCall,
+        ToolResult,
+        assistant,
+        system,
+        user,
+    )
+    from .providers import Auth, Provider
+    from .telemetry import (
+        AnswerInterrupted,
+        CallWaiting,
+        Event,
+        Snapshot,
+        WorkerAdded,
+        WorkerRemoved,
+        WorkerStatusChanged,
+    )
+    from .version import __version__
+
 
 __all__ = [
     "AllWorkersFailed",
@@ -137,3 +150,43 @@ __all__ = [
     "system",
     "user",
 ]
+
+_MODULES = {
+    "errors": "AllWorkersFailed ProviderError StreamInterrupted",
+    "events": "Attempt CitationDelta Continued Finished FinishReason ReasoningDelta ReasoningSeal Reply Restarted"
+    " StreamEvent TextDelta ToolCallDelta Usage UsageUpdate WholePart",
+    "failures": "ConfigError CortexError Failure FailureKind InvalidRequest NoWorkersAvailable",
+    "failures.limits": "Bucket",
+    "gateway.cortex": "Cortex open_cortex",
+    "gateway.request.options": "ChatOptions",
+    "gateway.request.stream": "ChatStream",
+    "gateway.settings.config": "Config WorkerConfig",
+    "gateway.settings.secrets": "ApiKey api_keys_from",
+    "gateway.workers.status": "HealthStatus WorkerInfo",
+    "messages": "Document Image Message Messages Opaque Part Reasoning Text Tool ToolCall ToolResult"
+    " assistant system user",
+    "providers": "Auth Provider",
+    "telemetry": "AnswerInterrupted CallWaiting Event Snapshot WorkerAdded WorkerRemoved WorkerStatusChanged",
+    "version": "__version__",
+}
+"""The module of each public name, and the names in it."""
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # a type checker that saw `__getattr__` would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Load the module of a public name, and keep the name, so that this is called once for each.
+
+        Raises:
+            AttributeError: This package has no such name.
+        """
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
+        value = globals()[name] = getattr(module, name)
+        return value
+
+    def __dir__() -> list[str]:
+        """Return the public names, loaded or not, with what every module has."""
+        return sorted({*globals(), *__all__})

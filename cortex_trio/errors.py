@@ -1,10 +1,10 @@
-"""The exceptions that end a call after at least one attempt. The others are in `failures.errors`.
+"""Exceptions that end a call after at least one attempt. Those raised earlier are in `failures.errors`.
 
 CortexError
 ├── ConfigError            the configuration, before anything runs
 ├── InvalidRequest         the caller's messages or options, before anything is sent
-├── NoWorkersAvailable     no worker can be asked within max_wait
-├── ProviderError          one attempt failed for good
+├── NoWorkersAvailable     no worker is available within max_wait
+├── ProviderError          one attempt failed, and nothing else could be tried
 │   └── StreamInterrupted  … after something was delivered
 └── AllWorkersFailed       several attempts failed (an ExceptionGroup of ProviderErrors)
 """
@@ -20,7 +20,16 @@ from .failures import CortexError, Failure
 
 
 class ProviderError(CortexError):
-    """One attempt failed for good."""
+    """The only attempt failed, and nothing else could be tried."""
+
+    failure: Failure
+    """Why it failed."""
+
+    worker: str
+    """The name of the worker."""
+
+    attempts: Sequence[Attempt]
+    """All attempts of the call, in the order in which they began."""
 
     def __init__(self, failure: Failure, worker: str, attempts: Sequence[Attempt] = ()) -> None:
         super().__init__(f"{worker}: {failure}")
@@ -33,11 +42,15 @@ class ProviderError(CortexError):
 
     @property
     def retry_after(self) -> float | None:
+        """Seconds after which the provider allows another request. None: it named no time."""
         return self.failure.retry_after
 
 
 class StreamInterrupted(ProviderError):
-    """The answer broke off after something was delivered. `partial` holds what was."""
+    """The answer was interrupted after something was delivered (on_interrupt="raise")."""
+
+    partial: Reply
+    """What was delivered. Its last tool call may be incomplete."""
 
     def __init__(self, failure: Failure, worker: str, attempts: Sequence[Attempt], partial: Reply) -> None:
         super().__init__(failure, worker, attempts)
@@ -48,15 +61,16 @@ class StreamInterrupted(ProviderError):
 
 
 class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
-    """Several attempts failed; also catchable as CortexError.
-
-    `primary` is the most telling of the errors, `retry_after` the soonest reopening in seconds,
-    `attempts` the whole ledger in the order of asking.
-    """
+    """Several attempts failed: an ExceptionGroup with an error for each, and a CortexError as well."""
 
     primary: ProviderError
+    """The error that says most about the cause, by `failures.PRIMARY_ORDER`."""
+
     retry_after: float | None
+    """Seconds until the first of these workers may be available again. None: waiting alone changes nothing."""
+
     attempts: Sequence[Attempt]
+    """All attempts of the call, in the order in which they began."""
 
     def __new__(
         cls,
@@ -81,7 +95,7 @@ class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
         return made, (self.message, self.exceptions)
 
     def derive(self, errors: Sequence[ProviderError], /) -> AllWorkersFailed:  # type: ignore[override]
-        """Keep the facts when `except*` splits the group."""
+        """Return a group of `errors` with the fields of this one. Python calls it when `except*` splits the group."""
         return AllWorkersFailed(
             self.message, errors, primary=self.primary, retry_after=self.retry_after, attempts=self.attempts
         )

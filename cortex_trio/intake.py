@@ -1,7 +1,7 @@
-"""What callers write, made the values of `messages`.
+"""Convert what callers pass to the values of `messages`. Knows no provider.
 
-They may write a bare string, `Message` values, or mappings in OpenAI's shape. What cannot be understood raises
-`InvalidRequest` naming the place (`messages[2].content[0].type`).
+Callers may pass a string, `Message` values, or mappings in OpenAI's form. Anything else raises `InvalidRequest`, which
+names the place (`messages[2].content[0].type`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ P = TypeVar("P", bound=Part)
 
 
 def messages_from(messages: Messages) -> tuple[Message, ...]:
-    """Return `messages` as values; raises InvalidRequest naming the place that cannot be understood."""
+    """Return `messages` as `Message` values.
+
+    Args:
+        messages: A string, a message or a mapping, or a sequence of messages and mappings.
+
+    Raises:
+        InvalidRequest: A message or part has a wrong type, a role or a field is missing, or there is no message.
+    """
     if isinstance(messages, str):
         return (Message("user", messages),)
     if isinstance(messages, Message | Mapping):
@@ -48,7 +55,14 @@ def messages_from(messages: Messages) -> tuple[Message, ...]:
 
 
 def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, ...] | None:
-    """Return tools as values; mappings may have OpenAI's `{"type": "function", "function": {…}}` shape or be flat."""
+    """Return tools as `Tool` values; None stays None.
+
+    Args:
+        tools: `Tool` values, or mappings with the fields of one, as they are or under "function" (OpenAI's form).
+
+    Raises:
+        InvalidRequest: A tool has no name, or its parameters are not a JSON Schema object.
+    """
     if tools is None:
         return None
     if not isinstance(tools, Sequence) or isinstance(tools, str):
@@ -99,7 +113,7 @@ def _message(item: Message | Mapping[str, Any], where: str) -> Message:
 
 
 def _with_parts(message: Message, where: str) -> Message:
-    """What is no value of ours yet is made one; the message itself if nothing was to do."""
+    """Return the message with its parts converted; the same message if all of them were values already."""
     parts = _parts(message.content, f"{where}.content")
     return message if parts == message.content else Message(message.role, parts)
 
@@ -156,13 +170,21 @@ _FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
     ToolResult: {"tool_call_id": _TEXT, "name": _MAYBE_TEXT, "is_error": (bool,)},
     Opaque: {"type": _TEXT, "data": _TEXT},
 }
-"""Of what type each field is: said by the annotations to type checkers, and here to those who use none."""
+"""The types of each field, for callers that use no type checker."""
 
 
 def checked(part: P, where: str) -> P:
-    """Return `part` if its fields are what they should be. Raises InvalidRequest naming the field."""
+    """Return `part` unchanged after checking the types of its fields.
+
+    Args:
+        part: Any message part.
+        where: The place of the part in the request, for the error text.
+
+    Raises:
+        InvalidRequest: A field has a wrong type.
+    """
     if isinstance(part, Text) and isinstance(part.text, str):
-        return part  # most are
+        return part  # the common case
     for field, types in (*_FIELDS[type(part)].items(), ("origin", _MAYBE_TEXT)):
         value = getattr(part, field, None)
         if not isinstance(value, types):
@@ -176,7 +198,15 @@ def checked(part: P, where: str) -> P:
 
 
 def image_from(url: str, where: str) -> Image:
-    """Return the image at `url`, its bytes if it is a data URL; raises InvalidRequest naming `where`."""
+    """Return an image by URL, or with bytes if `url` is a data URL.
+
+    Args:
+        url: An address, or "data:<media type>;base64,<bytes>".
+        where: The place of the URL in the request, for the error text.
+
+    Raises:
+        InvalidRequest: The data URL is not base64, or names no media type.
+    """
     if not url.startswith("data:"):
         return Image(url=url)
     head, _, payload = url[len("data:") :].partition(",")
@@ -185,7 +215,7 @@ def image_from(url: str, where: str) -> Image:
         raise InvalidRequest(f"{where}: a data URL must look like data:image/png;base64,…")
     try:
         return Image(data=base64.b64decode(payload, validate=True), media_type=media_type)
-    except ValueError:  # binascii.Error is one, and characters that are not ASCII raise it bare
+    except ValueError:  # binascii.Error, or a ValueError for characters that are not ASCII
         raise InvalidRequest(f"{where}: the data URL is not valid base64") from None
 
 

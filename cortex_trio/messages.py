@@ -1,6 +1,6 @@
-"""What goes in: messages, their parts, tools, and the one request value every dialect encodes.
+"""The input of a call: messages, their parts, tools, and the request value that every dialect encodes.
 
-Knows no provider and no wire. What else callers may write in their place is read in `intake`.
+Knows no provider and no wire format. `intake` reads the other forms in which callers may write messages.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import attrs
 from .failures import InvalidRequest
 
 Role = Literal["system", "user", "assistant", "tool"]
+"""The author of a message. "tool" messages hold the results of tool calls."""
 
 ToolKind = Literal["function", "custom"]
-"""A function takes a JSON object; a custom tool of OpenAI's takes free text."""
+"""A function takes a JSON object; a custom tool (OpenAI) takes free text."""
 
 
 def _size(data: object, unit: str) -> str:
@@ -25,21 +26,34 @@ def _size(data: object, unit: str) -> str:
 
 @attrs.frozen
 class Text:
+    """A piece of text."""
+
     text: str
+    """The text, as it is sent."""
 
 
 @attrs.frozen
 class Image:
-    """An image by URL, or as bytes with a media type.
+    """An image, by URL or as bytes. Exactly one of `url` and `data` is set.
 
-    One that a model made may have a `signature`, which goes back only to its `origin`, as that of a ToolCall does.
+    Raises:
+        InvalidRequest: Both or neither of `url` and `data` are given, or `data` without `media_type`.
     """
 
     url: str | None = None
+    """An address that the provider can load. None if `data` is set."""
+
     data: bytes | None = attrs.field(default=None, repr=lambda data: _size(data, "bytes"))
+    """The bytes of the image. None if `url` is set."""
+
     media_type: str | None = None
+    """The MIME type, such as "image/png". Needed with `data`; None means unknown."""
+
     signature: str | None = None
+    """The provider's signature of an image that a model made, sent back only to `origin`. None: there is none."""
+
     origin: str | None = None
+    """The "provider/model" of the model that made the image. None for an image of the caller."""
 
     def __attrs_post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
@@ -50,47 +64,70 @@ class Image:
 
 @attrs.frozen
 class Document:
-    """A text for grounded answers (Cohere `documents`; others: a titled text part)."""
+    """A text that the answer is to be based on.
+
+    Cohere gets it in `documents`; other providers get a text part with the title in front.
+    """
 
     text: str
+    """The text of the document."""
+
     title: str | None = None
+    """The title. None: it has none."""
+
     id: str | None = None
+    """The name by which citations refer to the document. None: the provider numbers the documents."""
 
 
 @attrs.frozen
 class Reasoning:
-    """Thinking. `signature` / `encrypted` go back only to the provider they came from.
-
-    `origin` is "provider/model" of the answer it was part of; None means the caller vouches for it.
-    """
+    """Reasoning of a model. `signature` and `encrypted` are sent back only to the model they came from."""
 
     text: str
+    """The reasoning, or the provider's summary of it. May be empty."""
+
     signature: str | None = None
+    """The provider's opaque signature of the text. None: there is none."""
+
     encrypted: str | None = None
+    """The reasoning itself in encrypted form. None: there is none."""
+
     origin: str | None = None
+    """The "provider/model" of the answer that the reasoning was part of. None: it is sent to every provider."""
 
 
 @attrs.frozen
 class ToolCall:
-    """A call the model wants made. `signature` is Gemini's opaque thought signature, bound to `origin`.
-
-    `complete`: its arguments came to their end. False for a call in which the answer was cut, as the partial reply of
-    a StreamInterrupted may hold one. Two calls that differ in nothing else are equal.
-    """
+    """A tool call that the model requests."""
 
     id: str
+    """The id that the result refers to. Unique within an answer."""
+
     name: str
-    arguments: str  # raw JSON text, never re-serialised; free text for a tool of kind "custom"
+    """The name of the tool."""
+
+    arguments: str
+    """JSON text as the model wrote it, never serialised again; free text for a tool of kind "custom"."""
+
     signature: str | None = None
+    """Gemini's opaque thought signature. It is sent back only to `origin`. None: there is none."""
+
     origin: str | None = None
+    """The "provider/model" of the model that made the call. None if the call has no signature."""
+
     kind: ToolKind = "function"
+    """Whether `arguments` is a JSON object or free text."""
+
     complete: bool = attrs.field(default=True, eq=False)
+    """False if the answer ended inside the arguments, as in `StreamInterrupted.partial`. Ignored by `==`."""
 
     def parsed(self) -> dict[str, Any]:
-        """Return the arguments as an object.
+        """Return the arguments as a dict.
 
-        `""`, `"null"` and blanks mean `{}` (Groq and Cohere send them for tools without arguments);
-        anything that is not an object raises ValueError.
+        `""`, `"null"` and blanks mean `{}`: Groq and Cohere send them for tools without arguments.
+
+        Raises:
+            ValueError: The arguments are not JSON, or not an object.
         """
         if self.arguments.strip() in ("", "null"):
             return {}
@@ -104,26 +141,43 @@ class ToolCall:
 
 @attrs.frozen
 class ToolResult:
+    """The result of a tool call, for a message with the role "tool"."""
+
     tool_call_id: str
+    """The `ToolCall.id` of the call."""
+
     content: str | Sequence[Text | Image]
+    """What the tool returned."""
+
     name: str | None = None
+    """The name of the tool. None: it is taken from the call where a provider needs it."""
+
     is_error: bool = False
+    """True if the tool failed and `content` says why."""
 
 
 @attrs.frozen
 class Opaque:
-    """A block only its provider understands, such as a search it ran itself: kept as it came, and sent back unread.
+    """A block that only its provider understands, such as a web search that it ran. It is sent back unchanged.
 
-    It goes back only to the provider of its `origin` ("provider/model", as in Reasoning); None means: to every
-    provider that is asked, the caller vouches for it. Without it the conversation is still legal, only poorer.
+    A conversation without its opaque blocks is still valid, but the model then lacks what they hold.
     """
 
-    type: str  # as its provider calls it
-    data: str = attrs.field(repr=lambda data: _size(data, "characters"))  # the whole block, raw JSON text
+    type: str
+    """The provider's name for this type of block."""
+
+    data: str = attrs.field(repr=lambda data: _size(data, "characters"))
+    """The whole block, as JSON text."""
+
     origin: str | None = None
+    """The "provider/model" of the model that made the block; only its provider gets it. None: every provider does."""
 
     def parsed(self) -> dict[str, Any]:
-        """Return the block as an object; raises ValueError if it is none."""
+        """Return the block as a dict.
+
+        Raises:
+            ValueError: The block is not JSON, or not an object.
+        """
         value = json.loads(self.data)
         if not isinstance(value, dict):
             raise ValueError(f"a block of type {self.type!r} is a JSON {type(value).__name__}, not an object")
@@ -131,38 +185,56 @@ class Opaque:
 
 
 Part = Text | Image | Document | Reasoning | ToolCall | ToolResult | Opaque
+"""One part of a message."""
 
 
 @attrs.frozen
 class Message:
+    """One message of a conversation."""
+
     role: Role
+    """The author: "system", "user", "assistant" or "tool"."""
+
     content: str | Sequence[Part]
+    """A text, or parts in order. A message with the role "tool" holds `ToolResult` parts."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The content as parts: a bare string is one Text, an empty string is none."""
+        """The content as parts: a string is one Text, an empty string is no part."""
         if isinstance(self.content, str):
             return (Text(self.content),) if self.content else ()
         return tuple(self.content)
 
     @property
     def text(self) -> str:
-        """All Text parts joined."""
+        """The text of all Text parts, joined."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
 def system(text: str) -> Message:
-    """Return a system message: what the model is to be, before the first message."""
+    """Return a system message: instructions to the model, before the first message of the user.
+
+    Args:
+        text: The instructions.
+    """
     return Message("system", text)
 
 
 def user(*content: str | Part) -> Message:
-    """Return what the user says: one text, or any parts in order."""
+    """Return a message of the user.
+
+    Args:
+        content: One text, or texts and parts in order.
+    """
     return Message("user", _content(content))
 
 
 def assistant(*content: str | Part) -> Message:
-    """Return what the model said before, as its `Reply.message` has it."""
+    """Return a message of the model, for the history of a conversation. `Reply.message` is one already.
+
+    Args:
+        content: One text, or texts and parts in order.
+    """
     return Message("assistant", _content(content))
 
 
@@ -174,29 +246,61 @@ def _content(content: Sequence[str | Part]) -> str | tuple[Part, ...]:
 
 @attrs.frozen
 class Tool:
+    """A function that the model may call."""
+
     name: str
+    """The name, unique among the tools of a request."""
+
     description: str
-    parameters: Mapping[str, Any]  # JSON Schema
+    """What the tool does and when to use it, for the model."""
+
+    parameters: Mapping[str, Any]
+    """The JSON Schema of the arguments: an object."""
+
     strict: bool | None = None
+    """Whether the provider must keep the arguments to the schema. None: the provider's default."""
 
 
 Messages = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
-"""A bare string is one user message; mappings in OpenAI's shape ({"role": …, "content": …}) are accepted."""
+"""What callers may pass: a string is one user message; mappings have OpenAI's form, {"role": …, "content": …}."""
 
 
 @attrs.frozen(kw_only=True)
 class ChatRequest:
-    """One chat request, free of any provider. None means: the caller did not set it, so it is not sent."""
+    """One chat request, independent of any provider. None in a field means that it is not sent."""
 
     messages: tuple[Message, ...]
+    """The conversation, oldest message first."""
+
     max_tokens: int | None = None
+    """The most tokens that the answer may have."""
+
     temperature: float | None = None
+    """The sampling temperature; its range is the provider's."""
+
     top_p: float | None = None
+    """The nucleus sampling limit, 0 to 1."""
+
     stop: tuple[str, ...] | None = None
+    """Texts at which the answer ends."""
+
     tools: tuple[Tool, ...] | None = None
-    tool_choice: str | None = None  # "auto" | "none" | "required" | a tool's name
+    """The tools that the model may call."""
+
+    tool_choice: str | None = None
+    """One of "auto", "none" and "required", or the name of the tool that must be called."""
+
     response_schema: Mapping[str, Any] | None = None
-    reasoning: str | int | None = None  # effort, or a token budget
+    """The JSON Schema that the answer must follow."""
+
+    reasoning: str | int | None = None
+    """The effort of the reasoning as the provider names it, or the most tokens for it."""
+
     documents: tuple[Document, ...] | None = None
+    """Texts that the answer is to be based on."""
+
     extra_body: Mapping[str, Any] | None = None
+    """Fields that are added to the body of the request as they are."""
+
     stream: bool = True
+    """Whether the provider is to stream the answer."""

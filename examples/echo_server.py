@@ -1,4 +1,4 @@
-"""A supervised TCP echo server with a child for each connection: the crash of one does not affect the others.
+"""A supervised TCP echo server with a child for each connection: a crash ends one connection only.
 
 Run it: python examples/echo_server.py
 """

@@ -1,7 +1,7 @@
-"""The primary fails in the middle of its answer, and the user notices nothing.
+"""The first worker fails in the middle of its answer, and failover is invisible to the user.
 
-`complete()` hands out nothing before the answer is whole, so whatever breaks on the way can still be mended.
-Runs on simulated providers in memory: no keys, no network.
+`complete()` delivers nothing before the answer is complete, so a failure at any moment can be answered by failover.
+Runs on simulated providers in memory: no API keys, no network.
 """
 
 import trio
@@ -9,19 +9,19 @@ import trio
 from cortex_trio import open_cortex
 from cortex_trio.simulator import Behaviour, open_simulator
 
-ANSWER = "Nobody notices a good failover."
+ANSWER = "A good failover is invisible."
 
 
 async def main() -> None:
     async with open_simulator() as simulator:
-        simulator.add("openai", Behaviour(text="Nobody notices a", cut_after=2))  # then its stream just ends
+        simulator.add("openai", Behaviour(text="A good failover", cut_after=2))  # then its stream ends
         simulator.add("anthropic", Behaviour(text=ANSWER))
 
         async with open_cortex(simulator.config(), http_transport=simulator.transport) as cortex:
             reply = await cortex.complete("Say something about failover.")
 
     print(f"The user read: {reply.text}")
-    print("What happened behind it:")
+    print("The attempts:")
     for attempt in reply.attempts:
         outcome = f"failed ({attempt.failure.kind.value})" if attempt.failure else "served"
         print(f"  {attempt.number}. {attempt.worker} {outcome}")

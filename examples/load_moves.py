@@ -1,8 +1,8 @@
-"""Overload is seen, the load moves away, and comes back when the overload is over.
+"""Requests go to another worker while a provider is overloaded, and return when the overload is over.
 
-After three failures in a row no request is sent to openai any more (its breaker is open); after some seconds one
-request is let through to look, and when that goes well, the others follow. Runs on simulated providers, in virtual
-time: the seconds are told, not waited for.
+After three failures in a row, openai gets no requests (its breaker is open). After some seconds one request passes as
+a trial (half-open), and when it succeeds, the others follow. Runs on simulated providers in virtual time: the program
+does not wait for the seconds that it prints.
 """
 
 import trio
@@ -24,11 +24,11 @@ async def main() -> None:
             for _ in range(9):
                 if trio.current_time() - start >= 6:
                     openai.behave(Behaviour())  # it has recovered
-                asked_before = len(openai.requests)
+                before = len(openai.requests)
                 reply = await cortex.complete("Hello?")
-                asked = "asked" if len(openai.requests) > asked_before else "left alone"
+                used = "used" if len(openai.requests) > before else "skipped"
                 seconds = trio.current_time() - start
-                print(f"{seconds:4.1f} s: openai was {asked:<10}, {reply.worker} served")
+                print(f"{seconds:4.1f} s: openai was {used:<7}, {reply.worker} served")
                 await trio.sleep(1)
 
 

@@ -1,7 +1,7 @@
-"""The network dies, and the model on this machine answers.
+"""The network fails, and the model on this machine answers.
 
-A connection that is refused costs no attempt, however many providers there are, so the local one always gets its
-turn. Runs on simulated providers in memory: no keys, no network.
+A refused connection does not count as an attempt, so the local model is used, however many other providers there are.
+Runs on simulated providers in memory: no API keys, no network.
 """
 
 import trio

@@ -1,7 +1,7 @@
-"""A key is over its limit: the next key of the same provider serves, and the limited one cools down.
+"""An API key is over its limit: the next API key of the same worker serves, and the first one cools down.
 
-The first key is asked once. Until its Retry-After is over no request is wasted on it.
-Runs on simulated providers in memory: no keys, no network.
+The first API key is used once. It gets no request until its retry-after has passed.
+Runs on simulated providers in memory: no API keys, no network.
 """
 
 import trio

@@ -1,7 +1,7 @@
-"""A provider of your own is one value: an address, a way to show the key, a dialect and some numbers.
+"""A provider of your own is one value: an address, the header of the API key, a dialect and some numbers.
 
-Here it is a server in your company that speaks chat completions, asks for its key in a header of its own and has an
-older name for `max_tokens`. Runs on a simulated one in memory: no keys, no network.
+Here it is a server in your company that uses the chat completions dialect, expects its API key in a header of its own
+and has an older name for `max_tokens`. Runs on a simulated server in memory: no API keys, no network.
 """
 
 import trio
@@ -20,14 +20,14 @@ IN_HOUSE = Provider(
     timeout=20.0,  # seconds to the first token
     health=HttpRequest("GET", "/models"),
     models=HttpRequest("GET", "/models"),
-    default_models=("house-large", "house-small"),
-    context_windows={"house-": 32_000},
+    default_models=("own-large", "own-small"),
+    context_windows={"own-": 32_000},
 )
 
 
 async def main() -> None:
     async with open_simulator() as simulator:
-        server = simulator.add("server", provider="openai_compatible", models=["house-large", "house-small"])
+        server = simulator.add("server", provider="openai_compatible", models=["own-large", "own-small"])
         ours = WorkerConfig(provider=IN_HOUSE, api_keys=("hs-0123456789",), base_url=server.url)
 
         async with open_cortex(Config(workers={"ours": ours}), http_transport=simulator.transport) as cortex:

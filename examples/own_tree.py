@@ -1,4 +1,4 @@
-"""Supervision without any language model: a counter that crashes, and a tree that restarts it.
+"""Supervision without language models: a counter that crashes and is restarted.
 
 Run it: python examples/own_tree.py
 """

@@ -1,4 +1,4 @@
-"""A pipeline of three steps with bounded channels between them. Each step is a child that is restarted after a crash.
+"""A pipeline of three tasks with bounded channels between them. Each task is a child that is restarted if it crashes.
 
 Run it: python examples/pipeline.py
 """

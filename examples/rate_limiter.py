@@ -1,4 +1,4 @@
-"""A rate limiter: two permits a second, in the order of the requests.
+"""A rate limiter: two permits per second, granted in the order of the requests.
 
 Run it: python examples/rate_limiter.py
 """

@@ -1,8 +1,8 @@
-"""A pytest plugin that looks for API keys in what every test logs, emits, expects and raises.
+"""A pytest plugin that fails every test in which an API key appears in a log, an event, a warning or an error.
 
-Tests need not name their keys: every key is masked when it is made, and is noted there. Searched are all log records
-of all loggers, all events for observers, and all exceptions that a test expects or fails with (warnings are errors
-here), each with the locals of its frames. A test that leaks a key fails at its end.
+The keys are those that are masked during the test. It checks every log record of every logger and level, every event
+for observers, and every exception that a test expects or fails with (warnings are errors in these tests), each with the
+local variables of its frames.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from cortex_trio.gateway.settings import secrets
 from cortex_trio.telemetry import Telemetry
 
 SHORTEST = 8
-"""Characters. A shorter key may be in any text by chance; only tests of the mask have such."""
+"""Characters. Any text may hold a shorter key by chance; tests of the mask use such keys."""
 HIDDEN = 16
-"""Characters that the masked form must hide for the hidden part to be searched for by itself."""
+"""Characters. If a key has so many between the ends that its mask shows, they are searched for instead of the key."""
 MOST_SHOWN = 10
-"""Leaks that are shown: one key leaks in every frame that it passes through."""
+"""Places of one key in a message: each frame that the key passed through is one."""
 
 
 def secret_of(key: str) -> str | None:
-    """Return the secret part of `key`; None if other text may contain it by chance."""
+    """Return the part of `key` that must not appear; None if the key is too short to be recognised."""
     hidden = key[11:-6]
     if len(hidden) >= HIDDEN:
         return hidden
@@ -33,13 +33,13 @@ def secret_of(key: str) -> str | None:
 
 
 class KeyWatch:
-    """Searches for the keys made while tests are collected until the last test, for a test's own until its end."""
+    """The plugin. Keys made during collection are watched until the end, those of a test until its end."""
 
     def __init__(self) -> None:
         self.canary = Canary(secrets=set())
         self._of_all_tests: frozenset[str] = frozenset()
 
-    # -------------------------------------------------------------- what is searched
+    # -------------------------------------------------------------- what is checked
 
     def pytest_configure(self) -> None:
         root = logging.getLogger()
@@ -68,7 +68,7 @@ class KeyWatch:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:
-        if call.excinfo is not None and call.when != "teardown":  # where the error may be our own report
+        if call.excinfo is not None and call.when != "teardown":  # in the teardown the failure may be ours
             self._look("failed with", call.excinfo.value)
         return (yield)
 
@@ -82,7 +82,7 @@ class KeyWatch:
 
 
 def _observe(owner: object, name: str, see: Callable[..., None]) -> None:
-    """Call `see` with the arguments of every call of `owner.name`, before the call."""
+    """Pass the arguments of every call to `see` before the call itself."""
     original = getattr(owner, name)
 
     def observed(*args: object) -> object:

@@ -1,4 +1,4 @@
-"""Who may import whom, and other promises of the house that can be read off its syntax trees."""
+"""The order of the packages, and other rules that the syntax trees show."""
 
 import ast
 import graphlib
@@ -140,15 +140,17 @@ NAMES = {name_of(path) for path in MODULES}
 def imports() -> Iterator[Import]:
     """Every import of the package."""
     for path, tree in TREES.items():
+        nodes = tuple(ast.walk(tree))
         guarded = {
             id(node)
-            for block in ast.walk(tree)
+            for block in nodes
             if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
             for node in ast.walk(block)
         }
-        for node in ast.walk(tree):
-            for target in targets(node, path):
-                yield Import(name_of(path), target, getattr(node, "lineno", 0), id(node) not in guarded)
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for target in targets(node, path):
+                    yield Import(name_of(path), target, node.lineno, id(node) not in guarded)
 
 
 def targets(node: ast.AST, path: Path) -> Iterator[str]:
@@ -284,7 +286,7 @@ def test_a_dialect_is_translation_and_nothing_else() -> None:
     assert [str(found) for found in dialects if found.target.partition(".")[0] in WORLDLY] == []
 
 
-def test_nobody_has_a_clock_of_its_own() -> None:
+def test_no_module_imports_a_clock() -> None:
     """Time is Trio's, so that tests can make it pass."""
     assert [str(found) for found in IMPORTS if found.target.partition(".")[0] == "time"] == []
 
@@ -321,7 +323,7 @@ def test_no_two_packages_need_each_other() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_tells_one_story_and_says_which(path: Path) -> None:
+def test_a_file_is_short_and_says_what_it_is_for(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONGEST_FILE
     assert ast.get_docstring(TREES[path]) or not text.strip()
@@ -371,3 +373,20 @@ def test_no_code_reads_a_private_member_of_cortex() -> None:
         and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
     ]
     assert reads == []
+
+
+def test_the_lab_is_loaded_by_two_commands_only() -> None:
+    users = {found.module for found in IMPORTS if found.target_package == "lab" and found.package != "lab"}
+    assert users == {"cli.exam", "cli.simulate"}
+
+
+def test_the_arguments_of_the_command_line_load_no_command() -> None:
+    """`cortex-trio --help` needs neither Trio nor a gateway. Imports inside of functions do not count."""
+    at_the_top = {
+        target
+        for name in ("arguments.py", "commands.py")
+        for node in TREES[PACKAGE / "cli" / name].body
+        for target in targets(node, PACKAGE / "cli" / name)
+        if target.partition(".")[0] not in sys.stdlib_module_names
+    }
+    assert at_the_top == {"cortex_trio", "cortex_trio.cli.commands"}

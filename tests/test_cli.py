@@ -1,4 +1,4 @@
-"""The command line as its users have it: real processes, real sockets, real signals."""
+"""The command line in real processes, with real sockets and real signals."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class Ended:
 
 
 def environment(providers: object = None, **more: str) -> dict[str, str]:
-    """This environment without anybody's providers, but those given."""
+    """Return this environment without any providers but those given."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -104,7 +104,7 @@ async def test_chat_streams_the_answer_to_stdout_and_the_facts_to_stderr() -> No
     assert re.fullmatch(r"openai · gpt-6\.1-terra · 1 tokens in, 2 out · \d+\.\d\d s\n", ended.err)
 
 
-async def test_chat_tells_a_failover_on_stderr_and_keeps_stdout_clean() -> None:
+async def test_chat_shows_a_failover_on_stderr_and_only_the_answer_on_stdout() -> None:
     overloaded = Behaviour(error=FailureKind.OVERLOADED)
     async with simulated(openai=overloaded, anthropic=Behaviour(text="Here.")) as simulator:
         ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
@@ -125,7 +125,7 @@ async def test_chat_passes_on_its_options() -> None:
     assert "Hi" in json.dumps(request.body["messages"])
 
 
-async def test_the_strategy_of_the_command_line_decides_whom_to_ask_first() -> None:
+async def test_the_strategy_of_the_command_line_decides_which_worker_is_first() -> None:
     async with simulated(openai=Behaviour(), ollama=Behaviour()) as simulator:
         workers = simulator.config()
         workers["openai"]["priority"], workers["ollama"]["priority"] = 90, 10
@@ -171,10 +171,10 @@ async def test_an_empty_prompt_is_wrong_usage_and_sends_nothing() -> None:
     async with simulated(openai=Behaviour()) as simulator:
         ended = await run(*CORTEX, "chat", " ", env=environment(simulator.config()))
         assert simulator["openai"].requests == []
-    assert (ended.status, ended.err) == (2, "cortex-trio: there is nothing to say: the prompt is empty\n")
+    assert (ended.status, ended.err) == (2, "cortex-trio: the prompt is empty\n")
 
 
-async def test_a_reader_that_leaves_ends_the_command_without_a_word() -> None:
+async def test_a_closed_pipe_ends_the_command_silently() -> None:
     async with simulated(openai=SLOW_ANSWER) as simulator:
         with trio.fail_after(PATIENCE_SECONDS):
             process = await trio.lowlevel.open_process(
@@ -195,7 +195,7 @@ async def test_a_reader_that_leaves_ends_the_command_without_a_word() -> None:
 # ------------------------------------------------------------------ status
 
 
-async def test_status_shows_everybody_and_succeeds_while_somebody_is_available() -> None:
+async def test_status_shows_every_worker_and_succeeds_while_one_is_available() -> None:
     async with simulated(openai=Behaviour(), ollama=Behaviour()) as simulator:
         simulator["openai"].behave_health(Behaviour(error=FailureKind.CREDENTIAL))
         ended = await run(*CORTEX, "status", env=environment(simulator.config()))
@@ -204,7 +204,7 @@ async def test_status_shows_everybody_and_succeeds_while_somebody_is_available()
     assert ended.out.endswith("degraded: 1 of 2 workers available\n")
 
 
-async def test_status_fails_when_nobody_is_available() -> None:
+async def test_status_fails_when_no_worker_is_available() -> None:
     async with simulated(openai=Behaviour()) as simulator:
         simulator["openai"].behave_health(Behaviour(status=503))
         ended = await run(*CORTEX, "status", env=environment(simulator.config()))
@@ -271,7 +271,7 @@ async def test_ctrl_c_ends_the_simulator() -> None:
 # ------------------------------------------------------------------ demo: tests/test_readme.py runs the whole of it
 
 
-def test_every_mishap_is_in_the_story_of_some_number() -> None:
+def test_every_mishap_happens_with_some_seed() -> None:
     assert [Story.by_number(seed).mishap for seed in range(len(MISHAPS))] == list(MISHAPS)
     assert Story.by_number(7) == Story.by_number(7) != Story.by_number(8)
 
@@ -282,11 +282,11 @@ def test_every_mishap_is_in_the_story_of_some_number() -> None:
 async def test_the_simulator_runs_a_command_with_its_providers_and_ends_as_it_ended() -> None:
     chat = (*CORTEX, "chat", "Hi")
     served = await run(*SIMULATOR, "--broken", "openai", "--", *chat, env=environment())
-    refused = await run(*SIMULATOR, "--provider", "openai", *chat, "--worker", "nobody", env=environment())
+    refused = await run(*SIMULATOR, "--provider", "openai", *chat, "--worker", "missing", env=environment())
     assert (served.status, served.out.partition(",")[0]) == (0, "Hello! I am a simulated anthropic")
     assert (refused.status, refused.err) == (
         1,
-        "cortex-trio: there is no worker 'nobody'; there are: openai\n",
+        "cortex-trio: there is no worker 'missing'; there are: openai\n",
     )
 
 

@@ -1,6 +1,7 @@
-"""What comes out: how events fold into a reply."""
+"""How events become a reply."""
 
 import pickle
+import typing
 
 import attrs
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_trio import (
+    Attempt,
     CitationDelta,
     Continued,
+    Event,
     Failure,
     FailureKind,
     Finished,
@@ -32,6 +35,8 @@ from cortex_trio import (
     WholePart,
 )
 from cortex_trio.events import ReplyBuilder
+from cortex_trio.otp import Report
+from cortex_trio.telemetry import events as telemetry_events
 
 STALLED = Failure(FailureKind.STALLED)
 
@@ -66,7 +71,7 @@ def test_parts_keep_the_order_in_which_they_appeared() -> None:
     assert (reply.text, reply.reasoning) == ("I lookso", "hmand")
 
 
-def test_calls_that_arrive_interleaved_are_told_apart_by_their_index() -> None:
+def test_interleaved_tool_calls_are_separated_by_their_index() -> None:
     reply = folded(
         ToolCallDelta(0, '{"a":', id="c0", name="f"),
         ToolCallDelta(1, '{"b":', id="c1", name="g"),
@@ -92,7 +97,7 @@ def test_a_seal_closes_its_thought_and_names_where_it_came_from() -> None:
     )
 
 
-def test_a_seal_without_a_thought_is_a_thought_nobody_may_read() -> None:
+def test_a_seal_without_text_is_reasoning_without_text() -> None:
     assert folded(ReasoningSeal(encrypted="e")).message.parts == (Reasoning("", None, "e"),)
 
 
@@ -243,3 +248,12 @@ def test_an_opaque_block_shows_its_size_and_can_be_looked_into() -> None:
     assert SEARCH.parsed()["input"] == {"query": "Oslo"}
     with pytest.raises(ValueError, match="a JSON list, not an object"):
         Opaque("x", "[]").parsed()
+
+
+def test_the_union_of_events_holds_every_event_class() -> None:
+    defined = {
+        value
+        for value in vars(telemetry_events).values()
+        if isinstance(value, type) and value.__module__ == telemetry_events.__name__
+    }
+    assert set(typing.get_args(Event)) == defined | {Attempt, Report}

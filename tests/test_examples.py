@@ -1,4 +1,4 @@
-"""Every example is run as its reader runs it, and keeps the promise in its first line."""
+"""Every example runs as a reader runs it, and prints what it should."""
 
 import ast
 import sys
@@ -12,8 +12,8 @@ PATIENCE_SECONDS = 60.0
 
 SAYS = {
     "failover_unnoticed": """\
-The user read: Nobody notices a good failover.
-What happened behind it:
+The user read: A good failover is invisible.
+The attempts:
   1. openai failed (truncated)
   2. openai failed (truncated)
   3. anthropic served
@@ -26,15 +26,15 @@ openai is available
 the limited key was asked 1 time
 """,
     "load_moves": """\
- 0.0 s: openai was asked     , anthropic served
- 1.0 s: openai was asked     , anthropic served
- 2.0 s: openai was asked     , anthropic served
- 3.0 s: openai was left alone, anthropic served
- 4.0 s: openai was left alone, anthropic served
- 5.0 s: openai was left alone, anthropic served
- 6.0 s: openai was left alone, anthropic served
- 7.0 s: openai was asked     , openai served
- 8.0 s: openai was asked     , openai served
+ 0.0 s: openai was used   , anthropic served
+ 1.0 s: openai was used   , anthropic served
+ 2.0 s: openai was used   , anthropic served
+ 3.0 s: openai was skipped, anthropic served
+ 4.0 s: openai was skipped, anthropic served
+ 5.0 s: openai was skipped, anthropic served
+ 6.0 s: openai was skipped, anthropic served
+ 7.0 s: openai was used   , openai served
+ 8.0 s: openai was used   , openai served
 """,
     "local_model": """\
 with a network:    openai answers

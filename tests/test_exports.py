@@ -1,9 +1,13 @@
 """`cortex_trio.__all__` is the API: what is there can be imported, is sorted, complete, and says what it is."""
 
-import enum
+import ast
 import inspect
+import itertools
+import re
+import sys
 import types
 from collections.abc import Iterator
+from typing import TypeGuard
 
 import attrs
 import pytest
@@ -90,12 +94,14 @@ def test_all_is_sorted_and_names_nothing_twice() -> None:
 
 
 def test_all_is_complete() -> None:
+    for name in cortex_trio.__all__:
+        getattr(cortex_trio, name)  # which loads it
     public = {
         name
         for name, value in vars(cortex_trio).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
-    assert public == set(cortex_trio.__all__) - {"__version__"}
+    assert public == set(cortex_trio.__all__) - {"__version__"} | {"TYPE_CHECKING"}
 
 
 def test_importing_everything_gives_exactly_the_api() -> None:
@@ -104,28 +110,140 @@ def test_importing_everything_gives_exactly_the_api() -> None:
     assert set(namespace) - {"__builtins__"} == set(cortex_trio.__all__)
 
 
-def callables() -> Iterator[tuple[str, object]]:
-    """Every public class and function, and the public methods of classes that are more than data."""
-    for name in cortex_trio.__all__:
-        value = getattr(cortex_trio, name)
-        if inspect.isclass(value) or inspect.isfunction(value):
-            yield name, value
-        if inspect.isclass(value):
-            for member, function in vars(value).items():
-                if not member.startswith("_") and isinstance(
-                    function, types.FunctionType | property | classmethod
-                ):
-                    yield f"{name}.{member}", function
+# ------------------------------------------------------------------ the reference: every name and field is described
+
+DESCRIBED = ("messages", "intake", "events", "errors", "failures")
+"""The modules and packages in which everything public is described, exported or not."""
 
 
-@pytest.mark.parametrize(("name", "value"), [pytest.param(*pair, id=pair[0]) for pair in callables()])
-def test_a_public_name_says_what_it_is_or_is_self_evident_data(name: str, value: object) -> None:
-    if not is_data(value):
-        assert inspect.getdoc(value)
+@attrs.frozen
+class Entry:
+    """A public class, function, method, field or enum member, and its description in the source."""
+
+    name: str
+    description: str | None
+    parameters: tuple[str, ...] = ()
+    is_field: bool = False
 
 
-def is_data(value: object) -> bool:
-    """A frozen attrs class whose fields are the whole story, an enum, or a property with a name of its own."""
-    if isinstance(value, property):
-        return True
-    return inspect.isclass(value) and (attrs.has(value) or issubclass(value, enum.Enum))
+def sources() -> dict[str, ast.Module]:
+    """Return the syntax trees of the modules that hold public names, by module name."""
+    exported = {
+        sys.modules[value.__module__] for value in map(public, cortex_trio.__all__) if has_source(value)
+    }
+    inner = {
+        module
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] == "cortex_trio"
+        and name.split(".")[1:2]
+        and name.split(".")[1] in DESCRIBED
+    }
+    return {module.__name__: ast.parse(inspect.getsource(module)) for module in exported | inner}
+
+
+def public(name: str) -> object:
+    return getattr(cortex_trio, name)
+
+
+def has_source(value: object) -> TypeGuard[type | types.FunctionType]:
+    return inspect.isclass(value) or inspect.isfunction(value)
+
+
+def entries() -> Iterator[Entry]:
+    """Return all that the reference must describe."""
+    exported = {
+        f"{value.__module__}.{value.__name__}"
+        for value in map(public, cortex_trio.__all__)
+        if has_source(value)
+    }
+    for module, tree in sorted(sources().items()):
+        is_reference = module.split(".")[1] in DESCRIBED
+        for node in tree.body:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if f"{module}.{node.name}" in exported or (is_reference and not node.name.startswith("_")):
+                yield from described(node, f"{module.partition('.')[2]}.{node.name}")
+
+
+def described(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> Iterator[Entry]:
+    if not isinstance(node, ast.ClassDef):
+        yield Entry(name, ast.get_docstring(node), parameters_of(node))
+        return
+    yield Entry(name, ast.get_docstring(node))
+    in_docstring = attributes_of(ast.get_docstring(node) or "")
+    for member, following in itertools.pairwise([*node.body, ast.Pass()]):
+        if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+            if not member.name.startswith("_"):
+                yield from described(member, f"{name}.{member.name}")
+        elif (field := field_of(member)) and not field.startswith("_"):
+            yield Entry(f"{name}.{field}", text_of(following) or in_docstring.get(field), is_field=True)
+
+
+def field_of(node: ast.stmt) -> str | None:
+    """Return the name of the field or enum member that a statement defines; None if it defines none."""
+    match node:
+        case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return None
+
+
+def text_of(node: ast.stmt) -> str | None:
+    """Return the string that stands below a field: documentation tools show it as its description."""
+    match node:
+        case ast.Expr(value=ast.Constant(value=str(text))):
+            return text
+    return None
+
+
+def attributes_of(docstring: str) -> dict[str, str]:
+    """Return the fields that a section `Attributes:` describes."""
+    _, _, section = docstring.partition("Attributes:\n")
+    return dict(re.findall(r"^    (\w+)(?: \([^)]*\))?: (.+)$", section, re.MULTILINE))
+
+
+def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[str, ...]:
+    """Return the parameters that need a description: those of plain functions and methods."""
+    decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+    if decorators & {"property", "overload"}:
+        return ()
+    arguments = node.args
+    named = [
+        *arguments.posonlyargs,
+        *arguments.args,
+        *filter(None, [arguments.vararg]),
+        *arguments.kwonlyargs,
+    ]
+    return tuple(
+        each.arg for each in named if each.arg not in ("self", "cls") and not each.arg.startswith("_")
+    )
+
+
+for name in cortex_trio.__all__:
+    public(name)  # which loads the modules
+ENTRIES = tuple(entries())
+
+
+def test_the_reference_finds_classes_functions_fields_and_members() -> None:
+    names = {entry.name for entry in ENTRIES}
+    assert {"messages.Image.data", "failures.kinds.FailureKind.EDGE", "gateway.cortex.Cortex.chat"} <= names
+    assert {
+        "intake.messages_from",
+        "errors.AllWorkersFailed.primary",
+        "gateway.settings.config.Config",
+    } <= names
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_a_public_name_is_described(entry: Entry) -> None:
+    """A field by the string below it, or in its class's `Attributes:`; everything else by its docstring."""
+    assert entry.description
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.parameters], ids=lambda entry: entry.name)
+def test_a_public_function_describes_its_parameters(entry: Entry) -> None:
+    """In the section `Args:`, or in the sentence above it as `name` or `name=`."""
+    _, _, section = (entry.description or "").partition("Args:\n")
+    described = set(re.findall(r"^ +\*?([\w, *]+?)(?: \([^)]*\))?: ", section, re.MULTILINE))
+    named = {name.strip(" *") for group in described for name in group.split(",")}
+    mentioned = set(re.findall(r"`(\w+)=?`", entry.description or ""))
+    assert [name for name in entry.parameters if name not in named | mentioned] == []

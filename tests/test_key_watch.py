@@ -113,12 +113,12 @@ def test_a_test_that_lets_a_key_out_fails_and_others_do_not(tmp_path: Path) -> N
         timeout=60,
         check=False,
     )
-    told = run.stdout
-    caught = {line.split()[1] for line in told.splitlines() if line.startswith("ERROR test_leaks.py")}
+    output = run.stdout
+    caught = {line.split()[1] for line in output.splitlines() if line.startswith("ERROR test_leaks.py")}
     assert caught == {
         f"test_leaks.py::{line.split()[1].partition('(')[0]}"
         for line in LEAKS.splitlines()
         if line.startswith("def test")
-    }, told
-    assert told.count("PASSED test_tight.py") == 2, told
-    assert "ERROR test_tight.py" not in told, told
+    }, output
+    assert output.count("PASSED test_tight.py") == 2, output
+    assert "ERROR test_tight.py" not in output, output

@@ -25,7 +25,7 @@ from cortex_trio import (
 )
 from cortex_trio.intake import messages_from, tools_from
 
-FIVE: Any = 5  # where type checkers would have told
+FIVE: Any = 5  # hidden from type checkers
 PNG = base64.b64encode(b"\x89PNG").decode()
 
 UNDERSTOOD: list[tuple[Any, tuple[Message, ...]]] = [

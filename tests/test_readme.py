@@ -1,4 +1,4 @@
-"""What the README and the pages beside it say is true: every snippet runs, every picture of the tree is the tree."""
+"""The README and the pages beside it are true: every snippet runs, every tree is that of a gateway."""
 
 import json
 import os
@@ -120,7 +120,7 @@ def test_every_page_was_read() -> None:
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "json"], ids=str)
 def test_a_configuration_in_json_is_accepted(block: Block) -> None:
-    mapping = json.loads(block.text.replace("…", "x"))  # nobody's key
+    mapping = json.loads(block.text.replace("…", "x"))  # no API key
     assert list(Config.from_mapping(mapping).workers) == list(mapping)
 
 
@@ -172,13 +172,13 @@ async def test_the_demonstration_of_the_readme_is_what_the_command_prints() -> N
             [sys.executable, "-m", "cortex_trio", "demo"], capture_stdout=True, capture_stderr=True
         )
     assert ended.stderr == b""
-    printed = told(ended.stdout.decode())
-    assert [line for line in told(shown) if line not in printed] == []
-    assert len(told(shown)) > 40
+    printed = without_times(ended.stdout.decode())
+    assert [line for line in without_times(shown) if line not in printed] == []
+    assert len(without_times(shown)) > 40
 
 
-def told(text: str) -> list[str]:
-    """Lines without what the clock put into them: seconds, and where a streaming answer was broken by a line."""
+def without_times(text: str) -> list[str]:
+    """Return the lines without what depends on time: seconds, and where a line interrupts a streamed answer."""
     answers = [answer for _, answer in QUESTIONS]
     lines = (re.sub(r"\d+\.\d\d s", "# s", line.strip()) for line in text.splitlines())
     return [line for line in lines if line not in ("", "…") and not any(line in answer for answer in answers)]

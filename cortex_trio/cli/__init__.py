@@ -1,8 +1,9 @@
-"""The command line: a user of the gateway like any other, with the public names and a terminal.
+"""The command line: a user of the gateway like any other program, with the public names and a terminal.
 
-arguments   what can be typed
-running     how a command starts, is interrupted, and ends
-screen      what a terminal is told: colours, streamed text, tables
-facts       attempts, health and events in words
-chat, status, demo   one command each; story is what the demo tells
+arguments   what can be typed: the argparse parser
+commands    the commands by name, loaded when they run
+running     runs a command: errors become one sentence, signals cancel it
+screen      output on a terminal: colours, streamed text, tables
+facts       attempts, health and events as lines and tables
+chat, status, demo, exam, simulate   one command each; story is the data of the demo
 """

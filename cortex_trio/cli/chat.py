@@ -1,4 +1,4 @@
-"""`cortex-trio chat`: one answer from the providers of the environment."""
+"""`cortex-trio chat`: stream one answer from the providers of the environment."""
 
 from __future__ import annotations
 
@@ -22,13 +22,22 @@ from .screen import Colour, Screen
 
 
 def chat(arguments: argparse.Namespace) -> int:
-    """Stream the answer to standard output, and what is to be known about it to standard error."""
+    """Stream the answer to standard output; print worker, tokens and failed attempts to standard error.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        InvalidRequest: The prompt is empty.
+        ConfigError: The environment names no provider, or configures one wrongly.
+        CortexError: No worker served.
+    """
     config = Config.from_env()
     if arguments.strategy:
         config = attrs.evolve(config, strategy=arguments.strategy)
     prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
     if not prompt.strip():
-        raise InvalidRequest("there is nothing to say: the prompt is empty")
+        raise InvalidRequest("the prompt is empty")
     messages = [system(arguments.system)] if arguments.system else []
     messages.append(user(prompt))
     return run_until_signal(lambda: _chat(config, messages, arguments))
@@ -38,13 +47,13 @@ async def _chat(config: Config, messages: list[Message], arguments: argparse.Nam
     out = Screen.on(sys.stdout, no_color=arguments.no_color)
     facts = Screen.on(sys.stderr, no_color=arguments.no_color)
 
-    def tell(event: object) -> None:
+    def print_event(event: object) -> None:
         if line := event_line(event):
             out.end()
             facts.line(*line)
 
-    asked = trio.current_time()
-    async with open_cortex(config, on_event=tell) as cortex:
+    started = trio.current_time()
+    async with open_cortex(config, on_event=print_event) as cortex:
         wanted = {"model": arguments.model, "provider": arguments.provider, "worker": arguments.worker}
         try:
             async with cortex.chat(messages, **wanted) as answer:
@@ -56,7 +65,7 @@ async def _chat(config: Config, messages: list[Message], arguments: argparse.Nam
             raise
         finally:
             out.end()
-    _show_facts(facts, answer, trio.current_time() - asked)
+    _show_facts(facts, answer, trio.current_time() - started)
     return 0
 
 
@@ -67,6 +76,6 @@ def _show_facts(facts: Screen, answer: ChatStream, seconds: float) -> None:
 
 
 def _show_failover(facts: Screen, attempts: Sequence[Attempt]) -> None:
-    """One attempt is told in a sentence; more than one is a story."""
+    """Print the attempts if there were several: of a single one, the line above says all."""
     if len(attempts) > 1:
         show_attempts(facts, attempts)

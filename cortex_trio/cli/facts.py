@@ -1,4 +1,4 @@
-"""Attempts, health and events in words, for the eyes of a person."""
+"""Attempts, health and telemetry events as lines and tables for a terminal. Knows the values and no gateway."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ HEALTH_COLOURS = {"healthy": Colour.GREEN, "degraded": Colour.YELLOW, "unhealthy
 
 
 def event_line(event: object) -> tuple[str, Colour] | None:
-    """What is worth telling of a telemetry event while it happens: attempts that failed, actors that ended."""
+    """Return the line for an event that is shown while the command runs: a failed attempt or an actor that ended.
+
+    Returns:
+        The text and its colour; None for events that are not shown.
+    """
     match event:
         case Attempt(failure=Failure(kind=kind)) if kind is not FailureKind.CANCELLED:
-            return f"✗ {_asked(event)}: {outcome(event.failure)}, after {event.duration:.2f} s", Colour.RED
+            return (
+                f"✗ {_worker_and_key(event)}: {outcome(event.failure)}, after {event.duration:.2f} s",
+                Colour.RED,
+            )
         case Report(kind=ReportKind.CHILD_TERMINATED):
             return f"✗ {event.supervisor}: the actor {event.child} {event.reason}", Colour.RED
         case _:
@@ -27,16 +34,16 @@ def event_line(event: object) -> tuple[str, Colour] | None:
 
 
 def outcome(failure: Failure | None) -> str:
-    """How an attempt ended, without the provider's own words."""
+    """Return how an attempt ended: kind, HTTP status and retry-after, without the provider's message."""
     if failure is None:
         return "served"
     status = f" (HTTP {failure.status})" if failure.status else ""
-    hint = f", come back in {failure.retry_after:g} s" if failure.retry_after else ""
+    hint = f", retry in {failure.retry_after:g} s" if failure.retry_after else ""
     return f"{failure.kind.value}{status}{hint}"
 
 
 def show_attempts(screen: Screen, attempts: Sequence[Attempt], *, indent: str = "") -> None:
-    """The ledger of one call: who was asked, with which key, and what came of it."""
+    """Print the attempts of one call as a table."""
     rows = [
         Row(
             (
@@ -55,7 +62,7 @@ def show_attempts(screen: Screen, attempts: Sequence[Attempt], *, indent: str = 
 
 
 def show_health(screen: Screen, health: HealthStatus, *, indent: str = "") -> None:
-    """The whole gateway in one table and one sentence."""
+    """Print the status of each worker as a table, and the status of the gateway as a line."""
     rows = [_worker_row(info) for info in health.workers.values()]
     screen.table(WORKER_HEADS, rows, indent=indent)
     available = f"{health.available_workers} of {health.total_workers} workers available"
@@ -63,28 +70,28 @@ def show_health(screen: Screen, health: HealthStatus, *, indent: str = "") -> No
 
 
 def tokens(usage: Usage) -> str:
-    """What was counted, as far as it was reported."""
+    """Return the token counts as text, as far as the provider reported them."""
     if usage.input_tokens is None and usage.output_tokens is None:
         return "tokens not reported"
     return f"{_number(usage.input_tokens)} tokens in, {_number(usage.output_tokens)} out"
 
 
-STATUS_WORDS = {
+STATUS_TEXTS = {
     FailureKind.CREDENTIAL: "wrong API key",
     FailureKind.PERMISSION: "not permitted",
     FailureKind.QUOTA: "out of credit",
     FailureKind.RATE_LIMIT: "rate limited",
 }
-"""Statuses of the contract that say less than their reason does: quota_exceeded is also that of a wrong key."""
+"""Texts for reasons that say more than the status: a wrong API key has the status quota_exceeded, too."""
 
 
 def _worker_row(info: WorkerInfo) -> Row:
-    words = STATUS_WORDS.get(info.reason, info.status) if info.reason else info.status
+    status = STATUS_TEXTS.get(info.reason, info.status) if info.reason else info.status
     cells = (
         info.name,
         info.provider,
         info.models[0],
-        words,
+        status,
         info.reason.value if info.reason else "",
         str(info.requests),
         str(info.failures),
@@ -94,7 +101,7 @@ def _worker_row(info: WorkerInfo) -> Row:
     return Row(cells, Colour.PLAIN if info.status == "available" else Colour.RED)
 
 
-def _asked(attempt: Attempt) -> str:
+def _worker_and_key(attempt: Attempt) -> str:
     return f"{attempt.worker} (key {attempt.key})" if attempt.key else attempt.worker
 
 

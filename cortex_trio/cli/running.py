@@ -1,8 +1,7 @@
-"""How a command starts, is interrupted, and ends: errors become one sentence, signals an orderly stop.
+"""Run a command to its exit status: an error is printed as one sentence, and a signal cancels the command.
 
-A signal cancels the command from the outside, as any Trio scope would: streams close, the tree stops from
-the leaves to the root, and the exit status says which signal it was. Further signals change nothing; what is
-left to do has deadlines.
+A signal cancels the scope around the command: streams close, the supervision tree stops from the leaves to the root,
+and the exit status says which signal it was. Further signals are ignored, because all cleanup has deadlines.
 """
 
 from __future__ import annotations
@@ -20,31 +19,32 @@ from ..failures import ConfigError, CortexError, InvalidRequest
 from ..otp import ActorError
 from ..otp.nursery import open_flat_nursery
 
-Command = Callable[[argparse.Namespace], int]
-
-FAILED, MISUSED, READER_LEFT = 1, 2, 141
+FAILED, MISUSED, BROKEN_PIPE = 1, 2, 141
 SIGNALLED = 128
-"""The shell's convention: 128 and the number of the signal; 130 for Ctrl-C, 141 for a pipe without a reader."""
+"""The shell's convention: 128 plus the number of the signal. 130 is Ctrl-C, 141 a closed pipe (SIGPIPE)."""
 
 
-def run_command(command: Command, arguments: argparse.Namespace) -> int:
-    """Run `command` and return the exit status; whatever happens, the reader gets one sentence, no traceback."""
+def run_command(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Run `command` and return the exit status.
+
+    Errors of this library are printed as one sentence, without a traceback. Other exceptions are bugs and are raised.
+    """
     try:
         status = command(arguments)
         sys.stdout.flush()
         return status
     except ConfigError as error:
-        return _say(error.problem if error.path == "$" else str(error), MISUSED)
+        return _print_error(error.problem if error.path == "$" else str(error), MISUSED)
     except InvalidRequest as error:
-        return _say(str(error), MISUSED)
+        return _print_error(str(error), MISUSED)
     except (CortexError, ActorError) as error:
-        return _say(error.message if isinstance(error, AllWorkersFailed) else str(error), FAILED)
+        return _print_error(error.message if isinstance(error, AllWorkersFailed) else str(error), FAILED)
     except KeyboardInterrupt:
         return SIGNALLED + signal.SIGINT
     except BrokenPipeError:
-        # The interpreter flushes once more on its way out, and must not meet the broken pipe again.
+        # The interpreter flushes once more when it exits, and would raise BrokenPipeError again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_LEFT
+        return BROKEN_PIPE
 
 
 def run_until_signal(main: Callable[[], Awaitable[int]]) -> int:
@@ -69,6 +69,6 @@ async def _until_signal(main: Callable[[], Awaitable[int]]) -> int:
     return SIGNALLED + caught[0]
 
 
-def _say(sentence: str, status: int) -> int:
+def _print_error(sentence: str, status: int) -> int:
     print(f"cortex-trio: {sentence}", file=sys.stderr)
     return status

@@ -1,6 +1,6 @@
-"""What a terminal is told: coloured lines, text that streams, tables. Knows nothing of gateways.
+"""Output on a terminal: coloured lines, streamed text, tables. Knows nothing of gateways.
 
-Colours are for people: off without a terminal, with NO_COLOR (https://no-color.org) and with --no-color.
+Colours are off without a terminal, with NO_COLOR (https://no-color.org) and with --no-color.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Colour(Enum):
 
 @attrs.frozen
 class Row:
-    """One line of a table; `colour` is for the whole of it."""
+    """One line of a table; `colour` applies to all its cells."""
 
     cells: Sequence[str]
     colour: Colour = Colour.PLAIN
@@ -36,7 +36,7 @@ class Row:
 
 @final
 class Screen:
-    """One output. A line that comes while text is streaming gets a line of its own, and the text goes on below."""
+    """One output stream. A line that is printed while text streams ends the line of that text, which goes on below."""
 
     def __init__(self, out: TextIO, *, colours: bool) -> None:
         self._out = out
@@ -45,30 +45,30 @@ class Screen:
 
     @classmethod
     def on(cls, out: TextIO, *, no_color: bool) -> Screen:
-        """The screen of an output, with colours where they are wanted."""
+        """Return a screen for `out`, with colours if `out` is a terminal and nothing turns them off."""
         wanted = out.isatty() and not no_color and not environment().get("NO_COLOR")
         return cls(out, colours=wanted)
 
     def line(self, text: str = "", colour: Colour = Colour.PLAIN) -> None:
-        """Print one line, after ending the one that is streaming."""
+        """Print one line. A line of streamed text that is open is ended first."""
         self.end()
         self._write(self._painted(text, colour) + "\n")
 
     def piece(self, text: str, colour: Colour = Colour.PLAIN, *, indent: str = "") -> None:
-        """Print a piece of streaming text as soon as it comes; `indent` begins a new line of it."""
+        """Print a piece of streamed text at once; `indent` is printed where a new line begins."""
         if not self._streaming and indent:
             text = indent + text.lstrip()
         self._streaming = not text.endswith("\n")
         self._write(self._painted(text, colour))
 
     def end(self) -> None:
-        """End the line that is streaming, if there is one."""
+        """End the line of streamed text, if one is open."""
         if self._streaming:
             self._streaming = False
             self._write("\n")
 
     def table(self, heads: Sequence[str], rows: Sequence[Row], *, indent: str = "") -> None:
-        """Print rows in columns as wide as they need to be."""
+        """Print rows in columns, each as wide as its widest cell."""
         lines = [Row(heads, Colour.DIM), *rows]
         widths = [max(len(row.cells[column]) for row in lines) for column in range(len(heads))]
         for row in lines:

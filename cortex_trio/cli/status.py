@@ -1,4 +1,4 @@
-"""`cortex-trio status`: ask every worker how it is, free of charge."""
+"""`cortex-trio status`: check every worker with a request that costs nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from .screen import Screen
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print the status of every worker; return 1 if no worker is available."""
+    """Print the status of every worker.
+
+    Returns:
+        The exit status: 0 if at least one worker is available, else 1.
+
+    Raises:
+        ConfigError: The environment names no provider, or configures one wrongly.
+    """
     config = Config.from_env()
     return run_until_signal(lambda: _status(config, arguments))
 
@@ -35,7 +42,7 @@ async def _status(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def as_json(health: HealthStatus) -> str:
-    """The health status with the names of its fields; times are ISO 8601, in UTC."""
+    """Return the health status as JSON, with the names of its fields. Times are ISO 8601, in UTC."""
     return json.dumps(attrs.asdict(health, value_serializer=_plain), indent=2)
 
 

@@ -1,4 +1,4 @@
-"""What the demonstration tells: questions, answers, and what may go wrong. Data, chosen by number."""
+"""Data of the demo: questions, answers and faults, chosen by seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..simulator import Behaviour
 
 @attrs.frozen
 class Mishap:
-    """Something providers do; `said` completes "openai …"."""
+    """A fault of a provider. `said` describes it after the provider's name: "openai resets the connection"."""
 
     said: str
     behaviour: Behaviour
@@ -18,7 +18,11 @@ class Mishap:
 
 @attrs.frozen
 class Story:
-    """One run: three questions with their answers, the mishap of the second, the moment of the third's."""
+    """One run of the demo.
+
+    `questions` holds three questions with their answers; `mishap` happens during the second one; the worker is killed
+    after `words_before_kill` words of the third answer.
+    """
 
     questions: tuple[tuple[str, str], ...]
     mishap: Mishap
@@ -26,7 +30,7 @@ class Story:
 
     @classmethod
     def by_number(cls, seed: int) -> Story:
-        """The story of `seed`: the same number tells the same one, and 0 is the one the README shows."""
+        """Return the run for `seed`. The same seed gives the same run; the README shows that of 0."""
         return cls(
             questions=tuple(QUESTIONS[(seed + place) % len(QUESTIONS)] for place in range(3)),
             mishap=MISHAPS[seed % len(MISHAPS)],
@@ -35,7 +39,7 @@ class Story:
 
 
 THINKING_SECONDS = 0.7
-"""What a provider takes to its first word here, or to its error: long enough to be seen."""
+"""Seconds until a provider sends its first token or its error: long enough to be seen."""
 
 QUESTIONS = (
     (
@@ -52,15 +56,15 @@ QUESTIONS = (
     ),
     (
         "What does 'let it crash' mean?",
-        "That a process need not survive every mistake, because one that took no risks starts it anew.",
+        "That a process need not survive every mistake, because a supervisor starts it again.",
     ),
     (
         "Why stream an answer?",
-        "Because the first word after half a second is worth more than the last one after ten.",
+        "Because a reader can begin after half a second instead of waiting ten seconds for the end.",
     ),
     (
         "What is back-pressure?",
-        "The right of a slow reader to make a fast writer wait, instead of a pile growing between them.",
+        "A slow reader makes a fast writer wait, so that no data piles up between them.",
     ),
 )
 
@@ -77,7 +81,7 @@ MISHAPS = (
     Mishap("sends a web page instead of an answer", Behaviour(html=True, first_token_after=THINKING_SECONDS)),
     Mishap("ends its stream before the first word", Behaviour(cut_after=0)),
     Mishap(
-        "says 200, and then that it is overloaded, inside the stream",
+        "answers 200, and then sends an overloaded error inside the stream",
         Behaviour(error=FailureKind.OVERLOADED, error_after=0),
     ),
 )

@@ -1,15 +1,17 @@
-"""What can go wrong and what we do about it.
+"""What can go wrong, what an error proves, and how the gateway reacts. Knows no provider, no Trio, no HTTP client.
 
-kinds        FailureKind and the Failure value
-retry_after  one parser for every way a provider says "not before"
-body         messages, codes and parameters of an error body, wrapped or cut
-signals      codes and statuses that prove a kind, as data with their source
-phrases      sentences that prove a kind, as data with their source; wording finds them
-classify     provider code or type → message phrase → HTTP status, to a Failure
-redact       takes API keys out of texts
-reactions    one table: what each kind makes us do
-errors       the exceptions of what was wrong before anything was sent
-shown        values in error texts: no keys, no control characters, bounded
+kinds        FailureKind and Failure
+classify     an HTTP error or an error in a stream, to a Failure
+body         messages, codes and fields of an error body, nested or cut
+signals      codes and statuses that prove a kind: data with sources
+phrases      sentences that prove a kind: data with sources
+wording      finds the sentences of `phrases` in a message
+retry_after  the time after which a provider allows another request: one parser for all forms
+limits       rate limits in the headers of a response
+reactions    one table: the reaction to each kind
+redact       removes API keys and repeated requests from texts
+shown        values in error texts: without API keys and control characters, cut to a length
+errors       exceptions raised before anything is sent
 """
 
 from .classify import classify, classify_payload, scrub

@@ -1,10 +1,10 @@
-"""Read what an error body says: messages, codes and a parameter, whatever product wrote it. Knows no failure kind.
+"""Read an error body of any server product: its messages, codes and the field it is about. Knows no failure kind.
 
-A body is a stack of layers, because gateways wrap what they got: OpenRouter keeps the upstream's body as a string in
+A body has layers, because gateways wrap the errors they receive: OpenRouter keeps the provider's body as a string in
 `error.metadata.raw`, Databricks in `message`, Google lists `details`, Cloudflare `errors`, Azure has an `innererror`.
-It may also be cut in the middle: then what is there is read.
+A body that was cut is read up to the cut.
 
-Everything here is linear in the length of the body and looks at a bounded number of layers.
+Everything here takes time linear in the length of the body, and reads a bounded number of layers.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ import attrs
 
 from .kinds import CODE_LIMIT, READ_LIMIT
 
-MOST_LAYERS = 16
-DEEPEST = 64
-"""Open brackets up to which a body that was cut is completed."""
+MAX_LAYERS = 16
+"""Layers of a body that are read."""
+
+MAX_DEPTH = 64
+"""Open brackets that are closed in a body that was cut."""
 
 INNER = (
     "error", "errors", "detail", "details", "message", "innererror", "inner_error", "metadata", "raw", "base_resp",
     "response", "Error", "cause", "body",
 )  # fmt: skip
-"""Where a layer keeps the next one: as an object, as a list of them, or as a string of JSON."""
+"""Fields in which a layer keeps the next one: an object, a list of objects, or a string of JSON."""
 
 MESSAGES = (
     "message", "msg", "detail", "error", "raw", "error_msg", "error_message", "errorMessage", "status_msg",
@@ -38,51 +40,66 @@ CODES = (
     "__type", "Code",
 )  # fmt: skip
 
-NO_WORD = ("", "none", "null")
-"""What a field holds that says nothing: LiteLLM writes Python's None as a string."""
+NO_VALUE = ("", "none", "null")
+"""Texts of a field that has no value: LiteLLM writes Python's None as a string."""
 
 _GENERIC = re.compile(
     r"(provider returned|upstream|unknown|internal)? ?error\.?|bad request|invalid input error", re.I
 )
-"""What a gateway says when the layer below says more."""
+"""Messages of a gateway that say nothing; the layer below says more."""
 
 
 @final
 @attrs.frozen
 class Layer:
-    """One object of a body. `origin` is the name under which the layer above keeps it, "" for the outermost."""
+    """One object of a body."""
 
     origin: str
+    """The field of the layer above that holds this one; "" for the outermost."""
+
     fields: Mapping[str, Any]
+    """The object itself."""
 
 
 @final
 @attrs.frozen
 class Code:
-    """One code. `shown` is lower-case; `key` is what the tables of signals are asked for.
-
-    Numbers of four digits and more mean different things to MiniMax, z.ai and Cloudflare: their key says where they
-    stood ("error:1113", "errors:5007", "base_resp:1008").
-    """
+    """One error code of a body."""
 
     shown: str
+    """The code in lower case, for `Failure.code`."""
+
     key: str
+    """The code as the tables of `signals` have it.
+
+    Numbers of four digits and more mean different things to MiniMax, z.ai and Cloudflare, so their key begins with the
+    place in the body: "error:1113", "errors:5007", "base_resp:1008".
+    """
 
 
 @final
 @attrs.frozen
-class Said:
-    """What a body says. `message` is for people, `text` is every message; `statuses` are those named in the body."""
+class ErrorBody:
+    """The contents of an error body."""
 
     message: str = ""
+    """The message that says most, for `Failure.message`."""
+
     text: str = ""
+    """All messages, one per line."""
+
     codes: tuple[Code, ...] = ()
+    """The error codes, outermost first."""
+
     statuses: tuple[int, ...] = ()
-    param: str | None = None  # the request field the error is about, where the provider names it
+    """The HTTP statuses that the body names."""
+
+    param: str | None = None
+    """The field of the request that the error is about. None: the provider names none."""
 
 
-def read(payload: object) -> Said:
-    """Return what a decoded error body says.
+def read_body(payload: object) -> ErrorBody:
+    """Return the contents of a decoded error body.
 
     Args:
         payload: Any JSON value.
@@ -90,7 +107,7 @@ def read(payload: object) -> Said:
     found = layers(payload)
     texts = [(layer, text) for layer in found for text in _messages(layer.fields)]
     codes = [code for layer in found for code in _codes(layer)]
-    return Said(
+    return ErrorBody(
         message=_shown(found, texts),
         text="\n".join(dict.fromkeys(text for _, text in texts))[:READ_LIMIT],
         codes=tuple(Code(code.shown[:CODE_LIMIT], code.key) for code in codes if not _is_status(code.shown)),
@@ -100,15 +117,19 @@ def read(payload: object) -> Said:
 
 
 def layers(payload: object) -> list[Layer]:
-    """Return the objects of a body, outermost first, at most `MOST_LAYERS`."""
+    """Return the objects of a body, outermost first, at most `MAX_LAYERS`.
+
+    Args:
+        payload: Any JSON value.
+    """
     found: list[Layer] = []
     waiting: deque[tuple[str, object]] = deque([("", payload)])
-    while waiting and len(found) < MOST_LAYERS:
+    while waiting and len(found) < MAX_LAYERS:
         origin, value = waiting.popleft()
         if isinstance(value, str):
             value = _inside(value) or {"message": value}
         if isinstance(value, list):
-            waiting.extend((origin, item) for item in value[:MOST_LAYERS])
+            waiting.extend((origin, item) for item in value[:MAX_LAYERS])
         elif isinstance(value, Mapping):
             found.append(Layer(origin, value))
             # A plain string is a message of this layer, not a layer of its own.
@@ -117,15 +138,21 @@ def layers(payload: object) -> list[Layer]:
     return found
 
 
-def squash(code: str) -> str:
-    """Return a code as the tables spell it: InvalidApiKey, invalid_api_key and "Invalid API key" are one."""
+def normalized(code: str) -> str:
+    """Return a code as the tables have it: InvalidApiKey, invalid_api_key and "Invalid API key" are the same.
+
+    Args:
+        code: An error code.
+    """
     return re.sub(r"[^a-z0-9:]+", "", code.lower())
 
 
-def load(text: str) -> object | None:
-    """Return the JSON value at the beginning of `text`, also of a body that was cut; None if there is none.
+def load_json(text: str) -> object | None:
+    """Return the JSON value at the beginning of a body; None if there is none.
 
-    An SSE frame (`data: {...}`) and llama.cpp's `error: {...}` are looked into.
+    Args:
+        text: The body, which may be cut. The JSON may stand in an SSE frame (`data: {...}`) or after `error:`
+            (llama.cpp).
     """
     text = text.lstrip("\ufeff \t\r\n")
     if text.startswith(("data:", "event:", "error:", "id:", ":")) and 0 <= (start := text.find("{")) < 200:
@@ -145,9 +172,9 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+("?)|[][{},:]|[^][{},:"\s]+', re.DOTALL
 
 
 def _completed(text: str) -> object | None:
-    """The value of a JSON text that ends too early: what is open is closed, what is half said is left out."""
+    """Return the value of a JSON text that was cut. Open brackets are closed, incomplete items are left out."""
     closers: list[str] = []
-    whole: tuple[int, tuple[str, ...]] = (0, ())  # up to here, with these brackets closed, the text is JSON
+    valid: tuple[int, tuple[str, ...]] = (0, ())  # up to here, with these brackets closed, the text is JSON
     key_comes = False
     for token in _TOKEN.finditer(text):
         first, end = token[0][0], token.end()
@@ -156,19 +183,19 @@ def _completed(text: str) -> object | None:
             continue
         if first == '"' and key_comes:
             continue
-        if first == '"' and not token[1]:  # a message cut in the middle: the usual case
-            return _closed(_unescaped(text) + '"', closers) or _closed(text[: whole[0]], whole[1])
+        if first == '"' and not token[1]:  # cut inside a message: the usual case
+            return _closed(_unescaped(text) + '"', closers) or _closed(text[: valid[0]], valid[1])
         if first in "{[":
             closers.append("}" if first == "{" else "]")
         elif first in "}]" and (not closers or closers.pop() != first):
             break
         elif first not in '{[}]"' and end == len(text):
-            break  # a number or a word that may go on
-        if len(closers) > DEEPEST:
+            break  # a number or a word that may be incomplete
+        if len(closers) > MAX_DEPTH:
             return None
         key_comes = first == "{"
-        whole = end, tuple(closers)
-    return _closed(text[: whole[0]], whole[1])
+        valid = end, tuple(closers)
+    return _closed(text[: valid[0]], valid[1])
 
 
 def _closed(text: str, closers: Iterable[str]) -> object | None:
@@ -180,29 +207,28 @@ def _closed(text: str, closers: Iterable[str]) -> object | None:
 
 
 def _unescaped(text: str) -> str:
-    """`text` without an escape that it ends in the middle of."""
+    """Remove an escape sequence that is incomplete at the end of `text`."""
     start = text.rfind("\\", len(text) - 6)
     if start < 0:
         return text
-    run = len(text[: start + 1]) - len(
-        text[: start + 1].rstrip("\\")
-    )  # an even run is of escaped backslashes
-    whole = text[start + 1 : start + 2] not in ("", "u") or len(text) - start >= 6
-    return text if run % 2 == 0 or whole else text[:start]
+    # An even number of backslashes are escaped backslashes.
+    run = len(text[: start + 1]) - len(text[: start + 1].rstrip("\\"))
+    complete = text[start + 1 : start + 2] not in ("", "u") or len(text) - start >= 6
+    return text if run % 2 == 0 or complete else text[:start]
 
 
 # ------------------------------------------------------------------ layers
 
 
 def _inside(text: str) -> object | None:
-    """The JSON that a string is, or ends with: an error that another product wrapped."""
+    """Return the JSON that a string is, or contains if it is an error that another product wrapped; else None."""
     start = text.find("{")
     if start < 0 or not (stripped := text.lstrip()):
         return None
-    value = load(text[start:] if not stripped.startswith("[") else stripped)
+    value = load_json(text[start:] if not stripped.startswith("[") else stripped)
     if stripped.startswith(("{", "[")):
         return value if isinstance(value, (Mapping, list)) else None
-    # Inside prose only what is an error for sure: a prompt that is repeated may hold JSON as well.
+    # Inside a sentence only an error object counts: a repeated prompt may hold JSON as well.
     is_error = isinstance(value, Mapping) and ("error" in value or {"message", "type"} <= value.keys())
     return value if is_error else None
 
@@ -215,7 +241,7 @@ def _messages(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _shown(found: list[Layer], texts: list[tuple[Layer, str]]) -> str:
-    """The message people read: that of `error`, unless it only says that there is one."""
+    """Return the message to show: that of the field `error`, unless it is generic."""
     first = found[1] if len(found) > 1 and found[1].origin == "error" else None
     ordered = [text for layer, text in texts if layer is first] + [
         text for layer, text in texts if layer is not first
@@ -224,12 +250,12 @@ def _shown(found: list[Layer], texts: list[tuple[Layer, str]]) -> str:
 
 
 def _param(layer: Layer) -> str | None:
-    """The field as OpenAI names it, or as pydantic does: `loc` is the path to it ("body", "messages", 0)."""
+    """Return the field of the request: OpenAI's `param`, or pydantic's `loc`, a path ("body", "messages", 0)."""
     path = layer.fields.get("loc")
     param = layer.fields.get("param") or (path[-1] if isinstance(path, list) and path else None)
     if isinstance(param, int) and isinstance(path, list):
-        param = ".".join(map(str, path[:MOST_LAYERS]))
-    return param if isinstance(param, str) and param.lower() not in NO_WORD else None
+        param = ".".join(map(str, path[:MAX_LAYERS]))
+    return param if isinstance(param, str) and param.lower() not in NO_VALUE else None
 
 
 # ------------------------------------------------------------------ codes
@@ -242,18 +268,18 @@ def _codes(layer: Layer) -> Iterator[Code]:
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             continue
         code = str(value)[: 2 * CODE_LIMIT].strip().lower()
-        if code in NO_WORD or code == "error":
+        if code in NO_VALUE or code == "error":
             continue
-        far = code.isascii() and code.isdigit() and len(code) > 3
-        yield Code(code, squash(f"{layer.origin}:{code}")) if far else _code(code)
+        is_number = code.isascii() and code.isdigit() and len(code) > 3
+        yield Code(code, normalized(f"{layer.origin}:{code}")) if is_number else _code(code)
 
 
 def _code(code: str) -> Code:
-    return Code(code, squash(code))
+    return Code(code, normalized(code))
 
 
 def _google_quotas(violations: object) -> Iterator[str]:
-    """Google's quota ids reduced to the length of their window; the longer one is the one to wait for."""
+    """Reduce Google's quota ids to the length of their window, the longest first: it decides how long to wait."""
     ids = [
         str(violation.get("quotaId", ""))
         for violation in (violations if isinstance(violations, list) else ())

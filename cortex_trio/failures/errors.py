@@ -1,4 +1,4 @@
-"""The exceptions of what was wrong before anything was sent. `cortex_trio.errors` draws the whole tree."""
+"""Exceptions raised before anything is sent. `cortex_trio.errors` draws the whole hierarchy."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from .shown import masked, printable
 
 
 class CortexError(Exception):
-    """Base of everything this library raises on purpose."""
+    """The base class of all exceptions that this library raises on purpose."""
 
 
 class ConfigError(CortexError, ValueError):
-    """Says the path in the configuration ($.openai.timeout), what was found and what is allowed.
+    """The configuration is wrong. The message has the path ($.openai.timeout), what was found and what is allowed.
 
-    Never a key's value: what has the prefix of a key is masked here, whatever field it was put into, and control
-    characters are escaped. `path` is where, `problem` the other part of the sentence.
+    Texts that look like API keys are masked, whatever field they stand in, and control characters are escaped.
     """
+
+    path: str
+    """The place in the configuration; "$" is the whole, "" none in particular."""
+
+    problem: str
+    """What is wrong there and what is allowed."""
 
     def __init__(self, path: str, problem: str) -> None:
         path, problem = printable(masked(path)), printable(masked(problem))
@@ -28,20 +33,27 @@ class ConfigError(CortexError, ValueError):
         return type(self), (self.path, self.problem)
 
     def under(self, parent: str) -> ConfigError:
-        """The same error, seen from further up: `timeout` under `$.openai` is `$.openai.timeout`."""
+        """Return the error with `parent` in front of its path: `timeout` under `$.openai` is `$.openai.timeout`.
+
+        Args:
+            parent: The path of the mapping or list that holds the wrong value.
+        """
         dot = "." if self.path and not self.path.startswith("[") else ""
         return ConfigError(f"{parent}{dot}{self.path}", self.problem)
 
 
 class InvalidRequest(CortexError, ValueError):
-    """A message, a tool or an option that cannot be understood: says where and what is allowed. Nothing was sent."""
+    """A message, a tool or an option is wrong. The message says where and what is allowed. Nothing was sent."""
 
 
 class NoWorkersAvailable(CortexError):
-    """No worker can be asked within `max_wait`: says why for each. Also for an unknown provider=, worker= or model=.
+    """No worker is available within `max_wait`. The message has the reason for each worker.
 
-    `retry_after` is the seconds until the first of them may be asked again; None if time alone changes nothing.
+    Also raised for a provider=, worker= or model= that does not exist.
     """
+
+    retry_after: float | None
+    """Seconds until the first worker may be available again. None: waiting alone changes nothing."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)

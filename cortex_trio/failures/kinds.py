@@ -1,4 +1,4 @@
-"""The kinds of failure and the value that carries one. Knows no wire and no policy."""
+"""FailureKind and Failure: what went wrong in an attempt, as a value. Knows no wire format and no reaction."""
 
 from __future__ import annotations
 
@@ -9,52 +9,91 @@ from typing import Literal
 import attrs
 
 Phase = Literal["connect", "headers", "body", "stream"]
+"""The part of a request that failed: before the response, its head, its body, or the stream of an answer."""
 
 MESSAGE_LIMIT = 200
-"""Characters kept of a provider's message: enough to read, too little to hold a prompt."""
-
+"""Characters kept of a provider's message: enough to understand it, too few to hold a prompt."""
 
 READ_LIMIT = 4096
-"""Characters of any text that are looked at: a provider says what is wrong at once."""
+"""Characters read of any text of a provider: the reason of an error stands at its beginning."""
 
 CODE_LIMIT, WORD_LIMIT = 100, 200
-"""Characters kept of a code in an error body, and of any code or request id: they travel into logs."""
+"""Characters kept of a code in an error body, and of any code or request id: both are written to logs."""
 
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 and C1 controls, ESC and BEL among them
     "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # bidi overrides, invisible characters, line separators
-    "\ufff9-\ufffd\ud800-\udfff]"  # annotations, what could not be decoded, halves of surrogate pairs
+    "\ufff9-\ufffd\ud800-\udfff]"  # annotations, the replacement character, surrogates
 )
-"""What a terminal or a log may act upon instead of showing it. Replaced by a space: removed, it would join words."""
+"""Characters that a terminal may act upon instead of showing them. Replaced by spaces, to keep words apart."""
 
 
 class FailureKind(str, enum.Enum):
-    """What a failure proves. `reactions.REACTIONS` says what each one makes us do."""
+    """What a failure proves. `reactions.REACTIONS` has the gateway's reaction to each kind."""
 
     CONTEXT_LENGTH = "context_length"
+    """The request is longer than the model's context window."""
+
     CONTENT_POLICY = "content_policy"
+    """The provider refused the request because of its content."""
+
     BAD_REQUEST = "bad_request"
+    """The provider rejected the request as invalid."""
+
     CREDENTIAL = "credential"
+    """The API key is wrong, expired or disabled."""
+
     PERMISSION = "permission"
+    """The API key may not use this model or this function."""
+
     QUOTA = "quota"
+    """The account has no credit left, or has reached a limit that lasts a day or longer."""
+
     RATE_LIMIT = "rate_limit"
+    """Too many requests or tokens within a short time."""
+
     OVERLOADED = "overloaded"
+    """The provider has too little capacity at the moment."""
+
     SERVER = "server"
+    """The provider failed with an error of its own (5xx)."""
+
     CONNECTION = "connection"
+    """No connection to the provider, or it was lost."""
+
     STALLED = "stalled"
+    """The first token did not arrive in time, or the stream paused for too long."""
+
     PROTOCOL = "protocol"
+    """The response is not what the dialect allows: malformed, too long, or not the dialect at all."""
+
     TRUNCATED = "truncated"
+    """The stream ended without its end marker."""
+
     EMPTY = "empty"
+    """The answer is complete and has no content."""
+
     MODEL_NOT_FOUND = "model_not_found"
+    """The provider does not have this model."""
+
     REGION = "region"
+    """The provider does not serve this country."""
+
     EDGE = "edge"
+    """A proxy in front of the provider responded with a web page."""
+
     CRASHED = "crashed"
+    """An actor of the gateway ended during the attempt, or a dialect raised an exception: a bug."""
+
     CANCELLED = "cancelled"
+    """The caller left or was cancelled, or its deadline passed."""
+
     UNKNOWN = "unknown"
+    """None of the others."""
 
 
 def plain(text: str, limit: int) -> str:
-    """Return `text` on one line, printable, and at most `limit` characters long."""
+    """Return `text` on one line, without control characters, and cut to `limit` characters."""
     text = " ".join(UNPRINTABLE.sub(" ", text[:READ_LIMIT]).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -69,23 +108,37 @@ def _plain_word(word: str | None) -> str | None:
 
 @attrs.frozen
 class Failure:
-    """One failed attempt, as a value: safe to log, to keep and to send on.
-
-    `retry_after` is in seconds; None means the provider gave no hint. `should_retry` is the provider's own
-    `x-should-retry` verdict on asking the same worker again (OpenAI, Anthropic). `ours` is True for what ran out on
-    our side (descriptors, places in a connection pool, a time limit of the caller's): it counts against no worker.
-    `message`, `code` and `request_id` are cut to 200 characters and hold no control characters.
-    """
+    """Why an attempt failed. Safe to log and to keep: it holds no API key, no control characters and no prompt."""
 
     kind: FailureKind
-    message: str = attrs.field(default="", converter=_plain_message)  # scrubbed of keys
+    """What the failure proves."""
+
+    message: str = attrs.field(default="", converter=_plain_message)
+    """The provider's message, or ours, without API keys; at most 200 characters. Empty: there is none."""
+
     status: int | None = None
+    """The HTTP status. None: there was no response, or the error came inside a response with status 200."""
+
     code: str | None = attrs.field(default=None, converter=_plain_word)
+    """The provider's error code, in lower case; at most 200 characters. None: it gave none."""
+
     retry_after: float | None = None
+    """Seconds after which the provider allows another request. None: it named no time."""
+
     phase: Phase | None = None
+    """The phase of the request in which it failed. None: it is not known."""
+
     request_id: str | None = attrs.field(default=None, converter=_plain_word)
+    """The provider's id of the request; at most 200 characters. None: it gave none."""
+
     should_retry: bool | None = None
+    """The header `x-should-retry` (OpenAI, Anthropic): whether to send the request again. None: it is absent."""
+
     ours: bool = False
+    """True if a resource or a limit on our side ran out: descriptors, connections, a time-out of the caller's.
+
+    Such a failure counts against no worker.
+    """
 
     def __str__(self) -> str:
         status = f" (HTTP {self.status})" if self.status else ""

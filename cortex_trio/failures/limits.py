@@ -1,10 +1,12 @@
-"""What is left before a provider limits us, out of the headers of its answers; one parser for all their spellings.
+"""Rate limits in the headers of a response: one parser for the forms of all providers.
 
     x-ratelimit-{limit,remaining,reset}[-<bucket>]           OpenAI, Groq, xAI, OpenRouter; without "x-" too
     anthropic-ratelimit-<bucket>-{limit,remaining,reset}     Anthropic
 
-What the window of a bucket is, only the provider knows (Groq counts requests by the day, tokens by the minute). A
-number below zero or none at all is not known. Sources: OpenAI, Groq and Anthropic rate-limit guides.
+The headers do not say how long the window of a bucket is (Groq counts requests by the day, tokens by the minute). A
+negative number, or text that is no number, counts as not reported.
+
+Sources: OpenAI, Groq and Anthropic rate-limit guides.
 """
 
 from __future__ import annotations
@@ -26,18 +28,24 @@ _HEADER = re.compile(
 
 @attrs.frozen
 class Bucket:
-    """One allowance. `reset_after` is in seconds: until the bucket is full again; xAI does not say."""
+    """One rate limit, such as that of requests or of tokens."""
 
     limit: int | None = None
+    """The size of the bucket, in requests or tokens. None: not reported."""
+
     remaining: int | None = None
+    """How much of it is left. None: not reported."""
+
     reset_after: float | None = None
+    """Seconds until the bucket is full again. None: not reported, as by xAI."""
 
 
 def rate_limits(headers: Mapping[str, str], now: datetime | None = None) -> Mapping[str, Bucket]:
-    """Return the buckets the headers tell of by name: "requests", "tokens", "input_tokens", "input_images" …
+    """Return the buckets by name: "requests", "tokens", "input_tokens", "input_images" …
 
-    `headers` have lower-case names; `now` is the aware wall-clock time, used where a reset is a date and there is
-    no `Date` header to go by.
+    Args:
+        headers: The headers of a response, with names in lower case.
+        now: The aware wall-clock time, for a reset that is a date when there is no `Date` header.
     """
     now = date_of(headers) or now
     found: dict[str, dict[str, float]] = {}

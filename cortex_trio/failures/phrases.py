@@ -1,10 +1,10 @@
-"""What messages say: one row per kind of sentence, as data. Read from the top, the first row that fits wins.
+"""Sentences of error messages that prove a failure kind: data, one row per kind of sentence. The first match counts.
 
-A pattern is written for what `wording.readable` makes of a message: lower case, one line per sentence, without quotes
-and backticks, and without what a provider repeats of the request ("invalid value: 'tell me why the model …'"). A gap
-such as `.{0,40}` therefore never leaves its sentence. Patterns allow for words between, another order, a plural, and
-any number or name. `unless` names what makes the same words mean something else. `statuses` are those beside which the
-sentence is believed: a 429 that mentions a model is still a 429.
+A pattern is matched with a message after `wording.readable`: in lower case, one sentence per line, without quotation
+marks, and without quotations of the request ("invalid value: 'explain why the model …'"). A gap such as `.{0,40}`
+therefore never leaves its sentence. Patterns allow words between, another order, a plural, and any number or name.
+`unless` names texts with which the same words mean something else. `statuses` are the HTTP statuses with which the row
+counts: a 429 that mentions a model is still a rate limit.
 
 In `source`, "ref" is the provider's error reference, "rec" recorded traffic, "field" public reports.
 """
@@ -20,20 +20,22 @@ from .kinds import FailureKind
 K = FailureKind
 
 IN_STREAM = 0
-"""Stands in `statuses` for an error inside a 200 stream."""
+"""In `statuses`: an error inside a stream with status 200."""
 
-OF_REQUEST = frozenset(
+REQUEST_STATUSES = frozenset(
     {IN_STREAM, 400, 404, 405, 413, 415, 422, 500, 501}
 )  # llama.cpp: 500 for what it cannot do
-OF_LENGTH = frozenset({IN_STREAM, 400, 403, 404, 413, 422, 500, 502})  # Together: 403
-OF_POLICY = frozenset({IN_STREAM, 400, 403, 404, 422, 451, 500, 502})
-OF_MODEL = frozenset({IN_STREAM, 400, 403, 404, 410, 422, 500, 502})
-OF_KEY = frozenset({IN_STREAM, 400, 401, 403, 412, 498, 500, 502})
-OF_RIGHTS = frozenset({IN_STREAM, 400, 401, 403, 404, 412, 422, 434})
-OF_PLACE = frozenset({IN_STREAM, 400, 403, 451})
-OF_MONEY = frozenset({IN_STREAM, 400, 401, 402, 403, 404, 412, 422, 429, 500, 502, 503})  # Fireworks: 412
-OF_LOAD = frozenset({IN_STREAM, 400, 424, 429, 498, 500, 502, 503, 504, 529})
-OF_PACE = frozenset({IN_STREAM, 400, 403, 413, 422, 429, 500, 502, 503, 529})
+LENGTH_STATUSES = frozenset({IN_STREAM, 400, 403, 404, 413, 422, 500, 502})  # Together: 403
+POLICY_STATUSES = frozenset({IN_STREAM, 400, 403, 404, 422, 451, 500, 502})
+MODEL_STATUSES = frozenset({IN_STREAM, 400, 403, 404, 410, 422, 500, 502})
+CREDENTIAL_STATUSES = frozenset({IN_STREAM, 400, 401, 403, 412, 498, 500, 502})
+PERMISSION_STATUSES = frozenset({IN_STREAM, 400, 401, 403, 404, 412, 422, 434})
+REGION_STATUSES = frozenset({IN_STREAM, 400, 403, 451})
+QUOTA_STATUSES = frozenset(
+    {IN_STREAM, 400, 401, 402, 403, 404, 412, 422, 429, 500, 502, 503}
+)  # Fireworks: 412
+OVERLOAD_STATUSES = frozenset({IN_STREAM, 400, 424, 429, 498, 500, 502, 503, 504, 529})
+RATE_LIMIT_STATUSES = frozenset({IN_STREAM, 400, 403, 413, 422, 429, 500, 502, 503, 529})
 
 _NOT = r"(?:not|n't)"
 _THIS_MODEL = r"(?:(?:this|the|that|your|selected|specified|requested|current|these) )*models?\b"
@@ -77,13 +79,22 @@ _SPENT = r"(?:reached|exceeded|hit|exhausted|used up|depleted)"
 @final
 @attrs.frozen
 class Phrase:
-    """A kind of sentence and what it proves: any of the `patterns`, and not `unless`."""
+    """A kind of sentence: any of the `patterns`, and none of `unless`."""
 
     kind: FailureKind
+    """What it proves."""
+
     source: str
+    """Where it is documented or was seen."""
+
     statuses: frozenset[int]
+    """The HTTP statuses with which it counts."""
+
     patterns: tuple[str, ...]
+    """Regular expressions for one sentence of a message."""
+
     unless: tuple[str, ...] = ()
+    """Regular expressions for the whole message, with its quotations and codes."""
 
 
 BEFORE_CODES: tuple[Phrase, ...] = (
@@ -95,14 +106,14 @@ BEFORE_CODES: tuple[Phrase, ...] = (
         (r"(?<!free )\ballocated quota exceeded", r"error-code#token-limit"),
     ),
 )
-"""Sentences that are believed before any code, where one product uses another's code for something else."""
+"""Sentences that count more than any code, because a product uses another one's code with another meaning."""
 
 PHRASES: tuple[Phrase, ...] = (
     Phrase(
         # The model's own output was wrong: the same request may succeed, here or elsewhere.
         K.PROTOCOL,
         "Groq rec, Ollama field",
-        OF_REQUEST,
+        REQUEST_STATUSES,
         (
             r"failed to (?:call|invoke|generate|use|parse|validate) (?:an? |the )?(?:valid )?(?:function|tool)s?\b",
             r"(?:tool|function) calls? (?:validation|generation|parsing) (?:has )?failed",
@@ -122,7 +133,7 @@ PHRASES: tuple[Phrase, ...] = (
         # What the request needs is not offered: says nothing against the model, the key or the worker.
         K.BAD_REQUEST,
         "OpenAI, xAI, Ollama, DeepSeek, Mistral, Anthropic rec",
-        OF_REQUEST,
+        REQUEST_STATUSES,
         (
             rf"\b(?:does|do) ?{_NOT} (?:currently |yet |natively )?support\b|\bha(?:s|ve) no support for\b",
             r"\bcan(?:not|'t) (?:handle|process|accept) |\bnot capable of\b",
@@ -139,7 +150,7 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase(
         K.BAD_REQUEST,
         "OpenRouter, llama.cpp, OpenAI rec, vLLM, Gemini field",
-        OF_REQUEST,
+        REQUEST_STATUSES,
         (
             rf"{_FEATURE}.{{0,40}}(?:{_NOT} (?:currently |yet )?(?:supported|enabled|available|allowed|implemented)"
             r"|unsupported)",
@@ -158,14 +169,14 @@ PHRASES: tuple[Phrase, ...] = (
         # One request larger than the budget of a minute: waiting never helps, a larger budget does.
         K.CONTEXT_LENGTH,
         "Groq rec, also beside 429; GitHub Models field",
-        OF_LENGTH | {429},
+        LENGTH_STATUSES | {429},
         (r"request too large for model\b|request body too large for \S+ model\b",),
     ),
     Phrase(
         # The context window by name, and that it is exceeded.
         K.CONTEXT_LENGTH,
         "OpenAI, xAI, vLLM, SGLang, Together, Mistral, llama.cpp, LM Studio, MiniMax, OpenRouter rec and field",
-        OF_LENGTH,
+        LENGTH_STATUSES,
         (
             rf"(?:{_EXCEEDS}|fit (?:in|into|within)|too (?:long|large|many|big) for).{{0,70}}{_CONTEXT}",
             rf"{_CONTEXT}.{{0,60}}\b(?:exceed\w*|overflow\w*|surpassed|reached|too small)",
@@ -184,7 +195,7 @@ PHRASES: tuple[Phrase, ...] = (
         # The text is too long.
         K.CONTEXT_LENGTH,
         "Anthropic, Perplexity, Bedrock, Databricks, GitHub Copilot, TGI, Moonshot, DashScope, z.ai rec and field",
-        OF_LENGTH,
+        LENGTH_STATUSES,
         (
             rf"{_PROMPT}{_TEXT_ONLY}{{0,40}}?(?<!string )\btoo (?:long|large|big)\b",
             rf"(?:\bprompts?|\binputs?|\bmessages)\b{_TEXT_ONLY}{{0,40}}?\bexceed\w*{_TEXT_ONLY}{{0,40}}?"
@@ -206,7 +217,7 @@ PHRASES: tuple[Phrase, ...] = (
         # A number of tokens is over a limit.
         K.CONTEXT_LENGTH,
         "Gemini, Cohere, Bedrock, Snowflake rec and field",
-        OF_LENGTH,
+        LENGTH_STATUSES,
         (
             r"\btokens?\b(?: count| length)?.{0,60}\bexceed\w*.{0,60}(?:limit|max|allowed|\d)",
             rf"exceed\w*.{{0,40}}\b(?:(?:model )?token limit|(?:{_MAX}|allowed) (?:number of |allowed )?"
@@ -226,7 +237,7 @@ PHRASES: tuple[Phrase, ...] = (
         # Money.
         K.QUOTA,
         "Anthropic, xAI, Gemini, z.ai, DashScope, Moonshot, Hugging Face, OpenRouter, DeepSeek rec and ref",
-        OF_MONEY,
+        QUOTA_STATUSES,
         (
             r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds?|quota)|not enough (?:balance|credits?|funds)",
             r"(?:\bout of|no remaining|no more) (?:credits?|funds|balance)\b|\bno credits? (?:left|remain)",
@@ -244,8 +255,8 @@ PHRASES: tuple[Phrase, ...] = (
     ),
     Phrase(
         K.QUOTA,
-        "OpenAI rec; Google says so of a minute as well, and only its QuotaFailure tells which",
-        OF_MONEY,
+        "OpenAI rec; Google uses it for a minute as well, and only its QuotaFailure has the window",
+        QUOTA_STATUSES,
         (r"exceeded your current quota",),
         unless=(r"resource_exhausted|allocated quota",),
     ),
@@ -253,7 +264,7 @@ PHRASES: tuple[Phrase, ...] = (
         # A window of a day and more.
         K.QUOTA,
         "Groq, Cohere, Ollama, MiniMax, Moonshot, Hugging Face, GitHub Models, OpenRouter rec and field",
-        OF_MONEY,
+        QUOTA_STATUSES,
         (
             r"spend(?:ing)? limit|usage limits?\b|free (?:allocated )?quota|daily free allocation",
             rf"free (?:tier|plan|allocation).{{0,40}}{_SPENT}|budget (?:has been )?exceeded",
@@ -269,7 +280,7 @@ PHRASES: tuple[Phrase, ...] = (
         K.MODEL_NOT_FOUND,
         "OpenAI, Gemini, xAI, Groq, Mistral, DeepSeek, Moonshot, z.ai, Cohere, Ollama, OpenRouter, Copilot, Bedrock,"
         " NIM, Cloudflare, Together, Fireworks, Hugging Face, Vertex AI rec and field",
-        OF_MODEL,
+        MODEL_STATUSES,
         (
             r"^model: (?=\S*[-.\d])[\w./:@-]+$",
             rf"{_MODEL}.{{0,60}}{_NOT} (?:supported|available|offered) in (?:your|this) (?:region|country|location)",
@@ -295,13 +306,13 @@ PHRASES: tuple[Phrase, ...] = (
         # A gateway that has no upstream for this model; it has others for other models.
         K.MODEL_NOT_FOUND,
         "one-api, new-api field",
-        OF_MODEL | {503},
+        MODEL_STATUSES | {503},
         (r"no available channel|无可用渠道",),
     ),
     Phrase(
         K.REGION,
         "OpenAI, Gemini ref",
-        OF_PLACE,
+        REGION_STATUSES,
         (
             r"\b(?:country|region|territory|location)\b(?! (?:parameter|field|option|argument|property|value)).{0,40}"
             rf"{_NOT} (?:currently )?(?:supported|available|allowed)",
@@ -311,7 +322,7 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase(
         K.CONTENT_POLICY,
         "Azure, xAI, DeepSeek, Moonshot, DashScope, z.ai, OpenRouter, OpenAI, Vertex AI, MiniMax rec and ref",
-        OF_POLICY,
+        POLICY_STATUSES,
         (
             r"usage (?:guidelines|polic)|content (?:management |filtering |safety )?polic|responsible ai",
             r"content[ _-]filter(?:s|ed|ing)?\b(?! (?:param|field|option))",
@@ -333,13 +344,13 @@ PHRASES: tuple[Phrase, ...] = (
         # A restricted key that still chats: not a wrong one.
         K.PERMISSION,
         "OpenAI rec",
-        OF_RIGHTS,
+        PERMISSION_STATUSES,
         (r"missing scopes|insufficient permissions?\b",),
     ),
     Phrase(
         K.CREDENTIAL,
         "OpenAI, xAI, Gemini, Cohere, Azure, DeepSeek, Bedrock, Hugging Face rec and field",
-        OF_KEY,
+        CREDENTIAL_STATUSES,
         (
             r"(?:incorrect|invalid|wrong|expired|revoked|disabled|missing|unknown|malformed|inactive|no) (?:x-)?"
             r"(?:openai |your )?(?:api|access|auth\w*|subscription|bearer|secret)[ _-]?(?:keys?|token)",
@@ -358,7 +369,7 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase(
         K.PERMISSION,
         "OpenAI, Bedrock, OpenRouter, MiniMax, Groq field",
-        OF_RIGHTS,
+        PERMISSION_STATUSES,
         (
             rf"(?:do|does) ?{_NOT} have (?:access|permission)|no access to (?:the )?model",
             rf"{_NOT} authori[sz]ed to|permission denied",
@@ -382,7 +393,7 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase(
         K.OVERLOADED,
         "Anthropic, OpenAI, Gemini, Ollama, Mistral, llama.cpp, Hugging Face, NIM, z.ai rec and field",
-        OF_LOAD,
+        OVERLOAD_STATUSES,
         (
             r"\boverload|high (?:demand|traffic|load)",
             r"\b(?:server|service|system|model|engine) (?:is )?(?:\w+ )?busy",
@@ -397,7 +408,7 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase(
         K.RATE_LIMIT,
         "all, where the status does not say so",
-        OF_PACE,
+        RATE_LIMIT_STATUSES,
         (
             r"rate[ _-]?limit(?:s|ed|ing)?\b.{0,60}(?:exceed|reach|hit|for|upstream)",
             r"(?:exceed\w*|reached|hit) .{0,40}rate[ _-]?limit|too many requests|requests? rate (?:limit|too high)",

@@ -1,4 +1,4 @@
-"""Take API keys out of texts: error bodies echo them whole, masked or cut. Knows no provider."""
+"""Remove API keys and repeated requests from texts, because error bodies repeat both. Knows no provider."""
 
 from __future__ import annotations
 
@@ -7,43 +7,51 @@ import string
 from collections.abc import Collection, Iterable
 
 SHORTEST_PIECE = 12
-"""Characters of a key that are worth hiding by themselves; our own masks show 11."""
+"""The shortest piece of a key that is hidden, in characters. Our own masks show at most 11."""
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # unlike lower(), keeps every length
 _KEY_SHAPED = re.compile(r"\b(?:sk-|gsk_|xai-|AIza|Bearer\s+)[\w.*-]{6,}")
 
 
 def scrub(text: str, secrets: Collection[str] = ()) -> str:
-    """Return `text` without the given secrets and without anything that looks like a key: error bodies echo them."""
+    """Return `text` with `***` for each of the secrets, for pieces of them, and for all that looks like an API key.
+
+    Args:
+        text: Any text, such as the message of an error body.
+        secrets: The API keys in use. Empty strings are skipped.
+    """
     for secret in filter(None, secrets):
         text = _hide(text, secret)
     return _KEY_SHAPED.sub("***", text)
 
 
-REPEATED = 20
-"""Characters in a row that an error and a request share only if one repeats the other."""
-MOST_READ = 256 * 1024
-"""Characters of a request that are looked through: errors quote its beginning."""
+SHORTEST_REPETITION = 20
+"""Characters. An error and a request share so many in a row only if the error repeats the request."""
+
+REQUEST_LIMIT = 256 * 1024
+"""Characters of a request that are compared: errors repeat its beginning."""
 
 
-def without_repetition(text: str, said: Iterable[str]) -> str:
-    """Return `text` without what it repeats of `said`: a prompt belongs into no log, event or error.
+def without_repetition(text: str, request: Iterable[str]) -> str:
+    """Return `text` with "[…]" for what it repeats of the request: prompts belong in no log, event or error.
 
-    Blanks are compared as one blank, as `Failure.message` has them.
+    Args:
+        text: The message of an error. Runs of blanks are compared as one blank, as `Failure.message` has them.
+        request: The texts of the request.
     """
-    if len(text) < REPEATED:
+    if len(text) < SHORTEST_REPETITION:
         return text
-    read = " ".join(" ".join(piece[:MOST_READ].split()) for piece in said)[:MOST_READ]
-    if len(read) < REPEATED:
+    sent = " ".join(" ".join(piece[:REQUEST_LIMIT].split()) for piece in request)[:REQUEST_LIMIT]
+    if len(sent) < SHORTEST_REPETITION:
         return text
     kept: list[str] = []
     at = 0
     while at < len(text):
-        end = at + REPEATED
-        if len(text) < end or text[at:end] not in read:
+        end = at + SHORTEST_REPETITION
+        if len(text) < end or text[at:end] not in sent:
             kept.append(text[at])
             at += 1
             continue
-        while end < len(text) and text[at : end + 1] in read:
+        while end < len(text) and text[at : end + 1] in sent:
             end += 1
         kept.append("[…]")
         at = end
@@ -51,7 +59,7 @@ def without_repetition(text: str, said: Iterable[str]) -> str:
 
 
 def _hide(text: str, secret: str) -> str:
-    """`text` without `secret` or pieces of it, in capitals or not: bodies are cut, codes kept in lower case."""
+    """Hide `secret` and pieces of it, in any case: bodies are cut, and codes are kept in lower case."""
     pieces, size = _pieces(secret)
     low = text.translate(_LOWER)
     kept: list[str] = []
@@ -66,13 +74,18 @@ def _hide(text: str, secret: str) -> str:
 
 
 def holds(text: str, secret: str) -> bool:
-    """Is `secret`, or a piece of it that `scrub` would hide, in `text`?"""
+    """Return whether `text` holds `secret`, or a piece of it that `scrub` would hide.
+
+    Args:
+        text: Any text.
+        secret: An API key.
+    """
     low = text.translate(_LOWER)
     return any(piece in low for piece in _pieces(secret)[0])
 
 
 def _pieces(secret: str) -> tuple[set[str], int]:
-    """The shortest pieces by which a secret is recognised, and their length."""
+    """Return the shortest pieces by which a secret is recognised, and their length."""
     size = min(SHORTEST_PIECE, len(secret))
     key = secret.translate(_LOWER)
     return {key[at : at + size] for at in range(len(key) - size + 1)}, size

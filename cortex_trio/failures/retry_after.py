@@ -1,10 +1,10 @@
-"""How long a provider asks us to stay away: one parser for all its spellings, in seconds.
+"""The time after which a provider allows another request, in seconds: one parser for all forms.
 
-Order of trust: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a hint in the body (a field, then a sentence),
-the reset headers of a bucket that is empty, at last a reset header beside which nothing remains to be counted. NaN,
-infinities and negatives count as none; more than a month is cut to a month.
+The first source that names a time counts: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, the body (a field,
+then a sentence), the reset header of an empty bucket, and last a reset header without any `remaining` header beside it.
+NaN, infinities and negative numbers count as no time; more than a month is cut to a month.
 
-Where a header came twice and was joined to "20, 30", the largest value counts: never earlier than any of them asked.
+A header that came twice is joined, as in "20, 30". The largest value counts, so that no request is too early.
 
 Sources: RFC 9110 §10.2.3, draft-ietf-httpapi-ratelimit-headers, OpenAI, Azure, Groq and Anthropic rate-limit guides,
 google.rpc.RetryInfo, OpenRouter's `metadata.headers`, Hugging Face's `estimated_time`.
@@ -37,18 +37,17 @@ _TERMS = re.compile(r"(\d+(?:\.\d+)?) ?([a-zµ]+)", re.IGNORECASE)
 _WEEKDAY = re.compile(r"\s*(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\s*$", re.IGNORECASE)
 _BUDGET_ITEM = re.compile(r"(?:^|;)\s*(r|t|remaining|reset)\s*=\s*(\d{1,12})", re.IGNORECASE)
 
-_EPOCH = (
-    1e9  # a "duration" of more than 30 years is a point in time; of more than 30,000, one in milliseconds
-)
+_EPOCH = 1e9
+"""Seconds. A longer "duration", of 30 years, is a Unix time; one of 30,000 years is a Unix time in milliseconds."""
 
 LONGEST_DURATION = 40
-"""Characters; "1d23h59m59.999999999s" has 21. Looking for the end of a number takes the square of its digits."""
+"""Characters; "1d23h59m59.999999999s" has 21. The patterns take time in the square of the digits of a number."""
 
 LONGEST_VALUE = 200
-"""Characters of a header: a date has 29, and a header that came twice two of them."""
+"""Characters of a header: a date has 29, and a header that came twice has two dates."""
 
 LONGEST_SECONDS = 31 * 86_400.0
-"""Quotas are by the month at the longest; a header that names years must not take a worker out for good."""
+"""A month, the longest window of a quota: a header that names years must not exclude a worker for ever."""
 
 FIELDS: Mapping[str, float] = {
     "retryafterms": 1e-3,
@@ -60,11 +59,15 @@ FIELDS: Mapping[str, float] = {
     "resetsat": 1.0,
     "estimatedtime": 1.0,  # Hugging Face: a model that is loading
 }
-"""Fields of error bodies, without case and punctuation, and their unit in seconds."""
+"""Fields of error bodies, in lower case and without punctuation, and their unit in seconds."""
 
 
 def parse_duration(text: str) -> float | None:
-    """Return the seconds of a Go duration ("6m0s", "120ms", "1d2h") or of a bare number; None if it is neither."""
+    """Return the seconds of a Go duration ("6m0s", "120ms", "1d2h") or of a plain number; None for any other text.
+
+    Args:
+        text: The text; more than 40 characters are no duration.
+    """
     text = text.strip()
     if len(text) > LONGEST_DURATION:
         return None
@@ -79,16 +82,15 @@ def parse_duration(text: str) -> float | None:
 def retry_after(
     headers: Mapping[str, str], payload: object = None, now: datetime | None = None
 ) -> float | None:
-    """Return the seconds to stay away, or None if nothing (sensible) was said.
+    """Return the seconds after which another request is allowed; None if no (valid) time is named.
 
     Args:
-        headers: Names in lower case; repeated ones joined by ", ".
+        headers: The headers of the response, with names in lower case; repeated ones are joined by ", ".
         payload: The decoded error body, or its text.
-        now: The aware wall-clock time, used where an absolute date came without a `Date` header to correct its skew
-            by.
+        now: The aware wall-clock time, for dates when there is no `Date` header, which corrects their skew.
     """
     now = date_of(headers) or now
-    said = _first(
+    seconds = _first(
         hint
         for source in (
             _from_retry_headers(headers, now),
@@ -97,21 +99,31 @@ def retry_after(
         )
         for hint in source
     )
-    return None if said is None else min(said, LONGEST_SECONDS)
+    return None if seconds is None else min(seconds, LONGEST_SECONDS)
 
 
 def reset_after(value: str, now: datetime | None) -> float | None:
-    """Return the seconds until a reset: a duration, an RFC 3339 time, or an epoch in seconds or milliseconds."""
+    """Return the seconds until a reset; None if the text names no time.
+
+    Args:
+        value: A duration, an RFC 3339 time, or a Unix time in seconds or milliseconds.
+        now: The aware wall-clock time. Without it, only a duration can be read.
+    """
     seconds = parse_duration(value)
     return _until(_rfc3339(value), now) if seconds is None else _since_epoch(seconds, now)
 
 
 def empty_bucket_reset(headers: Mapping[str, str], now: datetime | None) -> float | None:
-    """Return the seconds until every bucket whose `remaining` is 0 is open again; None if none is empty.
+    """Return the seconds until all empty buckets are reset; None if none is empty, or none has a reset time.
 
-    Reads `x-ratelimit-{remaining,reset}[-bucket]`, `anthropic-ratelimit-<bucket>-{remaining,reset}`,
+    A bucket is empty if its `remaining` is 0. Reads `x-ratelimit-{remaining,reset}[-bucket]`,
+    `anthropic-ratelimit-<bucket>-{remaining,reset}`,
     `anthropic-ratelimit-unified-{status,reset}` of a subscription, `ratelimit-{remaining,reset}` and the IETF's
     `ratelimit` ("r" and "t").
+
+    Args:
+        headers: The headers of the response, with names in lower case.
+        now: The aware wall-clock time, for dates when there is no `Date` header.
     """
     empty = [headers[name] for name in headers if _is_empty(name, headers)]
     resets = [
@@ -121,7 +133,7 @@ def empty_bucket_reset(headers: Mapping[str, str], now: datetime | None) -> floa
     ]
     budget = headers.get("ratelimit")
     if not empty and budget is None and "anthropic-ratelimit-unified-status" not in headers:
-        return None  # nearly every answer there is: its date is not parsed for nothing
+        return None  # the common case: the date is not parsed
     now = date_of(headers) or now
     if headers.get("anthropic-ratelimit-unified-status", "").strip().lower() == "rejected":
         resets += [headers[name] for name in ("anthropic-ratelimit-unified-reset",) if name in headers]
@@ -130,7 +142,11 @@ def empty_bucket_reset(headers: Mapping[str, str], now: datetime | None) -> floa
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """Return when the server says it is: by its own clock its dates are meant."""
+    """Return the time of the server's clock, to which its dates relate; None without a valid `Date` header.
+
+    Args:
+        headers: The headers of the response, with names in lower case.
+    """
     return _http_date(headers.get("date", ""))
 
 
@@ -140,13 +156,13 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
 def _from_retry_headers(headers: Mapping[str, str], now: datetime | None) -> Iterator[float | None]:
     for name, unit in (("retry-after-ms", 1e-3), ("x-ms-retry-after-ms", 1e-3), ("retry-after", 1.0)):
         if name in headers:
-            yield max((said for said in _values(headers[name], unit, now) if said is not None), default=None)
+            yield max((wait for wait in _values(headers[name], unit, now) if wait is not None), default=None)
 
 
 def _from_resets(headers: Mapping[str, str], now: datetime | None) -> Iterator[float | None]:
     yield empty_bucket_reset(headers, now)
     if not any("remaining" in name for name in headers):
-        # Sent to those who are over the limit only: the first bucket to open is worth a try.
+        # Such headers come only when a limit is reached. The first bucket that is reset is worth a request.
         lone = [
             reset_after(text, now)
             for name, text in headers.items()
@@ -163,7 +179,7 @@ def _is_empty(name: str, headers: Mapping[str, str]) -> bool:
 
 
 def _is_allowed(name: str, headers: Mapping[str, str]) -> bool:
-    """Anthropic sends the unified window with every answer of a subscription."""
+    """Anthropic sends the unified window with every response of a subscription, not only at its limit."""
     return "unified" in name and headers.get("anthropic-ratelimit-unified-status", "rejected") != "rejected"
 
 
@@ -172,14 +188,14 @@ def _spent_budgets(value: str) -> Iterator[float]:
     value = value[:LONGEST_VALUE]
     items = value.split(",") if ";" in value else [value.replace(",", ";")]
     for item in items:
-        said = {name.lower()[:1] + name.lower()[2:3]: number for name, number in _BUDGET_ITEM.findall(item)}
-        remaining, reset = said.get("r", said.get("rm")), said.get("t", said.get("rs"))
+        fields = {name.lower()[:1] + name.lower()[2:3]: number for name, number in _BUDGET_ITEM.findall(item)}
+        remaining, reset = fields.get("r", fields.get("rm")), fields.get("t", fields.get("rs"))
         if remaining is not None and reset is not None and float(remaining) == 0:
             yield float(reset)
 
 
 def _values(text: str, unit: float, now: datetime | None) -> Iterator[float | None]:
-    """What a header says, or each of the values that were joined in it: a date has a comma of its own."""
+    """Return the values of a header that may have been joined. A comma after a weekday belongs to a date."""
     text = text[:LONGEST_VALUE]
     parts: list[str] = []
     for part in text.split(","):
@@ -191,7 +207,7 @@ def _values(text: str, unit: float, now: datetime | None) -> Iterator[float | No
 
 
 def _delay_or_date(text: str, unit: float, now: datetime | None) -> float | None:
-    """Seconds, a duration, an HTTP-date, an RFC 3339 time or an epoch; `unit` is that of a bare number."""
+    """Read seconds, a duration, an HTTP-date, an RFC 3339 time or a Unix time; `unit` is that of a plain number."""
     if len(text) <= LONGEST_DURATION and _NUMBER.fullmatch(text):
         number = _sane(float(text))
         if number is None:
@@ -199,7 +215,7 @@ def _delay_or_date(text: str, unit: float, now: datetime | None) -> float | None
         return number * unit if number < _EPOCH else _since_epoch(number, now)
     if (seconds := parse_duration(text)) is not None:
         return seconds
-    if (seconds := _words_of_time(text)) is not None:
+    if (seconds := _written_time(text)) is not None:
         return seconds
     return _until(_rfc3339(text) or _http_date(text), now)
 
@@ -216,7 +232,7 @@ def _from_body(payload: object, now: datetime | None) -> Iterator[float | None]:
                 yield _from_field(value, unit, now)
     for layer in found:
         inner = layer.fields.get("headers")
-        if isinstance(inner, Mapping):  # OpenRouter: those of the upstream
+        if isinstance(inner, Mapping):  # OpenRouter: the headers of the provider behind it
             texts = {str(name).lower(): str(value) for name, value in inner.items()}
             yield from _from_retry_headers(texts, now)
             yield from _from_resets(texts, now)
@@ -234,21 +250,21 @@ def _from_field(value: object, unit: float, now: datetime | None) -> float | Non
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             return _delay_or_date(str(value).strip()[:LONGEST_VALUE], unit, now)
-        except ValueError:  # an int of more digits than Python prints
+        except ValueError:  # an int with more digits than Python prints
             return None
     return None
 
 
 def _in_text(message: str) -> float | None:
-    """ "Please try again in 6m0s", "retry after 30 seconds", "wait 12 seconds", "in 2 minutes"."""
+    """Read "Please try again in 6m0s", "retry after 30 seconds", "wait 12 seconds"; None without such a hint."""
     found = _IN_TEXT.search(message[:READ_LIMIT])
     if found is None:
         return None
-    return _sane(float(found[2])) if found[2] else _words_of_time(found[1])
+    return _sane(float(found[2])) if found[2] else _written_time(found[1])
 
 
-def _words_of_time(text: str) -> float | None:
-    """The seconds of "1 hour and 5 minutes", "2h 30m", "21.5s"; None if a part of it is no time."""
+def _written_time(text: str) -> float | None:
+    """Return the seconds of "1 hour and 5 minutes", "2h 30m", "21.5s"; None if a part of it is no time."""
     if len(text) > LONGEST_DURATION or _TERMS.sub("", text).replace("and", "").strip(" ,."):
         return None
     total: float | None = None
@@ -261,7 +277,7 @@ def _words_of_time(text: str) -> float | None:
     return None if total is None else _sane(total)
 
 
-# ------------------------------------------------------------------ moments
+# ------------------------------------------------------------------ points in time
 
 
 def _since_epoch(seconds: float, now: datetime | None) -> float | None:

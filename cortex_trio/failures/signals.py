@@ -1,6 +1,6 @@
-"""What proves which kind of failure: codes and HTTP statuses, as data. Messages are in `phrases`.
+"""Error codes and HTTP statuses that prove a failure kind: data. Messages are in `phrases`.
 
-One table serves all providers: where their codes contradict each other, the place in the body tells them apart.
+One table serves all providers. Where their codes contradict each other, the code includes its place in the body.
 Each row names its source: "ref" is the provider's error reference, "rec" recorded traffic, "field" public reports.
 
 Codes are compared without case, spaces and punctuation: `InvalidApiKey` is `invalid_api_key`.
@@ -13,7 +13,7 @@ from typing import final
 
 import attrs
 
-from .body import squash
+from .body import normalized
 from .kinds import FailureKind
 
 K = FailureKind
@@ -22,11 +22,16 @@ K = FailureKind
 @final
 @attrs.frozen
 class Codes:
-    """Codes that prove one kind, separated by spaces, and where they are known from."""
+    """Codes that prove one kind, and their source."""
 
     kind: FailureKind
+    """What they prove."""
+
     names: str
+    """The codes, separated by spaces."""
+
     source: str
+    """Where they are documented or were seen."""
 
 
 EXACT: tuple[Codes, ...] = (
@@ -75,7 +80,7 @@ EXACT: tuple[Codes, ...] = (
     Codes(K.CONTEXT_LENGTH, "prompt_too_long input_too_long", "gateways, field"),
     Codes(K.CONTEXT_LENGTH, "error:1261", "z.ai ref"),
     Codes(K.CONTEXT_LENGTH, "errors:5021", "Cloudflare Workers AI field"),
-    # ---- the model is not there
+    # ---- model not found
     Codes(K.MODEL_NOT_FOUND, "model_not_found", "OpenAI, Groq, Cerebras, LM Studio, Novita ref"),
     Codes(K.MODEL_NOT_FOUND, "model_decommissioned", "Groq rec"),
     Codes(K.MODEL_NOT_FOUND, "invalid_model", "Mistral rec, Perplexity field"),
@@ -97,7 +102,7 @@ EXACT: tuple[Codes, ...] = (
     Codes(K.MODEL_NOT_FOUND, "RESOURCE_DOES_NOT_EXIST ENDPOINT_NOT_FOUND", "Databricks field"),
     Codes(K.MODEL_NOT_FOUND, "error:1211", "z.ai ref"),
     Codes(K.MODEL_NOT_FOUND, "errors:5007 errors:3042", "Cloudflare Workers AI ref"),
-    # ---- the key
+    # ---- credential
     Codes(K.CREDENTIAL, "invalid_api_key account_deactivated", "OpenAI ref; DashScope InvalidApiKey"),
     Codes(K.CREDENTIAL, "api_key_invalid unauthenticated", "Gemini rec"),
     Codes(K.CREDENTIAL, "authentication_error", "Anthropic ref"),
@@ -113,12 +118,12 @@ EXACT: tuple[Codes, ...] = (
         "UnrecognizedClientException InvalidSignatureException ExpiredTokenException InvalidClientTokenId",
         "AWS ref",
     ),
-    # ---- the right to use it
+    # ---- permission
     Codes(K.PERMISSION, "permission_error", "Anthropic ref"),
     Codes(K.PERMISSION, "model_terms_required", "Groq field"),
     Codes(K.PERMISSION, "error:1220 error:1311", "z.ai ref"),
     Codes(K.PERMISSION, "errors:5016 errors:5018 errors:3023 errors:3041", "Cloudflare Workers AI ref"),
-    # ---- too much load
+    # ---- overloaded
     Codes(K.OVERLOADED, "overloaded_error", "Anthropic ref"),
     Codes(K.OVERLOADED, "capacity_exceeded", "Groq ref: flex tier, status 498"),
     Codes(K.OVERLOADED, "unavailable unavailable_error", "Gemini ref; llama.cpp rec"),
@@ -129,7 +134,7 @@ EXACT: tuple[Codes, ...] = (
     Codes(K.OVERLOADED, "NoCapacity ServerOverloaded", "Azure, Volcengine Ark field"),
     Codes(K.OVERLOADED, "error:1312", "z.ai ref"),
     Codes(K.OVERLOADED, "errors:3040", "Cloudflare Workers AI ref"),
-    # ---- policy
+    # ---- content policy and region
     Codes(K.CONTENT_POLICY, "content_filter ResponsibleAIPolicyViolation", "Azure rec; Moonshot ref"),
     Codes(
         K.CONTENT_POLICY,
@@ -141,7 +146,7 @@ EXACT: tuple[Codes, ...] = (
     Codes(K.CONTENT_POLICY, "base_resp:1026 base_resp:1027", "MiniMax ref"),
     Codes(K.CONTENT_POLICY, "illegal_prompt safety_check_failed", "Novita, ZenMux ref"),
     Codes(K.REGION, "unsupported_country_region_territory", "OpenAI ref"),
-    # ---- the model's own output was wrong: not the request, and the next worker may do better
+    # ---- protocol: the model's output was wrong, not the request; another attempt may succeed
     Codes(K.PROTOCOL, "tool_use_failed json_validate_failed output_parse_failed", "Groq rec"),
     Codes(K.PROTOCOL, "malformed_function_call malformed_tool_call", "Gemini ref"),
     Codes(K.BAD_REQUEST, "request_too_large", "Anthropic ref"),
@@ -153,7 +158,7 @@ EXACT: tuple[Codes, ...] = (
         "OpenAI ref, also after a 200: the message may quote the address of the image",
     ),
 )
-"""Proof by itself, before any message and status."""
+"""Codes that prove a kind by themselves, before any message and status."""
 
 PARTS: tuple[Codes, ...] = (
     Codes(
@@ -182,7 +187,7 @@ PARTS: tuple[Codes, ...] = (
         "LiteLLM field, status 401: of a key, a user, a team or a project",
     ),
 )
-"""Words that prove a kind inside of any longer code."""
+"""Parts of longer codes that prove a kind."""
 
 VAGUE: tuple[Codes, ...] = (
     Codes(
@@ -214,7 +219,7 @@ VAGUE: tuple[Codes, ...] = (
     Codes(K.PERMISSION, "AccessDenied AccessDeniedException", "DashScope, AWS ref"),
     Codes(K.CREDENTIAL, "unauthorized invalid_token token_expired authorized_error", "GitHub, MiniMax field"),
 )
-"""Looked at after the messages: beside a message that says more they say less than it does."""
+"""Codes that count less than a message."""
 
 VAGUE_PARTS: tuple[Codes, ...] = (Codes(K.RATE_LIMIT, "rate_limit throttling too_many_requests", "variants"),)
 
@@ -225,14 +230,14 @@ WITHOUT_STATUS: tuple[Codes, ...] = (
         K.BAD_REQUEST, "invalid_prompt", "OpenAI ref: the Responses API after it has begun to answer with 200"
     ),
 )
-"""Looked at only where there is no status (inside a stream): beside one they say less than it does."""
+"""Codes that count less than an HTTP status, so only inside a stream."""
 
 STATUSES: Mapping[int, FailureKind] = {
     400: K.BAD_REQUEST,
     401: K.CREDENTIAL,
     402: K.QUOTA,
     403: K.PERMISSION,
-    # 404: a model or nothing, see classify; 410 is what some say of a model that was retired (SambaNova ref)
+    # 404 is in classify.py: it depends on the message. 410 is used for a retired model (SambaNova ref).
     408: K.SERVER,
     410: K.MODEL_NOT_FOUND,
     413: K.BAD_REQUEST,
@@ -243,12 +248,16 @@ STATUSES: Mapping[int, FailureKind] = {
     499: K.SERVER,  # Cohere: the connection to the model was closed
     529: K.OVERLOADED,
 }
-"""Any other 4xx is `unknown`, because it is about the path, the proxy or the moment; any 5xx is `server`.
+"""Any other 4xx is `unknown`: it is about the path, a proxy or the time. Any other 5xx is `server`.
 
-411, 414 and 431 are not in the table: length, path and headers of a request are ours, not the caller's.
+411, 414 and 431 are not in the table: the length, path and headers of a request are made by us, not by the caller.
 """
 
 
 def table(rows: tuple[Codes, ...]) -> Mapping[str, FailureKind]:
-    """Return the rows by code, as `body.squash` spells it."""
-    return {squash(name): row.kind for row in rows for name in row.names.split()}
+    """Return the failure kind of each code, normalized.
+
+    Args:
+        rows: Rows of one of the tables above.
+    """
+    return {normalized(name): row.kind for row in rows for name in row.names.split()}

@@ -1,4 +1,4 @@
-"""Find the sentence of `phrases` that a provider's message is. Knows how messages are written, not what they prove."""
+"""Find the sentences of `phrases` in a message. Knows how messages are written, not what they prove."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .phrases import BEFORE_CODES, IN_STREAM, PHRASES, Phrase
 K = FailureKind
 
 ABOUT_MODEL = re.compile(r"(?<![\w/.-])(?:models?|deployments?|fine-?tun\w*)(?![\w/.-])|模型")
-"""A 404 is about the model if its message is."""
+"""A message that is about a model: a 404 with it is MODEL_NOT_FOUND."""
 
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"', "`": "`"})
 _QUOTED = re.compile(r'"([^"\n]*)"|`([^`\n]*)`|(?<!\w)\'([^\'\n]*)\'(?!\w)')
@@ -22,20 +22,23 @@ _FILE_END = (
 )
 _FILE = re.compile(rf"(?<![\w-])[\w-]++{_FILE_END}\b")
 _NAMES_FILE = re.compile(rf"{_FILE_END}$")
-_SPEAKS = re.compile(r"(?:message|msg|detail|error|reason|raw)[\"'\\]{0,3}\s?[:=]\s?$")
+_MESSAGE_FIELD = re.compile(r"(?:message|msg|detail|error|reason|raw)[\"'\\]{0,3}\s?[:=]\s?$")
 _SENTENCE_END = re.compile(r"[.!?;](?:\s+|$)|\n+|[。！？；]")
 
-REPEATED_WORDS = 4
-"""A quoted text of so many words is the caller's: names and values have fewer."""
+QUOTED_WORDS = 4
+"""A quotation of at least so many words is part of the request: names and values have fewer."""
 
 
-def readable(text: str, *, repeated: bool = False) -> str:
-    """Return a message as the patterns expect it; `repeated`: with what it repeats of the request.
+def readable(text: str, *, with_quotations: bool = False) -> str:
+    """Return a message as the patterns expect it: lower case, one sentence per line, no quotation marks.
 
-    Addresses and names of files are the caller's as well, and may hold any words.
+    Args:
+        text: The message.
+        with_quotations: Whether to keep long quotations, addresses and file names. They are part of the request and may
+            hold any words.
     """
     text = text.lower().translate(_QUOTES)
-    if repeated:
+    if with_quotations:
         text = _QUOTED.sub(_inner, text)
     else:
         text = _ADDRESS.sub("…", text)
@@ -46,19 +49,23 @@ def readable(text: str, *, repeated: bool = False) -> str:
 
 
 def without_paths(text: str) -> str:
-    """Return a readable message without addresses: "no route for /v1/models" is not about a model."""
+    """Return a readable message without paths: "no route for /v1/models" is not about a model.
+
+    Args:
+        text: The message, made `readable`.
+    """
     return " ".join(word for word in text.split() if "/" not in word)
 
 
-def matching(status: int | None, text: str, whole: str, param: str | None) -> FailureKind | None:
-    """Return the kind of the first phrase that fits a readable message, or None.
+def kind_of(status: int | None, text: str, whole: str, param: str | None) -> FailureKind | None:
+    """Return the kind of the first phrase that matches a message; None if none does.
 
     Args:
         status: The HTTP status, None for an error inside a 200 stream.
         text: The message, made `readable`.
-        whole: The same with what it repeats and with the codes: where `unless` is looked for.
-        param: The request field the provider names. An error about another field than the model is not about the
-            model or the key, whatever it repeats.
+        whole: The same with quotations and with the codes. `Phrase.unless` is matched with it.
+        param: The field of the request that the provider names. An error about another field than the model is not
+            about the model or the API key, whatever words it holds.
     """
     for phrase in PHRASES:
         if (status or IN_STREAM) not in phrase.statuses or (param and not _may_be(phrase.kind, param)):
@@ -69,8 +76,13 @@ def matching(status: int | None, text: str, whole: str, param: str | None) -> Fa
     return None
 
 
-def before_codes(status: int | None, whole: str) -> FailureKind | None:
-    """Return the kind of a sentence that is believed before any code, or None."""
+def kind_before_codes(status: int | None, whole: str) -> FailureKind | None:
+    """Return the kind of a sentence that counts more than any code; None if there is none.
+
+    Args:
+        status: The HTTP status, None for an error inside a 200 stream.
+        whole: The message, made `readable`, with quotations and with the codes.
+    """
     for phrase in BEFORE_CODES:
         if (status or IN_STREAM) in phrase.statuses and _compiled(phrase)[0].search(whole):
             return phrase.kind
@@ -85,7 +97,7 @@ def _may_be(kind: FailureKind, param: str) -> bool:
 
 @functools.cache
 def _compiled(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
-    """Compiled when first needed: a program that sees no error does not pay for the patterns."""
+    """Compile the patterns of a phrase when they are first needed: most programs see few errors."""
     either = "|".join(f"(?:{pattern})" for pattern in phrase.patterns)
     unless = "|".join(f"(?:{pattern})" for pattern in phrase.unless)
     return re.compile(either, re.MULTILINE), re.compile(unless) if unless else None
@@ -97,12 +109,12 @@ def _inner(quoted: re.Match[str]) -> str:
 
 def _unquoted(quoted: re.Match[str]) -> str:
     inner = _inner(quoted)
-    is_repeated = inner.count(" ") >= REPEATED_WORDS - 1
+    is_long = inner.count(" ") >= QUOTED_WORDS - 1
     is_all = len(quoted[0]) >= len(quoted.string.strip()) - 1
     before = quoted.string[: quoted.start()]
-    is_error = "error" in before and _SPEAKS.search(
+    is_error = "error" in before and _MESSAGE_FIELD.search(
         before, max(0, len(before) - 16)
     )  # {'error': {'message': '…'}}
-    if (is_repeated and not is_all and not is_error) or _NAMES_FILE.search(inner):
+    if (is_long and not is_all and not is_error) or _NAMES_FILE.search(inner):
         return "…"
     return inner

@@ -1,4 +1,4 @@
-"""Writes the table of docs/failures.md from the one the gateway acts on, so that the two cannot differ.
+"""Write the table of docs/failures.md from the table of reactions, so that the two cannot differ.
 
 python docs/tools/failures_table.py
 """
@@ -21,29 +21,29 @@ SIGNALS: Mapping[FailureKind, str] = {
     FailureKind.PERMISSION: "403, or an API key that may not use this model",
     FailureKind.QUOTA: "402, no credit left, spending limit reached",
     FailureKind.RATE_LIMIT: "429, requests or tokens a minute; a quota with a short Retry-After",
-    FailureKind.OVERLOADED: "529, 503 that says overloaded, the same inside a 200 stream",
+    FailureKind.OVERLOADED: "529, 503 with an overloaded error, the same inside a 200 stream",
     FailureKind.SERVER: "500, 502, 503, 504",
     FailureKind.CONNECTION: "refused, reset, no such host, no TLS, cut in the middle of a chunk",
-    FailureKind.STALLED: "no first token in time, or silence in the middle",
+    FailureKind.STALLED: "no first token in time, or a pause that is too long in the middle",
     FailureKind.PROTOCOL: "malformed bytes, a web page under 200, an answer over its limit, a malformed tool call",
     FailureKind.TRUNCATED: "the stream ends without its end marker",
     FailureKind.EMPTY: "a complete answer with nothing in it",
     FailureKind.MODEL_NOT_FOUND: "404 or 410 that names the model",
     FailureKind.REGION: "403, this country is not served",
     FailureKind.EDGE: "403 or 5xx with a web page: a proxy in front of the provider",
-    FailureKind.CRASHED: "an actor died during the request, or a dialect has a bug",
+    FailureKind.CRASHED: "an actor ended during the request, or a dialect has a bug",
     FailureKind.CANCELLED: "the caller left, or its deadline passed",
     FailureKind.UNKNOWN: "anything else: 404 without a model, 405, 407, 409, 421, 424, 425, 451 …",
 }
 SAME_WORKER: Mapping[SameWorker, str] = {
     SameWorker.NEVER: "no",
-    SameWorker.ONCE: "once, after a short pause",
-    SameWorker.AFTER_OTHERS: "after a pause, when no other worker can be asked",
-    SameWorker.AFTER_COOLDOWN: "when its cooldown ends, if no other worker can be asked",
+    SameWorker.ONCE: "once, after a short backoff",
+    SameWorker.AFTER_OTHERS: "after a backoff, if no other worker is available",
+    SameWorker.AFTER_COOLDOWN: "when its cooldown ends, if no other worker is available",
 }
 NEXT_KEY: Mapping[NextKey, str] = {NextKey.NO: "no", NextKey.ONCE: "once", NextKey.YES: "yes, first"}
 NEXT_WORKER: Mapping[NextWorker, str] = {
-    NextWorker.NO: "no: the error is the answer",
+    NextWorker.NO: "no: the call ends with this failure",
     NextWorker.LARGER: "only one with a larger window",
     NextWorker.YES: "yes",
 }
@@ -69,17 +69,18 @@ HEADS = (
 
 
 def cools_down(reaction: Reaction) -> str:
-    """The last column: the scope and the seconds of a cooldown, or what the breaker counts."""
+    """Return the last column: the scope and the length of a cooldown, or the weight in the breaker."""
     rule = reaction.cooldown
     if rule is None:
         return WEIGHTS[reaction.weight]
     if not any(rule.trial_seconds):
-        return f"{SCOPES[rule.scope]}, as long as told; else {'/'.join(f'{n:.0f}' for n in rule.seconds)} s, as a guess"
+        seconds = "/".join(f"{n:.0f}" for n in rule.seconds)
+        return f"{SCOPES[rule.scope]}, for the retry-after; without one {seconds} s, suspected"
     return f"{SCOPES[rule.scope]}, {rule.seconds[0] / 60:.0f} min, doubling to 1 h"
 
 
 def table() -> str:
-    """The table of reactions in Markdown."""
+    """Return the table of reactions in Markdown."""
     rows = [
         (
             f"`{kind.value}`",
@@ -96,7 +97,7 @@ def table() -> str:
 
 
 def made() -> dict[Path, str]:
-    """The page with its table as it must be."""
+    """Return the page with the table as it must be."""
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,7 +1,7 @@
-"""Draws the pictures of these pages: the tree beside a request's way, and a failover as it really went.
+"""Draw pictures of the pages: the supervision tree with the path of a request, and a failover.
 
-The failover is not made up: it is run on simulated providers in virtual time, and drawn from the attempts the
-gateway reports, so it comes out the same on every machine.
+The failover is a real run with simulated providers in virtual time, drawn from the attempts that the gateway reports.
+The picture is therefore the same on every machine.
 
 python docs/tools/pictures.py
 """
@@ -34,18 +34,18 @@ ACTORS = (  # name, kind, depth, y
     ("health", "HealthMonitor", 1, 370),
 )
 STEPS = (
-    ("selection", "who, in which order"),
-    ("failover", "one after the other"),
-    ("attempt", "one try, one key"),
+    ("selection", "which workers, which order"),
+    ("failover", "one worker after another"),
+    ("attempt", "one worker, one API key"),
     ("dialect", "values to bytes and back"),
     ("transport", "the HTTP client"),
 )
 
 
 def tree_picture() -> str:
-    """On the left what runs in the caller's own task, on the right the actors it asks."""
+    """Draw the caller's task on the left, and the actors that it calls on the right."""
     return picture(
-        860, 470, "The supervision tree and a request", *_tree(), *_request(), *_slips(), *_provider()
+        860, 470, "The supervision tree and a request", *_tree(), *_request(), *_messages(), *_provider()
     )
 
 
@@ -78,15 +78,15 @@ def _request() -> Iterator[str]:
             yield line((140, y - 16), (140, y), arrow=True)
 
 
-def _slips() -> Iterator[str]:
-    """What passes between a request and the actors: two questions, two notes."""
+def _messages() -> Iterator[str]:
+    """Draw the messages between a request and the actors: two calls, two casts."""
     yield line((234, 225), (300, 225), (300, 162), (515, 162), colour=BLUE, arrow=True)
-    yield words(310, 156, "lease a key", colour=BLUE)
+    yield words(310, 156, "lease an API key", colour=BLUE)
     yield line((234, 237), (560, 272), colour=BLUE, arrow=True)
-    yield words(330, 241, "admit me", colour=BLUE)
+    yield words(330, 241, "get a permit", colour=BLUE)
     yield line((234, 245), (330, 295), (560, 288), colour=PALE, dashed=True, arrow=True)
     yield line((234, 219), (280, 219), (280, 178), (515, 178), colour=PALE, dashed=True, arrow=True)
-    yield words(310, 312, "what came of it: casts", size=12, colour=PALE)
+    yield words(310, 312, "the result: two casts", size=12, colour=PALE)
 
 
 def _provider() -> Iterator[str]:
@@ -100,12 +100,12 @@ def _provider() -> Iterator[str]:
 
 SCALE, LEFT, LANE = 330, 210, 46  # pixels a second, of the labels, of a lane
 KEYS = ("sk-sim-openai-0001", "sk-sim-openai-0002")
-TEXT = "The first word is already on its way to you, and so is the last."
+TEXT = "The first token has been sent, and the last one follows."
 
 
 @attrs.define
 class Seen:
-    """What an observer and a reader saw; seconds since the question."""
+    """The attempts and the pieces of an answer, with seconds since the call."""
 
     asked: float
     attempts: list[tuple[float, Attempt]] = attrs.field(factory=list)  # when it was over
@@ -117,7 +117,7 @@ class Seen:
 
 
 async def failover() -> Seen:
-    """One question: a key is limited, its provider overloaded, the next provider answers."""
+    """Make one call: the first API key is limited, its provider is overloaded, the next provider answers."""
     async with open_simulator() as simulator:
         openai = simulator.add("openai", Behaviour(error=FailureKind.OVERLOADED, first_token_after=0.3))
         openai.api_keys = KEYS
@@ -128,7 +128,7 @@ async def failover() -> Seen:
         async with open_cortex(
             simulator.config(), http_transport=simulator.transport, on_event=seen.on_event
         ) as cortex:
-            async with cortex.chat("Are you there?") as answer:
+            async with cortex.chat("Hello?") as answer:
                 async for _ in answer.text():
                     seen.pieces.append(trio.current_time() - seen.asked)
     return seen
@@ -154,7 +154,7 @@ def _axis(seen: Seen, height: int) -> Iterator[str]:
 
 
 def _attempts(seen: Seen) -> Iterator[str]:
-    """A lane for each attempt: red until it failed, pale until its first token, green while it serves."""
+    """Draw a row for each attempt: red until it failed, pale until its first token, green while it serves."""
     for place, (ended, attempt) in enumerate(seen.attempts):
         y, began = 20 + place * LANE, ended - attempt.duration
         yield words(20, y + 16, f"{attempt.number}. {attempt.worker}", size=14)
@@ -172,7 +172,7 @@ def _attempts(seen: Seen) -> Iterator[str]:
 
 def _reader(seen: Seen) -> Iterator[str]:
     y = 20 + LANE * len(seen.attempts)
-    yield words(20, y + 20, "what the reader sees", size=14, colour=BLUE)
+    yield words(20, y + 20, "what the caller receives", size=14, colour=BLUE)
     yield line((LEFT, y + 16), (_x(seen.pieces[0]), y + 16), colour=PALE, dashed=True)
     for when in seen.pieces:
         yield line((_x(when), y + 4), (_x(when), y + 28), colour=BLUE)
@@ -182,7 +182,7 @@ def _reader(seen: Seen) -> Iterator[str]:
 
 
 def made() -> dict[Path, str]:
-    """Every picture, as it must be."""
+    """Return every picture as it must be."""
     return {FOLDER / "tree.svg": tree_picture(), FOLDER / "failover.svg": failover_picture()}
 
 

@@ -174,7 +174,7 @@ def made_images(kind: Provider) -> str:
 
 
 def own_blocks(kind: Provider) -> str:
-    """Whether they are kept, and go back to whom they came from; of a kind yet to be invented, too."""
+    """Whether such parts are kept and sent back to their provider, also those of unknown types."""
     block = Opaque("hologram", '{"type":"hologram","id":"own_1","content":{"depth":3}}')
     events = events_of(kind, Behaviour(parts=(block,)))
     kept = [event.part for event in events if isinstance(event, WholePart)]
@@ -246,7 +246,7 @@ def windows(known: Mapping[str, int]) -> str:
 def table(rows: Mapping[str, Callable[[Provider], str]], *, by_provider: bool) -> str:
     """The rows for all providers in Markdown; `by_provider` puts one of them in each line."""
     cells = [["", *(f"`{name}`" for name in PROVIDERS)]]
-    cells += [[what, *(tell(kind) for kind in PROVIDERS.values())] for what, tell in rows.items()]
+    cells += [[what, *(cell(kind) for kind in PROVIDERS.values())] for what, cell in rows.items()]
     if by_provider:
         cells = [list(column) for column in zip(*cells, strict=True)]
     head, *body = cells

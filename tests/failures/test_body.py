@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cortex_trio.failures import Failure, FailureKind, classify, classify_payload
-from cortex_trio.failures.body import MOST_LAYERS, layers, load, read
+from cortex_trio.failures.body import MAX_LAYERS, layers, load_json, read_body
 from cortex_trio.failures.kinds import MESSAGE_LIMIT, UNPRINTABLE, WORD_LIMIT
 
 K = FailureKind
@@ -20,23 +20,23 @@ K = FailureKind
 
 def test_a_json_body_that_was_cut_gives_what_is_there() -> None:
     text = '{"error": {"code": "c", "message": "it is too'
-    assert load(text) == {"error": {"code": "c", "message": "it is too"}}
-    assert load(text[:23]) == {"error": {"code": "c"}}
-    assert load('{"a": [1, {"b": 2') == {"a": [1, {}]}
-    assert load('{"a": 1, "error') == {"a": 1}
-    assert load('{"a": "x\\') == {"a": "x"}
-    assert load('{"a": "x\\u00') == {"a": "x"}
-    assert load('{"a": "x\\\\') == {"a": "x\\"}
+    assert load_json(text) == {"error": {"code": "c", "message": "it is too"}}
+    assert load_json(text[:23]) == {"error": {"code": "c"}}
+    assert load_json('{"a": [1, {"b": 2') == {"a": [1, {}]}
+    assert load_json('{"a": 1, "error') == {"a": 1}
+    assert load_json('{"a": "x\\') == {"a": "x"}
+    assert load_json('{"a": "x\\u00') == {"a": "x"}
+    assert load_json('{"a": "x\\\\') == {"a": "x\\"}
 
 
 def test_a_number_that_may_go_on_is_not_believed() -> None:
     """40 may have been 404."""
-    assert load('{"message": "no", "code": 40') == {"message": "no"}
+    assert load_json('{"message": "no", "code": 40') == {"message": "no"}
 
 
 def test_what_is_behind_the_first_value_is_left_alone() -> None:
-    assert load('{"a": 1}{"b": 2}') == {"a": 1}
-    assert load('{"a": 1} trailing') == {"a": 1}
+    assert load_json('{"a": 1}{"b": 2}') == {"a": 1}
+    assert load_json('{"a": 1} trailing') == {"a": 1}
 
 
 values: st.SearchStrategy[Any] = st.recursive(
@@ -61,9 +61,9 @@ def is_part(part: Any, whole: Any) -> bool:
 @given(st.dictionaries(st.text(max_size=6), values, max_size=4), st.booleans())
 def test_a_cut_never_invents_anything(value: dict[str, Any], ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
-    assert load(text) == value
+    assert load_json(text) == value
     for cut in range(1, len(text)):
-        part = load(text[:cut])
+        part = load_json(text[:cut])
         assert part is None or is_part(part, value) or "\\ud" in text[:cut]
 
 
@@ -104,13 +104,13 @@ def test_layers_are_bounded() -> None:
     deep: Any = "x"
     for _ in range(200):
         deep = {"error": deep}
-    assert len(layers(deep)) == MOST_LAYERS
-    assert len(layers({"errors": [{"message": "x"}] * 1000})) == MOST_LAYERS
+    assert len(layers(deep)) == MAX_LAYERS
+    assert len(layers({"errors": [{"message": "x"}] * 1000})) == MAX_LAYERS
 
 
 def test_a_message_that_is_no_text_is_none() -> None:
-    assert read({"error": {"message": 7, "code": True, "type": None}}).codes == ()
-    assert read({"error": [1, None, True]}).text == ""
+    assert read_body({"error": {"message": 7, "code": True, "type": None}}).codes == ()
+    assert read_body({"error": [1, None, True]}).text == ""
 
 
 HOSTILE = [

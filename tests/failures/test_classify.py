@@ -420,7 +420,7 @@ def test_a_body_that_was_cut_in_the_middle_still_gives_a_kind_and_a_message() ->
     assert "Incorrect API" in failure.message
 
 
-def test_a_page_is_told_in_its_words_not_in_its_tags() -> None:
+def test_the_message_of_a_web_page_is_its_text_without_tags() -> None:
     failure = classify(502, {}, b"<html><body><h1>502 Bad Gateway</h1></body></html>")
     assert failure.message == "502 Bad Gateway"
 

@@ -84,9 +84,9 @@ def test_recorded_headers_are_understood(shared_dir: Path) -> None:
     for meta in sorted((shared_dir / "wire/recordings").glob("*/*.meta.json")):
         headers = json.loads(meta.read_text()).get("response_headers") or {}
         lower = {name.lower(): str(value) for name, value in headers.items()}
-        told = {name for name in lower if "ratelimit" in name and "XXX" not in lower[name]}
+        reported = {name for name in lower if "ratelimit" in name and "XXX" not in lower[name]}
         buckets = rate_limits(lower, NOW)
-        assert bool(buckets) == bool(told), meta.name
+        assert bool(buckets) == bool(reported), meta.name
         seen += len(buckets) >= 2
         for bucket in buckets.values():
             assert bucket.limit is None or bucket.remaining is None or 0 <= bucket.remaining <= bucket.limit

@@ -522,7 +522,7 @@ def test_a_hint_in_the_upstreams_headers_counts() -> None:
     assert (failure.kind, failure.retry_after) == (K.RATE_LIMIT, 30.0)
 
 
-def test_people_read_what_the_upstream_said_instead_of_that_it_said_something() -> None:
+def test_the_message_is_that_of_the_provider_behind_a_gateway() -> None:
     failure = classify(400, {}, as_bytes(router(400, error("Unsupported parameter: 'x'", code=None))))
     assert failure.message == "Unsupported parameter: 'x'"
 

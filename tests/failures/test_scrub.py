@@ -31,7 +31,7 @@ SAYINGS = (
 
 @pytest.mark.parametrize("key", SHAPED.values(), ids=SHAPED)
 @pytest.mark.parametrize("saying", SAYINGS)
-def test_what_looks_like_a_key_goes_even_if_nobody_told_us_of_it(key: str, saying: str) -> None:
+def test_what_looks_like_a_key_is_hidden_even_if_it_is_no_known_secret(key: str, saying: str) -> None:
     assert key[6:20] not in scrub(saying.replace("{}", key))
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 import trio
+from at_rest import gateway
 
 from cortex_trio import AllWorkersFailed, Cortex, FailureKind, ProviderError, StreamInterrupted
 from cortex_trio.simulator import Behaviour, open_simulator
-from tests.at_rest import gateway
 
 LIMIT = 100_000
 ENDLESS = Behaviour(text="word " * 200_000)

@@ -13,6 +13,7 @@ import attrs
 import httpx
 import pytest
 import trio
+from at_rest import settle
 from certificates import CERTIFICATE, server_context
 from fronts import open_proxy, serving, serving_unix, to_port
 
@@ -21,7 +22,6 @@ from cortex_trio.gateway.settings.connection_settings import connection_settings
 from cortex_trio.gateway.transport.default_transport import transport_for
 from cortex_trio.http import PooledTransport
 from cortex_trio.simulator import Behaviour, SimulatedProvider, open_simulator
-from tests.at_rest import settle
 
 VARIABLES = (
     "HTTP_PROXY",

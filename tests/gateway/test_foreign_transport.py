@@ -10,11 +10,11 @@ import attrs
 import httpx
 import pytest
 import trio
+from at_rest import settle, worker_of
 
 from cortex_trio import Config, ConfigError, FailureKind, ProviderError, WorkerConfig, open_cortex
 from cortex_trio.http import PooledTransport
 from cortex_trio.simulator import Behaviour, open_simulator
-from tests.at_rest import settle, worker_of
 
 KEY = "sk-live-0123456789abcdefghij"
 GATE_KEY = "of-the-gate-9876543210zyxwvu"

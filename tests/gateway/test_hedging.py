@@ -2,11 +2,11 @@
 
 import pytest
 import trio
+from at_rest import gateway
 
 from cortex_trio import AllWorkersFailed
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, open_simulator
-from tests.at_rest import gateway
 
 
 async def test_the_next_worker_is_asked_when_the_first_is_silent(autojump_clock: object) -> None:

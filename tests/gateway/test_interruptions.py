@@ -1,6 +1,7 @@
 """What follows when an answer breaks off after something was delivered: raise, restart, continue, buffer."""
 
 import pytest
+from at_rest import gateway
 
 from cortex_trio import (
     CitationDelta,
@@ -17,7 +18,6 @@ from cortex_trio import (
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.request.continuation import ContinuationDeduplicator
 from cortex_trio.simulator import Behaviour, open_simulator
-from tests.at_rest import gateway
 
 STORY = "Once upon a time there was a gateway that never lost a word of any story."
 CUT = Behaviour(text=STORY, cut_after=6)

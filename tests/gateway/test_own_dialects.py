@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from at_rest import gateway, leftovers, worker_of
 
 from cortex_trio import (
     AllWorkersFailed,
@@ -25,7 +26,6 @@ from cortex_trio.messages import ChatRequest
 from cortex_trio.providers import PROVIDERS, Provider
 from cortex_trio.simulator import Behaviour, SimulatedProvider, open_simulator
 from cortex_trio.wire.codec import Decoder, HttpRequest
-from tests.at_rest import gateway, leftovers, worker_of
 
 SOUND = PROVIDERS["openai"].dialect
 GOOD = Behaviour(text="An answer.")

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 import trio
+from at_rest import gateway
 
 from cortex_trio import (
     AllWorkersFailed,
@@ -22,7 +23,6 @@ from cortex_trio import (
     open_cortex,
 )
 from cortex_trio.simulator import Behaviour, open_simulator
-from tests.at_rest import gateway
 
 STORY = "Once upon a time there was a gateway that never lost a word."
 CUT = Behaviour(text=STORY, cut_after=3)

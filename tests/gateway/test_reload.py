@@ -8,6 +8,7 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from at_rest import gateway, worker_of
 
 from cortex_trio import (
     Config,
@@ -22,7 +23,6 @@ from cortex_trio import (
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.simulator import Behaviour, open_simulator
-from tests.at_rest import gateway, worker_of
 
 
 async def test_reload_adds_changes_and_removes_under_running_streams(autojump_clock: object) -> None:

@@ -4,11 +4,11 @@ import logging
 
 import pytest
 import trio
+from at_rest import gateway, worker_of
 
 from cortex_trio import Attempt, Bucket, WorkerConfig, WorkerStatusChanged
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, open_simulator
-from tests.at_rest import gateway, worker_of
 
 
 def changes(events: list[object]) -> list[tuple[str, str, FailureKind | None]]:

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import trio
+from at_rest import worker_of
 
 from cortex_trio import Config, WorkerConfig, open_cortex
 from cortex_trio.gateway.transport.connections import Connections
@@ -15,7 +16,6 @@ from cortex_trio.http import Deadlines, PooledTransport, ReadTimeout
 from cortex_trio.http.defaults import KEEPALIVE_SECONDS
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.codec import HttpRequest
-from tests.at_rest import worker_of
 
 
 class Waiting:

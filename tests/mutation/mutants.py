@@ -645,7 +645,7 @@ MUTANTS = (
     # ------------------------------------------------------------------ what providers do themselves
     Mutant(
         "an answer starts again after the provider's own tools acted",
-        "events.py",
+        "events/builder.py",
         "            if isinstance(part, Opaque):\n                return True\n",
         "",
         "what a provider did itself is not done again unasked",

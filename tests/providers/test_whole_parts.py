@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 import pytest
+from at_rest import gateway
 from conversation import MODELS_OF, Model
 
 from cortex_trio import (
@@ -28,7 +29,6 @@ from cortex_trio import (
 from cortex_trio.messages import ChatRequest
 from cortex_trio.simulator import Behaviour, open_simulator
 from cortex_trio.wire.server import Rejected
-from tests.at_rest import gateway
 
 
 def block(**fields: Any) -> Opaque:

@@ -1,0 +1,229 @@
+"""The events of a stream. Dialects make them from bytes; `ChatStream` delivers them in the order they arrived."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import attrs
+
+from ..failures import Failure
+from ..messages import Image, Opaque, ToolKind
+
+
+class FinishReason(str, enum.Enum):
+    """Why the model stopped. `Finished.raw_reason` has the provider's own name for it."""
+
+    STOP = "stop"
+    """The answer is complete, or it reached a stop text."""
+
+    LENGTH = "length"
+    """The answer reached its token limit, or the end of the context window."""
+
+    TOOL_CALLS = "tool_calls"
+    """The model waits for the results of its tool calls."""
+
+    CONTENT_FILTER = "content_filter"
+    """A filter of the provider stopped the answer."""
+
+    REFUSAL = "refusal"
+    """The model refused to answer."""
+
+    PAUSE = "pause"
+    """The provider paused a long turn, and goes on when `Reply.message` is sent back."""
+
+    OTHER = "other"
+    """A reason without a name here, or the answer has no finish at all, as in `StreamInterrupted.partial`."""
+
+
+@attrs.frozen
+class Usage:
+    """Token counts of an answer so far: totals, not increments. None in a field: the provider did not report it."""
+
+    input_tokens: int | None = None
+    """Tokens of the request, including `cached_input_tokens` and `cache_write_tokens`."""
+
+    output_tokens: int | None = None
+    """Tokens of the answer, including `reasoning_tokens`."""
+
+    total_tokens: int | None = None
+    """The provider's total, or else the sum of `input_tokens` and `output_tokens` if both are known."""
+
+    cached_input_tokens: int | None = None
+    """Tokens of the request that the provider read from its prompt cache."""
+
+    cache_write_tokens: int | None = None
+    """Tokens of the request that the provider wrote into its prompt cache."""
+
+    reasoning_tokens: int | None = None
+    """Tokens of the answer that were spent on reasoning."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.total_tokens is None and self.input_tokens is not None and self.output_tokens is not None:
+            object.__setattr__(self, "total_tokens", self.input_tokens + self.output_tokens)
+
+
+@attrs.frozen
+class TextDelta:
+    """The next piece of the answer's text."""
+
+    text: str
+    """The piece."""
+
+
+@attrs.frozen
+class ReasoningDelta:
+    """The next piece of the model's reasoning."""
+
+    text: str
+    """The piece."""
+
+
+@attrs.frozen
+class ReasoningSeal:
+    """The end of a block of reasoning, with the opaque values that are sent back to its provider."""
+
+    signature: str | None = None
+    """The provider's signature of the block's text. None: there is none."""
+
+    encrypted: str | None = None
+    """The reasoning in encrypted form. None: there is none."""
+
+
+@attrs.frozen
+class ToolCallDelta:
+    """The next piece of a tool call. The pieces with the same `index` are one call.
+
+    Only the first piece of a call has `id`, `name`, `signature` and the right `kind`.
+    """
+
+    index: int
+    """The number of the call within the answer, from 0."""
+
+    arguments: str
+    """A piece of the arguments; may be empty. Joined, the pieces are JSON text (free text for a "custom" tool)."""
+
+    id: str | None = None
+    """The id of the call. None after the first piece."""
+
+    name: str | None = None
+    """The name of the tool. None after the first piece."""
+
+    signature: str | None = None
+    """Gemini's opaque thought signature. None after the first piece, or if there is none."""
+
+    kind: ToolKind = "function"
+    """Whether the arguments are a JSON object or free text."""
+
+
+@attrs.frozen
+class WholePart:
+    """A part that arrives in one piece: an image of the model, or a block that only its provider understands."""
+
+    part: Image | Opaque
+    """The part."""
+
+
+@attrs.frozen
+class CitationDelta:
+    """A passage of the answer and its sources. Without a position, the sources are those of the whole answer.
+
+    Anthropic gives no position in the answer: `start`, `end` and `text` are then those of the passage in the cited
+    document, and the event comes before the text that cites it.
+    """
+
+    start: int | None
+    """The first character of the passage in the answer's text, from 0. None: not reported."""
+
+    end: int | None
+    """The character after the passage. None: not reported."""
+
+    text: str
+    """The passage itself; empty if the provider does not repeat it."""
+
+    sources: Sequence[str]
+    """Addresses, titles or document ids of the sources."""
+
+
+@attrs.frozen
+class UsageUpdate:
+    """New token counts. They replace those of an earlier UsageUpdate."""
+
+    usage: Usage
+    """The counts of the answer so far."""
+
+
+@attrs.frozen
+class Vectors:
+    """The result of an embedding request."""
+
+    vectors: Sequence[Sequence[float]] = attrs.field(repr=lambda vectors: f"<{len(vectors)} vectors>")
+    """One vector for each text, in the order of the texts."""
+
+
+@attrs.frozen
+class Finished:
+    """The last event of a complete answer. The provider's end marker was seen."""
+
+    reason: FinishReason
+    """Why the model stopped."""
+
+    raw_reason: str | None = None
+    """The provider's own name for the reason. None: the provider gave none."""
+
+
+@attrs.frozen
+class Restarted:
+    """Everything delivered so far is void, and a new answer follows from its beginning (on_interrupt="restart")."""
+
+    failure: Failure
+    """Why the answer before was interrupted."""
+
+    worker: str
+    """The name of the worker that answers now."""
+
+
+@attrs.frozen
+class Continued:
+    """Another attempt continues the interrupted answer (on_interrupt="continue")."""
+
+    failure: Failure
+    """Why the answer was interrupted."""
+
+    worker: str
+    """The name of the worker that answers now."""
+
+    offset: int
+    """How many characters of text were delivered before."""
+
+
+WireEvent = (
+    TextDelta
+    | ReasoningDelta
+    | ReasoningSeal
+    | ToolCallDelta
+    | WholePart
+    | CitationDelta
+    | UsageUpdate
+    | Vectors
+    | Finished
+    | Failure
+)
+"""The events of a decoder: content, then exactly one Finished or Failure, then nothing."""
+
+StreamEvent = (
+    TextDelta
+    | ReasoningDelta
+    | ReasoningSeal
+    | ToolCallDelta
+    | WholePart
+    | CitationDelta
+    | UsageUpdate
+    | Finished
+    | Restarted
+    | Continued
+)
+"""The events of `ChatStream`: a failure becomes an exception, or a Restarted or Continued event."""
+
+CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta, WholePart, Vectors)
+"""The commit point of a stream is the first of these events: before it, failover is invisible to the caller."""
