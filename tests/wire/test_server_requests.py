@@ -298,7 +298,7 @@ def test_any_json_is_read_or_rejected(name: str) -> None:
     requests = [*CARRIED.values(), *SPECIAL.values()]
     server = server_of(name)
     rejections: list[Rejected] = []
-    for _ in range(2_000):
+    for _ in range(800):
         try:
             http = encode(name, chance.choice(requests))
         except Unsupported:
@@ -313,7 +313,7 @@ def test_any_json_is_read_or_rejected(name: str) -> None:
                 read(request)
             except Rejected as rejected:
                 rejections.append(rejected)
-    assert len(rejections) > 200
+    assert len(rejections) > 100
     assert {rejected.response.status for rejected in rejections} <= {400, 404, 422}
     assert all(rejected.response.body for rejected in rejections)
 
