@@ -1,6 +1,6 @@
 """What can go wrong, what an error proves, and how the gateway reacts. Knows no provider, no Trio, no HTTP client.
 
-kinds        FailureKind and Failure
+kinds        Failure
 classify     an HTTP error or an error in a stream, to a Failure
 body         messages, codes and fields of an error body, nested or cut
 signals      codes and statuses that prove a kind: data with sources
@@ -8,7 +8,8 @@ phrases      sentences that prove a kind: data with sources
 wording      finds the sentences of `phrases` in a message
 retry_after  the time after which a provider allows another request: one parser for all forms
 limits       rate limits in the headers of a response
-reactions    one table: the reaction to each kind
+reactions    one table: the failure kinds, and the reaction to each
+repetition   whether a failed request may be repeated with the same worker
 redact       removes API keys and repeated requests from texts
 shown        values in error texts: without API keys and control characters, cut to a length
 errors       exceptions raised before anything is sent
@@ -32,9 +33,8 @@ from .reactions import (
     Reaction,
     SameWorker,
     Scope,
-    official_sdks_retry,
-    same_worker_of,
 )
+from .repetition import official_sdks_retry, same_worker_of
 from .retry_after import empty_bucket_reset, parse_duration, retry_after
 
 __all__ = [

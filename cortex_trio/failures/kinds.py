@@ -1,12 +1,13 @@
-"""FailureKind and Failure: what went wrong in an attempt, as a value. Knows no wire format and no reaction."""
+"""Failure: what went wrong in an attempt, as a value. Knows no wire format."""
 
 from __future__ import annotations
 
-import enum
 import re
 from typing import Literal
 
 import attrs
+
+from .reactions import FailureKind as FailureKind
 
 Phase = Literal["connect", "headers", "body", "stream"]
 """The part of a request that failed: before the response, its head, its body, or the stream of an answer."""
@@ -26,70 +27,6 @@ UNPRINTABLE = re.compile(
     "\ufff9-\ufffd\ud800-\udfff]"  # annotations, the replacement character, surrogates
 )
 """Characters that a terminal may act upon instead of showing them. Replaced by spaces, to keep words apart."""
-
-
-class FailureKind(str, enum.Enum):
-    """What a failure proves. `reactions.REACTIONS` has the gateway's reaction to each kind."""
-
-    CONTEXT_LENGTH = "context_length"
-    """The request is longer than the model's context window."""
-
-    CONTENT_POLICY = "content_policy"
-    """The provider refused the request because of its content."""
-
-    BAD_REQUEST = "bad_request"
-    """The provider rejected the request as invalid."""
-
-    CREDENTIAL = "credential"
-    """The API key is wrong, expired or disabled."""
-
-    PERMISSION = "permission"
-    """The API key may not use this model or this function."""
-
-    QUOTA = "quota"
-    """The account has no credit left, or has reached a limit that lasts a day or longer."""
-
-    RATE_LIMIT = "rate_limit"
-    """Too many requests or tokens within a short time."""
-
-    OVERLOADED = "overloaded"
-    """The provider has too little capacity at the moment."""
-
-    SERVER = "server"
-    """The provider failed with an error of its own (5xx)."""
-
-    CONNECTION = "connection"
-    """No connection to the provider, or it was lost."""
-
-    STALLED = "stalled"
-    """The first token did not arrive in time, or the stream paused for too long."""
-
-    PROTOCOL = "protocol"
-    """The response is not what the dialect allows: malformed, too long, or not the dialect at all."""
-
-    TRUNCATED = "truncated"
-    """The stream ended without its end marker."""
-
-    EMPTY = "empty"
-    """The answer is complete and has no content."""
-
-    MODEL_NOT_FOUND = "model_not_found"
-    """The provider does not have this model."""
-
-    REGION = "region"
-    """The provider does not serve this country."""
-
-    EDGE = "edge"
-    """A proxy in front of the provider responded with a web page."""
-
-    CRASHED = "crashed"
-    """An actor of the gateway ended during the attempt, or a dialect raised an exception: a bug."""
-
-    CANCELLED = "cancelled"
-    """The caller left or was cancelled, or its deadline passed."""
-
-    UNKNOWN = "unknown"
-    """None of the others."""
 
 
 def plain(text: str, limit: int) -> str:

@@ -1,4 +1,6 @@
-"""The reaction of the gateway to each failure kind: one row per kind, for chat, complete and embed alike.
+"""The failure kinds, and the reaction of the gateway to each: one row per kind, for chat, complete and embed alike.
+
+To add a kind, add its member to `FailureKind` and its row to `REACTIONS`, both here. This file imports nothing of ours.
 
 A row is data. `gateway.routing.plan` reads the first three columns (what may be asked next),
 `gateway.workers.cooldowns` reads `cooldown`, and `gateway.workers.breaker` reads `weight`.
@@ -8,11 +10,73 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from http import HTTPStatus
 
 import attrs
 
-from .kinds import Failure, FailureKind
+
+class FailureKind(str, enum.Enum):
+    """What a failure proves. `REACTIONS` has the gateway's reaction to each kind."""
+
+    CONTEXT_LENGTH = "context_length"
+    """The request is longer than the model's context window."""
+
+    CONTENT_POLICY = "content_policy"
+    """The provider refused the request because of its content."""
+
+    BAD_REQUEST = "bad_request"
+    """The provider rejected the request as invalid."""
+
+    CREDENTIAL = "credential"
+    """The API key is wrong, expired or disabled."""
+
+    PERMISSION = "permission"
+    """The API key may not use this model or this function."""
+
+    QUOTA = "quota"
+    """The account has no credit left, or has reached a limit that lasts a day or longer."""
+
+    RATE_LIMIT = "rate_limit"
+    """Too many requests or tokens within a short time."""
+
+    OVERLOADED = "overloaded"
+    """The provider has too little capacity at the moment."""
+
+    SERVER = "server"
+    """The provider failed with an error of its own (5xx)."""
+
+    CONNECTION = "connection"
+    """No connection to the provider, or it was lost."""
+
+    STALLED = "stalled"
+    """The first token did not arrive in time, or the stream paused for too long."""
+
+    PROTOCOL = "protocol"
+    """The response is not what the dialect allows: malformed, too long, or not the dialect at all."""
+
+    TRUNCATED = "truncated"
+    """The stream ended without its end marker."""
+
+    EMPTY = "empty"
+    """The answer is complete and has no content."""
+
+    MODEL_NOT_FOUND = "model_not_found"
+    """The provider does not have this model."""
+
+    REGION = "region"
+    """The provider does not serve this country."""
+
+    EDGE = "edge"
+    """A proxy in front of the provider responded with a web page."""
+
+    CRASHED = "crashed"
+    """An actor of the gateway ended during the attempt, or a dialect raised an exception: a bug."""
+
+    CANCELLED = "cancelled"
+    """The caller left or was cancelled, or its deadline passed."""
+
+    UNKNOWN = "unknown"
+    """None of the others."""
+
 
 K = FailureKind
 
@@ -165,51 +229,7 @@ REACTIONS: Mapping[FailureKind, Reaction] = {
     K.UNKNOWN: Reaction(SameWorker.NEVER, NextKey.NO, NextWorker.YES, weight=0.5),
     K.CANCELLED: _NO_HELP,
 }
-"""The table. Every failure kind has a row. The rows are in the order in which failures say most about their cause."""
+"""The table. Every failure kind has a row; of several failures of one call, the first row says most about the cause."""
 
 PRIMARY_ORDER: tuple[FailureKind, ...] = tuple(REACTIONS)
-"""Of several failures, the first in this order is `AllWorkersFailed.primary`."""
-
-REPEATABLE_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
-"""4xx statuses after which the same request may succeed (RFC 9110 §15.5.9, §15.5.10; RFC 8470; the official SDKs)."""
-
-_SDK_KINDS = {K.OVERLOADED, K.SERVER, K.CONNECTION, K.RATE_LIMIT, K.TRUNCATED}
-
-
-def same_worker_of(failure: Failure) -> SameWorker:
-    """Return whether the same call may use the same worker again.
-
-    That is the table's column, unless the provider's `x-should-retry` or a status 408, 409 or 425 says otherwise.
-
-    Args:
-        failure: Why the last attempt with the worker failed.
-    """
-    reaction = REACTIONS[failure.kind]
-    if failure.should_retry is False:
-        return SameWorker.NEVER
-    may_repeat = reaction.next_key is NextKey.NO and failure.kind is not K.STALLED
-    if failure.retry_after is not None and not reaction.weight:
-        may_repeat = False  # without a breaker weight nothing delays the call until then
-    is_invited = failure.should_retry is True or failure.status in REPEATABLE_STATUSES
-    if is_invited and may_repeat and reaction.same_worker is SameWorker.NEVER:
-        return SameWorker.ONCE
-    return reaction.same_worker
-
-
-def official_sdks_retry(failure: Failure) -> bool:
-    """Return whether the official SDKs would retry after this failure. The gateway then retries at least as often.
-
-    They retry after connection errors and the statuses 408, 409, 429 and 5xx (`_should_retry` in openai-python and
-    anthropic-sdk-python). A response that ended before its first content counts as a connection error.
-
-    Args:
-        failure: Why the attempt failed.
-    """
-    if same_worker_of(failure) is SameWorker.NEVER:
-        return False
-    if failure.should_retry is True:
-        return True
-    status = failure.status or 0
-    if failure.kind is K.PROTOCOL and failure.phase in ("connect", "headers"):
-        return True  # not HTTP: httpx.RemoteProtocolError, which the SDKs treat as a connection error
-    return failure.kind in _SDK_KINDS or status >= 500 or status in REPEATABLE_STATUSES
+"""The failure kinds in the order of the rows: the first one is `AllWorkersFailed.primary`."""
