@@ -74,7 +74,7 @@ async def test_an_error_is_the_exception_it_has_for_it(sim: Simulator, kind: str
         await with_client(provider, lambda client: client.responses.create(**ASK))
 
 
-async def test_an_error_inside_a_stream_is_raised_or_told_by_its_shape(sim: Simulator) -> None:
+async def test_an_error_inside_a_stream_is_raised_or_passed_on_by_its_shape(sim: Simulator) -> None:
     """The client raises one whose fields are in an inner `error`, and hands on a flat one as an event."""
     failing = Behaviour(text="a b c", error=FailureKind.SERVER, error_after=2)
     came: list[Any] = []

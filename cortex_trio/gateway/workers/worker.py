@@ -279,7 +279,7 @@ class Worker(GenServer):
         if permit.settled:
             return None
         if state.is_full or not state.breaker.admits(now):
-            self._process_permits()  # they may make room
+            self._process_permits()  # some may have ended
         if refusal := state.refusal(permit.model, now):
             return refusal
         state.cooldowns.begin_trial(state.name, permit.model, None, now)

@@ -13,8 +13,8 @@ from ...messages import Tool, ToolCall
 from ...simulator.request import SimRequest
 
 OPENINGS: Mapping[str, str] = {
-    "story": "Tell me",
-    "tools": "Look up and tell me",
+    "story": "Write",
+    "tools": "Look up and explain",
     "object": "Describe to me",
     "embed": "Weigh for me",
 }
