@@ -44,15 +44,6 @@ LONGEST_SECONDS = 120.0
 """A mutant that makes the tests hang is noticed as well."""
 
 
-def planted(mutant: Mutant, root: Path) -> tuple[Path, str]:
-    """The file of a mutant and its text with the bug in it. Raises ValueError if the mutant does not fit."""
-    file = root / "cortex_trio" / mutant.file
-    text = file.read_text(encoding="utf-8")
-    if text.count(mutant.old) != 1:
-        raise ValueError(f"{mutant.name}: its text stands {text.count(mutant.old)} times in {mutant.file}")
-    return file, text.replace(mutant.old, mutant.new)
-
-
 def copy_of_the_tree(folder: Path) -> Path:
     """Copy what the tests need, compiled."""
     for name in COPIED:
@@ -115,7 +106,7 @@ class Trees:
     def try_out(self, mutant: Mutant) -> Noticed | None:
         """Plant it and run its tests, the nearest first, until one notices."""
         tree = self._free.get()
-        file, text = planted(mutant, tree)
+        file, text = mutant.file(tree), mutant.planted(tree)
         original = file.read_text(encoding="utf-8")
         try:
             file.write_text(text, encoding="utf-8")
@@ -153,7 +144,7 @@ def main() -> int:
     print(f"{sum(killed)} of {len(chosen)} mutants killed in {time.monotonic() - start:.0f} s")
     survivors = [mutant for mutant, is_killed in zip(chosen, killed, strict=True) if not is_killed]
     for mutant in survivors:
-        print(f"survivor: {mutant.file}: {mutant.name} (promised: {mutant.promise})")
+        print(f"survivor: {mutant.target}: {mutant.name} (promised: {mutant.promise})")
     return 1 if survivors or not chosen else 0
 
 
@@ -161,7 +152,7 @@ def _is_killed(trees: Trees, mutant: Mutant) -> bool:
     start = time.monotonic()
     found = trees.try_out(mutant)
     verdict = f"killed by {found.who}" if found else "SURVIVED"
-    print(f"{verdict:<20}  {time.monotonic() - start:4.0f} s  {mutant.file}: {mutant.name}", flush=True)
+    print(f"{verdict:<20}  {time.monotonic() - start:4.0f} s  {mutant.target}: {mutant.name}", flush=True)
     return found is not None
 
 
