@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 from mutants import MUTANTS, Mutant
-from mutants.operators import names
+from mutants.target import names
 from mutate import ROOT
 
 

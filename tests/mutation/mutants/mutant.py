@@ -5,7 +5,8 @@ from pathlib import Path
 
 import attrs
 
-from .operators import Operator, Target, find
+from .operators import Operator
+from .target import Target, find
 
 
 def exam(*numbers: str) -> str:
