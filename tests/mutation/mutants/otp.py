@@ -5,7 +5,7 @@ from .operators import Drops, Keeps, Reads, Result
 
 DECISION = ("tests/otp/test_otp_decision.py",)
 SERVER = ("tests/otp/test_otp_server.py",)
-SUPERVISOR = ("tests/otp/test_otp_supervisor.py", *DECISION)
+WINDOW = ("tests/otp/test_otp_supervisor.py -k window", "tests/otp/test_otp_supervisor.py")
 
 MUTANTS = (
     Mutant(
@@ -13,14 +13,14 @@ MUTANTS = (
         "otp.decision:RestartIntensity",
         Reads("max_restarts", "value + 1"),
         "max_restarts restarts are allowed in the window, and not one more",
-        SUPERVISOR,
+        WINDOW,
     ),
     Mutant(
         "old restarts are counted for ever",
         "otp.decision:RestartIntensity",
         Reads("max_seconds", "float('inf')"),
         "the window slides: one crash a day does not end the gateway after a week",
-        SUPERVISOR,
+        WINDOW,
     ),
     Mutant(
         "a transient child is restarted after a normal exit",

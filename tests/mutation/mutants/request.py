@@ -50,10 +50,10 @@ ATTEMPTS = (
         GAPS,
     ),
     Mutant(
-        "an answer may be of any length",
+        "an answer may be twice as long as its limit",
         "gateway.request.decoding:ResponseDecoder",
-        Reads("_max_bytes", "float('inf')"),
-        "an answer without end is left",
+        Reads("_max_bytes", "2 * value"),
+        "an answer that is longer than its limit is left",
         ("tests/gateway/test_answer_limit.py",),
     ),
     Mutant(
