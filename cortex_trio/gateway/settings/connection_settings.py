@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
@@ -53,10 +54,22 @@ def connection_settings_for(config: WorkerConfig, environ: Mapping[str, str]) ->
     if isinstance(config.verify, ssl.SSLContext):
         context: ssl.SSLContext | None = config.verify
     elif config.verify is not True:
-        context = context_from(config.verify, alpn=alpn)
+        context = trusted_by_worker(config.verify, alpn)
     else:
         context = trusted_by_environment(environ, alpn) if secure else None
     return ConnectionSettings(proxy, context, config.http2)
+
+
+def trusted_by_worker(verify: str | Path | bool, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    """Return the TLS context for `WorkerConfig.verify`, whose file may have changed since it was checked.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    try:
+        return context_from(verify, alpn=alpn)
+    except CertificateFileError as error:
+        raise ConfigError("verify", certificate_problem(error)) from error
 
 
 def trusted_by_environment(environ: Mapping[str, str], alpn: tuple[str, ...]) -> ssl.SSLContext | None:
