@@ -5,6 +5,7 @@ import importlib.util
 import pickle
 import shutil
 import ssl
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,14 @@ async def test_a_transport_of_the_user_trusts_the_ca_of_the_environment_without_
             config = Config(workers={"w": worker(f"https://localhost:{port}/v1")}, health_check_interval=0)
             async with open_cortex(config, http_transport=lambda _: PooledTransport()) as cortex:
                 assert (await cortex.complete("Hi", max_attempts=1)).text == "Trusted."
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_a_key_in_the_place_of_a_ca_file_shows_in_no_traceback(variable: str) -> None:
+    key = "sk-proj-in-the-wrong-variable-0123456789"
+    with pytest.raises(ConfigError, match=variable) as caught:
+        connection_settings_for(worker("https://api.example"), {variable: key})
+    assert key not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_missing_ca_file_matters_only_to_workers_that_need_one() -> None:

@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ...failures import ConfigError
 from ...http.certificates import HTTP1, HTTP2, CertificateFileError, context_from, context_of_environment
-from .fields import certificate_problem
+from .fields import certificate_error
 from .process_environ import value_of
 from .proxies import DIRECT, proxy_for
 from .secrets import ProxyUrl
@@ -69,7 +68,8 @@ def trusted_by_worker(verify: str | Path | bool, alpn: tuple[str, ...]) -> ssl.S
     try:
         return context_from(verify, alpn=alpn)
     except CertificateFileError as error:
-        raise ConfigError("verify", certificate_problem(error)) from error
+        failed = certificate_error("verify", error)
+        raise failed from failed.__cause__
 
 
 def trusted_by_environment(environ: Mapping[str, str], alpn: tuple[str, ...]) -> ssl.SSLContext | None:
@@ -82,4 +82,5 @@ def trusted_by_environment(environ: Mapping[str, str], alpn: tuple[str, ...]) ->
     try:
         return context_of_environment(variables, alpn=alpn)
     except CertificateFileError as error:
-        raise ConfigError(error.variable or "verify", certificate_problem(error)) from error
+        failed = certificate_error(error.variable or "verify", error)
+        raise failed from failed.__cause__
