@@ -25,7 +25,7 @@ from ..telemetry import WorkerAdded, WorkerRemoved
 from .health import lift_cooldowns
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig
-from .transport.connections import Connector
+from .transport.connections import Connections, Connector
 from .tree import worker_child
 from .workers.calls import call_with_retry
 from .workers.cooldowns import Cooldowns
@@ -156,16 +156,22 @@ class Changes:
                 await call_with_retry(state.ref, Worker.reconfigure, after)
                 await call_with_retry(runtime.keys, KeyManager.set_keys, state.name, config.api_keys)
         finally:
-            if state.endpoint is not after:
+            if state.endpoint is after:
+                runtime.retired_connections.append(before.connections)
+            else:
                 await after.connections.aclose()
         if not after.is_same_server(before):
             runtime.cooldowns.forget(state.name)  # they are about another server
-        unused = [old for old in runtime.retired_connections if not old.users]
-        in_use = [old for old in runtime.retired_connections if old.users]
-        runtime.retired_connections = [*in_use, before.connections]
+        await self._close_unused(but=before.connections)
+        await before.connections.retire()
+
+    async def _close_unused(self, *, but: Connections) -> None:
+        """Close the retired connections that no request uses, except `but`: a request may be about to use them."""
+        runtime = self._runtime
+        unused = [old for old in runtime.retired_connections if not old.users and old is not but]
+        runtime.retired_connections = [old for old in runtime.retired_connections if old not in unused]
         for old in unused:
             await old.aclose()
-        await before.connections.retire()
 
     async def _apply_settings(self, new: Config) -> None:
         """Apply the settings that belong to no worker."""

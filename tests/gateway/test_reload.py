@@ -319,3 +319,31 @@ async def test_a_removal_that_fails_halfway_leaves_no_transport_open(autojump_cl
         assert "first" not in runtime.table.workers
         assert not opened
         nursery.cancel_scope.cancel()
+
+
+async def test_a_change_that_fails_halfway_leaves_no_transport_open(autojump_clock: object) -> None:
+    """The key ring's actor is gone: the worker has its new endpoint, and the old one must still be closed."""
+    opened: list[httpx.AsyncBaseTransport] = []
+
+    class Counted(httpx.MockTransport):
+        def __init__(self, worker: WorkerConfig) -> None:
+            super().__init__(lambda request: httpx.Response(500))
+            opened.append(self)
+
+        async def aclose(self) -> None:
+            opened.remove(self)
+
+    old, new = (
+        Config(
+            workers={"first": WorkerConfig(provider="openai", api_keys=[f"sk-the-{age}-key-of-it"])},
+            health_check_interval=0,
+        )
+        for age in ("old", "new")
+    )
+    async with open_runtime(old, http_transport=Counted) as runtime:
+        cortex = Cortex(runtime)
+        await cortex.root.call(Supervisor.terminate_child, "keys")
+        with pytest.raises(ActorError):
+            await cortex.reload(new)
+        assert len(opened) == 2
+    assert not opened
