@@ -25,6 +25,7 @@ from .tree import cortex_tree
 from .workers.cooldowns import Cooldowns
 from .workers.keys import KeyRing
 from .workers.registry import WorkerTable
+from .workers.worker import WorkerState
 
 
 @asynccontextmanager
@@ -43,7 +44,7 @@ async def open_runtime(
         ConfigError: a proxy, a CA file or a transport cannot be used.
         MaxRestartsExceeded: the tree gave up; the block is cancelled.
     """
-    runtime = _make_runtime(config, http_transport, on_event)
+    runtime = await _make_runtime(config, http_transport, on_event)
     try:
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.deadlines.run)
@@ -59,10 +60,19 @@ async def open_runtime(
             await connections.aclose()
 
 
-def _make_runtime(config: Config, http_transport: MakeTransport | None, on_event: Observer | None) -> Runtime:
+async def _make_runtime(
+    config: Config, http_transport: MakeTransport | None, on_event: Observer | None
+) -> Runtime:
     connector = Connector(http_transport, config.max_idle_connections)
     cooldowns = Cooldowns(config.rate_limit_rest)
-    states = [worker_state(name, worker, connector, cooldowns) for name, worker in config.workers.items()]
+    states: list[WorkerState] = []
+    try:
+        for name, worker in config.workers.items():
+            states.append(worker_state(name, worker, connector, cooldowns))
+    except BaseException:
+        for state in states:
+            await state.connections.aclose()
+        raise
     ring = KeyRing(cooldowns, config.key_strategy)
     for state in states:
         ring.set_keys(state.name, state.config.api_keys)

@@ -347,3 +347,24 @@ async def test_a_change_that_fails_halfway_leaves_no_transport_open(autojump_clo
             await cortex.reload(new)
         assert len(opened) == 2
     assert not opened
+
+
+async def test_a_start_that_fails_at_the_second_worker_closes_the_transport_of_the_first() -> None:
+    opened: list[httpx.AsyncBaseTransport] = []
+
+    class Counted(httpx.MockTransport):
+        def __init__(self, worker: WorkerConfig) -> None:
+            if opened:
+                raise ConfigError("http_transport", "one is enough")
+            super().__init__(lambda request: httpx.Response(500))
+            opened.append(self)
+
+        async def aclose(self) -> None:
+            opened.remove(self)
+
+    worker = WorkerConfig(provider="openai", api_keys=["sk-the-key-of-it"])
+    config = Config(workers={"first": worker, "second": worker}, health_check_interval=0)
+    with pytest.raises(ConfigError, match="one is enough"):
+        async with open_cortex(config, http_transport=Counted):
+            pytest.fail("it was opened")
+    assert not opened
