@@ -12,6 +12,7 @@ import trio
 
 from ..failures import ConfigError
 from ..otp import (
+    ActorError,
     ActorExited,
     AlreadyRegistered,
     AlreadyStarted,
@@ -80,6 +81,9 @@ class Changes:
             finally:
                 if runtime.table.workers.get(name) is not state:
                     await state.connections.aclose()
+                if name not in runtime.table.workers:
+                    with suppress(ActorError):  # it cannot be called: the error of the start counts
+                        await call_with_retry(runtime.keys, KeyManager.remove, name)
         runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
         runtime.wait_queue.wake_all()
 

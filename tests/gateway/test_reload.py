@@ -368,3 +368,14 @@ async def test_a_start_that_fails_at_the_second_worker_closes_the_transport_of_t
         async with open_cortex(config, http_transport=Counted):
             pytest.fail("it was opened")
     assert not opened
+
+
+async def test_adding_a_worker_that_cannot_be_started_leaves_no_keys(autojump_clock: object) -> None:
+    worker = WorkerConfig(provider="openai", api_keys=["sk-the-key-of-it"])
+    config = Config(workers={"first": worker}, health_check_interval=0)
+    async with open_runtime(config) as runtime:
+        cortex = Cortex(runtime)
+        await cortex.root.call(Supervisor.terminate_child, "workers")
+        with pytest.raises(ActorError):
+            await cortex.add_worker("second", worker)
+        assert list(runtime.ring.workers) == ["first"]
