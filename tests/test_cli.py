@@ -101,7 +101,7 @@ async def test_chat_streams_the_answer_to_stdout_and_the_facts_to_stderr() -> No
     async with simulated(openai=Behaviour(text="Good evening.")) as simulator:
         ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
     assert (ended.status, ended.out) == (0, "Good evening.\n")
-    assert re.fullmatch(r"openai · gpt-6\.1-terra · 1 tokens in, 2 out · \d+\.\d\d s\n", ended.err)
+    assert re.fullmatch(r"openai · gpt-6\.1-terra · 1 token in, 2 out · \d+\.\d\d s\n", ended.err)
 
 
 async def test_chat_shows_a_failover_on_stderr_and_only_the_answer_on_stdout() -> None:
@@ -209,7 +209,7 @@ async def test_status_fails_when_no_worker_is_available() -> None:
         simulator["openai"].behave_health(Behaviour(status=503))
         ended = await run(*CORTEX, "status", env=environment(simulator.config()))
     assert ended.status == 1
-    assert ended.out.endswith("unhealthy: 0 of 1 workers available\n")
+    assert ended.out.endswith("unhealthy: 0 of 1 worker available\n")
 
 
 async def test_status_as_json_is_the_whole_health_status() -> None:

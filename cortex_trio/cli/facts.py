@@ -8,7 +8,7 @@ from ..events import Attempt, Usage
 from ..failures import Failure, FailureKind
 from ..gateway.workers.status import HealthStatus, WorkerInfo
 from ..otp import Report, ReportKind
-from .screen import Colour, Row, Screen
+from .screen import Colour, Row, Screen, counted
 
 ATTEMPT_HEADS = ("#", "worker", "model", "key", "outcome", "took")
 WORKER_HEADS = ("worker", "provider", "model", "status", "reason", "requests", "failures", "restarts", "keys")
@@ -65,7 +65,7 @@ def show_health(screen: Screen, health: HealthStatus, *, indent: str = "") -> No
     """Print the status of each worker as a table, and the status of the gateway as a line."""
     rows = [_worker_row(info) for info in health.workers.values()]
     screen.table(WORKER_HEADS, rows, indent=indent)
-    available = f"{health.available_workers} of {health.total_workers} workers available"
+    available = f"{health.available_workers} of {counted(health.total_workers, 'worker')} available"
     screen.line(f"{indent}{health.system_health}: {available}", HEALTH_COLOURS[health.system_health])
 
 
@@ -73,7 +73,9 @@ def tokens(usage: Usage) -> str:
     """Return the token counts as text, as far as the provider reported them."""
     if usage.input_tokens is None and usage.output_tokens is None:
         return "tokens not reported"
-    return f"{_number(usage.input_tokens)} tokens in, {_number(usage.output_tokens)} out"
+    if usage.input_tokens is None:
+        return f"? tokens in, {_number(usage.output_tokens)} out"
+    return f"{counted(usage.input_tokens, 'token')} in, {_number(usage.output_tokens)} out"
 
 
 STATUS_TEXTS = {

@@ -34,10 +34,11 @@ def status(arguments: argparse.Namespace) -> int:
 async def _status(config: Config, arguments: argparse.Namespace) -> int:
     async with open_cortex(config) as cortex:
         health = await cortex.check_health()
+    screen = Screen.on(sys.stdout, no_color=arguments.no_color)
     if arguments.json:
-        print(as_json(health))
+        screen.raw(as_json(health) + "\n")
     else:
-        show_health(Screen.on(sys.stdout, no_color=arguments.no_color), health)
+        show_health(screen, health)
     return FAILED if health.system_health == "unhealthy" else 0
 
 
