@@ -1,61 +1,28 @@
 """The command line in real processes, with real sockets and real signals."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from io import StringIO
 
-import attrs
 import pytest
 import trio
 import trio.lowlevel
+from cli_process import CORTEX, PATIENCE_SECONDS, SIMULATOR, Ended, environment, run, simulated
 
 from cortex_trio import FailureKind
 from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Colour, Row, Screen
 from cortex_trio.cli.story import MISHAPS, Story
 from cortex_trio.gateway.settings.ollama_probe import ollama_models
-from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
+from cortex_trio.simulator import Behaviour, SimRequest
+from cortex_trio.simulator.__main__ import main as simulator_main
 
-CORTEX = (sys.executable, "-m", "cortex_trio")
-SIMULATOR = (sys.executable, "-m", "cortex_trio.simulator")
-PATIENCE_SECONDS = 30.0
 SLOW_ANSWER = Behaviour(text="word " * 500, tokens_per_second=20)
-
-
-@attrs.frozen
-class Ended:
-    """A process that is over."""
-
-    status: int
-    out: str
-    err: str
-
-
-def environment(providers: object = None, **more: str) -> dict[str, str]:
-    """Return this environment without any providers but those given."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not re.search(r"_API_KEYS?$|^CORTEX_|^OLLAMA_|NO_COLOR", name)
-    }
-    configured = {} if providers is None else {"CORTEX_PROVIDERS": json.dumps(providers)}
-    return {**inherited, **configured, **more}
-
-
-async def run(*command: str, env: Mapping[str, str], stdin: bytes = b"") -> Ended:
-    """Run a command to its end."""
-    with trio.fail_after(PATIENCE_SECONDS):
-        ended = await trio.run_process(
-            command, env=env, stdin=stdin, capture_stdout=True, capture_stderr=True, check=False
-        )
-    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 async def interrupt(*command: str, env: Mapping[str, str], at: str) -> Ended:
@@ -84,14 +51,6 @@ async def interrupt(*command: str, env: Mapping[str, str], at: str) -> Ended:
     assert pressed, f"{at!r} was never printed: {out.decode()}{err.decode()}"
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
-
-
-@asynccontextmanager
-async def simulated(**behaviours: Behaviour) -> AsyncIterator[Simulator]:
-    async with open_simulator(sockets=True) as simulator:
-        for name, behaviour in behaviours.items():
-            simulator.add(name, behaviour)
-        yield simulator
 
 
 # ------------------------------------------------------------------ chat
@@ -290,6 +249,41 @@ async def test_the_simulator_runs_a_command_with_its_providers_and_ends_as_it_en
     )
 
 
+@pytest.mark.slow
+async def test_a_broken_provider_is_broken_for_every_request_and_faults_are_as_named() -> None:
+    faults = ("--broken", "anthropic", "--fault", "openai=wrong_key", "--fault", "ollama=cut")
+    program = (
+        "import json, os, httpx\n"
+        "found = json.loads(os.environ['CORTEX_PROVIDERS'])\n"
+        "url = {name: worker['base_url'] for name, worker in found.items()}\n"
+        "ask = {'model': 'm', 'messages': [{'role': 'user', 'content': 'Hi'}], 'stream': False, 'max_tokens': 9}\n"
+        "bearer = {'authorization': f\"Bearer {found['openai']['api_keys'][0]}\", 'x-api-key': 'sk-x', 'anthropic-version': '2023-06-01'}\n"
+        "for name, path in ('anthropic', '/v1/messages'), ('openai', '/chat/completions'):\n"
+        "    print(httpx.post(url[name] + path, json=ask, headers=bearer).status_code)\n"
+        "print(httpx.get(url['anthropic'] + '/v1/models', headers=bearer).status_code)\n"
+        "print(found['openai']['models'], found['openai']['api_keys'])\n"
+    )
+    own = ("--key", "openai=sk-mine-0001", "--model", "openai=gpt-mine")
+    ended = await run(*SIMULATOR, *faults, *own, sys.executable, "-c", program, env=environment())
+    assert ended.out.splitlines() == ["503", "401", "503", "['gpt-mine'] ['sk-mine-0001']"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--fault", "openai=hungry"), "--fault: one of 429, 500, 503, 529, cut, "),
+        (("--fault", "opnai=503"), "--fault: there is no provider 'opnai'; there are: "),
+        (("--fault", "503"), "--fault: PROVIDER=VALUE is needed, not '503'"),
+        (("--port", "70000"), "--port: 70000 cannot be used: a port is a number from 1 to 65535"),
+    ],
+)
+def test_a_wrong_option_of_the_simulator_is_one_sentence(
+    options: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulator_main(options) == 2
+    assert capsys.readouterr().err.startswith(f"python -m cortex_trio.simulator: {sentence}")
+
+
 async def test_the_simulator_says_that_there_is_no_such_program() -> None:
     ended = await run(*SIMULATOR, "no-such-program", env=environment())
     assert (ended.status, ended.out) == (127, "")
@@ -342,6 +336,6 @@ def test_the_console_script_is_this_main() -> None:
 
 def test_wrong_usage_exits_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["chat"])
+        main(["completion"])
     assert ended.value.code == 2
-    assert "prompt" in capsys.readouterr().err
+    assert "shell" in capsys.readouterr().err

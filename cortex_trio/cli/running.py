@@ -26,7 +26,12 @@ SIGNALLED = 128
 """The shell's convention: 128 plus the number of the signal. 130 is Ctrl-C, 141 a closed pipe (SIGPIPE)."""
 
 
-def run_command(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+PROGRAM = "cortex-trio"
+
+
+def run_command(
+    command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace, *, program: str = PROGRAM
+) -> int:
     """Run `command` and return the exit status.
 
     Errors of this library and of the operating system are printed as one sentence, without a traceback. Other
@@ -40,11 +45,13 @@ def run_command(command: Callable[[argparse.Namespace], int], arguments: argpars
         sys.stdout.flush()
         return status
     except ConfigError as error:
-        return _print_error(error.problem if error.path == "$" else str(error), MISUSED)
+        return _print_error(error.problem if error.path == "$" else str(error), MISUSED, program)
     except InvalidRequest as error:
-        return _print_error(str(error), MISUSED)
+        return _print_error(str(error), MISUSED, program)
     except (CortexError, ActorError) as error:
-        return _print_error(error.message if isinstance(error, AllWorkersFailed) else str(error), FAILED)
+        return _print_error(
+            error.message if isinstance(error, AllWorkersFailed) else str(error), FAILED, program
+        )
     except KeyboardInterrupt:
         return SIGNALLED + signal.SIGINT
     except BrokenPipeError:
@@ -54,7 +61,7 @@ def run_command(command: Callable[[argparse.Namespace], int], arguments: argpars
         if error.filename in (None, STANDARD_OUTPUT):
             _discard_output()
         what = f"{error.filename}: " if error.filename else ""
-        return _print_error(f"{what}{error.strerror or error}", FAILED)
+        return _print_error(f"{what}{error.strerror or error}", FAILED, program)
 
 
 def output_failed() -> int:
@@ -94,7 +101,7 @@ async def _until_signal(main: Callable[[], Awaitable[int]]) -> int:
     return SIGNALLED + caught[0]
 
 
-def _print_error(sentence: str, status: int) -> int:
+def _print_error(sentence: str, status: int, program: str = PROGRAM) -> int:
     with suppress(OSError):  # standard error is full, too
-        print(f"cortex-trio: {sentence}", file=sys.stderr, flush=True)
+        print(f"{program}: {sentence}", file=sys.stderr, flush=True)
     return status
