@@ -33,6 +33,7 @@ DEFAULT_PROVIDERS = ("openai", "anthropic", "ollama")
 TOKENS_PER_SECOND = 20.0
 TOKENS_BEFORE_FAULT = 3
 GOOD = Behaviour()
+MOST_PORTS = 65535
 
 
 @attrs.frozen(kw_only=True)
@@ -152,6 +153,10 @@ def _by_provider(option: str, pairs: Sequence[str]) -> dict[str, list[str]]:
 
 async def _serve(arguments: argparse.Namespace) -> int:
     plan = Plan.of(arguments)
+    if not 0 <= arguments.port <= MOST_PORTS - len(plan.names):
+        raise ConfigError(
+            "--port", f"{arguments.port} cannot be used: a port is a number from 1 to {MOST_PORTS}"
+        )
     async with open_simulator(sockets=True) as simulator:
         for place, name in enumerate(plan.names):
             _add(simulator, plan, name, arguments.port + place if arguments.port else 0)
@@ -170,9 +175,8 @@ def _add(simulator: Simulator, plan: Plan, name: str, port: int) -> None:
     text = f"Hello! I am a simulated {name}, and all I can do is to say so."
     try:
         provider = simulator.add(name, models=plan.models.get(name), port=port)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "a port is a number from 1 to 65535"
-        raise ConfigError("--port", f"{port} cannot be used: {reason}") from None
+    except OSError as error:
+        raise ConfigError("--port", f"{port} cannot be used: {error.strerror}") from None
     if name in plan.keys:
         provider.api_keys = tuple(plan.keys[name])
         provider.valid_keys = set(plan.keys[name])
