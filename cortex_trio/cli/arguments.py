@@ -209,7 +209,7 @@ def _add_completion(commands: _Commands) -> None:
         "print a completion script for your shell",
         "Print a script that completes commands, options and their values.",
         "examples:\n"
-        "  cortex-trio completion bash > ~/.local/share/bash-completion/completions/cortex-trio\n"
+        "  source <(cortex-trio completion bash)                     in ~/.bashrc\n"
         '  cortex-trio completion zsh > "${fpath[1]}/_cortex-trio"\n'
         "  cortex-trio completion fish > ~/.config/fish/completions/cortex-trio.fish\n",
     )

@@ -12,6 +12,8 @@ from .screen import Colour, Row, Screen, counted
 
 ATTEMPT_HEADS = ("#", "worker", "model", "key", "outcome", "took")
 WORKER_HEADS = ("worker", "provider", "model", "status", "reason", "requests", "failures", "restarts", "keys")
+OPTIONAL_HEADS = ("provider", "restarts", "requests", "failures")
+"""Left out, the first one first, while a terminal is too narrow."""
 HEALTH_COLOURS = {"healthy": Colour.GREEN, "degraded": Colour.YELLOW, "unhealthy": Colour.RED}
 
 
@@ -64,7 +66,7 @@ def show_attempts(screen: Screen, attempts: Sequence[Attempt], *, indent: str = 
 def show_health(screen: Screen, health: HealthStatus, *, indent: str = "") -> None:
     """Print the status of each worker as a table, and the status of the gateway as a line."""
     rows = [_worker_row(info) for info in health.workers.values()]
-    screen.table(WORKER_HEADS, rows, indent=indent)
+    screen.table(WORKER_HEADS, rows, indent=indent, optional=OPTIONAL_HEADS)
     available = f"{health.available_workers} of {counted(health.total_workers, 'worker')} available"
     screen.line(f"{indent}{health.system_health}: {available}", HEALTH_COLOURS[health.system_health])
 

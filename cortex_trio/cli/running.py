@@ -19,7 +19,7 @@ from ..errors import AllWorkersFailed
 from ..failures import ConfigError, CortexError, InvalidRequest
 from ..otp import ActorError
 from ..otp.nursery import open_flat_nursery
-from .screen import STANDARD_OUTPUT
+from .screen import STANDARD_OUTPUT, Screen
 
 FAILED, MISUSED, INCOMPLETE, BROKEN_PIPE = 1, 2, 3, 141
 SIGNALLED = 128
@@ -102,6 +102,6 @@ async def _until_signal(main: Callable[[], Awaitable[int]]) -> int:
 
 
 def _print_error(sentence: str, status: int, program: str = PROGRAM) -> int:
-    with suppress(OSError):  # standard error is full, too
-        print(f"{program}: {sentence}", file=sys.stderr, flush=True)
+    with suppress(BrokenPipeError):
+        Screen.on(sys.stderr, no_color=True).line(f"{program}: {sentence}")
     return status

@@ -133,23 +133,46 @@ class Screen:
         self.end()
         self._write(text)
 
-    def table(self, heads: Sequence[str], rows: Sequence[Row], *, indent: str = "") -> None:
-        """Print rows in columns, each as wide as its widest cell; cells are broken if the terminal is too narrow."""
-        lines = [Row(heads, Colour.DIM), *rows]
-        lines = [attrs.evolve(row, cells=[self._signs(cell) for cell in row.cells]) for row in lines]
-        widths = [max(len(row.cells[column]) for row in lines) for column in range(len(heads))]
-        if self._width is not None:
-            widths = narrowed(widths, self._width - len(indent) - 2 * (len(widths) - 1))
-        for row in lines:
-            cells = [
-                textwrap.wrap(cell, width) or [""] if len(cell) > width else [cell]
-                for cell, width in zip(row.cells, widths, strict=True)
+    def table(
+        self, heads: Sequence[str], rows: Sequence[Row], *, indent: str = "", optional: Sequence[str] = ()
+    ) -> None:
+        """Print rows in columns, each as wide as its widest cell.
+
+        Args:
+            heads: The names of the columns.
+            rows: One cell for each column.
+            indent: Printed in front of each line.
+            optional: Names of columns that are left out, the first one first, while the terminal is too narrow. If
+                it is still too narrow, cells are broken, at words where that is possible.
+        """
+        lines = [Row([self._signs(cell) for cell in row.cells], row.colour) for row in (Row(heads), *rows)]
+        lines[0] = Row(lines[0].cells, Colour.DIM)
+        available = None if self._width is None else self._width - len(indent)
+        for name in optional:
+            if available is None or sum(_widths(lines)) + 2 * (len(lines[0].cells) - 1) <= available:
+                break
+            column = lines[0].cells.index(name)
+            lines = [Row([*row.cells[:column], *row.cells[column + 1 :]], row.colour) for row in lines]
+        widths = _widths(lines)
+        if available is not None:
+            words = [
+                max(max(map(len, row.cells[column].split()), default=0) for row in lines)
+                for column in range(len(widths))
             ]
-            for place in range(max(len(cell) for cell in cells)):
-                parts = (cell[place] if place < len(cell) else "" for cell in cells)
-                padded = (f"{part:<{width}}" for part, width in zip(parts, widths, strict=True))
-                self.end()
-                self._write(self._painted(f"{indent}{'  '.join(padded)}".rstrip(), row.colour) + "\n")
+            widths = narrowed(widths, available - 2 * (len(widths) - 1), words)
+        for row in lines:
+            self._print_row(row, widths, indent)
+
+    def _print_row(self, row: Row, widths: Sequence[int], indent: str) -> None:
+        cells = [
+            textwrap.wrap(cell, width) or [""] if len(cell) > width else [cell]
+            for cell, width in zip(row.cells, widths, strict=True)
+        ]
+        self.end()
+        for place in range(max(len(cell) for cell in cells)):
+            parts = (cell[place] if place < len(cell) else "" for cell in cells)
+            padded = (f"{part:<{width}}" for part, width in zip(parts, widths, strict=True))
+            self._write(self._painted(f"{indent}{'  '.join(padded)}".rstrip(), row.colour) + "\n")
 
     def _wrapped(self, text: str, indent: str) -> str:
         """Return streamed text with a line break in front of each word that does not fit into its line."""
@@ -213,20 +236,34 @@ def is_ascii(out: TextIO) -> bool:
     return False
 
 
-def narrowed(widths: Sequence[int], available: int) -> list[int]:
+def narrowed(widths: Sequence[int], available: int, words: Sequence[int]) -> list[int]:
     """Return the widths of columns that together take at most `available` characters, if that is possible.
 
-    The widest column is narrowed first, and no column below `NARROWEST_CELL` characters.
+    The widest column is narrowed first, and no column below `NARROWEST_CELL` characters. As long as it is enough, no
+    column becomes narrower than its longest word.
+
+    Args:
+        widths: The width of the widest cell of each column.
+        available: What there is for all columns.
+        words: The length of the longest word of each column.
     """
     made = list(widths)
-    while sum(made) > available and max(made) > NARROWEST_CELL:
-        made[made.index(max(made))] -= 1
+    for least in ([max(word, NARROWEST_CELL) for word in words], [NARROWEST_CELL] * len(made)):
+        while sum(made) > available:
+            wide = [place for place, width in enumerate(made) if width > least[place]]
+            if not wide:
+                break
+            made[max(wide, key=lambda place: made[place])] -= 1
     return made
 
 
 def counted(number: int, thing: str) -> str:
     """Return a number with its noun: "1 worker", "2 workers"."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def _widths(lines: Sequence[Row]) -> list[int]:
+    return [max(len(row.cells[column]) for row in lines) for column in range(len(lines[0].cells))]
 
 
 def _columns(out: TextIO) -> int:

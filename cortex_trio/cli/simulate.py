@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ from ..lab.world.campaign import CampaignSummary, SeedResult, available_processe
 from ..lab.world.run import run_seed
 from ..lab.world.timeline import draw_timeline
 from .running import FAILED, run_until_signal
-from .screen import Colour, Row, Screen
+from .screen import Colour, Row, Screen, counted
 
 BAR = 30
 VIOLATIONS_SHOWN = 5
@@ -30,6 +31,8 @@ def simulate(arguments: argparse.Namespace) -> int:
     seeds = seeds_from(arguments.seeds)
     if arguments.hours <= 0 or (arguments.processes is not None and arguments.processes < 1):
         raise InvalidRequest("--hours and --processes: must be more than 0")
+    for option, name in (("--timeline", arguments.timeline), ("--trace", arguments.trace)):
+        _check_writable(option, name)
     logging.getLogger("cortex_trio").addHandler(logging.NullHandler())  # actors are killed on purpose
     screen = Screen.on(sys.stdout, no_color=arguments.no_color)
     processes = min(arguments.processes or available_processes(), len(seeds))
@@ -37,6 +40,19 @@ def simulate(arguments: argparse.Namespace) -> int:
     status = run_until_signal(lambda: _simulate(screen, summary, seeds, arguments.hours, processes))
     _write_one(screen, summary.failed[0].seed if summary.failed else seeds[0], arguments)
     return status
+
+
+def _check_writable(option: str, name: str | None) -> None:
+    """Raise InvalidRequest if a file cannot be written: before a campaign of minutes, not after it."""
+    if not name:
+        return
+    path = Path(name)
+    if path.is_dir():
+        raise InvalidRequest(f"{option}: {name} is a folder")
+    if not path.parent.is_dir():
+        raise InvalidRequest(f"{option}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InvalidRequest(f"{option}: {name} cannot be written")
 
 
 def seeds_from(text: str) -> Sequence[int]:
@@ -117,9 +133,11 @@ def _print_summary(
     screen: Screen, summary: CampaignSummary, hours: float, seconds: float, processes: int
 ) -> None:
     simulated = summary.runs * hours
+    each = "1 hour" if hours == 1 else f"{hours:g} hours"
+    used = "1 process" if processes == 1 else f"{processes} processes"
     screen.line(
-        f"{summary.runs:,} runs of {hours:g} hours: {simulated:,.0f} simulated hours in {seconds:.1f} s "
-        f"({_hours_per_minute(simulated, seconds):,} a minute, {processes} processes)",
+        f"{counted(summary.runs, 'run')} of {each}: {simulated:,.0f} simulated hours in {seconds:.1f} s "
+        f"({_hours_per_minute(simulated, seconds):,} a minute, {used})",
         Colour.BOLD,
     )
     screen.line()
@@ -132,7 +150,9 @@ def _print_summary(
     if not summary.failed:
         screen.line("No invariant was violated.", Colour.GREEN)
     for result in summary.failed:
-        screen.line(f"Seed {result.seed} violated {len(result.violations)} invariants:", Colour.RED)
+        screen.line(
+            f"Seed {result.seed} violated {counted(len(result.violations), 'invariant')}:", Colour.RED
+        )
         for violation in result.violations[:VIOLATIONS_SHOWN]:
             screen.line(f"  {violation}")
         screen.line(
