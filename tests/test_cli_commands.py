@@ -1,6 +1,7 @@
 """The commands that look: embed, models, explain, config, keys, completion; and Ctrl-C while modules are imported."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from cli_process import SIMULATOR, environment
 
 from cortex_trio.__main__ import main
+from cortex_trio.cli import prompt
 from cortex_trio.cli.arguments import parser
 from cortex_trio.cli.commands import COMMAND_NAMES
 from cortex_trio.cli.screen import Row, Screen, counted, narrowed
@@ -33,9 +35,7 @@ class Shell:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capsys = monkeypatch, capsys
-        from os import environ
-
-        for name in environ.keys() - environment().keys():
+        for name in os.environ.keys() - environment().keys():
             monkeypatch.delenv(name)
         monkeypatch.setattr(sys, "stdin", None)
 
@@ -81,9 +81,29 @@ def test_embed_prints_one_vector_for_each_text(shell: Shell, providers: str) -> 
     assert (ran.status, ran.err, [len(vector) for vector in vectors]) == (0, "", [4, 4])
 
 
+def test_embed_uses_a_model_that_is_not_configured(shell: Shell, providers: str) -> None:
+    ran = shell.run("embed", "a", "-m", "text-embedding-3-large", CORTEX_PROVIDERS=providers)
+    assert (ran.status, len(ran.out.splitlines())) == (0, 1)
+
+
 def test_embed_without_a_text_is_wrong_usage(shell: Shell, providers: str) -> None:
     ran = shell.run("embed", CORTEX_PROVIDERS=providers)
     assert (ran.status, ran.err) == (2, "cortex-trio: there is no text to embed\n")
+
+
+def test_a_silent_standard_input_is_noted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readable, writable = os.pipe()
+    monkeypatch.setattr(prompt, "PATIENCE_SECONDS", 0.0)
+    with open(readable, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        prompt._note_if_silent()
+        assert "reading standard input" in capsys.readouterr().err
+        os.write(writable, b"text")
+        os.close(writable)
+        assert prompt.prompt_from("Explain") == "text\n\nExplain"
+    assert capsys.readouterr().err == ""
 
 
 def test_models_lists_those_of_all_workers_and_says_which_list_failed(shell: Shell, providers: str) -> None:

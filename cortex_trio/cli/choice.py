@@ -63,6 +63,16 @@ def provider_of(model: str, workers: Mapping[str, WorkerConfig]) -> str | None:
     return next((kind.name for kind in by_priority if model.startswith(families(kind))), None)
 
 
+def embedding_provider_of(model: str, workers: Mapping[str, WorkerConfig]) -> str | None:
+    """Return the same for a model of embeddings: its name begins like that of the provider's own."""
+    kinds = {worker.kind.name: worker.kind for worker in workers.values() if worker.kind.embed_model}
+    beginnings = {name: re.match(r"[a-z-]*", kind.embed_model) for name, kind in kinds.items()}
+    return next(
+        (name for name, found in beginnings.items() if found and found[0] and model.startswith(found[0])),
+        None,
+    )
+
+
 def families(kind: Provider) -> tuple[str, ...]:
     """Return how the names of a provider's models begin: "gpt-", "claude-", "openai/"."""
     names = [*kind.default_models, *kind.context_windows]

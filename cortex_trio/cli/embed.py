@@ -11,6 +11,7 @@ import attrs
 from ..failures import InvalidRequest
 from ..gateway.cortex import open_cortex
 from ..gateway.settings.config import Config
+from .choice import embedding_provider_of
 from .prompt import has_terminal_input, read_input
 from .running import run_until_signal
 from .screen import Screen
@@ -34,13 +35,24 @@ def _texts(arguments: argparse.Namespace) -> list[str]:
     return texts
 
 
+def _provider(config: Config, arguments: argparse.Namespace) -> str | None:
+    """Return the provider to use: also for a model that no worker has configured but that a provider plainly serves."""
+    model: str | None = arguments.model
+    provider: str | None = arguments.provider
+    if provider is not None or model is None:
+        return provider
+    if any(model in (*worker.models, worker.kind.embed_model) for worker in config.workers.values()):
+        return None
+    return embedding_provider_of(model, config.workers)
+
+
 async def _embed(config: Config, texts: list[str], arguments: argparse.Namespace) -> int:
     screen = Screen.on(sys.stdout, no_color=True)
     async with open_cortex(config) as cortex:
         vectors = await cortex.embed(
             texts,
             model=arguments.model,
-            provider=arguments.provider,
+            provider=_provider(config, arguments),
             dimensions=arguments.dimensions,
         )
     for vector in vectors:

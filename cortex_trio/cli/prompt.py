@@ -38,26 +38,22 @@ def prompt_from(argument: str | None) -> str:
         InvalidRequest: Both are empty.
     """
     given = argument if argument not in (None, "-") else ""
-    read = "" if has_terminal_input() and argument != "-" else read_input(wait=not given)
+    read = "" if has_terminal_input() and argument != "-" else read_input()
     prompt = "\n\n".join(text for text in (read.rstrip("\n"), given or "") if text.strip())
     if not prompt:
         raise InvalidRequest("the prompt is empty")
     return prompt
 
 
-def read_input(*, wait: bool = True) -> str:
-    """Return all of standard input; "" if it is closed.
-
-    Args:
-        wait: Standard input is all there is, so that a note about a silent one is not needed at once.
+def read_input() -> str:
+    """Return all of standard input; "" if it is closed. A note says so if it is silent.
 
     Raises:
         InvalidRequest: It is not text in UTF-8.
     """
     if sys.stdin is None:
         return ""
-    if not wait or sys.stdin.isatty():
-        _note_if_silent()
+    _note_if_silent()
     try:
         return sys.stdin.read()
     except UnicodeDecodeError:

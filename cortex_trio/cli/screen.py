@@ -86,9 +86,9 @@ class Screen:
             ascii_only: Whether signs of our own are written in ASCII.
         """
         self.is_terminal = width is not None
+        self.width = width
         self._out = out
         self._colours = colours
-        self._width = width
         self._ascii = ascii_only
         self._column = 0  # of the streamed text
         self._streaming = False
@@ -107,7 +107,7 @@ class Screen:
         """Print one line. A line of streamed text that is open is ended first."""
         self.end()
         text = self._signs(text)
-        for part in _broken(text, self._width):
+        for part in _broken(text, self.width):
             self._write(self._painted(part, colour) + "\n")
 
     def piece(self, text: str, colour: Colour = Colour.PLAIN, *, indent: str = "") -> None:
@@ -117,7 +117,7 @@ class Screen:
         if not text:
             return
         self._streaming = not text.endswith("\n")
-        if self._width is not None:
+        if self.width is not None:
             text = self._wrapped(self._in_ascii(text), indent)
         self._write(self._painted(text, colour))
 
@@ -147,7 +147,7 @@ class Screen:
         """
         lines = [Row([self._signs(cell) for cell in row.cells], row.colour) for row in (Row(heads), *rows)]
         lines[0] = Row(lines[0].cells, Colour.DIM)
-        available = None if self._width is None else self._width - len(indent)
+        available = None if self.width is None else self.width - len(indent)
         for name in optional:
             if available is None or sum(_widths(lines)) + 2 * (len(lines[0].cells) - 1) <= available:
                 break
@@ -180,7 +180,7 @@ class Screen:
         for part in re.findall(r"\n|[^\S\n]+|\S+", text):
             if part == "\n":
                 self._column = 0
-            elif self._column and self._column + len(part) > (self._width or 0):
+            elif self._column and self._column + len(part) > (self.width or 0):
                 after_blank = not made or made[-1].isspace()
                 if part.isspace():
                     continue  # a blank at the end of a line is not needed

@@ -18,10 +18,10 @@ from ..failures import InvalidRequest
 from ..lab.world.campaign import CampaignSummary, SeedResult, available_processes, run_campaign
 from ..lab.world.run import run_seed
 from ..lab.world.timeline import draw_timeline
+from .progress import ProgressLine, bar
 from .running import FAILED, run_until_signal
 from .screen import Colour, Row, Screen, counted
 
-BAR = 30
 VIOLATIONS_SHOWN = 5
 MOST_SEEDS = 1_000_000
 
@@ -97,33 +97,23 @@ async def _simulate(
 
 @final
 class _Progress:
-    """One line that is overwritten, if the output is a terminal."""
+    """How many of the runs are over, and how many failed."""
 
     def __init__(self, out: TextIO, seeds: int, hours: float) -> None:
-        self._out = out if out.isatty() else None
+        self._line = ProgressLine(out)
         self._seeds = seeds
         self._hours = hours
 
     def show(self, summary: CampaignSummary, seconds: float) -> None:
-        if self._out is None:
-            return
-        done = BAR * summary.runs // self._seeds
         left = seconds / summary.runs * (self._seeds - summary.runs)
-        bar = f"{'█' * done}{'░' * (BAR - done)}"
         rate = _hours_per_minute(summary.runs * self._hours, seconds)
-        self._write(
-            f"{bar} {summary.runs:,} of {self._seeds:,} runs, {rate:,} simulated hours a minute, "
+        self._line.show(
+            f"{bar(summary.runs, self._seeds)} {summary.runs:,} of {self._seeds:,}, {rate:,} h a minute, "
             f"{len(summary.failed)} failed, {left:.0f} s left"
         )
 
     def clear(self) -> None:
-        if self._out is not None:
-            self._write("")
-
-    def _write(self, text: str) -> None:
-        if self._out is not None:
-            self._out.write(f"\r\x1b[2K{text}")
-            self._out.flush()
+        self._line.clear()
 
 
 # ------------------------------------------------------------------ the summary
