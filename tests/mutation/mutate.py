@@ -1,10 +1,10 @@
-"""Plant the mutants one at a time in a copy of the tree and see whether the tests notice.
+"""Plant the mutants one at a time in a copy of the tree, and run for each the tests of which one must fail.
 
-    python tests/mutation/mutate.py [--only WORDS,WORDS] [--processes N]
+    python tests/mutation/mutate.py [--only TEXT,TEXT] [--processes N]
 
-The tests are run on the unchanged copy first: a test that fails by itself kills nothing. Prints every mutant with
-what became of it, the survivors once more at the end. Exit status 1 if one survived: a survivor is a gap in the
-tests. 2 if nothing can be said.
+The tests are run on the unchanged copy first: a test that fails without a mutant kills none. Prints every mutant with
+its result, and the survivors once more at the end. Exit status 1 if one survived: a survivor is a gap in the tests.
+Exit status 2 if a test fails on the unchanged copy.
 """
 
 import argparse
@@ -37,20 +37,11 @@ PYTEST = (
     "no:randomly",
 )
 COMPILE = (sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "cortex_trio")
-"""By their hash: a mutant of the same length, written within the same second, must not meet the original's bytecode."""
+"""By their hash: a mutant of the same length, written within the same second, must not run the original's bytecode."""
 SHOWN = 2_000
-"""Characters at the end of what pytest says."""
+"""Characters at the end of the output of pytest."""
 LONGEST_SECONDS = 120.0
-"""A mutant that makes the tests hang is noticed as well."""
-
-
-def planted(mutant: Mutant, root: Path) -> tuple[Path, str]:
-    """The file of a mutant and its text with the bug in it. Raises ValueError if the mutant does not fit."""
-    file = root / "cortex_trio" / mutant.file
-    text = file.read_text(encoding="utf-8")
-    if text.count(mutant.old) != 1:
-        raise ValueError(f"{mutant.name}: its text stands {text.count(mutant.old)} times in {mutant.file}")
-    return file, text.replace(mutant.old, mutant.new)
+"""For one run of tests: a mutant that makes them hang is killed as well."""
 
 
 def copy_of_the_tree(folder: Path) -> Path:
@@ -63,20 +54,28 @@ def copy_of_the_tree(folder: Path) -> Path:
             )
         elif source.exists():
             shutil.copy(source, folder / name)
-    subprocess.run(COMPILE, cwd=folder, check=False)  # what is no Python is for the tests to say
+    subprocess.run(COMPILE, cwd=folder, check=False)  # the tests find what is no Python
     return folder
 
 
 @attrs.frozen
-class Noticed:
-    """`who` is "a test" that fails, or "the clock" for tests that hang; `output` is pytest's."""
+class Killed:
+    """A mutant was found by a test that failed, or by a timeout."""
 
-    who: str
+    by: str
+    """A test, or a timeout."""
     output: str
+    """Of pytest."""
+
+    @property
+    def reason(self) -> str:
+        """The line of the output that names the test that failed; the last line if none does."""
+        lines = self.output.splitlines() or [""]
+        return next((line for line in lines if line.startswith(("FAILED tests", "ERROR tests"))), lines[-1])
 
 
-def noticed(tree: Path, tests: str) -> Noticed | None:
-    """Run tests; None if they pass."""
+def run_tests(tree: Path, tests: str) -> Killed | None:
+    """Run tests; return None if they pass."""
     environment = {
         **os.environ,
         "CORTEX_SHARED": os.environ.get("CORTEX_SHARED", str(ROOT.parent / "shared")),
@@ -91,12 +90,12 @@ def noticed(tree: Path, tests: str) -> Noticed | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Noticed("the clock", f"no end within {LONGEST_SECONDS:g} s")
-    return Noticed("a test", done.stdout.decode(errors="replace")) if done.returncode != 0 else None
+        return Killed("a timeout", f"no end within {LONGEST_SECONDS:g} s")
+    return Killed("a test", done.stdout.decode(errors="replace")) if done.returncode != 0 else None
 
 
 class Trees:
-    """Copies of the tree, one for each process: lent to one mutant at a time, and made as they were afterwards."""
+    """Copies of the tree, one for each process: used by one mutant at a time, and restored afterwards."""
 
     def __init__(self, folder: Path, many: int) -> None:
         self._free: queue.Queue[Path] = queue.Queue()
@@ -105,21 +104,21 @@ class Trees:
         for number in range(1, many):
             self._free.put(shutil.copytree(first, folder / str(number)))
 
-    def run(self, tests: str) -> Noticed | None:
+    def run(self, tests: str) -> Killed | None:
         tree = self._free.get()
         try:
-            return noticed(tree, tests)
+            return run_tests(tree, tests)
         finally:
             self._free.put(tree)
 
-    def try_out(self, mutant: Mutant) -> Noticed | None:
-        """Plant it and run its tests, the nearest first, until one notices."""
+    def try_out(self, mutant: Mutant) -> Killed | None:
+        """Plant it and run its tests, one after the other, until one fails."""
         tree = self._free.get()
-        file, text = planted(mutant, tree)
+        file, text = mutant.file(tree), mutant.planted(tree)
         original = file.read_text(encoding="utf-8")
         try:
             file.write_text(text, encoding="utf-8")
-            return next((found for tests in mutant.tests if (found := noticed(tree, tests))), None)
+            return next((found for tests in mutant.tests if (found := run_tests(tree, tests))), None)
         finally:
             file.write_text(original, encoding="utf-8")
             self._free.put(tree)
@@ -130,12 +129,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--only", default="", metavar="WORDS,WORDS", help="those whose name holds these words"
+        "--only", default="", metavar="TEXT,TEXT", help="mutants whose name contains one of these"
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 2, metavar="N")
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
-    chosen = [mutant for mutant in MUTANTS if any(words.strip() in mutant.name for words in wanted)]
+    chosen = [mutant for mutant in MUTANTS if any(text.strip() in mutant.name for text in wanted)]
     start = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="mutation-") as folder,
@@ -153,15 +152,17 @@ def main() -> int:
     print(f"{sum(killed)} of {len(chosen)} mutants killed in {time.monotonic() - start:.0f} s")
     survivors = [mutant for mutant, is_killed in zip(chosen, killed, strict=True) if not is_killed]
     for mutant in survivors:
-        print(f"survivor: {mutant.file}: {mutant.name} (promised: {mutant.promise})")
+        print(f"survivor: {mutant.target}: {mutant.name} (promise: {mutant.promise})")
     return 1 if survivors or not chosen else 0
 
 
 def _is_killed(trees: Trees, mutant: Mutant) -> bool:
     start = time.monotonic()
     found = trees.try_out(mutant)
-    verdict = f"killed by {found.who}" if found else "SURVIVED"
-    print(f"{verdict:<20}  {time.monotonic() - start:4.0f} s  {mutant.file}: {mutant.name}", flush=True)
+    result = f"killed by {found.by}" if found else "SURVIVED"
+    print(f"{result:<20}  {time.monotonic() - start:4.0f} s  {mutant.target}: {mutant.name}", flush=True)
+    if found:
+        print(f"    {found.reason}", flush=True)
     return found is not None
 
 

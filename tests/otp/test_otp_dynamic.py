@@ -170,23 +170,25 @@ async def test_ten_thousand_children_take_linear_time_and_no_memory(harness: Har
             await harness["pool"].call(DynamicSupervisor.terminate_child, ref)
         return time.process_time() - begin
 
+    async def growth(count: int) -> int:
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        await cycles(count)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+
     pool: Child[Any] = Child(ref=harness["pool"], start=DynamicSupervisor, shutdown=math.inf)
     async with running(Supervisor([pool])):
         await cycles(500)
         first = min([await cycles(200) for _ in range(10)])
-        gc.collect()
         tracemalloc.start()
         await cycles(1000)
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        await cycles(1000)
-        gc.collect()
-        growth = tracemalloc.get_traced_memory()[0] - before
+        growths = [await growth(1000) for _ in range(3)]
         tracemalloc.stop()
         await cycles(3000)
         last = min([await cycles(200) for _ in range(10)])
         assert last < 3 * first  # the least of ten: other programs on the machine must not decide this
-        assert growth < 20_000
+        assert min(growths) < 20_000  # a leak grows in every round, a cache of the interpreter in one
 
 
 async def test_a_crashed_task_does_not_affect_the_others(harness: Harness) -> None:
