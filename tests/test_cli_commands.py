@@ -17,7 +17,8 @@ from cortex_trio.__main__ import main
 from cortex_trio.cli import prompt
 from cortex_trio.cli.arguments import parser
 from cortex_trio.cli.commands import COMMAND_NAMES
-from cortex_trio.cli.screen import Row, Screen, counted, narrowed
+from cortex_trio.cli.screen import Row, Screen, counted
+from cortex_trio.cli.wrapping import WordWrap, narrowed
 from cortex_trio.gateway.settings.environment import workers_from_env
 
 KEY = "sk-of-a-test-000000000001"
@@ -289,3 +290,15 @@ def test_a_long_line_breaks_at_words_and_keeps_its_indent(capsys: pytest.Capture
         "five six seven",
         "eight",
     ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
+def test_streamed_text_breaks_at_words_at_every_slicing(size: int) -> None:
+    text = "unbelievably long words of all kinds\nand lines, with  two blanks and ünïcödé 你好 你好 end"
+    wrap = WordWrap(16)
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    printed = "".join(wrap.feed(piece) for piece in pieces) + wrap.finish()
+    assert printed.split() == text.split()
+    assert max(map(len, printed.splitlines())) <= 16
+    assert "kinds\nand" in printed
+    assert WordWrap(4).feed("https://example.org") == "https://example.org"

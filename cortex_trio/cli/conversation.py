@@ -10,7 +10,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import final
@@ -78,12 +78,12 @@ async def _converse(config: Config, arguments: argparse.Namespace, options: Chat
                     return 0
 
 
-async def _interruptible(signals: object, conversation: _Conversation, line: str) -> bool:
+async def _interruptible(signals: AsyncIterator[int], conversation: _Conversation, line: str) -> bool:
     """Run one line; Ctrl-C stops it. Returns whether the conversation ends."""
     ends = False
 
     async def stop_on_signal(scope: trio.CancelScope) -> None:
-        async for _ in signals:  # type: ignore[attr-defined]
+        async for _ in signals:
             scope.cancel()
 
     async with trio.open_nursery() as nursery:

@@ -7,7 +7,6 @@ broken at words on a terminal only: a pipe gets whole lines. `LC_ALL=C` and `LAN
 from __future__ import annotations
 
 import os
-import re
 import sys
 import textwrap
 import unicodedata
@@ -18,11 +17,9 @@ from typing import TextIO, final
 import attrs
 
 from ..gateway.settings.config import environment
+from .wrapping import WordWrap, broken, narrowed
 
 STANDARD_OUTPUT = "standard output"
-NARROWEST_CELL = 8
-"""Characters that a column keeps when a table is too wide."""
-
 ASCII_SIGNS = str.maketrans(
     {
         "✓": "+",
@@ -90,7 +87,8 @@ class Screen:
         self._out = out
         self._colours = colours
         self._ascii = ascii_only
-        self._column = 0  # of the streamed text
+        self._wrap = None if width is None else WordWrap(width)
+        self._wrapped = (Colour.PLAIN, "")  # colour and indent of the word that `_wrap` holds
         self._streaming = False
 
     @classmethod
@@ -107,26 +105,32 @@ class Screen:
         """Print one line. A line of streamed text that is open is ended first."""
         self.end()
         text = self._signs(text)
-        for part in _broken(text, self.width):
+        for part in broken(text, self.width):
             self._write(self._painted(part, colour) + "\n")
 
     def piece(self, text: str, colour: Colour = Colour.PLAIN, *, indent: str = "") -> None:
-        """Print a piece of streamed text at once; `indent` is printed where a new line begins."""
+        """Print a piece of streamed text at once; `indent` is printed where a new line begins.
+
+        On a terminal a word is printed when it is whole, so that it is in one line.
+        """
         if not self._streaming and indent:
             text = indent + text.lstrip()
         if not text:
             return
         self._streaming = not text.endswith("\n")
-        if self.width is not None:
-            text = self._wrapped(self._in_ascii(text), indent)
+        if self._wrap is not None:
+            text = self._wrap.feed(self._in_ascii(text), indent)
+            self._wrapped = (colour, indent)
         self._write(self._painted(text, colour))
 
     def end(self) -> None:
         """End the line of streamed text, if one is open."""
+        if self._wrap is not None:
+            colour, indent = self._wrapped
+            self._write(self._painted(self._wrap.finish(indent), colour))
         if self._streaming:
             self._streaming = False
             self._write("\n")
-        self._column = 0
 
     def raw(self, text: str) -> None:
         """Print text as it is, such as JSON that another program reads."""
@@ -174,25 +178,6 @@ class Screen:
             padded = (f"{part:<{width}}" for part, width in zip(parts, widths, strict=True))
             self._write(self._painted(f"{indent}{'  '.join(padded)}".rstrip(), row.colour) + "\n")
 
-    def _wrapped(self, text: str, indent: str) -> str:
-        """Return streamed text with a line break in front of each word that does not fit into its line."""
-        made: list[str] = []
-        for part in re.findall(r"\n|[^\S\n]+|\S+", text):
-            if part == "\n":
-                self._column = 0
-            elif self._column and self._column + len(part) > (self.width or 0):
-                after_blank = not made or made[-1].isspace()
-                if part.isspace():
-                    continue  # a blank at the end of a line is not needed
-                if after_blank:
-                    made.append(f"\n{indent}")
-                    self._column = len(indent)
-                self._column += len(part)
-            else:
-                self._column += len(part)
-            made.append(part)
-        return "".join(made)
-
     def _signs(self, text: str) -> str:
         return text.translate(ASCII_SIGNS) if self._ascii else text
 
@@ -210,6 +195,8 @@ class Screen:
         return f"\x1b[{colour.value}m{text}\x1b[0m"
 
     def _write(self, text: str) -> None:
+        if not text:
+            return
         try:
             self._out.write(text)
             self._out.flush()
@@ -236,27 +223,6 @@ def is_ascii(out: TextIO) -> bool:
     return False
 
 
-def narrowed(widths: Sequence[int], available: int, words: Sequence[int]) -> list[int]:
-    """Return the widths of columns that together take at most `available` characters, if that is possible.
-
-    The widest column is narrowed first, and no column below `NARROWEST_CELL` characters. As long as it is enough, no
-    column becomes narrower than its longest word.
-
-    Args:
-        widths: The width of the widest cell of each column.
-        available: What there is for all columns.
-        words: The length of the longest word of each column.
-    """
-    made = list(widths)
-    for least in ([max(word, NARROWEST_CELL) for word in words], [NARROWEST_CELL] * len(made)):
-        while sum(made) > available:
-            wide = [place for place, width in enumerate(made) if width > least[place]]
-            if not wide:
-                break
-            made[max(wide, key=lambda place: made[place])] -= 1
-    return made
-
-
 def counted(number: int, thing: str) -> str:
     """Return a number with its noun: "1 worker", "2 workers"."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
@@ -274,18 +240,3 @@ def _columns(out: TextIO) -> int:
         return os.get_terminal_size(out.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
-
-
-def _broken(text: str, width: int | None) -> list[str]:
-    """Return `text` as lines of at most `width` characters, broken at words, with the indent of the first."""
-    if width is None or len(text) <= width:
-        return [text]
-    indent = text[: len(text) - len(text.lstrip())]
-    return textwrap.wrap(
-        text,
-        width,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-    ) or [text]
