@@ -213,6 +213,22 @@ def test_bash_completes_commands_options_and_values(shell: Shell) -> None:
     assert ended.stdout.splitlines() == ["completion", "--on-interrupt", "restart", "zsh", ""]
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--max-tokens", "0", "argument --max-tokens: a whole number from 1 is needed, not '0'"),
+        ("--max-wait", "soon", "argument --max-wait: a number from 0 is needed, not 'soon'"),
+        ("--temperature", "-1", "argument --temperature: a number from 0 is needed, not '-1'"),
+    ],
+)
+def test_a_wrong_number_is_named_by_its_option(
+    option: str, value: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["chat", f"{option}={value}", "Hi"])
+    assert sentence in capsys.readouterr().err
+
+
 def test_help_fits_80_columns_and_has_examples(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,24 @@ examples:
 INTERRUPT_CHOICES = ("raise", "restart", "continue", "buffer")
 
 
+def _count(text: str) -> int:
+    """Return a positive whole number, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 is needed, not {text!r}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Return a number from 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number from 0 is needed, not {text!r}")
+    return value
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Breaks descriptions at words, and keeps the lines of examples."""
 
@@ -112,9 +130,9 @@ def _add_chat(commands: _Commands) -> None:
         help="an image, as a file or a URL; may be given more than once",
     )
     chat.add_argument("--schema", metavar="FILE", help="the JSON Schema of the answer: a file, or JSON text")
-    chat.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens of the answer")
-    chat.add_argument("--temperature", type=float, metavar="X", help="the sampling temperature")
-    chat.add_argument("--max-wait", type=float, metavar="SECONDS", help="how long to wait for a worker")
+    chat.add_argument("--max-tokens", type=_count, metavar="N", help="the most tokens of the answer")
+    chat.add_argument("--temperature", type=_number, metavar="X", help="the sampling temperature")
+    chat.add_argument("--max-wait", type=_number, metavar="SECONDS", help="how long to wait for a worker")
     chat.add_argument(
         "--on-interrupt",
         choices=INTERRUPT_CHOICES,
@@ -153,7 +171,7 @@ def _add_embed(commands: _Commands) -> None:
     embed.add_argument("texts", nargs="*", metavar="TEXT", help="a text; - is standard input")
     embed.add_argument("-m", "--model", metavar="NAME", help="the model (default: that of the first worker)")
     embed.add_argument("-p", "--provider", metavar="NAME", help="use the workers of this provider only")
-    embed.add_argument("--dimensions", type=int, metavar="N", help="numbers in each vector")
+    embed.add_argument("--dimensions", type=_count, metavar="N", help="numbers in each vector")
     embed.add_argument("--lines", action="store_true", help="each line of standard input is a text")
 
 
@@ -278,7 +296,7 @@ def _add_simulate(commands: _Commands) -> None:
         "--hours", type=float, default=24.0, help="simulated hours of each run (default: 24)"
     )
     simulate.add_argument(
-        "--processes", type=int, metavar="N", help="processes to use (default: one for each processor)"
+        "--processes", type=_count, metavar="N", help="processes to use (default: one for each processor)"
     )
     simulate.add_argument(
         "--timeline", metavar="FILE", help="draw one run as an SVG: the first that failed, or else the first"
