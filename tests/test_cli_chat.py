@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,6 +79,18 @@ async def test_a_model_that_is_not_configured_is_used_with_the_provider_that_has
         ended = await run(*CORTEX, "chat", "-m", "claude-next-9", "Hi", env=environment(simulator.config()))
         (request,) = simulator["anthropic"].requests
     assert (ended.status, request.body["model"]) == (0, "claude-next-9")
+
+
+@pytest.mark.slow
+async def test_a_wait_is_noted() -> None:
+    async with simulated(openai=Behaviour(text="Now.")) as simulator:
+        limited = Behaviour(status=429, retry_after=1)
+        simulator["openai"].behave(limited, Behaviour(text="Now."))
+        ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
+    assert (ended.status, ended.out) == (0, "Now.\n")
+    assert re.search(
+        r"^waiting for openai, which is cooling down after rate_limit: at most \d s$", ended.err, re.M
+    )
 
 
 async def test_a_pipe_gets_no_answer_twice_after_a_restart() -> None:

@@ -8,6 +8,7 @@ from ..events import Attempt, Usage
 from ..failures import Failure, FailureKind
 from ..gateway.workers.status import HealthStatus, WorkerInfo
 from ..otp import Report, ReportKind
+from ..telemetry import CallWaiting
 from .screen import Colour, Row, Screen, counted
 
 ATTEMPT_HEADS = ("#", "worker", "model", "key", "outcome", "took")
@@ -18,7 +19,7 @@ HEALTH_COLOURS = {"healthy": Colour.GREEN, "degraded": Colour.YELLOW, "unhealthy
 
 
 def event_line(event: object) -> tuple[str, Colour] | None:
-    """Return the line for an event that is shown while the command runs: a failed attempt or an actor that ended.
+    """Return the line for an event that is shown while the command runs: a failed attempt, a wait, an ended actor.
 
     Returns:
         The text and its colour; None for events that are not shown.
@@ -29,6 +30,9 @@ def event_line(event: object) -> tuple[str, Colour] | None:
                 f"✗ {_worker_and_key(event)}: {outcome(event.failure)}, after {event.duration:.2f} s",
                 Colour.RED,
             )
+        case CallWaiting(worker=worker, reason=reason, seconds=seconds):
+            why = f"is cooling down after {reason.value}" if reason else "is busy"
+            return f"waiting for {worker}, which {why}: at most {seconds:.0f} s", Colour.YELLOW
         case Report(kind=ReportKind.CHILD_TERMINATED):
             return f"✗ {event.supervisor}: the actor {event.child} {event.reason}", Colour.RED
         case _:
