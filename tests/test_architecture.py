@@ -81,7 +81,7 @@ LIBRARIES = {
     "errors": set[str](),
     "failures": {"attrs"},
     "otp": {"trio", "attrs", "outcome"},
-    "telemetry": {"attrs", "cattrs"},
+    "telemetry": {"attrs", "cattrs", "trio"},
     "version": set[str](),
     "wire": {"attrs"},
     "providers": {"attrs"},
