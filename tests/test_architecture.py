@@ -89,7 +89,7 @@ LIBRARIES = {
     "http": {"trio", "attrs", "httpx", "httpcore"},
     "simulator": {"trio", "attrs", "httpx", "httpcore", "h11"},
     "lab": {"trio", "attrs", "httpx", "httpcore", "h11"},
-    "cli": {"trio", "attrs"},
+    "cli": {"trio", "attrs", "rich"},
     "pytest_plugin": {"trio", "pytest", "pytest_trio"},
     "__main__": {"trio"},
     "": set[str](),

@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     _add_simulate(
         commands.add_parser("simulate", help="run simulated days with random faults and check the invariants")
     )
+    _add_observe(commands.add_parser("observe", help="watch a running gateway, or a demo, on a screen"))
     return root
 
 
@@ -124,6 +125,17 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     )
     simulate.add_argument("--trace", metavar="FILE", help="write all events of that run to this file")
     _add_no_color(simulate)
+
+
+def _add_observe(observe: argparse.ArgumentParser) -> None:
+    observe.description = (
+        "Watch the supervision tree, the workers, the API keys and the waiting calls of a program that was opened "
+        "with open_cortex(observe=...). Without a socket: of a demo load on simulated providers. Ctrl-C ends it."
+    )
+    observe.add_argument("socket", nargs="?", metavar="SOCKET", help="the socket of the program")
+    observe.add_argument("--once", action="store_true", help="print one frame and end")
+    observe.add_argument("--svg", metavar="FILE", help="write one frame as an SVG to FILE and end")
+    _add_no_color(observe)
 
 
 def _add_no_color(command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from typing import Literal, assert_never, get_args
 
-CommandName = Literal["demo", "chat", "status", "exam", "simulate"]
+CommandName = Literal["demo", "chat", "status", "exam", "simulate", "observe"]
 Command = Callable[[argparse.Namespace], int]
 
 COMMAND_NAMES: tuple[CommandName, ...] = get_args(CommandName)
@@ -35,6 +35,10 @@ def load_command(name: CommandName) -> Command:
             from .simulate import simulate
 
             return simulate
+        case "observe":
+            from .observe import observe
+
+            return observe
         case _:
             assert_never(name)
 
