@@ -81,7 +81,7 @@ LIBRARIES = {
     "errors": set[str](),
     "failures": {"attrs"},
     "otp": {"trio", "attrs", "outcome"},
-    "telemetry": {"attrs", "cattrs", "trio"},
+    "telemetry": {"attrs", "cattrs", "trio", "h11"},  # h11: the page, a server below the gateway
     "version": set[str](),
     "wire": {"attrs"},
     "providers": {"attrs"},
