@@ -12,7 +12,8 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,29 +127,41 @@ async def _watch_program(path: str, show: Show, *, reconnect: bool) -> None:
     history = History()
     last: Snapshot | None = None
     while True:
-        try:
-            async with open_snapshots(path) as snapshots:
+        async with AsyncExitStack() as stack:
+            try:
+                with _connection_errors(path):
+                    snapshots = await stack.enter_async_context(open_snapshots(path))
                 while True:
-                    last = await snapshots.receive()
+                    with _connection_errors(path):
+                        last = await snapshots.receive()
                     history.add(last)
                     if not show(Frame(last, history, path)):
                         return
-        except (OSError, EOFError, ValueError) as error:
-            problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            if last is None or not reconnect:
-                raise NotObservable(f"cannot observe {path}: {problem}") from error
-        note = f"Connection lost ({problem}). Trying again each second."
+            except NotObservable as error:
+                if last is None or not reconnect:
+                    raise
+                note = f"Connection lost: {error}. Trying again each second."
         show(Frame(last, history, path, note, lost=True))
         await trio.sleep(INTERVAL_SECONDS)
+
+
+@contextmanager
+def _connection_errors(path: str) -> Iterator[None]:
+    """Raise NotObservable for what goes wrong with a connection: an OSError of the terminal is another matter."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise NotObservable(f"cannot observe {path}: {problem}") from error
 
 
 # ------------------------------------------------------------------ where it is shown
 
 
 def _console(no_color: bool) -> Console:
-    from rich.console import Console
+    from .observe_view import Terminal
 
-    return Console(file=sys.stdout, no_color=no_color or None, highlight=False)
+    return Terminal(file=sys.stdout, no_color=no_color or None, highlight=False)
 
 
 def _print_frame(console: Console, frame: Frame) -> bool:

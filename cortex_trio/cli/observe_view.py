@@ -7,6 +7,7 @@ Unicode encoding all marks are ASCII.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import final
 
 import attrs
 from rich.console import Console, ConsoleOptions, OverflowMethod, RenderableType, RenderResult
@@ -35,6 +36,15 @@ NARROW = 66
 FAILURES_SHOWN = 8
 BARS, BARS_WIDE = 10, 24
 """Attempts in the trend of the latency."""
+
+
+@final
+class Terminal(Console):
+    """A console that leaves a closed pipe to the caller; rich's ends the program with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich while it handles the BrokenPipeError."""
+        raise
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ async with open_snapshots(path) as snapshots:
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import final
@@ -17,6 +17,7 @@ import trio
 
 from .snapshot import Snapshot
 from .snapshot_json import from_json
+from .socket_path import find_sockets
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one line. A snapshot has some hundred bytes for each worker, key and recent attempt."""
@@ -50,6 +51,19 @@ async def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
         async with open_snapshots(path) as snapshots:
             return await snapshots.receive()
     raise TimeoutError(f"{os.fspath(path)} sent no snapshot for {ANSWER_SECONDS:g} s")
+
+
+async def find_running(environ: Mapping[str, str]) -> tuple[Path, Snapshot] | None:
+    """Return the socket and a snapshot of the newest program of this user that was opened with `observe=True`.
+
+    None: no such program is running. Sockets that programs left behind when they were killed are skipped.
+    """
+    for path in find_sockets(environ):
+        try:
+            return path, await read_snapshot(path)
+        except (OSError, EOFError, ValueError):
+            continue
+    return None
 
 
 @final

@@ -13,7 +13,7 @@ import trio.testing
 from cortex_trio import Config, ConfigError, Cortex, open_cortex
 from cortex_trio.otp import Supervisor
 from cortex_trio.simulator import Simulator, open_simulator
-from cortex_trio.telemetry.socket_client import open_snapshots, read_snapshot
+from cortex_trio.telemetry.socket_client import find_running, open_snapshots, read_snapshot
 from cortex_trio.telemetry.socket_path import find_sockets
 from cortex_trio.telemetry.socket_server import INTERVAL_SECONDS, MOST_CLIENTS
 
@@ -194,6 +194,23 @@ async def test_a_socket_without_a_name_is_in_a_private_folder(
             for path in found:
                 await read_snapshot(path)
         assert find_sockets(os.environ) == ()
+
+
+async def test_a_running_program_is_found_beside_sockets_that_were_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
+    assert await find_running(os.environ) is None
+    async with open_simulator() as sim:
+        async with gateway_of(sim, True) as cortex:
+            folder = find_sockets(os.environ)[0].parent
+            with socket.socket(socket.AF_UNIX) as left_behind:
+                left_behind.bind(os.fspath(folder / "1.sock"))
+            found = await find_running(os.environ)
+            assert found is not None
+            assert found[0].name == f"{os.getpid()}.sock"
+            assert found[1].opened_at == cortex.snapshot().opened_at
+        assert await find_running(os.environ) is None
 
 
 async def test_a_folder_that_others_may_enter_is_refused(
