@@ -38,7 +38,7 @@ INTERVAL_SECONDS = 1.0
 """Between two snapshots of the demo load, and between two attempts to connect."""
 PLAIN_INTERVAL_SECONDS = 5.0
 """Between two frames where the second cannot replace the first: on a dumb terminal, in a file, in a pipe."""
-WARM_UP_SECONDS = 8.0
+WARM_UP_SECONDS = 10.0
 """Before the one frame of a demo load: the first faults have happened then."""
 SVG_WIDTH = 100
 INSTALL = "observe needs rich: pip install 'cortex-trio[cli]'"

@@ -23,8 +23,8 @@ from ..telemetry import Snapshot
 PROVIDERS = {"openai": 0.5, "anthropic": 0.8, "groq": 0.15, "ollama": 1.4}
 """The simulated providers, with the usual seconds until the first token."""
 KEYS = ("sk-sim-openai-0001", "sk-sim-openai-0002")
-CALLERS = 6
-PAUSE_SECONDS = 1.5
+CALLERS = 10
+PAUSE_SECONDS = 1.0
 """The longest pause of a caller between two calls."""
 TEXT = "A supervisor starts an actor again after it has crashed, so the callers need not know of it."
 TOKENS_PER_SECOND = 30.0
@@ -49,7 +49,7 @@ class Episode:
 OVERLOADED = Behaviour(error=FailureKind.OVERLOADED, first_token_after=0.2)
 REFUSED = Behaviour(status=429, retry_after=6.0, first_token_after=0.2)
 EPISODES = (
-    Episode("nothing", 2.0),
+    Episode("nothing", 1.0),
     Episode("the first key of openai is over its rate limit (429, retry in 15 s)", 3.0, limited_key=KEYS[0]),
     Episode("anthropic is overloaded (529)", 9.0, OVERLOADED, ("anthropic",)),
     Episode("nothing", 6.0),
