@@ -31,7 +31,7 @@ from .snapshot_json import to_json
 
 log = logging.getLogger("cortex_trio")
 
-PAGE = importlib.resources.files(__package__).joinpath("page.html").read_bytes()
+PAGE = importlib.resources.files("cortex_trio.telemetry").joinpath("page.html").read_bytes()
 INTERVAL_SECONDS = 1.0
 MOST_STREAMS = 16
 """Browsers that are served at the same time: each costs a snapshot a second."""
