@@ -8,6 +8,7 @@ async with open_snapshots(path) as snapshots:
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ async def open_snapshots(path: str | os.PathLike[str]) -> AsyncIterator[Snapshot
     Raises:
         OSError: there is no such socket, no program listens on it, or it belongs to another user.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this platform has no Unix sockets")
     stream = await trio.open_unix_socket(Path(path))
     try:
         yield SnapshotReceiver(stream)

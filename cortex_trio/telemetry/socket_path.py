@@ -31,6 +31,8 @@ def new_path(environ: Mapping[str, str]) -> Path:
     Raises:
         ConfigError: the folder cannot be made, or other users may enter it.
     """
+    if not hasattr(os, "getuid"):
+        raise ConfigError("observe", "this platform has no folders of single users: name a socket")
     folder = folder_from(environ)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
