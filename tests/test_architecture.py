@@ -81,7 +81,7 @@ LIBRARIES = {
     "errors": set[str](),
     "failures": {"attrs"},
     "otp": {"trio", "attrs", "outcome"},
-    "telemetry": {"attrs", "cattrs"},
+    "telemetry": {"attrs", "cattrs", "trio", "h11"},  # h11: the page, a server below the gateway
     "version": set[str](),
     "wire": {"attrs"},
     "providers": {"attrs"},
@@ -89,7 +89,7 @@ LIBRARIES = {
     "http": {"trio", "attrs", "httpx", "httpcore"},
     "simulator": {"trio", "attrs", "httpx", "httpcore", "h11"},
     "lab": {"trio", "attrs", "httpx", "httpcore", "h11"},
-    "cli": {"trio", "attrs"},
+    "cli": {"trio", "attrs", "rich"},
     "pytest_plugin": {"trio", "pytest", "pytest_trio"},
     "__main__": {"trio"},
     "": set[str](),

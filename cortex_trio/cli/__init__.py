@@ -12,5 +12,6 @@ answer       one answer, printed
 conversation chat in a terminal, with history and commands
 sources      what the environment configures, and from which variable
 chat, embed, models, status, explain, config, keys, completion   one command each
-demo, exam, simulate   one command each; story is the data of the demo
+demo, exam, simulate, observe   one command each; story is the data of the demo
+observe_load, observe_history, observe_view   the parts of observe: a demo load, rates, the frame drawn with rich
 """

@@ -97,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     _add_chat(commands)
     _add_embed(commands)
     _add_looking(commands)
+    _add_observe(commands)
     _add_configuration(commands)
     _add_demo(commands)
     _add_exam(commands)
@@ -203,6 +204,20 @@ def _add_looking(commands: _Commands) -> None:
     )
     explain.add_argument("prompt", nargs="?", default="Hi", metavar="PROMPT", help="the message of the user")
     _add_choice(explain)
+
+
+def _add_observe(commands: _Commands) -> None:
+    observe = commands.add(
+        "observe",
+        "watch a running gateway, or a demo, on a screen",
+        "Watch the supervision tree, the workers, the API keys and the waiting calls of a program that was opened "
+        "with open_cortex(observe=...). Without a socket: of a demo load on simulated providers. Ctrl-C ends it.",
+        "examples:\n  cortex-trio observe\n  cortex-trio observe /run/cortex.sock --once\n"
+        "  cortex-trio observe --svg frame.svg\n",
+    )
+    observe.add_argument("socket", nargs="?", metavar="SOCKET", help="the socket of the program")
+    observe.add_argument("--once", action="store_true", help="print one frame and end")
+    observe.add_argument("--svg", metavar="FILE", help="write one frame as an SVG to FILE and end")
 
 
 def _add_configuration(commands: _Commands) -> None:

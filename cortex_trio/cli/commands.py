@@ -18,6 +18,7 @@ CommandName = Literal[
     "demo",
     "exam",
     "simulate",
+    "observe",
     "completion",
 ]
 """A command is the function of this name in the module of this name."""

@@ -44,6 +44,7 @@ async def open_cortex(
     *,
     http_transport: MakeTransport | None = None,
     on_event: Observer | None = None,
+    observe: str | bool = False,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway: start its supervision tree inside the caller's task, and stop it at the end of the block.
 
@@ -57,9 +58,12 @@ async def open_cortex(
             or httpx's where the configuration needs a proxy or HTTP/2.
         on_event: is called with every event (see `cortex_trio.telemetry`), synchronously, so it must be fast. What it
             raises is logged once and ignored.
+        observe: "unix:/run/cortex.sock" serves snapshots on this socket, for `cortex-trio observe`; only the user of
+            this process may connect. True: a socket in $XDG_RUNTIME_DIR or the folder for temporary files; its path
+            is logged. The socket is removed when the block ends.
 
     Raises:
-        ConfigError: the configuration is wrong. Nothing was started.
+        ConfigError: the configuration is wrong, or the socket cannot be opened. Nothing was started.
         otp.MaxRestartsExceeded: actors crashed too often; the block is cancelled.
         Exception: what the block raises, as it is: never in an ExceptionGroup of the gateway.
     """
@@ -67,7 +71,9 @@ async def open_cortex(
         checked = await _config_from(config)
     finally:
         del config  # a traceback with locals would show the keys
-    async with open_runtime(checked, http_transport=http_transport, on_event=on_event) as runtime:
+    async with open_runtime(
+        checked, http_transport=http_transport, on_event=on_event, observe=observe
+    ) as runtime:
         yield Cortex(runtime)
 
 

@@ -5,6 +5,10 @@ observer       calls the observer of the user
 snapshot       the gateway at one moment, as plain values
 snapshot_json  snapshots as JSON text
 activity       counts and recent attempts, which snapshots show
+socket_path    where the sockets with snapshots are
+socket_server  serves snapshots on a Unix socket
+socket_client  reads the snapshots of another program
+page           serves a live page, fed by snapshots; knows of the gateway only that it has `snapshot()`
 """
 
 from .activity import Activity, Waiting
