@@ -38,7 +38,8 @@ def environment(providers: object = None, **more: str) -> dict[str, str]:
         if not re.search(r"_API_KEYS?$|^CORTEX_|^OLLAMA_|NO_COLOR|^COLUMNS$|^LC_|^LANG", name)
     }
     configured = {} if providers is None else {"CORTEX_PROVIDERS": json.dumps(providers)}
-    return {**inherited, **configured, **more}
+    # Without this folder no program of this user is found that happens to be running.
+    return {**inherited, "XDG_RUNTIME_DIR": "/no-such-folder", **configured, **more}
 
 
 async def run(*command: str, env: Mapping[str, str], stdin: bytes = b"") -> Ended:

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from io import StringIO
+from pathlib import Path
 
 import pytest
 import trio
 import trio.lowlevel
 from cli_process import CORTEX, PATIENCE_SECONDS, SIMULATOR, Ended, environment, run, simulated
 
-from cortex_trio import FailureKind
+from cortex_trio import FailureKind, open_cortex
 from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Colour, Row, Screen
 from cortex_trio.cli.story import MISHAPS, Story
@@ -178,6 +179,26 @@ async def test_status_as_json_is_the_whole_health_status() -> None:
     assert health["system_health"] == "healthy"
     assert health["workers"]["openai"]["keys"] == ["sk-***01"]
     assert health["last_health_check"].endswith("+00:00")
+
+
+async def test_status_asks_a_running_program_if_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    refused = Behaviour(error=FailureKind.CREDENTIAL)
+    async with simulated(openai=refused, ollama=Behaviour()) as simulator:
+        async with open_cortex(simulator.config(), observe=True) as cortex:
+            await cortex.complete("Hi")
+            asked = await run(*CORTEX, "status", env=environment(XDG_RUNTIME_DIR=str(tmp_path)))
+    assert asked.status == 0
+    assert asked.err.startswith(f"of the program that is running with {tmp_path}")
+    assert re.search(r"^openai .* wrong API key +credential +1 +1 ", asked.out, re.MULTILINE)
+    assert asked.out.endswith("degraded: 1 of 2 workers available\n")
+
+
+async def test_status_of_a_socket_without_a_program_is_one_sentence(tmp_path: Path) -> None:
+    ended = await run(*CORTEX, "status", "--socket", str(tmp_path / "none.sock"), env=environment())
+    assert (ended.status, ended.err) == (2, f"cortex-trio: {tmp_path}/none.sock: No such file or directory\n")
 
 
 # ------------------------------------------------------------------ Ctrl-C

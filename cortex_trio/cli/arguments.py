@@ -192,9 +192,13 @@ def _add_looking(commands: _Commands) -> None:
     status = commands.add(
         "status",
         "check your providers with requests that cost nothing",
-        "Check every worker now, with requests that cost nothing, and show the status of each.",
-        "examples:\n  cortex-trio status\n  cortex-trio status --json | jq .system_health\n",
+        "Show the status of every worker: of a running program that was opened with open_cortex(observe=...), if there "
+        "is one; otherwise check the workers of the environment now, with requests that cost nothing.",
+        "examples:\n  cortex-trio status\n  cortex-trio status --socket /run/cortex.sock\n"
+        "  cortex-trio status --json | jq .system_health\n",
     )
+    status.add_argument("--socket", metavar="FILE", help="the socket of the running program")
+    status.add_argument("--check", action="store_true", help="check, also if a program is running")
     status.add_argument("--json", action="store_true", help="print the health status as JSON")
     explain = commands.add(
         "explain",
