@@ -31,7 +31,9 @@ the kernel. A new public name stands in three lists below: the imports, which ty
 """
 
 import importlib
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False
+"""True for type checkers, as in `typing`, whose import takes longer than all else that `--help` needs."""
 
 if TYPE_CHECKING:
     from .errors import AllWorkersFailed, ProviderError, StreamInterrupted

@@ -39,7 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from .cli.commands import load_command
     from .cli.running import run_command
 
-    return run_command(load_command(arguments.command), arguments)
+    status = run_command(load_command(arguments.command), arguments)
+    if argv is None:
+        # A second Ctrl-C while the interpreter ends would print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
 
 
 def _exit_on_ctrl_c() -> None:

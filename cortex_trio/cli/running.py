@@ -37,10 +37,10 @@ def run_command(
     Errors of this library and of the operating system are printed as one sentence, without a traceback. Other
     exceptions are bugs and are raised.
     """
-    if callable(signal.getsignal(signal.SIGINT)):  # not where Ctrl-C is ignored, as under nohup
-        with suppress(ValueError):  # another thread: signals are not its own
-            signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if callable(signal.getsignal(signal.SIGINT)):  # not where Ctrl-C is ignored, as under nohup
+            with suppress(ValueError):  # another thread: signals are not its own
+                signal.signal(signal.SIGINT, signal.default_int_handler)
         status = command(arguments)
         sys.stdout.flush()
         return status
