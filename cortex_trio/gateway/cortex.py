@@ -113,7 +113,13 @@ class Cortex:
     async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
         """Return a complete answer. Failover stays possible until its end (on_interrupt="buffer").
 
-        Args and Raises as of `chat`. Cancelling closes the connection.
+        Cancelling closes the connection.
+
+        Args:
+            messages: as of `chat`.
+            options: those of `ChatOptions`; `on_interrupt` is always "buffer".
+
+        Raises: as `chat`.
         """
         options["on_interrupt"] = "buffer"
         async with ChatStream(self._runtime, chat_from(messages, **options)) as stream:
@@ -191,7 +197,12 @@ class Cortex:
     def explain(self, messages: Messages, **options: Unpack[ChatOptions]) -> str:
         """Return which workers `chat` would ask now, in which order, and why not the others. Sends nothing.
 
-        Args as of `chat`. Raises InvalidRequest.
+        Args:
+            messages: as of `chat`.
+            options: those of `ChatOptions`.
+
+        Raises:
+            InvalidRequest: an option is wrong.
         """
         chat = chat_from(messages, **options)
         evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
@@ -217,9 +228,15 @@ class Cortex:
         return self._runtime.root
 
     def actor(self, name: str) -> Ref[Any]:
-        """Return the address of an actor: "registry", "keys", "workers", "health", or the name of a worker.
+        """Return the address of an actor, to monitor it, or to test what happens when it dies.
 
-        To monitor an actor, or to test what happens when it dies: `cortex.actor("keys").kill()`. Raises KeyError.
+        For example `cortex.actor("keys").kill()`.
+
+        Args:
+            name: "registry", "keys", "workers", "health", or the name of a worker.
+
+        Raises:
+            KeyError: there is no such actor.
         """
         runtime = self._runtime
         fixed: dict[str, Ref[Any]] = {

@@ -31,7 +31,9 @@ class WorkerAdded:
     """A worker was added while the gateway was open. The workers it was opened with are not reported."""
 
     worker: str
+    """The name of the worker."""
     provider: str
+    """The name of its provider."""
 
 
 @attrs.frozen
@@ -39,7 +41,9 @@ class WorkerRemoved:
     """A worker was removed: its requests have ended, or the time for them was over."""
 
     worker: str
+    """The name of the worker."""
     provider: str
+    """The name of its provider."""
 
 
 @attrs.frozen
@@ -47,8 +51,11 @@ class WorkerStatusChanged:
     """The status of a worker, as in `health_status()`, has changed. Also when it changes by time alone."""
 
     worker: str
+    """The name of the worker."""
     old: WorkerStatus
+    """The status before."""
     new: WorkerStatus
+    """The status now."""
     reason: FailureKind | None
     """Why it is not available. None when it is, or when it is being removed."""
 
@@ -70,7 +77,9 @@ class AnswerInterrupted:
     """A stream broke after content was delivered."""
 
     worker: str
+    """The name of the worker that was answering."""
     failure: Failure
+    """Why the stream broke."""
     how: str
     """The `on_interrupt` of the call, which decides what follows: "raise", "restart", "continue" or "buffer"."""
 

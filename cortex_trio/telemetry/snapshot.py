@@ -40,6 +40,7 @@ class ActorSnapshot:
     """One actor of the supervision tree."""
 
     name: str
+    """Its name within its supervisor."""
     type: str
     """The name of its class."""
     state: ActorState
@@ -57,6 +58,7 @@ class CooldownSnapshot:
     """A cooldown that has not ended."""
 
     scope: CooldownScope
+    """What is cooling down: the worker, one model of it, one API key, or one API key for one model."""
     model: str | None
     """None for the scopes "worker" and "key"."""
     key: str | None
@@ -66,9 +68,11 @@ class CooldownSnapshot:
     basis: CooldownBasis
     """"declared": the server named the time; "refused": a response said no; "suspected": a guess."""
     since: datetime
+    """When it began."""
     trial_at: datetime
     """From then on one request may try, if no other worker or key can serve. Between `since` and `until`."""
     until: datetime
+    """When it ends."""
     failures: int
     """In a row, this one included."""
 
@@ -78,6 +82,7 @@ class BreakerSnapshot:
     """A worker's circuit breaker."""
 
     state: BreakerName
+    """"closed": requests are admitted; "open": none is; "half_open": one at a time, as a trial."""
     until: datetime | None
     """When an open breaker becomes half-open. None when it is not open."""
     calls: int
@@ -91,7 +96,9 @@ class ConnectionsSnapshot:
     """The connections of a worker's transport."""
 
     in_use: int
+    """Connections that carry a request."""
     idle: int
+    """Connections that are kept open for the next request."""
 
 
 @attrs.frozen
@@ -99,9 +106,11 @@ class FailureSnapshot:
     """A request that failed."""
 
     at: datetime
+    """When it ended."""
     kind: FailureKind
+    """Why it failed."""
     message: str
-    """Of the provider: scrubbed of keys, at most 200 characters."""
+    """The message of the provider: scrubbed of keys, at most 200 characters."""
     status: int | None
     """The HTTP status. None if there was no response, or the failure was not in it."""
 
@@ -111,11 +120,15 @@ class WorkerSnapshot:
     """One worker. The order in `Snapshot.workers` is the order in which they were added."""
 
     name: str
+    """The name of the worker."""
     provider: str
+    """The name of its provider."""
     models: Sequence[str]
     """The first is the default."""
     priority: int
+    """The lowest number is asked first."""
     status: WorkerStatus
+    """Whether requests may be sent to it, and if not, why."""
     reason: FailureKind | None
     """Why it is not available. None when it is, or when it is being removed."""
     since: datetime
@@ -125,6 +138,7 @@ class WorkerSnapshot:
     draining: bool
     """It is being removed: it takes no more requests, and those in flight may end."""
     breaker: BreakerSnapshot
+    """Its circuit breaker."""
     cooldowns: Sequence[CooldownSnapshot]
     """Those of scope "worker" and "model"; those of single keys are in `Snapshot.keys`."""
     connections: ConnectionsSnapshot | None
@@ -152,12 +166,15 @@ class KeySnapshot:
     """One API key of one worker."""
 
     worker: str
+    """The name of the worker."""
     key: str | None
     """Masked. None: the worker needs no key, and this entry counts its requests."""
     leased: int
     """Requests that use it now."""
     uses: int
+    """How often it was leased."""
     successes: int
+    """Leases that ended with a success, or without a result."""
     rate_limited: int
     """Requests that were refused with a rate limit."""
     used_at: datetime | None
@@ -175,12 +192,15 @@ class Totals:
     attempts: int
     """Attempts that ended. `served`, `failed` and `cancelled` add up to it."""
     served: int
+    """Attempts that were answered."""
     failed: int
+    """Attempts that failed."""
     cancelled: int
     """The caller left, or another attempt of the same call answered first."""
     input_tokens: int
-    """As far as providers reported them; so for `output_tokens`."""
+    """Tokens of the requests, as far as providers reported them."""
     output_tokens: int
+    """Tokens of the answers, as far as providers reported them."""
 
 
 @attrs.frozen
@@ -188,7 +208,9 @@ class RecentAttempt:
     """An attempt that ended lately."""
 
     ended_at: datetime
+    """When it ended."""
     attempt: Attempt
+    """Its record."""
 
 
 @attrs.frozen
@@ -200,6 +222,7 @@ class WaitingCall:
     reason: FailureKind | None
     """Why that worker cannot be asked. None: it is busy."""
     since: datetime
+    """When it began to wait."""
     until: datetime
     """The call waits no longer than this."""
 
@@ -217,8 +240,11 @@ class Snapshot:
     checked_at: datetime | None
     """When the last round of health checks ended. None: there was none."""
     tree: ActorSnapshot
+    """The root of the supervision tree."""
     workers: Sequence[WorkerSnapshot]
+    """All workers, in the order in which they were added."""
     keys: Sequence[KeySnapshot]
+    """All API keys, worker by worker."""
     leases: int
     """API keys that attempts hold now, keys that a reload has removed included."""
     retired: int
@@ -228,14 +254,15 @@ class Snapshot:
     attempts: Sequence[RecentAttempt]
     """The last ones, the oldest first."""
     totals: Totals
+    """Sums since the gateway was opened."""
 
     def worker(self, name: str) -> WorkerSnapshot:
-        """Return the worker of that name. Raises KeyError."""
+        """Return the worker called `name`. Raises KeyError."""
         for worker in self.workers:
             if worker.name == name:
                 return worker
         raise KeyError(name)
 
     def keys_of(self, worker: str) -> Sequence[KeySnapshot]:
-        """Return the API keys of one worker. Empty for an unknown worker."""
+        """Return the API keys of `worker`. Empty for an unknown worker."""
         return tuple(key for key in self.keys if key.worker == worker)

@@ -122,6 +122,9 @@ class ApiKey:
 def api_keys_from(keys: Sequence[str | ApiKey]) -> tuple[ApiKey, ...]:
     """Return the keys as ApiKeys, without duplicates.
 
+    Args:
+        keys: a list or a tuple; the order is kept.
+
     Raises:
         ConfigError: this is not a list, or a key is not allowed; the error names its index and does not contain it.
     """

@@ -28,8 +28,9 @@ class WorkerInfo:
     """
 
     name: str
+    """The name of the worker."""
     provider: str
-    """Name of the provider."""
+    """The name of its provider."""
     models: Sequence[str]
     """At least one; the first is the default."""
     priority: int
@@ -64,7 +65,9 @@ class HealthStatus:
     """The gateway at one moment."""
 
     total_workers: int
+    """How many workers there are."""
     available_workers: int
+    """How many of them are available."""
     workers_by_status: Mapping[str, int]
     """How many workers have each status; every status is there."""
     workers_by_provider: Mapping[str, Mapping[str, int]]
