@@ -38,7 +38,7 @@ class ProviderError(CortexError):
         self.attempts = tuple(attempts)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.failure, self.worker, self.attempts)
+        return type(self), (self.failure, self.worker, self.attempts), {"call": self.call}
 
     @property
     def retry_after(self) -> float | None:
@@ -57,7 +57,7 @@ class StreamInterrupted(ProviderError):
         self.partial = partial
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.failure, self.worker, self.attempts, self.partial)
+        return type(self), (self.failure, self.worker, self.attempts, self.partial), {"call": self.call}
 
 
 class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
@@ -92,10 +92,12 @@ class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
 
     def __reduce__(self) -> tuple[object, ...]:
         made = partial(type(self), primary=self.primary, retry_after=self.retry_after, attempts=self.attempts)
-        return made, (self.message, self.exceptions)
+        return made, (self.message, self.exceptions), {"call": self.call}
 
     def derive(self, errors: Sequence[ProviderError], /) -> AllWorkersFailed:  # type: ignore[override]
         """Return a group of `errors` with the fields of this one. Python calls it when `except*` splits the group."""
-        return AllWorkersFailed(
+        derived = AllWorkersFailed(
             self.message, errors, primary=self.primary, retry_after=self.retry_after, attempts=self.attempts
         )
+        derived.call = self.call
+        return derived

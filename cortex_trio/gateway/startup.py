@@ -9,7 +9,7 @@ Leaving stops the tree first, then closes the connections. Knows nothing of requ
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -32,7 +32,7 @@ async def open_runtime(
     config: Config,
     *,
     http_transport: MakeTransport | None = None,
-    on_event: Observer | None = None,
+    on_event: Observer | Sequence[Observer] | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run the supervision tree of a gateway while the block runs. Arguments as of `open_cortex`.
 
@@ -59,7 +59,9 @@ async def open_runtime(
             await connections.aclose()
 
 
-def _make_runtime(config: Config, http_transport: MakeTransport | None, on_event: Observer | None) -> Runtime:
+def _make_runtime(
+    config: Config, http_transport: MakeTransport | None, on_event: Observer | Sequence[Observer] | None
+) -> Runtime:
     connector = Connector(http_transport, config.max_idle_connections)
     cooldowns = Cooldowns(config.rate_limit_rest)
     states = [worker_state(name, worker, connector, cooldowns) for name, worker in config.workers.items()]
