@@ -8,6 +8,9 @@ logs           what is logged about workers, and an observer that logs every eve
 snapshot       the gateway at one moment, as plain values
 snapshot_json  snapshots as JSON text
 activity       counts and recent attempts, which snapshots show
+measures       what both kinds of metrics compute from events
+otel           spans and metrics of OpenTelemetry; needs the extra `otel`
+prometheus     metrics for Prometheus; needs the extra `prometheus`
 """
 
 from .activity import Activity, Waiting
