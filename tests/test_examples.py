@@ -92,6 +92,9 @@ openai answered with gpt-6.1-terra: 20 tokens.
 """,
 }
 
+LOGS = {"load_moves": "worker openai is unavailable (overloaded)\n"}
+"""The log lines of an example: Python prints warnings to stderr."""
+
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 async def test_an_example_runs_and_does_what_it_says(example: Path) -> None:
@@ -101,7 +104,7 @@ async def test_an_example_runs_and_does_what_it_says(example: Path) -> None:
     command = [sys.executable, "-m", "cortex_trio.simulator", sys.executable, str(example)]
     with trio.fail_after(PATIENCE_SECONDS):
         ended = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-    assert (ended.returncode, ended.stderr.decode()) == (0, "")
+    assert (ended.returncode, ended.stderr.decode()) == (0, LOGS.get(example.stem, ""))
     assert ended.stdout.decode() == SAYS.get(example.stem, ended.stdout.decode()) != ""
 
 

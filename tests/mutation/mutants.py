@@ -540,8 +540,8 @@ MUTANTS = (
     Mutant(
         "what was given out is not closed when the caller leaves",
         "gateway/request/stream.py",
-        "        self._left = True\n        await self._close_attempt()\n",
-        "        self._left = True\n",
+        "            await self._close_attempt()\n        finally:\n",
+        "            pass\n        finally:\n",
         "leaving closes the upstream before control returns",
         (exam("S17"),),
     ),
