@@ -21,7 +21,7 @@ from ..otp import (
     StartFailed,
 )
 from ..otp.nursery import open_flat_nursery
-from ..telemetry import WorkerAdded, WorkerRemoved
+from ..telemetry import Reloaded, WorkerAdded, WorkerRemoved
 from .health import lift_cooldowns
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig
@@ -80,7 +80,8 @@ class Changes:
             finally:
                 if runtime.table.workers.get(name) is not state:
                     await state.connections.aclose()
-        runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+        if runtime.telemetry.observers:
+            runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
         runtime.wait_queue.wake_all()
 
     def _check_name(self, name: str) -> None:
@@ -123,13 +124,16 @@ class Changes:
             self._runtime.connector.max_idle = new.max_idle_connections
             for name in added:
                 await self.add(name, new.workers[name])
-            for name in [name for name in new.workers if name in old]:
-                await self._change_if_needed(name, new.workers[name])
+            kept = [name for name in new.workers if name in old]
+            changed = [name for name in kept if await self._change_if_needed(name, new.workers[name])]
             await self._apply_settings(new)
             lift_cooldowns(self._runtime)
+            removed = [name for name in old if name not in new.workers]
             async with open_flat_nursery() as nursery:
-                for name in [name for name in old if name not in new.workers]:
+                for name in removed:
                     nursery.start_soon(self._remove_if_present, name, drain)
+            if self._runtime.telemetry.observers:
+                self._runtime.telemetry.emit(Reloaded(tuple(added), tuple(changed), tuple(removed)))
 
     def _check(self, new: Config, added: list[str]) -> None:
         """Raise ConfigError for what could fail later, when half of the change is done."""
@@ -138,13 +142,19 @@ class Changes:
         for worker in new.workers.values():
             self._runtime.connector.check(worker)
 
-    async def _change_if_needed(self, name: str, new: WorkerConfig) -> None:
-        """Change a worker whose configuration, proxy, CA file or connection limit is another now."""
+    async def _change_if_needed(self, name: str, new: WorkerConfig) -> bool:
+        """Change a worker whose configuration, proxy, CA file or connection limit is another now.
+
+        Returns:
+            Whether it was changed.
+        """
         state, connector = self._runtime.table.workers.get(name), self._runtime.connector
         if state is None or state.draining:
-            return  # removed by another task
-        if new != state.config or connector.is_out_of_date(state.connections, new):
-            await self._change(state, new)
+            return False  # removed by another task
+        if new == state.config and not connector.is_out_of_date(state.connections, new):
+            return False
+        await self._change(state, new)
+        return True
 
     async def _change(self, state: WorkerState, config: WorkerConfig) -> None:
         runtime = self._runtime
@@ -208,7 +218,9 @@ class Changes:
                 await self._stop(state)
                 await state.connections.aclose()
             runtime.wait_queue.wake_all()
-            runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
+            runtime.publisher.forget(name)
+            if runtime.telemetry.observers:
+                runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
 
     async def _remove_if_present(self, name: str, drain: float) -> None:
         with suppress(KeyError):  # another task removes it at the same time

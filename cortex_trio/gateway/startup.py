@@ -11,7 +11,7 @@ Leaving stops the tree first, then closes the connections. Knows nothing of requ
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -39,7 +39,7 @@ async def open_runtime(
     config: Config,
     *,
     http_transport: MakeTransport | None = None,
-    on_event: Observer | None = None,
+    on_event: Observer | Sequence[Observer] | None = None,
     observe: str | bool = False,
 ) -> AsyncIterator[Runtime]:
     """Run the supervision tree of a gateway while the block runs. Arguments as of `open_cortex`.
@@ -77,7 +77,9 @@ async def _open_runtime(runtime: Runtime, server: SocketServer | None) -> AsyncI
             await connections.aclose()
 
 
-def _make_runtime(config: Config, http_transport: MakeTransport | None, on_event: Observer | None) -> Runtime:
+def _make_runtime(
+    config: Config, http_transport: MakeTransport | None, on_event: Observer | Sequence[Observer] | None
+) -> Runtime:
     connector = Connector(http_transport, config.max_idle_connections)
     cooldowns = Cooldowns(config.rate_limit_rest)
     states = [worker_state(name, worker, connector, cooldowns) for name, worker in config.workers.items()]
