@@ -92,7 +92,9 @@ def default_context() -> ssl.SSLContext:
     Raises:
         CertificateFileError: as `context_of_environment` does.
     """
-    return context_of_environment(os.environ) or context_from(True)
+    # `docker --env-file` keeps the quotes around a value.
+    variables = {name: os.environ.get(name, "").strip(" \t\"'") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+    return context_of_environment(variables) or context_from(True)
 
 
 def _context_of_file(

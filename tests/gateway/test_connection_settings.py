@@ -3,7 +3,9 @@
 import copy
 import importlib.util
 import pickle
+import shutil
 import ssl
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -271,6 +273,39 @@ async def test_a_ca_file_that_cannot_be_used_is_named(
         await use()
     assert str(caught.value).startswith(f"{which}: ")
     assert str(path) in str(caught.value)
+
+
+async def test_a_ca_file_that_was_deleted_later_is_a_config_error(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    shutil.copy(CERTIFICATE, path)
+    config = Config(workers={"w": worker("https://api.example", verify=path)}, health_check_interval=0)
+    async with open_cortex(config) as cortex:
+        path.unlink()
+        with pytest.raises(ConfigError, match=r"verify: there is no CA file .*ca\.pem"):
+            await cortex.reload(config)
+    with pytest.raises(ConfigError, match=r"verify: there is no CA file .*ca\.pem"):
+        async with open_cortex(config):
+            pytest.fail("it was opened")
+
+
+async def test_a_transport_of_the_user_trusts_the_ca_of_the_environment_without_its_quotes(
+    variables: Variables,
+) -> None:
+    async with open_simulator(sockets=True) as sim:
+        provider = sim.add("w", Behaviour(text="Trusted."), provider="openai_compatible")
+        async with serving(to_port(port_of(provider)), server_context()) as port:
+            variables.setenv("SSL_CERT_FILE", f'"{CERTIFICATE}"')
+            config = Config(workers={"w": worker(f"https://localhost:{port}/v1")}, health_check_interval=0)
+            async with open_cortex(config, http_transport=lambda _: PooledTransport()) as cortex:
+                assert (await cortex.complete("Hi", max_attempts=1)).text == "Trusted."
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_a_key_in_the_place_of_a_ca_file_shows_in_no_traceback(variable: str) -> None:
+    key = "sk-proj-in-the-wrong-variable-0123456789"
+    with pytest.raises(ConfigError, match=variable) as caught:
+        connection_settings_for(worker("https://api.example"), {variable: key})
+    assert key not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_missing_ca_file_matters_only_to_workers_that_need_one() -> None:

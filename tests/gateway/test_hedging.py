@@ -2,9 +2,9 @@
 
 import pytest
 import trio
-from at_rest import gateway
+from at_rest import gateway, is_at_rest
 
-from cortex_trio import AllWorkersFailed
+from cortex_trio import AllWorkersFailed, Attempt
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, open_simulator
 
@@ -97,3 +97,24 @@ async def test_an_answer_is_kept_though_the_other_worker_fails_at_the_same_momen
         assert reply.text == "whole"
         assert [attempt.worker for attempt in reply.attempts] == ["openai", "anthropic"]
         assert len(sim["anthropic"].requests) == 1
+
+
+class Interrupt(BaseException):
+    """Like a KeyboardInterrupt that arrives while the observer runs; pytest does not end because of it."""
+
+
+async def test_an_interrupt_while_the_loser_is_closed_comes_out_alone_and_leaves_no_connection(
+    autojump_clock: object,
+) -> None:
+    def on_event(event: object) -> None:
+        if isinstance(event, Attempt) and event.worker == "openai":
+            raise Interrupt
+
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="slow", first_token_after=9))
+        sim.add("anthropic", Behaviour(text="quick", first_token_after=1))
+        async with gateway(sim, on_event=on_event) as cortex:
+            with pytest.raises(Interrupt):
+                await read(cortex, hedge_after=2)
+            assert await is_at_rest(cortex)
+            assert sim["openai"].open_connections == 0

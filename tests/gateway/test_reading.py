@@ -15,6 +15,7 @@ from cortex_trio import (
     ChatStream,
     Config,
     FailureKind,
+    Finished,
     ProviderError,
     Restarted,
     StreamInterrupted,
@@ -188,3 +189,40 @@ async def test_what_was_unpacked_before_a_failure_is_delivered(autojump_clock: o
             with pytest.raises(StreamInterrupted) as caught:
                 await answer.collect()
     assert caught.value.partial.text == "Once upon a time"
+
+
+async def test_a_reader_that_is_cancelled_at_the_end_still_gets_the_last_event() -> None:
+    """The end of the body comes late, and the connection is drained while the last event is read."""
+    body = b"".join(
+        b"data: %b\n\n" % data
+        for data in (
+            b'{"choices":[{"delta":{"content":"Hi"}}]}',
+            b'{"choices":[{"delta":{},"finish_reason":"stop"}]}',
+            b"[DONE]",
+        )
+    )
+
+    class LateEnd(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield body
+            await trio.sleep_forever()
+
+    class Transport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=LateEnd())
+
+    worker = WorkerConfig(provider="openai_compatible", models=["m"], base_url="http://api.example/v1")
+    config = Config(workers={"w": worker}, health_check_interval=0)
+    async with (
+        open_cortex(config, http_transport=lambda _: Transport()) as cortex,
+        cortex.chat("Hi") as answer,
+    ):
+        assert isinstance(await anext(aiter(answer)), TextDelta)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(aiter(answer))
+        assert scope.cancelled_caught
+        assert isinstance(await anext(aiter(answer)), Finished)
+        assert [attempt.failure for attempt in answer.attempts] == [None]
+        with pytest.raises(StopAsyncIteration):
+            await anext(aiter(answer))

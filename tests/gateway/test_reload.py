@@ -22,6 +22,7 @@ from cortex_trio import (
 )
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.startup import open_runtime
+from cortex_trio.otp import ActorError, Supervisor
 from cortex_trio.simulator import Behaviour, open_simulator
 
 
@@ -282,3 +283,39 @@ async def test_a_time_that_a_server_names_counts_after_a_reload_unless_it_is_ano
             else:
                 with pytest.raises(NoWorkersAvailable):
                     await cortex.complete("Hi", max_wait=0)
+
+
+async def test_a_removal_that_fails_halfway_leaves_no_transport_open(autojump_clock: object) -> None:
+    """The supervisor of the workers is stopped while a worker is drained, and is not there to stop its actor."""
+    opened: list[httpx.AsyncBaseTransport] = []
+
+    async def never(request: httpx.Request) -> httpx.Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    class Counted(httpx.MockTransport):
+        def __init__(self, worker: WorkerConfig) -> None:
+            super().__init__(never)
+            opened.append(self)
+
+        async def aclose(self) -> None:
+            opened.remove(self)
+
+    worker = WorkerConfig(provider="openai", api_keys=["sk-the-key-of-it"])
+    config = Config(workers={"first": worker}, health_check_interval=0)
+    async with open_runtime(config, http_transport=Counted) as runtime, trio.open_nursery() as nursery:
+        cortex = Cortex(runtime)
+        nursery.start_soon(partial(cortex.complete, "Hi", first_token_timeout=100))
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def remove() -> None:
+            with pytest.raises(ActorError):
+                await cortex.remove_worker("first", drain=5)
+
+        async with trio.open_nursery() as removing:
+            removing.start_soon(remove)
+            await trio.sleep(1)
+            await cortex.root.call(Supervisor.terminate_child, "workers")
+        assert "first" not in runtime.table.workers
+        assert not opened
+        nursery.cancel_scope.cancel()

@@ -25,7 +25,15 @@ from raw_bytes import (
 )
 from raw_server import Do, Step, World, play
 
-from cortex_trio import AllWorkersFailed, Cortex, CortexError, Failure, FailureKind, ProviderError
+from cortex_trio import (
+    AllWorkersFailed,
+    Cortex,
+    CortexError,
+    Failure,
+    FailureKind,
+    NoWorkersAvailable,
+    ProviderError,
+)
 
 K = FailureKind
 Headers = dict[str, str]
@@ -260,3 +268,21 @@ async def test_every_spelling_of_a_hint_is_understood(
         assert (await cortex.complete("Hi")).text == TEXT
         first, second = server.asked_at
         assert 4 <= second - first < 6
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_time_counts_though_the_caller_left_before_the_body_came(
+    memory: World, autojump_clock: object, status: int
+) -> None:
+    waits = head(status, {"retry-after": "60", "content-length": "1000"})
+    server = memory.server(chat=[play(waits, Do.HANG)])
+    async with memory.gateway(max_wait=0) as cortex:
+        with trio.move_on_after(2) as scope:
+            await cortex.complete("Hi")
+        assert scope.cancelled_caught
+        with pytest.raises(NoWorkersAvailable) as caught:
+            await cortex.complete("Hi")
+        assert caught.value.retry_after == pytest.approx(60, abs=1)
+        assert len(server.asked) == 1
+        await trio.sleep(60)
+        assert (await cortex.complete("Hi")).text == TEXT

@@ -56,6 +56,16 @@ class Admission:
         elif self.permit.trial:
             runtime.wait_queue.permit_freed(self.state.name)
 
+    def left_before_body(self, runtime: Runtime, failure: Failure) -> None:
+        """Record the time that the server has named, although the caller left before the error body arrived.
+
+        Args:
+            runtime: the shared state.
+            failure: what status and headers prove.
+        """
+        if failure.retry_after is not None:
+            self._learn(runtime, failure)
+
     def settle(
         self,
         runtime: Runtime,

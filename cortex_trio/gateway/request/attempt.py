@@ -158,14 +158,13 @@ class OpenAttempt:
         if self._failure is None and not self.finished:
             left_because = "another worker answered first" if self.lost_hedge else "the caller left"
             self._failure = Failure(FailureKind.CANCELLED, left_because)
-        self._settle()
-        if self._response is None:
-            return
         try:
-            if self._reader is not None and self._reader.finished:
+            self._settle()
+            if self.finished and self._reader is not None:
                 await self._reader.drain()
         finally:
-            await self._response.aclose()  # it shields itself, for a short time
+            if self._response is not None:
+                await self._response.aclose()  # it shields itself, for a short time
 
     def _settle(self) -> None:
         """Give back the permit and the lease with the result, and write the record."""

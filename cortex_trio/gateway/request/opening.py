@@ -8,7 +8,7 @@ import trio
 
 from ...failures import empty_bucket_reset
 from ...http.content_encoding import DecodingError, decompressor_for
-from ..transport.error_response import read_failure
+from ..transport.error_response import failure_of_head, read_failure
 from ..transport.errors import TransportFailed
 from ..transport.response import Response
 from .decoding import ResponseDecoder
@@ -42,9 +42,14 @@ async def send_request(attempt: PreparedAttempt) -> Response:
 
 async def check_status(attempt: PreparedAttempt, response: Response) -> None:
     """Raise AttemptFailed for an error status, classified with its body."""
-    if not 200 <= response.status < 300:
+    if 200 <= response.status < 300:
+        return
+    try:
         failure = await read_failure(response, attempt.key, until=attempt.timeouts.until)
-        raise attempt.failed(failure)
+    except trio.Cancelled:
+        attempt.admission.left_before_body(attempt.runtime, failure_of_head(response, attempt.key))
+        raise
+    raise attempt.failed(failure)
 
 
 def decoder_for(attempt: PreparedAttempt, response: Response) -> ResponseDecoder:

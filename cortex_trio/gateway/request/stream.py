@@ -209,12 +209,16 @@ class ChatStream:
             except AttemptFailed as failed:
                 self._check_readable()  # another task may have closed it meanwhile
                 await self._interrupted(failed)
+        if isinstance(self._pending[0], Finished):
+            # Closed before it is delivered: a reader that is cancelled here gets it when it reads on.
+            await self._close_attempt()
+            if self._builder.finish is not None:  # another task has read it meanwhile
+                raise StopAsyncIteration
         event = self._pending.popleft()
         # An OpenAttempt raises failures, and a chat has no vectors. (A tuple: a union would be made for each event.)
         assert not isinstance(event, (Failure, Vectors))
         self._builder.add(event)
         if isinstance(event, Finished):
-            await self._close_attempt()
             self._end()
         return event
 

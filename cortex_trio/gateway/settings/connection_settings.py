@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
 
-from ...failures import ConfigError
 from ...http.certificates import HTTP1, HTTP2, CertificateFileError, context_from, context_of_environment
-from .fields import certificate_problem
+from .fields import certificate_error
 from .process_environ import value_of
 from .proxies import DIRECT, proxy_for
 from .secrets import ProxyUrl
@@ -53,10 +53,23 @@ def connection_settings_for(config: WorkerConfig, environ: Mapping[str, str]) ->
     if isinstance(config.verify, ssl.SSLContext):
         context: ssl.SSLContext | None = config.verify
     elif config.verify is not True:
-        context = context_from(config.verify, alpn=alpn)
+        context = trusted_by_worker(config.verify, alpn)
     else:
         context = trusted_by_environment(environ, alpn) if secure else None
     return ConnectionSettings(proxy, context, config.http2)
+
+
+def trusted_by_worker(verify: str | Path | bool, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    """Return the TLS context for `WorkerConfig.verify`, whose file may have changed since it was checked.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    try:
+        return context_from(verify, alpn=alpn)
+    except CertificateFileError as error:
+        failed = certificate_error("verify", error)
+        raise failed from failed.__cause__
 
 
 def trusted_by_environment(environ: Mapping[str, str], alpn: tuple[str, ...]) -> ssl.SSLContext | None:
@@ -69,4 +82,5 @@ def trusted_by_environment(environ: Mapping[str, str], alpn: tuple[str, ...]) ->
     try:
         return context_of_environment(variables, alpn=alpn)
     except CertificateFileError as error:
-        raise ConfigError(error.variable or "verify", certificate_problem(error)) from error
+        failed = certificate_error(error.variable or "verify", error)
+        raise failed from failed.__cause__

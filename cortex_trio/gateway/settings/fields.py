@@ -208,13 +208,20 @@ def verify(_: object, field: attrs.Attribute[Any], value: object) -> None:
         try:
             context_from(value)
         except CertificateFileError as error:
-            raise ConfigError(field.name, certificate_problem(error)) from error
+            failed = certificate_error(field.name, error)
+            raise failed from failed.__cause__
 
 
-def certificate_problem(error: CertificateFileError) -> str:
-    """Return what is wrong with a CA file. A path without separator and dot is masked: it may be a key."""
-    is_path = bool(set("/\\.") & set(error.path))
-    return error.problem_with(error.path[:500] if is_path else named(error.path))
+def certificate_error(field: str, error: CertificateFileError) -> ConfigError:
+    """Return the error to raise for a CA file, with its cause.
+
+    A path without separator and dot is masked, and the cause left out: it may be a key.
+    """
+    if not set("/\\.") & set(error.path):
+        return ConfigError(field, error.problem_with(named(error.path)))
+    failed = ConfigError(field, error.problem_with(error.path[:500]))
+    failed.__cause__ = error
+    return failed
 
 
 # ------------------------------------------------------------------ names and values

@@ -32,6 +32,15 @@ async def read_failure(response: Response, key: ApiKey | None, *, until: float) 
         until: Trio time at which reading ends in any case.
     """
     body = await _read(response, min(trio.current_time() + ERROR_BODY_SECONDS, until))
+    return _failure_of(response, key, body)
+
+
+def failure_of_head(response: Response, key: ApiKey | None) -> Failure:
+    """Return what status and headers alone prove. Args are those of `read_failure`."""
+    return _failure_of(response, key, b"")
+
+
+def _failure_of(response: Response, key: ApiKey | None, body: bytes) -> Failure:
     secrets = (key.reveal(),) if key else ()
     return classify(response.status, response.headers, body, now=datetime.now(UTC), secrets=secrets)
 
