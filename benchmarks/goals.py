@@ -38,6 +38,7 @@ GOALS = (
     Goal("memory", "memory per open stream at 1,000, to our bare connections", 1.5),
     Goal("growth/workers", "CPU of a selection among 1,000 workers, to 10, the worst strategy", 2.0),
     Goal("cancel/ours", "caller leaves → provider sees the close, p99 beside 100 streams", 5.0, " ms"),
+    Goal("observers", "CPU of a request with an observer that does nothing, to without one", 1.1),
     Goal("failover/ours", "CPU of a request whose first worker refuses, to two plain requests", 1.1),
 )
 

@@ -276,6 +276,14 @@ def failover(bench: Bench) -> Section:
     return Section("Failover", "", head, rows, figures)
 
 
+def observers(bench: Bench) -> Section:
+    """What the events cost: a gateway with an observer that does nothing, to the same one without."""
+    rows = bench.run(("ours", "ours_observed"), _streamed(bench, 10), 7)
+    figures = {"observers": _relation(rows["ours_observed"], rows["ours"])}
+    note = "Without an observer no event is made: each of them costs one comparison."
+    return Section("Observers, 10 streams", note, _CPU_HEAD, [*map(_cpu_row, rows.values())], figures)
+
+
 def growth(bench: Bench) -> Section:
     """CPU of a selection and a lease with many workers and many API keys: pure decisions, no I/O."""
     selection, ring = selection_costs(bench.quick), key_ring_costs(bench.quick)
@@ -305,5 +313,6 @@ SUITES: dict[str, Callable[[Bench], Section]] = {
     "memory": memory,
     "cancel": cancel,
     "failover": failover,
+    "observers": observers,
     "growth": growth,
 }

@@ -16,7 +16,7 @@ The packages, in the order in which they are best read:
     http         kernel                HTTP/1.1 client connections; imports nothing of ours
     wire         dialects              bytes to values and back; pure, incremental
     providers    data                  one file for each provider
-    telemetry    what happened         events for observers
+    telemetry    what happened         events for observers, log lines, snapshots
     gateway      a request's path      settings, transport, workers, routing, request; health, tree, Cortex
     simulator    public test kit       providers that stall, refuse, cut and garble
     lab          proofs                the exam and the simulated worlds; loaded by two commands only
@@ -31,7 +31,9 @@ the kernel. A new public name stands in three lists below: the imports, which ty
 """
 
 import importlib
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False
+"""True for type checkers, as in `typing`, whose import takes longer than all else that `--help` needs."""
 
 if TYPE_CHECKING:
     from .errors import AllWorkersFailed, ProviderError, StreamInterrupted
@@ -79,8 +81,17 @@ if TYPE_CHECKING:
     from .providers import Auth, Provider
     from .telemetry import (
         AnswerInterrupted,
+        AttemptStarted,
+        BreakerChanged,
+        CallEnded,
+        CallStarted,
         CallWaiting,
+        CooldownEnded,
+        CooldownStarted,
         Event,
+        FirstToken,
+        HealthChecked,
+        Reloaded,
         Snapshot,
         WorkerAdded,
         WorkerRemoved,
@@ -94,8 +105,12 @@ __all__ = [
     "AnswerInterrupted",
     "ApiKey",
     "Attempt",
+    "AttemptStarted",
     "Auth",
+    "BreakerChanged",
     "Bucket",
+    "CallEnded",
+    "CallStarted",
     "CallWaiting",
     "ChatOptions",
     "ChatStream",
@@ -103,6 +118,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "Continued",
+    "CooldownEnded",
+    "CooldownStarted",
     "Cortex",
     "CortexError",
     "Document",
@@ -111,6 +128,8 @@ __all__ = [
     "FailureKind",
     "FinishReason",
     "Finished",
+    "FirstToken",
+    "HealthChecked",
     "HealthStatus",
     "Image",
     "InvalidRequest",
@@ -124,6 +143,7 @@ __all__ = [
     "Reasoning",
     "ReasoningDelta",
     "ReasoningSeal",
+    "Reloaded",
     "Reply",
     "Restarted",
     "Snapshot",
@@ -166,7 +186,8 @@ _MODULES = {
     "messages": "Document Image Message Messages Opaque Part Reasoning Text Tool ToolCall ToolResult"
     " assistant system user",
     "providers": "Auth Provider",
-    "telemetry": "AnswerInterrupted CallWaiting Event Snapshot WorkerAdded WorkerRemoved WorkerStatusChanged",
+    "telemetry": "AnswerInterrupted AttemptStarted BreakerChanged CallEnded CallStarted CallWaiting CooldownEnded"
+    " CooldownStarted Event FirstToken HealthChecked Reloaded Snapshot WorkerAdded WorkerRemoved WorkerStatusChanged",
     "version": "__version__",
 }
 """The module of each public name, and the names in it."""

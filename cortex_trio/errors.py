@@ -38,7 +38,11 @@ class ProviderError(CortexError):
         self.attempts = tuple(attempts)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.failure, self.worker, self.attempts)
+        return type(self), (self.failure, self.worker, self.attempts), self._state()
+
+    def _state(self) -> dict[str, str] | None:
+        """Return what pickle must restore beside the arguments."""
+        return None if self.call is None else {"call": self.call}
 
     @property
     def retry_after(self) -> float | None:
@@ -57,7 +61,7 @@ class StreamInterrupted(ProviderError):
         self.partial = partial
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.failure, self.worker, self.attempts, self.partial)
+        return type(self), (self.failure, self.worker, self.attempts, self.partial), self._state()
 
 
 class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
@@ -92,10 +96,12 @@ class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
 
     def __reduce__(self) -> tuple[object, ...]:
         made = partial(type(self), primary=self.primary, retry_after=self.retry_after, attempts=self.attempts)
-        return made, (self.message, self.exceptions)
+        return made, (self.message, self.exceptions), None if self.call is None else {"call": self.call}
 
     def derive(self, errors: Sequence[ProviderError], /) -> AllWorkersFailed:  # type: ignore[override]
         """Return a group of `errors` with the fields of this one. Python calls it when `except*` splits the group."""
-        return AllWorkersFailed(
+        derived = AllWorkersFailed(
             self.message, errors, primary=self.primary, retry_after=self.retry_after, attempts=self.attempts
         )
+        derived.call = self.call
+        return derived

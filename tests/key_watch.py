@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from canary import Canary
@@ -46,7 +47,7 @@ class KeyWatch:
         root.setLevel(logging.DEBUG)
         root.addHandler(self.canary.logs)
         _observe(secrets, "mask", lambda key: self._note(key))
-        _observe(Telemetry, "emit", lambda _, event: self._look("event", event))
+        _add_observer(lambda event: self._look("event", event))
         _observe(pytest.ExceptionInfo, "fill_unfilled", lambda _, caught: self._look("raised", caught[1]))
 
     def _note(self, key: str) -> None:
@@ -79,6 +80,17 @@ class KeyWatch:
         self.canary.secrets = set(self._of_all_tests)
         if leaks:
             pytest.fail("an API key leaked:\n" + "\n".join(leaks[:MOST_SHOWN]), pytrace=False)
+
+
+def _add_observer(see: Callable[[object], None]) -> None:
+    """Add an observer to every gateway: events are made only if there is one."""
+    original = Telemetry.__init__
+
+    def init(self: Telemetry, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.observers = (*self.observers, see)
+
+    Telemetry.__init__ = init  # type: ignore[method-assign]
 
 
 def _observe(owner: object, name: str, see: Callable[..., None]) -> None:

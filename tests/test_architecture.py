@@ -19,7 +19,7 @@ PACKAGES = {
     "failures": set[str](),
     "otp": set[str](),
     "http": set[str](),
-    "telemetry": {"events", "messages", "failures", "otp"},
+    "telemetry": {"events", "messages", "failures", "otp", "version"},
     "version": set[str](),
     "messages": {"failures"},
     "intake": {"messages", "failures"},
@@ -81,7 +81,8 @@ LIBRARIES = {
     "errors": set[str](),
     "failures": {"attrs"},
     "otp": {"trio", "attrs", "outcome"},
-    "telemetry": {"attrs", "cattrs"},
+    "telemetry": {"attrs", "cattrs", "trio", "h11", "opentelemetry", "prometheus_client"},
+    # h11: of the page, a server below the gateway
     "version": set[str](),
     "wire": {"attrs"},
     "providers": {"attrs"},
@@ -89,7 +90,7 @@ LIBRARIES = {
     "http": {"trio", "attrs", "httpx", "httpcore"},
     "simulator": {"trio", "attrs", "httpx", "httpcore", "h11"},
     "lab": {"trio", "attrs", "httpx", "httpcore", "h11"},
-    "cli": {"trio", "attrs"},
+    "cli": {"trio", "attrs", "rich"},
     "pytest_plugin": {"trio", "pytest", "pytest_trio"},
     "__main__": {"trio"},
     "": set[str](),
@@ -231,6 +232,13 @@ def test_httpx_is_imported_only_where_connections_are_configured_or_made() -> No
         "gateway.transport.redirects",
     }
     assert users_of("httpcore") <= {"http.transport", "http.httpcore_backend"}
+
+
+def test_an_extra_of_telemetry_is_imported_by_its_module_only_and_that_by_programs_only() -> None:
+    assert users_of("opentelemetry") == {"telemetry.otel"}
+    assert users_of("prometheus_client") == {"telemetry.prometheus"}
+    extras = {"cortex_trio.telemetry.otel", "cortex_trio.telemetry.prometheus"}
+    assert [str(found) for found in IMPORTS if found.target in extras] == []
 
 
 def layer_of(module: str) -> int | None:

@@ -1,61 +1,29 @@
 """The command line in real processes, with real sockets and real signals."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from io import StringIO
+from pathlib import Path
 
-import attrs
 import pytest
 import trio
 import trio.lowlevel
+from cli_process import CORTEX, PATIENCE_SECONDS, SIMULATOR, Ended, environment, run, simulated
 
-from cortex_trio import FailureKind
+from cortex_trio import FailureKind, open_cortex
 from cortex_trio.__main__ import main
 from cortex_trio.cli.screen import Colour, Row, Screen
 from cortex_trio.cli.story import MISHAPS, Story
 from cortex_trio.gateway.settings.ollama_probe import ollama_models
-from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
+from cortex_trio.simulator import Behaviour, SimRequest
+from cortex_trio.simulator.__main__ import main as simulator_main
 
-CORTEX = (sys.executable, "-m", "cortex_trio")
-SIMULATOR = (sys.executable, "-m", "cortex_trio.simulator")
-PATIENCE_SECONDS = 30.0
 SLOW_ANSWER = Behaviour(text="word " * 500, tokens_per_second=20)
-
-
-@attrs.frozen
-class Ended:
-    """A process that is over."""
-
-    status: int
-    out: str
-    err: str
-
-
-def environment(providers: object = None, **more: str) -> dict[str, str]:
-    """Return this environment without any providers but those given."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not re.search(r"_API_KEYS?$|^CORTEX_|^OLLAMA_|NO_COLOR", name)
-    }
-    configured = {} if providers is None else {"CORTEX_PROVIDERS": json.dumps(providers)}
-    return {**inherited, **configured, **more}
-
-
-async def run(*command: str, env: Mapping[str, str], stdin: bytes = b"") -> Ended:
-    """Run a command to its end."""
-    with trio.fail_after(PATIENCE_SECONDS):
-        ended = await trio.run_process(
-            command, env=env, stdin=stdin, capture_stdout=True, capture_stderr=True, check=False
-        )
-    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 async def interrupt(*command: str, env: Mapping[str, str], at: str) -> Ended:
@@ -86,14 +54,6 @@ async def interrupt(*command: str, env: Mapping[str, str], at: str) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-@asynccontextmanager
-async def simulated(**behaviours: Behaviour) -> AsyncIterator[Simulator]:
-    async with open_simulator(sockets=True) as simulator:
-        for name, behaviour in behaviours.items():
-            simulator.add(name, behaviour)
-        yield simulator
-
-
 # ------------------------------------------------------------------ chat
 
 
@@ -101,7 +61,7 @@ async def test_chat_streams_the_answer_to_stdout_and_the_facts_to_stderr() -> No
     async with simulated(openai=Behaviour(text="Good evening.")) as simulator:
         ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
     assert (ended.status, ended.out) == (0, "Good evening.\n")
-    assert re.fullmatch(r"openai · gpt-6\.1-terra · 1 tokens in, 2 out · \d+\.\d\d s\n", ended.err)
+    assert re.fullmatch(r"openai · gpt-6\.1-terra · 1 token in, 2 out · \d+\.\d\d s\n", ended.err)
 
 
 async def test_chat_shows_a_failover_on_stderr_and_only_the_answer_on_stdout() -> None:
@@ -209,7 +169,7 @@ async def test_status_fails_when_no_worker_is_available() -> None:
         simulator["openai"].behave_health(Behaviour(status=503))
         ended = await run(*CORTEX, "status", env=environment(simulator.config()))
     assert ended.status == 1
-    assert ended.out.endswith("unhealthy: 0 of 1 workers available\n")
+    assert ended.out.endswith("unhealthy: 0 of 1 worker available\n")
 
 
 async def test_status_as_json_is_the_whole_health_status() -> None:
@@ -219,6 +179,26 @@ async def test_status_as_json_is_the_whole_health_status() -> None:
     assert health["system_health"] == "healthy"
     assert health["workers"]["openai"]["keys"] == ["sk-***01"]
     assert health["last_health_check"].endswith("+00:00")
+
+
+async def test_status_asks_a_running_program_if_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    refused = Behaviour(error=FailureKind.CREDENTIAL)
+    async with simulated(openai=refused, ollama=Behaviour()) as simulator:
+        async with open_cortex(simulator.config(), observe=True) as cortex:
+            await cortex.complete("Hi")
+            asked = await run(*CORTEX, "status", env=environment(XDG_RUNTIME_DIR=str(tmp_path)))
+    assert asked.status == 0
+    assert asked.err.startswith(f"of the program that is running with {tmp_path}")
+    assert re.search(r"^openai .* wrong API key +credential +1 +1 ", asked.out, re.MULTILINE)
+    assert asked.out.endswith("degraded: 1 of 2 workers available\n")
+
+
+async def test_status_of_a_socket_without_a_program_is_one_sentence(tmp_path: Path) -> None:
+    ended = await run(*CORTEX, "status", "--socket", str(tmp_path / "none.sock"), env=environment())
+    assert (ended.status, ended.err) == (2, f"cortex-trio: {tmp_path}/none.sock: No such file or directory\n")
 
 
 # ------------------------------------------------------------------ Ctrl-C
@@ -290,6 +270,42 @@ async def test_the_simulator_runs_a_command_with_its_providers_and_ends_as_it_en
     )
 
 
+@pytest.mark.slow
+async def test_a_broken_provider_is_broken_for_every_request_and_faults_are_as_named() -> None:
+    faults = ("--broken", "anthropic", "--fault", "openai=wrong_key", "--fault", "ollama=cut")
+    program = (
+        "import json, os, httpx\n"
+        "found = json.loads(os.environ['CORTEX_PROVIDERS'])\n"
+        "url = {name: worker['base_url'] for name, worker in found.items()}\n"
+        "ask = {'model': 'm', 'messages': [{'role': 'user', 'content': 'Hi'}], 'stream': False, 'max_tokens': 9}\n"
+        "bearer = {'authorization': f\"Bearer {found['openai']['api_keys'][0]}\"}\n"
+        "bearer |= {'x-api-key': 'sk-x', 'anthropic-version': '2023-06-01'}\n"
+        "for name, path in ('anthropic', '/v1/messages'), ('openai', '/chat/completions'):\n"
+        "    print(httpx.post(url[name] + path, json=ask, headers=bearer).status_code)\n"
+        "print(httpx.get(url['anthropic'] + '/v1/models', headers=bearer).status_code)\n"
+        "print(found['openai']['models'], found['openai']['api_keys'])\n"
+    )
+    own = ("--key", "openai=sk-mine-0001", "--model", "openai=gpt-mine")
+    ended = await run(*SIMULATOR, *faults, *own, sys.executable, "-c", program, env=environment())
+    assert ended.out.splitlines() == ["503", "401", "503", "['gpt-mine'] ['sk-mine-0001']"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--fault", "openai=hungry"), "--fault: one of 429, 500, 503, 529, cut, "),
+        (("--fault", "opnai=503"), "--fault: there is no provider 'opnai'; there are: "),
+        (("--fault", "503"), "--fault: PROVIDER=VALUE is needed, not '503'"),
+        (("--port", "70000"), "--port: 70000 cannot be used: a port is a number from 1 to 65535"),
+    ],
+)
+def test_a_wrong_option_of_the_simulator_is_one_sentence(
+    options: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulator_main(options) == 2
+    assert capsys.readouterr().err.startswith(f"python -m cortex_trio.simulator: {sentence}")
+
+
 async def test_the_simulator_says_that_there_is_no_such_program() -> None:
     ended = await run(*SIMULATOR, "no-such-program", env=environment())
     assert (ended.status, ended.out) == (127, "")
@@ -342,6 +358,6 @@ def test_the_console_script_is_this_main() -> None:
 
 def test_wrong_usage_exits_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["chat"])
+        main(["completion"])
     assert ended.value.code == 2
-    assert "prompt" in capsys.readouterr().err
+    assert "shell" in capsys.readouterr().err

@@ -225,7 +225,11 @@ ENTRIES = tuple(entries())
 
 def test_the_reference_finds_classes_functions_fields_and_members() -> None:
     names = {entry.name for entry in ENTRIES}
-    assert {"messages.Image.data", "failures.reactions.FailureKind.EDGE", "gateway.cortex.Cortex.chat"} <= names
+    assert {
+        "messages.Image.data",
+        "failures.reactions.FailureKind.EDGE",
+        "gateway.cortex.Cortex.chat",
+    } <= names
     assert {
         "intake.messages_from",
         "errors.AllWorkersFailed.primary",

@@ -37,6 +37,7 @@ NAMES = {
     "floor": "floor: a raw trio socket",
     "transport": "our connections, no gateway",
     "ours": "cortex_trio, the whole gateway",
+    "ours_observed": "cortex_trio with an observer",
     "bare_httpx": "httpx, bare",
     "openai_sdk": "openai SDK on Trio, bare",
     "litellm_router": "LiteLLM Router",

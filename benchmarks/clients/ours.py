@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from cortex_trio import Cortex, open_cortex
+from cortex_trio.telemetry import Observer
 
 from ..workload import Workload
 from . import KEY, MODEL, REFUSING, OnPiece
@@ -35,7 +36,9 @@ class Ours:
 
 
 @asynccontextmanager
-async def open_client(address: str, workload: Workload) -> AsyncIterator[Ours]:
+async def open_client(
+    address: str, workload: Workload, on_event: Observer | None = None
+) -> AsyncIterator[Ours]:
     provider, root = DIALECTS[workload.dialect]
     common: dict[str, Any] = {"provider": provider, "models": [MODEL], "api_keys": [KEY]}
     workers = {
@@ -45,5 +48,5 @@ async def open_client(address: str, workload: Workload) -> AsyncIterator[Ours]:
     if workload.refusing:
         workers["first"] |= {"base_url": f"{address}{REFUSING}{root}", "context_window": 100_000}
         workers["second"]["context_window"] = 1_000_000
-    async with open_cortex(workers) as cortex:
+    async with open_cortex(workers, on_event=on_event) as cortex:
         yield Ours(cortex)

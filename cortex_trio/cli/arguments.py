@@ -8,11 +8,80 @@ from .. import __version__
 from .commands import StrategyNames
 
 EPILOG = """\
-chat and status find their providers in the environment: CORTEX_PROVIDERS (JSON), or OPENAI_API_KEY,
-ANTHROPIC_API_KEY, GEMINI_API_KEY, GROQ_API_KEY, COHERE_API_KEY, XAI_API_KEY, and an Ollama on this machine.
+examples:
+  cortex-trio demo                               see failover, without API keys
+  cortex-trio config check                       what is configured, and where
+  cortex-trio chat "Why is the sky blue?"
+  git diff | cortex-trio chat "Write a commit message"
 
-exit status: 0 success, 1 failure (status: no worker is available), 2 wrong usage or configuration, 130 Ctrl-C
+Providers are found in the environment: CORTEX_PROVIDERS (JSON), or
+OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, GROQ_API_KEY,
+COHERE_API_KEY, XAI_API_KEY, and an Ollama on this machine.
+
+exit status:
+  0    success
+  1    failure; for status: no worker is available
+  2    wrong usage or configuration
+  3    the answer is incomplete: cut at its token limit, filtered or refused
+  130  Ctrl-C
 """
+
+CHAT_EXAMPLES = """\
+examples:
+  cortex-trio chat "Why is the sky blue?"
+  cat notes.txt | cortex-trio chat "Summarise this"
+  cortex-trio chat -m gpt-5-mini -s "Answer in one word" "Capital of Peru?"
+  cortex-trio chat -a photo.jpg "What is in this picture?"
+  cortex-trio chat --schema person.json --json "Invent a person"
+  cortex-trio chat                       a conversation; /help lists commands
+"""
+
+INTERRUPT_CHOICES = ("raise", "restart", "continue", "buffer")
+
+
+def _count(text: str) -> int:
+    """Return a positive whole number, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 is needed, not {text!r}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Return a number from 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number from 0 is needed, not {text!r}")
+    return value
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Breaks descriptions at words, and keeps the lines of examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
+class _Commands:
+    """Adds commands, each with its help, its description and its examples."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(self, name: str, help: str, description: str, examples: str = "") -> argparse.ArgumentParser:
+        command = self._commands.add_parser(
+            name, help=help, description=description, epilog=examples, formatter_class=_Help
+        )
+        command.add_argument(
+            "--no-color",
+            action="store_true",
+            help="print without colours (as with NO_COLOR, or without a terminal)",
+        )
+        return command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,64 +90,190 @@ def parser() -> argparse.ArgumentParser:
         prog="cortex-trio",
         description="A supervised gateway to many LLM providers.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     root.add_argument("--version", action="version", version=f"cortex-trio {__version__}")
-    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_demo(
-        commands.add_parser("demo", help="show failover with simulated providers: no API keys, no network")
-    )
-    _add_chat(commands.add_parser("chat", help="stream one answer from your providers"))
-    _add_status(commands.add_parser("status", help="check your providers with requests that cost nothing"))
-    _add_exam(
-        commands.add_parser("exam", help="run the failover exam, with this gateway or with another one")
-    )
-    _add_simulate(
-        commands.add_parser("simulate", help="run simulated days with random faults and check the invariants")
-    )
+    commands = _Commands(root)
+    _add_chat(commands)
+    _add_embed(commands)
+    _add_looking(commands)
+    _add_observe(commands)
+    _add_configuration(commands)
+    _add_demo(commands)
+    _add_exam(commands)
+    _add_simulate(commands)
+    _add_completion(commands)
     return root
 
 
-def _add_demo(demo: argparse.ArgumentParser) -> None:
-    demo.description = (
-        "Start simulated providers on this machine, break them on purpose, and show what the gateway does."
-    )
-    demo.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="choose other questions and faults (default: 0)"
-    )
-    _add_no_color(demo)
+# ------------------------------------------------------------------ calls
 
 
-def _add_chat(chat: argparse.ArgumentParser) -> None:
-    chat.description = (
-        "Stream one answer to standard output; worker, model, tokens and attempts go to standard error."
+def _add_chat(commands: _Commands) -> None:
+    chat = commands.add(
+        "chat",
+        "get one answer, or have a conversation",
+        "Stream one answer to standard output; worker, model, tokens and attempts go to standard error. "
+        "Standard input, if it is not a terminal, comes in front of PROMPT. Without either, a conversation begins.",
+        CHAT_EXAMPLES,
     )
-    chat.add_argument("prompt", help="the message of the user; - reads it from standard input")
-    chat.add_argument("--model", metavar="NAME", help="use a worker that has this model")
-    chat.add_argument("--provider", metavar="NAME", help="use the workers of this provider only")
-    chat.add_argument("--worker", metavar="NAME", help="use this worker only")
     chat.add_argument(
+        "prompt", nargs="?", metavar="PROMPT", help="the message of the user; - is standard input"
+    )
+    _add_choice(chat)
+    chat.add_argument("-s", "--system", metavar="TEXT", help="the system message")
+    chat.add_argument(
+        "-a",
+        "--attach",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="an image, as a file or a URL; may be given more than once",
+    )
+    chat.add_argument("--schema", metavar="FILE", help="the JSON Schema of the answer: a file, or JSON text")
+    chat.add_argument("--max-tokens", type=_count, metavar="N", help="the most tokens of the answer")
+    chat.add_argument("--temperature", type=_number, metavar="X", help="the sampling temperature")
+    chat.add_argument("--max-wait", type=_number, metavar="SECONDS", help="how long to wait for a worker")
+    chat.add_argument(
+        "--on-interrupt",
+        choices=INTERRUPT_CHOICES,
+        help="what follows when the answer breaks off: an error (raise), a whole new answer (restart), its end from "
+        "another worker (continue); buffer prints nothing before the answer is whole (default: raise)",
+    )
+    chat.add_argument(
+        "--json", action="store_true", help="print the answer with its facts as one JSON object"
+    )
+    chat.add_argument("-q", "--quiet", action="store_true", help="print no facts on standard error")
+
+
+def _add_choice(command: argparse.ArgumentParser) -> None:
+    """Add the options that choose a worker."""
+    command.add_argument(
+        "-m", "--model", metavar="NAME", help="use this model, also one that is not configured"
+    )
+    command.add_argument("-p", "--provider", metavar="NAME", help="use the workers of this provider only")
+    command.add_argument("-w", "--worker", metavar="NAME", help="use this worker only")
+    command.add_argument(
         "--strategy",
         metavar="NAME",
         choices=StrategyNames(),
         help="which worker to use first: %(choices)s (default: priority)",
     )
-    chat.add_argument("--system", metavar="TEXT", help="the system message")
-    _add_no_color(chat)
 
 
-def _add_status(status: argparse.ArgumentParser) -> None:
-    status.description = (
-        "Check every worker now, with requests that cost nothing, and show the status of each."
+def _add_embed(commands: _Commands) -> None:
+    embed = commands.add(
+        "embed",
+        "turn texts into vectors",
+        "Print one vector for each text, a JSON list on a line of its own. Without TEXT, standard input is one text.",
+        'examples:\n  cortex-trio embed "a text" "another text"\n'
+        "  cortex-trio embed --lines < texts.txt > vectors.jsonl\n",
     )
+    embed.add_argument("texts", nargs="*", metavar="TEXT", help="a text; - is standard input")
+    embed.add_argument("-m", "--model", metavar="NAME", help="the model (default: that of the first worker)")
+    embed.add_argument("-p", "--provider", metavar="NAME", help="use the workers of this provider only")
+    embed.add_argument("--dimensions", type=_count, metavar="N", help="numbers in each vector")
+    embed.add_argument("--lines", action="store_true", help="each line of standard input is a text")
+
+
+# ------------------------------------------------------------------ looking
+
+
+def _add_looking(commands: _Commands) -> None:
+    models = commands.add(
+        "models",
+        "list the models of your providers",
+        "Print the models that the provider of each worker lists now, with requests that cost nothing. "
+        "A star marks the models that are configured.",
+        "examples:\n  cortex-trio models\n  cortex-trio models -w openai --json\n",
+    )
+    models.add_argument("-w", "--worker", metavar="NAME", help="only those of this worker")
+    models.add_argument("--json", action="store_true", help="print a JSON object: models by worker")
+    status = commands.add(
+        "status",
+        "check your providers with requests that cost nothing",
+        "Show the status of every worker: of a running program that was opened with open_cortex(observe=...), if there "
+        "is one; otherwise check the workers of the environment now, with requests that cost nothing.",
+        "examples:\n  cortex-trio status\n  cortex-trio status --socket /run/cortex.sock\n"
+        "  cortex-trio status --json | jq .system_health\n",
+    )
+    status.add_argument("--socket", metavar="FILE", help="the socket of the running program")
+    status.add_argument("--check", action="store_true", help="check, also if a program is running")
     status.add_argument("--json", action="store_true", help="print the health status as JSON")
-    _add_no_color(status)
+    explain = commands.add(
+        "explain",
+        "show which worker a chat would ask, and why",
+        "Print the workers that `chat` would ask with these options, in order, and why not the others. Sends nothing.",
+        "examples:\n  cortex-trio explain\n  cortex-trio explain -m claude-haiku-5\n",
+    )
+    explain.add_argument("prompt", nargs="?", default="Hi", metavar="PROMPT", help="the message of the user")
+    _add_choice(explain)
 
 
-def _add_exam(exam: argparse.ArgumentParser) -> None:
-    exam.description = (
+def _add_observe(commands: _Commands) -> None:
+    observe = commands.add(
+        "observe",
+        "watch a running gateway, or a demo, on a screen",
+        "Watch the supervision tree, the workers, the API keys and the waiting calls of a program that was opened "
+        "with open_cortex(observe=...). Without a socket: of a demo load on simulated providers. Ctrl-C ends it.",
+        "examples:\n  cortex-trio observe\n  cortex-trio observe /run/cortex.sock --once\n"
+        "  cortex-trio observe --svg frame.svg\n",
+    )
+    observe.add_argument("socket", nargs="?", metavar="SOCKET", help="the socket of the program")
+    observe.add_argument("--once", action="store_true", help="print one frame and end")
+    observe.add_argument("--svg", metavar="FILE", help="write one frame as an SVG to FILE and end")
+
+
+def _add_configuration(commands: _Commands) -> None:
+    config = commands.add(
+        "config",
+        "check the configuration",
+        "Print which workers and settings the environment configures, from which variable each value comes, and what "
+        "is wrong. Sends nothing. Exits with 2 if something is wrong.",
+        "examples:\n  cortex-trio config check\n",
+    )
+    config.add_argument("action", choices=("check",), help="what to do")
+    commands.add(
+        "keys",
+        "list the API keys, masked",
+        "Print the API keys of each worker in masked form, and the variable that each one comes from.",
+    )
+
+
+def _add_completion(commands: _Commands) -> None:
+    completion = commands.add(
+        "completion",
+        "print a completion script for your shell",
+        "Print a script that completes commands, options and their values.",
+        "examples:\n"
+        "  source <(cortex-trio completion bash)                     in ~/.bashrc\n"
+        '  cortex-trio completion zsh > "${fpath[1]}/_cortex-trio"\n'
+        "  cortex-trio completion fish > ~/.config/fish/completions/cortex-trio.fish\n",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+
+
+# ------------------------------------------------------------------ demonstrations and proofs
+
+
+def _add_demo(commands: _Commands) -> None:
+    demo = commands.add(
+        "demo",
+        "show failover with simulated providers: no API keys, no network",
+        "Start simulated providers on this machine, break them on purpose, and show what the gateway does.",
+    )
+    demo.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="choose other questions and faults (default: 0)"
+    )
+
+
+def _add_exam(commands: _Commands) -> None:
+    exam = commands.add(
+        "exam",
+        "run the failover exam, with this gateway or with another one",
         "Run the 34 scenarios of the failover exam with every provider, in virtual time, and print the scorecard. "
-        "With --base-url, run S01 to S16 and S31 to S34 on another OpenAI-compatible gateway, in real time."
+        "With --base-url, run S01 to S16 and S31 to S34 on another OpenAI-compatible gateway, in real time.",
+        "examples:\n  cortex-trio exam --only S01,S08\n  cortex-trio exam --base-url http://127.0.0.1:4000/v1\n",
     )
     exam.add_argument("--only", metavar="S01,S08", help="run only these scenarios")
     exam.add_argument("--base-url", metavar="URL", help="the address of the other gateway")
@@ -102,13 +297,16 @@ def _add_exam(exam: argparse.ArgumentParser) -> None:
         metavar=("PRIMARY", "FALLBACK"),
         help="where the simulated providers listen (default: 9101 9102)",
     )
-    _add_no_color(exam)
 
 
-def _add_simulate(simulate: argparse.ArgumentParser) -> None:
-    simulate.description = (
+def _add_simulate(commands: _Commands) -> None:
+    simulate = commands.add(
+        "simulate",
+        "run simulated days with random faults and check the invariants",
         "Run a gateway for simulated hours in virtual time, with random providers, load and faults, and with actors "
-        "killed at random moments. The same seed gives the same run, byte for byte."
+        "killed at random moments. The same seed gives the same run, byte for byte.",
+        "examples:\n  cortex-trio simulate --seeds 0..99 --hours 24\n"
+        "  cortex-trio simulate --seeds 17 --trace trace.txt --timeline timeline.svg\n",
     )
     simulate.add_argument(
         "--seeds", default="0..49", metavar="A..B", help="the seeds to run, one run for each (default: 0..49)"
@@ -117,18 +315,9 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
         "--hours", type=float, default=24.0, help="simulated hours of each run (default: 24)"
     )
     simulate.add_argument(
-        "--processes", type=int, metavar="N", help="processes to use (default: one for each processor)"
+        "--processes", type=_count, metavar="N", help="processes to use (default: one for each processor)"
     )
     simulate.add_argument(
         "--timeline", metavar="FILE", help="draw one run as an SVG: the first that failed, or else the first"
     )
     simulate.add_argument("--trace", metavar="FILE", help="write all events of that run to this file")
-    _add_no_color(simulate)
-
-
-def _add_no_color(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--no-color",
-        action="store_true",
-        help="print without colours (as with NO_COLOR, or without a terminal)",
-    )

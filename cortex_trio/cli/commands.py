@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Callable, Iterator
-from typing import Literal, assert_never, get_args
+from typing import Literal, get_args
 
-CommandName = Literal["demo", "chat", "status", "exam", "simulate"]
+CommandName = Literal[
+    "chat",
+    "embed",
+    "models",
+    "status",
+    "explain",
+    "config",
+    "keys",
+    "demo",
+    "exam",
+    "simulate",
+    "observe",
+    "completion",
+]
+"""A command is the function of this name in the module of this name."""
+
 Command = Callable[[argparse.Namespace], int]
 
 COMMAND_NAMES: tuple[CommandName, ...] = get_args(CommandName)
@@ -14,29 +30,8 @@ COMMAND_NAMES: tuple[CommandName, ...] = get_args(CommandName)
 
 def load_command(name: CommandName) -> Command:
     """Return the function that runs a command: it takes the parsed arguments and returns the exit status."""
-    match name:
-        case "demo":
-            from .demo import demo
-
-            return demo
-        case "chat":
-            from .chat import chat
-
-            return chat
-        case "status":
-            from .status import status
-
-            return status
-        case "exam":
-            from .exam import exam
-
-            return exam
-        case "simulate":
-            from .simulate import simulate
-
-            return simulate
-        case _:
-            assert_never(name)
+    command: Command = getattr(importlib.import_module(f"{__package__}.{name}"), name)
+    return command
 
 
 class StrategyNames:

@@ -14,11 +14,14 @@ from ..lab.exam.scenario import ALL, Scenario
 from ..lab.exam.scorecard import BENCH, PartResult, all_scenarios, run_parts, score
 from ..lab.exam.setup import DIALECTS
 from ..simulator import Simulator, open_simulator
+from .progress import ProgressLine
 from .running import FAILED, run_until_signal
-from .screen import Colour, Row, Screen
+from .screen import Colour, Row, Screen, counted
 
 HEADS = ("", "the primary …", "what must happen", *DIALECTS)
 PASSED, NOT_PASSED, NOT_RUN = "✓", "✗", "·"
+WIDE = 160
+"""Columns of a terminal that has space for a column of each provider."""
 PORTS = (9101, 9102)
 
 
@@ -46,13 +49,19 @@ def _inside(screen: Screen, numbers: Sequence[str] | None) -> int:
     by_number = {scenario.number: scenario for scenario in all_scenarios()}
     chosen = [by_number[number] for number in _chosen([*by_number], numbers)]
     results: list[PartResult] = []
-    for result in run_parts(chosen):
-        results.append(result)
-        if sys.stderr.isatty():
-            print(f"\r\x1b[2K{result.scenario.number} {result.dialect}", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
-    screen.table(HEADS, [_row(scenario, results) for scenario in chosen])
+    progress = ProgressLine(sys.stderr)
+    try:
+        for result in run_parts(chosen):
+            results.append(result)
+            progress.show(f"{result.scenario.number} {result.dialect}")
+    finally:
+        progress.clear()
+    rows = [_row(scenario, results) for scenario in chosen]
+    if screen.width is not None and screen.width < WIDE:
+        rows = [Row((*row.cells[:3], _summary(row.cells[3:])), row.colour) for row in rows]
+        screen.table((*HEADS[:3], "providers"), rows)
+    else:
+        screen.table(HEADS, rows)
     _print_problems(screen, results)
     _print_score(screen, results, [scenario.number for scenario in chosen])
     return FAILED if any(not result.is_passed for result in results) else 0
@@ -70,6 +79,12 @@ def _row(scenario: Scenario, results: Sequence[PartResult]) -> Row:
     return Row((scenario.number, scenario.fault, scenario.expected, *cells), colour)
 
 
+def _summary(cells: Sequence[str]) -> str:
+    """Return one cell for those of all providers."""
+    run = [cell for cell in cells if cell != NOT_RUN]
+    return f"{run.count(PASSED)} of {len(run)} passed"
+
+
 def _print_problems(screen: Screen, results: Sequence[PartResult]) -> None:
     problems = [result for result in results if not result.is_passed]
     if problems:
@@ -84,14 +99,13 @@ def _print_score(screen: Screen, results: Sequence[PartResult], numbers: Sequenc
     screen.line()
     bench, of_bench = score(results, [number for number in numbers if number in BENCH])
     whole, of_whole = score(results, numbers)
-    outcomes = (
-        f"{len(results)} parts with {len({result.dialect for result in results} & set(DIALECTS))} providers"
-    )
+    providers = len({result.dialect for result in results} & set(DIALECTS))
+    outcomes = f"{counted(len(results), 'part')} with {counted(providers, 'provider')}"
     virtual = sum(result.seconds for result in results)
     colour = Colour.GREEN if whole == of_whole else Colour.RED
     screen.line(
         f"{bench} of {of_bench} (FailoverBench's S01 to S16), {whole} of {of_whole} in total; "
-        f"{outcomes}, {virtual / 60:.0f} virtual minutes",
+        f"{outcomes}, {counted(round(virtual / 60), 'virtual minute')}",
         colour,
     )
 

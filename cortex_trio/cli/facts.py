@@ -8,15 +8,18 @@ from ..events import Attempt, Usage
 from ..failures import Failure, FailureKind
 from ..gateway.workers.status import HealthStatus, WorkerInfo
 from ..otp import Report, ReportKind
-from .screen import Colour, Row, Screen
+from ..telemetry import CallWaiting
+from .screen import Colour, Row, Screen, counted
 
 ATTEMPT_HEADS = ("#", "worker", "model", "key", "outcome", "took")
 WORKER_HEADS = ("worker", "provider", "model", "status", "reason", "requests", "failures", "restarts", "keys")
+OPTIONAL_HEADS = ("provider", "restarts", "requests", "failures")
+"""Left out, the first one first, while a terminal is too narrow."""
 HEALTH_COLOURS = {"healthy": Colour.GREEN, "degraded": Colour.YELLOW, "unhealthy": Colour.RED}
 
 
 def event_line(event: object) -> tuple[str, Colour] | None:
-    """Return the line for an event that is shown while the command runs: a failed attempt or an actor that ended.
+    """Return the line for an event that is shown while the command runs: a failed attempt, a wait, an ended actor.
 
     Returns:
         The text and its colour; None for events that are not shown.
@@ -27,6 +30,9 @@ def event_line(event: object) -> tuple[str, Colour] | None:
                 f"✗ {_worker_and_key(event)}: {outcome(event.failure)}, after {event.duration:.2f} s",
                 Colour.RED,
             )
+        case CallWaiting(worker=worker, reason=reason, seconds=seconds):
+            why = f"is cooling down after {reason.value}" if reason else "is busy"
+            return f"waiting for {worker}, which {why}: at most {seconds:.0f} s", Colour.YELLOW
         case Report(kind=ReportKind.CHILD_TERMINATED):
             return f"✗ {event.supervisor}: the actor {event.child} {event.reason}", Colour.RED
         case _:
@@ -64,8 +70,8 @@ def show_attempts(screen: Screen, attempts: Sequence[Attempt], *, indent: str = 
 def show_health(screen: Screen, health: HealthStatus, *, indent: str = "") -> None:
     """Print the status of each worker as a table, and the status of the gateway as a line."""
     rows = [_worker_row(info) for info in health.workers.values()]
-    screen.table(WORKER_HEADS, rows, indent=indent)
-    available = f"{health.available_workers} of {health.total_workers} workers available"
+    screen.table(WORKER_HEADS, rows, indent=indent, optional=OPTIONAL_HEADS)
+    available = f"{health.available_workers} of {counted(health.total_workers, 'worker')} available"
     screen.line(f"{indent}{health.system_health}: {available}", HEALTH_COLOURS[health.system_health])
 
 
@@ -73,7 +79,9 @@ def tokens(usage: Usage) -> str:
     """Return the token counts as text, as far as the provider reported them."""
     if usage.input_tokens is None and usage.output_tokens is None:
         return "tokens not reported"
-    return f"{_number(usage.input_tokens)} tokens in, {_number(usage.output_tokens)} out"
+    if usage.input_tokens is None:
+        return f"? tokens in, {_number(usage.output_tokens)} out"
+    return f"{counted(usage.input_tokens, 'token')} in, {_number(usage.output_tokens)} out"
 
 
 STATUS_TEXTS = {

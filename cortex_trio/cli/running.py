@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -18,33 +19,64 @@ from ..errors import AllWorkersFailed
 from ..failures import ConfigError, CortexError, InvalidRequest
 from ..otp import ActorError
 from ..otp.nursery import open_flat_nursery
+from .screen import STANDARD_OUTPUT, Screen
 
-FAILED, MISUSED, BROKEN_PIPE = 1, 2, 141
+FAILED, MISUSED, INCOMPLETE, BROKEN_PIPE = 1, 2, 3, 141
 SIGNALLED = 128
 """The shell's convention: 128 plus the number of the signal. 130 is Ctrl-C, 141 a closed pipe (SIGPIPE)."""
 
 
-def run_command(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+PROGRAM = "cortex-trio"
+
+
+def run_command(
+    command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace, *, program: str = PROGRAM
+) -> int:
     """Run `command` and return the exit status.
 
-    Errors of this library are printed as one sentence, without a traceback. Other exceptions are bugs and are raised.
+    Errors of this library and of the operating system are printed as one sentence, without a traceback. Other
+    exceptions are bugs and are raised.
     """
     try:
+        if callable(signal.getsignal(signal.SIGINT)):  # not where Ctrl-C is ignored, as under nohup
+            with suppress(ValueError):  # another thread: signals are not its own
+                signal.signal(signal.SIGINT, signal.default_int_handler)
         status = command(arguments)
         sys.stdout.flush()
         return status
     except ConfigError as error:
-        return _print_error(error.problem if error.path == "$" else str(error), MISUSED)
+        return _print_error(error.problem if error.path == "$" else str(error), MISUSED, program)
     except InvalidRequest as error:
-        return _print_error(str(error), MISUSED)
+        return _print_error(str(error), MISUSED, program)
     except (CortexError, ActorError) as error:
-        return _print_error(error.message if isinstance(error, AllWorkersFailed) else str(error), FAILED)
+        return _print_error(
+            error.message if isinstance(error, AllWorkersFailed) else str(error), FAILED, program
+        )
     except KeyboardInterrupt:
         return SIGNALLED + signal.SIGINT
     except BrokenPipeError:
-        # The interpreter flushes once more when it exits, and would raise BrokenPipeError again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.filename in (None, STANDARD_OUTPUT):
+            _discard_output()
+        what = f"{error.filename}: " if error.filename else ""
+        return _print_error(f"{what}{error.strerror or error}", FAILED, program)
+
+
+def output_failed() -> int:
+    """Return the exit status after a write to standard output has failed, called while the error is handled."""
+    error = sys.exception()
+    _discard_output()
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    return _print_error(f"{STANDARD_OUTPUT}: {getattr(error, 'strerror', None) or error}", FAILED)
+
+
+def _discard_output() -> None:
+    """Write to nowhere from now on: the interpreter flushes again when it exits, and would fail again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_until_signal(main: Callable[[], Awaitable[int]]) -> int:
@@ -69,6 +101,7 @@ async def _until_signal(main: Callable[[], Awaitable[int]]) -> int:
     return SIGNALLED + caught[0]
 
 
-def _print_error(sentence: str, status: int) -> int:
-    print(f"cortex-trio: {sentence}", file=sys.stderr)
+def _print_error(sentence: str, status: int, program: str = PROGRAM) -> int:
+    with suppress(BrokenPipeError):
+        Screen.on(sys.stderr, no_color=True).line(f"{program}: {sentence}")
     return status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections import Counter
@@ -17,10 +18,10 @@ from ..failures import InvalidRequest
 from ..lab.world.campaign import CampaignSummary, SeedResult, available_processes, run_campaign
 from ..lab.world.run import run_seed
 from ..lab.world.timeline import draw_timeline
+from .progress import ProgressLine, bar
 from .running import FAILED, run_until_signal
-from .screen import Colour, Row, Screen
+from .screen import Colour, Row, Screen, counted
 
-BAR = 30
 VIOLATIONS_SHOWN = 5
 MOST_SEEDS = 1_000_000
 
@@ -30,6 +31,8 @@ def simulate(arguments: argparse.Namespace) -> int:
     seeds = seeds_from(arguments.seeds)
     if arguments.hours <= 0 or (arguments.processes is not None and arguments.processes < 1):
         raise InvalidRequest("--hours and --processes: must be more than 0")
+    for option, name in (("--timeline", arguments.timeline), ("--trace", arguments.trace)):
+        _check_writable(option, name)
     logging.getLogger("cortex_trio").addHandler(logging.NullHandler())  # actors are killed on purpose
     screen = Screen.on(sys.stdout, no_color=arguments.no_color)
     processes = min(arguments.processes or available_processes(), len(seeds))
@@ -37,6 +40,19 @@ def simulate(arguments: argparse.Namespace) -> int:
     status = run_until_signal(lambda: _simulate(screen, summary, seeds, arguments.hours, processes))
     _write_one(screen, summary.failed[0].seed if summary.failed else seeds[0], arguments)
     return status
+
+
+def _check_writable(option: str, name: str | None) -> None:
+    """Raise InvalidRequest if a file cannot be written: before a campaign of minutes, not after it."""
+    if not name:
+        return
+    path = Path(name)
+    if path.is_dir():
+        raise InvalidRequest(f"{option}: {name} is a folder")
+    if not path.parent.is_dir():
+        raise InvalidRequest(f"{option}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InvalidRequest(f"{option}: {name} cannot be written")
 
 
 def seeds_from(text: str) -> Sequence[int]:
@@ -81,33 +97,23 @@ async def _simulate(
 
 @final
 class _Progress:
-    """One line that is overwritten, if the output is a terminal."""
+    """How many of the runs are over, and how many failed."""
 
     def __init__(self, out: TextIO, seeds: int, hours: float) -> None:
-        self._out = out if out.isatty() else None
+        self._line = ProgressLine(out)
         self._seeds = seeds
         self._hours = hours
 
     def show(self, summary: CampaignSummary, seconds: float) -> None:
-        if self._out is None:
-            return
-        done = BAR * summary.runs // self._seeds
         left = seconds / summary.runs * (self._seeds - summary.runs)
-        bar = f"{'█' * done}{'░' * (BAR - done)}"
         rate = _hours_per_minute(summary.runs * self._hours, seconds)
-        self._write(
-            f"{bar} {summary.runs:,} of {self._seeds:,} runs, {rate:,} simulated hours a minute, "
+        self._line.show(
+            f"{bar(summary.runs, self._seeds)} {summary.runs:,} of {self._seeds:,}, {rate:,} h a minute, "
             f"{len(summary.failed)} failed, {left:.0f} s left"
         )
 
     def clear(self) -> None:
-        if self._out is not None:
-            self._write("")
-
-    def _write(self, text: str) -> None:
-        if self._out is not None:
-            self._out.write(f"\r\x1b[2K{text}")
-            self._out.flush()
+        self._line.clear()
 
 
 # ------------------------------------------------------------------ the summary
@@ -117,9 +123,11 @@ def _print_summary(
     screen: Screen, summary: CampaignSummary, hours: float, seconds: float, processes: int
 ) -> None:
     simulated = summary.runs * hours
+    each = "1 hour" if hours == 1 else f"{hours:g} hours"
+    used = "1 process" if processes == 1 else f"{processes} processes"
     screen.line(
-        f"{summary.runs:,} runs of {hours:g} hours: {simulated:,.0f} simulated hours in {seconds:.1f} s "
-        f"({_hours_per_minute(simulated, seconds):,} a minute, {processes} processes)",
+        f"{counted(summary.runs, 'run')} of {each}: {simulated:,.0f} simulated hours in {seconds:.1f} s "
+        f"({_hours_per_minute(simulated, seconds):,} a minute, {used})",
         Colour.BOLD,
     )
     screen.line()
@@ -132,7 +140,9 @@ def _print_summary(
     if not summary.failed:
         screen.line("No invariant was violated.", Colour.GREEN)
     for result in summary.failed:
-        screen.line(f"Seed {result.seed} violated {len(result.violations)} invariants:", Colour.RED)
+        screen.line(
+            f"Seed {result.seed} violated {counted(len(result.violations), 'invariant')}:", Colour.RED
+        )
         for violation in result.violations[:VIOLATIONS_SHOWN]:
             screen.line(f"  {violation}")
         screen.line(

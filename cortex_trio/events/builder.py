@@ -171,7 +171,9 @@ class ReplyBuilder:
             return False
         return True
 
-    def reply(self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt]) -> Reply:
+    def reply(
+        self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt], call: str | None = None
+    ) -> Reply:
         """Return the answer so far. Without a `Finished` event its finish reason is OTHER.
 
         Args:
@@ -179,6 +181,7 @@ class ReplyBuilder:
             provider: The name of its provider.
             model: The model that was requested.
             attempts: All attempts of the call.
+            call: The id of the call.
         """
         return Reply(
             message=self.message(),
@@ -192,6 +195,7 @@ class ReplyBuilder:
             model=model,
             attempts=tuple(attempts),
             citations=tuple(self._citations),
+            call=call,
         )
 
 

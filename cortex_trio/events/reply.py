@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
 
 import attrs
 
-from ..failures import Failure
+from ..failures import Failure, FailureKind
 from ..messages import Message, ToolCall
 from .stream import CitationDelta, FinishReason, Usage
+
+AttemptOutcome = Literal["served", "failed", "cancelled", "lost_hedge"]
+"""How an attempt ended. "cancelled": the caller left; "lost_hedge": another attempt of the call answered first."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @attrs.frozen
@@ -41,6 +50,48 @@ class Attempt:
 
     usage: Usage | None
     """The token counts. None: the provider reported none."""
+
+    call: str | None = attrs.field(default=None, kw_only=True, eq=False)
+    """The id of the call, as in `Reply.call`. None: it was not made by a gateway."""
+
+    status: int | None = attrs.field(default=None, kw_only=True)
+    """The HTTP status of the response. None: there was none."""
+
+    request_id: str | None = attrs.field(default=None, kw_only=True)
+    """The provider's id of the request, from a response header; at most 200 characters. None: it gave none."""
+
+    response_id: str | None = attrs.field(default=None, kw_only=True)
+    """The id of the answer. None: it is not known."""
+
+    response_model: str | None = attrs.field(default=None, kw_only=True)
+    """The model that answered, as the provider names it. None: it is not known."""
+
+    finish_reason: FinishReason | None = attrs.field(default=None, kw_only=True)
+    """Why the model stopped. None: the answer is not complete."""
+
+    chunks: int = attrs.field(default=0, kw_only=True)
+    """How many events with content arrived."""
+
+    reused: bool = attrs.field(default=False, kw_only=True)
+    """True if the request went over a connection that had carried one before."""
+
+    lost_hedge: bool = attrs.field(default=False, kw_only=True)
+    """True if it was cancelled because another attempt of the call answered first."""
+
+    started: datetime = attrs.field(factory=_now, kw_only=True, eq=False)
+    """When it started, in UTC."""
+
+    at: datetime = attrs.field(factory=_now, kw_only=True, eq=False)
+    """When it ended, in UTC."""
+
+    @property
+    def outcome(self) -> AttemptOutcome:
+        """How it ended."""
+        if self.failure is None:
+            return "served"
+        if self.failure.kind is not FailureKind.CANCELLED:
+            return "failed"
+        return "lost_hedge" if self.lost_hedge else "cancelled"
 
 
 @attrs.frozen
@@ -79,3 +130,6 @@ class Reply:
 
     citations: Sequence[CitationDelta] = ()
     """The sources of the answer, as far as the provider reported them."""
+
+    call: str | None = attrs.field(default=None, kw_only=True, eq=False)
+    """The id of the call, which its events have as well. None: it was not made by a gateway."""

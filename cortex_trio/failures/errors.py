@@ -10,6 +10,9 @@ from .shown import masked, printable
 class CortexError(Exception):
     """The base class of all exceptions that this library raises on purpose."""
 
+    call: str | None = None
+    """The id of the call that it ended, which the events of the call have as well. None: no call had begun."""
+
 
 class ConfigError(CortexError, ValueError):
     """The configuration is wrong. The message has the path ($.openai.timeout), what was found and what is allowed.

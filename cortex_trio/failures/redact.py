@@ -60,8 +60,10 @@ def without_repetition(text: str, request: Iterable[str]) -> str:
 
 def _hide(text: str, secret: str) -> str:
     """Hide `secret` and pieces of it, in any case: bodies are cut, and codes are kept in lower case."""
-    pieces, size = _pieces(secret)
     low = text.translate(_LOWER)
+    if not _may_hold(low, secret):
+        return text
+    pieces, size = _pieces(secret)
     kept: list[str] = []
     at = 0
     while at < len(text):
@@ -82,6 +84,16 @@ def holds(text: str, secret: str) -> bool:
     """
     low = text.translate(_LOWER)
     return any(piece in low for piece in _pieces(secret)[0])
+
+
+def _may_hold(low: str, secret: str) -> bool:
+    """Return False if `low` certainly holds no piece of `secret`. Each piece holds one whole block of half its length.
+
+    The ids of requests are scrubbed after every attempt, and all pieces together cost ten times as much.
+    """
+    half = (min(SHORTEST_PIECE, len(secret)) + 1) // 2
+    key = secret.translate(_LOWER)
+    return any(key[at : at + half] in low for at in range(0, len(key) - half + 1, half))
 
 
 def _pieces(secret: str) -> tuple[set[str], int]:

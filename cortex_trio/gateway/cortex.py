@@ -7,12 +7,12 @@ It checks arguments and delegates. What a request does is in `request/`, what a 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Unpack, final
 
 import trio
 
-from ..events import Reply, Vectors
+from ..events import Reply
 from ..failures import NoWorkersAvailable
 from ..messages import Messages
 from ..otp import Ref, Supervisor, describe
@@ -20,10 +20,11 @@ from ..telemetry import Observer, Snapshot
 from .free_requests import list_models
 from .health import check_all, lift_cooldowns
 from .reconfigure import Changes
+from .request.call import Call
 from .request.candidates import CallCandidates
-from .request.failover import Failover
+from .request.embedding import embed_all
 from .request.jobs import ChatJob, EmbedJob, without_unable
-from .request.options import CallLimits, ChatOptions, chat_from, named, positive, texts_from
+from .request.options import ChatOptions, chat_from, named, positive, tags_from, texts_from
 from .request.stream import ChatStream
 from .routing.eligibility import Criteria
 from .routing.index import embed_batch, embed_model
@@ -43,7 +44,8 @@ async def open_cortex(
     config: Config | Mapping[str, Any] | None = None,
     *,
     http_transport: MakeTransport | None = None,
-    on_event: Observer | None = None,
+    on_event: Observer | Sequence[Observer] | None = None,
+    observe: str | bool = False,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway: start its supervision tree inside the caller's task, and stop it at the end of the block.
 
@@ -55,11 +57,14 @@ async def open_cortex(
         http_transport: returns the transport of each worker, of httpx or httpx2, or any object with the same two
             methods; proxies and certificates are then configured there. None: pooled HTTP/1.1 connections of our own,
             or httpx's where the configuration needs a proxy or HTTP/2.
-        on_event: is called with every event (see `cortex_trio.telemetry`), synchronously, so it must be fast. What it
-            raises is logged once and ignored.
+        on_event: one observer or several. Each is called with every event (see `cortex_trio.Event`), synchronously, so
+            it must be fast. What it raises is logged, and harms no call.
+        observe: "unix:/run/cortex.sock" serves snapshots on this socket, for `cortex-trio observe`; only the user of
+            this process may connect. True: a socket in $XDG_RUNTIME_DIR or the folder for temporary files; its path
+            is logged. The socket is removed when the block ends.
 
     Raises:
-        ConfigError: the configuration is wrong. Nothing was started.
+        ConfigError: the configuration is wrong, or the socket cannot be opened. Nothing was started.
         otp.MaxRestartsExceeded: actors crashed too often; the block is cancelled.
         Exception: what the block raises, as it is: never in an ExceptionGroup of the gateway.
     """
@@ -67,7 +72,9 @@ async def open_cortex(
         checked = await _config_from(config)
     finally:
         del config  # a traceback with locals would show the keys
-    async with open_runtime(checked, http_transport=http_transport, on_event=on_event) as runtime:
+    async with open_runtime(
+        checked, http_transport=http_transport, on_event=on_event, observe=observe
+    ) as runtime:
         yield Cortex(runtime)
 
 
@@ -122,7 +129,7 @@ class Cortex:
         Raises: as `chat`.
         """
         options["on_interrupt"] = "buffer"
-        async with ChatStream(self._runtime, chat_from(messages, **options)) as stream:
+        async with ChatStream(self._runtime, chat_from(messages, **options), "complete") as stream:
             return await stream.collect()
 
     async def embed(
@@ -132,6 +139,7 @@ class Cortex:
         model: str | None = None,
         provider: str | None = None,
         dimensions: int | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Sequence[Sequence[float]]:
         """Return one vector for each text, in order. Failover as in `chat`; cancelling closes the connection.
 
@@ -141,6 +149,7 @@ class Cortex:
                 workers with the same model, because vectors of different models cannot be compared.
             provider: only workers of this provider.
             dimensions: of each vector. None: the model's.
+            tags: names and values for observers, as in `ChatOptions`.
 
         Raises: as entering `chat`.
         """
@@ -149,13 +158,13 @@ class Cortex:
         model = model or embed_model(self._runtime.index, provider)
         criteria = Criteria(model, provider, embed=True)
         most = embed_batch(self._runtime.index, criteria)
-        vectors: list[Sequence[float]] = []
-        for start in range(0, len(wanted_texts), most):
-            job = EmbedJob(wanted_texts[start : start + most], size)
-            failover = Failover(self._runtime, job, criteria, CallLimits())
-            async with aclosing(await failover.open()) as attempt:
-                vectors += next(event.vectors for event in attempt.held if isinstance(event, Vectors))
-        return vectors
+        jobs = [
+            EmbedJob(wanted_texts[start : start + most], size) for start in range(0, len(wanted_texts), most)
+        ]
+        set_options = {} if size is None else {"dimensions": size}
+        call = Call(self._runtime, "embed", criteria, options=set_options, tags=tags_from(tags))
+        with call:
+            return await embed_all(self._runtime, call, jobs, criteria)
 
     async def models(self, *, worker: str) -> Sequence[str]:
         """Return the models that the provider of `worker` lists now.

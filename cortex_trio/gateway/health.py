@@ -15,6 +15,7 @@ import trio
 from ..failures import Failure, FailureKind
 from ..otp import ActorError
 from ..providers import Provider
+from ..telemetry import HealthChecked
 from .free_requests import keys_for_free_requests, send_free_request
 from .runtime import Runtime
 from .settings.secrets import ApiKey
@@ -93,12 +94,15 @@ def lift_cooldowns(runtime: Runtime) -> None:
 async def _check_worker(runtime: Runtime, state: WorkerState, limit: trio.CapacityLimiter) -> None:
     """Check one worker. A refused API key is a fact about this key, so the next one is tried."""
     async with limit:
-        endpoint, was_busy = state.endpoint, state.in_flight > 0
+        endpoint, was_busy, started = state.endpoint, state.in_flight > 0, trio.current_time()
         failure: Failure | None = None
         for key in keys_for_free_requests(runtime, state)[:MAX_KEYS]:
             failure = await _check(runtime, state, endpoint, key)
             if failure is None or failure.kind is not FailureKind.CREDENTIAL:
                 break
+        if runtime.telemetry.observers:
+            seconds = trio.current_time() - started
+            runtime.telemetry.emit(HealthChecked(state.name, failure, seconds))
         if failure is None or not _is_current(runtime, state, endpoint):
             return
         suspicion = suspicion_of(failure, answers_are_arriving=was_busy or state.in_flight > 0)

@@ -22,7 +22,7 @@ from ..otp import (
     StartFailed,
 )
 from ..otp.nursery import open_flat_nursery
-from ..telemetry import WorkerAdded, WorkerRemoved
+from ..telemetry import Reloaded, WorkerAdded, WorkerRemoved
 from .health import lift_cooldowns
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig
@@ -84,7 +84,8 @@ class Changes:
                 if name not in runtime.table.workers:
                     with suppress(ActorError):  # it cannot be called: the error of the start counts
                         await call_with_retry(runtime.keys, KeyManager.remove, name)
-        runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
+        if runtime.telemetry.observers:
+            runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
         runtime.wait_queue.wake_all()
 
     def _check_name(self, name: str) -> None:
@@ -127,13 +128,16 @@ class Changes:
             self._runtime.connector.max_idle = new.max_idle_connections
             for name in added:
                 await self.add(name, new.workers[name])
-            for name in [name for name in new.workers if name in old]:
-                await self._change_if_needed(name, new.workers[name])
+            kept = [name for name in new.workers if name in old]
+            changed = [name for name in kept if await self._change_if_needed(name, new.workers[name])]
             await self._apply_settings(new)
             lift_cooldowns(self._runtime)
+            removed = [name for name in old if name not in new.workers]
             async with open_flat_nursery() as nursery:
-                for name in [name for name in old if name not in new.workers]:
+                for name in removed:
                     nursery.start_soon(self._remove_if_present, name, drain)
+            if self._runtime.telemetry.observers:
+                self._runtime.telemetry.emit(Reloaded(tuple(added), tuple(changed), tuple(removed)))
 
     def _check(self, new: Config, added: list[str]) -> None:
         """Raise ConfigError for what could fail later, when half of the change is done."""
@@ -142,13 +146,19 @@ class Changes:
         for worker in new.workers.values():
             self._runtime.connector.check(worker)
 
-    async def _change_if_needed(self, name: str, new: WorkerConfig) -> None:
-        """Change a worker whose configuration, proxy, CA file or connection limit is another now."""
+    async def _change_if_needed(self, name: str, new: WorkerConfig) -> bool:
+        """Change a worker whose configuration, proxy, CA file or connection limit is another now.
+
+        Returns:
+            Whether it was changed.
+        """
         state, connector = self._runtime.table.workers.get(name), self._runtime.connector
         if state is None or state.draining:
-            return  # removed by another task
-        if new != state.config or connector.is_out_of_date(state.connections, new):
-            await self._change(state, new)
+            return False  # removed by another task
+        if new == state.config and not connector.is_out_of_date(state.connections, new):
+            return False
+        await self._change(state, new)
+        return True
 
     async def _change(self, state: WorkerState, config: WorkerConfig) -> None:
         runtime = self._runtime
@@ -214,7 +224,9 @@ class Changes:
         finally:  # also when cancelled: a worker that is draining for ever is no result
             await self._take_out(state)
             runtime.wait_queue.wake_all()
-            runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
+            runtime.publisher.forget(name)
+            if runtime.telemetry.observers:
+                runtime.telemetry.emit(WorkerRemoved(name, state.kind.name))
 
     async def _take_out(self, state: WorkerState) -> None:
         """Take a drained worker out of the key ring, the table and the tree, and close its connections."""

@@ -6,7 +6,6 @@ synchronous.
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import trio
 
 from ..http.deadlines import Deadlines
 from ..otp import DynamicSupervisor, Ref, Supervisor
-from ..telemetry import Activity, Telemetry, WorkerStatusChanged
+from ..telemetry import Activity, EventLog, Telemetry
 from .routing.index import WorkerIndex
 from .routing.retries import RetryBudget
 from .routing.wait_queue import WaitQueue
@@ -26,11 +25,9 @@ from .workers.cooldowns import Cooldowns
 from .workers.dialect_guard import DialectGuard
 from .workers.health_monitor import HealthMonitor
 from .workers.keys import KeyManager, KeyRing
+from .workers.publisher import Publisher
 from .workers.registry import WorkerRegistry, WorkerTable
-from .workers.status import status_of
 from .workers.worker import WorkerState
-
-log = logging.getLogger("cortex_trio")
 
 OUT_OF_DATE = -1
 
@@ -63,6 +60,14 @@ class Runtime:
 
     # What calls use.
     telemetry: Telemetry
+    event_log: EventLog = attrs.field(factory=EventLog, repr=False)
+    publisher: Publisher = attrs.field(
+        default=attrs.Factory(
+            lambda self: Publisher(self.table, self.telemetry, self.event_log), takes_self=True
+        ),
+        init=False,
+        repr=False,
+    )
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     dialects: DialectGuard = attrs.field(factory=DialectGuard)
@@ -79,19 +84,14 @@ class Runtime:
     _indexed: int = attrs.field(default=OUT_OF_DATE, init=False)  # `table.changes` when the index was made
 
     def note_status(self, state: WorkerState) -> None:
-        """Publish a worker's status if it has changed. Called by its actor, the only writer of `state`."""
+        """Publish what has changed in a worker. Called by its actor, the only writer of `state`."""
         if self._index is not None and not self._index.update(state):
             self._indexed = OUT_OF_DATE
-        status, reason, until = status_of(state, trio.current_time())
+        until = self.publisher.publish(state, trio.current_time())
         if until != state.changes_at:
             state.changes_at = until
             if math.isfinite(until):
                 self.registry.cast(WorkerRegistry.look_again_at, until)
-        if status == state.status:
-            return
-        old, state.status, state.since = state.status, status, datetime.now(UTC)
-        log.info("worker %s is %s%s", state.name, status, f" ({reason.value})" if reason else "")
-        self.telemetry.emit(WorkerStatusChanged(state.name, old, status, reason))
 
     @property
     def index(self) -> WorkerIndex:

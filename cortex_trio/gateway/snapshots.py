@@ -28,7 +28,6 @@ from ..telemetry import (
     WaitingCall,
     WorkerSnapshot,
 )
-from ..telemetry.snapshot import CooldownScope
 from ..version import __version__
 from .runtime import Runtime
 from .settings.secrets import ApiKey
@@ -36,6 +35,7 @@ from .transport.connections import Connections
 from .workers.breaker import Breaker, BreakerState
 from .workers.cooldowns import Cooldown, Target
 from .workers.keys import KeyState
+from .workers.publisher import scope_of
 from .workers.status import status_of
 from .workers.worker import WorkerState
 
@@ -173,7 +173,7 @@ def _key(worker: str, state: KeyState, cooldowns: Sequence[CooldownSnapshot], cl
 def _cooldown(target: Target, cooldown: Cooldown, clock: _Clock) -> CooldownSnapshot:
     model, key = target
     return CooldownSnapshot(
-        scope=_scope(target),
+        scope=scope_of(target),
         model=model,
         key=key.masked if key else None,
         reason=cooldown.kind,
@@ -183,15 +183,3 @@ def _cooldown(target: Target, cooldown: Cooldown, clock: _Clock) -> CooldownSnap
         until=clock.utc(cooldown.until),
         failures=cooldown.failures,
     )
-
-
-def _scope(target: Target) -> CooldownScope:
-    match target:
-        case None, None:
-            return "worker"
-        case _, None:
-            return "model"
-        case None, _:
-            return "key"
-        case _:
-            return "key_model"

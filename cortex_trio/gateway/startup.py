@@ -1,6 +1,7 @@
 """Starts what one gateway consists of, and stops it in reverse order.
 
     connections, API keys, cooldowns    plain objects; they survive a crash of every actor
+    socket with snapshots               listens before the tree starts, if the user wants one
     deadlines                           a task
     supervision tree                    the actors
 
@@ -9,7 +10,8 @@ Leaving stops the tree first, then closes the connections. Knows nothing of requ
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -17,9 +19,12 @@ import trio
 from ..otp import run
 from ..otp.nursery import open_flat_nursery
 from ..telemetry import Observer, Telemetry
+from ..telemetry.socket_path import new_path, path_from
+from ..telemetry.socket_server import SocketServer
 from .reconfigure import worker_state
 from .runtime import Runtime
 from .settings.config import Config
+from .settings.process_environ import environment
 from .transport.connections import Connector, MakeTransport
 from .tree import cortex_tree
 from .workers.cooldowns import Cooldowns
@@ -27,13 +32,16 @@ from .workers.keys import KeyRing
 from .workers.registry import WorkerTable
 from .workers.worker import WorkerState
 
+log = logging.getLogger("cortex_trio")
+
 
 @asynccontextmanager
 async def open_runtime(
     config: Config,
     *,
     http_transport: MakeTransport | None = None,
-    on_event: Observer | None = None,
+    on_event: Observer | Sequence[Observer] | None = None,
+    observe: str | bool = False,
 ) -> AsyncIterator[Runtime]:
     """Run the supervision tree of a gateway while the block runs. Arguments as of `open_cortex`.
 
@@ -41,14 +49,24 @@ async def open_runtime(
     connections are closed before this returns.
 
     Raises:
-        ConfigError: a proxy, a CA file or a transport cannot be used.
+        ConfigError: a proxy, a CA file, a transport or the socket of `observe` cannot be used.
         MaxRestartsExceeded: the tree gave up; the block is cancelled.
     """
-    runtime = await _make_runtime(config, http_transport, on_event)
+    server = _listen(observe)
+    try:
+        async with _open_runtime(await _make_runtime(config, http_transport, on_event), server) as runtime:
+            yield runtime
+    finally:
+        if server is not None:
+            await server.aclose()
+
+
+@asynccontextmanager
+async def _open_runtime(runtime: Runtime, server: SocketServer | None) -> AsyncIterator[Runtime]:
     try:
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.deadlines.run)
-            await nursery.start(_run_tree, runtime)
+            await nursery.start(_run_tree, runtime, server)
             try:
                 yield runtime
             finally:
@@ -61,7 +79,7 @@ async def open_runtime(
 
 
 async def _make_runtime(
-    config: Config, http_transport: MakeTransport | None, on_event: Observer | None
+    config: Config, http_transport: MakeTransport | None, on_event: Observer | Sequence[Observer] | None
 ) -> Runtime:
     connector = Connector(http_transport, config.max_idle_connections)
     cooldowns = Cooldowns(config.rate_limit_rest)
@@ -86,5 +104,15 @@ async def _make_runtime(
     )
 
 
-async def _run_tree(runtime: Runtime, task_status: trio.TaskStatus[object]) -> None:
-    await run(cortex_tree(runtime), ref=runtime.root, task_status=task_status)
+def _listen(observe: str | bool) -> SocketServer | None:
+    if observe is False:
+        return None
+    server = SocketServer.listen(new_path(environment()) if observe is True else path_from(observe))
+    log.info("snapshots are served at unix:%s", server.path)
+    return server
+
+
+async def _run_tree(
+    runtime: Runtime, server: SocketServer | None, task_status: trio.TaskStatus[object]
+) -> None:
+    await run(cortex_tree(runtime, server), ref=runtime.root, task_status=task_status)

@@ -8,6 +8,8 @@ cortex                one_for_one
 │   └── ollama        Worker
 └── health            HealthMonitor     checks idle workers
 
+A gateway that was opened with `observe` has a last child, `observe`, which serves snapshots on a socket.
+
 State that must survive a crash is made before the tree and passed in: the worker table, the key ring, the connections
 of each worker. So any of these actors may be killed at any time, and no state is lost.
 """
@@ -19,9 +21,11 @@ from functools import partial
 
 import trio
 
-from ..otp import Child, DynamicSupervisor, Supervisor
+from ..otp import Backoff, Child, DynamicSupervisor, Ref, Supervisor, Task
+from ..telemetry.socket_server import SocketServer
 from .health import check_all
 from .runtime import Runtime
+from .snapshots import snapshot_of
 from .workers.calls import call_with_retry
 from .workers.health_monitor import HealthMonitor
 from .workers.keys import KeyManager
@@ -34,14 +38,15 @@ WINDOW_SECONDS = 5.0
 """With more restarts in this window the gateway gives up and raises MaxRestartsExceeded: its own code is broken."""
 
 
-def cortex_tree(runtime: Runtime) -> Supervisor:
-    """Return the root supervisor, for `otp.run`."""
+def cortex_tree(runtime: Runtime, observe: SocketServer | None = None) -> Supervisor:
+    """Return the root supervisor, for `otp.run`. `observe`: serves snapshots; None: no socket was wanted."""
     return Supervisor(
         [
             Child(ref=runtime.registry, start=lambda: WorkerRegistry(runtime.table)),
             Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring)),
             Child(ref=runtime.workers, start=lambda: Workers(runtime), shutdown=math.inf),
             Child(ref=runtime.health, start=lambda: _health_monitor(runtime)),
+            *([] if observe is None else [_observe_child(runtime, observe)]),
         ],
         max_restarts=ROOT_RESTARTS,
         max_seconds=WINDOW_SECONDS,
@@ -81,3 +86,9 @@ def _health_monitor(runtime: Runtime) -> HealthMonitor:
     """Return the actor that checks idle workers."""
     check = partial(check_all, runtime, only_idle=True)
     return HealthMonitor(check, lambda: runtime.config.health_check_interval, runtime.random)
+
+
+def _observe_child(runtime: Runtime, server: SocketServer) -> Child[Task[None]]:
+    """Return the task that serves snapshots. It is started again with a delay: it must not use up the restarts."""
+    snapshot = partial(snapshot_of, runtime)
+    return Child(ref=Ref("observe"), start=lambda: Task(server.run, snapshot), backoff=Backoff(first=1.0))

@@ -9,6 +9,7 @@ import enum
 import logging
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import attrs
 
@@ -36,12 +37,14 @@ class Report:
         supervisor: the name of its ref.
         child: the id of the child.
         reason: why the child exited; for MAX_RESTARTS, why the supervisor does; None for PROGRESS.
+        at: when it happened, in UTC; it does not take part in comparisons.
     """
 
     kind: ReportKind
     supervisor: str
     child: str
     reason: ExitReason | None
+    at: datetime = attrs.field(factory=lambda: datetime.now(UTC), kw_only=True, eq=False)
 
 
 Observer = Callable[[Report], None]

@@ -24,6 +24,7 @@ chaos       a TCP proxy with faults, for real sockets
 seeded      reproducible runs
 leftovers   what requests still hold
 gateway     a gateway in front of the providers
+plan        what the command line asks for: providers, faults, API keys, models
 """
 
 from .behaviour import Behaviour

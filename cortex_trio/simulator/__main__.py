@@ -16,62 +16,93 @@ from functools import partial
 import trio
 
 from ..cli.running import run_command, run_until_signal
-from ..failures import FailureKind
+from ..failures import ConfigError, InvalidRequest
 from ..gateway.settings.config import environment
-from .behaviour import Behaviour
+from .plan import FAULTS, Plan
 from .servers import SERVERS
-from .simulator import Simulator, open_simulator
+from .simulator import open_simulator
 
-DEFAULT_PROVIDERS = ("openai", "anthropic", "ollama")
-TOKENS_PER_SECOND = 20.0
+PROGRAM = "python -m cortex_trio.simulator"
+DESCRIPTION = """\
+Run simulated providers for a program that is configured by the environment.
+With a command, run it with CORTEX_PROVIDERS set, and end with its exit status.
+Without one, print the line that sets the variable, and serve until Ctrl-C."""
+MOST_PORTS = 65535
+
+
+EPILOG = """\
+examples:
+  python -m cortex_trio.simulator python your_program.py
+  python -m cortex_trio.simulator --broken openai cortex-trio chat Hi
+  python -m cortex_trio.simulator --fault openai=429 --fault anthropic=cut \\
+      cortex-trio chat Hi
+  python -m cortex_trio.simulator --port 9000 --provider openai \\
+      --key openai=sk-mine-0001 --model openai=gpt-5-mini
+
+faults:
+""" + "".join(f"  {name:<10} {fault.help}\n" for name, fault in FAULTS.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (None: this process's own) and return the exit status."""
     arguments = _parser().parse_args(argv)
-    return run_command(lambda _: run_until_signal(partial(_serve, arguments)), arguments)
+    return run_command(lambda _: run_until_signal(partial(_serve, arguments)), arguments, program=PROGRAM)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cortex_trio.simulator", description=__doc__)
-    parser.add_argument(
-        "--provider", action="append", choices=SERVERS, help="one to simulate; may be given more than once"
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add = partial(parser.add_argument, action="append", default=[])
+    names = ", ".join(SERVERS)
+    add("--provider", choices=SERVERS, metavar="PROVIDER", help=f"one to simulate: {names}; repeatable")
+    add("--broken", choices=SERVERS, metavar="PROVIDER", help="short for --fault PROVIDER=503")
+    add("--fault", metavar="PROVIDER=FAULT", help="give a provider a fault, see below; repeatable")
+    add("--key", metavar="PROVIDER=KEY", help="an API key; the provider accepts no others; repeatable")
+    add("--model", metavar="PROVIDER=MODEL", help="a model that the provider has; repeatable")
     parser.add_argument(
-        "--broken", action="append", default=[], choices=SERVERS, help="one that answers 503, always"
+        "--port", type=int, default=0, metavar="N", help="the port of the first provider; the next has N+1"
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run with CORTEX_PROVIDERS set")
     return parser
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
+    plan = Plan.of(arguments)
+    if not 0 <= arguments.port <= MOST_PORTS - len(plan.names):
+        raise ConfigError(
+            "--port", f"{arguments.port} cannot be used: a port is a number from 1 to {MOST_PORTS}"
+        )
     async with open_simulator(sockets=True) as simulator:
-        for name in dict.fromkeys([*(arguments.provider or DEFAULT_PROVIDERS), *arguments.broken]):
-            _add(simulator, name, broken=name in arguments.broken)
+        for place, name in enumerate(plan.names):
+            plan.add(simulator, name, arguments.port + place if arguments.port else 0)
         providers = json.dumps(simulator.config())
         if not arguments.command:
             print(f"export CORTEX_PROVIDERS={shlex.quote(providers)}", flush=True)
+            for name, faults in plan.faults.items():
+                for fault in faults:
+                    print(f"{name}: {FAULTS[fault].help}", file=sys.stderr)
             print("Serving on this machine until Ctrl-C.", file=sys.stderr)
             await trio.sleep_forever()
         return await _run(arguments.command, providers)
 
 
-def _add(simulator: Simulator, name: str, *, broken: bool) -> None:
-    if broken:
-        simulator.add(name, Behaviour(error=FailureKind.OVERLOADED))
-    else:
-        text = f"Hello! I am a simulated {name}, and all I can do is to say so."
-        simulator.add(name, Behaviour(text=text, tokens_per_second=TOKENS_PER_SECOND))
-
-
 async def _run(command: list[str], providers: str) -> int:
     program = command[1:] if command[0] == "--" else command
+    if not program:
+        raise InvalidRequest("there is no command after --")
     variables = {**environment(), "CORTEX_PROVIDERS": providers}
     try:
-        finished = await trio.run_process(program, env=variables, check=False)
+        finished = await trio.run_process(program, env=variables, check=False, stdin=None)
     except FileNotFoundError:
-        print(f"python -m cortex_trio.simulator: no such program: {program[0]!r}", file=sys.stderr)
+        print(f"{PROGRAM}: no such program: {program[0]!r}", file=sys.stderr)
         return 127
+    except PermissionError:
+        print(f"{PROGRAM}: not a program: {program[0]!r}", file=sys.stderr)
+        return 126
     return finished.returncode
 
 

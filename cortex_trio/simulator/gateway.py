@@ -9,7 +9,7 @@ async with open_simulator() as sim:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ async def open_gateway(
     simulator: Simulator,
     workers: Mapping[str, WorkerConfig] | None = None,
     *,
-    on_event: Observer | None = None,
+    on_event: Observer | Sequence[Observer] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway whose workers are the providers of `simulator`.
@@ -45,7 +45,7 @@ async def open_gateway(
     Args:
         simulator: the providers; add them before the gateway is opened.
         workers: None: one worker for each provider, with priorities in the order in which they were added.
-        on_event: an observer, as for `open_cortex`.
+        on_event: one observer or several, as for `open_cortex`.
         settings: fields of `Config`. There are no active health checks unless `health_check_interval` is given.
 
     Raises:

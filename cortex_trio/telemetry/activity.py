@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,10 +34,17 @@ class Activity:
 
     def __init__(self) -> None:
         self.calls = 0  # that began
+        self._prefix = secrets.token_hex(4)  # of the ids of calls: differs between gateways
+        self._ids = 0
         self.recent: deque[tuple[float, Attempt]] = deque(maxlen=RECENT_ATTEMPTS)  # with the time of its end
         self.waiting: dict[Waiting, None] = {}  # in the order in which they began to wait
         self._served = self._failed = self._cancelled = 0
         self._input_tokens = self._output_tokens = 0
+
+    def next_call(self) -> str:
+        """Return the id of a new call."""
+        self._ids += 1
+        return f"{self._prefix}-{self._ids}"
 
     def attempt_ended(self, attempt: Attempt, now: float) -> None:
         """Count an attempt that is over."""

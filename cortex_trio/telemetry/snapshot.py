@@ -27,12 +27,9 @@ import attrs
 
 from ..events import Attempt
 from ..failures import FailureKind
-from .events import WorkerStatus
+from .worker_events import BreakerName, CooldownBasis, CooldownScope, WorkerStatus
 
 ActorState = Literal["running", "restarting", "stopped"]
-BreakerName = Literal["closed", "open", "half_open"]
-CooldownScope = Literal["worker", "model", "key", "key_model"]
-CooldownBasis = Literal["declared", "refused", "suspected"]
 
 
 @attrs.frozen

@@ -567,7 +567,7 @@ def test_simulate_prints_a_summary_and_writes_one_run(
     command = ["simulate", "--seeds", "3..4", "--hours", "1", "--processes", "2"]
     assert main([*command, "--trace", str(trace), "--timeline", str(timeline)]) == 0
     out = capsys.readouterr().out
-    assert "2 runs of 1 hours: 2 simulated hours" in out
+    assert "2 runs of 1 hour: 2 simulated hours" in out
     assert "No invariant was violated." in out
     assert "attempt" in trace.read_text(encoding="utf-8")
     assert ElementTree.parse(timeline).getroot().tag.endswith("svg")

@@ -1,6 +1,8 @@
 """The fixtures as users have them: test files in a pytest process of their own."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +109,58 @@ def test_without_pytest_trio_the_plugin_has_no_fixtures(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     result = pytester.run(sys.executable, "-c", hidden, "-p", "cortex_trio.pytest_plugin")
     assert result.parseoutcomes() == {"passed": 1}
+
+
+@pytest.mark.slow
+def test_the_first_example_works_in_an_empty_folder_as_it_is_written(pytester: pytest.Pytester) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    pytester.makepyfile(example[1])
+    assert pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes() == {"passed": 1}
+
+
+@pytest.mark.slow
+def test_without_trio_mode_one_sentence_says_what_to_set(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PROLOGUE + "async def test_forgotten(cortex): pass")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert result.parseoutcomes() == {"errors": 1}
+    result.stdout.fnmatch_lines(["the fixtures of cortex_trio need Trio: set trio_mode = true in the *"])
+    result.stdout.no_fnmatch_line("*natively supported*")
+
+
+@pytest.mark.slow
+def test_the_mark_takes_observers_workers_of_one_provider_keys_and_models(pytester: pytest.Pytester) -> None:
+    tests = """
+seen, more = [], []
+
+@pytest.fixture
+def cortex_observers():
+    return [more.append]
+
+@pytest.mark.simulated_providers(
+    "anthropic",
+    providers={"main": "openai", "spare": "openai"},
+    keys={"main": ["sk-of-main-0001", "sk-of-main-0002"]},
+    models={"spare": ["gpt-5-mini"]},
+    on_event=[seen.append],
+)
+async def test_workers(simulated_providers, cortex):
+    workers = {info.name: info for info in await cortex.list_workers()}
+    assert [(info.name, info.provider) for info in workers.values()] == [
+        ("anthropic", "anthropic"), ("main", "openai"), ("spare", "openai")
+    ]
+    assert len(workers["main"].keys) == 2
+    assert (await cortex.complete("Hi", model="gpt-5-mini")).worker == "spare"
+    assert (await cortex.complete("Hi", worker="main")).worker == "main"
+    assert seen == more != []
+
+@pytest.mark.simulated_providers("openai", models={"opnai": ["m"]})
+async def test_wrong_name(simulated_providers):
+    pass
+"""
+    pytester.makefile(".ini", pytest=INI)
+    pytester.makepyfile(PROLOGUE + tests)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert result.parseoutcomes() == {"passed": 1, "failed": 1}
+    result.stdout.fnmatch_lines(["*models= names 'opnai', but there are: openai*"])

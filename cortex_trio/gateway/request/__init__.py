@@ -2,9 +2,11 @@
 
 options          the options of a chat, and their checks
 jobs             what is asked for: a chat, its continuation, embeddings
+call             the id, the ledger and the events of a call
 stream           the answer, as the user reads it
 failover         one attempt after the other
 candidates       the workers that a call may ask, read from the shared state
+embedding        the requests of one call of `embed`
 hedging          two attempts at once
 admission        the permit and the API key of an attempt
 prepared         all that an attempt needs before it sends

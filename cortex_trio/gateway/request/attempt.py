@@ -11,20 +11,26 @@ whatever happened, cancellation included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, final
 
 import trio
 
 from ...events import Attempt, WireEvent
-from ...failures import Failure, FailureKind
+from ...failures import Failure, FailureKind, scrub
+from ...failures.kinds import plain
+from ...telemetry import AttemptStarted, FirstToken
 from ..routing.eligibility import Candidate
 from ..settings.secrets import ApiKey
 from ..transport.response import Response
 from .opening import check_status, decoder_for, record_rate_limit, send_request
 from .prepared import AttemptFailed, PreparedAttempt
 from .reading import ResponseReader
+
+ID_LIMIT = 200
+"""Characters of the provider's id of a request that are kept."""
 
 
 @final
@@ -37,18 +43,19 @@ class OpenAttempt:
 
     Attributes:
         held: the events up to the first content; `receive` returns those behind them.
-        left_because: the reason that the record gives if the attempt is left without an answer or a failure.
+        lost_hedge: another attempt of the call answered first.
     """
 
     def __init__(self, attempt: PreparedAttempt, record: Callable[[Attempt], None]) -> None:
         self.held: list[WireEvent] = []
-        self.left_because = "the caller left"
+        self.lost_hedge = False
         self._attempt = attempt
         self._record = record
         self._response: Response | None = None  # None before the headers are here
         self._reader: ResponseReader | None = None  # None before a response with a good status is here
         self._failure: Failure | None = None
         self._closed = False
+        self._started = datetime.now(UTC)
 
     @property
     def candidate(self) -> Candidate:
@@ -74,12 +81,31 @@ class OpenAttempt:
             AttemptFailed: there is none.
         """
         try:
+            self._report_start()
             await self._open()
         except BaseException as error:
             self._note(error)
             await self.aclose()
             raise
         return self
+
+    def _report_start(self) -> None:
+        attempt = self._attempt
+        telemetry = attempt.runtime.telemetry
+        if telemetry.observers:
+            origin = attempt.candidate.endpoint.connections.origin
+            started = AttemptStarted(
+                call=attempt.call,
+                number=attempt.number,
+                worker=attempt.candidate.state.name,
+                provider=attempt.provider,
+                model=attempt.candidate.model,
+                server_address=origin.host,
+                server_port=origin.port,
+                key=attempt.key.masked if attempt.key else None,
+                at=self._started,
+            )
+            telemetry.emit(started)
 
     async def _open(self) -> None:
         attempt = self._attempt
@@ -88,8 +114,13 @@ class OpenAttempt:
         record_rate_limit(attempt, self._response)
         self._reader = ResponseReader(attempt, self._response, decoder_for(attempt, self._response))
         self.held = await self._reader.read_until_content()
-        if self._reader.first_token_after is not None:
+        seconds = self._reader.first_token_after
+        if seconds is not None:
             attempt.admission.content_came(attempt.runtime)
+            telemetry = attempt.runtime.telemetry
+            if telemetry.observers:
+                worker = attempt.candidate.state.name
+                telemetry.emit(FirstToken(attempt.call, attempt.number, worker, seconds))
 
     # -------------------------------------------------------------- reading
 
@@ -125,7 +156,8 @@ class OpenAttempt:
             return
         self._closed = True
         if self._failure is None and not self.finished:
-            self._failure = Failure(FailureKind.CANCELLED, self.left_because)
+            left_because = "another worker answered first" if self.lost_hedge else "the caller left"
+            self._failure = Failure(FailureKind.CANCELLED, left_because)
         try:
             self._settle()
             if self.finished and self._reader is not None:
@@ -146,7 +178,15 @@ class OpenAttempt:
         attempt.admission.settle(
             attempt.runtime, self._failure, time_to_first_token=first_token_after, headers=limits
         )
-        record = Attempt(
+        record = self._made_record(first_token_after)
+        self._record(record)
+        attempt.runtime.activity.attempt_ended(record, trio.current_time())
+        if attempt.runtime.telemetry.observers:
+            attempt.runtime.telemetry.emit(record)
+
+    def _made_record(self, first_token_after: float | None) -> Attempt:
+        attempt, reader, response = self._attempt, self._reader, self._response
+        return Attempt(
             number=attempt.number,
             worker=attempt.candidate.state.name,
             provider=attempt.provider,
@@ -156,7 +196,20 @@ class OpenAttempt:
             duration=trio.current_time() - attempt.started,
             time_to_first_token=first_token_after,
             usage=reader.usage if reader is not None else None,
+            call=attempt.call,
+            status=response.status if response is not None else None,
+            request_id=_request_id(response.headers, attempt.key) if response is not None else None,
+            finish_reason=reader.finish_reason if reader is not None else None,
+            chunks=reader.chunks if reader is not None else 0,
+            reused=attempt.progress.reused,
+            lost_hedge=self.lost_hedge,
+            started=self._started,
         )
-        self._record(record)
-        attempt.runtime.activity.attempt_ended(record, trio.current_time())
-        attempt.runtime.telemetry.emit(record)
+
+
+def _request_id(headers: Mapping[str, str], key: ApiKey | None) -> str | None:
+    """Return the provider's id of the request, without what repeats the key; None if there is none."""
+    found = headers.get("x-request-id") or headers.get("request-id")
+    if not found:
+        return None
+    return plain(scrub(found, (key.reveal(),) if key else ()), ID_LIMIT) or None

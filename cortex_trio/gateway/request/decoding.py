@@ -24,14 +24,16 @@ class ResponseDecoder:
 
     Attributes:
         usage: the newest usage; None before the first.
-        has_content: something of the answer was decoded.
+        chunks: events with content so far.
+        finish_reason: why the model stopped; None before Finished.
         finished: Finished was decoded; nothing more will come.
         pending: what the next read raises, or None.
     """
 
     def __init__(self, attempt: PreparedAttempt, decoder: Decoder, decompressor: Decompressor | None) -> None:
         self.usage: Usage | None = None
-        self.has_content = False
+        self.chunks = 0
+        self.finish_reason: FinishReason | None = None
         self.finished = False
         self.pending: BodyFailure | None = None
         self._attempt = attempt
@@ -39,6 +41,11 @@ class ResponseDecoder:
         self._decompressor = decompressor
         self._max_bytes = attempt.job.max_bytes(attempt.runtime.config)
         self._bytes = 0  # of the body so far, unpacked
+
+    @property
+    def has_content(self) -> bool:
+        """Something of the answer was decoded."""
+        return self.chunks > 0
 
     def feed(self, data: bytes) -> list[WireEvent]:
         """Return the events of the next bytes, perhaps none. Raises AttemptFailed."""
@@ -105,7 +112,7 @@ class ResponseDecoder:
             self.pending = BodyFailure(failure)
         for event in events:
             if isinstance(event, CONTENT):
-                self.has_content = True
+                self.chunks += 1
             elif isinstance(event, UsageUpdate):
                 self.usage = event.usage
             elif isinstance(event, Finished):
@@ -124,4 +131,4 @@ class ResponseDecoder:
         if not self.has_content and event.reason in NEEDS_CONTENT and not is_deliberate:
             message = f"an answer without content ({event.raw_reason})"
             raise self._attempt.failed(Failure(FailureKind.EMPTY, message, phase="stream"))
-        self.finished = True
+        self.finished, self.finish_reason = True, event.reason

@@ -6,25 +6,23 @@ point, so that everything before it stays invisible to the user. After an interr
 
 from __future__ import annotations
 
-import logging
 from typing import final
 
 import trio
 
 from ...errors import ProviderError
-from ...events import Attempt
 from ...failures import CortexError, FailureKind, InvalidRequest
 from ...telemetry import CallWaiting, Waiting
 from ...wire.codec import Decoder, HttpRequest
 from ..routing.eligibility import Candidate, Criteria, configuration_refusal, model_for
 from ..routing.plan import Ask, FailoverPlan, Wait
 from ..runtime import Runtime
-from ..settings.config import MOST_ATTEMPTS
 from ..settings.secrets import ApiKey
 from ..workers.dialect_guard import DialectFailed
 from ..workers.worker import Refusal, WorkerState
 from .admission import check_out
 from .attempt import OpenAttempt
+from .call import Call
 from .candidates import CallCandidates
 from .errors import all_failed, no_workers_available, reopens_after
 from .hedging import Race
@@ -33,8 +31,6 @@ from .options import CallLimits
 from .prepared import AttemptFailed, PreparedAttempt
 from .timeouts import Timeouts
 
-log = logging.getLogger("cortex_trio")
-
 
 @final
 class Failover:
@@ -42,28 +38,27 @@ class Failover:
 
     Args:
         runtime: the shared state.
+        call: takes the records of the attempts.
         job: what is asked for.
         criteria: which workers may be asked.
         limits: what the caller has set; the configuration decides the others.
-
-    Attributes:
-        attempts: the records of the attempts that are over, in the order in which they began.
 
     Raises:
         trio.ClosedResourceError: the gateway is being left.
     """
 
-    def __init__(self, runtime: Runtime, job: Job, criteria: Criteria, limits: CallLimits) -> None:
+    def __init__(
+        self, runtime: Runtime, call: Call, job: Job, criteria: Criteria, limits: CallLimits
+    ) -> None:
         runtime.check_open()
         config, now = runtime.config, trio.current_time()
-        self.attempts: list[Attempt] = []
         self._runtime = runtime
+        self._call = call
         self._job = job
         self._criteria = criteria
         self._limits = limits
         self._errors: list[ProviderError] = []
         self._invalid: InvalidRequest | None = None  # why the first worker cannot be asked this
-        self._begun = 0  # attempts
         self._refusals: list[tuple[WorkerState, Refusal]] = []  # since the last wait
         self._until = now + config.total_timeout  # Trio time
         self._candidates = CallCandidates(runtime, criteria)
@@ -93,13 +88,15 @@ class Failover:
         # Each time anew: the caller may have opened under one deadline and read under another.
         self._plan.deadline = min(self._until, trio.current_effective_deadline())
         try:
-            while step := self._plan.next(trio.current_time()):
-                self._runtime.check_open()
-                if isinstance(step, Wait):
-                    await self._wait(step)
-                elif attempt := await self._ask_or_race(step):
-                    return attempt
-            error = self._error()
+            with self._call.work():
+                while step := self._plan.next(trio.current_time()):
+                    self._runtime.check_open()
+                    if isinstance(step, Wait):
+                        await self._wait(step)
+                    elif attempt := await self._ask_or_race(step):
+                        self._call.content_came()
+                        return attempt
+                error = self._error()
         finally:
             self._hand_on_permit()
         try:
@@ -132,9 +129,13 @@ class Failover:
         self._hand_on_permit()
         runtime, started = self._runtime, trio.current_time()
         state, refusal, seconds = wait.candidate.state, wait.refusal, wait.until - started
-        log.info("waiting up to %.1f s: %s %s", seconds, state.name, refusal.reason)
-        runtime.telemetry.emit(CallWaiting(state.name, refusal.kind, seconds))
-        with runtime.activity.wait(Waiting(state.name, refusal.kind, started, wait.until)):
+        runtime.event_log.waiting(
+            self._call.id, state.name, refusal.reason, refusal.kind, seconds, now=started
+        )
+        if runtime.telemetry.observers:
+            runtime.telemetry.emit(CallWaiting(state.name, refusal.kind, seconds, call=self._call.id))
+        waiting = Waiting(state.name, refusal.kind, started, wait.until)
+        with runtime.activity.wait(waiting), self._call.outside():
             self._candidates.permit = await runtime.wait_queue.wait(wait.until, for_permit=wait.for_permit)
         runtime.check_open()
         self._refusals.clear()
@@ -155,7 +156,8 @@ class Failover:
     async def _ask_or_race(self, ask: Ask) -> OpenAttempt | None:
         if ask.pause:
             self._hand_on_permit()  # not kept from the others during a pause
-            await self._runtime.pause(ask.pause)
+            with self._call.outside():
+                await self._runtime.pause(ask.pause)
         if self._limits.hedge_after is None:
             return await self._ask(ask)
         return await Race(self._plan, self._ask, self._limits.hedge_after).run(ask)
@@ -165,11 +167,13 @@ class Failover:
         prepared = await self._prepare(ask)
         if prepared is None:
             return None
-        attempt = OpenAttempt(prepared, self._record)
+        self._log_failover(prepared.candidate)
+        attempt = OpenAttempt(prepared, self._call.record)
         if race is not None:
             race.begun.append(attempt)
         try:
-            return await attempt.__aenter__()
+            with self._call.outside():
+                return await attempt.__aenter__()
         except AttemptFailed as failed:
             self._failed(prepared.candidate, failed, attempt.key)
             return None
@@ -188,7 +192,7 @@ class Failover:
             self._refuse(candidate, admission, for_good=admission.kind is FailureKind.CRASHED)
             return None
         self._hand_on_permit(used_by=candidate.state.name)
-        self._begun += 1
+        self._call.begun += 1
         request, decoder = encoded
         return PreparedAttempt(
             self._runtime,
@@ -198,7 +202,8 @@ class Failover:
             decoder,
             admission,
             self._timeouts(candidate),
-            self._begun,
+            self._call.id,
+            self._call.begun,
             ask.fresh,
         )
 
@@ -254,18 +259,25 @@ class Failover:
         self._plan.refuse(candidate, for_good=for_good, is_busy=refusal.until_request_ends)
         self._refusals.append((candidate.state, refusal))
 
-    def _record(self, attempt: Attempt) -> None:
-        if len(self.attempts) < MOST_ATTEMPTS:
-            self.attempts.append(attempt)
-            self.attempts.sort(key=lambda attempt: attempt.number)  # hedged attempts may end in another order
+    def _log_failover(self, candidate: Candidate) -> None:
+        """Log that another worker is asked after a failure."""
+        if self._errors and (last := self._errors[-1]).worker != candidate.state.name:
+            log, now = self._runtime.event_log, trio.current_time()
+            log.failover(self._call.id, last.worker, candidate.state.name, last.failure, now=now)
 
     def _error(self) -> CortexError:
+        error = self._made_error()
+        error.call = self._call.id
+        return error
+
+    def _made_error(self) -> CortexError:
         now, candidates = trio.current_time(), self._candidates
         if self._errors:
             for error in self._errors:
-                error.attempts = tuple(self.attempts)
+                error.attempts = tuple(self._call.attempts)
+                error.call = self._call.id
             retry_after = reopens_after(candidates.all(), candidates.refusal, now)
-            return all_failed(self._errors, self.attempts, retry_after)
+            return all_failed(self._errors, self._call.attempts, retry_after)
         if self._invalid is not None:
             return self._invalid
         reasons = [*candidates.evaluate_all().skipped, *self._refusals]

@@ -70,5 +70,5 @@ class Race:
         self._winner = winner
         for attempt in self.begun:
             if attempt is not winner:
-                attempt.left_because = "another worker answered first"
+                attempt.lost_hedge = True
         self._scope.cancel()

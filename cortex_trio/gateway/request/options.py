@@ -14,6 +14,7 @@ import attrs
 from ...failures import InvalidRequest
 from ...intake import checked, messages_from, tools_from
 from ...messages import ChatRequest, Document, Messages, Tool
+from ...telemetry import OptionValue
 from ..routing.eligibility import Criteria
 from ..settings.config import MOST_ATTEMPTS
 
@@ -30,7 +31,7 @@ buffer      nothing is delivered before the answer is whole
 class ChatOptions(TypedDict, total=False):
     """The options of `Cortex.chat`, `complete` and `explain`. An option that is None or missing is not sent.
 
-    The last six say how the gateway handles the call; the others choose a worker or are sent to it.
+    The last seven say how the gateway handles the call; the others choose a worker or are sent to it.
     """
 
     model: str | None
@@ -71,6 +72,8 @@ class ChatOptions(TypedDict, total=False):
     """Requests at most that reach a provider. None: the configuration's."""
     max_wait: float | None
     """Seconds to wait in all while no worker may be asked. None: the configuration's."""
+    tags: Mapping[str, str] | None
+    """Names and values for observers, such as `{"user": "42"}`: they are in the call's events, and are not sent."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +95,8 @@ class Chat:
     criteria: Criteria
     limits: CallLimits
     on_interrupt: OnInterrupt
+    options: ChatOptions
+    """What the caller has set, as it is."""
 
 
 def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
@@ -136,7 +141,36 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         worker=named("worker", options.get("worker")),
         request=request,
     )
-    return Chat(request, criteria, limits, _on_interrupt(options.get("on_interrupt", "raise")))
+    tags_from(options.get("tags"))
+    return Chat(request, criteria, limits, _on_interrupt(options.get("on_interrupt", "raise")), options)
+
+
+def tags_from(value: Any) -> Mapping[str, str]:
+    """Return a copy of the option `tags`, empty for None. Raises InvalidRequest."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping) and all(isinstance(text, str) for item in value.items() for text in item):
+        return dict(value)
+    raise InvalidRequest(f"tags: a mapping of str to str or None is allowed, not {type(value).__name__}")
+
+
+CHOICES = ("model", "provider", "worker", "tags")
+"""Options that events have as fields of their own."""
+
+
+def described(options: ChatOptions) -> Mapping[str, OptionValue]:
+    """Return the options that are set, for events: numbers, names and stop sequences; sizes of all others."""
+    return {
+        name: _described(name, value)
+        for name, value in options.items()
+        if value is not None and name not in CHOICES
+    }
+
+
+def _described(name: str, value: Any) -> OptionValue:
+    if name == "stop":
+        return (value,) if isinstance(value, str) else tuple(value)
+    return value if isinstance(value, str | int | float) else len(value)
 
 
 def positive(name: str, value: Any, *, whole: bool = False) -> Any:

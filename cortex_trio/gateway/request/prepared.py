@@ -53,6 +53,7 @@ class PreparedAttempt:
     decoder: Decoder
     admission: Admission
     timeouts: Timeouts
+    call: str  # the id of its call
     number: int  # of the attempts of its call, from 1
     fresh: bool = False  # it must not be sent over a kept connection
     started: float = attrs.field(factory=trio.current_time)  # Trio time

@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from ...events import Usage, WireEvent
+from ...events import FinishReason, Usage, WireEvent
 from ...http.errors import ReadTimeout
 from ..transport.errors import TransportFailed
 from ..transport.response import Response
@@ -44,6 +44,16 @@ class ResponseReader:
     def usage(self) -> Usage | None:
         """The newest usage; None before the first."""
         return self._decoder.usage
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the model stopped; None before the answer is whole."""
+        return self._decoder.finish_reason
+
+    @property
+    def chunks(self) -> int:
+        """Events with content so far."""
+        return self._decoder.chunks
 
     async def read_until_content(self) -> list[WireEvent]:
         """Return the events up to the commit point: the first content, or the end of an answer without content.

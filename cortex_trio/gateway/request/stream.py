@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import Self, final
+from typing import Literal, Self, final
 
 import attrs
 import trio
@@ -33,13 +33,14 @@ from ...events import (
 )
 from ...failures import CortexError, Failure
 from ...messages import Image, ToolCall
-from ...telemetry import AnswerInterrupted
+from ...telemetry import AnswerInterrupted, Operation
 from ..runtime import Runtime
 from .attempt import OpenAttempt
+from .call import Call
 from .continuation import ContinuationDeduplicator
 from .failover import Failover
 from .jobs import ChatJob, ContinueJob
-from .options import Chat
+from .options import Chat, described, tags_from
 from .prepared import AttemptFailed
 
 LEFT = "this answer was left before its end: read it inside its `async with`"
@@ -62,10 +63,13 @@ class ChatStream:
         worker: the name of the worker that answers; "" before the answer is opened.
         provider: the name of its provider.
         model: the model that answers.
+        call: the id of the call, which its events have as well; "" before the answer is opened.
     """
 
-    def __init__(self, runtime: Runtime, chat: Chat) -> None:
-        self.worker = self.provider = self.model = ""
+    def __init__(self, runtime: Runtime, chat: Chat, operation: Operation = "chat") -> None:
+        self.worker = self.provider = self.model = self.call = ""
+        self._operation: Operation = operation
+        self._call: Call | None = None  # None until it is opened
         self._runtime = runtime
         self._chat = chat
         self._failover: Failover | None = None  # None until it is opened
@@ -83,7 +87,7 @@ class ChatStream:
     @property
     def attempts(self) -> Sequence[Attempt]:
         """The attempts that are over, in order; the last one served, once the stream has ended."""
-        return tuple(self._failover.attempts) if self._failover else ()
+        return tuple(self._call.attempts) if self._call else ()
 
     @property
     def usage(self) -> Usage:
@@ -95,15 +99,22 @@ class ChatStream:
     async def __aenter__(self) -> Self:
         """Connect and wait for the first content. Raises as `Failover.open` does."""
         # Now, and not when the context was made: the state of the workers changes.
-        self._failover = Failover(
-            self._runtime, ChatJob(self._chat.request), self._chat.criteria, self._chat.limits
+        runtime, chat = self._runtime, self._chat
+        self._call = call = Call(
+            runtime,
+            self._operation,
+            chat.criteria,
+            options=described(chat.options) if runtime.telemetry.observers else {},
+            tags=tags_from(chat.options.get("tags")),
         )
+        self.call = call.id
         try:
+            self._failover = Failover(runtime, call, ChatJob(chat.request), chat.criteria, chat.limits)
             await self._open_next()
             if self._chat.on_interrupt == "buffer":
                 await self._read_whole()
-        except BaseException:
-            await self.aclose()  # `__aexit__` is not called when `__aenter__` raises
+        except BaseException as error:
+            await self._leave(error)  # `__aexit__` is not called when `__aenter__` raises
             raise
         return self
 
@@ -114,8 +125,20 @@ class ChatStream:
 
     async def aclose(self) -> None:
         """Leave it, as the end of `async with` does: when this returns, the connection is closed or given back."""
+        await self._leave(None)
+
+    async def _leave(self, error: BaseException | None) -> None:
         self._left = True
-        await self._close_attempt()
+        try:
+            await self._close_attempt()
+        finally:
+            self._end(error)
+
+    def _end(self, error: BaseException | None = None) -> None:
+        """Report the end of the call, the first time."""
+        if self._call is not None:
+            finish = self._builder.finish
+            self._call.end(error, finish=finish.reason if finish else None)
 
     @property
     def _opened(self) -> Failover:
@@ -195,6 +218,8 @@ class ChatStream:
         # An OpenAttempt raises failures, and a chat has no vectors. (A tuple: a union would be made for each event.)
         assert not isinstance(event, (Failure, Vectors))
         self._builder.add(event)
+        if isinstance(event, Finished):
+            self._end()
         return event
 
     def _check_readable(self) -> None:
@@ -221,7 +246,11 @@ class ChatStream:
 
     def _reply(self) -> Reply:
         return self._builder.reply(
-            worker=self.worker, provider=self.provider, model=self.model, attempts=self.attempts
+            worker=self.worker,
+            provider=self.provider,
+            model=self.model,
+            attempts=self.attempts,
+            call=self.call,
         )
 
     # -------------------------------------------------------------- interruptions
@@ -229,10 +258,10 @@ class ChatStream:
     async def _interrupted(self, failed: AttemptFailed) -> None:
         """Prepare what `on_interrupt` promises after the answer broke off, or raise StreamInterrupted."""
         failure, worker = failed.failure, self.worker
-        self._runtime.telemetry.emit(AnswerInterrupted(worker, failure, self._chat.on_interrupt))
+        self._report_interruption(failure)
         await self._give_up(failed, committed=True)
         # Set here already, for a reader that is cancelled below and reads on all the same.
-        self._interruption = StreamInterrupted(failure, worker, self.attempts, self._reply())
+        self._interruption = self._interrupted_by(failure, worker)
         cause: Exception = failed
         try:
             if await self._resume(failure):
@@ -240,8 +269,22 @@ class ChatStream:
                 return
         except CortexError as error:
             cause = error
-        self._interruption = StreamInterrupted(failure, worker, self.attempts, self._reply())
+        self._interruption = self._interrupted_by(failure, worker)
+        self._end(self._interruption)
         raise self._interruption from cause
+
+    def _report_interruption(self, failure: Failure) -> None:
+        if self._call is not None:
+            self._call.interruption, self._call.resumed = failure.kind, None
+        telemetry = self._runtime.telemetry
+        if telemetry.observers:
+            how = self._chat.on_interrupt
+            telemetry.emit(AnswerInterrupted(self.worker, failure, how, call=self.call))
+
+    def _interrupted_by(self, failure: Failure, worker: str) -> StreamInterrupted:
+        error = StreamInterrupted(failure, worker, self.attempts, self._reply())
+        error.call = self.call
+        return error
 
     async def _resume(self, failure: Failure) -> bool:
         """Go on with the next worker, if the user wants that. Returns False if not.
@@ -277,11 +320,17 @@ class ChatStream:
             self._deduplicator = None
             raise
         self._pending.insert(position, Continued(failure, self.worker, len(text)))
+        self._note_resumed("continue")
 
     async def _restart(self, failure: Failure) -> None:
         self._deduplicator = None
         await self._open_next()
         self._pending.appendleft(Restarted(failure, self.worker))
+        self._note_resumed("restart")
+
+    def _note_resumed(self, how: Literal["restart", "continue"]) -> None:
+        if self._call is not None:
+            self._call.resumed = how
 
     async def _give_up(self, failed: AttemptFailed, *, committed: bool) -> None:
         """Close the attempt that has failed, and record why."""

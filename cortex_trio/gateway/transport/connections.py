@@ -23,7 +23,7 @@ from ...http.deadlines import Deadlines
 from ...http.defaults import MAX_IDLE_CONNECTIONS
 from ...http.errors import ConnectError, ConnectionBroken, RemoteProtocolError
 from ...http.exchange import RequestProgress
-from ...http.network import CLOSE_SECONDS
+from ...http.network import CLOSE_SECONDS, Origin
 from ...http.pool import ConnectionPool
 from ...http.transport import PooledTransport, origin_of, request_bytes
 from ...wire.codec import HttpRequest
@@ -104,6 +104,11 @@ class Connections:
         self._sharers[id(self.transport)] += 1
         self._is_closed = False
         self.users = 0
+
+    @property
+    def origin(self) -> Origin:
+        """The host and the port of the worker's address. A proxy does not change it."""
+        return self._origin
 
     async def send(
         self,

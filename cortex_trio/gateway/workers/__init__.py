@@ -8,6 +8,7 @@ endpoint        configuration and connections of a worker: a snapshot that a rel
 dialect_guard   a bug in a dialect is a failure of one attempt
 registry        the table of all workers and its actor
 status          the state of workers and of the gateway, for users
+publisher       events and log lines for what has changed in a worker
 health_monitor  the actor that starts health checks
 calls           calls to actors that may be restarting
 """

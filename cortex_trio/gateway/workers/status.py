@@ -160,7 +160,17 @@ def health_status(
         checked: when the last round of health checks ended; None if there was none.
         now: Trio time.
     """
-    workers = {state.name: worker_info(state, ring, now) for state in states}
+    return health_of([worker_info(state, ring, now) for state in states], checked)
+
+
+def health_of(infos: Iterable[WorkerInfo], checked: datetime | None) -> HealthStatus:
+    """Return the state of a gateway with these workers.
+
+    Args:
+        infos: all workers.
+        checked: when the last round of health checks ended; None if there was none.
+    """
+    workers = {info.name: info for info in infos}
     by_status: dict[str, int] = dict.fromkeys(STATUSES, 0)
     by_provider: dict[str, dict[str, int]] = {}
     for info in workers.values():

@@ -119,7 +119,7 @@ class WorkerState:
     since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     """When `status` was published."""
     changes_at: float = math.inf
-    """Trio time at which `status` may change without a request; infinity if it does not."""
+    """Trio time at which something that is published may change without a request; infinity if nothing does."""
     requests: int = 0
     """Requests that were sent, including those in flight."""
     failures: int = 0

@@ -75,7 +75,7 @@ ATTEMPTS = (
 STREAMS = (
     Mutant(
         "leaving a stream does not close its attempt",
-        "gateway.request.stream:ChatStream.aclose",
+        "gateway.request.stream:ChatStream._leave",
         Drops("_close_attempt"),
         "leaving closes the connection before control returns",
         (exam("S17"),),
