@@ -82,7 +82,8 @@ class Changes:
                 if runtime.table.workers.get(name) is not state:
                     await state.connections.aclose()
                 if name not in runtime.table.workers:
-                    with suppress(ActorError):  # it cannot be called: the error of the start counts
+                    # The time of the outer scope may be over. An ActorError: the error of the start counts.
+                    with trio.move_on_after(STEP_SECONDS, shield=True), suppress(ActorError):
                         await call_with_retry(runtime.keys, KeyManager.remove, name)
         if runtime.telemetry.observers:
             runtime.telemetry.emit(WorkerAdded(name, state.kind.name))
@@ -222,7 +223,8 @@ class Changes:
             with trio.move_on_after(drain):
                 await state.drained.wait()
         finally:  # also when cancelled: a worker that is draining for ever is no result
-            await self._take_out(state)
+            with trio.move_on_after(STEP_SECONDS, shield=True):
+                await self._take_out(state)
             runtime.wait_queue.wake_all()
             runtime.publisher.forget(name)
             if runtime.telemetry.observers:
@@ -231,13 +233,12 @@ class Changes:
     async def _take_out(self, state: WorkerState) -> None:
         """Take a drained worker out of the key ring, the table and the tree, and close its connections."""
         runtime = self._runtime
-        with trio.move_on_after(STEP_SECONDS, shield=True):
-            try:
-                await call_with_retry(runtime.keys, KeyManager.remove, state.name)
-                await call_with_retry(runtime.registry, WorkerRegistry.unregister, state.name)
-                await self._stop(state)
-            finally:  # the end of the gateway closes only the connections of workers in the table
-                await state.connections.aclose()  # it shields itself, for a short time
+        try:
+            await call_with_retry(runtime.keys, KeyManager.remove, state.name)
+            await call_with_retry(runtime.registry, WorkerRegistry.unregister, state.name)
+            await self._stop(state)
+        finally:  # the end of the gateway closes only the connections of workers in the table
+            await state.connections.aclose()  # it shields itself, for a short time
 
     async def _remove_if_present(self, name: str, drain: float) -> None:
         with suppress(KeyError):  # another task removes it at the same time

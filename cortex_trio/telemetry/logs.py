@@ -1,11 +1,13 @@
 """What is logged about workers, so that an outage is seen without an observer; and an observer that logs everything.
 
     INFO      a failover, a call that waits, a worker that is available again
-    WARNING   a worker that becomes unavailable
+    WARNING   a worker that becomes unavailable; a call that no worker could serve
     ERROR     no worker is available
 
 A kind of line is logged at most once a minute for each worker. A status that changes more often is logged when the
-minute is over, as it is then. Fields for structured logs are in `extra`: worker, kind, status, call.
+minute is over, as it is then. A failed call is logged at most once a minute in all: the breaker of the only worker left
+stays closed, so that statuses alone would not show such an outage. Fields for structured logs are in `extra`: worker,
+kind, status, call.
 """
 
 from __future__ import annotations
@@ -51,6 +53,11 @@ class EventLog:
         if self._may_log("waiting", worker, now):
             extra = {"call": call, "worker": worker, "kind": kind.value if kind else None}
             log.info("waiting up to %.1f s: %s %s", seconds, worker, reason, extra=extra)
+
+    def call_failed(self, call: str, error: Exception, kind: FailureKind, *, now: float) -> None:
+        """Log that a call has failed for a reason that is not its caller's."""
+        if self._may_log("call failed", "", now):
+            log.warning("call failed: %s", error, extra={"call": call, "kind": kind.value})
 
     def status(self, worker: str, status: WorkerStatus, reason: FailureKind | None, *, now: float) -> float:
         """Log the status of a worker if it differs from what was logged.

@@ -49,7 +49,9 @@ async def test_an_outage_of_one_provider_then_of_all_then_recovery(
             anthropic.behave(Behaviour(error=K.OVERLOADED, retry_after=90))
             await ask(cortex, times=6)
             all_are_down = lines(caplog, logging.WARNING)
-            assert all_are_down == [
+            [failed] = [line for _, line in all_are_down if line.startswith("call failed: ")]
+            assert failed.startswith("call failed: anthropic: overloaded (HTTP 529)")
+            assert [line for line in all_are_down if line[1] != failed] == [
                 ("WARNING", "worker anthropic is unavailable (overloaded)"),
                 ("ERROR", "no worker is available: openai is unavailable; anthropic is unavailable"),
             ]

@@ -18,6 +18,7 @@ from ...events import Attempt, FinishReason, Usage
 from ...failures import CortexError, FailureKind
 from ...telemetry import CallEnded, CallOutcome, CallStarted, Operation, OptionValue
 from ..routing.eligibility import Criteria
+from ..routing.plan import ABOUT_THE_REQUEST
 from ..runtime import Runtime
 from ..settings.config import MOST_ATTEMPTS
 
@@ -138,7 +139,10 @@ class Call:
         if self._ended:
             return
         self._ended = True
-        telemetry = self._runtime.telemetry
+        runtime, kind = self._runtime, _cause_of(error)
+        if isinstance(error, CortexError) and kind is not None and kind not in ABOUT_THE_REQUEST:
+            runtime.event_log.call_failed(self.id, error, kind, now=trio.current_time())
+        telemetry = runtime.telemetry
         if telemetry.observers:
             if isinstance(error, CortexError):
                 outcome = "failed"

@@ -48,9 +48,9 @@ class PreparedAttempt:
 
     runtime: Runtime
     candidate: Candidate
-    job: Job
-    request: HttpRequest
-    decoder: Decoder
+    job: Job = attrs.field(repr=False)  # with the next two it holds the prompt
+    request: HttpRequest = attrs.field(repr=False)
+    decoder: Decoder = attrs.field(repr=False)
     admission: Admission
     timeouts: Timeouts
     call: str  # the id of its call

@@ -32,6 +32,7 @@ from ...events import (
     WireEvent,
 )
 from ...failures import CortexError, Failure
+from ...http.network import CLOSE_SECONDS
 from ...messages import Image, ToolCall
 from ...telemetry import AnswerInterrupted, Operation
 from ..runtime import Runtime
@@ -114,7 +115,8 @@ class ChatStream:
             if self._chat.on_interrupt == "buffer":
                 await self._read_whole()
         except BaseException as error:
-            await self._leave(error)  # `__aexit__` is not called when `__aenter__` raises
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._leave(error)  # `__aexit__` is not called when `__aenter__` raises
             raise
         return self
 
