@@ -57,9 +57,10 @@ if TYPE_CHECKING:
     from .failures import ConfigError, CortexError, Failure, FailureKind, InvalidRequest, NoWorkersAvailable
     from .failures.limits import Bucket
     from .gateway.cortex import Cortex, open_cortex
-    from .gateway.request.options import ChatOptions
+    from .gateway.request.options import ChatOptions, OnInterrupt
     from .gateway.request.stream import ChatStream
-    from .gateway.settings.config import Config, WorkerConfig
+    from .gateway.routing.strategies import Strategy
+    from .gateway.settings.config import Config, KeyStrategy, WorkerConfig
     from .gateway.settings.secrets import ApiKey, api_keys_from
     from .gateway.workers.status import HealthStatus, WorkerInfo
     from .messages import (
@@ -91,10 +92,12 @@ if TYPE_CHECKING:
         Event,
         FirstToken,
         HealthChecked,
+        Observer,
         Reloaded,
         Snapshot,
         WorkerAdded,
         WorkerRemoved,
+        WorkerStatus,
         WorkerStatusChanged,
     )
     from .version import __version__
@@ -133,9 +136,12 @@ __all__ = [
     "HealthStatus",
     "Image",
     "InvalidRequest",
+    "KeyStrategy",
     "Message",
     "Messages",
     "NoWorkersAvailable",
+    "Observer",
+    "OnInterrupt",
     "Opaque",
     "Part",
     "Provider",
@@ -147,6 +153,7 @@ __all__ = [
     "Reply",
     "Restarted",
     "Snapshot",
+    "Strategy",
     "StreamEvent",
     "StreamInterrupted",
     "Text",
@@ -162,6 +169,7 @@ __all__ = [
     "WorkerConfig",
     "WorkerInfo",
     "WorkerRemoved",
+    "WorkerStatus",
     "WorkerStatusChanged",
     "__version__",
     "api_keys_from",
@@ -178,16 +186,18 @@ _MODULES = {
     "failures": "ConfigError CortexError Failure FailureKind InvalidRequest NoWorkersAvailable",
     "failures.limits": "Bucket",
     "gateway.cortex": "Cortex open_cortex",
-    "gateway.request.options": "ChatOptions",
+    "gateway.request.options": "ChatOptions OnInterrupt",
     "gateway.request.stream": "ChatStream",
-    "gateway.settings.config": "Config WorkerConfig",
+    "gateway.routing.strategies": "Strategy",
+    "gateway.settings.config": "Config WorkerConfig KeyStrategy",
     "gateway.settings.secrets": "ApiKey api_keys_from",
     "gateway.workers.status": "HealthStatus WorkerInfo",
     "messages": "Document Image Message Messages Opaque Part Reasoning Text Tool ToolCall ToolResult"
     " assistant system user",
     "providers": "Auth Provider",
     "telemetry": "AnswerInterrupted AttemptStarted BreakerChanged CallEnded CallStarted CallWaiting CooldownEnded"
-    " CooldownStarted Event FirstToken HealthChecked Reloaded Snapshot WorkerAdded WorkerRemoved WorkerStatusChanged",
+    " CooldownStarted Event FirstToken HealthChecked Reloaded Snapshot WorkerAdded WorkerRemoved WorkerStatusChanged"
+    " Observer WorkerStatus",
     "version": "__version__",
 }
 """The module of each public name, and the names in it."""
