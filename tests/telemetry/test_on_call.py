@@ -159,7 +159,9 @@ async def test_an_outage_of_one_provider_then_of_all_and_the_recovery_are_seen(
             snapshot, text = await seen(cortex, path)
             assert "2 of 2 workers available" in text
             assert all(worker.breaker.state == "closed" for worker in snapshot.workers)
-            of_openai = [line for _, line in all_lines + shown.lines() if line.startswith("worker openai is ")]
+            of_openai = [
+                line for _, line in all_lines + shown.lines() if line.startswith("worker openai is ")
+            ]
             assert of_openai[-1] == "worker openai is available again"
             assert shown.errors_of_calls() == [None] * 8
             assert shown.metric("gen_ai_client_inference_duration_seconds_count", outcome="served") == 16
