@@ -230,7 +230,8 @@ async def _stream(
     cortex: Cortex, record: CallRecord, messages: Sequence[Message], options: Mapping[str, Any]
 ) -> Reply | None:
     planned, reply, count, finished = record.planned, None, 0, False
-    async with cortex.chat(messages, **{**options, "on_interrupt": planned.mode}) as stream:
+    wanted: dict[str, Any] = {**options, "on_interrupt": planned.mode}
+    async with cortex.chat(messages, **wanted) as stream:
         async for event in stream:
             record.finished_once &= not finished
             finished |= isinstance(event, Finished)
