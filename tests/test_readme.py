@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from log_lines import LOG_LINE
 
 from cortex_trio import Config, open_cortex
 from cortex_trio.cli.story import QUESTIONS
@@ -81,10 +82,6 @@ async def main():
 
 trio.run(main)
 """
-
-
-LOG_LINE = re.compile(r"^worker \w+ is (?:unavailable|rate_limited|quota_exceeded) \(\w+\)\n", re.MULTILINE)
-"""What Python prints to stderr when a provider of a snippet fails as it should."""
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=str)

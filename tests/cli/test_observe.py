@@ -81,7 +81,8 @@ async def test_a_frame_shows_keys_that_cool_down_and_calls_that_wait(autojump_cl
 async def test_a_frame_fits_every_width_and_encoding(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(status=429, retry_after=12))
-        sim.add("a provider with a long name", OVERLOADED, provider="groq")
+        other = sim.add("a provider with a long name", OVERLOADED, provider="groq")
+        other.api_keys = ("sk-sim-of-another-0001",)  # the usual key repeats the name, which may be shown
         async with open_gateway(sim) as cortex:
             with pytest.raises(CortexError):
                 await cortex.complete("Hi", max_wait=0)
