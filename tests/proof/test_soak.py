@@ -57,7 +57,7 @@ def gateway_objects() -> Counter[str]:
     return Counter(
         f"{kind.__module__}.{kind.__qualname__}"
         for kind in names
-        if kind.__module__.startswith("cortex_trio")
+        if str(kind.__module__).startswith("cortex_trio")  # of some C types it is a descriptor
         and not kind.__module__.startswith("cortex_trio.simulator")
     )
 
