@@ -368,6 +368,7 @@ def private_members_of_cortex() -> set[str]:
     return {name for name in names if name.startswith("_") and not name.endswith("__")}
 
 
+@pytest.mark.slow
 def test_no_code_reads_a_private_member_of_cortex() -> None:
     private = private_members_of_cortex()
     assert "_runtime" in private

@@ -259,6 +259,7 @@ def test_every_mishap_happens_with_some_seed() -> None:
 # ------------------------------------------------------------------ the simulator as a program
 
 
+@pytest.mark.slow
 async def test_the_simulator_runs_a_command_with_its_providers_and_ends_as_it_ended() -> None:
     chat = (*CORTEX, "chat", "Hi")
     served = await run(*SIMULATOR, "--broken", "openai", "--", *chat, env=environment())

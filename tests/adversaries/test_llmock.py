@@ -151,6 +151,7 @@ MAY_PASS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("place", "status", "times"), MAY_PASS)
 async def test_what_may_pass_is_asked_again_with_backoff(
     llmock: LLMock, place: str, status: int, times: int
@@ -162,6 +163,7 @@ async def test_what_may_pass_is_asked_again_with_backoff(
     assert len(await llmock.requests()) == times + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", EVERY)
 async def test_a_retry_after_is_honoured(llmock: LLMock, place: str) -> None:
     await llmock.break_next({"type": "fail", "status": 429, "retry_after": 1.0, "times": 2})
@@ -266,6 +268,7 @@ async def test_an_outage_is_no_storm_and_another_provider_serves(llmock: LLMock,
     assert {finding.partition(":")[0] for finding in await llmock.verdict()} <= {"gave_up"}
 
 
+@pytest.mark.slow
 async def test_an_outage_without_another_provider_is_no_storm(llmock: LLMock) -> None:
     await llmock.break_next({"type": "fail", "status": 503, "times": None})
     async with gateway(llmock, "openai") as cortex:
@@ -299,6 +302,7 @@ async def test_twenty_calls_in_a_rate_limit_are_all_served(llmock: LLMock) -> No
     assert await llmock.verdict() == []
 
 
+@pytest.mark.slow
 async def test_a_hundred_calls_in_mixed_faults_have_no_finding(llmock: LLMock) -> None:
     faults: list[dict[str, Any]] = []
     for _ in range(4):

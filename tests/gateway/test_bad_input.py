@@ -135,6 +135,7 @@ def closed_port() -> int:
         return port
 
 
+@pytest.mark.slow
 async def test_an_address_without_a_listener_is_one_clear_error() -> None:
     address = f"http://127.0.0.1:{closed_port()}/v1"
     worker = {"api_keys": ["sk-test-0123456789"], "base_url": address}
@@ -149,6 +150,7 @@ async def test_an_address_without_a_listener_is_one_clear_error() -> None:
         assert (await cortex.check_health()).system_health == "unhealthy"
 
 
+@pytest.mark.slow
 async def test_a_host_that_does_not_exist_is_no_different() -> None:
     worker = {"models": ["m"], "provider": "openai_compatible", "base_url": "http://no-such-host.invalid:1"}
     async with open_cortex({"nowhere": worker}) as cortex:

@@ -20,4 +20,8 @@ def _plays(*, over_sockets: bool) -> Iterator[Any]:
     for scenario, part, dialect in parts_and_dialects(all_scenarios()):
         if over_sockets and (part.virtual or dialect not in OVER_SOCKETS):
             continue
-        yield pytest.param((scenario, part, dialect), id=f"{scenario.number}-{dialect}-{part.title}")
+        # One dialect of each framing in `check.sh`, all of them in continuous integration.
+        marks = () if dialect in OVER_SOCKETS else (pytest.mark.slow,)
+        yield pytest.param(
+            (scenario, part, dialect), marks=marks, id=f"{scenario.number}-{dialect}-{part.title}"
+        )

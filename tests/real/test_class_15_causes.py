@@ -46,6 +46,7 @@ def one_worker(url: str, **settings: object) -> Config:
     return Config(workers={"raw": worker}, health_check_interval=0, connect_timeout=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempts", [1, 4])
 async def test_the_error_of_a_refused_port_says_so(attempts: int) -> None:
     async with open_cortex(one_worker(f"http://127.0.0.1:{unused_port()}/v1")) as cortex:

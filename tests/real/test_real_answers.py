@@ -183,6 +183,7 @@ def test_no_short_answer_changes_when_it_comes_byte_by_byte(answers: tuple[Answe
     assert len(short) > len(answers) / 3
 
 
+@pytest.mark.slow
 def test_no_cut_stream_is_taken_for_a_complete_answer(answers: tuple[Answer, ...]) -> None:
     """However much came of it: it is a beginning of the answer, and Finished is said of all of its content only.
 

@@ -125,6 +125,7 @@ def test_every_error_body_of_a_real_server_is_of_the_right_kind(shared_dir: Path
     assert wrong == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [reported, recorded, cases])
 def test_an_error_body_cut_at_any_byte_gives_no_cooldown_that_the_complete_one_would_not(
     shared_dir: Path, read: Read

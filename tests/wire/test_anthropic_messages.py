@@ -644,6 +644,7 @@ PAYLOADS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(PAYLOADS, max_size=6))
 def test_no_shape_of_json_is_a_surprise(payloads: list[dict[str, Any]]) -> None:
     body = "".join(f"event: {p['type']}\ndata: {json.dumps(p)}\n\n" for p in payloads).encode()

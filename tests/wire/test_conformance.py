@@ -427,12 +427,14 @@ one_of_a_kind = pytest.mark.parametrize(
 # ------------------------------------------------------------------ the promises
 
 
+@pytest.mark.slow
 @every_dialect
 def test_a_provider_has_a_dialect_that_keeps_its_promises(dialect: Dialect) -> None:
     answers = ANSWERS[dialect.name]
     check_dialect(dialect, answers.streamed, answers.whole)
 
 
+@pytest.mark.slow
 @one_of_a_kind
 def test_a_dialect_takes_linear_time(dialect: Dialect) -> None:
     check_linear_time(dialect, time.process_time)
@@ -542,6 +544,7 @@ class Broken(ChatCompletions):
         return Gullible() if self.fault == "is gullible" else Careless(self.fault)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "promise"),
     [
