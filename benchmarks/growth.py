@@ -67,18 +67,18 @@ def _selection_cost(strategy: str, count: int, quick: bool) -> float:
 
 
 def key_ring_costs(quick: bool) -> Mapping[int, float]:
-    """Number of keys of one worker → seconds to ask for one, borrow it and give it back."""
+    """Number of keys of one worker → seconds to lease one and give it back."""
     costs = {}
     for count in (1, 100, 10_000):
-        ring = KeyRing()
-        ring.set_keys("worker", [ApiKey(f"sk-bench-{n:012}") for n in range(count)])
+        ring = KeyRing(Cooldowns())
+        keys = tuple(ApiKey(f"sk-bench-{n:012}") for n in range(count))
+        ring.set_keys("worker", keys)
 
-        def borrow(ring: KeyRing = ring) -> None:
-            ring.available("worker", MODEL, 0.0)
-            lease = Lease("worker", MODEL)
-            ring.lend(lease, 0.0)
+        def borrow(ring: KeyRing = ring, keys: tuple[ApiKey, ...] = keys) -> None:
+            lease = Lease("worker", MODEL, keys)
+            assert ring.lend(lease, 0.0) is None
             lease.settled = True
-            ring.report(lease, 0.0)
+            ring.report(lease)
 
         costs[count] = _cost(borrow, 2 if quick else max(50, 20_000 // count))
     return costs

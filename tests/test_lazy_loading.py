@@ -6,11 +6,13 @@ import pydoc
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import attrs
 import pytest
 
 import cortex_trio
+from cortex_trio.cli.arguments import INTERRUPT_CHOICES
 from cortex_trio.cli.commands import COMMAND_NAMES, StrategyNames
 from cortex_trio.gateway.routing.strategies import STRATEGIES
 
@@ -115,3 +117,8 @@ def test_values_are_pickled_as_before() -> None:
     assert ended.stdout.decode().strip() == repr(message)
     assert pickle.loads(pickle.dumps(message)) == message
     assert attrs.has(cortex_trio.Message)
+
+
+def test_the_command_line_lists_every_way_to_handle_an_interruption() -> None:
+    """It keeps a list of its own, because `--help` must not load the gateway."""
+    assert get_args(cortex_trio.OnInterrupt) == INTERRUPT_CHOICES
