@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .gateway.workers.status import HealthStatus, WorkerInfo
     from .messages import (
         Document,
+        File,
         Image,
         Message,
         Messages,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
         ToolResult,
         assistant,
         system,
+        tool,
         user,
     )
     from .providers import Auth, Provider
@@ -129,6 +131,7 @@ __all__ = [
     "Event",
     "Failure",
     "FailureKind",
+    "File",
     "FinishReason",
     "Finished",
     "FirstToken",
@@ -176,6 +179,7 @@ __all__ = [
     "assistant",
     "open_cortex",
     "system",
+    "tool",
     "user",
 ]
 
@@ -192,8 +196,8 @@ _MODULES = {
     "gateway.settings.config": "Config WorkerConfig KeyStrategy",
     "gateway.settings.secrets": "ApiKey api_keys_from",
     "gateway.workers.status": "HealthStatus WorkerInfo",
-    "messages": "Document Image Message Messages Opaque Part Reasoning Text Tool ToolCall ToolResult"
-    " assistant system user",
+    "messages": "Document File Image Message Messages Opaque Part Reasoning Text Tool ToolCall ToolResult"
+    " assistant system tool user",
     "providers": "Auth Provider",
     "telemetry": "AnswerInterrupted AttemptStarted BreakerChanged CallEnded CallStarted CallWaiting CooldownEnded"
     " CooldownStarted Event FirstToken HealthChecked Reloaded Snapshot WorkerAdded WorkerRemoved WorkerStatusChanged"

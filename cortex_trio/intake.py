@@ -15,6 +15,7 @@ import attrs
 from .failures import InvalidRequest
 from .messages import (
     Document,
+    File,
     Image,
     Message,
     Messages,
@@ -75,14 +76,25 @@ def _tool(item: Tool | Mapping[str, Any], where: str) -> Tool:
         item = attrs.asdict(item, recurse=False)
     if not isinstance(item, Mapping):
         raise InvalidRequest(f"{where}: a Tool or a mapping, not {_kind(item)}")
-    function = item.get("function", item)
-    name = function.get("name") if isinstance(function, Mapping) else None
+    is_custom = "custom" in (item.get("type"), item.get("kind"))
+    fields = item.get("custom" if is_custom else "function", item)
+    name = fields.get("name") if isinstance(fields, Mapping) else None
     if not isinstance(name, str) or not name:
         raise InvalidRequest(f"{where}.name: a non-empty str is needed")
-    parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    if not isinstance(parameters, Mapping):
-        raise InvalidRequest(f"{where}.parameters: a JSON Schema object, not {_kind(parameters)}")
-    return Tool(name, function.get("description") or "", parameters, function.get("strict"))
+    description = fields.get("description") or ""
+    cache = bool(fields.get("cache", False))
+    if is_custom:
+        grammar = _mapping(fields.get("format"), f"{where}.format", "a mapping")
+        return Tool(name, description, kind="custom", format=grammar, cache=cache)
+    empty = {"type": "object", "properties": {}}
+    parameters = _mapping(fields.get("parameters"), f"{where}.parameters", "a JSON Schema object")
+    return Tool(name, description, parameters or empty, fields.get("strict"), cache=cache)
+
+
+def _mapping(value: object, where: str, what: str) -> Mapping[str, Any] | None:
+    if value is None or isinstance(value, Mapping):
+        return value
+    raise InvalidRequest(f"{where}: {what}, not {_kind(value)}")
 
 
 def _message(item: Message | Mapping[str, Any], where: str) -> Message:
@@ -163,6 +175,13 @@ _FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
         "data": (bytes, type(None)),
         "media_type": _MAYBE_TEXT,
         "signature": _MAYBE_TEXT,
+    },
+    File: {
+        "data": (bytes, type(None)),
+        "media_type": _MAYBE_TEXT,
+        "url": _MAYBE_TEXT,
+        "id": _MAYBE_TEXT,
+        "name": _MAYBE_TEXT,
     },
     Document: {"text": _TEXT, "title": _MAYBE_TEXT, "id": _MAYBE_TEXT},
     Reasoning: {"text": _TEXT, "signature": _MAYBE_TEXT, "encrypted": _MAYBE_TEXT},
@@ -249,8 +268,8 @@ def _tool_result(item: Mapping[str, Any], where: str) -> ToolResult:
 
 def _require_texts_and_images(content: object, where: str) -> None:
     listed = content if isinstance(content, Sequence) else (content,)
-    if not isinstance(content, str) and not all(isinstance(part, Text | Image) for part in listed):
-        raise InvalidRequest(f"{where}.content: a tool result holds text and images only")
+    if not isinstance(content, str) and not all(isinstance(part, Text | Image | File) for part in listed):
+        raise InvalidRequest(f"{where}.content: a tool result holds text, images and files only")
 
 
 def _kind(value: object) -> str:

@@ -226,7 +226,7 @@ ENTRIES = tuple(entries())
 def test_the_reference_finds_classes_functions_fields_and_members() -> None:
     names = {entry.name for entry in ENTRIES}
     assert {
-        "messages.Image.data",
+        "messages.parts.Image.data",
         "failures.reactions.FailureKind.EDGE",
         "gateway.cortex.Cortex.chat",
     } <= names

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from cortex_trio import (
     Document,
+    File,
     Image,
     InvalidRequest,
     Message,
@@ -260,3 +262,92 @@ def test_a_message_has_parts_and_a_text() -> None:
     mixed = user("a", Image(url="u"), Text("b"))
     assert mixed.parts == (Text("a"), Image(url="u"), Text("b"))
     assert mixed.text == "ab"
+
+
+# ------------------------------------------------------------------ files and images from paths
+
+
+PNG_BYTES = b"\x89PNG\r\n\x1a\n"
+PATHS = [
+    ("page.pdf", b"%PDF-1.7", "application/pdf"),
+    ("speech.wav", b"RIFF....WAVE", "audio/wav"),
+    ("speech", b"RIFF....WAVE", "audio/wav"),
+    ("notes.md", b"# Notes", "text/markdown"),
+    ("scan", b"%PDF-1.7", "application/pdf"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "media_type"), PATHS)
+def test_a_file_has_the_type_of_its_suffix_or_its_content(
+    tmp_path: Path, name: str, data: bytes, media_type: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert File.from_path(tmp_path / name) == File(data=data, media_type=media_type, name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "wrong"), [("a.pdf", b"", "is empty"), ("a.zzz", b"??", "not known")]
+)
+def test_a_file_that_is_empty_or_of_no_known_type_is_refused(
+    tmp_path: Path, name: str, data: bytes, wrong: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InvalidRequest, match=wrong):
+        File.from_path(tmp_path / name)
+
+
+def test_a_missing_file_is_the_operating_systems_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        File.from_path(tmp_path / "missing.pdf")
+
+
+def test_an_image_has_the_type_of_its_content_not_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "picture.jpg").write_bytes(PNG_BYTES)
+    assert Image.from_path(tmp_path / "picture.jpg") == Image(data=PNG_BYTES, media_type="image/png")
+
+
+@pytest.mark.parametrize("data", [b"not an image", b"%PDF-1.7", b""])
+def test_an_image_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "picture.png").write_bytes(data)
+    with pytest.raises(InvalidRequest, match=r"picture\.png"):
+        Image.from_path(tmp_path / "picture.png")
+
+
+FILES_NOT_ALLOWED: list[dict[str, Any]] = [
+    {},
+    {"data": b"x"},
+    {"data": b"", "media_type": "application/pdf"},
+    {"url": "u", "id": "f"},
+]
+
+
+@pytest.mark.parametrize("fields", FILES_NOT_ALLOWED)
+def test_a_file_has_exactly_one_source(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="File:"):
+        File(**fields)
+
+
+TOOLS_NOT_ALLOWED: list[dict[str, Any]] = [
+    {},
+    {"parameters": {}, "format": {"type": "text"}},
+    {"kind": "custom", "parameters": {}},
+    {"kind": "custom", "strict": True},
+]
+
+
+@pytest.mark.parametrize("fields", TOOLS_NOT_ALLOWED)
+def test_a_tool_takes_either_an_object_or_free_text(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="Tool 'find'"):
+        Tool("find", "Find it.", **fields)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": "custom", "custom": {"name": "code", "description": "Run.", "format": {"type": "text"}}},
+        {"type": "custom", "name": "code", "description": "Run.", "format": {"type": "text"}},
+        Tool("code", "Run.", kind="custom", format={"type": "text"}),
+    ],
+)
+def test_a_custom_tool_is_read_in_every_form(given: Any) -> None:
+    assert tools_from([given]) == (Tool("code", "Run.", kind="custom", format={"type": "text"}),)

@@ -19,6 +19,7 @@ from typing import Any
 from ...messages import (
     ChatRequest,
     Document,
+    File,
     Image,
     Message,
     Opaque,
@@ -95,7 +96,7 @@ def _max_tokens(request: ChatRequest) -> int:
 
 
 def _tool(tool: Tool) -> Block:
-    schema = {"type": "object", **tool.parameters}  # the type is required, even for {}
+    schema = {"type": "object", **(tool.parameters or {})}  # the type is required, even for {}
     block = {"name": tool.name, "description": tool.description, "input_schema": schema}
     return block if tool.strict is None else {**block, "strict": tool.strict}
 
@@ -191,6 +192,8 @@ class _Turns:
                 return _text(text)
             case Image():
                 return _image(part)
+            case File():
+                raise Unsupported("files", self._provider)
             case Document():
                 return self._document(part)
             case Reasoning():
@@ -233,8 +236,8 @@ class _Turns:
         if isinstance(result.content, str):
             content = result.content
         else:
-            parts = (_text(part.text) if isinstance(part, Text) else _image(part) for part in result.content)
-            content = [part for part in parts if part is not None]
+            blocks = (self._block(part) for part in result.content)
+            content = [block for block in blocks if block is not None]
         if result.is_error:
             block["is_error"] = True
             content = content or "failed"  # an error without text is refused

@@ -15,6 +15,7 @@ from typing import Any
 from ...messages import (
     ChatRequest,
     Document,
+    File,
     Image,
     Message,
     Opaque,
@@ -202,7 +203,7 @@ class _Messages:
                 return text
             case Document():
                 return titled(part)
-            case Image() | Reasoning() | ToolCall() | ToolResult() | Opaque():
+            case Image() | File() | Reasoning() | ToolCall() | ToolResult() | Opaque():
                 raise Unsupported(f"{type(part).__name__} in a message of role {role}", self._provider)
 
 

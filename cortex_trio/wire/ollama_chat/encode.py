@@ -64,7 +64,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
     function: dict[str, Any] = {
         "name": tool.name,
         "description": tool.description,
-        "parameters": dict(tool.parameters),
+        "parameters": dict(tool.parameters or {}),
     }
     if tool.strict is not None:
         function["strict"] = tool.strict

@@ -83,7 +83,7 @@ def _max_tokens(request: ChatRequest, least: int, provider: str) -> int | None:
 
 def _tool(tool: Tool) -> Json:
     # Left out, `strict` would mean true here and make every property required; elsewhere it means false.
-    parameters = {"type": "object", "properties": {}, **tool.parameters}
+    parameters = {"type": "object", "properties": {}, **(tool.parameters or {})}
     description = {"description": tool.description} if tool.description else {}
     return {
         "type": "function",

@@ -1,20 +1,16 @@
-"""The input of a call: messages, their parts, tools, and the request value that every dialect encodes.
-
-Knows no provider and no wire format. `intake` reads the other forms in which callers may write messages.
-"""
+"""The parts of a message: text, images, files, reasoning, tool calls and their results."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
-from .failures import InvalidRequest
-
-Role = Literal["system", "user", "assistant", "tool"]
-"""The author of a message. "tool" messages hold the results of tool calls."""
+from ..failures import InvalidRequest
+from .files import IMAGE_TYPES, media_type_of, read_file
 
 ToolKind = Literal["function", "custom"]
 """A function takes a JSON object; a custom tool (OpenAI) takes free text."""
@@ -60,6 +56,80 @@ class Image:
             raise InvalidRequest("Image: exactly one of url= and data= is needed")
         if self.data is not None and not self.media_type:
             raise InvalidRequest('Image: data= needs media_type=, for example "image/png"')
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> Image:
+        """Return the image that a file holds. Reads the file, so it blocks for as long as the disk does.
+
+        Args:
+            path: The file. Its first bytes say which type it has, not its name.
+
+        Raises:
+            OSError: The file cannot be read.
+            InvalidRequest: The file is empty, or is no PNG, JPEG, GIF or WebP image.
+        """
+        data = read_file(path, "Image")
+        found = media_type_of(data)
+        if found not in IMAGE_TYPES:
+            raise InvalidRequest(
+                f"Image: {Path(path).name} is not an image: {', '.join(IMAGE_TYPES)} are allowed"
+                + (f", not {found}" if found else "")
+            )
+        return cls(data=data, media_type=found)
+
+
+@attrs.frozen
+class File:
+    """A PDF, audio, video or other file: bytes, a URL, or the id of an upload. Exactly one of them is set.
+
+    A worker whose dialect or model cannot take the file is skipped, as for every option.
+
+    Raises:
+        InvalidRequest: None or more than one of `data`, `url` and `id` is given, `data` is empty, or it has no
+            `media_type`.
+    """
+
+    data: bytes | None = attrs.field(default=None, repr=lambda data: _size(data, "bytes"))
+    """The bytes of the file. None if `url` or `id` is set."""
+
+    media_type: str | None = None
+    """The MIME type, such as "application/pdf" or "audio/wav". Needed with `data`; None means unknown."""
+
+    url: str | None = None
+    """An address that the provider can load. None if `data` or `id` is set."""
+
+    id: str | None = None
+    """The provider's id of a file that was uploaded to it before. None if `data` or `url` is set."""
+
+    name: str | None = None
+    """The name of the file, for the model. None: it has none."""
+
+    def __attrs_post_init__(self) -> None:
+        if sum(value is not None for value in (self.data, self.url, self.id)) != 1:
+            raise InvalidRequest("File: exactly one of data=, url= and id= is needed")
+        if self.data is not None and not self.data:
+            raise InvalidRequest("File: data= is empty")
+        if self.data is not None and not self.media_type:
+            raise InvalidRequest('File: data= needs media_type=, for example "application/pdf"')
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> File:
+        """Return the file at `path`. Reads it, so it blocks for as long as the disk does.
+
+        Args:
+            path: The file. Its suffix says which type it has; without a known suffix, its first bytes do.
+
+        Raises:
+            OSError: The file cannot be read.
+            InvalidRequest: The file is empty, or its type is not known.
+        """
+        data = read_file(path, "File")
+        media_type = media_type_of(data, Path(path).name)
+        if media_type is None:
+            raise InvalidRequest(
+                f"File: the type of {Path(path).name} is not known; use File(data=…, media_type=…)"
+            )
+        return cls(data=data, media_type=media_type, name=Path(path).name)
 
 
 @attrs.frozen
@@ -146,7 +216,7 @@ class ToolResult:
     tool_call_id: str
     """The `ToolCall.id` of the call."""
 
-    content: str | Sequence[Text | Image]
+    content: str | Sequence[Text | Image | File]
     """What the tool returned."""
 
     name: str | None = None
@@ -184,123 +254,5 @@ class Opaque:
         return value
 
 
-Part = Text | Image | Document | Reasoning | ToolCall | ToolResult | Opaque
+Part = Text | Image | File | Document | Reasoning | ToolCall | ToolResult | Opaque
 """One part of a message."""
-
-
-@attrs.frozen
-class Message:
-    """One message of a conversation."""
-
-    role: Role
-    """The author: "system", "user", "assistant" or "tool"."""
-
-    content: str | Sequence[Part]
-    """A text, or parts in order. A message with the role "tool" holds `ToolResult` parts."""
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The content as parts: a string is one Text, an empty string is no part."""
-        if isinstance(self.content, str):
-            return (Text(self.content),) if self.content else ()
-        return tuple(self.content)
-
-    @property
-    def text(self) -> str:
-        """The text of all Text parts, joined."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
-
-
-def system(text: str) -> Message:
-    """Return a system message: instructions to the model, before the first message of the user.
-
-    Args:
-        text: The instructions.
-    """
-    return Message("system", text)
-
-
-def user(*content: str | Part) -> Message:
-    """Return a message of the user.
-
-    Args:
-        content: One text, or texts and parts in order.
-    """
-    return Message("user", _content(content))
-
-
-def assistant(*content: str | Part) -> Message:
-    """Return a message of the model, for the history of a conversation. `Reply.message` is one already.
-
-    Args:
-        content: One text, or texts and parts in order.
-    """
-    return Message("assistant", _content(content))
-
-
-def _content(content: Sequence[str | Part]) -> str | tuple[Part, ...]:
-    if len(content) == 1 and isinstance(content[0], str):
-        return content[0]
-    return tuple(Text(part) if isinstance(part, str) else part for part in content)
-
-
-@attrs.frozen
-class Tool:
-    """A function that the model may call."""
-
-    name: str
-    """The name, unique among the tools of a request."""
-
-    description: str
-    """What the tool does and when to use it, for the model."""
-
-    parameters: Mapping[str, Any]
-    """The JSON Schema of the arguments: an object."""
-
-    strict: bool | None = None
-    """Whether the provider must keep the arguments to the schema. None: the provider's default."""
-
-
-Messages = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
-"""What callers may pass: a string is one user message; mappings have OpenAI's form, {"role": …, "content": …}."""
-
-
-@attrs.frozen(kw_only=True)
-class ChatRequest:
-    """One chat request, independent of any provider. None in a field means that it is not sent."""
-
-    messages: tuple[Message, ...]
-    """The conversation, oldest message first."""
-
-    max_tokens: int | None = None
-    """The most tokens that the answer may have."""
-
-    temperature: float | None = None
-    """The sampling temperature; its range is the provider's."""
-
-    top_p: float | None = None
-    """The nucleus sampling limit, 0 to 1."""
-
-    stop: tuple[str, ...] | None = None
-    """Texts at which the answer ends."""
-
-    tools: tuple[Tool, ...] | None = None
-    """The tools that the model may call."""
-
-    tool_choice: str | None = None
-    """One of "auto", "none" and "required", or the name of the tool that must be called."""
-
-    response_schema: Mapping[str, Any] | None = None
-    """The JSON Schema that the answer must follow."""
-
-    reasoning: str | int | None = None
-    """The effort of the reasoning as the provider names it, or the most tokens for it."""
-
-    documents: tuple[Document, ...] | None = None
-    """Texts that the answer is to be based on."""
-
-    extra_body: Mapping[str, Any] | None = None
-    """Fields that are added to the body of the request as they are."""
-
-    stream: bool = True
-    """Whether the provider is to stream the answer."""

@@ -1,0 +1,46 @@
+"""The input of a call. Knows no provider and no wire format.
+
+files     media types of files
+parts     the parts of a message
+message   Message, and short ways to write one
+request   Tool and ChatRequest, the value that every dialect encodes
+
+`intake` reads the other forms in which callers may write messages.
+"""
+
+from .message import Message, Messages, Role, assistant, system, tool, user
+from .parts import (
+    Document,
+    File,
+    Image,
+    Opaque,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolKind,
+    ToolResult,
+)
+from .request import ChatRequest, Tool
+
+__all__ = [
+    "ChatRequest",
+    "Document",
+    "File",
+    "Image",
+    "Message",
+    "Messages",
+    "Opaque",
+    "Part",
+    "Reasoning",
+    "Role",
+    "Text",
+    "Tool",
+    "ToolCall",
+    "ToolKind",
+    "ToolResult",
+    "assistant",
+    "system",
+    "tool",
+    "user",
+]
