@@ -17,7 +17,12 @@ The packages, in the order in which they are best read:
     wire         dialects              bytes to values and back; pure, incremental
     providers    data                  one file for each provider
     telemetry    what happened         events for observers, log lines, snapshots
+    structure    types of answers      JSON Schemas from types, and values of these types from JSON
+    costs        money                 prices, sums of usage, budgets
+    cluster      shared state          the protocol of a store, in memory and in Valkey
     gateway      a request's path      settings, transport, workers, routing, request; health, tree, Cortex
+    conversation agents                the tool loop, and a history that stays valid
+    server       the HTTP endpoint     one base URL for programs that are not written in Trio
     simulator    public test kit       providers that stall, refuse, cut and garble
     lab          proofs                the exam and the simulated worlds; loaded by two commands only
     cli          the command line

@@ -27,7 +27,13 @@ PACKAGES = {
     "errors": {"events", "failures"},
     "wire": {"messages", "intake", "events", "failures"},
     "providers": {"wire"},
+    "structure": {"messages", "failures"},
+    "costs": {"messages", "events", "failures"},
+    "cluster": {"failures", "otp", "telemetry", "version"},
     "gateway": {
+        "structure",
+        "costs",
+        "cluster",
         "providers",
         "wire",
         "messages",
@@ -42,7 +48,7 @@ PACKAGES = {
     },
 }
 """Which packages each one may import. The others may import anything: `simulator`, and what users run."""
-USERS_OF_THE_GATEWAY = {"", "cli", "simulator", "lab", "pytest_plugin", "__main__"}
+USERS_OF_THE_GATEWAY = {"", "conversation", "server", "cli", "simulator", "lab", "pytest_plugin", "__main__"}
 """`""` is the package itself, `__main__` whatever starts with `python -m`; they use it as any program would."""
 GATEWAY_LAYERS = (
     "settings",
@@ -86,6 +92,11 @@ LIBRARIES = {
     "version": set[str](),
     "wire": {"attrs"},
     "providers": {"attrs"},
+    "structure": {"attrs", "cattrs"},
+    "costs": {"attrs", "trio", "genai_prices"},
+    "cluster": {"attrs", "trio", "glide"},
+    "conversation": {"attrs", "cattrs", "trio"},
+    "server": {"attrs", "cattrs", "trio", "h11"},
     "gateway": {"trio", "attrs", "cattrs", "httpx", "trio_util"},
     "http": {"trio", "attrs", "httpx", "httpcore"},
     "simulator": {"trio", "attrs", "httpx", "httpcore", "h11"},

@@ -1,0 +1,86 @@
+"""One request and the response to it, as the routes of the endpoint see them. Knows no socket and no dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import attrs
+
+Headers = Sequence[tuple[str, str]]
+"""Names in lower case, and values, in order. Framing headers (content-length, transfer-encoding) are not in it."""
+
+
+@attrs.frozen(kw_only=True)
+class ServedRequest:
+    """One request that was read whole and whose key was accepted."""
+
+    id: str
+    """Our id of the request: in `x-request-id` and `request-id` of the response, in logs, events and spans."""
+
+    method: str
+    """In upper case."""
+
+    path: str
+    """Without the query; percent escapes are decoded."""
+
+    query: Mapping[str, str] = attrs.field(repr=False)
+    """The first value of each field."""
+
+    headers: Headers = attrs.field(repr=False)
+    """As the client sent them, with its API key removed."""
+
+    body: bytes = attrs.field(repr=False)
+    """The whole body, decoded; empty if there is none."""
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, None if the client did not send it.
+
+        Args:
+            name: The name, in lower case.
+        """
+        return next((value for found, value in self.headers if found == name), None)
+
+
+class Exchange(Protocol):
+    """Sends the response to one request. Cancelled when the client leaves.
+
+    A response is either one `respond`, or `begin`, then `write` any number of times, then `end`. A route that returns
+    or raises between `begin` and `end` breaks the connection off, so that the client sees that the body is cut.
+    """
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the head of the response was sent."""
+        ...
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response.
+
+        Args:
+            status: The HTTP status.
+            headers: Without framing; the ids of the request are added.
+            body: The whole body.
+        """
+        ...
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Send the head of a response whose body comes in pieces.
+
+        Args:
+            status: The HTTP status.
+            headers: Without framing; the ids of the request are added.
+        """
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send the next piece of the body at once. Waits while the client does not read.
+
+        Args:
+            data: The piece; nothing is sent for an empty one.
+        """
+        ...
+
+    async def end(self) -> None:
+        """Send the end of the body."""
+        ...

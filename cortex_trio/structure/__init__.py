@@ -1,0 +1,1 @@
+"""Types as JSON Schemas, and JSON as values of these types. Knows no provider and no gateway."""
