@@ -248,11 +248,11 @@ def _nullable(schema: Json) -> Json:
     if _takes_null(schema):
         return schema
     if "$ref" in schema or "const" in schema:
-        notes = {name: schema[name] for name in ("title", "description") if name in schema}
+        notes: Json = {name: schema[name] for name in ("title", "description") if name in schema}
         only = {name: value for name, value in schema.items() if name not in notes}
         return {**notes, "anyOf": [only, dict(NULL)]}
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    nullable = {**schema, "type": [*types, "null"]}
+    nullable: Json = {**schema, "type": [*types, "null"]}
     if "enum" in schema:
         nullable["enum"] = [*schema["enum"], None]
     return nullable
