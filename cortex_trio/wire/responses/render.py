@@ -28,7 +28,7 @@ from ...events import (
     WholePart,
 )
 from ...failures import FailureKind
-from ...messages import Image, Opaque, Reasoning, Text, ToolCall
+from ...messages import File, Image, Opaque, Reasoning, Text, ToolCall
 from ..held_calls import GrowingCall, HeldCalls
 from ..server import Frame, FrameKind, ParsedRequest, Preview
 from ..writing import named_event
@@ -91,7 +91,9 @@ class ResponsesRenderer:
                 return self._seal(event)
             case ToolCallDelta():
                 return self._call(event)
-            case WholePart(part):
+            case WholePart(File()):
+                return []  # speech: its transcript is the text
+            case WholePart(Image() | Opaque() as part):
                 return [*self._close(), *self._whole(part)]
             case UsageUpdate(usage):
                 self._usage = usage
