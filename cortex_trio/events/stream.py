@@ -70,8 +70,9 @@ class TextDelta:
     text: str
     """The piece."""
 
-    phase: Phase | None = attrs.field(default=None, kw_only=True)
-    """What the text is for; "commentary" is not part of `Reply.text`. None: the provider does not say."""
+    phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
+    """What the text is for; "commentary" is not part of `Reply.text`. None: the provider does not say. Ignored by
+    `==`."""
 
 
 @attrs.frozen

@@ -33,8 +33,8 @@ class Text:
     text: str
     """The text, as it is sent."""
 
-    phase: Phase | None = attrs.field(default=None, kw_only=True)
-    """What the text is for. It goes back to APIs that know it. None: the answer itself, or a text of the caller."""
+    phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
+    """What the text is for, for APIs that know it. None: the answer itself, or a text of the caller. Ignored by `==`."""
 
 
 @attrs.frozen

@@ -363,9 +363,10 @@ def test_a_conversation_that_another_server_stores_is_rejected() -> None:
         (
             "openai",
             {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
-            b"messages[0].content[0].type",
+            b"messages[0].content[0].input_audio.data",
         ),
-        ("openai_responses", {"type": "input_file", "file_id": "f"}, b"input[0].content[0].type"),
+        ("openai", {"type": "file", "file": {"file_data": "?"}}, b"messages[0].content[0].file.file_data"),
+        ("openai_responses", {"type": "input_image", "file_id": "f"}, b"input[0].content[0].type"),
         (
             "anthropic",
             {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}},

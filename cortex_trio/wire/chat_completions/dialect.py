@@ -1,8 +1,8 @@
 """The chat completions dialect: OpenAI's, and with small options Groq's, xAI's and most other servers'.
 
 One frozen value holds how a server deviates. encode, decode, delta, calls and pieces are the client side; parse,
-rules, render and server are the other, with `openai`, `groq` and `xai` for what those change. Embeddings and the list
-of models are here.
+rules, render and server are the other, with `openai`, `groq` and `xai` for what those change. content and
+message_fields are for both. Embeddings and the list of models are here.
 https://platform.openai.com/docs/api-reference/chat
 """
 
