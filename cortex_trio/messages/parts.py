@@ -34,7 +34,7 @@ class Text:
     """The text, as it is sent."""
 
     phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
-    """What the text is for, for APIs that know it. None: the answer itself, or a text of the caller. Ignored by `==`."""
+    """What the text is for, for APIs that know it. None: the answer, or a text of the caller. Ignored by `==`."""
 
 
 @attrs.frozen

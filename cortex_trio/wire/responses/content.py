@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...messages import File, Image
-from ..chat_completions.content import data_url
-from ..codec import Unsupported
+from ..codec import Unsupported, data_url
 from ..reading import Value
 
 Json = dict[str, Any]
@@ -26,6 +25,8 @@ def file_part(file: File, provider: str) -> Json:
         raise Unsupported(f"a File of type {kind:.60}", provider)
     if file.id is not None:
         return {"type": "input_file", "file_id": file.id}
+    if file.data is not None and kind.startswith("image/"):
+        return image_part(Image(data=file.data, media_type=kind))
     if file.data is None:
         return {"type": "input_file", "file_url": file.url}
     return {"type": "input_file", "filename": file.name or "file", "file_data": data_url(kind, file.data)}
