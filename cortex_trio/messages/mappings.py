@@ -27,7 +27,6 @@ OWN_FIELDS = (
     "extra_content",
     "thought_signature",
     "reasoning_opaque",
-    "reasoning_encrypted",
 )
 """Fields of an assistant message that go back as they came, to servers of chat completions that may have them."""
 
