@@ -33,8 +33,9 @@ def file_part(file: File, provider: str) -> Json:
 
 
 def read_image(part: Value) -> Image:
-    """Return the image of an `input_image` with an address. Raises Illegal."""
-    return part.at("image_url").image(detail=part.optional("detail", Value.text))
+    """Return the image of an `input_image` with an address; "auto" is the default. Raises Illegal."""
+    detail = part.optional("detail", Value.text)
+    return part.at("image_url").image(detail=None if detail == "auto" else detail)
 
 
 def read_file(part: Value) -> File:
