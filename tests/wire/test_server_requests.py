@@ -292,6 +292,7 @@ def changed(chance: random.Random, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_any_json_is_read_or_rejected(name: str) -> None:
     """Nothing else is raised; and what the dialect rejects, it rejects with a status and a body."""
     chance = random.Random(name)
