@@ -233,7 +233,7 @@ async def test_a_malformed_http_response_that_repeats_the_key(fault: str, canary
         [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
         worker = WorkerConfig(provider="openai", api_keys=[key], base_url=f"http://127.0.0.1:{port}/v1")
-        config = Config(workers={"raw": worker}, health_check_interval=0, max_wait=0.5)
+        config = Config(workers={"raw": worker}, health_check_interval=0, max_attempts=2)
         async with open_cortex(config, on_event=lambda event: canary.look("on_event", event)) as cortex:
             await everything(canary, cortex)
         nursery.cancel_scope.cancel()
