@@ -10,11 +10,13 @@ request   Tool and ChatRequest, the value that every dialect encodes
 
 from .message import Message, Messages, Role, assistant, system, tool, user
 from .parts import (
+    Detail,
     Document,
     File,
     Image,
     Opaque,
     Part,
+    Phase,
     Reasoning,
     Text,
     ToolCall,
@@ -25,6 +27,7 @@ from .request import ChatRequest, Tool
 
 __all__ = [
     "ChatRequest",
+    "Detail",
     "Document",
     "File",
     "Image",
@@ -32,6 +35,7 @@ __all__ = [
     "Messages",
     "Opaque",
     "Part",
+    "Phase",
     "Reasoning",
     "Role",
     "Text",
