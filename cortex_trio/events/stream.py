@@ -70,6 +70,9 @@ class TextDelta:
     text: str
     """The piece."""
 
+    signature: str | None = None
+    """Gemini's opaque thought signature of a piece that ends a text part. None: the piece has none."""
+
 
 @attrs.frozen
 class ReasoningDelta:

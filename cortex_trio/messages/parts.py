@@ -27,6 +27,12 @@ class Text:
     text: str
     """The text, as it is sent."""
 
+    signature: str | None = None
+    """Gemini's opaque thought signature of a text that a model wrote. It is sent back only to `origin`."""
+
+    origin: str | None = None
+    """The "provider/model" of the model that wrote the text. None if the text has no signature."""
+
 
 @attrs.frozen
 class Image:
