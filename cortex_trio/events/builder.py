@@ -50,8 +50,8 @@ class ReplyBuilder:
     def add(self, event: WireEvent | StreamEvent) -> None:
         """Add the next `event`. A `Restarted` discards all events before it."""
         match event:
-            case TextDelta(text):
-                self._block(Text, event.phase).pieces.append(text)
+            case TextDelta(text, signature):
+                self._add_text(text, signature, event.phase)
             case ReasoningDelta(text):
                 self._block(Reasoning).pieces.append(text)
             case ReasoningSeal(signature, encrypted):
@@ -85,6 +85,13 @@ class ReplyBuilder:
             last = _Block(kind, [], origin=self.origin, phase=phase)
             self._blocks.append(last)
         return last
+
+    def _add_text(self, text: str, signature: str | None, phase: Phase | None) -> None:
+        """A piece with a signature is a part of its own: a signature does not hold for the text around it."""
+        if signature is None:
+            self._block(Text, phase).pieces.append(text)
+        else:
+            self._blocks.append(_Block(Text, [text], signature=signature, origin=self.origin, phase=phase))
 
     def _seal(self, signature: str | None, encrypted: str | None) -> None:
         block = self._block(Reasoning)
@@ -154,7 +161,7 @@ class ReplyBuilder:
             return block
         joined = "".join(block.pieces)
         if block.key is Text:
-            return Text(joined, phase=block.phase)
+            return Text(joined, block.signature, block.origin if block.signature else None, phase=block.phase)
         if block.key is Reasoning:
             return Reasoning(joined, block.signature, block.encrypted, block.origin)
         origin = block.origin if block.signature else None

@@ -70,6 +70,9 @@ class TextDelta:
     text: str
     """The piece."""
 
+    signature: str | None = None
+    """Gemini's opaque thought signature of a piece that ends a text part. None: the piece has none."""
+
     phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
     """What the text is for; "commentary" is not part of `Reply.text`. None: the provider does not say. Ignored by
     `==`."""

@@ -177,7 +177,7 @@ HEARD = {
         pieces=56,
         text=("Based on my search results, here are the key", "international retail expansion.", 2402),
         citations=14,
-        opaque=("server_tool_use", "web_search_tool_result"),
+        opaque=("server_tool_use", "web_search_tool_result", *("citations",) * 9),
     ),
     "constructed/anthropic/stream_unknown_event_and_delta.sse": HeardHere(
         Finished(FinishReason.OTHER, "future_reason"),
@@ -562,14 +562,14 @@ def test_recorded_blocks_of_a_servers_tool_go_back_as_they_came(shared_dir: Path
     built = ReplyBuilder("anthropic/claude")
     built.add_all(decode([body]))
     kinds = [part.type if isinstance(part, Opaque) else type(part) for part in built.message().parts]
-    assert kinds == ["server_tool_use", "web_search_tool_result", Text]
+    assert kinds == ["server_tool_use", "web_search_tool_result", *[Text, "citations"] * 9, Text]
     request = ChatRequest(messages=(user("What is new?"), built.message(), user("And else?")))
     sent = json.loads(DIALECT.encode(request, "anthropic", "claude").body or b"")
-    assert sent["messages"][1]["content"] == [
-        {**search, "input": json.loads(query)},
-        found,
-        {"type": "text", "text": built.text},
-    ]
+    called, result, *texts = sent["messages"][1]["content"]
+    assert (called, result) == ({**search, "input": json.loads(query)}, found)
+    assert "".join(block["text"] for block in texts) == built.text
+    cited = [delta["citation"] for p in payloads if "citation" in (delta := p.get("delta", {}))]
+    assert [one for block in texts for one in block.get("citations", ())] == cited
 
 
 def test_event_names_may_be_missing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ...failures.shown import listed
-from ...messages import ChatRequest, Document, Image
+from ...messages import ChatRequest, Document, File, Image, Message, Part, ToolResult
 from ..workers.cooldowns import Cooldown, Cooldowns
 from ..workers.endpoint import Endpoint
 from ..workers.worker import Refusal, WorkerState, cooling_down
@@ -117,15 +118,41 @@ def models_by_name(state: WorkerState, criteria: Criteria) -> list[str]:
 
 def required_capabilities(request: ChatRequest) -> set[str]:
     """Return what a model must be able to do for `request`: values of `WorkerConfig.capabilities`."""
-    parts = [part for message in request.messages for part in message.parts]
+    parts = [part for message in request.messages for part in _parts(message)]
+    media = {_medium(part) for part in parts}
     needs = {
         "tools": bool(request.tools),
-        "images": any(isinstance(part, Image) for part in parts),
+        "images": "images" in media,
+        "files": "files" in media,
+        "audio": "audio" in media,
         "documents": bool(request.documents) or any(isinstance(part, Document) for part in parts),
         "reasoning": request.reasoning is not None,
         "json": request.response_schema is not None,
     }
     return {capability for capability, is_needed in needs.items() if is_needed}
+
+
+def _parts(message: Message) -> Iterator[Part]:
+    """The parts of a message, those inside tool results too."""
+    for part in () if isinstance(message.content, str) else message.content:
+        yield part
+        if isinstance(part, ToolResult) and not isinstance(part.content, str):
+            yield from part.content
+
+
+def _medium(part: Part) -> str | None:
+    """Return the capability that a part needs because of what it shows: a file of an image is an image."""
+    match part:
+        case Image():
+            return "images"
+        case File(media_type=str(kind)) if kind.startswith("image/"):
+            return "images"
+        case File(media_type=str(kind)) if kind.startswith("audio/"):
+            return "audio"
+        case File():
+            return "files"
+        case _:
+            return None
 
 
 # ------------------------------------------------------------------ what the request and the moment decide

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...events import Finished, FinishReason, TextDelta, Usage, UsageUpdate, WireEvent
+from ...events import Finished, FinishReason, TextDelta, Usage, UsageUpdate, WholePart, WireEvent
 from ...failures import classify_payload
 from ..codec import malformed, truncated
 from ..finish import first_serious, reason_of
@@ -33,6 +33,7 @@ from ..payload import (
     as_text,
     as_word,
     load_object,
+    opaque,
     require_open,
     text_events,
 )
@@ -40,6 +41,7 @@ from ..sse import SseEvent
 from ..sse_decoder import SseDecoder
 from ..unframed_errors import error_of, is_error
 from .blocks import BLOCKS, UNANNOUNCED, Block, OpaqueBlock, TextBlock, ToolUseBlock
+from .values import CONTAINER
 
 STOP_REASONS = {
     "end_turn": FinishReason.STOP,
@@ -48,6 +50,7 @@ STOP_REASONS = {
     "model_context_window_exceeded": FinishReason.LENGTH,
     "tool_use": FinishReason.TOOL_CALLS,
     "pause_turn": FinishReason.PAUSE,
+    "compaction": FinishReason.PAUSE,  # the summary was written; the answer comes when it is sent back
     "refusal": FinishReason.REFUSAL,
 }
 
@@ -172,6 +175,9 @@ class _Message:
         if raw := as_word(delta.get("stop_reason"), "stop_reason"):
             self._begun = True
             self._raw_reason = first_serious(self._raw_reason, raw, STOP_REASONS)
+        container = delta.get("container")
+        if isinstance(container, dict) and container.get("id"):
+            events.append(WholePart(opaque(CONTAINER, container)))
         return events + self._count(payload.get("usage"))
 
     def stop(self, payload: Json) -> list[WireEvent]:

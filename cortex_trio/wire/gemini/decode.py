@@ -218,13 +218,19 @@ class _Answer:
         if part.get("functionCall") is not None:  # {} is one: it ends the call that is open
             yield from self._function_call(as_object(part["functionCall"] or {}, "functionCall"), signature)
         elif "text" in part:
-            piece = ReasoningDelta if part.get("thought") else TextDelta
-            yield from text_events(piece, part["text"], "text")
-            if signature:
-                yield ReasoningSeal(signature)
+            yield from self._text(part, signature)
         elif kind := next((name for name in part if name and isinstance(part[name], dict)), ""):
             yield WholePart(image_of(part, signature) or opaque(kind, part))
         elif signature:
+            yield ReasoningSeal(signature)
+
+    def _text(self, part: Mapping[str, Any], signature: str | None) -> Iterator[WireEvent]:
+        """A signature belongs to its part: it goes back on a text with that text, on an empty text by itself."""
+        if signature and part["text"] and not part.get("thought"):
+            yield TextDelta(as_text(part["text"], "text"), signature)
+            return
+        yield from text_events(ReasoningDelta if part.get("thought") else TextDelta, part["text"], "text")
+        if signature:
             yield ReasoningSeal(signature)
 
     def _function_call(self, call: Mapping[str, Any], signature: str | None) -> Iterator[ToolCallDelta]:
