@@ -177,6 +177,21 @@ def test_config_check_lists_all_mistakes_of_cortex_providers(shell: Shell) -> No
     assert "✗ CORTEX_PROVIDERS: not JSON (line 1, column 2)" in ran.out
 
 
+def test_config_check_prints_json_with_masked_keys(shell: Shell) -> None:
+    ran = shell.run("config", "check", "--json", OPENAI_API_KEY=KEY)
+    assert (ran.status, json.loads(ran.out)["problems"]) == (0, [])
+    ran = shell.run("config", "check", "--json", OPENAI_API_KEY=KEY, GROQ_API_KEY=KEY, GROQ_TIMEOUT="soon")
+    assert ran.status == 2
+    assert KEY not in ran.out
+    found = json.loads(ran.out)
+    assert found["workers"]["openai"]["provider"] == "openai"
+    settings = found["workers"]["openai"]["settings"]
+    assert settings["api_keys"]["from"] == "OPENAI_API_KEY"
+    assert settings["base_url"] == {"value": "https://api.openai.com/v1", "from": "default"}
+    assert found["gateway"]["strategy"] == {"value": "priority", "from": "default"}
+    assert [problem.partition(":")[0] for problem in found["problems"]] == ["GROQ_TIMEOUT"]
+
+
 def test_config_check_without_providers_says_what_to_set(shell: Shell) -> None:
     if workers_from_env({}):
         pytest.skip("an Ollama answers on this machine, so there is a provider")
@@ -200,17 +215,6 @@ def test_a_completion_script_knows_every_command_and_option(shell: Shell, shell_
     script = shell.run("completion", shell_name).out
     for text in (*COMMAND_NAMES, "on-interrupt", "least_used", "check"):
         assert text in script
-
-
-def test_bash_completes_commands_options_and_values(shell: Shell) -> None:
-    script = shell.run("completion", "bash").out
-    ask = script + (
-        'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _cortex_trio; echo "${COMPREPLY[@]}"; }\n'
-        "ask cortex-trio comp; ask cortex-trio chat --on; ask cortex-trio chat --on-interrupt re; "
-        "ask cortex-trio completion z; ask cortex-trio chat -a ''"
-    )
-    ended = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
-    assert ended.stdout.splitlines() == ["completion", "--on-interrupt", "restart", "zsh", ""]
 
 
 @pytest.mark.parametrize(

@@ -230,9 +230,10 @@ def _add_configuration(commands: _Commands) -> None:
         "check the configuration",
         "Print which workers and settings the environment configures, from which variable each value comes, and what "
         "is wrong. Sends nothing. Exits with 2 if something is wrong.",
-        "examples:\n  cortex-trio config check\n",
+        "examples:\n  cortex-trio config check\n  cortex-trio config check --json | jq .problems\n",
     )
     config.add_argument("action", choices=("check",), help="what to do")
+    config.add_argument("--json", action="store_true", help="print what was found as one JSON object")
     commands.add(
         "keys",
         "list the API keys, masked",

@@ -24,7 +24,6 @@ chaos       a TCP proxy with faults, for real sockets
 seeding     reproducible runs
 held        what requests still hold
 gateway     a gateway in front of the providers
-command     `python -m cortex_trio.simulator`
 plan        what the command line asks for: providers, faults, API keys, models
 """
 

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         exit_on_ctrl_c()
     if not prepare_streams(PROGRAM):
         return FAILED
-    from .command import run_simulator
+    from ..cli.simulator import run_simulator
 
     try:
         status = run_simulator(argv, PROGRAM)

@@ -51,7 +51,7 @@ def test_ctrl_c_at_any_import_of_a_chat_leaves_quietly(module: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["cortex_trio.simulator.command", "trio", "h11", "cortex_trio.simulator.servers"],
+    ["cortex_trio.cli.simulator", "trio", "h11", "cortex_trio.simulator.servers"],
 )
 def test_ctrl_c_at_any_import_of_the_simulator_leaves_quietly(module: str) -> None:
     assert pressed_at(module, "cortex_trio.simulator") == (130, "", "")

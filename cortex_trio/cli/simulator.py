@@ -15,12 +15,12 @@ from functools import partial
 
 import trio
 
-from ..cli.running import run_command, run_until_signal
 from ..failures import ConfigError, InvalidRequest
 from ..gateway.settings.config import environment
-from .plan import FAULTS, Plan
-from .servers import SERVERS
-from .simulator import open_simulator
+from ..simulator.plan import FAULTS, Plan
+from ..simulator.servers import SERVERS
+from ..simulator.simulator import open_simulator
+from .running import run_command, run_until_signal
 
 DESCRIPTION = """\
 Run simulated providers for a program that is configured by the environment.
