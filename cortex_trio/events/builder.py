@@ -17,6 +17,7 @@ from .stream import (
     FinishReason,
     ReasoningDelta,
     ReasoningSeal,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -71,7 +72,7 @@ class ReplyBuilder:
                 self._calls.clear()
                 self._citations.clear()
                 self.usage, self.finish = Usage(), None
-            case Continued() | Vectors() | Failure():
+            case Continued() | Vectors() | ResponseStarted() | Failure():
                 pass
 
     def add_all(self, events: Iterable[WireEvent | StreamEvent]) -> None:

@@ -64,6 +64,17 @@ class Usage:
 
 
 @attrs.frozen
+class ResponseStarted:
+    """The provider's names for the answer. It is for the record of the attempt only, and is never delivered."""
+
+    id: str | None
+    """The id of the answer. None: the provider gave none."""
+
+    model: str | None
+    """The model that answers, as the provider names it. None: the provider did not name it."""
+
+
+@attrs.frozen
 class TextDelta:
     """The next piece of the answer's text."""
 
@@ -208,7 +219,8 @@ class Continued:
 
 
 WireEvent = (
-    TextDelta
+    ResponseStarted
+    | TextDelta
     | ReasoningDelta
     | ReasoningSeal
     | ToolCallDelta
@@ -219,7 +231,10 @@ WireEvent = (
     | Finished
     | Failure
 )
-"""The events of a decoder: content, then exactly one Finished or Failure, then nothing."""
+"""The events of a decoder: content, then exactly one Finished or Failure, then nothing.
+
+One ResponseStarted may come before the last event, where the provider names the answer.
+"""
 
 StreamEvent = (
     TextDelta

@@ -87,6 +87,9 @@ async def test_a_call_that_is_served_has_a_start_an_attempt_a_first_token_and_an
     assert (attempt.outcome, attempt.status, attempt.finish_reason) == ("served", 200, FinishReason.STOP)
     assert attempt.request_id is not None
     assert attempt.request_id.startswith("req_")
+    assert attempt.response_id is not None
+    assert attempt.response_id.startswith("chatcmpl-")
+    assert attempt.response_model == reply.model
     assert attempt.started == attempt_started.at <= attempt.at
     assert attempt.chunks > 0
     assert isinstance(end, CallEnded)

@@ -30,7 +30,7 @@ from .prepared import AttemptFailed, PreparedAttempt
 from .reading import ResponseReader
 
 ID_LIMIT = 200
-"""Characters of the provider's id of a request that are kept."""
+"""Characters of an id or a name that the provider gave that are kept."""
 
 
 @final
@@ -186,6 +186,7 @@ class OpenAttempt:
 
     def _made_record(self, first_token_after: float | None) -> Attempt:
         attempt, reader, response = self._attempt, self._reader, self._response
+        started = reader.started if reader is not None else None
         return Attempt(
             number=attempt.number,
             worker=attempt.candidate.state.name,
@@ -199,6 +200,8 @@ class OpenAttempt:
             call=attempt.call,
             status=response.status if response is not None else None,
             request_id=_request_id(response.headers, attempt.key) if response is not None else None,
+            response_id=_provider_text(started.id, attempt.key) if started is not None else None,
+            response_model=_provider_text(started.model, attempt.key) if started is not None else None,
             finish_reason=reader.finish_reason if reader is not None else None,
             chunks=reader.chunks if reader is not None else 0,
             reused=attempt.progress.reused,
@@ -208,8 +211,12 @@ class OpenAttempt:
 
 
 def _request_id(headers: Mapping[str, str], key: ApiKey | None) -> str | None:
-    """Return the provider's id of the request, without what repeats the key; None if there is none."""
-    found = headers.get("x-request-id") or headers.get("request-id")
+    """Return the provider's id of the request; None if there is none."""
+    return _provider_text(headers.get("x-request-id") or headers.get("request-id"), key)
+
+
+def _provider_text(found: str | None, key: ApiKey | None) -> str | None:
+    """Return an id or a name that the provider gave, without what repeats the key; None for none."""
     if not found:
         return None
     return plain(scrub(found, (key.reveal(),) if key else ()), ID_LIMIT) or None

@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from ...events import FinishReason, Usage, WireEvent
+from ...events import FinishReason, ResponseStarted, Usage, WireEvent
 from ...http.errors import ReadTimeout
 from ..transport.errors import TransportFailed
 from ..transport.response import Response
@@ -44,6 +44,11 @@ class ResponseReader:
     def usage(self) -> Usage | None:
         """The newest usage; None before the first."""
         return self._decoder.usage
+
+    @property
+    def started(self) -> ResponseStarted | None:
+        """The provider's names for the answer; None before they came."""
+        return self._decoder.started
 
     @property
     def finish_reason(self) -> FinishReason | None:

@@ -22,6 +22,7 @@ from ...events import (
     Finished,
     Reply,
     ReplyBuilder,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -217,8 +218,8 @@ class ChatStream:
             if self._builder.finish is not None:  # another task has read it meanwhile
                 raise StopAsyncIteration
         event = self._pending.popleft()
-        # An OpenAttempt raises failures, and a chat has no vectors. (A tuple: a union would be made for each event.)
-        assert not isinstance(event, (Failure, Vectors))
+        # An OpenAttempt keeps them, and a chat has no vectors. (A tuple: a union would be made for each event.)
+        assert not isinstance(event, (Failure, Vectors, ResponseStarted))
         self._builder.add(event)
         if isinstance(event, Finished):
             self._end()
