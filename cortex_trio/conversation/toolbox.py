@@ -70,7 +70,7 @@ class Toolbox:
             return _error(call, CUT)
         try:
             bound = function.bound(call)
-        except (Misfit, ValueError, RecursionError) as error:
+        except (Misfit, ValueError, TypeError, RecursionError) as error:
             return _error(call, f"the arguments are wrong and the tool was not run: {error}")
         try:
             value = function.call(*bound.args, **bound.kwargs)

@@ -50,13 +50,16 @@ class FunctionParameters:
             raise InvalidRequest(f"tool: a function or a Tool is needed, not {type(function).__name__}")
         inner = _inner(function)
         own = getattr(inner, "__name__", "")
-        own = "" if own == "<lambda>" else own
+        own = "" if own in ("<lambda>", "__call__") else own
         where = f"tool {name or own or repr(function)}"
         try:
             signature = inspect.signature(function)
         except (ValueError, TypeError):
             raise InvalidRequest(f"{where}: its parameters cannot be read; wrap it in a function") from None
-        doc = described(inspect.getdoc(inner) if isinstance(inner, type) or own else _class_doc(function))
+        text = inspect.getdoc(inner) if own else inner.__doc__
+        if text is None and not inspect.isroutine(function):
+            text = inspect.getdoc(type(function))  # of the class of an object with `__call__`
+        doc = described(text)
         open_parameters = [
             each for each in signature.parameters.values() if each.name not in _given(function)
         ]
@@ -119,10 +122,6 @@ def _given(function: Any) -> set[str]:
         names |= function.keywords.keys()
         function = function.func
     return names
-
-
-def _class_doc(function: Any) -> str | None:
-    return inspect.getdoc(type(function))
 
 
 def _globals(inner: Any) -> Mapping[str, Any]:
