@@ -108,8 +108,7 @@ def _tool(item: Callable[..., object] | Tool | Mapping[str, Any], index: int) ->
     if isinstance(item, Tool):
         return item
     if isinstance(item, Mapping):
-        [tool] = tools_from([item]) or ()
-        return tool
+        return (tools_from([item]) or ())[0]
     try:
         return Tool.from_function(item)
     except InvalidRequest as error:

@@ -93,6 +93,7 @@ def _json(text: str) -> Any:
     if not stripped:
         raise Misfit([("", "the answer has no text")])
     fenced = _FENCED.search(stripped)
+    problem = ""
     bodies = [stripped, *([fenced[1]] if fenced else [])]
     for body in bodies:
         try:
