@@ -124,6 +124,7 @@ LOGS = {
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.slow
 async def test_an_example_runs_and_does_what_it_says(example: Path) -> None:
     """With the simulator's providers in the environment; those that bring their own do not look there."""
     for package in NEEDS.get(example.stem, ()):

@@ -88,6 +88,7 @@ trio.run(main)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=str)
+@pytest.mark.slow
 async def test_a_snippet_runs_on_simulated_providers(snippet: Block, tmp_path: Path) -> None:
     file = tmp_path / "test_snippet.py"
     file.write_text(program(snippet.text), encoding="utf-8")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from ..failures import Failure
-from ..messages import Image, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolKind
+from ..messages import File, Image, Message, Opaque, Part, Phase, Reasoning, Text, ToolCall, ToolKind
 from .reply import Attempt, Reply
 from .stream import (
     CitationDelta,
@@ -41,7 +41,7 @@ class ReplyBuilder:
 
     def __init__(self, origin: str | None = None) -> None:
         self.origin = origin
-        self._blocks: list[_Block | Image | Opaque] = []
+        self._blocks: list[_Block | Image | File | Opaque] = []
         self._calls: dict[int, _Block] = {}
         self._citations: list[CitationDelta] = []
         self.usage = Usage()
@@ -51,7 +51,7 @@ class ReplyBuilder:
         """Add the next `event`. A `Restarted` discards all events before it."""
         match event:
             case TextDelta(text):
-                self._block(Text).pieces.append(text)
+                self._block(Text, event.phase).pieces.append(text)
             case ReasoningDelta(text):
                 self._block(Reasoning).pieces.append(text)
             case ReasoningSeal(signature, encrypted):
@@ -79,10 +79,10 @@ class ReplyBuilder:
         for event in events:
             self.add(event)
 
-    def _block(self, kind: type[Text] | type[Reasoning]) -> _Block:
+    def _block(self, kind: type[Text] | type[Reasoning], phase: Phase | None = None) -> _Block:
         last = self._blocks[-1] if self._blocks else None
-        if not isinstance(last, _Block) or last.key is not kind or last.signature or last.encrypted:
-            last = _Block(kind, [], origin=self.origin)
+        if not isinstance(last, _Block) or not last.continues(kind, phase):
+            last = _Block(kind, [], origin=self.origin, phase=phase)
             self._blocks.append(last)
         return last
 
@@ -98,15 +98,17 @@ class ReplyBuilder:
             )
             self._calls[delta.index] = block
             self._blocks.append(block)
+        block.signature = delta.signature or block.signature
         block.pieces.append(delta.arguments)
 
-    def _with_origin(self, part: Image | Opaque) -> Image | Opaque:
-        unbound = isinstance(part, Image) and part.signature is None
-        return part if unbound else attrs.evolve(part, origin=self.origin)
+    def _with_origin(self, part: Image | File | Opaque) -> Image | File | Opaque:
+        if isinstance(part, File) or (isinstance(part, Image) and part.signature is None):
+            return part
+        return attrs.evolve(part, origin=self.origin)
 
     @property
     def text(self) -> str:
-        """The text so far."""
+        """The text so far, without commentary."""
         return self._joined(Text)
 
     @property
@@ -116,7 +118,7 @@ class ReplyBuilder:
 
     def _joined(self, kind: type[Text] | type[Reasoning]) -> str:
         blocks = (block for block in self._blocks if isinstance(block, _Block) and block.key is kind)
-        return "".join(piece for block in blocks for piece in block.pieces)
+        return "".join(piece for block in blocks if block.phase != "commentary" for piece in block.pieces)
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
@@ -147,12 +149,12 @@ class ReplyBuilder:
     def _parts(self) -> tuple[Part, ...]:
         return tuple(self._part(block) for block in self._blocks)
 
-    def _part(self, block: _Block | Image | Opaque) -> Part:
+    def _part(self, block: _Block | Image | File | Opaque) -> Part:
         if not isinstance(block, _Block):
             return block
         joined = "".join(block.pieces)
         if block.key is Text:
-            return Text(joined)
+            return Text(joined, phase=block.phase)
         if block.key is Reasoning:
             return Reasoning(joined, block.signature, block.encrypted, block.origin)
         origin = block.origin if block.signature else None
@@ -211,3 +213,8 @@ class _Block:
     encrypted: str | None = None
     origin: str | None = None
     kind: ToolKind = "function"
+    phase: Phase | None = None
+
+    def continues(self, kind: type[Text] | type[Reasoning], phase: Phase | None) -> bool:
+        """Whether more text of this kind belongs to the same part: a sealed part has ended."""
+        return self.key is kind and self.phase == phase and not self.signature and not self.encrypted

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from ..failures import Failure
-from ..messages import Image, Opaque, ToolKind
+from ..messages import File, Image, Opaque, Phase, ToolKind
 
 
 class FinishReason(str, enum.Enum):
@@ -70,6 +70,10 @@ class TextDelta:
     text: str
     """The piece."""
 
+    phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
+    """What the text is for; "commentary" is not part of `Reply.text`. None: the provider does not say. Ignored by
+    `==`."""
+
 
 @attrs.frozen
 class ReasoningDelta:
@@ -94,7 +98,7 @@ class ReasoningSeal:
 class ToolCallDelta:
     """The next piece of a tool call. The pieces with the same `index` are one call.
 
-    Only the first piece of a call has `id`, `name`, `signature` and the right `kind`.
+    Only the first piece of a call has `id`, `name` and the right `kind`.
     """
 
     index: int
@@ -110,7 +114,7 @@ class ToolCallDelta:
     """The name of the tool. None after the first piece."""
 
     signature: str | None = None
-    """Gemini's opaque thought signature. None after the first piece, or if there is none."""
+    """What the provider needs back with the call. None if there is nothing; it may come with a later piece."""
 
     kind: ToolKind = "function"
     """Whether the arguments are a JSON object or free text."""
@@ -118,9 +122,12 @@ class ToolCallDelta:
 
 @attrs.frozen
 class WholePart:
-    """A part that arrives in one piece: an image of the model, or a block that only its provider understands."""
+    """A part that arrives in one piece: an image or speech of the model, or a block that only its provider understands.
 
-    part: Image | Opaque
+    The transcript of speech is in TextDelta events.
+    """
+
+    part: Image | File | Opaque
     """The part."""
 
 

@@ -11,11 +11,13 @@ size      how many tokens messages take, estimated
 
 from .message import Message, Messages, Role, assistant, system, tool, user
 from .parts import (
+    Detail,
     Document,
     File,
     Image,
     Opaque,
     Part,
+    Phase,
     Reasoning,
     Text,
     ToolCall,
@@ -26,6 +28,7 @@ from .request import ChatRequest, Tool
 
 __all__ = [
     "ChatRequest",
+    "Detail",
     "Document",
     "File",
     "Image",
@@ -33,6 +36,7 @@ __all__ = [
     "Messages",
     "Opaque",
     "Part",
+    "Phase",
     "Reasoning",
     "Role",
     "Text",

@@ -38,8 +38,10 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of all Text parts, joined."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
+        """The text of all Text parts, joined, without the commentary of a model."""
+        return "".join(
+            part.text for part in self.parts if isinstance(part, Text) and part.phase != "commentary"
+        )
 
 
 def system(text: str) -> Message:

@@ -15,6 +15,7 @@ import attrs
 
 from ..failures import InvalidRequest
 from ..messages import Document, Image, Message, Opaque, Reasoning, Text, ToolCall, ToolResult
+from .own_fields import is_packed
 
 
 def with_documents(messages: Sequence[Message], documents: Sequence[Document] | None) -> tuple[Message, ...]:
@@ -65,8 +66,13 @@ def titled(document: Document) -> str:
 
 
 def may_replay(part: Reasoning | ToolCall | Image, provider: str, model: str) -> bool:
-    """Whether a signed part goes back: to the model it came from, or to any where it has no origin."""
-    return part.origin in (None, f"{provider}/{model}")
+    """Whether a signed part goes back: to the model it came from, or to any where it has no origin.
+
+    Fields of OpenAI's APIs are no signature elsewhere; their dialects read them by `own_fields` themselves.
+    """
+    if part.origin is None:
+        return isinstance(part, Image) or not is_packed(part.signature)
+    return part.origin == f"{provider}/{model}"
 
 
 def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:

@@ -27,7 +27,14 @@ from cortex_trio.simulator import (
 )
 from cortex_trio.telemetry import to_json
 
-DIALECTS = ("openai", "groq", "xai", "anthropic", "gemini", "cohere")
+DIALECTS = (
+    "openai",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("groq", "xai", "anthropic", "gemini", "cohere")
+    ),
+)
+"""One in `check.sh`, all of them in continuous integration."""
 
 
 @pytest.fixture
@@ -226,7 +233,7 @@ async def test_a_malformed_http_response_that_repeats_the_key(fault: str, canary
         [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
         worker = WorkerConfig(provider="openai", api_keys=[key], base_url=f"http://127.0.0.1:{port}/v1")
-        config = Config(workers={"raw": worker}, health_check_interval=0)
+        config = Config(workers={"raw": worker}, health_check_interval=0, max_attempts=2)
         async with open_cortex(config, on_event=lambda event: canary.look("on_event", event)) as cortex:
             await everything(canary, cortex)
         nursery.cancel_scope.cancel()

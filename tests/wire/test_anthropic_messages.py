@@ -541,6 +541,7 @@ def test_the_call_of_a_servers_tool_whose_input_was_cut_is_passed_over() -> None
     assert decode([body]) == [Finished(FinishReason.LENGTH, "max_tokens")]
 
 
+@pytest.mark.slow
 def test_the_input_of_a_servers_tool_does_not_grow_for_ever() -> None:
     decoder = DIALECT.decoder()
     events = decoder.feed(sse(start(0, type="server_tool_use", id="s", name="f", input={})))

@@ -366,6 +366,7 @@ def test_lines_that_are_neither_sse_nor_json_are_passed_over() -> None:
 @pytest.mark.parametrize(
     "beginning", [b"data: ", b'data: {"a": "', b'[{"a": "', b'{"a": "'], ids=["sse", "json", "array", "bare"]
 )
+@pytest.mark.slow
 def test_an_event_past_the_limit_is_a_protocol_failure(beginning: bytes) -> None:
     decoder = DIALECT.decoder()
     events = decoder.feed(beginning)

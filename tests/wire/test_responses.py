@@ -536,6 +536,7 @@ PAYLOADS = st.fixed_dictionaries(
 
 @settings(suppress_health_check=[HealthCheck.too_slow])  # the first of all draws builds the strategies
 @given(st.lists(PAYLOADS, max_size=6))
+@pytest.mark.slow
 def test_no_shape_of_json_is_a_surprise(payloads: list[dict[str, Any]]) -> None:
     body = sse(*payloads)
     assert heard(RESPONSES, [body]) == heard(RESPONSES, bytewise(body))

@@ -34,7 +34,7 @@ from ...events import (
 )
 from ...failures import CortexError, Failure
 from ...http.network import CLOSE_SECONDS
-from ...messages import Image, ToolCall
+from ...messages import File, Image, ToolCall
 from ...telemetry import AnswerInterrupted, Operation
 from ..runtime import Runtime
 from .attempt import OpenAttempt
@@ -183,7 +183,7 @@ class ChatStream:
             return
         for event in events:
             text = ""
-            if isinstance(event, TextDelta):
+            if is_answer := isinstance(event, TextDelta) and event.phase != "commentary":
                 text = self._deduplicator.feed(event.text)
             elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage comes before text, too
                 text = self._deduplicator.finish()
@@ -192,7 +192,7 @@ class ChatStream:
                 event = attrs.evolve(event, start=None, end=None)
             if text:
                 self._pending.append(TextDelta(text))
-            if not isinstance(event, TextDelta):
+            if not is_answer:
                 self._pending.append(event)
 
     async def _read_whole(self) -> None:
@@ -317,7 +317,7 @@ class ChatStream:
         how, text, parts = self._chat.on_interrupt, self._builder.text, self._builder.message().parts
         if self._builder.may_have_acted or how in ("raise", "buffer"):
             return False
-        is_text = not any(isinstance(part, Image | ToolCall) for part in parts)
+        is_text = not any(isinstance(part, Image | File | ToolCall) for part in parts)
         if how == "continue" and text and is_text:
             try:
                 await self._continue(failure, text)
@@ -371,5 +371,5 @@ class _TextOf:
     async def __anext__(self) -> str:
         while True:
             event = await self._stream.__anext__()
-            if isinstance(event, TextDelta):
+            if isinstance(event, TextDelta) and event.phase != "commentary":
                 return event.text

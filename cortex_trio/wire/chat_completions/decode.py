@@ -96,7 +96,7 @@ class ChatCompletionsDecoder:
             if not reply.get("choices") and not is_error(reply):
                 raise Malformed("an answer without choices")
             self._read_chunk(reply, "message")
-            self._deltas.calls.close(self._events)
+            self._deltas.close(self._events)
         except Malformed as error:
             self._end(malformed(str(error)))
         # A whole body needs no finish_reason to be whole.
@@ -192,7 +192,7 @@ class ChatCompletionsDecoder:
         whole = bool(self._raw_reason) or (marked and self._finish_optional and self._deltas.is_answer)
         try:
             if whole:
-                self._deltas.calls.close(self._events)
+                self._deltas.close(self._events)
         except Malformed as error:
             self._end(malformed(str(error)))
         self._end(Finished(self._reason(), self._raw_reason or None) if whole else truncated())

@@ -28,7 +28,8 @@ from ..sse import SseEvent
 from ..sse_decoder import SseDecoder
 from ..unframed_errors import error_of, is_error
 from ..usage import read_usage
-from .calls import CALLS
+from .actions import is_action
+from .calls import CALLS, ActionItem
 from .entries import Entries, Entry
 from .items import DELTAS, KINDS, Item, MessageItem
 
@@ -167,6 +168,9 @@ class _Response:
                 item: Item = Item()
             case str(kind) if kind in CALLS:
                 item = CALLS[kind](self._calls)
+                self._calls += 1
+            case _ if is_action(content):
+                item = ActionItem(self._calls)
                 self._calls += 1
             case "message":
                 item = MessageItem(sum(message.length for message in self._entries.messages))
