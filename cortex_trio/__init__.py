@@ -41,7 +41,22 @@ TYPE_CHECKING = False
 """True for type checkers, as in `typing`, whose import takes longer than all else that `--help` needs."""
 
 if TYPE_CHECKING:
-    from .errors import AllWorkersFailed, ProviderError, StreamInterrupted
+    from .conversation import (
+        Conversation,
+        RoundEnded,
+        RoundStarted,
+        ToolEnded,
+        ToolStarted,
+        run_tools,
+    )
+    from .errors import (
+        AllWorkersFailed,
+        InvalidAnswer,
+        ProviderError,
+        StreamInterrupted,
+        ToolAbort,
+        TooManyRounds,
+    )
     from .events import (
         Attempt,
         CitationDelta,
@@ -52,9 +67,11 @@ if TYPE_CHECKING:
         ReasoningSeal,
         Reply,
         Restarted,
+        Round,
         StreamEvent,
         TextDelta,
         ToolCallDelta,
+        TypedReply,
         Usage,
         UsageUpdate,
         WholePart,
@@ -128,6 +145,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Continued",
+    "Conversation",
     "CooldownEnded",
     "CooldownStarted",
     "Cortex",
@@ -143,6 +161,7 @@ __all__ = [
     "HealthChecked",
     "HealthStatus",
     "Image",
+    "InvalidAnswer",
     "InvalidRequest",
     "KeyStrategy",
     "Message",
@@ -160,16 +179,24 @@ __all__ = [
     "Reloaded",
     "Reply",
     "Restarted",
+    "Round",
+    "RoundEnded",
+    "RoundStarted",
     "Snapshot",
     "Strategy",
     "StreamEvent",
     "StreamInterrupted",
     "Text",
     "TextDelta",
+    "TooManyRounds",
     "Tool",
+    "ToolAbort",
     "ToolCall",
     "ToolCallDelta",
+    "ToolEnded",
     "ToolResult",
+    "ToolStarted",
+    "TypedReply",
     "Usage",
     "UsageUpdate",
     "WholePart",
@@ -183,15 +210,17 @@ __all__ = [
     "api_keys_from",
     "assistant",
     "open_cortex",
+    "run_tools",
     "system",
     "tool",
     "user",
 ]
 
 _MODULES = {
-    "errors": "AllWorkersFailed ProviderError StreamInterrupted",
+    "conversation": "Conversation RoundEnded RoundStarted ToolEnded ToolStarted run_tools",
+    "errors": "AllWorkersFailed InvalidAnswer ProviderError StreamInterrupted ToolAbort TooManyRounds",
     "events": "Attempt CitationDelta Continued Finished FinishReason ReasoningDelta ReasoningSeal Reply Restarted"
-    " StreamEvent TextDelta ToolCallDelta Usage UsageUpdate WholePart",
+    " Round StreamEvent TextDelta ToolCallDelta TypedReply Usage UsageUpdate WholePart",
     "failures": "ConfigError CortexError Failure FailureKind InvalidRequest NoWorkersAvailable",
     "failures.limits": "Bucket",
     "gateway.cortex": "Cortex open_cortex",

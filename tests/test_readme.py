@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [
     README,
-    *(ROOT / "docs" / f"{name}.md" for name in ("design", "failures", "configuration", "simulator")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("design", "conversations", "failures", "configuration", "simulator")
+    ),
 ]
 PATIENCE_SECONDS = 60.0
 TREE = {

@@ -1,12 +1,12 @@
 """The output of a call: the events of a stream, token usage, and the reply they add up to. Knows no provider.
 
 stream    the events of a stream, FinishReason, Usage
-reply     Attempt and Reply, which hold the result of a call
+reply     Attempt and Reply, which hold the result of a call; Round, for calls of several rounds
 builder   ReplyBuilder: builds a Reply from events, for streamed and other answers alike
 """
 
 from .builder import ReplyBuilder
-from .reply import Attempt, Reply
+from .reply import Attempt, Reply, Round, TypedReply, added_usage, reply_of_rounds
 from .stream import (
     CONTENT,
     CitationDelta,
@@ -40,12 +40,16 @@ __all__ = [
     "ReplyBuilder",
     "ResponseStarted",
     "Restarted",
+    "Round",
     "StreamEvent",
     "TextDelta",
     "ToolCallDelta",
+    "TypedReply",
     "Usage",
     "UsageUpdate",
     "Vectors",
     "WholePart",
     "WireEvent",
+    "added_usage",
+    "reply_of_rounds",
 ]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Unpack, final
+from typing import Any, TypeVar, Unpack, final, overload
 
 import trio
 
-from ..events import Reply
+from ..events import Reply, TypedReply
 from ..failures import NoWorkersAvailable
 from ..messages import Messages
 from ..otp import Ref, Supervisor, describe
@@ -26,6 +26,7 @@ from .request.embedding import embed_all
 from .request.jobs import ChatJob, EmbedJob, without_unable
 from .request.options import ChatOptions, chat_from, named, positive, tags_from, texts_from
 from .request.stream import ChatStream
+from .request.typed import complete_typed
 from .routing.eligibility import Criteria
 from .routing.index import embed_batch, embed_model
 from .routing.selection import explain
@@ -37,6 +38,8 @@ from .transport.connections import MakeTransport
 from .workers.calls import call_with_retry
 from .workers.registry import WorkerRegistry
 from .workers.status import HealthStatus, WorkerInfo, health_status, worker_info
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -117,17 +120,42 @@ class Cortex:
         """
         return ChatStream(self._runtime, chat_from(messages, **options))
 
-    async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
+    @overload
+    async def complete(
+        self, messages: Messages, *, response_type: None = None, **options: Unpack[ChatOptions]
+    ) -> Reply: ...
+    @overload
+    async def complete(
+        self, messages: Messages, *, response_type: type[T], **options: Unpack[ChatOptions]
+    ) -> TypedReply[T]: ...
+    @overload
+    async def complete(
+        self, messages: Messages, *, response_type: Any, **options: Unpack[ChatOptions]
+    ) -> TypedReply[Any]: ...
+    async def complete(
+        self, messages: Messages, *, response_type: Any = None, **options: Unpack[ChatOptions]
+    ) -> Reply | TypedReply[Any]:
         """Return a complete answer. Failover stays possible until its end (on_interrupt="buffer").
 
-        Cancelling closes the connection.
+        With `response_type` the answer is JSON that fits the type, and is returned as a value of it. An answer that
+        does not fit is asked for once more, with what was wrong. Cancelling closes the connection.
 
         Args:
             messages: as of `chat`.
+            response_type: an attrs class, a dataclass, a TypedDict, an Enum, a Literal, a union, a list, …. None: the
+                answer is not converted.
             options: those of `ChatOptions`; `on_interrupt` is always "buffer".
 
-        Raises: as `chat`.
+        Raises:
+            InvalidRequest: `response_type` has no form in JSON, or as `chat`.
+            InvalidAnswer: the answer does not fit `response_type`, also the second time, or it is not complete.
+            CortexError: as `chat`.
         """
+        if response_type is None:
+            return await self._complete(messages, options)
+        return await complete_typed(self._complete, messages, response_type, options)
+
+    async def _complete(self, messages: Messages, options: ChatOptions) -> Reply:
         options["on_interrupt"] = "buffer"
         async with ChatStream(self._runtime, chat_from(messages, **options), "complete") as stream:
             return await stream.collect()

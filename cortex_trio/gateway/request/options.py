@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import attrs
 
 from ...failures import InvalidRequest
-from ...intake import checked, messages_from, tools_from
+from ...intake import checked, messages_from, require_different_names, tools_from
 from ...messages import ChatRequest, Document, Messages, Tool
 from ...telemetry import OptionValue
 from ..routing.eligibility import Criteria
@@ -115,6 +115,7 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
             f"there is no option {sorted(unknown)[0]!r}; there are: {', '.join(ChatOptions.__annotations__)}"
         )
     tools = tools_from(options.get("tools"))
+    require_different_names(tools or ())
     request = ChatRequest(
         messages=messages_from(messages),
         max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),

@@ -20,6 +20,7 @@ from ...events import (
     CitationDelta,
     Continued,
     Finished,
+    FinishReason,
     Reply,
     ReplyBuilder,
     ResponseStarted,
@@ -95,6 +96,21 @@ class ChatStream:
     def usage(self) -> Usage:
         """The newest usage; complete once the stream has ended."""
         return self._builder.usage
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the model stopped; None while the answer is not complete."""
+        return self._builder.finish.reason if self._builder.finish else None
+
+    @property
+    def text_so_far(self) -> str:
+        """The text that was delivered; after a `Restarted`, that of the new answer."""
+        return self._builder.text
+
+    @property
+    def reply_so_far(self) -> Reply:
+        """The answer as far as it was delivered, also after the answer was left. `collect()` returns it whole."""
+        return self._reply()
 
     # -------------------------------------------------------------- opening and closing
 

@@ -11,12 +11,10 @@ import attrs
 
 from ...failures.shown import listed
 from ...messages import ChatRequest, Document, File, Image, Message, Part, ToolResult
+from ...messages.size import min_tokens
 from ..workers.cooldowns import Cooldown, Cooldowns
 from ..workers.endpoint import Endpoint
 from ..workers.worker import Refusal, WorkerState, cooling_down
-
-CHARACTERS_PER_TOKEN = 6
-"""More than real text has, so that a worker is skipped only for messages that certainly do not fit."""
 
 
 @attrs.frozen
@@ -31,8 +29,8 @@ class Criteria:
 
     @cached_property
     def min_tokens(self) -> int:
-        """Tokens that the messages take at least; images and tools are not counted."""
-        return min_tokens(self.request) if self.request is not None else 0
+        """Tokens that the messages take at least, so that a worker is skipped only if they certainly do not fit."""
+        return min_tokens(self.request.messages) if self.request is not None else 0
 
 
 @attrs.frozen
@@ -165,19 +163,6 @@ def window_refusal(candidate: Candidate, criteria: Criteria) -> Refusal | None:
         return None
     tokens = criteria.min_tokens
     return Refusal(f"has a context window of {window:,} tokens; the messages take {tokens:,} or more")
-
-
-def min_tokens(request: ChatRequest) -> int:
-    """Return how many tokens the messages take at least; images and tools are not counted."""
-    characters = 0
-    for message in request.messages:
-        if isinstance(message.content, str):
-            characters += len(message.content)
-        else:
-            characters += sum(
-                len(getattr(part, "text", "")) for part in message.content if not isinstance(part, Image)
-            )
-    return characters // CHARACTERS_PER_TOKEN
 
 
 def current_refusal(candidate: Candidate, cooldowns: Cooldowns, now: float) -> Refusal | None:
