@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Attempt,
         CitationDelta,
         Continued,
+        Embeddings,
         Finished,
         FinishReason,
         ReasoningDelta,
@@ -133,6 +134,7 @@ __all__ = [
     "Cortex",
     "CortexError",
     "Document",
+    "Embeddings",
     "Event",
     "Failure",
     "FailureKind",
@@ -190,8 +192,8 @@ __all__ = [
 
 _MODULES = {
     "errors": "AllWorkersFailed ProviderError StreamInterrupted",
-    "events": "Attempt CitationDelta Continued Finished FinishReason ReasoningDelta ReasoningSeal Reply Restarted"
-    " StreamEvent TextDelta ToolCallDelta Usage UsageUpdate WholePart",
+    "events": "Attempt CitationDelta Continued Embeddings Finished FinishReason ReasoningDelta ReasoningSeal Reply"
+    " Restarted StreamEvent TextDelta ToolCallDelta Usage UsageUpdate WholePart",
     "failures": "ConfigError CortexError Failure FailureKind InvalidRequest NoWorkersAvailable",
     "failures.limits": "Bucket",
     "gateway.cortex": "Cortex open_cortex",

@@ -1,11 +1,13 @@
 """The output of a call: the events of a stream, token usage, and the reply they add up to. Knows no provider.
 
-stream    the events of a stream, FinishReason, Usage
-reply     Attempt and Reply, which hold the result of a call
-builder   ReplyBuilder: builds a Reply from events, for streamed and other answers alike
+stream      the events of a stream, FinishReason, Usage
+reply       Attempt and Reply, which hold the result of a call
+embeddings  Embeddings, the result of a call of `embed`
+builder     ReplyBuilder: builds a Reply from events, for streamed and other answers alike
 """
 
 from .builder import ReplyBuilder
+from .embeddings import Embeddings
 from .reply import Attempt, Reply
 from .stream import (
     CONTENT,
@@ -31,6 +33,7 @@ __all__ = [
     "Attempt",
     "CitationDelta",
     "Continued",
+    "Embeddings",
     "FinishReason",
     "Finished",
     "ReasoningDelta",

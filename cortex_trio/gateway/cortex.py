@@ -12,7 +12,7 @@ from typing import Any, Unpack, final
 
 import trio
 
-from ..events import Reply
+from ..events import Embeddings, Reply
 from ..failures import NoWorkersAvailable
 from ..messages import Messages
 from ..otp import Ref, Supervisor, describe
@@ -140,8 +140,10 @@ class Cortex:
         provider: str | None = None,
         dimensions: int | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Sequence[Sequence[float]]:
-        """Return one vector for each text, in order. Failover as in `chat`; cancelling closes the connection.
+    ) -> Embeddings:
+        """Return one vector for each text, in order, with the worker, the token counts and the cost.
+
+        Failover as in `chat`; cancelling closes the connection.
 
         Args:
             texts: one string or several; a list longer than the providers allow is sent in several requests.

@@ -5,13 +5,13 @@ Failover knows none of them: it asks the job for the request and for the decoder
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import ClassVar, Protocol, final
 
 import attrs
 
-from ...events import Finished, FinishReason, Vectors, WireEvent
+from ...events import Finished, FinishReason, UsageUpdate, Vectors, WireEvent
 from ...failures import Failure, FailureKind, InvalidRequest
 from ...messages import ChatRequest, assistant, user
 from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
@@ -183,7 +183,7 @@ class EmbedJob:
 
 @final
 class _EmbedDecoder:
-    """Keeps the body and decodes it at its end: one Vectors, then Finished."""
+    """Keeps the body and decodes it at its end: the usage, the Vectors, then Finished."""
 
     def __init__(self, dialect: Dialect, expected: int) -> None:
         self._dialect = dialect
@@ -197,13 +197,15 @@ class _EmbedDecoder:
 
     def finish(self) -> list[WireEvent]:
         try:
-            vectors: Sequence[Sequence[float]] = self._dialect.decode_embed(bytes(self._body))
+            found = self._dialect.decode_embed(bytes(self._body))
         except ValueError as error:
             return self._failed(str(error))
+        vectors = found if isinstance(found, Vectors) else Vectors(found)
         if len(vectors) != self._expected:
             return self._failed(f"{len(vectors)} vectors came for {self._expected} texts")
         self.done = True
-        return [Vectors(vectors), Finished(FinishReason.STOP)]
+        usage = [UsageUpdate(vectors.usage)] if vectors.usage is not None else []
+        return [*usage, vectors, Finished(FinishReason.STOP)]
 
     def _failed(self, message: str) -> list[WireEvent]:
         self.done = True

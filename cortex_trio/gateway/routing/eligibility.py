@@ -76,14 +76,17 @@ def is_local(state: WorkerState) -> bool:
 
 def model_for(state: WorkerState, criteria: Criteria) -> str:
     """Return the model that the worker would be asked for; "" if it has none."""
-    return criteria.model or (state.kind.embed_model if criteria.embed else state.models[0])
+    if criteria.model:
+        return criteria.model
+    models = state.endpoint.embed_models if criteria.embed else state.models
+    return models[0] if models else ""
 
 
 def configuration_refusal(state: WorkerState, criteria: Criteria) -> Refusal | None:
     """Return why the configuration of the worker does not meet the criteria, or None."""
     if refusal := name_refusal(state, criteria):
         return refusal
-    if criteria.embed and not (criteria.model or state.kind.embed_model):
+    if criteria.embed and not (criteria.model or state.endpoint.embed_models):
         return Refusal("has no default model for embeddings")
     capabilities = state.config.capabilities
     if capabilities is None or criteria.request is None:
@@ -111,8 +114,7 @@ def name_refusal(state: WorkerState, criteria: Criteria) -> Refusal | None:
 
 def models_by_name(state: WorkerState, criteria: Criteria) -> list[str]:
     """Return the models by whose name alone the worker can be selected."""
-    embed_model = state.kind.embed_model
-    return [*state.models, *([embed_model] if criteria.embed and embed_model else [])]
+    return [*dict.fromkeys((*state.models, *(state.endpoint.embed_models if criteria.embed else ())))]
 
 
 def required_capabilities(request: ChatRequest) -> set[str]:

@@ -43,7 +43,7 @@ class WorkerIndex:
         self._by_model: dict[str, dict[str, WorkerState]] = {}
         for state in self.workers:
             self._by_provider.setdefault(state.kind.name, []).append(state)
-            for model in (*state.models, *filter(None, [state.kind.embed_model])):
+            for model in (*state.models, *state.endpoint.embed_models):
                 self._by_model.setdefault(model, {})[state.name] = state
         self._has_capabilities = any(state.config.capabilities is not None for state in self.workers)
         self._groups: dict[_Kind, CandidateGroup] = {}
@@ -113,4 +113,4 @@ def embed_batch(index: WorkerIndex, criteria: Criteria) -> int:
 
 
 def _embed_batch_of(candidate: Candidate) -> int:
-    return candidate.state.kind.embed_batch
+    return candidate.endpoint.embed_batch
