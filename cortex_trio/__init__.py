@@ -41,6 +41,7 @@ TYPE_CHECKING = False
 """True for type checkers, as in `typing`, whose import takes longer than all else that `--help` needs."""
 
 if TYPE_CHECKING:
+    from .costs import Budget, BudgetExceeded, Price, budget
     from .errors import AllWorkersFailed, ProviderError, StreamInterrupted
     from .events import (
         Attempt,
@@ -120,6 +121,8 @@ __all__ = [
     "Auth",
     "BreakerChanged",
     "Bucket",
+    "Budget",
+    "BudgetExceeded",
     "CallEnded",
     "CallStarted",
     "CallWaiting",
@@ -154,6 +157,7 @@ __all__ = [
     "OnInterrupt",
     "Opaque",
     "Part",
+    "Price",
     "Provider",
     "ProviderError",
     "Reasoning",
@@ -184,6 +188,7 @@ __all__ = [
     "__version__",
     "api_keys_from",
     "assistant",
+    "budget",
     "open_cortex",
     "system",
     "tool",
@@ -191,6 +196,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "costs": "Budget BudgetExceeded Price budget",
     "errors": "AllWorkersFailed ProviderError StreamInterrupted",
     "events": "Attempt CitationDelta Continued Embeddings Finished FinishReason ReasoningDelta ReasoningSeal Reply"
     " Restarted StreamEvent TextDelta ToolCallDelta Usage UsageUpdate WholePart",

@@ -51,6 +51,9 @@ class Attempt:
     usage: Usage | None
     """The token counts. None: the provider reported none."""
 
+    cost: float | None = attrs.field(default=None, kw_only=True)
+    """US dollars of the reported tokens, also if the attempt failed. None: the price or the tokens are not known."""
+
     call: str | None = attrs.field(default=None, kw_only=True, eq=False)
     """The id of the call, as in `Reply.call`. None: it was not made by a gateway."""
 
@@ -130,6 +133,10 @@ class Reply:
 
     citations: Sequence[CitationDelta] = ()
     """The sources of the answer, as far as the provider reported them."""
+
+    cost: float | None = attrs.field(default=None, kw_only=True)
+    """US dollars of all attempts of the call, as far as providers reported tokens. None: the price of one of them is
+    not known."""
 
     call: str | None = attrs.field(default=None, kw_only=True, eq=False)
     """The id of the call, which its events have as well. None: it was not made by a gateway."""

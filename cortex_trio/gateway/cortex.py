@@ -12,6 +12,7 @@ from typing import Any, Unpack, final
 
 import trio
 
+from ..costs import Budget, budget
 from ..events import Embeddings, Reply
 from ..failures import NoWorkersAvailable
 from ..messages import Messages
@@ -114,6 +115,7 @@ class Cortex:
             NoWorkersAvailable: no worker could be asked; says why for each. Raised on entering, like the following.
             ProviderError: the only attempt failed. StreamInterrupted, while reading: the answer is incomplete.
             AllWorkersFailed: several attempts failed.
+            BudgetExceeded: a budget around the call is used up. Raised on entering; nothing was sent.
         """
         return ChatStream(self._runtime, chat_from(messages, **options))
 
@@ -180,6 +182,19 @@ class Cortex:
             known = ", ".join(self._runtime.table.workers) or "none"
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
         return await list_models(self._runtime, state)
+
+    def budget(
+        self, usd: float | None = None, tokens: int | None = None
+    ) -> AbstractAsyncContextManager[Budget]:
+        """Limit what the calls inside an `async with` block take together. The same as `cortex_trio.budget`.
+
+        Args:
+            usd: US dollars. None: no limit.
+            tokens: tokens of requests and answers. None: no limit.
+
+        Raises: as `cortex_trio.budget`.
+        """
+        return budget(usd, tokens)
 
     # -------------------------------------------------------------- state
 

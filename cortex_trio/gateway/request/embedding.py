@@ -34,4 +34,6 @@ async def embed_all(runtime: Runtime, call: Call, jobs: Sequence[EmbedJob], crit
             worker, provider = state.name, state.kind.name
         vectors += result.vectors
         usage += result.usage or Usage()
-    return Embeddings(vectors, model, worker, provider, usage, tuple(call.attempts), call=call.id)
+    return Embeddings(
+        vectors, model, worker, provider, usage, tuple(call.attempts), cost=call.spending.cost, call=call.id
+    )

@@ -95,6 +95,11 @@ class ChatStream:
         """The newest usage; complete once the stream has ended."""
         return self._builder.usage
 
+    @property
+    def cost(self) -> float | None:
+        """US dollars of the attempts that are over, as in `Reply.cost`; complete once the stream has ended."""
+        return self._call.spending.cost if self._call else None
+
     # -------------------------------------------------------------- opening and closing
 
     async def __aenter__(self) -> Self:
@@ -253,6 +258,7 @@ class ChatStream:
             model=self.model,
             attempts=self.attempts,
             call=self.call,
+            cost=self.cost,
         )
 
     # -------------------------------------------------------------- interruptions

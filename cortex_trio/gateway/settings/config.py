@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import attrs
 import trio
 
+from ...costs import Price
 from ...failures import ConfigError
 from ...failures.shown import named
 from ...http.defaults import MAX_IDLE_CONNECTIONS
@@ -28,6 +29,7 @@ from .fields import CAPABILITIES, MAX_SECONDS, worker_name
 from .fields import number as _number
 from .fields import one_of as _one_of
 from .mapping import worker_config_from, workers_from
+from .prices import prices_from
 from .secrets import made_without_keys, without_keys
 from .worker_config import WorkerConfig
 
@@ -69,6 +71,10 @@ def _at_least_one_worker(_: object, field: attrs.Attribute[Any], value: object) 
                 f"{field.name}.{named(name)}",
                 f"a WorkerConfig is needed, not {kind}; Config.from_mapping reads objects",
             )
+
+
+def _prices_from(value: Any) -> Any:
+    return prices_from(value, "prices")
 
 
 @made_without_keys
@@ -114,6 +120,10 @@ class Config:
     rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, MAX_SECONDS))
     """Seconds for which an API key cools down after a 429 that names no time. None: 10, 30, 60, then 120, as long as
     the 429s go on."""
+
+    prices: Mapping[str, Price] = attrs.field(factory=dict, converter=_prices_from)
+    """Prices by model, or by `worker/model` for one worker. They win over those of the package genai-prices. A mapping
+    with the fields of a Price is allowed in its place."""
 
     @classmethod
     @without_keys
