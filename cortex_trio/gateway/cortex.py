@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Unpack, final
 
+import attrs
 import trio
 
 from ..costs import Budget, budget
@@ -25,7 +26,16 @@ from .request.call import Call
 from .request.candidates import CallCandidates
 from .request.embedding import embed_all
 from .request.jobs import ChatJob, EmbedJob, without_unable
-from .request.options import ChatOptions, chat_from, named, positive, tags_from, texts_from
+from .request.options import (
+    Chat,
+    ChatOptions,
+    chat_from,
+    named,
+    positive,
+    tags_from,
+    texts_from,
+    with_alias,
+)
 from .request.stream import ChatStream
 from .routing.eligibility import Criteria
 from .routing.index import embed_batch, embed_model
@@ -117,7 +127,7 @@ class Cortex:
             AllWorkersFailed: several attempts failed.
             BudgetExceeded: a budget around the call is used up. Raised on entering; nothing was sent.
         """
-        return ChatStream(self._runtime, chat_from(messages, **options))
+        return ChatStream(self._runtime, self._chat(messages, **options))
 
     async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
         """Return a complete answer. Failover stays possible until its end (on_interrupt="buffer").
@@ -131,7 +141,7 @@ class Cortex:
         Raises: as `chat`.
         """
         options["on_interrupt"] = "buffer"
-        async with ChatStream(self._runtime, chat_from(messages, **options), "complete") as stream:
+        async with ChatStream(self._runtime, self._chat(messages, **options), "complete") as stream:
             return await stream.collect()
 
     async def embed(
@@ -160,7 +170,7 @@ class Cortex:
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
         model, provider = named("model", model), named("provider", provider)
         model = model or embed_model(self._runtime.index, provider)
-        criteria = Criteria(model, provider, embed=True)
+        criteria = with_alias(Criteria(model, provider, embed=True), self._runtime.config)
         most = embed_batch(self._runtime.index, criteria)
         jobs = [
             EmbedJob(wanted_texts[start : start + most], size) for start in range(0, len(wanted_texts), most)
@@ -196,6 +206,11 @@ class Cortex:
         """
         return budget(usd, tokens)
 
+    def _chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
+        chat = chat_from(messages, **options)
+        criteria = with_alias(chat.criteria, self._runtime.config)
+        return chat if criteria is chat.criteria else attrs.evolve(chat, criteria=criteria)
+
     # -------------------------------------------------------------- state
 
     async def health_status(self) -> HealthStatus:
@@ -230,7 +245,7 @@ class Cortex:
         Raises:
             InvalidRequest: an option is wrong.
         """
-        chat = chat_from(messages, **options)
+        chat = self._chat(messages, **options)
         evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
         able = without_unable(evaluation, ChatJob(chat.request), self._runtime.dialects)
         return explain(able, trio.current_time())

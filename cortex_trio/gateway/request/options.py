@@ -16,7 +16,8 @@ from ...intake import checked, messages_from, tools_from
 from ...messages import ChatRequest, Document, Messages, Tool
 from ...telemetry import OptionValue
 from ..routing.eligibility import Criteria
-from ..settings.config import MOST_ATTEMPTS
+from ..settings.aliases import routes_of
+from ..settings.config import MOST_ATTEMPTS, Config
 
 OnInterrupt = Literal["raise", "restart", "continue", "buffer"]
 """What happens when a stream breaks after something was delivered.
@@ -35,7 +36,7 @@ class ChatOptions(TypedDict, total=False):
     """
 
     model: str | None
-    """Only workers that have this model. None: the default of each worker."""
+    """Only workers with this model, or those of this alias (`Config.aliases`). None: the default of each worker."""
     provider: str | None
     """Only workers of this provider: an exact name."""
     worker: str | None
@@ -143,6 +144,20 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
     )
     tags_from(options.get("tags"))
     return Chat(request, criteria, limits, _on_interrupt(options.get("on_interrupt", "raise")), options)
+
+
+def with_alias(criteria: Criteria, config: Config) -> Criteria:
+    """Return the criteria with what their `model` stands for, if it is an alias.
+
+    For embeddings only the workers with the model of the first one remain: vectors of different models cannot be
+    compared.
+    """
+    if criteria.model is None or criteria.model not in config.aliases:
+        return criteria
+    routes = routes_of(config.aliases[criteria.model], config.workers)
+    if criteria.embed:
+        routes = tuple(route for route in routes if route[1] == routes[0][1])
+    return attrs.evolve(criteria, routes=routes)
 
 
 def tags_from(value: Any) -> Mapping[str, str]:

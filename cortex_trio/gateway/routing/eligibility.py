@@ -27,6 +27,7 @@ class Criteria:
     worker: str | None = None
     request: ChatRequest | None = None  # None for embeddings
     embed: bool = False  # embeddings are wanted, not a chat
+    routes: tuple[tuple[str, str], ...] = ()  # the workers and models of an alias, which is named as `model`
 
     @cached_property
     def min_tokens(self) -> int:
@@ -76,6 +77,8 @@ def is_local(state: WorkerState) -> bool:
 
 def model_for(state: WorkerState, criteria: Criteria) -> str:
     """Return the model that the worker would be asked for; "" if it has none."""
+    if criteria.routes:
+        return dict(criteria.routes).get(state.name, "")
     if criteria.model:
         return criteria.model
     models = state.endpoint.embed_models if criteria.embed else state.models
@@ -104,6 +107,9 @@ def name_refusal(state: WorkerState, criteria: Criteria) -> Refusal | None:
         return Refusal(f"is not the worker {criteria.worker!r}")
     if criteria.provider is not None and state.kind.name != criteria.provider:
         return Refusal(f"is not of the provider {criteria.provider!r}")
+    if criteria.routes:
+        is_in_alias = any(state.name == worker for worker, _ in criteria.routes)
+        return None if is_in_alias else Refusal(f"is not in the alias {criteria.model!r}")
     if criteria.model is None or criteria.worker is not None or criteria.provider is not None:
         return None
     models = models_by_name(state, criteria)
