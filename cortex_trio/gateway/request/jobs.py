@@ -35,6 +35,11 @@ class Job(Protocol):
     limited_by: ClassVar[str]
     """What sets `max_bytes`, for the error."""
 
+    @property
+    def reasons(self) -> bool:
+        """The model was asked to reason, which takes time before the first content."""
+        ...
+
     def max_bytes(self, config: Config) -> int:
         """Return how many bytes of the body are read, after unpacking."""
         ...
@@ -86,6 +91,10 @@ def without_unable(evaluation: Evaluation, job: Job, guard: DialectGuard) -> Eva
     return Evaluation(tuple(order), tuple(skipped))
 
 
+def _reasons(request: ChatRequest) -> bool:
+    return request.reasoning not in (None, 0, "none")
+
+
 def _texts_of(request: ChatRequest) -> Iterator[str]:
     for message in request.messages:
         if isinstance(message.content, str):
@@ -106,6 +115,10 @@ class ChatJob:
     whole_hook: ClassVar[str | None] = None
     limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
+
+    @property
+    def reasons(self) -> bool:
+        return _reasons(self.request)
 
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
@@ -138,6 +151,10 @@ class ContinueJob:
     request: ChatRequest
     partial: str
 
+    @property
+    def reasons(self) -> bool:
+        return _reasons(self.request)
+
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
 
@@ -166,6 +183,10 @@ class EmbedJob:
     limited_by: ClassVar[str] = "the limit of embeddings"
     texts_to_embed: tuple[str, ...]
     dimensions: int | None
+
+    @property
+    def reasons(self) -> bool:
+        return False
 
     def max_bytes(self, config: Config) -> int:
         return EMBED_LIMIT

@@ -64,7 +64,8 @@ class ChatOptions(TypedDict, total=False):
     on_interrupt: OnInterrupt
     """What follows when the stream breaks after something was delivered. Missing: "raise"."""
     first_token_timeout: float | None
-    """Seconds to the first content of each attempt. None: the worker's."""
+    """Seconds to the first content of each attempt. None: the worker's; with `reasoning` 120 at least, and while the
+    server sends pings or lifecycle events up to the configuration's `content_timeout`."""
     idle_timeout: float | None
     """Seconds between two events. None: the configuration's."""
     hedge_after: float | None
