@@ -47,7 +47,7 @@ class Price:
     """Tokens of the request that the provider wrote into its prompt cache. None: as `input`."""
 
     def cost(self, usage: Usage) -> float | None:
-        """Return what the reported tokens cost, in US dollars. None: neither side of the request was reported."""
+        """Return what `usage` costs, in US dollars. None: the tokens of neither side were reported."""
         if usage.input_tokens is None and usage.output_tokens is None:
             return None
         total = usage.input_tokens or 0

@@ -37,7 +37,7 @@ def cost_of(usage: Usage | None, request: Priced, prices: Mapping[str, Price]) -
 
     Args:
         usage: the token counts that the provider reported.
-        request: what was requested from whom.
+        request: the worker that was asked, and for which model.
         prices: your own, which win over the list: by `worker/model`, or else by model.
     """
     if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
