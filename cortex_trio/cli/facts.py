@@ -76,10 +76,10 @@ def show_health(screen: Screen, health: HealthStatus, *, indent: str = "") -> No
 
 
 def dollars(amount: float) -> str:
-    """Return an amount of US dollars: "$1.20", and of less than a cent two digits that count."""
-    return (
-        f"${amount:,.2f}" if amount >= 0.01 or not amount else f"${float(f'{amount:.1e}'):.10f}".rstrip("0")
-    )
+    """Return an amount of US dollars: "$1.20", and of less than a cent the first two digits: "$0.00012"."""
+    if amount >= 0.01 or amount < 1e-9:
+        return f"${amount:,.2f}"
+    return f"${float(f'{amount:.1e}'):.12f}".rstrip("0")
 
 
 def tokens(usage: Usage) -> str:
