@@ -182,7 +182,14 @@ class ReplyBuilder:
         return True
 
     def reply(
-        self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt], call: str | None = None
+        self,
+        *,
+        worker: str,
+        provider: str,
+        model: str,
+        attempts: Sequence[Attempt],
+        call: str | None = None,
+        cost: float | None = None,
     ) -> Reply:
         """Return the answer so far. Without a `Finished` event its finish reason is OTHER.
 
@@ -192,6 +199,7 @@ class ReplyBuilder:
             model: The model that was requested.
             attempts: All attempts of the call.
             call: The id of the call.
+            cost: US dollars of all attempts.
         """
         return Reply(
             message=self.message(),
@@ -206,6 +214,7 @@ class ReplyBuilder:
             attempts=tuple(attempts),
             citations=tuple(self._citations),
             call=call,
+            cost=cost,
         )
 
 

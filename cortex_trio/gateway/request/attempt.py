@@ -18,7 +18,8 @@ from typing import Self, final
 
 import trio
 
-from ...events import Attempt, WireEvent
+from ...costs import Priced, cost_of
+from ...events import Attempt, Usage, WireEvent
 from ...failures import Failure, FailureKind, scrub
 from ...failures.kinds import plain
 from ...telemetry import AttemptStarted, FirstToken
@@ -187,6 +188,7 @@ class OpenAttempt:
     def _made_record(self, first_token_after: float | None) -> Attempt:
         attempt, reader, response = self._attempt, self._reader, self._response
         started = reader.started if reader is not None else None
+        usage = reader.usage if reader is not None else None
         return Attempt(
             number=attempt.number,
             worker=attempt.candidate.state.name,
@@ -196,7 +198,8 @@ class OpenAttempt:
             failure=self._failure,
             duration=trio.current_time() - attempt.started,
             time_to_first_token=first_token_after,
-            usage=reader.usage if reader is not None else None,
+            usage=usage,
+            cost=self._cost(usage),
             call=attempt.call,
             status=response.status if response is not None else None,
             request_id=_request_id(response.headers, attempt.key) if response is not None else None,
@@ -208,6 +211,18 @@ class OpenAttempt:
             lost_hedge=self.lost_hedge,
             started=self._started,
         )
+
+    def _cost(self, usage: Usage | None) -> float | None:
+        attempt = self._attempt
+        config = attempt.candidate.endpoint.config
+        request = Priced(
+            attempt.candidate.state.name,
+            attempt.provider,
+            attempt.candidate.model,
+            config.address,
+            self._started,
+        )
+        return cost_of(usage, request, attempt.runtime.config.prices)
 
 
 def _request_id(headers: Mapping[str, str], key: ApiKey | None) -> str | None:

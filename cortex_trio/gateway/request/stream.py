@@ -112,6 +112,11 @@ class ChatStream:
         """The answer as far as it was delivered, also after the answer was left. `collect()` returns it whole."""
         return self._reply()
 
+    @property
+    def cost(self) -> float | None:
+        """US dollars of the attempts that are over, as in `Reply.cost`; complete once the stream has ended."""
+        return self._call.spending.cost if self._call else None
+
     # -------------------------------------------------------------- opening and closing
 
     async def __aenter__(self) -> Self:
@@ -270,6 +275,7 @@ class ChatStream:
             model=self.model,
             attempts=self.attempts,
             call=self.call,
+            cost=self.cost,
         )
 
     # -------------------------------------------------------------- interruptions
