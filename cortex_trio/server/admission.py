@@ -10,7 +10,7 @@ import base64
 import fnmatch
 import hmac
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import attrs
@@ -56,13 +56,6 @@ class KeyRefused:
     """Seconds; None: time alone does not help."""
 
 
-@attrs.define
-class _InFlight:
-    """The requests of one key at this moment."""
-
-    number: int = 0
-
-
 @final
 class KeyUse:
     """What one virtual key uses; implements `ClientLimits`. Exists as long as its key is configured."""
@@ -72,24 +65,22 @@ class KeyUse:
         self._requests = _rate(counters, key.name, "requests", key.requests_per_minute)
         self._tokens = _rate(counters, key.name, "tokens", key.tokens_per_minute)
         self._budget = None if key.budget is None else counters.budget(key.name, key.budget)
-        self._in_flight = _InFlight()
+        self._in_flight = set[object]()  # one for each request
 
     @property
     def name(self) -> str:
         return self.key.name
 
-    def admit(self) -> KeyRefused | None:
-        """Count a request. None: it is admitted, and `release` must be called at its end."""
+    def admit(self) -> KeyRefused | Callable[[], None]:
+        """Count a request, if the limits allow it. Returns what must be called at its end, once or more often."""
         refused = self._refused()
-        if refused is None:
-            self._in_flight.number += 1
-            if self._requests is not None:
-                self._requests.charge(1)
-        return refused
-
-    def release(self) -> None:
-        """Note that an admitted request has ended."""
-        self._in_flight.number -= 1
+        if refused is not None:
+            return refused
+        in_flight, token = self._in_flight, object()
+        in_flight.add(token)
+        if self._requests is not None:
+            self._requests.charge(1)
+        return lambda: in_flight.discard(token)
 
     def adopt(self, old: KeyUse) -> None:
         """Count the requests in flight together with those of the same key in an older configuration."""
@@ -117,7 +108,7 @@ class KeyUse:
             return KeyRefused(
                 ErrorKind.INSUFFICIENT_QUOTA, f"the budget of {self._budget.limit:g} USD is spent", retry
             )
-        if self.key.max_concurrency is not None and self._in_flight.number >= self.key.max_concurrency:
+        if self.key.max_concurrency is not None and len(self._in_flight) >= self.key.max_concurrency:
             message = f"{self.key.max_concurrency} requests are in flight already"
             return KeyRefused(ErrorKind.RATE_LIMITED, message, BUSY_RETRY_SECONDS)
         for counter, what in ((self._requests, "requests"), (self._tokens, "tokens")):

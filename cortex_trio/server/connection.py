@@ -36,12 +36,13 @@ DONE_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encodi
 """They are not true of the body that a route gets."""
 
 
-class _NotRead(Exception):
-    """The body was not read: the error for the client."""
+class _BadRequestBody(Exception):
+    """The body cannot be served: the error for the client."""
 
-    def __init__(self, kind: ErrorKind, message: str) -> None:
+    def __init__(self, kind: ErrorKind, message: str, *, was_read: bool) -> None:
         super().__init__(message)
-        self.kind, self.message = kind, message
+        self.refused = Refused(kind=kind, message=message)
+        self.was_read = was_read
 
 
 @final
@@ -94,6 +95,11 @@ class Connection:
         finally:
             self._drain.remove(self)
             self._stream.close_now()
+
+    def close_after_request(self) -> None:
+        """Serve no request after the current one."""
+        if self._exchange is not None:
+            self._exchange.closes = True
 
     def cut(self) -> None:
         """End the current request soon; its client is there and may get an error."""
@@ -189,13 +195,17 @@ class Connection:
     async def _answer(self, head: RequestHead, exchange: HttpExchange, verdict: Accepted | Refused) -> int:
         """Read the body and have the request answered. Returns the bytes of the body."""
         if isinstance(verdict, Refused):
-            await self._refuse(head, exchange, verdict)
+            was_read = head.length is not None and head.length <= len(self._data)
+            del self._data[
+                : head.length if was_read else 0
+            ]  # a body that is here; the others are not waited for
+            await self._refuse(head, exchange, verdict, was_read=was_read)
             return 0
-        exchange.extra_headers = verdict.headers
+        exchange.extra_headers, exchange.release = verdict.headers, verdict.release
         try:
             body, received = await self._read_body(head, exchange)
-        except _NotRead as error:
-            await self._refuse(head, exchange, Refused(kind=error.kind, message=error.message), unread=True)
+        except _BadRequestBody as error:
+            await self._refuse(head, exchange, error.refused, was_read=error.was_read)
             return 0
         request = ServedRequest(
             id=exchange.request_id,
@@ -216,17 +226,14 @@ class Connection:
         return received
 
     async def _refuse(
-        self, head: RequestHead, exchange: HttpExchange, refused: Refused, *, unread: bool = False
+        self, head: RequestHead, exchange: HttpExchange, refused: Refused, *, was_read: bool
     ) -> None:
         status, headers, body = self._front.error(
             head.path, refused.kind, refused.message, retry_after=refused.retry_after
         )
-        if not unread and head.length is not None and head.length <= len(self._data):
-            del self._data[: head.length]  # the body is here: the connection can be used again
-        else:
-            unread = exchange.closes = True
+        exchange.closes = exchange.closes or not was_read
         await exchange.respond(status, (*headers, *refused.headers), body)
-        if unread:
+        if not was_read:
             await self._linger()
 
     async def _fail(self, head: RequestHead, exchange: HttpExchange, kind: ErrorKind, message: str) -> None:
@@ -242,13 +249,15 @@ class Connection:
     # ------------------------------------------------------------------ the body, and the client meanwhile
 
     async def _read_body(self, head: RequestHead, exchange: HttpExchange) -> tuple[bytes, int]:
-        """Return the body, and how many bytes it was before it was unpacked. Raises _NotRead."""
+        """Return the body, and how many bytes it was before it was unpacked. Raises _BadRequestBody."""
         limits = self._limits
+        was_read = False
         try:
             reader = BodyReader(head.length, limits.max_body)
             if head.expects_continue and not self._data and not reader.is_done:
                 await exchange.send_continue()
             await self._feed(reader, exchange)
+            was_read = True
             raw, encoding = reader.body(), head.header("content-encoding") or ""
             if encoding and len(raw) > UNPACK_IN_THREAD_BYTES:
                 body = await trio.to_thread.run_sync(unpacked, raw, encoding, limits.max_body)
@@ -257,9 +266,9 @@ class Connection:
             return body, len(raw)
         except BodyTooLarge:
             message = f"the body is longer than {limits.max_body} bytes"
-            raise _NotRead(ErrorKind.TOO_LARGE, message) from None
+            raise _BadRequestBody(ErrorKind.TOO_LARGE, message, was_read=was_read) from None
         except BadBody as error:
-            raise _NotRead(ErrorKind.BAD_REQUEST, str(error)) from None
+            raise _BadRequestBody(ErrorKind.BAD_REQUEST, str(error), was_read=was_read) from None
 
     async def _feed(self, reader: BodyReader, exchange: HttpExchange) -> None:
         seconds, started = self._limits.body_timeout, trio.current_time()
@@ -273,7 +282,8 @@ class Connection:
                 reader.feed(self._data)
                 limit.deadline = body_deadline(started, trio.current_time(), reader.received, seconds)
         if limit.cancelled_caught:
-            raise _NotRead(ErrorKind.TIMEOUT, "the body did not arrive in time")
+            message = "the body did not arrive in time"
+            raise _BadRequestBody(ErrorKind.TIMEOUT, message, was_read=False)
 
     async def _watch_client(self, exchange: HttpExchange) -> None:
         """Keep what arrives for the next request, and cancel the route when the client leaves."""

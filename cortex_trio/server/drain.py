@@ -17,6 +17,10 @@ import trio
 class Drainable(Protocol):
     """A connection."""
 
+    def close_after_request(self) -> None:
+        """Serve no request after the current one, and say so in its response if that has not begun."""
+        ...
+
     def cut(self) -> None:
         """End the current request soon. Must not wait."""
         ...
@@ -94,6 +98,8 @@ class Drain:
         self.is_draining = True
         for scope in self._idle:
             scope.cancel()
+        for connection in self._busy:
+            connection.close_after_request()
 
     async def wait_quiet(self) -> None:
         """Wait until no connection has a request."""

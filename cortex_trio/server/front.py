@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import final
 from urllib.parse import urlsplit
 
-from .admission import KeyRing, KeyUse, presented_key
+from .admission import KeyRefused, KeyRing, KeyUse, presented_key
 from .api_protocol import Api
 from .exchange import Exchange, Headers, ServedRequest
 from .head import RequestHead
@@ -111,16 +111,16 @@ def _admitted(api: Api, use: KeyUse | None) -> Accepted | Refused:
 
     if use is None:
         return Accepted(answer=answer)
-    refused = use.admit()
-    if refused is not None:
+    admitted = use.admit()
+    if isinstance(admitted, KeyRefused):
         return Refused(
-            kind=refused.kind,
-            message=refused.message,
-            retry_after=refused.retry_after,
+            kind=admitted.kind,
+            message=admitted.message,
+            retry_after=admitted.retry_after,
             headers=use.headers(),
             key=use.name,
         )
-    return Accepted(answer=answer, key=use.name, headers=use.headers, release=use.release)
+    return Accepted(answer=answer, key=use.name, headers=use.headers, release=admitted)
 
 
 def _wrong_method(allowed: tuple[str, ...]) -> Refused:

@@ -44,6 +44,8 @@ class HttpExchange:
     Attributes:
         scope: what it contains is cancelled by `cancel`.
         extra_headers: returns what is sent with the response, besides those of the route.
+        release: called before the last bytes are sent, so that a client that has them finds its limits free again.
+            Must be harmless when it is called again.
         closes: the connection is closed after the response, and the response says so.
         status: of the response; None before it.
         sent: bytes of the body.
@@ -67,6 +69,7 @@ class HttpExchange:
         self._is_chunked = False
         self.scope = trio.CancelScope()
         self.extra_headers: Callable[[], Headers] = tuple
+        self.release: Callable[[], None] = lambda: None
         self.closes = False
         self.status: int | None = None
         self.sent = 0
@@ -101,6 +104,7 @@ class HttpExchange:
         head = self._head(status, headers, len(body))
         data = b"" if self._is_head else self._http.send(h11.Data(body)) or b""
         end = self._http.send(h11.EndOfMessage()) or b""
+        self.release()
         await self._send(head + data + end)
         self.sent = len(data)
         self.has_ended = True
@@ -121,6 +125,7 @@ class HttpExchange:
     async def end(self) -> None:
         self._check_open()
         last = self._http.send(h11.EndOfMessage())
+        self.release()
         if last:
             await self._send(last)
         self.has_ended = True

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import final
+from typing import Any, final
 
 import trio
 
@@ -58,6 +58,10 @@ class Server:
     def connections(self) -> int:
         """How many are open."""
         return self._tree.drain.connections
+
+    def actor(self, name: str) -> Ref[Any]:
+        """Return the address of an actor of the server, as `Cortex.actor` does: "connections" or "listener"."""
+        return self._tree.actors[name]
 
     def drain(self) -> None:
         """Begin to stop: idle connections are closed, new requests get 503. The end of the block goes on from here."""

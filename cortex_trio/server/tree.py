@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Mapping, Sequence
+from typing import Any, final
 
 import trio
 
@@ -54,6 +54,14 @@ class ServerTree:
         self._tls = tls
         self.drain = Drain()
         self.connections: Ref[TaskSupervisor] = Ref("connections")
+        names = ["listener", *(f"listener-{number}" for number in range(2, len(sockets) + 1))]
+        self._listener_refs: list[Ref[Task[None]]] = [Ref(name) for name in names]
+
+    @property
+    def actors(self) -> Mapping[str, Ref[Any]]:
+        """The actors by name."""
+        refs: list[Ref[Any]] = [self.connections, *self._listener_refs]
+        return {ref.name: ref for ref in refs}
 
     def supervisor(self) -> Supervisor:
         """Return the root of the subtree."""
@@ -65,9 +73,8 @@ class ServerTree:
         )
 
     def _listener(self, index: int) -> Child[Task[None]]:
-        name = "listener" if index == 0 else f"listener-{index + 1}"
         return Child(
-            ref=Ref(name),
+            ref=self._listener_refs[index],
             start=lambda: Task(accept_clients, self._listeners[index], self._start),
             backoff=Backoff(first=0.01),
         )

@@ -40,7 +40,7 @@ class Accepted:
     headers: Callable[[], Headers] = tuple
     """Returns what is sent besides the headers of the route, at the time of the response."""
     release: Callable[[], None] = lambda: None
-    """Called once when the request has ended, however it ends."""
+    """Called when the request has ended, however it ends; more than once has the effect of once."""
 
 
 class Front(Protocol):

@@ -59,7 +59,7 @@ class StandIn:
         self.running += 1
         try:
             await getattr(self, request.path.strip("/").replace("/", "_"))(request, exchange, client)
-        except trio.Cancelled:
+        except (trio.Cancelled, trio.BrokenResourceError):
             self.cancelled_at = trio.current_time()
             self.cancelled.set()
             raise
@@ -130,12 +130,12 @@ class StandIn:
 async def open_served(api: Any = None, **options: Any) -> AsyncIterator[tuple[Server, Any, Cortex]]:
     """Open a gateway and a server whose routes are a StandIn, or `api`."""
     api = StandIn() if api is None else api
-    try:
-        async with open_cortex(WORKER) as cortex, open_server(cortex, api=api, **options) as server:
+    async with open_cortex(WORKER) as cortex, open_server(cortex, api=api, **options) as server:
+        try:
             yield server, api, cortex
-    finally:
-        while Client.made:
-            Client.made.pop().stream.socket.close()
+        finally:
+            while Client.made:
+                Client.made.pop().stream.socket.close()
 
 
 class Answer:
