@@ -167,9 +167,7 @@ class Cortex:
         with call:
             return await embed_all(self._runtime, call, jobs, criteria)
 
-    def forward(
-        self, request: ForwardRequest, **options: Unpack[ChatOptions]
-    ) -> AbstractAsyncContextManager[ChatStream]:
+    def forward(self, request: ForwardRequest, **options: Unpack[ChatOptions]) -> ChatStream:
         """Answer a request that a client of one API has sent, as `cortex_trio.server` does.
 
         A worker that speaks the client's dialect gets the request as it came, and its answer has the bytes as they

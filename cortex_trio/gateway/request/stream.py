@@ -92,6 +92,11 @@ class ChatStream:
         return tuple(self._call.attempts) if self._call else ()
 
     @property
+    def overhead(self) -> float:
+        """Seconds that the gateway itself has taken so far, as in `CallEnded`; 0 before the answer is opened."""
+        return self._call.overhead if self._call else 0.0
+
+    @property
     def usage(self) -> Usage:
         """The newest usage; complete once the stream has ended."""
         return self._builder.usage
