@@ -209,8 +209,9 @@ class ChatStream:
     async def __anext__(self) -> StreamEvent:
         await self._wait_pending()
         event = self._take()
-        # Bytes are for `receive`. (A tuple: a union would be made for each event.)
-        assert not isinstance(event, Forwarded)
+        while isinstance(event, Forwarded):  # bytes are for `receive`
+            await self._wait_pending()
+            event = self._take()
         return event
 
     async def receive(self) -> Sequence[StreamEvent | Forwarded]:
@@ -249,7 +250,7 @@ class ChatStream:
         event = self._pending.popleft()
         if isinstance(event, Forwarded):
             return event
-        # An OpenAttempt raises failures, and a chat has no vectors.
+        # An OpenAttempt raises failures, and a chat has no vectors. (A tuple: a union would be made for each event.)
         assert not isinstance(event, (Failure, Vectors))
         self._builder.add(event)
         if isinstance(event, Finished):

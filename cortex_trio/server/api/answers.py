@@ -60,18 +60,24 @@ async def send_answer(asked: Asked) -> None:
 
 async def _send_whole(asked: Asked) -> None:
     inbound, answer = asked.inbound, asked.answer
-    body: bytes | None = None
     async with answer:
-        while events := await answer.receive():
-            for event in events:
-                if isinstance(event, Forwarded):
-                    body = event.data
+        body = await forwarded_body(answer)
         if body is None:
             parsed = attrs.evolve(inbound.parsed, model=answer.model)
             body = inbound.ingress.server.render_reply(parsed, await answer.collect())
     asked.limit.deadline = float("inf")  # the answer is here
     headers = _headers(inbound.ingress, inbound, answer, asked.earlier + len(answer.attempts))
     await asked.exchange.respond(200, headers, body)
+
+
+async def forwarded_body(answer: ChatStream) -> bytes | None:
+    """Read a whole answer and return its body as the provider sent it; None if it was translated."""
+    body: bytes | None = None
+    while events := await answer.receive():
+        for event in events:
+            if isinstance(event, Forwarded):
+                body = event.data
+    return body
 
 
 @final

@@ -20,7 +20,7 @@ from ...gateway.routing.eligibility import Target
 from ...wire.server import Operation, Rejected
 from ..exchange import Exchange, Headers, ServedRequest
 from ..limits_protocol import ClientLimits, ErrorKind
-from .answers import Asked, Interruption, has_failed, send_answer, tokens_of, worker_headers
+from .answers import Asked, Interruption, forwarded_body, has_failed, send_answer, tokens_of, worker_headers
 from .errors import call_error, failure_of, plain, server_error
 from .inbound import Inbound, read_request
 from .ingress import Ingress, ingress_of, route_of
@@ -174,9 +174,10 @@ class ApiRoutes:
             options["on_interrupt"] = "buffer"
             try:
                 async with self._cortex.forward(forward, **options) as answer:
-                    count = int((await answer.collect()).text)
+                    body = await forwarded_body(answer)
+                assert body is not None  # it is never translated
                 by = worker_headers(answer.worker, answer.model, len(answer.attempts), answer.overhead)
-                await self._send_count(asked, count, by)
+                await asked.exchange.respond(200, (JSON, *by), body)
                 return
             except CortexError as error:
                 failure = failure_of(error)
@@ -184,13 +185,9 @@ class ApiRoutes:
                     await asked.send_error(error)
                     return
         assert asked.inbound.raw is not None  # `parse` refuses a count without a body
-        count = estimate(asked.inbound.raw.value)
-        await self._send_count(asked, count, (("x-cortex-estimate", "true"),))
-
-    async def _send_count(self, asked: _Request, count: int, headers: Headers) -> None:
-        parsed = attrs.evolve(asked.inbound.parsed, prompt_tokens=count)
+        parsed = attrs.evolve(asked.inbound.parsed, prompt_tokens=estimate(asked.inbound.raw.value))
         body = asked.inbound.ingress.server.render_listing(parsed, ())
-        await asked.exchange.respond(200, (JSON, *headers), body)
+        await asked.exchange.respond(200, (JSON, ("x-cortex-estimate", "true")), body)
 
     async def _list(self, inbound: Inbound, exchange: Exchange, client: ClientLimits | None) -> None:
         models = await self._names.listed()
