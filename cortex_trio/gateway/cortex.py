@@ -23,10 +23,11 @@ from .reconfigure import Changes
 from .request.call import Call
 from .request.candidates import CallCandidates
 from .request.embedding import embed_all
-from .request.jobs import ChatJob, EmbedJob, without_unable
-from .request.options import ChatOptions, chat_from, named, positive, tags_from, texts_from
+from .request.forwarding import ForwardRequest
+from .request.jobs import EmbedJob, without_unable
+from .request.options import ChatOptions, chat_from, forward_from, named, positive, tags_from, texts_from
 from .request.stream import ChatStream
-from .routing.eligibility import Criteria
+from .routing.eligibility import Criteria, Target
 from .routing.index import embed_batch, embed_model
 from .routing.selection import explain
 from .runtime import Runtime
@@ -166,6 +167,28 @@ class Cortex:
         with call:
             return await embed_all(self._runtime, call, jobs, criteria)
 
+    def forward(self, request: ForwardRequest, **options: Unpack[ChatOptions]) -> ChatStream:
+        """Answer a request that a client of one API has sent, as `cortex_trio.server` does.
+
+        A worker that speaks the client's dialect gets the request as it came, and its answer has the bytes as they
+        came, too: read it with `ChatStream.receive`. Any other worker gets a translation.
+
+        Args:
+            request: the request.
+            options: those of `ChatOptions` that are not sent to a worker.
+
+        Raises: as `chat`.
+        """
+        return ChatStream(self._runtime, forward_from(request, **options))
+
+    def meaning(self, name: str) -> Target | None:
+        """Return which workers a name means: a model, `worker/model` or `provider/model`. None: it means none.
+
+        Args:
+            name: of a model that a worker has, if it has one; empty or "auto" for the choice of the strategy.
+        """
+        return self._runtime.index.meaning(name)
+
     async def models(self, *, worker: str) -> Sequence[str]:
         """Return the models that the provider of `worker` lists now.
 
@@ -215,7 +238,7 @@ class Cortex:
         """
         chat = chat_from(messages, **options)
         evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
-        able = without_unable(evaluation, ChatJob(chat.request), self._runtime.dialects)
+        able = without_unable(evaluation, chat.job, self._runtime.dialects)
         return explain(able, trio.current_time())
 
     def snapshot(self) -> Snapshot:

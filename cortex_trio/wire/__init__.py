@@ -10,5 +10,6 @@ sse, sse_decoder, ndjson, json_array, framing, unframed_errors    from bytes to 
 payload, content, finish, usage, lists                            reading what a server sent
 history, options                                                  preparing a request
 reading, rules, server_base                                       reading what a client sent
+raw_body, forwarding                                              passing on what a client or a server sent
 writing, held_calls, openai_errors, xai_errors                    rendering a response
 """

@@ -232,6 +232,8 @@ class Failover:
     def _timeouts(self, candidate: Candidate) -> Timeouts:
         config, limits = self._runtime.config, self._limits
         configured = candidate.endpoint.timeout
+        if self._job.is_whole(candidate):  # its first token comes with its last
+            configured += config.content_timeout
         first_token = limits.first_token_timeout or configured
         idle = limits.idle_timeout or config.idle_timeout
         return Timeouts(
