@@ -25,11 +25,13 @@ from .reconfigure import Changes
 from .request.call import Call
 from .request.candidates import CallCandidates
 from .request.embedding import embed_all
-from .request.jobs import ChatJob, EmbedJob, without_unable
+from .request.forwarding import ForwardRequest
+from .request.jobs import EmbedJob, without_unable
 from .request.options import (
     Chat,
     ChatOptions,
     chat_from,
+    forward_from,
     named,
     positive,
     tags_from,
@@ -38,7 +40,7 @@ from .request.options import (
 )
 from .request.stream import ChatStream
 from .request.typed import complete_typed
-from .routing.eligibility import Criteria
+from .routing.eligibility import Criteria, Target
 from .routing.index import embed_batch, embed_model
 from .routing.selection import explain
 from .runtime import Runtime
@@ -208,6 +210,28 @@ class Cortex:
         with call:
             return await embed_all(self._runtime, call, jobs, criteria)
 
+    def forward(self, request: ForwardRequest, **options: Unpack[ChatOptions]) -> ChatStream:
+        """Answer a request that a client of one API has sent, as `cortex_trio.server` does.
+
+        A worker that speaks the client's dialect gets the request as it came, and its answer has the bytes as they
+        came, too: read it with `ChatStream.receive`. Any other worker gets a translation.
+
+        Args:
+            request: the request.
+            options: those of `ChatOptions` that are not sent to a worker.
+
+        Raises: as `chat`.
+        """
+        return ChatStream(self._runtime, self._with_alias(forward_from(request, **options)))
+
+    def meaning(self, name: str) -> Target | None:
+        """Return which workers a name means: a model, `worker/model` or `provider/model`. None: it means none.
+
+        Args:
+            name: of a model that a worker has, if it has one; empty or "auto" for the choice of the strategy.
+        """
+        return self._runtime.index.meaning(name)
+
     async def models(self, *, worker: str) -> Sequence[str]:
         """Return the models that the provider of `worker` lists now.
 
@@ -235,7 +259,9 @@ class Cortex:
         return budget(usd, tokens)
 
     def _chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
-        chat = chat_from(messages, **options)
+        return self._with_alias(chat_from(messages, **options))
+
+    def _with_alias(self, chat: Chat) -> Chat:
         criteria = with_alias(chat.criteria, self._runtime.config)
         return chat if criteria is chat.criteria else attrs.evolve(chat, criteria=criteria)
 
@@ -275,7 +301,7 @@ class Cortex:
         """
         chat = self._chat(messages, **options)
         evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
-        able = without_unable(evaluation, ChatJob(chat.request), self._runtime.dialects)
+        able = without_unable(evaluation, chat.job, self._runtime.dialects)
         return explain(able, trio.current_time())
 
     def snapshot(self) -> Snapshot:
