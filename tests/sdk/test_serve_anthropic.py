@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import trio
-from api_front import open_front
 from sdk_stage import ARGUMENTS, CALLS, SAYS, SCHEMA, TEXT, in_thread, raised_by
 
 from cortex_trio.failures import FailureKind
+from cortex_trio.server.serving import open_server
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway
 
 anthropic = pytest.importorskip("anthropic")
@@ -22,11 +22,11 @@ TOOL = {"name": "weather", "description": "Weather of a city", "input_schema": S
 @asynccontextmanager
 async def asking(sim: Simulator, **settings: Any) -> AsyncIterator[Callable[[Callable[[Any], Any]], Any]]:
     """Yields a function that runs a job with a client of the endpoint."""
-    async with open_gateway(sim, **settings) as cortex, open_front(cortex) as url:
+    async with open_gateway(sim, **settings) as cortex, open_server(cortex, grace=0.1) as server:
 
         async def run(job: Callable[[Any], Any]) -> Any:
             def in_its_thread() -> Any:
-                with anthropic.Anthropic(api_key="sk-any-0001", base_url=url, max_retries=0) as client:
+                with anthropic.Anthropic(api_key="sk-any-0001", base_url=server.url, max_retries=0) as client:
                     return job(client)
 
             return await in_thread(in_its_thread)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from api_front import open_front
 from sdk_stage import ARGUMENTS, CALLS, SAYS, SCHEMA, TEXT, in_thread, raised_by
 
 from cortex_trio.failures import FailureKind
+from cortex_trio.server.serving import open_server
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway
 
 genai = pytest.importorskip("google.genai")
@@ -18,11 +18,11 @@ TOOLS = [{"function_declarations": [{"name": "weather", "parameters_json_schema"
 
 
 async def with_client(sim: Simulator, job: Callable[[Any], Any], **settings: Any) -> Any:
-    async with open_gateway(sim, **settings) as cortex, open_front(cortex) as url:
+    async with open_gateway(sim, **settings) as cortex, open_server(cortex, grace=0.1) as server:
 
         def run() -> Any:
             with genai.Client(
-                api_key="any-0001", http_options={"base_url": url, "client_args": {"verify": False}}
+                api_key="any-0001", http_options={"base_url": server.url, "client_args": {"verify": False}}
             ) as client:
                 return job(client)
 
