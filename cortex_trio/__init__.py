@@ -102,6 +102,7 @@ if TYPE_CHECKING:
         Observer,
         Reloaded,
         Snapshot,
+        StoreLinkChanged,
         WorkerAdded,
         WorkerRemoved,
         WorkerStatus,
@@ -161,6 +162,7 @@ __all__ = [
     "Reply",
     "Restarted",
     "Snapshot",
+    "StoreLinkChanged",
     "Strategy",
     "StreamEvent",
     "StreamInterrupted",
@@ -206,7 +208,7 @@ _MODULES = {
     "providers": "Auth Provider",
     "telemetry": "AnswerInterrupted AttemptStarted BreakerChanged CallEnded CallStarted CallWaiting CooldownEnded"
     " CooldownStarted Event FirstToken HealthChecked Reloaded Snapshot WorkerAdded WorkerRemoved WorkerStatusChanged"
-    " Observer WorkerStatus",
+    " StoreLinkChanged Observer WorkerStatus",
     "version": "__version__",
 }
 """The module of each public name, and the names in it."""

@@ -1,0 +1,137 @@
+"""The actor `cluster`: keeps a link to the store open, carries entries out and in. Decides nothing about requests.
+
+    opening ── subscribe, read the store, send what it does not have ── connected
+       ▲                                                                    │ an error, no answer in time, lost entries
+       └────────────────────── a pause, at most PAUSE_SECONDS ──────────────┘
+
+A store that is slow, hangs, is full, refuses the password or dies changes nothing for calls but what they know.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar, final
+
+import trio
+
+from ...cluster import Entry, StoreLink, StoreUnavailable
+from ...otp import GenServer
+from .state import Sharing
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OPEN_SECONDS = 1.0
+"""Seconds that opening a link may take."""
+ANSWER_SECONDS = 0.6
+"""Seconds after which a store that does not answer counts as lost."""
+BEAT_SECONDS = 0.25
+"""Seconds between two reports that this process runs: together with ANSWER_SECONDS, a store that hangs is noticed
+within a second."""
+PRESENCE_SECONDS = 2.0
+"""Seconds after its last report for which a process is counted."""
+PAUSE_SECONDS = (0.05, 0.8)
+"""The first and the longest pause before the link is opened again; it doubles each time. With OPEN_SECONDS, a store
+that has returned is used within two seconds."""
+
+
+@final
+class Cluster(GenServer):
+    """The actor that uses the store.
+
+    Args:
+        sharing: what is shared; it outlives this actor.
+        chance: for the jitter of pauses.
+    """
+
+    def __init__(self, sharing: Sharing, chance: random.Random) -> None:
+        self._sharing = sharing
+        self._chance = chance
+
+    async def init(self) -> None:
+        self.nursery.start_soon(self._run)  # not here: the supervisor must not wait for a store
+
+    async def _run(self) -> None:
+        pause = PAUSE_SECONDS[0]
+        while True:
+            reason, was_open = await self._use_link()
+            self._sharing.lost(reason)
+            self._sharing.synced.set()
+            pause = PAUSE_SECONDS[0] if was_open else min(2 * pause, PAUSE_SECONDS[1])
+            await trio.sleep(pause * (0.5 + self._chance.random() / 2))
+
+    async def _use_link(self) -> tuple[str, bool]:
+        """Open a link and use it until it is lost. Returns why it was lost, and whether it was open."""
+        reasons: list[str] = []
+        was_open = False
+        with trio.CancelScope() as opening:
+            opening.deadline = trio.current_time() + OPEN_SECONDS
+            try:
+                async with self._sharing.store.open_link(self._sharing.process) as link:
+                    opening.deadline = math.inf
+                    news = await _answer(link.subscribe)
+                    await self._read(link)
+                    processes = await _answer(link.beat, self._sharing.process, PRESENCE_SECONDS)
+                    await self._send_outbox(link)
+                    self._sharing.opened(processes)
+                    was_open = True
+                    self._sharing.synced.set()
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._receive, news)
+                        nursery.start_soon(self._send, link)
+                        nursery.start_soon(self._beat, link)
+            except* StoreUnavailable as group:
+                reasons += [str(error) for error in _leaves(group)]
+        if opening.cancelled_caught:
+            reasons.append(f"no connection within {OPEN_SECONDS:g} s")
+        return reasons[0], was_open
+
+    async def _read(self, link: StoreLink) -> None:
+        """Take over what the store has, then send what it may not have."""
+        self._sharing.was_read()
+        entries = await _answer(link.snapshot)
+        now = trio.current_time()
+        for entry in entries:
+            self._sharing.adopt(entry, now)
+        self._sharing.send_all(now)
+
+    async def _receive(self, news: trio.MemoryReceiveChannel[Entry]) -> None:
+        async for entry in news:
+            self._sharing.adopt(entry, trio.current_time())
+        raise StoreUnavailable("entries may have been lost")
+
+    async def _send(self, link: StoreLink) -> None:
+        while True:
+            await self._sharing.wake.wait()
+            self._sharing.wake = trio.Event()
+            await self._send_outbox(link)
+
+    async def _send_outbox(self, link: StoreLink) -> None:
+        while (entry := self._sharing.next_entry(trio.current_time())) is not None:
+            await _answer(link.put, entry)
+            self._sharing.was_sent(entry)
+
+    async def _beat(self, link: StoreLink) -> None:
+        while True:
+            await trio.sleep(BEAT_SECONDS)
+            processes = await _answer(link.beat, self._sharing.process, PRESENCE_SECONDS)
+            self._sharing.link.processes = max(1, processes)
+            if self._sharing.has_new_endpoints:
+                await self._read(link)
+                self._sharing.wake.set()
+
+
+async def _answer(method: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a method of a link. Raises StoreUnavailable if there is no answer in time."""
+    with trio.move_on_after(ANSWER_SECONDS):
+        return await method(*args, **kwargs)
+    raise StoreUnavailable(f"no answer within {ANSWER_SECONDS:g} s")
+
+
+def _leaves(group: BaseExceptionGroup[StoreUnavailable]) -> list[StoreUnavailable]:
+    found: list[StoreUnavailable] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
