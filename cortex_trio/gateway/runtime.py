@@ -109,7 +109,15 @@ class Runtime:
     def _make_sharing(self) -> Sharing | None:
         if self.store is None:
             return None
-        return Sharing(self.store, self.table, self.cooldowns, self.wait_queue, self.telemetry, self.random)
+        return Sharing(
+            self.store,
+            self.table,
+            self.cooldowns,
+            self.wait_queue,
+            self.telemetry,
+            self.activity,
+            self.random,
+        )
 
     @property
     def index(self) -> WorkerIndex:

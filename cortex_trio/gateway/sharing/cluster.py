@@ -18,6 +18,7 @@ import trio
 
 from ...cluster import Entry, StoreLink, StoreUnavailable
 from ...otp import GenServer
+from .probes import LEASE_SECONDS
 from .state import Sharing
 
 P = ParamSpec("P")
@@ -51,6 +52,8 @@ class Cluster(GenServer):
         self._chance = chance
 
     async def init(self) -> None:
+        if self._sharing.link.connected:
+            self._sharing.lost("the actor was restarted")
         self.nursery.start_soon(self._run)  # not here: the supervisor must not wait for a store
 
     async def _run(self) -> None:
@@ -82,6 +85,7 @@ class Cluster(GenServer):
                         nursery.start_soon(self._receive, news)
                         nursery.start_soon(self._send, link)
                         nursery.start_soon(self._beat, link)
+                        nursery.start_soon(self._take_leases, link)
             except* StoreUnavailable as group:
                 reasons += [str(error) for error in _leaves(group)]
         if opening.cancelled_caught:
@@ -113,11 +117,28 @@ class Cluster(GenServer):
             await _answer(link.put, entry)
             self._sharing.was_sent(entry)
 
+    async def _take_leases(self, link: StoreLink) -> None:
+        """Take the leases for trials of half-open breakers, ahead of the requests that will make them."""
+        sharing = self._sharing
+        while True:
+            for step in sharing.probes_due(trio.current_time()):
+                name, now = sharing.lease_of(step.state), trio.current_time()
+                if step.is_release:
+                    sharing.probes.released(step.state, now)
+                    await _answer(link.release, name, sharing.process)
+                else:
+                    seconds = await _answer(link.lease, name, sharing.process, LEASE_SECONDS)
+                    sharing.answered(step.state, seconds, now, trio.current_time())
+            sharing.probes_changed = trio.Event()
+            with trio.move_on_at(sharing.next_probe(trio.current_time())):
+                await sharing.probes_changed.wait()
+
     async def _beat(self, link: StoreLink) -> None:
         while True:
             await trio.sleep(BEAT_SECONDS)
             processes = await _answer(link.beat, self._sharing.process, PRESENCE_SECONDS)
             self._sharing.link.processes = max(1, processes)
+            self._sharing.count_calls(trio.current_time())
             if self._sharing.has_new_endpoints:
                 await self._read(link)
                 self._sharing.wake.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import secrets
 from collections.abc import Iterable
@@ -19,13 +20,19 @@ import attrs
 import trio
 
 from ...cluster import Entry, Store
-from ...telemetry import StoreLinkChanged, Telemetry
+from ...telemetry import Activity, StoreLinkChanged, Telemetry
 from ..routing.wait_queue import WaitQueue
 from ..workers.cooldowns import Cooldowns
 from ..workers.registry import WorkerTable
-from ..workers.worker import Worker
+from ..workers.worker import Worker, WorkerState
+from .breakers import KIND as BREAKER
+from .breakers import SharedBreakers
 from .cooldown_facts import KIND as COOLDOWN
 from .cooldowns import SharedCooldowns
+from .probes import Probes, Step
+
+BUSY_SECONDS = 5.0
+"""A process that had a call within this time makes the trials of half-open breakers before the others."""
 
 log = logging.getLogger("cortex_trio")
 
@@ -53,13 +60,16 @@ class Sharing:
         cooldowns: of this process.
         wait_queue: calls that wait.
         telemetry: the observers.
+        activity: counts calls.
         chance: makes jitter.
 
     Attributes:
         process: the id of this gateway in the store.
         link: the state of the link.
         synced: set when the first attempt to read the store has ended, with or without a result.
-        wake: set when there is something to do for the actor; replaced by it.
+        wake: set when there is something to send; replaced by the actor.
+        probes_changed: set when a breaker may need a lease; replaced by the actor.
+        probes: the leases for trials of half-open breakers.
     """
 
     def __init__(
@@ -69,6 +79,7 @@ class Sharing:
         cooldowns: Cooldowns,
         wait_queue: WaitQueue,
         telemetry: Telemetry,
+        activity: Activity,
         chance: random.Random,
     ) -> None:
         self.store = store
@@ -78,10 +89,18 @@ class Sharing:
         self.link = LinkState()
         self.synced = trio.Event()
         self.wake = trio.Event()
+        self.probes_changed = trio.Event()
+        self.probes = Probes(self._is_busy)
+        self._activity = activity
+        self._calls = (
+            0,
+            -math.inf,
+        )  # how many there were at the last look, and the Trio time at which that changed
         self._table = table
         self._wait_queue = wait_queue
         self._telemetry = telemetry
         self._cooldowns = SharedCooldowns(table, cooldowns, store.salt, self._new_id, chance)
+        self._breakers = SharedBreakers(table, store.salt, self._new_id, chance)
         self._dirty: dict[str, None] = {}  # names of workers, in the order in which they changed
         self._outbox: dict[str, tuple[float, Entry]] = {}  # by name, with the Trio time of the end
         self._seen: set[int] = set()  # ids of the endpoints that were there when the store was read
@@ -105,6 +124,8 @@ class Sharing:
             worker = next(iter(self._dirty))
             del self._dirty[worker]
             self._queue(self._cooldowns.changes(worker, now), now)
+            self._queue(self._breakers.changes(worker, now), now)
+            self._look_at_breaker(worker, now)
         while self._outbox:
             ends, entry = next(iter(self._outbox.values()))
             if ends > now:
@@ -121,6 +142,7 @@ class Sharing:
     def send_all(self, now: float) -> None:
         """Send all that has not ended again: the store may have lost it, or may never have got it."""
         self._queue(self._cooldowns.all(now), now)
+        self._queue(self._breakers.all(now), now)
 
     def _queue(self, entries: Iterable[Entry], now: float) -> None:
         for entry in entries:
@@ -130,14 +152,57 @@ class Sharing:
 
     def adopt(self, entry: Entry, now: float) -> None:
         """Enter what another process has found out."""
-        kind = entry.name.partition(":")[0]
-        worker = self._cooldowns.adopt(entry, now) if kind == COOLDOWN else None
+        match entry.name.partition(":")[0]:
+            case kind if kind == COOLDOWN:
+                worker = self._cooldowns.adopt(entry, now)
+            case kind if kind == BREAKER:
+                worker = self._breakers.adopt(entry, now)
+            case _:
+                return  # of a later version
         if worker is None:
             return
         state = self._table.workers.get(worker)
         if state is not None:
             state.ref.cast(Worker.refresh)
         if entry.has_ended:
+            self._wait_queue.wake_all()
+
+    # -------------------------------------------------------------- leases for trials
+
+    def count_calls(self, now: float) -> None:
+        """Look whether there were calls since the last look."""
+        calls = self._activity.calls
+        if calls != self._calls[0]:
+            self._calls = calls, now
+
+    def _is_busy(self, now: float) -> bool:
+        self.count_calls(now)
+        return now - self._calls[1] < BUSY_SECONDS or len(self._wait_queue) > 0
+
+    def _look_at_breaker(self, worker: str, now: float) -> None:
+        state = self._table.workers.get(worker)
+        if state is not None:
+            self.probes.look_at(state, now)
+            self.probes_changed.set()
+
+    def probes_due(self, now: float) -> list[Step]:
+        """Return what to do with the leases for trials now."""
+        return self.probes.due(self._table.workers.values(), now)
+
+    def lease_of(self, state: WorkerState) -> str:
+        """Return the name of the lease for the trial of a worker."""
+        return f"trial:{self._breakers.name_of(state)}"
+
+    def next_probe(self, now: float) -> float:
+        """Return the Trio time at which `probes_due` may return a worker."""
+        return self.probes.next_look(self._table.workers.values(), now)
+
+    def answered(self, state: WorkerState, seconds: float, asked_at: float, now: float) -> None:
+        """Record who makes the trial of a worker: this process, or for so many seconds another one."""
+        if seconds > 0:
+            self.probes.refused(state, seconds, now)
+        else:
+            self.probes.granted(state, asked_at)
             self._wait_queue.wake_all()
 
     @property
@@ -157,6 +222,9 @@ class Sharing:
     def opened(self, processes: int) -> None:
         """Record that the link is open, and that both sides know what the other has found out."""
         self.link = LinkState(True, processes=processes)
+        self.probes.linked(True)
+        for worker in self._table.workers:
+            self.note(worker)
         log.info(
             "store %s: connected; %s", self.store.place, _count(processes), extra={"processes": processes}
         )
@@ -168,6 +236,8 @@ class Sharing:
         if not self.link.connected and was_known:
             self.link.reason = reason
             return
+        self.probes.linked(False)
+        self._wait_queue.wake_all()
         self.link = LinkState(False, processes=self.link.processes, reason=reason)
         log.warning(
             "store %s: not connected: %s; this process goes on with what it knows",
