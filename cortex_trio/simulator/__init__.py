@@ -21,6 +21,7 @@ scene, perform, serve   how a response becomes bytes on a connection
 link        the link to a provider: latency, bandwidth, partitions
 network, pipe, channel  connections in memory
 chaos       a TCP proxy with faults, for real sockets
+store       a store that several gateways share, slow, hanging, losing and breaking
 seeded      reproducible runs
 leftovers   what requests still hold
 gateway     a gateway in front of the providers
@@ -36,6 +37,7 @@ from .provider import SimulatedProvider
 from .request import SimRequest
 from .seeded import seeded
 from .simulator import Simulator, open_simulator
+from .store import SimulatedStore
 
 __all__ = [
     "Behaviour",
@@ -44,6 +46,7 @@ __all__ = [
     "ProxyFaults",
     "SimRequest",
     "SimulatedProvider",
+    "SimulatedStore",
     "Simulator",
     "connected",
     "leftovers",
