@@ -35,6 +35,9 @@ with the beats of a gateway, a dead server is noticed within half a second."""
 CONNECT_MS = 500
 """Milliseconds for a new connection."""
 
+LONGEST_WINDOW_SECONDS = 10 * 366 * 86400.0
+"""Of a limit, such as a budget without a period."""
+
 
 @final
 class ValkeyStore:
@@ -221,9 +224,10 @@ class _ValkeyLink:
         await self._run("release", [self._key("lease", name)], [holder])
 
     async def take_slice(self, name: str, amount: float, limit: float, seconds: float) -> Slice:
-        arguments = [repr(amount), repr(limit), _milliseconds(seconds), secrets.token_hex(8)]
-        granted, left, window = await self._run("take_slice", [self._key("limit", name)], arguments)
-        return Slice(float(granted), int(left) / 1000, _text(window))
+        window = max(1, math.ceil(min(seconds, LONGEST_WINDOW_SECONDS) * 1000))
+        arguments = [repr(float(amount)), repr(float(limit)), window, secrets.token_hex(8)]
+        granted, left, window_id = await self._run("take_slice", [self._key("limit", name)], arguments)
+        return Slice(float(granted), int(left) / 1000, _text(window_id))
 
     async def give_back(self, name: str, part: Slice, unused: float) -> None:
         arguments = [repr(min(unused, part.granted)), part.window]

@@ -86,6 +86,7 @@ class Cluster(GenServer):
                         nursery.start_soon(self._send, link)
                         nursery.start_soon(self._beat, link)
                         nursery.start_soon(self._take_leases, link)
+                        nursery.start_soon(self._take_slices, link)
             except* StoreUnavailable as group:
                 reasons += [str(error) for error in _leaves(group)]
         if opening.cancelled_caught:
@@ -132,6 +133,20 @@ class Cluster(GenServer):
             sharing.probes_changed = trio.Event()
             with trio.move_on_at(sharing.next_probe(trio.current_time())):
                 await sharing.probes_changed.wait()
+
+    async def _take_slices(self, link: StoreLink) -> None:
+        """Take slices of limits ahead of the requests that use them, and give back what is unused."""
+        limits = self._sharing.limits
+        while True:
+            limits.changed = trio.Event()
+            for limit in limits.active():
+                if unused := limit.unused(trio.current_time()):
+                    await _answer(link.give_back, limit.name, unused, unused.granted)
+                elif wanted := limit.wanted(trio.current_time()):
+                    part = await _answer(link.take_slice, limit.name, wanted, limit.limit, limit.seconds())
+                    limit.was_given(part, wanted, trio.current_time())
+            with trio.move_on_at(limits.next_look(trio.current_time())):
+                await limits.changed.wait()
 
     async def _beat(self, link: StoreLink) -> None:
         while True:

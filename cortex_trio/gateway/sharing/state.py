@@ -29,6 +29,7 @@ from .breakers import KIND as BREAKER
 from .breakers import SharedBreakers
 from .cooldown_facts import KIND as COOLDOWN
 from .cooldowns import SharedCooldowns
+from .limits import SharedLimits
 from .probes import Probes, Step
 
 BUSY_SECONDS = 5.0
@@ -70,6 +71,7 @@ class Sharing:
         wake: set when there is something to send; replaced by the actor.
         probes_changed: set when a breaker may need a lease; replaced by the actor.
         probes: the leases for trials of half-open breakers.
+        limits: limits that all processes use up together.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Sharing:
             0,
             -math.inf,
         )  # how many there were at the last look, and the Trio time at which that changed
+        self.limits = SharedLimits(lambda: None if self.link.connected else self.link.processes)
         self._table = table
         self._wait_queue = wait_queue
         self._telemetry = telemetry
