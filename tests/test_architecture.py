@@ -55,6 +55,7 @@ GATEWAY_LAYERS = (
     "transport",
     "workers",
     "routing",
+    "sharing",
     "runtime",
     "snapshots",
     "request",

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, Unpack, final, overload
 import attrs
 import trio
 
+from ..cluster import Store, ValkeyStore
 from ..costs import Budget, budget
 from ..events import Embeddings, Reply, TypedReply
 from ..failures import NoWorkersAvailable
@@ -62,6 +63,7 @@ async def open_cortex(
     http_transport: MakeTransport | None = None,
     on_event: Observer | Sequence[Observer] | None = None,
     observe: str | bool = False,
+    store: Store | None = None,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway: start its supervision tree inside the caller's task, and stop it at the end of the block.
 
@@ -78,6 +80,9 @@ async def open_cortex(
         observe: "unix:/run/cortex.sock" serves snapshots on this socket, for `cortex-trio observe`; only the user of
             this process may connect. True: a socket in $XDG_RUNTIME_DIR or the folder for temporary files; its path
             is logged. The socket is removed when the block ends.
+        store: shares cooldowns and breakers with other gateways, such as `cluster.ValkeyStore("valkey://host")`. None:
+            the one in `config.store`, if there is one. It is used in the background: no call waits for it, and a store
+            that fails harms no call. Opening waits for it at most half a second.
 
     Raises:
         ConfigError: the configuration is wrong, or the socket cannot be opened. Nothing was started.
@@ -88,8 +93,10 @@ async def open_cortex(
         checked = await _config_from(config)
     finally:
         del config  # a traceback with locals would show the keys
+    if store is None and checked.store is not None:
+        store = ValkeyStore(checked.store)
     async with open_runtime(
-        checked, http_transport=http_transport, on_event=on_event, observe=observe
+        checked, http_transport=http_transport, on_event=on_event, observe=observe, store=store
     ) as runtime:
         yield Cortex(runtime)
 
@@ -328,7 +335,7 @@ class Cortex:
         For example `cortex.actor("keys").kill()`.
 
         Args:
-            name: "registry", "keys", "workers", "health", or the name of a worker.
+            name: "registry", "keys", "workers", "health", with a store "cluster", or the name of a worker.
 
         Raises:
             KeyError: there is no such actor.
@@ -337,6 +344,8 @@ class Cortex:
         fixed: dict[str, Ref[Any]] = {
             ref.name: ref for ref in (runtime.registry, runtime.keys, runtime.workers, runtime.health)
         }
+        if runtime.sharing is not None:
+            fixed[runtime.cluster.name] = runtime.cluster
         return fixed[name] if name in fixed else runtime.table.workers[name].ref
 
     # -------------------------------------------------------------- changes
