@@ -58,6 +58,9 @@ def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, 
     body |= {name: value for name, value in options.items() if value is not None}
     for block in [*_with_breakpoint(body)][:-MOST_BREAKPOINTS]:
         del block["cache_control"]
+    system = body.get("system")
+    if isinstance(system, list) and not any("cache_control" in block for block in system):
+        body["system"] = "\n\n".join(block["text"] for block in system)
     return body
 
 
