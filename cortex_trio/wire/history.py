@@ -15,6 +15,7 @@ import attrs
 
 from ..failures import InvalidRequest
 from ..messages import Document, File, Image, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolResult
+from .own_fields import is_packed
 
 
 def with_documents(messages: Sequence[Message], documents: Sequence[Document] | None) -> tuple[Message, ...]:
@@ -65,8 +66,13 @@ def titled(document: Document) -> str:
 
 
 def may_replay(part: Reasoning | Text | ToolCall | Image, provider: str, model: str) -> bool:
-    """Whether a signed part goes back: to the model it came from, or to any where it has no origin."""
-    return part.origin in (None, f"{provider}/{model}")
+    """Whether a signed part goes back: to the model it came from, or to any where it has no origin.
+
+    Fields of OpenAI's APIs are no signature elsewhere; their dialects read them by `own_fields` themselves.
+    """
+    if part.origin is None:
+        return isinstance(part, Image) or not is_packed(part.signature)
+    return part.origin == f"{provider}/{model}"
 
 
 def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
@@ -80,6 +86,27 @@ def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
         return part.parsed()
     except (ValueError, RecursionError):
         raise InvalidRequest(f"the data of Opaque({part.type!r:.40}) is no JSON object") from None
+
+
+def sendable(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages without what a cut answer, or another API, may leave in them and no other API takes."""
+    return without_broken_calls(without_speech(messages))
+
+
+def without_speech(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages; speech of the model is left out where its transcript stands beside it, as a text."""
+    return [
+        attrs.evolve(message, content=tuple(part for part in message.parts if not _is_speech(part)))
+        if message.role == "assistant"
+        and any(map(_is_speech, message.parts))
+        and any(isinstance(part, Text) for part in message.parts)
+        else message
+        for message in messages
+    ]
+
+
+def _is_speech(part: Part) -> bool:
+    return isinstance(part, File) and (part.media_type or "").startswith("audio/")
 
 
 def without_broken_calls(messages: Sequence[Message]) -> Sequence[Message]:

@@ -366,6 +366,7 @@ def test_lines_that_are_neither_sse_nor_json_are_passed_over() -> None:
 @pytest.mark.parametrize(
     "beginning", [b"data: ", b'data: {"a": "', b'[{"a": "', b'{"a": "'], ids=["sse", "json", "array", "bare"]
 )
+@pytest.mark.slow
 def test_an_event_past_the_limit_is_a_protocol_failure(beginning: bytes) -> None:
     decoder = DIALECT.decoder()
     events = decoder.feed(beginning)
@@ -466,7 +467,7 @@ def test_code_the_provider_ran_and_parts_of_unknown_kinds_stay_as_they_are() -> 
     parts: list[dict[str, Any]] = [
         {"executableCode": {"language": "PYTHON", "code": "print(6 * 7)"}, "thoughtSignature": "S1="},
         {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "42\n"}},
-        {"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}},
+        {"inlineData": {"mimeType": "video/mp4", "data": "UklGRg=="}},
         {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}, "thought": True},
         {"hologram": {"depth": 3}},
     ]

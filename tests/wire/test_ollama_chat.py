@@ -307,6 +307,7 @@ LINE = st.fixed_dictionaries(
 
 
 @given(st.lists(LINE | JSON, max_size=5))
+@pytest.mark.slow
 def test_no_shape_of_json_is_a_surprise(objects: list[Any]) -> None:
     body = lines(*objects)
     assert decode([body]) == decode(bytewise(body))

@@ -11,6 +11,7 @@ from cortex_trio.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    ReasoningSeal,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -21,7 +22,7 @@ from cortex_trio.events import (
 from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.messages import ChatRequest, Message, Opaque, ToolCall, ToolResult, user
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.wire.codec import Dialect
+from cortex_trio.wire.codec import Dialect, compact
 
 RESPONSES = PROVIDERS["openai_responses"].dialect
 CHAT = PROVIDERS["openai_compatible"].dialect
@@ -447,7 +448,9 @@ def test_content_may_be_parts_or_the_object_that_was_asked_for(
 )
 def test_thoughts_have_many_names_and_are_emitted_once(delta: dict[str, Any]) -> None:
     events = decoded(CHAT, *chat({"role": "assistant", **delta}, {"content": "Hi"}), "[DONE]")
-    assert events[:-1] == [ReasoningDelta("Hm."), TextDelta("Hi")]
+    kept = {name: value for name, value in delta.items() if name in ("reasoning_details", "thinking_blocks")}
+    seal = [ReasoningSeal(compact(kept))] if kept else []
+    assert events[:-1] == [ReasoningDelta("Hm."), TextDelta("Hi"), *seal]
 
 
 def test_a_stream_of_one_whole_message_is_read() -> None:

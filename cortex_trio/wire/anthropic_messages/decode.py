@@ -35,6 +35,7 @@ from ..payload import (
     load_object,
     opaque,
     require_open,
+    response_started,
     text_events,
 )
 from ..sse import SseEvent
@@ -104,6 +105,7 @@ def decode_message(body: bytes) -> list[WireEvent]:
             return [classify_payload(whole, phase="body")]
         if "content" not in whole:
             raise Malformed('no "content" in it, so it is not a message')
+        events += response_started(whole.get("id"), whole.get("model"))
         for index, block in enumerate(as_list(whole["content"], "content")):
             events += message.open_block({"index": index, "content_block": block})
             events += message.close_block({"index": index})
@@ -131,8 +133,13 @@ class _Message:
         message_id = as_text(message.get("id"), "message.id")
         if self._begun and not (message_id and message_id == self._id):
             raise Malformed("a second message began inside the answer")
+        started = (
+            []
+            if message_id and message_id == self._id
+            else response_started(message_id, message.get("model"))
+        )
         self._id = message_id
-        return self._count(message.get("usage"))
+        return started + self._count(message.get("usage"))
 
     def open_block(self, payload: Json) -> list[WireEvent]:
         index = _index(payload)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import listed, member
@@ -45,7 +45,7 @@ class AnthropicMessages:
     ) -> HttpRequest:
         raise Unsupported("embeddings", provider)
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+    def decode_embed(self, body: bytes) -> Vectors:
         raise ValueError("the Messages API has no embeddings")
 
     def decode_models(self, body: bytes) -> Sequence[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...messages import ChatRequest, Document, Message, Part, Text, Tool
 from ..codec import Unsupported
-from ..history import asked_by_user, titled, with_documents, without_broken_calls
+from ..history import asked_by_user, sendable, titled, with_documents
 from ..options import functions_only, require_small_files, stops, tool_choice, within
 from .turns import BREAKPOINT, Block, Turns
 
@@ -36,7 +36,7 @@ def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, 
     """Return the body; raises Unsupported or InvalidRequest for what this API has no field for."""
     require_small_files(request, MOST_BYTES, provider)
     leading, conversation = _split_system(asked_by_user(request.messages))
-    conversation = without_broken_calls(with_documents(conversation, request.documents))
+    conversation = sendable(with_documents(conversation, request.documents))
     turns = Turns(request, provider, model)
     body = {
         "model": model,

@@ -29,7 +29,7 @@ from ...events import (
 )
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from ...messages import Image, Opaque, Reasoning, Text, ToolCall
+from ...messages import File, Image, Opaque, Reasoning, Text, ToolCall
 from ..held_calls import HeldCalls
 from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
 from ..writing import arguments_value, dumps, encoded
@@ -237,7 +237,7 @@ def _reply_parts(part: object) -> list[Json]:
             return [_call_part(part)]
         case Opaque(type=kind) if kind == CONTINUATION:
             return []
-        case Image() | Opaque():
+        case Image() | File() | Opaque():
             return [_own_part(part)]
         case _:
             return []
@@ -247,13 +247,15 @@ def _token(part: Opaque) -> str:
     return str(part.parsed().get("continuationToken") or "")
 
 
-def _own_part(part: Image | Opaque) -> Json:
-    """Code the provider ran itself and its result, and images."""
+def _own_part(part: Image | File | Opaque) -> Json:
+    """Code the provider ran itself and its result, images and speech."""
     if isinstance(part, Opaque):
         return part.parsed()
     if part.data is None:
         return {"fileData": {"fileUri": part.url}}
     inline = {"mimeType": part.media_type, "data": base64.b64encode(part.data).decode()}
+    if isinstance(part, File):
+        return {"inlineData": inline}
     return {"inlineData": inline, **({"thoughtSignature": part.signature} if part.signature else {})}
 
 
