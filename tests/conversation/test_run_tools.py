@@ -256,6 +256,23 @@ async def test_a_wrong_call_is_an_error_that_the_model_can_correct(
     assert [result.content for result in reply.rounds[1].results] == ["4"]
 
 
+@pytest.mark.parametrize("finish", [FinishReason.LENGTH, FinishReason.STOP])
+async def test_a_call_that_was_cut_is_not_run_and_the_history_stays_valid(
+    finish: FinishReason, autojump_clock: object
+) -> None:
+    got = await results_of(("double", {"n": 2}), ("double", '{"n": 12'), tools=[double], finish=finish)
+    assert [result.is_error for result in got] == [False, True]
+    assert ("cut at the token limit" in str(got[1].content)) is (finish is FinishReason.LENGTH)
+
+
+async def test_a_custom_tool_gets_the_text(autojump_clock: object) -> None:
+    tool = Tool("run", "Run it.", kind="custom", function=lambda code: f"ran {code}")
+    call = Behaviour(text="", tool_calls=[ToolCall("call_1", "run", "1 + 1", kind="custom")])
+    async with asked(call, DONE) as (cortex, _):
+        reply = await run_tools(cortex, "Go", [tool])
+    assert [result.content for result in reply.rounds[0].results] == ["ran 1 + 1"]
+
+
 async def test_an_answer_without_calls_that_was_cut_is_the_answer(autojump_clock: object) -> None:
     async with asked(Behaviour(text="Half", finish=FinishReason.LENGTH)) as (cortex, _):
         reply = await run_tools(cortex, "Go", [double])
