@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -35,6 +36,7 @@ from cortex_trio import (
     user,
 )
 from cortex_trio.conversation.history import new_turn, trimmed
+from cortex_trio.conversation.saved import Saved, from_json, to_json
 from cortex_trio.messages.size import estimated_tokens
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway, open_simulator
 
@@ -408,6 +410,27 @@ async def test_a_conversation_survives_json(autojump_clock: object) -> None:
         empty = Conversation.from_json(cortex, Conversation(cortex).to_json())
         assert empty.messages == []
         assert (await empty.ask("Hi")).text == "Done."
+
+
+def filled(cls: type) -> Any:
+    """Return a part that has a value of its own in every field it may have."""
+    values: dict[str, Any] = {}
+    for field in attrs.fields(cls):
+        kind = str(field.type)
+        if "bytes" in kind:
+            values[field.name] = b"\x00\xff"
+        elif "bool" in kind:
+            values[field.name] = not field.default
+        elif not (field.name in ("url", "id") and cls in (Image, File)):
+            values[field.name] = f"{field.name} ü"
+    return cls(**values)
+
+
+@pytest.mark.parametrize("cls", [Text, Image, File, Document, Reasoning, ToolCall, ToolResult, Opaque])
+def test_every_field_of_a_part_survives_json(cls: type) -> None:
+    message = Message("user", (filled(cls),), cache=True, partial=True)
+    [again] = from_json(to_json(Saved([message], Usage(), 0.5))).messages
+    assert attrs.asdict(again) == attrs.asdict(message)
 
 
 def corrupted(change: Any) -> str:

@@ -28,7 +28,9 @@ from cortex_trio import (
     ToolResult,
     ToolStarted,
     TooManyRounds,
+    assistant,
     run_tools,
+    user,
 )
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway, open_simulator
@@ -457,6 +459,19 @@ async def test_an_async_observer_is_awaited_and_its_error_ends_everything(autoju
 
 
 # ------------------------------------------------------------------ wrong use
+
+
+async def test_a_history_that_ends_with_calls_is_an_error_before_anything_is_sent(
+    autojump_clock: object,
+) -> None:
+    history = [user("Go"), assistant(ToolCall("call_1", "double", "{}"))]
+    async with asked(DONE) as (cortex, sim):
+        problem = r"messages\[1\]: the results of its tool calls are needed after it: double \(call_1\)"
+        with pytest.raises(InvalidRequest, match=problem):
+            await run_tools(cortex, history, [double])
+        with pytest.raises(InvalidRequest, match=problem):
+            await cortex.complete(history)
+    assert sim["openai"].requests == []
 
 
 def unannotated(n): ...  # type: ignore[no-untyped-def]
