@@ -26,7 +26,6 @@ from .request.embedding import embed_all
 from .request.jobs import ChatJob, EmbedJob, without_unable
 from .request.options import ChatOptions, chat_from, named, positive, tags_from, texts_from
 from .request.stream import ChatStream
-from .request.typed import complete_typed
 from .routing.eligibility import Criteria
 from .routing.index import embed_batch, embed_model
 from .routing.selection import explain
@@ -153,6 +152,8 @@ class Cortex:
         """
         if response_type is None:
             return await self._complete(messages, options)
+        from .request.typed import complete_typed  # here, because a program without types needs no cattrs
+
         return await complete_typed(self._complete, messages, response_type, options)
 
     async def _complete(self, messages: Messages, options: ChatOptions) -> Reply:
