@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ToolStarted,
         run_tools,
     )
+    from .costs import Budget, BudgetExceeded, Price, budget
     from .errors import (
         AllWorkersFailed,
         InvalidAnswer,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         Attempt,
         CitationDelta,
         Continued,
+        Embeddings,
         Finished,
         FinishReason,
         ReasoningDelta,
@@ -136,6 +138,8 @@ __all__ = [
     "Auth",
     "BreakerChanged",
     "Bucket",
+    "Budget",
+    "BudgetExceeded",
     "CallEnded",
     "CallStarted",
     "CallWaiting",
@@ -151,6 +155,7 @@ __all__ = [
     "Cortex",
     "CortexError",
     "Document",
+    "Embeddings",
     "Event",
     "Failure",
     "FailureKind",
@@ -171,6 +176,7 @@ __all__ = [
     "OnInterrupt",
     "Opaque",
     "Part",
+    "Price",
     "Provider",
     "ProviderError",
     "Reasoning",
@@ -209,6 +215,7 @@ __all__ = [
     "__version__",
     "api_keys_from",
     "assistant",
+    "budget",
     "open_cortex",
     "run_tools",
     "system",
@@ -218,9 +225,10 @@ __all__ = [
 
 _MODULES = {
     "conversation": "Conversation RoundEnded RoundStarted ToolEnded ToolStarted run_tools",
+    "costs": "Budget BudgetExceeded Price budget",
     "errors": "AllWorkersFailed InvalidAnswer ProviderError StreamInterrupted ToolAbort TooManyRounds",
-    "events": "Attempt CitationDelta Continued Finished FinishReason ReasoningDelta ReasoningSeal Reply Restarted"
-    " Round StreamEvent TextDelta ToolCallDelta TypedReply Usage UsageUpdate WholePart",
+    "events": "Attempt CitationDelta Continued Embeddings Finished FinishReason ReasoningDelta ReasoningSeal Reply"
+    " Restarted Round StreamEvent TextDelta ToolCallDelta TypedReply Usage UsageUpdate WholePart",
     "failures": "ConfigError CortexError Failure FailureKind InvalidRequest NoWorkersAvailable",
     "failures.limits": "Bucket",
     "gateway.cortex": "Cortex open_cortex",

@@ -3,6 +3,7 @@
 CortexError
 ├── ConfigError            the configuration, before anything runs
 ├── InvalidRequest         the caller's messages or options, before anything is sent
+├── BudgetExceeded         a budget around the call is used up (`costs.budget`)
 ├── NoWorkersAvailable     no worker is available within max_wait
 ├── ProviderError          one attempt failed, and nothing else could be tried
 │   └── StreamInterrupted  … after something was delivered

@@ -51,6 +51,16 @@ You are welcome.
   assistant: You are welcome.
 saved and read: 7 messages, 38 tokens
 """,
+    "budget": """\
+otters: $1.08 (anthropic $0.50, anthropic $0.50, openai $0.08)
+then: the budget of $1.00 is used up ($1.08006 so far); nothing was sent
+in all: $1.08 and 160,002 tokens
+""",
+    "embeddings": """\
+4 vectors of text-embedding-3-small: first served, first failed, second served
+15 tokens, the last ones counted by second
+most alike: what a supervisor restarts
+""",
     "failover_unnoticed": """\
 The user read: A good failover is invisible.
 The attempts:

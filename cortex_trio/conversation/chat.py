@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, final
 
-from ..events import Reply, Usage, added_usage
+from ..events import Reply, Usage, added_costs
 from ..failures import InvalidRequest
 from ..gateway.cortex import Cortex
 from ..gateway.request.stream import ChatStream
@@ -159,10 +159,9 @@ class Conversation:
 
     def _keep(self, added: Sequence[Message], replies: Sequence[Reply]) -> None:
         self.messages.extend(added)
-        self.usage = added_usage([self.usage, *(reply.usage for reply in replies)])
-        costs: list[float | None] = [getattr(reply, "cost", None) for reply in replies]
-        known = [cost for cost in [self.cost if self._has_answer else 0.0, *costs] if cost is not None]
-        self.cost = sum(known) if len(known) == len(costs) + 1 else None
+        self.usage = sum((reply.usage for reply in replies), self.usage)
+        before = self.cost if self._has_answer else 0.0
+        self.cost = added_costs([before, *(reply.cost for reply in replies)])
         self._has_answer = True
 
     @contextmanager

@@ -1,12 +1,14 @@
 """The output of a call: the events of a stream, token usage, and the reply they add up to. Knows no provider.
 
-stream    the events of a stream, FinishReason, Usage
-reply     Attempt and Reply, which hold the result of a call; Round, for calls of several rounds
-builder   ReplyBuilder: builds a Reply from events, for streamed and other answers alike
+stream      the events of a stream, FinishReason, Usage
+reply       Attempt and Reply, which hold the result of a call; Round, for calls of several rounds
+embeddings  Embeddings, the result of a call of `embed`
+builder     ReplyBuilder: builds a Reply from events, for streamed and other answers alike
 """
 
 from .builder import ReplyBuilder
-from .reply import Attempt, Reply, Round, TypedReply, added_usage, reply_of_rounds
+from .embeddings import Embeddings
+from .reply import Attempt, Reply, Round, TypedReply, added_costs, reply_of_rounds
 from .stream import (
     CONTENT,
     CitationDelta,
@@ -15,6 +17,7 @@ from .stream import (
     FinishReason,
     ReasoningDelta,
     ReasoningSeal,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -31,12 +34,14 @@ __all__ = [
     "Attempt",
     "CitationDelta",
     "Continued",
+    "Embeddings",
     "FinishReason",
     "Finished",
     "ReasoningDelta",
     "ReasoningSeal",
     "Reply",
     "ReplyBuilder",
+    "ResponseStarted",
     "Restarted",
     "Round",
     "StreamEvent",
@@ -48,6 +53,6 @@ __all__ = [
     "Vectors",
     "WholePart",
     "WireEvent",
-    "added_usage",
+    "added_costs",
     "reply_of_rounds",
 ]

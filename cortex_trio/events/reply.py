@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Generic, Literal, TypeVar
 
@@ -52,6 +52,9 @@ class Attempt:
 
     usage: Usage | None
     """The token counts. None: the provider reported none."""
+
+    cost: float | None = attrs.field(default=None, kw_only=True)
+    """US dollars of the reported tokens, also if the attempt failed. None: the price or the tokens are not known."""
 
     call: str | None = attrs.field(default=None, kw_only=True, eq=False)
     """The id of the call, as in `Reply.call`. None: it was not made by a gateway."""
@@ -133,6 +136,10 @@ class Reply:
     citations: Sequence[CitationDelta] = ()
     """The sources of the answer, as far as the provider reported them."""
 
+    cost: float | None = attrs.field(default=None, kw_only=True)
+    """US dollars of all attempts of the call, as far as providers reported tokens. None: the price of one of them is
+    not known."""
+
     call: str | None = attrs.field(default=None, kw_only=True, eq=False)
     """The id of the call, which its events have as well. None: it was not made by a gateway."""
 
@@ -191,7 +198,7 @@ class TypedReply(Generic[T]):
 
 
 def reply_of_rounds(rounds: Sequence[Round]) -> Reply:
-    """Return the last answer of several rounds, with the usage and the attempts of all of them.
+    """Return the last answer of several rounds, with the usage, the attempts and the cost of all of them.
 
     Args:
         rounds: At least one.
@@ -199,20 +206,22 @@ def reply_of_rounds(rounds: Sequence[Round]) -> Reply:
     replies = [each.reply for each in rounds]
     return attrs.evolve(
         replies[-1],
-        usage=added_usage([reply.usage for reply in replies]),
+        usage=sum((reply.usage for reply in replies), Usage()),
+        cost=added_costs(reply.cost for reply in replies),
         attempts=tuple(attempt for reply in replies for attempt in reply.attempts),
         rounds=tuple(rounds),
     )
 
 
-def added_usage(usages: Sequence[Usage]) -> Usage:
-    """Return the sum of token counts, count by count; a count that none of them has stays None.
+def added_costs(costs: Iterable[float | None]) -> float | None:
+    """Return the sum of costs in US dollars; None if one of them is not known.
 
     Args:
-        usages: The counts to add.
+        costs: The costs to add.
     """
-    sums = {}
-    for field in attrs.fields(Usage):
-        counts = [count for usage in usages if (count := getattr(usage, field.name)) is not None]
-        sums[field.name] = sum(counts) if counts else None
-    return Usage(**sums)
+    total = 0.0
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return total

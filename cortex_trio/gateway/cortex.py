@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, Unpack, final, overload
 
+import attrs
 import trio
 
-from ..events import Reply, TypedReply
+from ..costs import Budget, budget
+from ..events import Embeddings, Reply, TypedReply
 from ..failures import NoWorkersAvailable
 from ..messages import Messages
 from ..otp import Ref, Supervisor, describe
@@ -24,7 +26,16 @@ from .request.call import Call
 from .request.candidates import CallCandidates
 from .request.embedding import embed_all
 from .request.jobs import ChatJob, EmbedJob, without_unable
-from .request.options import ChatOptions, chat_from, named, positive, tags_from, texts_from
+from .request.options import (
+    Chat,
+    ChatOptions,
+    chat_from,
+    named,
+    positive,
+    tags_from,
+    texts_from,
+    with_alias,
+)
 from .request.stream import ChatStream
 from .routing.eligibility import Criteria
 from .routing.index import embed_batch, embed_model
@@ -116,8 +127,9 @@ class Cortex:
             NoWorkersAvailable: no worker could be asked; says why for each. Raised on entering, like the following.
             ProviderError: the only attempt failed. StreamInterrupted, while reading: the answer is incomplete.
             AllWorkersFailed: several attempts failed.
+            BudgetExceeded: a budget around the call is used up. Raised on entering; nothing was sent.
         """
-        return ChatStream(self._runtime, chat_from(messages, **options))
+        return ChatStream(self._runtime, self._chat(messages, **options))
 
     @overload
     async def complete(
@@ -158,7 +170,7 @@ class Cortex:
 
     async def _complete(self, messages: Messages, options: ChatOptions) -> Reply:
         options["on_interrupt"] = "buffer"
-        async with ChatStream(self._runtime, chat_from(messages, **options), "complete") as stream:
+        async with ChatStream(self._runtime, self._chat(messages, **options), "complete") as stream:
             return await stream.collect()
 
     async def embed(
@@ -169,8 +181,10 @@ class Cortex:
         provider: str | None = None,
         dimensions: int | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Sequence[Sequence[float]]:
-        """Return one vector for each text, in order. Failover as in `chat`; cancelling closes the connection.
+    ) -> Embeddings:
+        """Return one vector for each text, in order, with the worker, the token counts and the cost.
+
+        Failover as in `chat`; cancelling closes the connection.
 
         Args:
             texts: one string or several; a list longer than the providers allow is sent in several requests.
@@ -185,7 +199,7 @@ class Cortex:
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
         model, provider = named("model", model), named("provider", provider)
         model = model or embed_model(self._runtime.index, provider)
-        criteria = Criteria(model, provider, embed=True)
+        criteria = with_alias(Criteria(model, provider, embed=True), self._runtime.config)
         most = embed_batch(self._runtime.index, criteria)
         jobs = [
             EmbedJob(wanted_texts[start : start + most], size) for start in range(0, len(wanted_texts), most)
@@ -207,6 +221,24 @@ class Cortex:
             known = ", ".join(self._runtime.table.workers) or "none"
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
         return await list_models(self._runtime, state)
+
+    def budget(
+        self, usd: float | None = None, tokens: int | None = None
+    ) -> AbstractAsyncContextManager[Budget]:
+        """Limit what the calls inside an `async with` block take together. The same as `cortex_trio.budget`.
+
+        Args:
+            usd: US dollars. None: no limit.
+            tokens: tokens of requests and answers. None: no limit.
+
+        Raises: as `cortex_trio.budget`.
+        """
+        return budget(usd, tokens)
+
+    def _chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
+        chat = chat_from(messages, **options)
+        criteria = with_alias(chat.criteria, self._runtime.config)
+        return chat if criteria is chat.criteria else attrs.evolve(chat, criteria=criteria)
 
     # -------------------------------------------------------------- state
 
@@ -242,7 +274,7 @@ class Cortex:
         Raises:
             InvalidRequest: an option is wrong.
         """
-        chat = chat_from(messages, **options)
+        chat = self._chat(messages, **options)
         evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
         able = without_unable(evaluation, ChatJob(chat.request), self._runtime.dialects)
         return explain(able, trio.current_time())

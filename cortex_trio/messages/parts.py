@@ -33,8 +33,14 @@ class Text:
     text: str
     """The text, as it is sent."""
 
+    signature: str | None = None
+    """Gemini's opaque thought signature of a text that a model wrote. It is sent back only to `origin`."""
+
+    origin: str | None = None
+    """The "provider/model" of the model that wrote the text. None if the text has no signature."""
+
     phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
-    """What the text is for, for APIs that know it. None: the answer itself, or a text of the caller. Ignored by `==`."""
+    """What the text is for, for APIs that know it. None: the answer, or a text of the caller. Ignored by `==`."""
 
 
 @attrs.frozen

@@ -115,6 +115,7 @@ def echoes(key: str) -> dict[str, Behaviour]:
     error = {"error": {"message": said, "type": key, "code": key, "status": key, "param": key}, "code": key}
     anthropic = {"type": "error", "error": {"type": key, "message": said}, "request_id": key}
     google = [{"error": {"code": 400, "message": said, "details": [{"reason": key}]}}]
+    named = {"id": key, "model": key, "choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}
     names = "x-request-id request-id www-authenticate retry-after x-should-retry server"
     headers = dict.fromkeys(names.split(), key)
     sse = "text/event-stream"
@@ -137,6 +138,9 @@ def echoes(key: str) -> dict[str, Behaviour]:
         "a content type": Behaviour(body=b"?", content_type=key),
         "an encoding": Behaviour(headers={"content-encoding": key}),
         "a list of models": Behaviour(status=401, error_body=json.dumps(error)),
+        "the names of a good answer": Behaviour(
+            body=f"data: {json.dumps(named)}\n\n".encode(), content_type=sse
+        ),
         "inside a stream": Behaviour(body=f"data: {json.dumps(error)}\n\n".encode(), content_type=sse),
         "inside Anthropic's": Behaviour(
             body=f"event: error\ndata: {json.dumps(anthropic)}\n\n".encode(), content_type=sse

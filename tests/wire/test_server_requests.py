@@ -370,8 +370,13 @@ def test_a_conversation_that_another_server_stores_is_rejected() -> None:
         ("openai_responses", {"type": "input_image", "file_id": "f"}, b"input[0].content[0].type"),
         (
             "anthropic",
-            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}},
+            {"type": "container_upload", "file_id": "file_1"},
             b"messages.0.content.0.type",
+        ),
+        (
+            "anthropic",
+            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}},
+            b"messages.0.content.0.source.data",
         ),
     ],
 )

@@ -22,7 +22,8 @@ from ...intake import (
 from ...messages import ChatRequest, Document, Messages, Tool
 from ...telemetry import OptionValue
 from ..routing.eligibility import Criteria
-from ..settings.config import MOST_ATTEMPTS
+from ..settings.aliases import routes_of
+from ..settings.config import MOST_ATTEMPTS, Config
 
 OnInterrupt = Literal["raise", "restart", "continue", "buffer"]
 """What happens when a stream breaks after something was delivered.
@@ -41,7 +42,7 @@ class ChatOptions(TypedDict, total=False):
     """
 
     model: str | None
-    """Only workers that have this model. None: the default of each worker."""
+    """Only workers with this model, or those of this alias (`Config.aliases`). None: the default of each worker."""
     provider: str | None
     """Only workers of this provider: an exact name."""
     worker: str | None
@@ -69,7 +70,8 @@ class ChatOptions(TypedDict, total=False):
     on_interrupt: OnInterrupt
     """What follows when the stream breaks after something was delivered. Missing: "raise"."""
     first_token_timeout: float | None
-    """Seconds to the first content of each attempt. None: the worker's."""
+    """Seconds to the first content of each attempt. None: the worker's; with `reasoning` 120 at least, and while the
+    server sends pings or lifecycle events up to the configuration's `content_timeout`."""
     idle_timeout: float | None
     """Seconds between two events. None: the configuration's."""
     hedge_after: float | None
@@ -152,6 +154,20 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
     )
     tags_from(options.get("tags"))
     return Chat(request, criteria, limits, _on_interrupt(options.get("on_interrupt", "raise")), options)
+
+
+def with_alias(criteria: Criteria, config: Config) -> Criteria:
+    """Return the criteria with what their `model` stands for, if it is an alias.
+
+    For embeddings only the workers with the model of the first one remain: vectors of different models cannot be
+    compared.
+    """
+    if criteria.model is None or criteria.model not in config.aliases:
+        return criteria
+    routes = routes_of(config.aliases[criteria.model], config.workers)
+    if criteria.embed:
+        routes = tuple(route for route in routes if route[1] == routes[0][1])
+    return attrs.evolve(criteria, routes=routes)
 
 
 def tags_from(value: Any) -> Mapping[str, str]:

@@ -23,6 +23,7 @@ from ...events import (
     FinishReason,
     Reply,
     ReplyBuilder,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -110,6 +111,11 @@ class ChatStream:
     def reply_so_far(self) -> Reply:
         """The answer as far as it was delivered, also after the answer was left. `collect()` returns it whole."""
         return self._reply()
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars of the attempts that are over, as in `Reply.cost`; complete once the stream has ended."""
+        return self._call.spending.cost if self._call else None
 
     # -------------------------------------------------------------- opening and closing
 
@@ -233,8 +239,8 @@ class ChatStream:
             if self._builder.finish is not None:  # another task has read it meanwhile
                 raise StopAsyncIteration
         event = self._pending.popleft()
-        # An OpenAttempt raises failures, and a chat has no vectors. (A tuple: a union would be made for each event.)
-        assert not isinstance(event, (Failure, Vectors))
+        # An OpenAttempt keeps them, and a chat has no vectors. (A tuple: a union would be made for each event.)
+        assert not isinstance(event, (Failure, Vectors, ResponseStarted))
         self._builder.add(event)
         if isinstance(event, Finished):
             self._end()
@@ -269,6 +275,7 @@ class ChatStream:
             model=self.model,
             attempts=self.attempts,
             call=self.call,
+            cost=self.cost,
         )
 
     # -------------------------------------------------------------- interruptions

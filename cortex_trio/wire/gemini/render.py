@@ -96,9 +96,10 @@ class GeminiRenderer:
 
     def _content(self, event: TextDelta | ReasoningDelta | ReasoningSeal | WholePart) -> list[Frame]:
         match event:
-            case TextDelta(text):
+            case TextDelta(text, signature):
                 self._text.append(text)
-                return [self._part({"text": text})]
+                signed = {"thoughtSignature": signature} if signature else {}
+                return [self._part({"text": text, **signed})]
             case ReasoningDelta(text):
                 self._thought += 1
                 return [self._frame(FrameKind.CONTENT, self._partial({"text": text, "thought": True}))]
@@ -210,8 +211,8 @@ def _last_candidate(
 
 def _reply_parts(part: object) -> list[Json]:
     match part:
-        case Text(text):
-            return [{"text": text}]
+        case Text(text, signature):
+            return [{"text": text, **({"thoughtSignature": signature} if signature else {})}]
         case Reasoning(text, signature):
             signed = {"thoughtSignature": signature} if signature else {}
             return [{"text": text, "thought": True, **signed}]
