@@ -19,6 +19,7 @@ from cortex_trio import (
     InvalidRequest,
     Message,
     Opaque,
+    Price,
     ProviderError,
     Reasoning,
     StreamInterrupted,
@@ -86,7 +87,6 @@ async def test_a_conversation_remembers(autojump_clock: object) -> None:
     assert [body["temperature"] for body in bodies] == [0.5, 0.1]
     totals = [first.usage.total_tokens or 0, second.usage.total_tokens or 0]
     assert conversation.usage.total_tokens == sum(totals)
-    assert conversation.cost is None
 
 
 async def test_tools_are_run_and_stay_in_the_history(autojump_clock: object) -> None:
@@ -310,6 +310,32 @@ async def test_the_history_is_valid_in_every_dialect(provider: str, autojump_clo
         await conversation.ask("Yours?")
         assert (await conversation.ask("Never mind")).text == "Done."
     assert len(sim[provider].requests) == 5
+
+
+# ------------------------------------------------------------------ the cost
+
+
+async def test_the_cost_of_all_rounds_adds_up(autojump_clock: object) -> None:
+    price = Price(input=1000.0, output=2000.0)
+    script = [attrs.evolve(each, usage=Usage(100, 50)) for each in (CALLING, DONE, DONE, CUT)]
+    async with open_simulator() as sim:
+        sim.add("anthropic", *script, Behaviour(status=400))
+        [model] = {sim["anthropic"].worker().models[0]}
+        async with open_gateway(sim, prices={model: price}) as cortex:
+            conversation = Conversation(cortex, tools=[double])
+            assert conversation.cost is None
+            reply = await conversation.ask("Double 2")
+            assert reply.cost == conversation.cost == pytest.approx(2 * 0.2)
+            async with conversation.stream("And now?") as answer:
+                await answer.collect()
+            assert conversation.cost == pytest.approx(3 * 0.2)
+            with pytest.raises(StreamInterrupted):
+                async with conversation.stream("And now?") as answer:
+                    await answer.collect()
+            assert conversation.cost is not None
+            assert conversation.cost >= 3 * 0.2 + 0.1  # the tokens of the request at least
+            again = Conversation.from_json(cortex, conversation.to_json())
+            assert again.cost == conversation.cost
 
 
 # ------------------------------------------------------------------ the window
