@@ -121,6 +121,7 @@ if TYPE_CHECKING:
         Observer,
         Reloaded,
         Snapshot,
+        StoreLinkChanged,
         WorkerAdded,
         WorkerRemoved,
         WorkerStatus,
@@ -189,6 +190,7 @@ __all__ = [
     "RoundEnded",
     "RoundStarted",
     "Snapshot",
+    "StoreLinkChanged",
     "Strategy",
     "StreamEvent",
     "StreamInterrupted",
@@ -243,7 +245,7 @@ _MODULES = {
     "providers": "Auth Provider",
     "telemetry": "AnswerInterrupted AttemptStarted BreakerChanged CallEnded CallStarted CallWaiting CooldownEnded"
     " CooldownStarted Event FirstToken HealthChecked Reloaded Snapshot WorkerAdded WorkerRemoved WorkerStatusChanged"
-    " Observer WorkerStatus",
+    " StoreLinkChanged Observer WorkerStatus",
     "version": "__version__",
 }
 """The module of each public name, and the names in it."""

@@ -154,7 +154,15 @@ class _Drawing:
             Text(f"failed {totals.failed}", style="red" if totals.failed else ""),
             Text(f"waiting {waiting}", style="bold yellow" if waiting else ""),
             Text(f"per min: {_short(rates.attempts)} attempts, {tokens}"),
+            *self._link(),
         )
+
+    def _link(self) -> Iterator[Text]:
+        """Yield the state of the link to the shared store; nothing without a store."""
+        link = self.snapshot.cluster
+        if link is not None:
+            text = f"store: {link.processes} processes" if link.connected else "store: not connected"
+            yield Text(text, style="" if link.connected else "bold yellow")
 
     def _joined(self, *texts: Text) -> Text:
         return Text.assemble(

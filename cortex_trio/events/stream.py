@@ -276,6 +276,17 @@ class Continued:
     """How many characters of text were delivered before."""
 
 
+@attrs.frozen
+class Forwarded:
+    """Bytes of an answer as the provider sent them, before the events that they mean.
+
+    Only for a call that forwards a request of the provider's own API.
+    """
+
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+    """Whole frames of the stream, or the whole body of an answer that is not streamed."""
+
+
 WireEvent = (
     ResponseStarted
     | TextDelta
@@ -286,6 +297,7 @@ WireEvent = (
     | CitationDelta
     | UsageUpdate
     | Vectors
+    | Forwarded
     | Finished
     | Failure
 )

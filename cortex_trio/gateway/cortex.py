@@ -13,6 +13,7 @@ from typing import Any, TypeVar, Unpack, final, overload
 import attrs
 import trio
 
+from ..cluster import Store, ValkeyStore
 from ..costs import Budget, budget
 from ..events import Embeddings, Reply, TypedReply
 from ..failures import NoWorkersAvailable
@@ -25,11 +26,13 @@ from .reconfigure import Changes
 from .request.call import Call
 from .request.candidates import CallCandidates
 from .request.embedding import embed_all
-from .request.jobs import ChatJob, EmbedJob, without_unable
+from .request.forwarding import ForwardRequest
+from .request.jobs import EmbedJob, without_unable
 from .request.options import (
     Chat,
     ChatOptions,
     chat_from,
+    forward_from,
     named,
     positive,
     tags_from,
@@ -37,7 +40,7 @@ from .request.options import (
     with_alias,
 )
 from .request.stream import ChatStream
-from .routing.eligibility import Criteria
+from .routing.eligibility import Criteria, Target
 from .routing.index import embed_batch, embed_model
 from .routing.selection import explain
 from .runtime import Runtime
@@ -59,6 +62,7 @@ async def open_cortex(
     http_transport: MakeTransport | None = None,
     on_event: Observer | Sequence[Observer] | None = None,
     observe: str | bool = False,
+    store: Store | None = None,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway: start its supervision tree inside the caller's task, and stop it at the end of the block.
 
@@ -75,6 +79,9 @@ async def open_cortex(
         observe: "unix:/run/cortex.sock" serves snapshots on this socket, for `cortex-trio observe`; only the user of
             this process may connect. True: a socket in $XDG_RUNTIME_DIR or the folder for temporary files; its path
             is logged. The socket is removed when the block ends.
+        store: shares cooldowns and breakers with other gateways, such as `cluster.ValkeyStore("valkey://host")`. None:
+            the one in `config.store`, if there is one. It is used in the background: no call waits for it, and a store
+            that fails harms no call. Opening waits for it at most half a second.
 
     Raises:
         ConfigError: the configuration is wrong, or the socket cannot be opened. Nothing was started.
@@ -85,8 +92,10 @@ async def open_cortex(
         checked = await _config_from(config)
     finally:
         del config  # a traceback with locals would show the keys
+    if store is None and checked.store is not None:
+        store = ValkeyStore(checked.store)
     async with open_runtime(
-        checked, http_transport=http_transport, on_event=on_event, observe=observe
+        checked, http_transport=http_transport, on_event=on_event, observe=observe, store=store
     ) as runtime:
         yield Cortex(runtime)
 
@@ -209,6 +218,28 @@ class Cortex:
         with call:
             return await embed_all(self._runtime, call, jobs, criteria)
 
+    def forward(self, request: ForwardRequest, **options: Unpack[ChatOptions]) -> ChatStream:
+        """Answer a request that a client of one API has sent, as `cortex_trio.server` does.
+
+        A worker that speaks the client's dialect gets the request as it came, and its answer has the bytes as they
+        came, too: read it with `ChatStream.receive`. Any other worker gets a translation.
+
+        Args:
+            request: the request.
+            options: those of `ChatOptions` that are not sent to a worker.
+
+        Raises: as `chat`.
+        """
+        return ChatStream(self._runtime, self._with_alias(forward_from(request, **options)))
+
+    def meaning(self, name: str) -> Target | None:
+        """Return which workers a name means: a model, `worker/model` or `provider/model`. None: it means none.
+
+        Args:
+            name: of a model that a worker has, if it has one; empty or "auto" for the choice of the strategy.
+        """
+        return self._runtime.index.meaning(name)
+
     async def models(self, *, worker: str) -> Sequence[str]:
         """Return the models that the provider of `worker` lists now.
 
@@ -236,7 +267,9 @@ class Cortex:
         return budget(usd, tokens)
 
     def _chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
-        chat = chat_from(messages, **options)
+        return self._with_alias(chat_from(messages, **options))
+
+    def _with_alias(self, chat: Chat) -> Chat:
         criteria = with_alias(chat.criteria, self._runtime.config)
         return chat if criteria is chat.criteria else attrs.evolve(chat, criteria=criteria)
 
@@ -276,7 +309,7 @@ class Cortex:
         """
         chat = self._chat(messages, **options)
         evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
-        able = without_unable(evaluation, ChatJob(chat.request), self._runtime.dialects)
+        able = without_unable(evaluation, chat.job, self._runtime.dialects)
         return explain(able, trio.current_time())
 
     def snapshot(self) -> Snapshot:
@@ -303,7 +336,7 @@ class Cortex:
         For example `cortex.actor("keys").kill()`.
 
         Args:
-            name: "registry", "keys", "workers", "health", or the name of a worker.
+            name: "registry", "keys", "workers", "health", with a store "cluster", or the name of a worker.
 
         Raises:
             KeyError: there is no such actor.
@@ -312,6 +345,8 @@ class Cortex:
         fixed: dict[str, Ref[Any]] = {
             ref.name: ref for ref in (runtime.registry, runtime.keys, runtime.workers, runtime.health)
         }
+        if runtime.sharing is not None:
+            fixed[runtime.cluster.name] = runtime.cluster
         return fixed[name] if name in fixed else runtime.table.workers[name].ref
 
     # -------------------------------------------------------------- changes

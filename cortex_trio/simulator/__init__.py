@@ -21,6 +21,7 @@ scene, perform, serve   how a response becomes bytes on a connection
 link        the link to a provider: latency, bandwidth, partitions
 network, pipe, channel  connections in memory
 chaos       a TCP proxy with faults, for real sockets
+store       a store that several gateways share, slow, hanging, losing and breaking
 seeding     reproducible runs
 held        what requests still hold
 gateway     a gateway in front of the providers
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .request import SimRequest
     from .seeding import seeded
     from .simulator import Simulator, open_simulator
+    from .store import SimulatedStore
 
 __all__ = [
     "Behaviour",
@@ -50,6 +52,7 @@ __all__ = [
     "ProxyFaults",
     "SimRequest",
     "SimulatedProvider",
+    "SimulatedStore",
     "Simulator",
     "connected",
     "leftovers",
@@ -66,6 +69,7 @@ _MODULE_OF = {
     "ProxyFaults": "chaos",
     "SimRequest": "request",
     "SimulatedProvider": "provider",
+    "SimulatedStore": "store",
     "Simulator": "simulator",
     "connected": "held",
     "leftovers": "held",

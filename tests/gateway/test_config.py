@@ -86,6 +86,7 @@ def test_fields_that_are_not_set_have_the_documented_defaults() -> None:
         "rate_limit_rest": None,
         "prices": {},
         "aliases": {},
+        "store": None,
     }
 
 

@@ -119,6 +119,11 @@ class Call:
             if self._depth == 0:
                 self._outside += trio.current_time() - self._outside_since
 
+    @property
+    def overhead(self) -> float:
+        """Seconds of the gateway's own so far, without those in which an attempt was open or the call waited."""
+        return max(0.0, self._working - self._outside)
+
     def content_came(self) -> None:
         """Note that an attempt has its first content."""
         if self._first_content is None:
@@ -178,7 +183,7 @@ class Call:
             cost=self.spending.cost,
             seconds=trio.current_time() - self._started,
             time_to_first_token=None if first is None else first - self._started,
-            overhead=max(0.0, self._working - self._outside),
+            overhead=self.overhead,
             tags=self._tags,
         )
 

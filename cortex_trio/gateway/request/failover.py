@@ -232,6 +232,8 @@ class Failover:
     def _timeouts(self, candidate: Candidate) -> Timeouts:
         config, limits = self._runtime.config, self._limits
         configured, while_reasoning = candidate.endpoint.timeout, None
+        if self._job.is_whole(candidate):  # its first token comes with its last
+            configured += config.content_timeout
         if self._job.reasons:
             configured = max(configured, REASONING_SECONDS)
             while_reasoning = None if limits.first_token_timeout else config.content_timeout

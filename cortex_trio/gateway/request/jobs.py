@@ -48,12 +48,24 @@ class Job(Protocol):
         """Return what the caller wrote: no error may repeat it."""
         ...
 
+    def is_whole(self, candidate: Candidate) -> bool:
+        """Return whether the answer of `candidate` is not streamed, so that its first token comes with its last."""
+        ...
+
     def encode(self, candidate: Candidate) -> HttpRequest:
         """Return the request for `candidate`. Raises wire.codec.Unsupported if its dialect cannot express it."""
         ...
 
     def decoder(self, candidate: Candidate) -> Decoder:
         """Return a new decoder for one response of `candidate`."""
+        ...
+
+
+class AnswerJob(Job, Protocol):
+    """A job whose answer another worker can continue."""
+
+    def request_for(self, candidate: Candidate) -> ChatRequest:
+        """Return what `candidate` is asked. Raises InvalidRequest if its dialect cannot express it."""
         ...
 
 
@@ -91,11 +103,13 @@ def without_unable(evaluation: Evaluation, job: Job, guard: DialectGuard) -> Eva
     return Evaluation(tuple(order), tuple(skipped))
 
 
-def _reasons(request: ChatRequest) -> bool:
+def has_reasoning(request: ChatRequest) -> bool:
+    """Return whether a request asks the model to reason."""
     return request.reasoning not in (None, 0, "none")
 
 
-def _texts_of(request: ChatRequest) -> Iterator[str]:
+def texts_of(request: ChatRequest) -> Iterator[str]:
+    """Return what the caller wrote in the messages of a request."""
     for message in request.messages:
         if isinstance(message.content, str):
             yield message.content
@@ -118,13 +132,19 @@ class ChatJob:
 
     @property
     def reasons(self) -> bool:
-        return _reasons(self.request)
+        return has_reasoning(self.request)
 
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
 
     def texts(self) -> Iterable[str]:
-        return _texts_of(self.request)
+        return texts_of(self.request)
+
+    def is_whole(self, candidate: Candidate) -> bool:
+        return False
+
+    def request_for(self, candidate: Candidate) -> ChatRequest:
+        return self.request
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
@@ -143,30 +163,34 @@ CONTINUE_PROMPT = (
 @final
 @attrs.frozen
 class ContinueJob:
-    """The end of an answer of which `partial` was delivered already."""
+    """The end of the answer to `begun`, of which `partial` was delivered already."""
 
     encode_hook: ClassVar[str] = "encode"
     whole_hook: ClassVar[str | None] = None
     limited_by: ClassVar[str] = "max_answer_bytes"
-    request: ChatRequest
+    begun: AnswerJob
     partial: str
 
     @property
     def reasons(self) -> bool:
-        return _reasons(self.request)
+        return self.begun.reasons
 
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
 
     def texts(self) -> Iterable[str]:
-        return (*_texts_of(self.request), self.partial)
+        return (*self.begun.texts(), self.partial)
+
+    def is_whole(self, candidate: Candidate) -> bool:
+        return False
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
-        begun = assistant(self.partial)
+        answer = assistant(self.partial)
         continues_prefix = candidate.model.startswith(kind.prefill)  # the model continues the last message
-        turns = (begun,) if continues_prefix else (begun, user(CONTINUE_PROMPT))
-        request = attrs.evolve(self.request, messages=(*self.request.messages, *turns))
+        turns = (answer,) if continues_prefix else (answer, user(CONTINUE_PROMPT))
+        request = self.begun.request_for(candidate)
+        request = attrs.evolve(request, messages=(*request.messages, *turns))
         return kind.dialect.encode(request, kind.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
@@ -193,6 +217,9 @@ class EmbedJob:
 
     def texts(self) -> Iterable[str]:
         return self.texts_to_embed
+
+    def is_whole(self, candidate: Candidate) -> bool:
+        return False
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider

@@ -24,6 +24,8 @@ from ...telemetry import OptionValue
 from ..routing.eligibility import Criteria
 from ..settings.aliases import routes_of
 from ..settings.config import MOST_ATTEMPTS, Config
+from .forwarding import ForwardJob, ForwardRequest
+from .jobs import AnswerJob, ChatJob
 
 OnInterrupt = Literal["raise", "restart", "continue", "buffer"]
 """What happens when a stream breaks after something was delivered.
@@ -105,6 +107,8 @@ class Chat:
     on_interrupt: OnInterrupt
     options: ChatOptions
     """What the caller has set, as it is."""
+    job: AnswerJob
+    """What is asked of each worker."""
 
 
 def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
@@ -139,6 +143,41 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         documents=_documents(options.get("documents")),
         extra_body=_mapping("extra_body", options.get("extra_body")),
     )
+    return _chat(request, ChatJob(request), options)
+
+
+FORWARD_OPTIONS = {
+    "model",
+    "provider",
+    "worker",
+    "on_interrupt",
+    "first_token_timeout",
+    "idle_timeout",
+    "hedge_after",
+    "max_attempts",
+    "max_wait",
+    "tags",
+}
+"""Options that say how a request is handled, and not what it asks for."""
+
+
+def forward_from(forward: ForwardRequest, **options: Unpack[ChatOptions]) -> Chat:
+    """Check how the request of a client is to be handled.
+
+    Args:
+        forward: the request.
+        options: those of `ChatOptions` that are not sent to a worker.
+
+    Raises:
+        InvalidRequest: a value is not allowed.
+        TypeError: there is no such option.
+    """
+    if unknown := options.keys() - FORWARD_OPTIONS:
+        raise TypeError(f"{sorted(unknown)[0]!r} is no option of a request that is forwarded")
+    return _chat(forward.request, ForwardJob(forward), options)
+
+
+def _chat(request: ChatRequest, job: AnswerJob, options: ChatOptions) -> Chat:
     limits = CallLimits(
         first_token_timeout=positive("first_token_timeout", options.get("first_token_timeout")),
         idle_timeout=positive("idle_timeout", options.get("idle_timeout")),
@@ -153,7 +192,8 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         request=request,
     )
     tags_from(options.get("tags"))
-    return Chat(request, criteria, limits, _on_interrupt(options.get("on_interrupt", "raise")), options)
+    how = _on_interrupt(options.get("on_interrupt", "raise"))
+    return Chat(request, criteria, limits, how, options, job)
 
 
 def with_alias(criteria: Criteria, config: Config) -> Criteria:

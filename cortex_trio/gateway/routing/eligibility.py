@@ -18,6 +18,18 @@ from ..workers.worker import Refusal, WorkerState, cooling_down
 
 
 @attrs.frozen
+class Target:
+    """The workers that a name means. A field is None where any will do."""
+
+    model: str | None = None
+    """The model."""
+    provider: str | None = None
+    """The provider of the workers."""
+    worker: str | None = None
+    """The name of the only worker."""
+
+
+@attrs.frozen
 class Criteria:
     """What a call asks for. A name is None where the caller named nothing."""
 

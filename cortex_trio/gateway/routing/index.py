@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator
 from typing import final
 
 from ..workers.worker import WorkerState
-from .eligibility import Candidate, Criteria, configuration_refusal, model_for, required_capabilities
+from .eligibility import Candidate, Criteria, Target, configuration_refusal, model_for, required_capabilities
 from .group import CandidateGroup
 from .strategies import priority_of
 
 MAX_GROUPS = 64
 """Groups that are kept. Callers may name any model, and memory is bounded."""
+AUTO = ("", "auto")
+"""Names of no model: the strategy chooses."""
 EMBED_BATCH = 2048
 """Texts in one request where no worker says how many it takes."""
 
@@ -58,6 +60,23 @@ class WorkerIndex:
         for group in self._groups.values():
             group.update(state)
         return self._configs.get(state.name) is state.config
+
+    def meaning(self, name: str) -> Target | None:
+        """Return which workers a name means; None for a name that is not known here.
+
+        A model comes first: the names of many contain a slash. Behind the name of a worker or a provider stands any
+        model, also one that the configuration does not list.
+        """
+        if name in AUTO:
+            return Target()
+        if name in self._by_model:
+            return Target(model=name)
+        owner, _, model = name.partition("/")
+        if not model:
+            return None
+        if owner in self._by_name:
+            return Target(model=model, worker=owner)
+        return Target(model=model, provider=owner) if owner in self._by_provider else None
 
     def group(self, criteria: Criteria) -> CandidateGroup:
         """Return the candidates whose configuration meets the criteria."""

@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 import attrs
 import trio
 
+from ...cluster import StoreUrl
+from ...cluster.url import store_url
 from ...costs import Price
 from ...failures import ConfigError
 from ...failures.shown import named
@@ -124,6 +126,10 @@ class Config:
     rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, MAX_SECONDS))
     """Seconds for which an API key cools down after a 429 that names no time. None: 10, 30, 60, then 120, as long as
     the 429s go on."""
+    store: StoreUrl | None = attrs.field(default=None, converter=attrs.converters.optional(store_url))
+    """Where a Valkey or Redis server is, through which several processes share cooldowns and breakers, such as
+    "valkey://user:password@host:6379/0"; see `cluster.StoreUrl`. None: nothing is shared. A reload does not change it.
+    """
 
     prices: Mapping[str, Price] = attrs.field(factory=dict, converter=_prices_from)
     """Prices by model, or by `worker/model` for one worker. They win over those of the package genai-prices. A mapping
@@ -143,8 +149,8 @@ class Config:
 
         CORTEX_PROVIDERS is a JSON object with all workers (times in ms). Without it, each provider has
         <PROVIDER>_API_KEYS (comma-separated) or _API_KEY, _MODEL, _BASE_URL and _TIMEOUT (ms), and an Ollama server is
-        found by its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms; WORKER_POOL_STRATEGY is `strategy`.
-        The entry "$settings" of the JSON object wins over these three.
+        found by its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms; WORKER_POOL_STRATEGY is `strategy`,
+        CORTEX_STORE is `store`. The entry "$settings" of the JSON object wins over these four.
 
         Args:
             environ: the variables. None: those of this process.

@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from ...cluster import StoreUrl
 from ...failures import ConfigError
 from ...failures.shown import listed, shown
 from ...providers import PROVIDERS, Provider
@@ -77,7 +78,7 @@ def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of Config that the environment sets, `workers` excepted.
 
     Raises:
-        ConfigError: a variable is not a number.
+        ConfigError: a variable is not a number, or CORTEX_STORE is not the URL of a store.
     """
     options: dict[str, Any] = {}
     for variable, option in (
@@ -88,6 +89,8 @@ def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
             options[option] = _number(text, variable) / 1000
     if strategy := value_of(environ, "WORKER_POOL_STRATEGY"):
         options["strategy"] = strategy
+    if store := value_of(environ, "CORTEX_STORE"):
+        options["store"] = StoreUrl.parse(store, "CORTEX_STORE")
     return options
 
 
