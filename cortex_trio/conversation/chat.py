@@ -97,7 +97,7 @@ class Conversation:
             wanted = {**self._options, **options}
             reply = await run_tools(self._cortex, sent, self._toolbox.tools, **wanted)
             for each in reply.rounds:
-                turn += (message for message in each.messages if message.parts)
+                turn += each.messages
             self._keep(turn, [each.reply for each in reply.rounds])
             return reply
 
@@ -154,7 +154,7 @@ class Conversation:
             self._keep([*turn, message], [reply])
 
     def _keep(self, added: Sequence[Message], replies: Sequence[Reply]) -> None:
-        self.messages.extend(added)
+        self.messages.extend(message for message in added if message.parts)
         self.usage = sum((reply.usage for reply in replies), self.usage)
         before = self.cost if self._has_answer else 0.0
         self.cost = added_costs([before, *(reply.cost for reply in replies)])

@@ -281,6 +281,13 @@ async def test_an_answer_without_calls_that_was_cut_is_the_answer(autojump_clock
     assert (reply.text, reply.finish_reason) == ("Half", FinishReason.LENGTH)
 
 
+async def test_calls_of_an_answer_that_was_filtered_are_not_run(autojump_clock: object) -> None:
+    async with asked(calls(("double", {"n": 1}), finish=FinishReason.CONTENT_FILTER)) as (cortex, sim):
+        reply = await run_tools(cortex, "Go", [double])
+    assert (reply.finish_reason, reply.rounds[0].results) == (FinishReason.CONTENT_FILTER, ())
+    assert len(sim["openai"].requests) == 1
+
+
 async def test_calls_for_a_tool_without_a_function_are_left_to_the_caller(autojump_clock: object) -> None:
     ran = []
 
@@ -440,6 +447,7 @@ async def test_events_report_rounds_and_tools(autojump_clock: object) -> None:
     ended = events[2]
     assert (ended.round, ended.tool_call.name, ended.result.content) == (1, "slow_double", "4")
     assert ended.seconds == pytest.approx(2.0, abs=0.1)
+    assert [event.results for event in events if isinstance(event, RoundEnded)] == [(ended.result,), ()]
     assert isinstance(events[-1].reply, Reply)
 
 
@@ -471,6 +479,10 @@ async def test_a_history_that_ends_with_calls_is_an_error_before_anything_is_sen
             await run_tools(cortex, history, [double])
         with pytest.raises(InvalidRequest, match=problem):
             await cortex.complete(history)
+        with pytest.raises(
+            InvalidRequest, match=r"tools\[1\]\.name: 'double' is the name of tools\[0\] already"
+        ):
+            await cortex.complete("Go", tools=[Tool.from_function(double)] * 2)
     assert sim["openai"].requests == []
 
 
