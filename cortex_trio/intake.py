@@ -83,6 +83,24 @@ def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, 
     return tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(tools))
 
 
+def require_no_open_calls(messages: Sequence[Message]) -> None:
+    """Check that the history does not end with tool calls, because no provider answers before their results.
+
+    Args:
+        messages: The messages of one request.
+
+    Raises:
+        InvalidRequest: The last message is the model's and calls tools.
+    """
+    last = messages[-1]
+    calls = [part for part in last.parts if isinstance(part, ToolCall)] if last.role == "assistant" else []
+    if calls:
+        named = ", ".join(f"{call.name} ({call.id})" for call in calls)
+        raise InvalidRequest(
+            f"messages[{len(messages) - 1}]: the results of its tool calls are needed after it: {named:.200}"
+        )
+
+
 def require_different_names(tools: Sequence[Tool]) -> None:
     """Check that no two tools have one name, because a call could not say which of them it is for.
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, final
 
-from ..events import Reply, Usage, added_costs
+from ..events import FinishReason, Reply, Usage, added_costs
 from ..failures import InvalidRequest
 from ..gateway.cortex import Cortex
 from ..gateway.request.stream import ChatStream
@@ -97,7 +97,7 @@ class Conversation:
             wanted = {**self._options, **options}
             reply = await run_tools(self._cortex, sent, self._toolbox.tools, **wanted)
             for each in reply.rounds:
-                turn += (message for message in each.messages if message.parts)
+                turn += each.messages
             self._keep(turn, [each.reply for each in reply.rounds])
             return reply
 
@@ -124,41 +124,37 @@ class Conversation:
         with self._used():
             turn = new_turn(self.messages, content)
             sent = trimmed([*self.messages, *turn], self.window)
-            is_whole = False
-            async with self._cortex.chat(sent, tools=self._toolbox.tools or None, **wanted) as answer:
-                try:
+            opened: ChatStream | None = None  # None: it did not begin, so there is nothing to keep
+            is_kept = False
+            try:
+                async with self._cortex.chat(sent, tools=self._toolbox.tools or None, **wanted) as answer:
+                    opened = answer
                     yield answer
-                    is_whole = answer.finish_reason is not None
-                finally:
-                    if not is_whole:
-                        self._keep_part(turn, answer)
-            if is_whole:
-                await self._keep_whole(turn, answer, loop["max_parallel"] or MAX_PARALLEL, loop["on_event"])
+                if answer.finish_reason is not None:
+                    await self._keep_whole(
+                        turn, answer.reply_so_far, loop["max_parallel"] or MAX_PARALLEL, loop["on_event"]
+                    )
+                    is_kept = True
+            finally:
+                if opened is not None and not is_kept:  # closed by now, so its usage and cost are known
+                    self._keep_part(turn, opened.reply_so_far, opened.finish_reason)
 
     async def _keep_whole(
-        self, turn: list[Message], answer: ChatStream, max_parallel: int, on_event: OnEvent | None
+        self, turn: list[Message], reply: Reply, max_parallel: int, on_event: OnEvent | None
     ) -> None:
-        """Run the tools that an answer calls, and add it with their results; without its calls if that fails."""
-        reply = answer.reply_so_far
-        is_kept = False
-        try:
-            results = await run_calls(self._toolbox, reply, max_parallel, on_event, 1)
-            self._keep([*turn, reply.message, *([tool(*results)] if results else ())], [reply])
-            is_kept = True
-        finally:
-            if not is_kept:
-                self._keep_part(turn, answer)
+        """Run the tools that a whole answer calls, and add it with their results."""
+        results = await run_calls(self._toolbox, reply, max_parallel, on_event, 1)
+        self._keep([*turn, reply.message, *([tool(*results)] if results else ())], [reply])
 
-    def _keep_part(self, turn: list[Message], answer: ChatStream) -> None:
-        """Add what arrived of an answer that is not whole, or whose block has raised."""
-        reply = answer.reply_so_far
-        if answer.finish_reason is not None and not reply.tool_calls:
+    def _keep_part(self, turn: list[Message], reply: Reply, finish: FinishReason | None) -> None:
+        """Add what arrived of an answer that is not whole, or whose block has raised, without its tool calls."""
+        if finish is not None and not reply.tool_calls:
             self._keep([*turn, reply.message], [reply])
         elif (message := partial_answer(reply.message)) is not None:
             self._keep([*turn, message], [reply])
 
     def _keep(self, added: Sequence[Message], replies: Sequence[Reply]) -> None:
-        self.messages.extend(added)
+        self.messages.extend(message for message in added if message.parts)
         self.usage = sum((reply.usage for reply in replies), self.usage)
         before = self.cost if self._has_answer else 0.0
         self.cost = added_costs([before, *(reply.cost for reply in replies)])

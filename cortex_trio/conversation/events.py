@@ -5,6 +5,8 @@ The events of the gateway are others: they are for observers, and hold no conten
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from ..events import Reply
@@ -56,6 +58,9 @@ class RoundEnded:
 
     reply: Reply
     """The answer of this round."""
+
+    results: Sequence[ToolResult] = ()
+    """The results of its tool calls, in order. Empty: it has none, or they were not run."""
 
 
 ToolLoopEvent = RoundStarted | ToolStarted | ToolEnded | RoundEnded

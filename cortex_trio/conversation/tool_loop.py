@@ -85,7 +85,7 @@ async def run_tools(
             break
         results = await run_calls(toolbox, reply, max_parallel, on_event, number)
         rounds.append(Round(reply, results))
-        await report(on_event, RoundEnded(number, reply))
+        await report(on_event, RoundEnded(number, reply, results))
         is_paused = reply.finish_reason is FinishReason.PAUSE and not reply.tool_calls
         if not results and not is_paused:
             return reply_of_rounds(rounds)

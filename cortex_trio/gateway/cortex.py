@@ -40,7 +40,6 @@ from .request.options import (
     with_alias,
 )
 from .request.stream import ChatStream
-from .request.typed import complete_typed
 from .routing.eligibility import Criteria, Target
 from .routing.index import embed_batch, embed_model
 from .routing.selection import explain
@@ -174,6 +173,8 @@ class Cortex:
         """
         if response_type is None:
             return await self._complete(messages, options)
+        from .request.typed import complete_typed  # here, because a program without types needs no cattrs
+
         return await complete_typed(self._complete, messages, response_type, options)
 
     async def _complete(self, messages: Messages, options: ChatOptions) -> Reply:

@@ -56,8 +56,7 @@ def fields_of(hint: Any, where: str) -> tuple[Field, ...]:
     cls = typing.get_origin(hint) or hint
     found = _declared(cls, where)
     texts = described(own_docstring(cls)).parameters
-    parameters = getattr(cls, "__parameters__", ())
-    variables = dict(zip(parameters, typing.get_args(hint), strict=False))
+    variables = _variables(cls, typing.get_args(hint))
     return tuple(
         attrs.evolve(
             field,
@@ -118,7 +117,12 @@ def _declared(cls: Any, where: str) -> list[Field]:
             if field.init
         ]
     if dataclasses.is_dataclass(cls):
-        return [_dataclass_field(field, hints[field.name]) for field in dataclasses.fields(cls) if field.init]
+        found = cls.__dataclass_fields__.values()  # with those that are arguments only (InitVar)
+        return [
+            _dataclass_field(field, hints[field.name])
+            for field in found
+            if field.init and typing.get_origin(hints[field.name]) is not typing.ClassVar
+        ]
     if is_typed_dict(cls):
         return [_typed_dict_field(name, hint, cls) for name, hint in _all_hints(cls, hints).items()]
     assert is_named_tuple(cls)
@@ -143,6 +147,7 @@ def _attrs_field(field: Any, hint: Any, where: str) -> Field:
 
 
 def _dataclass_field(field: dataclasses.Field[Any], hint: Any) -> Field:
+    hint = hint.type if isinstance(hint, dataclasses.InitVar) else hint
     has_default = field.default is not dataclasses.MISSING
     required = not has_default and field.default_factory is dataclasses.MISSING
     return Field(
@@ -166,10 +171,21 @@ def _typed_dict_field(name: str, hint: Any, cls: Any) -> Field:
     return Field(name, hint, wrapper == "Required" if required is None else required)
 
 
+def _variables(cls: Any, arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    """Return the types of a class's type variables, and of those of its generic bases."""
+    own = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
+    inherited: dict[Any, Any] = {}
+    for base in getattr(cls, "__orig_bases__", ()):
+        origin = typing.get_origin(base)
+        if isinstance(origin, type) and origin is not typing.Generic:
+            inherited |= _variables(origin, tuple(_substituted(each, own) for each in typing.get_args(base)))
+    return inherited | own
+
+
 def _substituted(hint: Any, variables: Mapping[Any, Any]) -> Any:
     if not variables:
         return hint
     if isinstance(hint, typing.TypeVar):
-        return variables.get(hint, Any)
+        return variables.get(hint, hint)
     parameters = getattr(hint, "__parameters__", ())
-    return hint[tuple(variables.get(each, Any) for each in parameters)] if parameters else hint
+    return hint[tuple(variables.get(each, each) for each in parameters)] if parameters else hint

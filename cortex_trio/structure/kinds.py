@@ -58,7 +58,10 @@ _WRAPPERS = ("Required", "NotRequired", "ReadOnly", "Final")
 
 
 def plain(hint: Any) -> Any:
-    """Return a type without what wraps it: Annotated, NotRequired, Final, NewType, and the name of an alias."""
+    """Return a type without what wraps it: Annotated, NotRequired, Final, NewType, and the name of an alias.
+
+    A type variable that was not replaced is its bound, one of its constraints, or Any.
+    """
     while True:
         if typing.get_origin(hint) is typing.Annotated or getattr(typing.get_origin(hint), "_name", None) in (
             _WRAPPERS
@@ -68,6 +71,8 @@ def plain(hint: Any) -> Any:
             hint = hint.__supertype__
         elif type(hint).__name__ == "TypeAliasType":
             hint = hint.__value__
+        elif isinstance(hint, typing.TypeVar):
+            hint = typing.Union[hint.__constraints__] if hint.__constraints__ else hint.__bound__ or Any  # noqa: UP007
         else:
             return NoneType if hint is None else hint
 

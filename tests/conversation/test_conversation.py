@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -18,6 +19,7 @@ from cortex_trio import (
     InvalidRequest,
     Message,
     Opaque,
+    Price,
     ProviderError,
     Reasoning,
     StreamInterrupted,
@@ -35,6 +37,7 @@ from cortex_trio import (
     user,
 )
 from cortex_trio.conversation.history import new_turn, trimmed
+from cortex_trio.conversation.saved import Saved, from_json, to_json
 from cortex_trio.messages.size import estimated_tokens
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway, open_simulator
 
@@ -84,7 +87,6 @@ async def test_a_conversation_remembers(autojump_clock: object) -> None:
     assert [body["temperature"] for body in bodies] == [0.5, 0.1]
     totals = [first.usage.total_tokens or 0, second.usage.total_tokens or 0]
     assert conversation.usage.total_tokens == sum(totals)
-    assert conversation.cost is None
 
 
 async def test_tools_are_run_and_stay_in_the_history(autojump_clock: object) -> None:
@@ -310,6 +312,32 @@ async def test_the_history_is_valid_in_every_dialect(provider: str, autojump_clo
     assert len(sim[provider].requests) == 5
 
 
+# ------------------------------------------------------------------ the cost
+
+
+async def test_the_cost_of_all_rounds_adds_up(autojump_clock: object) -> None:
+    price = Price(input=1000.0, output=2000.0)
+    script = [attrs.evolve(each, usage=Usage(100, 50)) for each in (CALLING, DONE, DONE, CUT)]
+    async with open_simulator() as sim:
+        sim.add("anthropic", *script, Behaviour(status=400))
+        [model] = {sim["anthropic"].worker().models[0]}
+        async with open_gateway(sim, prices={model: price}) as cortex:
+            conversation = Conversation(cortex, tools=[double])
+            assert conversation.cost is None
+            reply = await conversation.ask("Double 2")
+            assert reply.cost == conversation.cost == pytest.approx(2 * 0.2)
+            async with conversation.stream("And now?") as answer:
+                await answer.collect()
+            assert conversation.cost == pytest.approx(3 * 0.2)
+            with pytest.raises(StreamInterrupted):
+                async with conversation.stream("And now?") as answer:
+                    await answer.collect()
+            assert conversation.cost is not None
+            assert conversation.cost >= 3 * 0.2 + 0.1  # the tokens of the request at least
+            again = Conversation.from_json(cortex, conversation.to_json())
+            assert again.cost == conversation.cost
+
+
 # ------------------------------------------------------------------ the window
 
 
@@ -408,6 +436,27 @@ async def test_a_conversation_survives_json(autojump_clock: object) -> None:
         empty = Conversation.from_json(cortex, Conversation(cortex).to_json())
         assert empty.messages == []
         assert (await empty.ask("Hi")).text == "Done."
+
+
+def filled(cls: type) -> Any:
+    """Return a part that has a value of its own in every field it may have."""
+    values: dict[str, Any] = {}
+    for field in attrs.fields(cls):
+        kind = str(field.type)
+        if "bytes" in kind:
+            values[field.name] = b"\x00\xff"
+        elif "bool" in kind:
+            values[field.name] = not field.default
+        elif not (field.name in ("url", "id") and cls in (Image, File)):
+            values[field.name] = f"{field.name} ü"
+    return cls(**values)
+
+
+@pytest.mark.parametrize("cls", [Text, Image, File, Document, Reasoning, ToolCall, ToolResult, Opaque])
+def test_every_field_of_a_part_survives_json(cls: type) -> None:
+    message = Message("user", (filled(cls),), cache=True, partial=True)
+    [again] = from_json(to_json(Saved([message], Usage(), 0.5))).messages
+    assert attrs.asdict(again) == attrs.asdict(message)
 
 
 def corrupted(change: Any) -> str:

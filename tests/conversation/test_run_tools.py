@@ -28,7 +28,9 @@ from cortex_trio import (
     ToolResult,
     ToolStarted,
     TooManyRounds,
+    assistant,
     run_tools,
+    user,
 )
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway, open_simulator
@@ -256,10 +258,34 @@ async def test_a_wrong_call_is_an_error_that_the_model_can_correct(
     assert [result.content for result in reply.rounds[1].results] == ["4"]
 
 
+@pytest.mark.parametrize("finish", [FinishReason.LENGTH, FinishReason.STOP])
+async def test_a_call_that_was_cut_is_not_run_and_the_history_stays_valid(
+    finish: FinishReason, autojump_clock: object
+) -> None:
+    got = await results_of(("double", {"n": 2}), ("double", '{"n": 12'), tools=[double], finish=finish)
+    assert [result.is_error for result in got] == [False, True]
+    assert ("cut at the token limit" in str(got[1].content)) is (finish is FinishReason.LENGTH)
+
+
+async def test_a_custom_tool_gets_the_text(autojump_clock: object) -> None:
+    tool = Tool("run", "Run it.", kind="custom", function=lambda code: f"ran {code}")
+    call = Behaviour(text="", tool_calls=[ToolCall("call_1", "run", "1 + 1", kind="custom")])
+    async with asked(call, DONE) as (cortex, _):
+        reply = await run_tools(cortex, "Go", [tool])
+    assert [result.content for result in reply.rounds[0].results] == ["ran 1 + 1"]
+
+
 async def test_an_answer_without_calls_that_was_cut_is_the_answer(autojump_clock: object) -> None:
     async with asked(Behaviour(text="Half", finish=FinishReason.LENGTH)) as (cortex, _):
         reply = await run_tools(cortex, "Go", [double])
     assert (reply.text, reply.finish_reason) == ("Half", FinishReason.LENGTH)
+
+
+async def test_calls_of_an_answer_that_was_filtered_are_not_run(autojump_clock: object) -> None:
+    async with asked(calls(("double", {"n": 1}), finish=FinishReason.CONTENT_FILTER)) as (cortex, sim):
+        reply = await run_tools(cortex, "Go", [double])
+    assert (reply.finish_reason, reply.rounds[0].results) == (FinishReason.CONTENT_FILTER, ())
+    assert len(sim["openai"].requests) == 1
 
 
 async def test_calls_for_a_tool_without_a_function_are_left_to_the_caller(autojump_clock: object) -> None:
@@ -421,6 +447,7 @@ async def test_events_report_rounds_and_tools(autojump_clock: object) -> None:
     ended = events[2]
     assert (ended.round, ended.tool_call.name, ended.result.content) == (1, "slow_double", "4")
     assert ended.seconds == pytest.approx(2.0, abs=0.1)
+    assert [event.results for event in events if isinstance(event, RoundEnded)] == [(ended.result,), ()]
     assert isinstance(events[-1].reply, Reply)
 
 
@@ -440,6 +467,23 @@ async def test_an_async_observer_is_awaited_and_its_error_ends_everything(autoju
 
 
 # ------------------------------------------------------------------ wrong use
+
+
+async def test_a_history_that_ends_with_calls_is_an_error_before_anything_is_sent(
+    autojump_clock: object,
+) -> None:
+    history = [user("Go"), assistant(ToolCall("call_1", "double", "{}"))]
+    async with asked(DONE) as (cortex, sim):
+        problem = r"messages\[1\]: the results of its tool calls are needed after it: double \(call_1\)"
+        with pytest.raises(InvalidRequest, match=problem):
+            await run_tools(cortex, history, [double])
+        with pytest.raises(InvalidRequest, match=problem):
+            await cortex.complete(history)
+        with pytest.raises(
+            InvalidRequest, match=r"tools\[1\]\.name: 'double' is the name of tools\[0\] already"
+        ):
+            await cortex.complete("Go", tools=[Tool.from_function(double)] * 2)
+    assert sim["openai"].requests == []
 
 
 def unannotated(n): ...  # type: ignore[no-untyped-def]

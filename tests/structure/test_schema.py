@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import (
     Annotated,
     Any,
+    ClassVar,
     Generic,
     Literal,
     NamedTuple,
@@ -208,6 +209,27 @@ def test_a_generic_class_has_the_types_it_is_used_with() -> None:
     assert schema_of(Box[int], "x")["properties"] == {"content": {"type": "integer"}}
     nested = schema_of(Box[list[City]], "x")["properties"]["content"]
     assert nested["items"] == CITY
+
+
+@attrs.frozen
+class BoxOfCities(Box[list[City]]):
+    label: str = ""
+
+
+@dataclass
+class Counted:
+    size: InitVar[int]
+    kind: ClassVar[str] = "counted"
+    made: int = field(init=False, default=0)
+
+
+def test_a_class_that_inherits_from_a_generic_one_has_its_types() -> None:
+    assert schema_of(BoxOfCities, "x")["properties"]["content"]["items"] == CITY
+    assert schema_of(Box, "x")["properties"]["content"] == {}  # any type
+
+
+def test_the_fields_are_the_arguments_of_the_class() -> None:
+    assert schema_of(Counted, "x")["properties"] == {"size": {"type": "integer"}}
 
 
 @attrs.frozen

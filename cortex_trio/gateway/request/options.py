@@ -12,7 +12,13 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import attrs
 
 from ...failures import InvalidRequest
-from ...intake import checked, messages_from, require_different_names, tools_from
+from ...intake import (
+    checked,
+    messages_from,
+    require_different_names,
+    require_no_open_calls,
+    tools_from,
+)
 from ...messages import ChatRequest, Document, Messages, Tool
 from ...telemetry import OptionValue
 from ..routing.eligibility import Criteria
@@ -122,8 +128,10 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         )
     tools = tools_from(options.get("tools"))
     require_different_names(tools or ())
+    checked_messages = messages_from(messages)
+    require_no_open_calls(checked_messages)
     request = ChatRequest(
-        messages=messages_from(messages),
+        messages=checked_messages,
         max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),
         temperature=_number("temperature", options.get("temperature")),
         top_p=_number("top_p", options.get("top_p")),
