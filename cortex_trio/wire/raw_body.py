@@ -54,7 +54,7 @@ class RawBody:
                 pieces += [self.text[at : field.start], _text(values[field.name])]
                 at = field.end
         pieces.append(self.text[at:])
-        return "".join(pieces).encode("utf-8", "surrogatepass")
+        return "".join(pieces).encode("utf-8", "replace")
 
 
 def raw_body(data: bytes) -> RawBody:

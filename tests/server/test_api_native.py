@@ -1,6 +1,7 @@
 """Workers that speak the client's own API: the request and the answer pass through byte for byte."""
 
 import json
+from typing import Any
 
 import attrs
 import pytest
@@ -23,7 +24,9 @@ ODD = (
 @native_clients
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_unknown_fields_and_the_answer_pass(client: Client, stream: bool) -> None:
-    fields = {"next_month": {"a": [1.5]}} if client.name != "gemini" else {"labels": {"a": "b"}}
+    fields: dict[str, Any] = (
+        {"next_month": {"a": [1.5]}} if client.name != "gemini" else {"labels": {"a": "b"}}
+    )
     async with open_simulator() as sim:
         provider = sim.add(client.provider, Behaviour(text="Grüße, Welt"), models=[MODEL])
         async with open_gateway(sim) as cortex:
@@ -44,7 +47,7 @@ async def test_unknown_fields_and_the_answer_pass(client: Client, stream: bool) 
 @pytest.mark.parametrize("slice_bytes", [None, 1, 7])
 async def test_a_stream_is_forwarded_byte_for_byte(client: Client, slice_bytes: int | None) -> None:
     """The ids in it are those of the provider."""
-    usage = {"stream_options": {"include_usage": True}} if client is CHAT else {}
+    usage: dict[str, Any] = {"stream_options": {"include_usage": True}} if client is CHAT else {}
     async with open_simulator() as sim:
         provider = sim.add(
             client.provider, Behaviour(slice_bytes=slice_bytes, reasoning="hm"), models=[MODEL]
@@ -81,7 +84,7 @@ def test_only_the_model_of_a_body_is_replaced() -> None:
 
 @pytest.mark.parametrize("options", [None, {"include_obfuscation": False}])
 async def test_usage_is_asked_for_and_its_chunk_taken_out(options: dict[str, bool] | None) -> None:
-    fields = {} if options is None else {"stream_options": options}
+    fields: dict[str, Any] = {} if options is None else {"stream_options": options}
     async with open_simulator() as sim:
         provider = sim.add("openai", models=[MODEL])
         async with open_gateway(sim) as cortex:

@@ -117,12 +117,21 @@ async def test_an_error_of_the_request_ends_an_alias() -> None:
     assert (got.status, openai.requests) == (400, [])
 
 
-async def test_a_header_shows_no_line_end_of_a_model() -> None:
+@pytest.mark.parametrize("name", ["groq/a\r\nset-cookie: b", "groq/\ud800", "groq/\x00"])
+async def test_a_name_that_no_header_can_hold_is_unknown(name: str) -> None:
+    async with open_simulator() as sim:
+        groq = sim.add("groq", models=["big"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, CHAT.request(model=name))
+    assert (got.status, groq.requests) == (404, [])
+
+
+async def test_a_header_shows_a_name_in_ascii() -> None:
     async with open_simulator() as sim:
         sim.add("groq", models=["big"])
         async with open_gateway(sim) as cortex:
-            got = await ask(cortex, CHAT.request(model="groq/a\r\nset-cookie: bé"))
-    assert got.headers["x-cortex-model"] == "a??set-cookie: b?"
+            got = await ask(cortex, CHAT.request(model="groq/bé"))
+    assert got.headers["x-cortex-model"] == "b?"
 
 
 # ------------------------------------------------------------------ lists
@@ -279,3 +288,26 @@ async def test_gemini_counts_tokens() -> None:
             got = await ask(cortex, request)
         assert gemini.requests[0].path.endswith(":countTokens")
     assert got.json["totalTokens"] == 1
+
+
+@pytest.mark.parametrize("batch", [False, True])
+async def test_gemini_embeds(batch: bool) -> None:
+    one = {"content": {"parts": [{"text": "a"}]}}
+    body = {"requests": [{"model": "models/e-1", **one}]} if batch else one
+    method = "batchEmbedContents" if batch else "embedContent"
+    request = attrs.evolve(
+        GEMINI.request(), path=f"/v1beta/models/e-1:{method}", body=json.dumps(body).encode()
+    )
+    async with open_simulator() as sim:
+        sim.add("openai", models=["e-1"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, request)
+    assert got.json["embeddings"][0]["values"] if batch else got.json["embedding"]["values"]
+
+
+async def test_a_header_that_cannot_be_forwarded_is_left_out() -> None:
+    async with open_simulator() as sim:
+        anthropic = sim.add("anthropic", models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, MESSAGES.request(headers=(("anthropic-beta", "bé"),)))
+    assert (got.status, "anthropic-beta" in anthropic.requests[0].headers) == (200, False)

@@ -213,6 +213,19 @@ async def test_two_interleaved_streams_that_are_left_in_another_task_keep_their_
     assert {of(call)["error.type"] for call in calls} == {"cancelled"}
 
 
+async def test_a_tag_names_the_parent_in_another_process(
+    collected: Collected, autojump_clock: object
+) -> None:
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    async with watched(collected.observer(), openai=SERVED) as cortex:
+        await cortex.complete("Hi", tags={"traceparent": f"00-{trace_id}-{span_id}-01"})
+        await cortex.complete("Hi", tags={"traceparent": "nonsense"})
+    parents = [call.parent for call in collected.calls]
+    assert parents[1] is None
+    assert parents[0] is not None
+    assert (f"{parents[0].trace_id:032x}", f"{parents[0].span_id:016x}") == (trace_id, span_id)
+
+
 async def test_spans_end_after_they_begin_and_none_is_kept(
     collected: Collected, autojump_clock: object
 ) -> None:

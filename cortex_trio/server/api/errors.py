@@ -55,9 +55,16 @@ def wait_of(error: CortexError) -> float | None:
 
 
 def call_error(
-    server: ServerDialect, parsed: ParsedRequest, error: CortexError
+    server: ServerDialect, parsed: ParsedRequest, error: CortexError, attempts: int = 0
 ) -> tuple[int, Headers, bytes]:
-    """Return the response to a call that has failed before anything of an answer was sent."""
+    """Return the response to a call that has failed before anything of an answer was sent.
+
+    Args:
+        server: The API of the client.
+        parsed: The request.
+        error: Why there is no answer.
+        attempts: How many were made for the request, if more than the error knows of.
+    """
     if isinstance(error, NotExpressible):
         return plain(error.response)
     wait, failure = wait_of(error), failure_of(error)
@@ -69,9 +76,10 @@ def call_error(
     response = server.failure(kind_of(error), parsed, message=str(error), status=status, wait=wait)
     headers = {name: value for name, value in response.headers.items() if name not in _OWN}
     headers.update(retry_headers(wait))
-    if attempts_of(error) > 1:
+    attempts = max(attempts, attempts_of(error))
+    if attempts > 1:
         headers["x-should-retry"] = "false"  # we have retried already
-    if attempts := attempts_of(error):
+    if attempts:
         headers["x-cortex-attempts"] = str(attempts)
     return response.status, tuple(headers.items()), response.body
 

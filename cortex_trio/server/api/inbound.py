@@ -161,7 +161,7 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
 def identity_of(request: ServedRequest) -> ResponseIdentity:
     """Return what makes the response to a request different from all others."""
     now = datetime.now(UTC)
-    letters = re.sub(r"[^A-Za-z0-9]", "", request.id) or "0"
+    letters = re.sub(r"[^A-Za-z0-9]", "", request.id.removeprefix("req_")) or "0"
     digits = "".join(letter for letter in letters.lower() if letter in "0123456789abcdef").rjust(32, "0")[
         -32:
     ]

@@ -52,7 +52,11 @@ class Ingress:
     ) -> HttpRequest:
         """Return the request for a worker that speaks this dialect: as it came, but for the model."""
         path, data = self.native(body, model, query, stream)
-        forwarded = {name: headers[name] for name in self.headers if name in headers}
+        found = ((name, headers.get(name, "")) for name in self.headers)
+        # Any other value has no place in a head, and the error would count against the worker.
+        forwarded = {
+            name: value for name, value in found if value and value.isascii() and value.isprintable()
+        }
         accept = "text/event-stream" if stream else "application/json"
         own = {"content-type": "application/json", "accept": accept}
         return HttpRequest("POST", path, data, {**forwarded, **own})
@@ -125,7 +129,13 @@ _POSTS: Mapping[str, Ingress] = {
     "/v1/messages": MESSAGES,
     "/v1/messages/count_tokens": MESSAGES,
 }
-_GEMINI_METHODS = ("generateContent", "streamGenerateContent", "countTokens")
+_GEMINI_METHODS = (
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+)
 
 
 def route_of(method: str, path: str) -> Ingress | None:

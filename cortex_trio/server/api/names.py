@@ -24,6 +24,8 @@ class ModelNames:
 
     def targets(self, name: str) -> Sequence[Target]:
         """Return the workers that a name means, in the order in which they are asked; none for an unknown name."""
+        if not name.isprintable():
+            return ()  # it would have no place in a header or an address
         meanings = [self._cortex.meaning(model) for model in self._aliases.get(name, (name,))]
         return [meaning for meaning in meanings if meaning is not None]
 

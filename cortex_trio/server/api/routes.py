@@ -30,6 +30,11 @@ from .tokens import estimate
 TIME_LIMITS = ("x-stainless-timeout", "x-stainless-read-timeout")
 """How long an official SDK waits, in seconds."""
 
+TRACE_HEADERS = ("traceparent", "tracestate")
+"""They name the client's span, which becomes the parent of ours."""
+TRACE_LIMIT = 512
+"""Characters of each that are kept: what W3C asks of a tracestate."""
+
 
 @final
 class ApiRoutes:
@@ -137,12 +142,12 @@ class ApiRoutes:
                 if asked.client is not None:
                     asked.client.charge(tokens=tokens_of(answer.attempts), usd=None)
         # What a provider has answered says more than why another was not asked.
-        await asked.send_error(next(filter(has_failed, reversed(errors)), errors[-1]))
+        await asked.send_error(next(filter(has_failed, reversed(errors)), errors[-1]), attempts=earlier)
 
     # -------------------------------------------------------------- the others
 
     async def _embed(self, asked: _Request, targets: Sequence[Target]) -> None:
-        inbound, target = asked.inbound, targets[0]
+        inbound, target = asked.inbound, targets[0]  # vectors of different models cannot be compared
         provider = target.provider
         if target.worker is not None:
             workers = await self._cortex.list_workers()
@@ -241,8 +246,9 @@ class _Request:
         tags = {"request": self.request.id}
         if self.client is not None:
             tags["client"] = self.client.name
-        if traceparent := self.request.header("traceparent"):
-            tags["traceparent"] = traceparent[:200]
+        for name in TRACE_HEADERS:
+            if value := self.request.header(name):
+                tags[name] = value[:TRACE_LIMIT]
         return tags
 
     def options(self, target: Target, *, is_last: bool) -> ChatOptions:
@@ -258,9 +264,10 @@ class _Request:
             options["max_wait"] = 0  # another target may be asked at once
         return options
 
-    async def send_error(self, error: CortexError) -> None:
+    async def send_error(self, error: CortexError, *, attempts: int = 0) -> None:
+        """Send an error of a call; `attempts` is how many were made for the request."""
         inbound = self.inbound
-        await self.exchange.respond(*call_error(inbound.ingress.server, inbound.parsed, error))
+        await self.exchange.respond(*call_error(inbound.ingress.server, inbound.parsed, error, attempts))
 
 
 def _seconds(text: str | None) -> float:
