@@ -32,6 +32,7 @@ examples:
   cat notes.txt | cortex-trio chat "Summarise this"
   cortex-trio chat -m gpt-5-mini -s "Answer in one word" "Capital of Peru?"
   cortex-trio chat -a photo.jpg "What is in this picture?"
+  cortex-trio chat -a report.pdf -a notes.txt "Do they agree?"
   cortex-trio chat --schema person.json --json "Invent a person"
   cortex-trio chat                       a conversation; /help lists commands
 """
@@ -158,7 +159,7 @@ def _add_chat(commands: _Commands) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="an image, as a file or a URL; may be given more than once",
+        help="an image, a text, a PDF or another file, as a path or a URL; may be given more than once",
     )
     chat.add_argument("--schema", metavar="FILE", help="the JSON Schema of the answer: a file, or JSON text")
     chat.add_argument("--max-tokens", type=_count, metavar="N", help="the most tokens of the answer")
@@ -309,9 +310,10 @@ def _add_configuration(commands: _Commands) -> None:
         "check the configuration",
         "Print which workers and settings the environment configures, from which variable each value comes, and what "
         "is wrong. Sends nothing. Exits with 2 if something is wrong.",
-        "examples:\n  cortex-trio config check\n",
+        "examples:\n  cortex-trio config check\n  cortex-trio config check --json | jq .problems\n",
     )
     config.add_argument("action", choices=("check",), help="what to do")
+    config.add_argument("--json", action="store_true", help="print what was found as one JSON object")
     keys = commands.add(
         "keys",
         "list the API keys, masked, or make one for a client of the server",
