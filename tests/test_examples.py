@@ -91,6 +91,11 @@ with a network:    openai answers
 without a network: ollama answers: I am still here.
 unreachable were   openai, anthropic, groq, gemini, xai, cohere
 """,
+    "serve_in_your_nursery": """\
+status:   200
+worker:   anthropic
+answer:   Hello from the other provider.
+""",
     "echo_server": """\
 first:  b''
 second: b'hello'
