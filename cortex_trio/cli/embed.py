@@ -41,7 +41,10 @@ def _provider(config: Config, arguments: argparse.Namespace) -> str | None:
     provider: str | None = arguments.provider
     if provider is not None or model is None:
         return provider
-    if any(model in (*worker.models, worker.kind.embed_model) for worker in config.workers.values()):
+    if any(
+        model in (*worker.models, *worker.embed_models, worker.kind.embed_model)
+        for worker in config.workers.values()
+    ):
         return None
     return embedding_provider_of(model, config.workers)
 

@@ -25,6 +25,7 @@ from ..telemetry import (
     WaitingCall,
     WorkerSnapshot,
 )
+from .facts import dollars
 from .observe_history import ASCII_BARS, FULL_BARS, History, duration, seconds_between, sparkline
 
 WIDE = 130
@@ -146,6 +147,8 @@ class _Drawing:
         else:
             tokens = f"{_short(rates.input_tokens + rates.output_tokens)} tokens"
         waiting = len(self.snapshot.waiting)
+        if rates.cost is not None:
+            tokens += f", {dollars(rates.cost)}"
         return self._joined(
             Text(f"calls {totals.calls}"),
             Text(f"failed {totals.failed}", style="red" if totals.failed else ""),

@@ -199,6 +199,8 @@ class Totals:
     """Tokens of the requests, as far as providers reported them."""
     output_tokens: int
     """Tokens of the answers, as far as providers reported them."""
+    cost: float | None = None
+    """US dollars of the attempts whose price is known. None: there was none."""
 
 
 @attrs.frozen

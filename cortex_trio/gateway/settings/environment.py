@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -21,6 +21,7 @@ from ...failures import ConfigError
 from ...failures.shown import listed, shown
 from ...providers import PROVIDERS, Provider
 from .connection_settings import connection_settings_for
+from .gateway_settings import settings_in
 from .mapping import worker_config_from, workers_from
 from .ollama_probe import host_from, ollama_models
 from .process_environ import environment as environment
@@ -61,6 +62,16 @@ def workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
                 raise
             log.warning("%s is left out: %s", provider.name, error)
     return found
+
+
+def settings_from_env(environ: Mapping[str, str], allowed: Collection[str]) -> dict[str, Any]:
+    """Return the fields of Config that the `$settings` of CORTEX_PROVIDERS set; `allowed` are their names.
+
+    Raises:
+        ConfigError: a field is unknown, or a time is no number.
+    """
+    text = value_of(environ, "CORTEX_PROVIDERS")
+    return settings_in(_object(text), allowed) if text else {}
 
 
 def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:

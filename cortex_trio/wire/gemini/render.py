@@ -29,7 +29,7 @@ from ...events import (
 )
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from ...messages import Image, Opaque, Reasoning, Text, ToolCall
+from ...messages import File, Image, Opaque, Reasoning, Text, ToolCall
 from ..held_calls import HeldCalls
 from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
 from ..writing import arguments_value, dumps, encoded
@@ -96,9 +96,10 @@ class GeminiRenderer:
 
     def _content(self, event: TextDelta | ReasoningDelta | ReasoningSeal | WholePart) -> list[Frame]:
         match event:
-            case TextDelta(text):
+            case TextDelta(text, signature):
                 self._text.append(text)
-                return [self._part({"text": text})]
+                signed = {"thoughtSignature": signature} if signature else {}
+                return [self._part({"text": text, **signed})]
             case ReasoningDelta(text):
                 self._thought += 1
                 return [self._frame(FrameKind.CONTENT, self._partial({"text": text, "thought": True}))]
@@ -210,8 +211,8 @@ def _last_candidate(
 
 def _reply_parts(part: object) -> list[Json]:
     match part:
-        case Text(text):
-            return [{"text": text}]
+        case Text(text, signature):
+            return [{"text": text, **({"thoughtSignature": signature} if signature else {})}]
         case Reasoning(text, signature):
             signed = {"thoughtSignature": signature} if signature else {}
             return [{"text": text, "thought": True, **signed}]
@@ -223,13 +224,15 @@ def _reply_parts(part: object) -> list[Json]:
             return []
 
 
-def _own_part(part: Image | Opaque) -> Json:
-    """Code the provider ran itself and its result, and images."""
+def _own_part(part: Image | File | Opaque) -> Json:
+    """Code the provider ran itself and its result, images and speech."""
     if isinstance(part, Opaque):
         return part.parsed()
     if part.data is None:
         return {"fileData": {"fileUri": part.url}}
     inline = {"mimeType": part.media_type, "data": base64.b64encode(part.data).decode()}
+    if isinstance(part, File):
+        return {"inlineData": inline}
     return {"inlineData": inline, **({"thoughtSignature": part.signature} if part.signature else {})}
 
 

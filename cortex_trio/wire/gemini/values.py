@@ -14,6 +14,9 @@ CONTINUATION = "continuation"
 """Type of the opaque part that holds the token of an answer that paused (finishReason CONTINUATION): the request that
 goes on with it needs the token."""
 
+UPLOADS = "https://generativelanguage.googleapis.com/v1beta/"
+"""Stands before the name of an upload, "files/…", in a fileUri."""
+
 
 def image_of(part: Mapping[str, Any], signature: str | None) -> Image | None:
     """The image a part holds. One that is still a thought is not part of the answer."""
