@@ -83,9 +83,47 @@ def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, 
     return tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(tools))
 
 
+def require_no_open_calls(messages: Sequence[Message]) -> None:
+    """Check that the history does not end with tool calls, because no provider answers before their results.
+
+    Args:
+        messages: The messages of one request.
+
+    Raises:
+        InvalidRequest: The last message is the model's and calls tools.
+    """
+    last = messages[-1]
+    calls = [part for part in last.parts if isinstance(part, ToolCall)] if last.role == "assistant" else []
+    if calls:
+        named = ", ".join(f"{call.name} ({call.id})" for call in calls)
+        raise InvalidRequest(
+            f"messages[{len(messages) - 1}]: the results of its tool calls are needed after it: {named:.200}"
+        )
+
+
+def require_different_names(tools: Sequence[Tool]) -> None:
+    """Check that no two tools have one name, because a call could not say which of them it is for.
+
+    Args:
+        tools: The tools of one request.
+
+    Raises:
+        InvalidRequest: Two tools have the same name.
+    """
+    places: dict[str, int] = {}
+    for index, tool in enumerate(tools):
+        first = places.setdefault(tool.name, index)
+        if first != index:
+            raise InvalidRequest(
+                f"tools[{index}].name: {tool.name!r:.40} is the name of tools[{first}] already"
+            )
+
+
 def _tool(item: Tool | Mapping[str, Any], where: str) -> Tool:
     if isinstance(item, Tool):
-        item = attrs.asdict(item, recurse=False)
+        item = {
+            field.name: getattr(item, field.name) for field in attrs.fields(Tool) if field.name != "function"
+        }
     if not isinstance(item, Mapping):
         raise InvalidRequest(f"{where}: a Tool or a mapping, not {_kind(item)}")
     is_custom = "custom" in (item.get("type"), item.get("kind"))
@@ -187,7 +225,7 @@ def _caches_last(content: object, where: str) -> bool:
 def _with_parts(message: Message, where: str) -> Message:
     """Return the message with its parts converted; the same message if all of them were values already."""
     parts = _parts(message.content, f"{where}.content")
-    return message if parts == message.content else Message(message.role, parts)
+    return message if parts == message.content else attrs.evolve(message, content=parts)
 
 
 def _require_role(role: object, where: str) -> None:

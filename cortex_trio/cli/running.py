@@ -7,6 +7,7 @@ and the exit status says which signal it was. Further signals are ignored, becau
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -37,8 +38,9 @@ def run_command(
     Errors of this library and of the operating system are printed as one sentence, without a traceback. Other
     exceptions are bugs and are raised.
     """
+    before = signal.getsignal(signal.SIGINT)
     try:
-        if callable(signal.getsignal(signal.SIGINT)):  # not where Ctrl-C is ignored, as under nohup
+        if callable(before):  # not where Ctrl-C is ignored, as under nohup
             with suppress(ValueError):  # another thread: signals are not its own
                 signal.signal(signal.SIGINT, signal.default_int_handler)
         status = command(arguments)
@@ -60,8 +62,12 @@ def run_command(
     except OSError as error:
         if error.filename in (None, STANDARD_OUTPUT):
             _discard_output()
-        what = f"{error.filename}: " if error.filename else ""
+        name = error.filename or (STANDARD_OUTPUT if error.errno == errno.ENOSPC else None)
+        what = f"{name}: " if name else ""
         return _print_error(f"{what}{error.strerror or error}", FAILED, program)
+    finally:
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, before)
 
 
 def output_failed() -> int:

@@ -17,6 +17,7 @@ from .stream import (
     FinishReason,
     ReasoningDelta,
     ReasoningSeal,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -50,8 +51,8 @@ class ReplyBuilder:
     def add(self, event: WireEvent | StreamEvent) -> None:
         """Add the next `event`. A `Restarted` discards all events before it."""
         match event:
-            case TextDelta(text):
-                self._block(Text, event.phase).pieces.append(text)
+            case TextDelta(text, signature):
+                self._add_text(text, signature, event.phase)
             case ReasoningDelta(text):
                 self._block(Reasoning).pieces.append(text)
             case ReasoningSeal(signature, encrypted):
@@ -71,7 +72,7 @@ class ReplyBuilder:
                 self._calls.clear()
                 self._citations.clear()
                 self.usage, self.finish = Usage(), None
-            case Continued() | Vectors() | Failure():
+            case Continued() | Vectors() | ResponseStarted() | Failure():
                 pass
 
     def add_all(self, events: Iterable[WireEvent | StreamEvent]) -> None:
@@ -85,6 +86,13 @@ class ReplyBuilder:
             last = _Block(kind, [], origin=self.origin, phase=phase)
             self._blocks.append(last)
         return last
+
+    def _add_text(self, text: str, signature: str | None, phase: Phase | None) -> None:
+        """A piece with a signature is a part of its own: a signature does not hold for the text around it."""
+        if signature is None:
+            self._block(Text, phase).pieces.append(text)
+        else:
+            self._blocks.append(_Block(Text, [text], signature=signature, origin=self.origin, phase=phase))
 
     def _seal(self, signature: str | None, encrypted: str | None) -> None:
         block = self._block(Reasoning)
@@ -154,7 +162,7 @@ class ReplyBuilder:
             return block
         joined = "".join(block.pieces)
         if block.key is Text:
-            return Text(joined, phase=block.phase)
+            return Text(joined, block.signature, block.origin if block.signature else None, phase=block.phase)
         if block.key is Reasoning:
             return Reasoning(joined, block.signature, block.encrypted, block.origin)
         origin = block.origin if block.signature else None
@@ -174,7 +182,14 @@ class ReplyBuilder:
         return True
 
     def reply(
-        self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt], call: str | None = None
+        self,
+        *,
+        worker: str,
+        provider: str,
+        model: str,
+        attempts: Sequence[Attempt],
+        call: str | None = None,
+        cost: float | None = None,
     ) -> Reply:
         """Return the answer so far. Without a `Finished` event its finish reason is OTHER.
 
@@ -184,6 +199,7 @@ class ReplyBuilder:
             model: The model that was requested.
             attempts: All attempts of the call.
             call: The id of the call.
+            cost: US dollars of all attempts.
         """
         return Reply(
             message=self.message(),
@@ -198,6 +214,7 @@ class ReplyBuilder:
             attempts=tuple(attempts),
             citations=tuple(self._citations),
             call=call,
+            cost=cost,
         )
 
 

@@ -4,6 +4,7 @@ files     media types of files
 parts     the parts of a message
 message   Message, and short ways to write one
 request   Tool and ChatRequest, the value that every dialect encodes
+size      how many tokens messages take, estimated
 
 `intake` reads the other forms in which callers may write messages.
 """

@@ -26,6 +26,9 @@ class Message:
     cache: bool = attrs.field(default=False, kw_only=True)
     """True: the prompt up to the end of this message is to be cached, where the dialect has such breakpoints."""
 
+    partial: bool = attrs.field(default=False, kw_only=True, eq=False)
+    """True: the answer broke off or was left, and this is what had arrived. It is not sent, and is ignored by `==`."""
+
     @property
     def parts(self) -> tuple[Part, ...]:
         """The content as parts: a string is one Text, an empty string is no part."""

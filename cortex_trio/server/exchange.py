@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -42,12 +43,30 @@ class ServedRequest:
         return next((value for found, value in self.headers if found == name), None)
 
 
+class CancelReason(enum.Enum):
+    """Why the server cancelled a route."""
+
+    CLIENT_LEFT = "client_left"
+    """Nothing can be sent any more."""
+    DRAINING = "draining"
+    """The server is being stopped and the grace is over; the client is still there."""
+
+
 class Exchange(Protocol):
-    """Sends the response to one request. Cancelled when the client leaves.
+    """Sends the response to one request. The route is cancelled when the client leaves, or at the end of a drain.
 
     A response is either one `respond`, or `begin`, then `write` any number of times, then `end`. A route that returns
     or raises between `begin` and `end` breaks the connection off, so that the client sees that the body is cut.
+
+    A route that is cancelled while a body is open may send the error event of its dialect and `end`, if
+    `cancel_reason` is DRAINING, in a shielded scope of at most one second. If nothing has begun the server responds
+    by itself.
     """
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """Why the route was cancelled. None: the server has not cancelled it."""
+        ...
 
     @property
     def has_begun(self) -> bool:
@@ -78,6 +97,9 @@ class Exchange(Protocol):
 
         Args:
             data: The piece; nothing is sent for an empty one.
+
+        Raises:
+            trio.BrokenResourceError: The client has left, or has not read for too long.
         """
         ...
 

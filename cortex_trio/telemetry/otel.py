@@ -4,7 +4,8 @@
 
 A call is one CLIENT span with the GenAI conventions; each attempt is a child with the stable HTTP conventions and
 without token counts, so that nothing is counted twice. The parent of a call is the span that was current in its task
-when it began. No span of ours is ever made the current one: a stream may be left in another task.
+when it began, or the span of another process that the tag `traceparent` names: the endpoint sets it for its clients.
+No span of ours is ever made the current one: a stream may be left in another task.
 
 https://github.com/open-telemetry/semantic-conventions-genai (v0.1.0); the names before it left the main repository are
 those of version 1.41 there. The constants of the PyPI package are deprecated, so the names that differ are a table.
@@ -21,6 +22,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ..events import Attempt, Usage
 from ..failures import FailureKind
@@ -45,6 +47,9 @@ PROVIDER_NAMES = {
     "xai_responses": "x_ai",
 }
 """The conventions' names of providers that have another name here."""
+
+TRACE_TAGS = ("traceparent", "tracestate")
+"""Tags of a call that name the span of another process, as W3C's headers of the same names do."""
 
 
 @attrs.frozen
@@ -122,6 +127,8 @@ class OpenTelemetry:
 
     def _start_call(self, event: CallStarted) -> None:
         parent = otel_context.get_current()  # of the caller's task
+        if trace_of_client := {name: event.tags[name] for name in TRACE_TAGS if name in event.tags}:
+            parent = TraceContextTextMapPropagator().extract(trace_of_client, parent)
         operation = _operation(event)
         span = self._tracer.start_span(
             f"{operation} {event.model}" if event.model else operation,
@@ -238,7 +245,8 @@ def _error_type(event: CallEnded) -> str | None:
 
 
 def _answer_attributes(event: CallEnded) -> Mapping[str, Value]:
-    last = next((attempt for attempt in event.attempts if attempt.failure is None), None)
+    answers = (attempt for attempt in reversed(event.attempts) if attempt.failure is None or attempt.chunks)
+    last = next(answers, None)  # the one that served, or the one that was cut
     finish = event.finish_reason.value if event.finish_reason is not None else None
     if event.outcome == "failed" and event.interruption is not None:
         finish = "error"  # the stream was cut

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
-from ..events import WireEvent
+from ..events import Vectors, WireEvent
 from ..failures import Failure, FailureKind, InvalidRequest
 from ..messages import ChatRequest
 
@@ -142,11 +142,11 @@ class Dialect(Protocol):
         """
         ...
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+    def decode_embed(self, body: bytes) -> Vectors | Sequence[Sequence[float]]:
         """Decode the response to a request for embeddings.
 
         Returns:
-            One vector for each text, in order.
+            One vector for each text, in order; as Vectors with the token counts if the response has them.
 
         Raises:
             ValueError: The body is not such a response.

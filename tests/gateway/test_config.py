@@ -85,6 +85,9 @@ def test_fields_that_are_not_set_have_the_documented_defaults() -> None:
         "max_idle_connections": 64,
         "max_answer_bytes": 128 * 1024 * 1024,
         "rate_limit_rest": None,
+        "prices": {},
+        "aliases": {},
+        "store": None,
     }
 
 

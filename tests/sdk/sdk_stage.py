@@ -5,8 +5,9 @@ would. Install them with `pip install -e '.[sdk-tests]'`; tests of an SDK that i
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import httpx
 import trio
 
 from cortex_trio.events import Usage
@@ -35,3 +36,21 @@ CALLS = Behaviour(text="", tool_calls=(CALL,), usage=COUNTED)
 async def in_thread(job: Callable[[], T]) -> T:
     """Run a blocking client beside the simulator, which needs this thread to answer it."""
     return await trio.to_thread.run_sync(job)
+
+
+def raised_by(job: Callable[[Any], object], *kinds: type[BaseException]) -> Callable[[Any], Any]:
+    """Return a job that returns what `job` raises, for it must not leave the nursery of the simulator."""
+
+    def run(client: Any) -> BaseException:
+        try:
+            job(client)
+        except kinds as error:
+            return error
+        raise AssertionError(f"none of {kinds} was raised")
+
+    return run
+
+
+def plain_http() -> httpx.Client:
+    """Return an HTTP client that reads no certificates: reading them takes longer than a test."""
+    return httpx.Client(verify=False)

@@ -95,6 +95,8 @@ async def test_a_call_that_is_served(collected: Collected, autojump_clock: objec
         "gen_ai.request.top_p": 1,
         "gen_ai.request.stop_sequences": ("x",),
         "gen_ai.output.type": "text",
+        "gen_ai.response.id": reply.attempts[0].response_id,
+        "gen_ai.response.model": reply.model,
         "gen_ai.response.finish_reasons": ("stop",),
         "gen_ai.usage.input_tokens": reply.usage.input_tokens,
         "gen_ai.usage.output_tokens": reply.usage.output_tokens,
@@ -195,6 +197,7 @@ async def test_a_stream_that_is_cut_has_the_finish_reason_error(
     await interrupt(collected.observer(), "raise")
     [call] = collected.calls
     assert of(call)["gen_ai.response.finish_reasons"] == ("error",)
+    assert str(of(call)["gen_ai.response.id"]).startswith("chatcmpl-")
     assert (of(call)["error.type"], call.status.status_code) == ("truncated", StatusCode.ERROR)
 
 
@@ -211,6 +214,19 @@ async def test_two_interleaved_streams_that_are_left_in_another_task_keep_their_
     parents = {attempt.parent.span_id for attempt in attempts if attempt.parent}
     assert parents == {call.context.span_id for call in calls if call.context}
     assert {of(call)["error.type"] for call in calls} == {"cancelled"}
+
+
+async def test_a_tag_names_the_parent_in_another_process(
+    collected: Collected, autojump_clock: object
+) -> None:
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    async with watched(collected.observer(), openai=SERVED) as cortex:
+        await cortex.complete("Hi", tags={"traceparent": f"00-{trace_id}-{span_id}-01"})
+        await cortex.complete("Hi", tags={"traceparent": "nonsense"})
+    parents = [call.parent for call in collected.calls]
+    assert parents[1] is None
+    assert parents[0] is not None
+    assert (f"{parents[0].trace_id:032x}", f"{parents[0].span_id:016x}") == (trace_id, span_id)
 
 
 async def test_spans_end_after_they_begin_and_none_is_kept(

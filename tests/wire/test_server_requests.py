@@ -305,6 +305,7 @@ def changed(chance: random.Random, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_any_json_is_read_or_rejected(name: str) -> None:
     """Nothing else is raised; and what the dialect rejects, it rejects with a status and a body."""
     chance = random.Random(name)
@@ -369,8 +370,13 @@ def test_a_conversation_that_another_server_stores_is_rejected() -> None:
         ("openai_responses", {"type": "input_image", "file_id": "f"}, b"input[0].content[0].type"),
         (
             "anthropic",
-            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}},
+            {"type": "container_upload", "file_id": "file_1"},
             b"messages.0.content.0.type",
+        ),
+        (
+            "anthropic",
+            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}},
+            b"messages.0.content.0.source.data",
         ),
     ],
 )

@@ -376,7 +376,7 @@ def test_gemini_may_send_a_reason_and_nothing_else(raw: str, reason: FinishReaso
     assert decoded(GEMINI, {"candidates": [candidate]}) == [Finished(reason, raw)]
 
 
-def test_gemini_gives_a_token_with_a_pause_that_is_no_part_of_the_next_request() -> None:
+def test_gemini_gives_a_token_with_a_pause_that_is_no_part_of_another_question() -> None:
     parts = {"content": {"parts": [{"text": "One, "}]}}
     paused = {**parts, "finishReason": "CONTINUATION", "continuationToken": "tok"}
     events = decoded(GEMINI, {"candidates": [paused]})

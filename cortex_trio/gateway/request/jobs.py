@@ -5,13 +5,13 @@ Failover knows none of them: it asks the job for the request and for the decoder
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import ClassVar, Protocol, final
 
 import attrs
 
-from ...events import Finished, FinishReason, Vectors, WireEvent
+from ...events import Finished, FinishReason, UsageUpdate, Vectors, WireEvent
 from ...failures import Failure, FailureKind, InvalidRequest
 from ...messages import ChatRequest, assistant, user
 from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
@@ -35,6 +35,11 @@ class Job(Protocol):
     limited_by: ClassVar[str]
     """What sets `max_bytes`, for the error."""
 
+    @property
+    def reasons(self) -> bool:
+        """The model was asked to reason, which takes time before the first content."""
+        ...
+
     def max_bytes(self, config: Config) -> int:
         """Return how many bytes of the body are read, after unpacking."""
         ...
@@ -43,12 +48,24 @@ class Job(Protocol):
         """Return what the caller wrote: no error may repeat it."""
         ...
 
+    def is_whole(self, candidate: Candidate) -> bool:
+        """Return whether the answer of `candidate` is not streamed, so that its first token comes with its last."""
+        ...
+
     def encode(self, candidate: Candidate) -> HttpRequest:
         """Return the request for `candidate`. Raises wire.codec.Unsupported if its dialect cannot express it."""
         ...
 
     def decoder(self, candidate: Candidate) -> Decoder:
         """Return a new decoder for one response of `candidate`."""
+        ...
+
+
+class AnswerJob(Job, Protocol):
+    """A job whose answer another worker can continue."""
+
+    def request_for(self, candidate: Candidate) -> ChatRequest:
+        """Return what `candidate` is asked. Raises InvalidRequest if its dialect cannot express it."""
         ...
 
 
@@ -86,7 +103,13 @@ def without_unable(evaluation: Evaluation, job: Job, guard: DialectGuard) -> Eva
     return Evaluation(tuple(order), tuple(skipped))
 
 
-def _texts_of(request: ChatRequest) -> Iterator[str]:
+def has_reasoning(request: ChatRequest) -> bool:
+    """Return whether a request asks the model to reason."""
+    return request.reasoning not in (None, 0, "none")
+
+
+def texts_of(request: ChatRequest) -> Iterator[str]:
+    """Return what the caller wrote in the messages of a request."""
     for message in request.messages:
         if isinstance(message.content, str):
             yield message.content
@@ -107,11 +130,21 @@ class ChatJob:
     limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
 
+    @property
+    def reasons(self) -> bool:
+        return has_reasoning(self.request)
+
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
 
     def texts(self) -> Iterable[str]:
-        return _texts_of(self.request)
+        return texts_of(self.request)
+
+    def is_whole(self, candidate: Candidate) -> bool:
+        return False
+
+    def request_for(self, candidate: Candidate) -> ChatRequest:
+        return self.request
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
@@ -130,26 +163,34 @@ CONTINUE_PROMPT = (
 @final
 @attrs.frozen
 class ContinueJob:
-    """The end of an answer of which `partial` was delivered already."""
+    """The end of the answer to `begun`, of which `partial` was delivered already."""
 
     encode_hook: ClassVar[str] = "encode"
     whole_hook: ClassVar[str | None] = None
     limited_by: ClassVar[str] = "max_answer_bytes"
-    request: ChatRequest
+    begun: AnswerJob
     partial: str
+
+    @property
+    def reasons(self) -> bool:
+        return self.begun.reasons
 
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
 
     def texts(self) -> Iterable[str]:
-        return (*_texts_of(self.request), self.partial)
+        return (*self.begun.texts(), self.partial)
+
+    def is_whole(self, candidate: Candidate) -> bool:
+        return False
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
-        begun = assistant(self.partial)
+        answer = assistant(self.partial)
         continues_prefix = candidate.model.startswith(kind.prefill)  # the model continues the last message
-        turns = (begun,) if continues_prefix else (begun, user(CONTINUE_PROMPT))
-        request = attrs.evolve(self.request, messages=(*self.request.messages, *turns))
+        turns = (answer,) if continues_prefix else (answer, user(CONTINUE_PROMPT))
+        request = self.begun.request_for(candidate)
+        request = attrs.evolve(request, messages=(*request.messages, *turns))
         return kind.dialect.encode(request, kind.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
@@ -167,11 +208,18 @@ class EmbedJob:
     texts_to_embed: tuple[str, ...]
     dimensions: int | None
 
+    @property
+    def reasons(self) -> bool:
+        return False
+
     def max_bytes(self, config: Config) -> int:
         return EMBED_LIMIT
 
     def texts(self) -> Iterable[str]:
         return self.texts_to_embed
+
+    def is_whole(self, candidate: Candidate) -> bool:
+        return False
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         kind = candidate.endpoint.provider
@@ -183,7 +231,7 @@ class EmbedJob:
 
 @final
 class _EmbedDecoder:
-    """Keeps the body and decodes it at its end: one Vectors, then Finished."""
+    """Keeps the body and decodes it at its end: the usage, the Vectors, then Finished."""
 
     def __init__(self, dialect: Dialect, expected: int) -> None:
         self._dialect = dialect
@@ -197,13 +245,15 @@ class _EmbedDecoder:
 
     def finish(self) -> list[WireEvent]:
         try:
-            vectors: Sequence[Sequence[float]] = self._dialect.decode_embed(bytes(self._body))
+            found = self._dialect.decode_embed(bytes(self._body))
         except ValueError as error:
             return self._failed(str(error))
+        vectors = found if isinstance(found, Vectors) else Vectors(found)
         if len(vectors) != self._expected:
             return self._failed(f"{len(vectors)} vectors came for {self._expected} texts")
         self.done = True
-        return [Vectors(vectors), Finished(FinishReason.STOP)]
+        usage = [UsageUpdate(vectors.usage)] if vectors.usage is not None else []
+        return [*usage, vectors, Finished(FinishReason.STOP)]
 
     def _failed(self, message: str) -> list[WireEvent]:
         self.done = True

@@ -12,11 +12,20 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import attrs
 
 from ...failures import InvalidRequest
-from ...intake import checked, messages_from, tools_from
+from ...intake import (
+    checked,
+    messages_from,
+    require_different_names,
+    require_no_open_calls,
+    tools_from,
+)
 from ...messages import ChatRequest, Document, Messages, Tool
 from ...telemetry import OptionValue
 from ..routing.eligibility import Criteria
-from ..settings.config import MOST_ATTEMPTS
+from ..settings.aliases import routes_of
+from ..settings.config import MOST_ATTEMPTS, Config
+from .forwarding import ForwardJob, ForwardRequest
+from .jobs import AnswerJob, ChatJob
 
 OnInterrupt = Literal["raise", "restart", "continue", "buffer"]
 """What happens when a stream breaks after something was delivered.
@@ -35,7 +44,7 @@ class ChatOptions(TypedDict, total=False):
     """
 
     model: str | None
-    """Only workers that have this model. None: the default of each worker."""
+    """Only workers with this model, or those of this alias (`Config.aliases`). None: the default of each worker."""
     provider: str | None
     """Only workers of this provider: an exact name."""
     worker: str | None
@@ -63,7 +72,8 @@ class ChatOptions(TypedDict, total=False):
     on_interrupt: OnInterrupt
     """What follows when the stream breaks after something was delivered. Missing: "raise"."""
     first_token_timeout: float | None
-    """Seconds to the first content of each attempt. None: the worker's."""
+    """Seconds to the first content of each attempt. None: the worker's; with `reasoning` 120 at least, and while the
+    server sends pings or lifecycle events up to the configuration's `content_timeout`."""
     idle_timeout: float | None
     """Seconds between two events. None: the configuration's."""
     hedge_after: float | None
@@ -97,6 +107,8 @@ class Chat:
     on_interrupt: OnInterrupt
     options: ChatOptions
     """What the caller has set, as it is."""
+    job: AnswerJob
+    """What is asked of each worker."""
 
 
 def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
@@ -115,8 +127,11 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
             f"there is no option {sorted(unknown)[0]!r}; there are: {', '.join(ChatOptions.__annotations__)}"
         )
     tools = tools_from(options.get("tools"))
+    require_different_names(tools or ())
+    checked_messages = messages_from(messages)
+    require_no_open_calls(checked_messages)
     request = ChatRequest(
-        messages=messages_from(messages),
+        messages=checked_messages,
         max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),
         temperature=_number("temperature", options.get("temperature")),
         top_p=_number("top_p", options.get("top_p")),
@@ -128,6 +143,41 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         documents=_documents(options.get("documents")),
         extra_body=_mapping("extra_body", options.get("extra_body")),
     )
+    return _chat(request, ChatJob(request), options)
+
+
+FORWARD_OPTIONS = {
+    "model",
+    "provider",
+    "worker",
+    "on_interrupt",
+    "first_token_timeout",
+    "idle_timeout",
+    "hedge_after",
+    "max_attempts",
+    "max_wait",
+    "tags",
+}
+"""Options that say how a request is handled, and not what it asks for."""
+
+
+def forward_from(forward: ForwardRequest, **options: Unpack[ChatOptions]) -> Chat:
+    """Check how the request of a client is to be handled.
+
+    Args:
+        forward: the request.
+        options: those of `ChatOptions` that are not sent to a worker.
+
+    Raises:
+        InvalidRequest: a value is not allowed.
+        TypeError: there is no such option.
+    """
+    if unknown := options.keys() - FORWARD_OPTIONS:
+        raise TypeError(f"{sorted(unknown)[0]!r} is no option of a request that is forwarded")
+    return _chat(forward.request, ForwardJob(forward), options)
+
+
+def _chat(request: ChatRequest, job: AnswerJob, options: ChatOptions) -> Chat:
     limits = CallLimits(
         first_token_timeout=positive("first_token_timeout", options.get("first_token_timeout")),
         idle_timeout=positive("idle_timeout", options.get("idle_timeout")),
@@ -142,7 +192,22 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         request=request,
     )
     tags_from(options.get("tags"))
-    return Chat(request, criteria, limits, _on_interrupt(options.get("on_interrupt", "raise")), options)
+    how = _on_interrupt(options.get("on_interrupt", "raise"))
+    return Chat(request, criteria, limits, how, options, job)
+
+
+def with_alias(criteria: Criteria, config: Config) -> Criteria:
+    """Return the criteria with what their `model` stands for, if it is an alias.
+
+    For embeddings only the workers with the model of the first one remain: vectors of different models cannot be
+    compared.
+    """
+    if criteria.model is None or criteria.model not in config.aliases:
+        return criteria
+    routes = routes_of(config.aliases[criteria.model], config.workers)
+    if criteria.embed:
+        routes = tuple(route for route in routes if route[1] == routes[0][1])
+    return attrs.evolve(criteria, routes=routes)
 
 
 def tags_from(value: Any) -> Mapping[str, str]:

@@ -20,8 +20,11 @@ from ...events import (
     CitationDelta,
     Continued,
     Finished,
+    FinishReason,
+    Forwarded,
     Reply,
     ReplyBuilder,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -40,7 +43,7 @@ from .attempt import OpenAttempt
 from .call import Call
 from .continuation import ContinuationDeduplicator
 from .failover import Failover
-from .jobs import ChatJob, ContinueJob
+from .jobs import ContinueJob
 from .options import Chat, described, tags_from
 from .prepared import AttemptFailed
 
@@ -91,9 +94,34 @@ class ChatStream:
         return tuple(self._call.attempts) if self._call else ()
 
     @property
+    def overhead(self) -> float:
+        """Seconds that the gateway itself has taken so far, as in `CallEnded`; 0 before the answer is opened."""
+        return self._call.overhead if self._call else 0.0
+
+    @property
     def usage(self) -> Usage:
         """The newest usage; complete once the stream has ended."""
         return self._builder.usage
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the model stopped; None while the answer is not complete."""
+        return self._builder.finish.reason if self._builder.finish else None
+
+    @property
+    def text_so_far(self) -> str:
+        """The text that was delivered; after a `Restarted`, that of the new answer."""
+        return self._builder.text
+
+    @property
+    def reply_so_far(self) -> Reply:
+        """The answer as far as it was delivered, also after the answer was left. `collect()` returns it whole."""
+        return self._reply()
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars of the attempts that are over, as in `Reply.cost`; complete once the stream has ended."""
+        return self._call.spending.cost if self._call else None
 
     # -------------------------------------------------------------- opening and closing
 
@@ -110,7 +138,7 @@ class ChatStream:
         )
         self.call = call.id
         try:
-            self._failover = Failover(runtime, call, ChatJob(chat.request), chat.criteria, chat.limits)
+            self._failover = Failover(runtime, call, chat.job, chat.criteria, chat.limits)
             await self._open_next()
             if self._chat.on_interrupt == "buffer":
                 await self._read_whole()
@@ -201,6 +229,29 @@ class ChatStream:
         return self
 
     async def __anext__(self) -> StreamEvent:
+        await self._wait_pending()
+        event = self._take()
+        while isinstance(event, Forwarded):  # bytes are for `receive`
+            await self._wait_pending()
+            event = self._take()
+        return event
+
+    async def receive(self) -> Sequence[StreamEvent | Forwarded]:
+        """Return all events that are here, at least one; [] behind the end. Finished always comes alone.
+
+        For a server that sends them on, with as few writes as possible. Raises as iterating does.
+        """
+        try:
+            await self._wait_pending()
+        except StopAsyncIteration:
+            return ()
+        events = [self._take()]
+        while self._pending and not isinstance(self._pending[0], Finished):
+            events.append(self._take())
+        return events
+
+    async def _wait_pending(self) -> None:
+        """Wait until an event can be taken. Raises what ends the iteration."""
         if self._builder.finish or self._interruption or self._left:
             self._check_readable()
         while not self._pending:
@@ -216,9 +267,13 @@ class ChatStream:
             await self._close_attempt()
             if self._builder.finish is not None:  # another task has read it meanwhile
                 raise StopAsyncIteration
+
+    def _take(self) -> StreamEvent | Forwarded:
         event = self._pending.popleft()
-        # An OpenAttempt raises failures, and a chat has no vectors. (A tuple: a union would be made for each event.)
-        assert not isinstance(event, (Failure, Vectors))
+        if isinstance(event, Forwarded):
+            return event
+        # An OpenAttempt keeps them, and a chat has no vectors. (A tuple: a union would be made for each event.)
+        assert not isinstance(event, (Failure, Vectors, ResponseStarted))
         self._builder.add(event)
         if isinstance(event, Finished):
             self._end()
@@ -253,6 +308,7 @@ class ChatStream:
             model=self.model,
             attempts=self.attempts,
             call=self.call,
+            cost=self.cost,
         )
 
     # -------------------------------------------------------------- interruptions
@@ -308,12 +364,12 @@ class ChatStream:
                 return True
             except (ProviderError, AllWorkersFailed):
                 # No worker continues the other's answer: a whole answer is better than a part of one.
-                self._opened.change_job(ChatJob(self._chat.request))
+                self._opened.change_job(self._chat.job)
         await self._restart(failure)
         return True
 
     async def _continue(self, failure: Failure, text: str) -> None:
-        self._opened.change_job(ContinueJob(self._chat.request, text))
+        self._opened.change_job(ContinueJob(self._chat.job, text))
         self._deduplicator = ContinuationDeduplicator(text)
         position = len(self._pending)
         try:

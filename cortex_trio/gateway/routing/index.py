@@ -11,16 +11,18 @@ from collections.abc import Iterable, Iterator
 from typing import final
 
 from ..workers.worker import WorkerState
-from .eligibility import Candidate, Criteria, configuration_refusal, model_for, required_capabilities
+from .eligibility import Candidate, Criteria, Target, configuration_refusal, model_for, required_capabilities
 from .group import CandidateGroup
 from .strategies import priority_of
 
 MAX_GROUPS = 64
 """Groups that are kept. Callers may name any model, and memory is bounded."""
+AUTO = ("", "auto")
+"""Names of no model: the strategy chooses."""
 EMBED_BATCH = 2048
 """Texts in one request where no worker says how many it takes."""
 
-_Kind = tuple[str | None, str | None, str | None, bool, frozenset[str]]
+_Kind = tuple[str | None, str | None, str | None, bool, frozenset[str], tuple[tuple[str, str], ...]]
 
 
 @final
@@ -43,7 +45,7 @@ class WorkerIndex:
         self._by_model: dict[str, dict[str, WorkerState]] = {}
         for state in self.workers:
             self._by_provider.setdefault(state.kind.name, []).append(state)
-            for model in (*state.models, *filter(None, [state.kind.embed_model])):
+            for model in (*state.models, *state.endpoint.embed_models):
                 self._by_model.setdefault(model, {})[state.name] = state
         self._has_capabilities = any(state.config.capabilities is not None for state in self.workers)
         self._groups: dict[_Kind, CandidateGroup] = {}
@@ -59,12 +61,29 @@ class WorkerIndex:
             group.update(state)
         return self._configs.get(state.name) is state.config
 
+    def meaning(self, name: str) -> Target | None:
+        """Return which workers a name means; None for a name that is not known here.
+
+        A model comes first: the names of many contain a slash. Behind the name of a worker or a provider stands any
+        model, also one that the configuration does not list.
+        """
+        if name in AUTO:
+            return Target()
+        if name in self._by_model:
+            return Target(model=name)
+        owner, _, model = name.partition("/")
+        if not model:
+            return None
+        if owner in self._by_name:
+            return Target(model=model, worker=owner)
+        return Target(model=model, provider=owner) if owner in self._by_provider else None
+
     def group(self, criteria: Criteria) -> CandidateGroup:
         """Return the candidates whose configuration meets the criteria."""
         needs = frozenset[str]()
         if self._has_capabilities and criteria.request is not None:
             needs = frozenset(required_capabilities(criteria.request))
-        kind = (criteria.model, criteria.provider, criteria.worker, criteria.embed, needs)
+        kind = (criteria.model, criteria.provider, criteria.worker, criteria.embed, needs, criteria.routes)
         group = self._groups.get(kind)
         if group is None:
             if len(self._groups) >= MAX_GROUPS:
@@ -88,6 +107,8 @@ class WorkerIndex:
 
     def _named(self, criteria: Criteria) -> Iterable[WorkerState]:
         """Return the workers that the most specific name can mean, without a look at all workers."""
+        if criteria.routes:  # in the order in which they are asked
+            return [state for worker, _ in criteria.routes for state in self._by_name.get(worker, ())]
         if criteria.worker is not None:
             return self._by_name.get(criteria.worker, ())
         if criteria.provider is not None:
@@ -113,4 +134,4 @@ def embed_batch(index: WorkerIndex, criteria: Criteria) -> int:
 
 
 def _embed_batch_of(candidate: Candidate) -> int:
-    return candidate.state.kind.embed_batch
+    return candidate.endpoint.embed_batch

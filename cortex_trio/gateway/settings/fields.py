@@ -23,7 +23,7 @@ S = TypeVar("S", bound=str)
 
 MAX_SECONDS = 86_400.0
 """One day. A longer time-out or interval is a mistake."""
-CAPABILITIES = ("tools", "images", "documents", "reasoning", "json")
+CAPABILITIES = ("tools", "images", "files", "audio", "documents", "reasoning", "json")
 """What a request may need of a model."""
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MESSAGE_FIELDS = ("role", "content", "tool_calls", "refusal", "audio", "name", "function_call")

@@ -32,6 +32,12 @@ class WorkerConfig:
         default=(), converter=fields.tuple_of_models, validator=fields.model_names
     )
     """The models it serves; the first is the default. Empty: the provider's default models."""
+    embed_models: Sequence[str] = attrs.field(
+        default=(), converter=fields.tuple_of_models, validator=fields.model_names
+    )
+    """The models for embeddings; the first is the default of `embed`. Empty: the provider's default model."""
+    embed_batch: int | None = attrs.field(default=None, validator=fields.number(1, 100_000, whole=True))
+    """Texts in one request for embeddings; `embed` splits longer lists. None: the provider's own number."""
     priority: int | None = attrs.field(default=None, validator=fields.number(0, 1_000_000, whole=True))
     """The worker with the lowest number is asked first. None: the provider's own number."""
     timeout: float | None = attrs.field(default=None, validator=fields.number(0.001, fields.MAX_SECONDS))

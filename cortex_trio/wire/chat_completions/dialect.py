@@ -16,10 +16,10 @@ from typing import Any
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
-from ..lists import listed, member, models_anywhere, vectors
+from ..lists import input_usage, listed_with_body, member, models_anywhere, vectors
 from .decode import ChatCompletionsDecoder
 from .encode import chat_body
 
@@ -90,12 +90,13 @@ class ChatCompletions:
             body["dimensions"] = dimensions
         return json_post("/embeddings", body, accept=JSON)
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
-        items = listed(body, "data")
+    def decode_embed(self, body: bytes) -> Vectors:
+        items, response = listed_with_body(body, "data")
         in_order = dict(_indexed(item) for item in items)
         if in_order.keys() != set(range(len(items))):
             raise ValueError("the indexes of the embeddings are not 0, 1, 2 …")
-        return [in_order[index] for index in range(len(items))]
+        usage = input_usage(response.get("usage"), "prompt_tokens", "total_tokens")
+        return Vectors([in_order[index] for index in range(len(items))], usage)
 
     def decode_models(self, body: bytes) -> Sequence[str]:
         return models_anywhere(body)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import Dialect, HttpRequest, json_post
 from .decode import ResponsesDecoder, decode_response
@@ -71,7 +71,7 @@ class Responses:
     ) -> HttpRequest:
         return self.beside.encode_embed(texts, provider, model, dimensions)
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+    def decode_embed(self, body: bytes) -> Vectors | Sequence[Sequence[float]]:
         return self.beside.decode_embed(body)
 
     def decode_models(self, body: bytes) -> Sequence[str]:

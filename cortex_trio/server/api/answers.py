@@ -1,0 +1,179 @@
+"""Asks the gateway for one answer and sends it, streamed or whole. Knows no connection and no list of models.
+
+The head of a stream is sent when the first content is here: an error before it is an HTTP error, and failover before
+it stays invisible. Behind it a stream ends whole or with the error event of its API, never in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, final
+
+import attrs
+import trio
+
+from ...errors import StreamInterrupted
+from ...events import Attempt, Forwarded, Restarted, StreamEvent
+from ...failures import CortexError, FailureKind
+from ...gateway.request.stream import ChatStream
+from ..exchange import CancelReason, Exchange, Headers
+from .frames import AnswerFrames
+from .inbound import Inbound
+from .ingress import Ingress
+
+KEEPALIVE_SECONDS = 15.0
+"""Without content, after which bytes that mean nothing are sent: clients and proxies give up after 30 to 60."""
+LAST_WORDS_SECONDS = 1.0
+"""For the error event of a stream that ends because the server is being stopped."""
+
+Interruption = Literal["raise", "restart", "continue"]
+"""What a client wants if its stream breaks off after some content."""
+
+
+@final
+@attrs.frozen
+class Asked:
+    """One answer that is about to be sent."""
+
+    inbound: Inbound
+    exchange: Exchange
+    answer: ChatStream
+    how: Interruption
+    earlier: int
+    """Attempts of this request that were made before this answer was asked for."""
+    limit: trio.CancelScope
+    """Ends the call when the client would not wait any longer."""
+
+
+async def send_answer(asked: Asked) -> None:
+    """Send one answer.
+
+    Raises:
+        CortexError: There is none, and nothing was sent.
+        trio.BrokenResourceError: The client has left.
+    """
+    if asked.inbound.streams:
+        await _Streamed(asked).send()
+    else:
+        await _send_whole(asked)
+
+
+async def _send_whole(asked: Asked) -> None:
+    inbound, answer = asked.inbound, asked.answer
+    async with answer:
+        body = await forwarded_body(answer)
+        if body is None:
+            parsed = attrs.evolve(inbound.parsed, model=answer.model)
+            body = inbound.ingress.server.render_reply(parsed, await answer.collect())
+    asked.limit.deadline = float("inf")  # the answer is here
+    headers = _headers(inbound.ingress, inbound, answer, asked.earlier + len(answer.attempts))
+    await asked.exchange.respond(200, headers, body)
+
+
+async def forwarded_body(answer: ChatStream) -> bytes | None:
+    """Read a whole answer and return its body as the provider sent it; None if it was translated."""
+    body: bytes | None = None
+    while events := await answer.receive():
+        for event in events:
+            if isinstance(event, Forwarded):
+                body = event.data
+    return body
+
+
+@final
+class _Streamed:
+    """One streamed answer."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._answer = asked.answer
+        self._exchange = asked.exchange
+        self._frames: AnswerFrames  # made when the model is known
+
+    async def send(self) -> None:
+        asked, answer = self._asked, self._answer
+        async with answer:
+            asked.limit.deadline = float("inf")  # from here on the client sees that something comes
+            inbound = asked.inbound
+            parsed = attrs.evolve(inbound.parsed, model=answer.model)
+            self._frames = AnswerFrames(inbound.ingress, parsed, may_continue=asked.how == "continue")
+            attempts = asked.earlier + len(answer.attempts) + 1
+            try:
+                await self._exchange.begin(200, _headers(inbound.ingress, inbound, answer, attempts))
+                await self._send_events()
+            except trio.Cancelled:
+                if self._exchange.cancel_reason is CancelReason.DRAINING:
+                    await self._end_early()
+                raise
+
+    async def _send_events(self) -> None:
+        try:
+            while events := await self._receive():
+                if unwanted := self._unwanted_restart(events):
+                    await self._break_off(unwanted.failure.kind, str(unwanted.failure))
+                    return
+                await self._exchange.write(self._frames.of(events))
+        except StreamInterrupted as error:
+            await self._break_off(error.failure.kind, str(error))
+            return
+        await self._exchange.end()
+
+    async def _receive(self) -> Sequence[StreamEvent | Forwarded]:
+        if self._asked.how != "raise":
+            # Cancelled while it opens the next worker, the answer would be over.
+            return await self._answer.receive()
+        while True:
+            with trio.move_on_after(KEEPALIVE_SECONDS):
+                return await self._answer.receive()
+            await self._exchange.write(self._frames.keepalive())
+
+    def _unwanted_restart(self, events: Sequence[StreamEvent | Forwarded]) -> Restarted | None:
+        """Return a restart that the client has not asked for, or whose API has no place for it."""
+        if self._asked.how == "restart" and self._frames.can_restart:
+            return None
+        return next((event for event in events if isinstance(event, Restarted)), None)
+
+    async def _break_off(self, kind: FailureKind, message: str) -> None:
+        await self._exchange.write(self._frames.fail(kind, message))
+        await self._exchange.end()
+
+    async def _end_early(self) -> None:
+        with trio.move_on_after(LAST_WORDS_SECONDS, shield=True):
+            await self._break_off(FailureKind.OVERLOADED, "the server is being stopped")
+
+
+def _headers(ingress: Ingress, inbound: Inbound, answer: ChatStream, attempts: int) -> Headers:
+    headers = [("content-type", ingress.server.content_type(inbound.parsed))]
+    if inbound.streams:
+        headers += [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
+    return (*headers, *worker_headers(answer.worker, answer.model, attempts, answer.overhead))
+
+
+def worker_headers(worker: str, model: str, attempts: int, overhead: float) -> Headers:
+    """Return the headers that say which worker has answered, and what it took."""
+    return (
+        ("x-cortex-worker", header_value(worker)),
+        ("x-cortex-model", header_value(model)),
+        ("x-cortex-attempts", str(attempts)),
+        ("x-cortex-overhead-ms", f"{overhead * 1000:.1f}"),
+    )
+
+
+def header_value(text: str) -> str:
+    """Return `text` as it may stand in a header: what is no visible ASCII character becomes a question mark."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).strip()
+
+
+def tokens_of(attempts: Sequence[Attempt]) -> int:
+    """Return the tokens that attempts have used, as far as the providers have said."""
+    total = 0
+    for attempt in attempts:
+        if (usage := attempt.usage) is not None:
+            known = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+            total += usage.total_tokens if usage.total_tokens is not None else known
+    return total
+
+
+def has_failed(error: CortexError) -> bool:
+    """Return whether a provider was asked, and not only a worker refused."""
+    return bool(getattr(error, "attempts", ()))

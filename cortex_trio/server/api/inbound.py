@@ -1,0 +1,190 @@
+"""One request of a client, read: what it asks for, and how a worker of each dialect can be asked. Sends nothing."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, final
+
+import attrs
+
+from ...failures import InvalidRequest
+from ...gateway.request.forwarding import ForwardRequest
+from ...messages import ChatRequest
+from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
+from ...wire.forwarding import ForwardingDecoder, WholeForwardingDecoder, is_usage_chunk
+from ...wire.raw_body import RawBody, raw_body
+from ...wire.server import (
+    HttpResponse,
+    Operation,
+    ParsedRequest,
+    ReceivedRequest,
+    Rejected,
+    ResponseIdentity,
+)
+from ..exchange import ServedRequest
+from .ingress import CHAT, Ingress, asks_for_usage
+from .tokens import counted
+
+FOREIGN_ORIGIN = "client/unknown"
+"""The origin of what a history holds of other providers. Which one has signed it is unknown, and a signature that goes
+to another provider is an error there, so a translation leaves it out."""
+
+
+class NotExpressible(InvalidRequest):
+    """The request holds what only workers with the API of the client can be sent.
+
+    Attributes:
+        response: Says so in the shape of that API.
+    """
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__("the request holds what only its own API can express")
+        self.response = response
+
+
+@final
+@attrs.define(eq=False, slots=False)
+class Inbound:
+    """One request. Made by `read_request`."""
+
+    ingress: Ingress
+    received: ReceivedRequest
+    parsed: ParsedRequest
+    raw: RawBody | None
+    """None where there is no body."""
+
+    @property
+    def model(self) -> str:
+        """As the client names it."""
+        return self.parsed.model
+
+    @property
+    def streams(self) -> bool:
+        return self.parsed.stream
+
+    @cached_property
+    def chat(self) -> ChatRequest | NotExpressible:
+        """What is asked for, as a worker of another dialect can be asked; or why it cannot."""
+        try:
+            request = self.ingress.server.chat_request(self.received, origin=FOREIGN_ORIGIN)
+        except Rejected as rejected:
+            return NotExpressible(rejected.response)
+        return attrs.evolve(request, stream=True)
+
+    def forward_request(self) -> ForwardRequest:
+        """Return the request as the gateway takes it."""
+        chat = self.chat
+        return ForwardRequest(
+            dialect=self.ingress.name,
+            request=chat if isinstance(chat, ChatRequest) else ChatRequest(messages=()),
+            native=self._native,
+            native_decoder=self._native_decoder,
+            translated=self._translated,
+            is_streamed=self.streams,
+        )
+
+    def count_request(self) -> ForwardRequest:
+        """Return the request for a count of tokens: only workers that have such a request can be asked."""
+        chat = self.chat
+        return ForwardRequest(
+            dialect=self.ingress.name,
+            request=chat if isinstance(chat, ChatRequest) else ChatRequest(messages=()),
+            native=self._native_count,
+            native_decoder=_count_decoder,
+            translated=_no_count,
+            is_streamed=False,
+        )
+
+    def error_request(self, model: str) -> ParsedRequest:
+        """Return the request as it stands in an error about the model that was asked."""
+        return attrs.evolve(self.parsed, model=model or self.model)
+
+    @property
+    def _body(self) -> RawBody:
+        assert self.raw is not None  # `parse` refuses a chat without a body
+        return self.raw
+
+    def _native(self, model: str) -> HttpRequest:
+        received = self.received
+        return self.ingress.native_request(
+            self._body, model, received.query, received.headers, stream=self.streams
+        )
+
+    def _native_count(self, model: str) -> HttpRequest:
+        chat = self._native(model)
+        path, _, query = chat.path.partition("?")
+        if self.ingress.is_gemini:
+            return attrs.evolve(chat, path=path.replace(":generateContent", ":countTokens"))
+        return attrs.evolve(chat, path=f"{path}/count_tokens" + (f"?{query}" if query else ""))
+
+    def _native_decoder(self, dialect: Dialect) -> Decoder:
+        if not self.streams:
+            return WholeForwardingDecoder(dialect.decode_reply)
+        if self.ingress is CHAT and not asks_for_usage(self._body):
+            return ForwardingDecoder(dialect, is_usage_chunk)
+        return ForwardingDecoder(dialect)
+
+    def _translated(self, provider: str, dialect: str) -> ChatRequest:
+        chat = self.chat
+        if isinstance(chat, NotExpressible):
+            raise chat
+        return chat if dialect == self.ingress.name else self.ingress.options.without(chat, provider)
+
+
+def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
+    """Read a request.
+
+    Raises:
+        Rejected: Its body is not JSON, or a field that is needed is missing or has the wrong type.
+    """
+    raw: RawBody | None = None
+    body: Any = None
+    if request.method == "POST":
+        try:
+            raw = raw_body(request.body)
+            body = raw.value if ingress.is_gemini else {**raw.value, "model": raw.value.get("model") or ""}
+        except ValueError:
+            body = request.body
+    received = ReceivedRequest(
+        method=request.method,
+        path=request.path,
+        query=request.query,
+        headers=dict(reversed(request.headers)),  # of several values the first
+        body=body,
+        identity=identity_of(request),
+    )
+    return Inbound(ingress, received, ingress.server.parse(received), raw)
+
+
+def identity_of(request: ServedRequest) -> ResponseIdentity:
+    """Return what makes the response to a request different from all others."""
+    now = datetime.now(UTC)
+    letters = re.sub(r"[^A-Za-z0-9]", "", request.id.removeprefix("req_")) or "0"
+    digits = "".join(letter for letter in letters.lower() if letter in "0123456789abcdef").rjust(32, "0")[
+        -32:
+    ]
+    uuid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return ResponseIdentity(
+        id=letters,
+        uuid=uuid,
+        created=int(now.timestamp()),
+        created_text=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def bare_request(request: ServedRequest) -> ParsedRequest:
+    """Return what an error needs of a request that was not read."""
+    return ParsedRequest(operation=Operation.CHAT, identity=identity_of(request))
+
+
+# ------------------------------------------------------------------ counts of tokens
+
+
+def _no_count(provider: str, dialect: str) -> ChatRequest:
+    raise Unsupported("a count of tokens", provider)
+
+
+def _count_decoder(dialect: Dialect) -> Decoder:
+    return WholeForwardingDecoder(counted)

@@ -1,0 +1,174 @@
+"""The APIs that clients may speak to the endpoint: their paths, their dialect, the headers a provider may see.
+
+Knows no gateway. Which option of one API another API can do without is in `options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from ...failures import FailureKind
+from ...wire.anthropic_messages.server import AnthropicServer
+from ...wire.chat_completions.server import ChatCompletionsServer
+from ...wire.codec import HttpRequest
+from ...wire.gemini.server import GeminiServer
+from ...wire.raw_body import RawBody
+from ...wire.responses.openai import OpenAIResponsesServer
+from ...wire.server import ServerDialect
+from .options import ANTHROPIC, CHAT_COMPLETIONS, GEMINI, RESPONSES, Options
+
+Query = Mapping[str, str]
+Native = Callable[[RawBody, str, Query, bool], tuple[str, bytes]]
+"""Returns the path and the body for a worker of the same dialect; takes the body as it came, the model, the query and
+whether the answer is to be streamed."""
+
+
+@attrs.frozen(kw_only=True)
+class Ingress:
+    """One API that is served."""
+
+    server: ServerDialect
+    native: Native
+    options: Options
+    """Which of its options a worker of another dialect can do without."""
+    headers: Sequence[str] = ()
+    """The headers of a client that a worker of the same dialect gets; no key is among them."""
+
+    @property
+    def name(self) -> str:
+        """The name of its dialect."""
+        return self.server.name
+
+    @property
+    def is_gemini(self) -> bool:
+        return self.name == "gemini"
+
+    def native_request(
+        self, body: RawBody, model: str, query: Query, headers: Mapping[str, str], *, stream: bool
+    ) -> HttpRequest:
+        """Return the request for a worker that speaks this dialect: as it came, but for the model."""
+        path, data = self.native(body, model, query, stream)
+        found = ((name, headers.get(name, "")) for name in self.headers)
+        # Any other value has no place in a head, and the error would count against the worker.
+        forwarded = {
+            name: value for name, value in found if value and value.isascii() and value.isprintable()
+        }
+        accept = "text/event-stream" if stream else "application/json"
+        own = {"content-type": "application/json", "accept": accept}
+        return HttpRequest("POST", path, data, {**forwarded, **own})
+
+    def in_stream(self, kind: FailureKind) -> FailureKind:
+        """Return the kind whose error may stand in the middle of a stream."""
+        # Gemini's error for a blocked prompt looks like a good answer, so behind content it would hide the cut.
+        return FailureKind.SERVER if self.is_gemini and kind is FailureKind.CONTENT_POLICY else kind
+
+
+# ------------------------------------------------------------------ requests as they came
+
+
+def _chat_completions(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
+    changes: dict[str, Any] = {"model": model}
+    if stream and not asks_for_usage(body):
+        options = body.value.get("stream_options")
+        changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return "/chat/completions", body.with_values(changes)
+
+
+def asks_for_usage(body: RawBody) -> bool:
+    """Return whether a client of chat completions wants a last chunk with the usage."""
+    options = body.value.get("stream_options")
+    return isinstance(options, dict) and bool(options.get("include_usage"))
+
+
+def _responses(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
+    return "/responses", body.with_values({"model": model})
+
+
+def _messages(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
+    beta = query.get("beta")
+    return "/v1/messages" + (f"?beta={quote(beta)}" if beta else ""), body.with_values({"model": model})
+
+
+def _generate_content(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
+    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    resource = quote(model if "/" in model else f"models/{model}", safe="/@")
+    changes = {"model": model} if "model" in body.value else {}
+    return f"/{resource}:{method}", body.with_values(changes)
+
+
+# ------------------------------------------------------------------ the table
+
+OPENAI_HEADERS = ("openai-beta", "session_id", "session-id", "conversation_id", "x-grok-conv-id")
+"""Betas, and ids by which a provider finds its cache of the prompt."""
+
+CHAT = Ingress(
+    server=ChatCompletionsServer(),
+    native=_chat_completions,
+    options=CHAT_COMPLETIONS,
+    headers=OPENAI_HEADERS,
+)
+RESPONSE = Ingress(
+    server=OpenAIResponsesServer(), native=_responses, options=RESPONSES, headers=OPENAI_HEADERS
+)
+MESSAGES = Ingress(
+    server=AnthropicServer(),
+    native=_messages,
+    options=ANTHROPIC,
+    headers=("anthropic-version", "anthropic-beta"),
+)
+GENERATE = Ingress(server=GeminiServer(), native=_generate_content, options=GEMINI)
+
+_POSTS: Mapping[str, Ingress] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/embeddings": CHAT,
+    "/v1/responses": RESPONSE,
+    "/v1/messages": MESSAGES,
+    "/v1/messages/count_tokens": MESSAGES,
+}
+_GEMINI_METHODS = (
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+)
+
+
+def route_of(method: str, path: str) -> Ingress | None:
+    """Return the API that serves a request, by its path alone; None if none does."""
+    if method == "POST":
+        if path in _POSTS:
+            return _POSTS[path]
+        is_model = path.startswith(("/v1beta/models/", "/v1/models/"))
+        return GENERATE if is_model and path.rpartition(":")[2] in _GEMINI_METHODS else None
+    if method != "GET":
+        return None
+    if path == "/v1beta/models" or path.startswith("/v1beta/models/"):
+        return GENERATE
+    return CHAT if path == "/v1/models" or path.startswith("/v1/models/") else None
+
+
+def ingress_of(path: str, headers: Mapping[str, str] | None = None) -> Ingress:
+    """Return the API in whose shape a path is answered, for paths that are not served as well.
+
+    Args:
+        path: Of the request.
+        headers: The lists of models of three APIs have the same path; the headers say which API the client speaks.
+            None: they are not known.
+    """
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return MESSAGES
+    if path.startswith("/v1beta") or (path.startswith("/v1/models/") and ":" in path.rpartition("/")[2]):
+        return GENERATE
+    if path.startswith("/v1/responses"):
+        return RESPONSE
+    if headers and path.startswith("/v1/models"):
+        if "anthropic-version" in headers:
+            return MESSAGES
+        if "x-goog-api-client" in headers:
+            return GENERATE
+    return CHAT

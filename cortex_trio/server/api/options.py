@@ -1,0 +1,142 @@
+"""Which options of one API a worker with another API can do without: tables, and the check.
+
+An option that changes what the answer is makes a worker unable that cannot express it. A hint, which changes cost,
+storage or accounting, is left out. A value that asks for nothing is left out, too. An unknown option may mean anything,
+so it counts as one that changes the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ...messages import ChatRequest
+from ...wire.codec import Unsupported
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options of one API that our ChatRequest has no name for."""
+
+    hints: frozenset[str]
+    """Left out for another API, whatever their values are."""
+    neutral: Mapping[str, Sequence[Any]] = attrs.field(factory=dict)
+    """Values that ask for nothing, by option. They are left out."""
+    inner: Mapping[str, Options] = attrs.field(factory=dict)
+    """Options that are objects with options inside."""
+
+    def essential(self, fields: Mapping[str, Any], where: str = "") -> str | None:
+        """Return the first option that another API would have to express, None if there is none."""
+        for name, value in fields.items():
+            place = f"{where}{name}"
+            if name in self.hints or value is None or value in self.neutral.get(name, ()):
+                continue
+            if isinstance(value, Mapping) and value.get("type") == "json_schema":
+                continue  # the schema is read
+            if (inner := self.inner.get(name)) is None or not isinstance(value, Mapping):
+                return place
+            if found := inner.essential(value, f"{place}."):
+                return found
+        return None
+
+    def without(self, request: ChatRequest, provider: str) -> ChatRequest:
+        """Return the request for a provider with another API.
+
+        Raises:
+            Unsupported: An option is set that only this API has. The error names it.
+        """
+        if name := self.essential(request.extra_body or {}):
+            raise Unsupported(f"the option {name!r}", provider)
+        return attrs.evolve(request, extra_body=None)
+
+
+CHAT_COMPLETIONS = Options(
+    hints=frozenset(
+        {
+            "metadata",
+            "parallel_tool_calls",  # false is a wish as well: the API itself does not promise it
+            "prediction",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "seed",
+            "service_tier",
+            "store",
+            "user",
+            "verbosity",
+        }
+    ),
+    neutral={
+        "n": (1,),
+        "logprobs": (False,),
+        "top_logprobs": (0,),
+        "frequency_penalty": (0,),
+        "presence_penalty": (0,),
+        "logit_bias": ({},),
+        "modalities": (["text"],),
+        "response_format": ({"type": "text"},),
+        "functions": ([],),
+        "function_call": ("auto", "none"),
+    },
+)
+_TEXT = Options(hints=frozenset({"verbosity"}), neutral={"format": ({"type": "text"},)})
+RESPONSES = Options(
+    hints=frozenset(
+        {
+            "client_metadata",
+            "max_tool_calls",  # limits the provider's own tools only
+            "metadata",
+            "parallel_tool_calls",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "reasoning",  # its effort is read; the others ask for a summary
+            "safety_identifier",
+            "service_tier",
+            "truncation",
+            "user",
+        }
+    ),
+    neutral={
+        "background": (False,),
+        "top_logprobs": (0,),
+        "frequency_penalty": (0,),
+        "presence_penalty": (0,),
+    },
+    inner={"text": _TEXT},
+)
+ANTHROPIC = Options(
+    hints=frozenset(
+        {
+            "betas",
+            "cache_control",
+            "context_management",  # what it would remove from the prompt is sent
+            "inference_geo",
+            "metadata",
+            "service_tier",
+            "speed",
+            "thinking",  # its budget or the effort is read
+            "tool_choice",  # the choice is read; the other field asks for one call at a time
+        }
+    ),
+    neutral={"mcp_servers": ([],)},
+)
+GEMINI = Options(
+    hints=frozenset({"labels", "safetySettings", "safety_settings", "serviceTier", "store"}),
+    inner={
+        "generationConfig": Options(
+            hints=frozenset({"mediaResolution", "seed", "thinkingConfig"}),
+            neutral={
+                "candidateCount": (1,),
+                "frequencyPenalty": (0,),
+                "presencePenalty": (0,),
+                "responseLogprobs": (False,),
+                "responseMimeType": ("text/plain",),
+                "responseModalities": (["TEXT"], ["text"]),
+            },
+        )
+    },
+)

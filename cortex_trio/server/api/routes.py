@@ -1,0 +1,292 @@
+"""The routes of the endpoint that answer as an API does: which operation a request is, and what it gets.
+
+Made from a gateway. Knows no socket, no key and no limit; an exchange sends what it decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import attrs
+import trio
+
+from ...errors import AllWorkersFailed, ProviderError
+from ...failures import REACTIONS, CortexError, Failure, FailureKind, InvalidRequest, NextWorker
+from ...gateway.cortex import Cortex
+from ...gateway.request.options import ChatOptions
+from ...gateway.routing.eligibility import Target
+from ...wire.server import Operation, Rejected
+from ..exchange import Exchange, Headers, ServedRequest
+from ..limits_protocol import ClientLimits, ErrorKind
+from .answers import Asked, Interruption, forwarded_body, has_failed, send_answer, tokens_of, worker_headers
+from .errors import call_error, failure_of, plain, server_error
+from .inbound import Inbound, read_request
+from .ingress import Ingress, ingress_of, route_of
+from .names import ModelNames
+from .tokens import estimate
+
+TIME_LIMITS = ("x-stainless-timeout", "x-stainless-read-timeout")
+"""How long an official SDK waits, in seconds."""
+
+TRACE_HEADERS = ("traceparent", "tracestate")
+"""They name the client's span, which becomes the parent of ours."""
+TRACE_LIMIT = 512
+"""Characters of each that are kept: what W3C asks of a tracestate."""
+
+
+@final
+class ApiRoutes:
+    """Answers requests in the APIs that clients speak. It has no state but the names of models.
+
+    Args:
+        cortex: The gateway that is asked.
+        aliases: Names of the operator's own, each with the models to ask, in this order: a model, `worker/model` or
+            `provider/model`.
+    """
+
+    def __init__(self, cortex: Cortex, *, aliases: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._cortex = cortex
+        self._names = ModelNames(cortex, aliases or {})
+
+    def serves(self, method: str, path: str) -> bool:
+        """Return whether there is a route for this method and path."""
+        return route_of(method, path) is not None
+
+    def error(
+        self, path: str, kind: ErrorKind, message: str, *, retry_after: float | None = None
+    ) -> tuple[int, Headers, bytes]:
+        """Return the status, headers and body of an error, in the shape of the API that the path belongs to.
+
+        Args:
+            path: Of the request; it need not be served.
+            kind: What is wrong.
+            message: Says it to a developer.
+            retry_after: Seconds until a retry makes sense. None: unknown, or never.
+        """
+        return server_error(ingress_of(path), kind, message, retry_after=retry_after)
+
+    async def answer(self, request: ServedRequest, exchange: Exchange, client: ClientLimits | None) -> None:
+        """Send the response to one request. Cancelling closes the connection to the provider.
+
+        Args:
+            request: One that `serves`.
+            exchange: Sends the response.
+            client: The virtual key that the request came with. None: there are no limits.
+
+        Raises:
+            trio.BrokenResourceError: The client has left.
+        """
+        ingress = ingress_of(request.path, dict(request.headers))
+        try:
+            inbound = read_request(ingress, request)
+        except Rejected as rejected:
+            await exchange.respond(*plain(rejected.response))
+            return
+        if inbound.parsed.operation is Operation.MODELS:
+            await self._list(inbound, exchange, client)
+        elif client is not None and not client.allows(inbound.model):
+            message = f"this API key may not use the model {inbound.model!r:.100}"
+            await exchange.respond(*server_error(ingress, ErrorKind.MODEL_NOT_ALLOWED, message))
+        else:
+            await self._answer(_Request(ingress, inbound, request, exchange, client))
+
+    async def _answer(self, asked: _Request) -> None:
+        targets = self._names.targets(asked.inbound.model)
+        if not targets:
+            await self._send_unknown(asked)
+            return
+        match asked.inbound.parsed.operation:
+            case Operation.MODEL:
+                await _send_listing(asked.inbound, asked.exchange, [asked.inbound.model])
+            case Operation.EMBED:
+                await self._embed(asked, targets)
+            case Operation.COUNT:
+                await self._count(asked, targets)
+            case _:
+                await self._chat(asked, targets)
+
+    # -------------------------------------------------------------- chats
+
+    async def _chat(self, asked: _Request, targets: Sequence[Target]) -> None:
+        with trio.CancelScope(deadline=trio.current_time() + asked.seconds) as limit:
+            await self._ask_each(asked, targets, limit)
+        if limit.cancelled_caught and not asked.exchange.has_begun:
+            late = Failure(
+                FailureKind.STALLED, f"no answer within the client's {asked.seconds:g} s", ours=True
+            )
+            await asked.send_error(ProviderError(late, "the endpoint"))
+
+    async def _ask_each(self, asked: _Request, targets: Sequence[Target], limit: trio.CancelScope) -> None:
+        """Ask one target after the other, as far as no answer has begun."""
+        forward = asked.inbound.forward_request()
+        errors: list[CortexError] = []
+        earlier = 0
+        for place, target in enumerate(targets, 1):
+            is_last = place == len(targets)
+            answer = self._cortex.forward(forward, **asked.options(target, is_last=is_last))
+            try:
+                await send_answer(
+                    Asked(asked.inbound, asked.exchange, answer, asked.interruption, earlier, limit)
+                )
+                return
+            except CortexError as error:
+                if asked.exchange.has_begun:
+                    raise
+                errors.append(error)
+                if is_last or not _may_ask_another(error):
+                    break
+            finally:
+                earlier += len(answer.attempts)
+                if asked.client is not None:
+                    asked.client.charge(tokens=tokens_of(answer.attempts), usd=None)
+        # What a provider has answered says more than why another was not asked.
+        await asked.send_error(next(filter(has_failed, reversed(errors)), errors[-1]), attempts=earlier)
+
+    # -------------------------------------------------------------- the others
+
+    async def _embed(self, asked: _Request, targets: Sequence[Target]) -> None:
+        inbound, target = asked.inbound, targets[0]  # vectors of different models cannot be compared
+        provider = target.provider
+        if target.worker is not None:
+            workers = await self._cortex.list_workers()
+            provider = next((one.provider for one in workers if one.name == target.worker), None)
+        parsed = inbound.parsed
+        try:
+            vectors = await self._cortex.embed(
+                list(parsed.texts),
+                model=target.model,
+                provider=provider,
+                dimensions=parsed.dimensions,
+                tags=asked.tags,
+            )
+        except CortexError as error:
+            await asked.send_error(error)
+            return
+        tokens = estimate(list(parsed.texts))
+        if asked.client is not None:
+            asked.client.charge(tokens=tokens, usd=None)
+        parsed = attrs.evolve(parsed, model=target.model or inbound.model, prompt_tokens=tokens)
+        server = inbound.ingress.server
+        await asked.exchange.respond(200, (JSON,), server.render_embeddings(parsed, vectors))
+
+    async def _count(self, asked: _Request, targets: Sequence[Target]) -> None:
+        """Ask a worker that counts; without one, estimate, and say so."""
+        forward = asked.inbound.count_request()
+        for target in targets:
+            options = asked.options(target, is_last=False)
+            options["on_interrupt"] = "buffer"
+            try:
+                async with self._cortex.forward(forward, **options) as answer:
+                    body = await forwarded_body(answer)
+                assert body is not None  # it is never translated
+                by = worker_headers(answer.worker, answer.model, len(answer.attempts), answer.overhead)
+                await asked.exchange.respond(200, (JSON, *by), body)
+                return
+            except CortexError as error:
+                failure = failure_of(error)
+                if failure is not None and failure.kind is FailureKind.BAD_REQUEST:
+                    await asked.send_error(error)
+                    return
+        assert asked.inbound.raw is not None  # `parse` refuses a count without a body
+        parsed = attrs.evolve(asked.inbound.parsed, prompt_tokens=estimate(asked.inbound.raw.value))
+        body = asked.inbound.ingress.server.render_listing(parsed, ())
+        await asked.exchange.respond(200, (JSON, ("x-cortex-estimate", "true")), body)
+
+    async def _list(self, inbound: Inbound, exchange: Exchange, client: ClientLimits | None) -> None:
+        models = await self._names.listed()
+        await _send_listing(inbound, exchange, [m for m in models if client is None or client.allows(m)])
+
+    async def _send_unknown(self, asked: _Request) -> None:
+        name, server = asked.inbound.model, asked.inbound.ingress.server
+        message = f"there is no model {name!r:.100} here; GET /v1/models lists those that there are"
+        parsed = asked.inbound.parsed
+        response = server.failure(FailureKind.MODEL_NOT_FOUND, parsed, message=message, status=404)
+        await asked.exchange.respond(*plain(response))
+
+
+JSON = ("content-type", "application/json")
+
+
+async def _send_listing(inbound: Inbound, exchange: Exchange, models: Sequence[str]) -> None:
+    await exchange.respond(200, (JSON,), inbound.ingress.server.render_listing(inbound.parsed, models))
+
+
+@final
+@attrs.frozen
+class _Request:
+    """One request that was read, and where its response goes."""
+
+    ingress: Ingress
+    inbound: Inbound
+    request: ServedRequest
+    exchange: Exchange
+    client: ClientLimits | None
+
+    @property
+    def interruption(self) -> Interruption:
+        """What the client wants if its stream breaks off."""
+        match (self.request.header("x-cortex-on-interrupt") or "").strip().lower():
+            case "restart":
+                return "restart"
+            case "continue":
+                return "continue"
+            case _:
+                return "raise"
+
+    @property
+    def seconds(self) -> float:
+        """How long the client waits for the answer to begin, or to be whole if it is not streamed."""
+        return min((_seconds(self.request.header(name)) for name in TIME_LIMITS), default=math.inf)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What observers learn about the client."""
+        tags = {"request": self.request.id}
+        if self.client is not None:
+            tags["client"] = self.client.name
+        for name in TRACE_HEADERS:
+            if value := self.request.header(name):
+                tags[name] = value[:TRACE_LIMIT]
+        return tags
+
+    def options(self, target: Target, *, is_last: bool) -> ChatOptions:
+        """Return the options of the call."""
+        options = ChatOptions(
+            model=target.model,
+            provider=target.provider,
+            worker=target.worker,
+            on_interrupt=self.interruption if self.inbound.streams else "buffer",
+            tags=self.tags,
+        )
+        if not is_last:
+            options["max_wait"] = 0  # another target may be asked at once
+        return options
+
+    async def send_error(self, error: CortexError, *, attempts: int = 0) -> None:
+        """Send an error of a call; `attempts` is how many were made for the request."""
+        inbound = self.inbound
+        await self.exchange.respond(*call_error(inbound.ingress.server, inbound.parsed, error, attempts))
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        seconds = float(text or "inf")
+    except ValueError:
+        return math.inf
+    return seconds if seconds > 0 else math.inf
+
+
+def _may_ask_another(error: CortexError) -> bool:
+    """Return whether another target of an alias may answer what this one has not."""
+    match error:
+        case AllWorkersFailed(primary=primary):
+            kind = primary.failure.kind
+        case ProviderError(failure=failure):
+            kind = failure.kind
+        case InvalidRequest():
+            return True
+        case _:
+            return True
+    return REACTIONS[kind].next_worker is not NextWorker.NO

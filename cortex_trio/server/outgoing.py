@@ -1,0 +1,169 @@
+"""The response to one request: an `Exchange` over a client's stream. Knows no route, no key and no tree.
+
+h11 writes heads and holds the states. Chunks are framed here: h11's way through an event costs more than the send.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import final
+
+import h11
+import trio
+
+from .client_stream import ClientStream
+from .exchange import CancelReason, Headers
+
+CLEANUP_SECONDS = 1.0
+"""For each write after the server has cancelled the route: the drain must end."""
+FRAMING = frozenset(
+    {b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"te", b"upgrade"}
+)
+"""Headers of a response that are the server's; a route's are dropped."""
+IDS = (b"x-request-id", b"request-id")
+"""Two names, because OpenAI's SDK reads the one and Anthropic's the other."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9a-z-]")
+
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@final
+class HttpExchange:
+    """Sends the response to one request. See `exchange.Exchange`.
+
+    Args:
+        stream: the client's.
+        http: has parsed the head of this request and no other; a new one if the head was malformed.
+        request_id: sent with the response; an attribute.
+        is_head: the response has no body.
+        write_seconds: that a client may read nothing.
+
+    Attributes:
+        scope: what it contains is cancelled by `cancel`.
+        extra_headers: returns what is sent with the response, besides those of the route.
+        release: called before the last bytes are sent, so that a client that has them finds its limits free again.
+            Must be harmless when it is called again.
+        closes: the connection is closed after the response, and the response says so.
+        status: of the response; None before it.
+        sent: bytes of the body.
+        headers: of the response, as the route gave them.
+    """
+
+    def __init__(
+        self,
+        stream: ClientStream,
+        http: h11.Connection,
+        *,
+        request_id: str,
+        is_head: bool,
+        write_seconds: float,
+    ) -> None:
+        self._stream = stream
+        self._http = http
+        self.request_id = request_id
+        self._is_head = is_head
+        self._write_seconds = write_seconds
+        self._is_chunked = False
+        self.scope = trio.CancelScope()
+        self.extra_headers: Callable[[], Headers] = tuple
+        self.release: Callable[[], None] = lambda: None
+        self.closes = False
+        self.status: int | None = None
+        self.sent = 0
+        self.headers: Headers = ()
+        self.is_broken = False
+        """The client has left, or does not read."""
+        self.has_ended = False
+        """The whole response was sent."""
+        self.cancel_reason: CancelReason | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the head of the response was sent, or its sending has begun."""
+        return self.status is not None
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another request may follow on this connection."""
+        return self.has_ended and not self.closes and self._http.our_state is h11.DONE
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Cancel what runs in `scope`. The first reason stays."""
+        self.cancel_reason = self.cancel_reason or reason
+        self.is_broken = self.is_broken or reason is CancelReason.CLIENT_LEFT
+        self.scope.cancel()
+
+    async def send_continue(self) -> None:
+        """Invite the client to send the body."""
+        await self._send(CONTINUE)
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        head = self._head(status, headers, len(body))
+        data = b"" if self._is_head else self._http.send(h11.Data(body)) or b""
+        end = self._http.send(h11.EndOfMessage()) or b""
+        self.release()
+        await self._send(head + data + end)
+        self.sent = len(data)
+        self.has_ended = True
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        head = self._head(status, headers, None)
+        self._is_chunked = (self._http.their_http_version or b"1.0") >= b"1.1"
+        await self._send(head)
+
+    async def write(self, data: bytes) -> None:
+        self._check_open()
+        if not data or self._is_head:
+            await trio.lowlevel.checkpoint()
+            return
+        self.sent += len(data)
+        await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+
+    async def end(self) -> None:
+        self._check_open()
+        last = self._http.send(h11.EndOfMessage())
+        self.release()
+        if last:
+            await self._send(last)
+        self.has_ended = True
+
+    def _check_open(self) -> None:
+        if not self.has_begun or self.has_ended:
+            raise RuntimeError("begin comes first, and nothing comes after the end")
+
+    def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
+        if self.has_begun:
+            raise RuntimeError("a request has one response")
+        self.status, self.headers = status, headers
+        fields = [_field(name, value) for name, value in (*headers, *self.extra_headers())]
+        fields = [(name, value) for name, value in fields if name not in FRAMING and name not in IDS]
+        fields += [(name, self.request_id.encode()) for name in IDS]
+        if length is not None:
+            fields.append((b"content-length", b"%d" % length))
+        if self.closes:
+            fields.append((b"connection", b"close"))
+        response = h11.Response(status_code=status, headers=fields, reason=REASONS.get(status, b""))
+        return self._http.send(response) or b""
+
+    async def _send(self, data: bytes) -> None:
+        if self.is_broken:
+            await trio.lowlevel.checkpoint()
+            raise trio.BrokenResourceError("the client has left")
+        limit = self._write_seconds if self.cancel_reason is None else CLEANUP_SECONDS
+        try:
+            await self._stream.send_all(data, limit)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.is_broken = True
+            raise trio.BrokenResourceError(str(error)) from error
+
+
+def _field(name: str, value: str) -> tuple[bytes, bytes]:
+    """Return a header that cannot end its line: values may come from a client or from a provider."""
+    return _NO_TOKEN.sub("-", name.lower()).encode(), _CONTROL.sub(" ", value).strip().encode(
+        "latin-1", "replace"
+    )

@@ -1,0 +1,117 @@
+"""The part of the supervision tree that is the server.
+
+server              one_for_one
+├── connections     TaskSupervisor     one task for each connection; a crash ends that connection only
+└── listener        Task               accepts clients; one for each listening socket
+
+It is a child of the gateway's root. Sockets, keys and counters are made before it, so any of these may be killed.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import trio
+
+from ..otp import ActorError, Backoff, Child, Ref, Supervisor, Task, TaskSupervisor
+from .client_stream import TCPClient, TLSClient
+from .connection import Connection
+from .drain import Drain
+from .listener import accept_clients
+from .settings import Limits
+from .verdict import Front
+
+SURPLUS_CONNECTIONS = 128
+"""Connections above the limit that get a 503; more are closed at once."""
+RESTART_SECONDS = 2.0
+"""For the supervisor of the connections to be restarted, while a client waits."""
+
+
+@final
+class ServerTree:
+    """What the processes of one server share.
+
+    Args:
+        sockets: that listen.
+        front: decides about requests.
+        limits: of clients.
+        tls: None: plain HTTP.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[trio.socket.SocketType],
+        front: Front,
+        limits: Limits,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._listeners = [trio.SocketListener(one) for one in sockets]
+        self._front = front
+        self._limits = limits
+        self._tls = tls
+        self.drain = Drain()
+        self.connections: Ref[TaskSupervisor] = Ref("connections")
+        names = ["listener", *(f"listener-{number}" for number in range(2, len(sockets) + 1))]
+        self._listener_refs: list[Ref[Task[None]]] = [Ref(name) for name in names]
+
+    @property
+    def actors(self) -> Mapping[str, Ref[Any]]:
+        """The actors by name."""
+        refs: list[Ref[Any]] = [self.connections, *self._listener_refs]
+        return {ref.name: ref for ref in refs}
+
+    def supervisor(self) -> Supervisor:
+        """Return the root of the subtree."""
+        return Supervisor(
+            [
+                Child(ref=self.connections, start=TaskSupervisor, shutdown=math.inf),
+                *(self._listener(index) for index in range(len(self._listeners))),
+            ]
+        )
+
+    def _listener(self, index: int) -> Child[Task[None]]:
+        return Child(
+            ref=self._listener_refs[index],
+            start=lambda: Task(accept_clients, self._listeners[index], self._start),
+            backoff=Backoff(first=0.01),
+        )
+
+    async def _start(self, client: trio.SocketStream) -> None:
+        """Start the task of a client, or close the connection."""
+        if self.drain.connections >= self._limits.max_connections + SURPLUS_CONNECTIONS:
+            await trio.aclose_forcefully(client)
+            return
+        peer = _peer(client)
+        stream = TCPClient(client) if self._tls is None else TLSClient(client, self._tls)
+        connection = Connection(
+            stream,
+            peer,
+            self._front,
+            self._limits,
+            self.drain,
+            is_surplus=self.drain.connections >= self._limits.max_connections,
+        )
+        self.drain.add(connection)
+        is_started = False
+        try:
+            with trio.move_on_after(RESTART_SECONDS):
+                while not is_started:
+                    try:
+                        await self.connections.call(TaskSupervisor.start_soon, connection.run)
+                        is_started = True
+                    except ActorError:
+                        await self.connections.arrival()
+        finally:
+            if not is_started:
+                self.drain.remove(connection)
+                connection.close_now()
+
+
+def _peer(client: trio.SocketStream) -> str:
+    try:
+        return str(client.socket.getpeername()[0])
+    except OSError:
+        return "-"  # it has left already

@@ -1,0 +1,131 @@
+"""Workers that speak the client's own API: the request and the answer pass through byte for byte."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+import trio.testing
+from api_clients import CHAT, CLIENTS, GEMINI, MESSAGES, MODEL, NAMES, RESPONSES, Client, ask
+
+from cortex_trio.events import Reply
+from cortex_trio.server.api.inbound import read_request
+from cortex_trio.server.api.ingress import ingress_of
+from cortex_trio.simulator import Behaviour, SimRequest, SimulatedProvider, open_gateway, open_simulator
+
+native_clients = pytest.mark.parametrize("client", CLIENTS, ids=NAMES)
+ODD = (
+    b' {\r\n "messages" : [ {"role":"user","content":"Hi \\u00e9\\ud83d\\ude00"} ] ,"model":\t"fast",'
+    b' "x_next_month": 1.50,\n'
+    b'"max_tokens":5,"metadata":{"model":"stays"},  "stream" :false }\n'
+)
+
+
+@native_clients
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_unknown_fields_and_the_answer_pass(client: Client, stream: bool) -> None:
+    fields: dict[str, Any] = (
+        {"next_month": {"a": [1.5]}} if client.name != "gemini" else {"labels": {"a": "b"}}
+    )
+    async with open_simulator() as sim:
+        provider = sim.add(client.provider, Behaviour(text="Grüße, Welt"), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(stream=stream, **fields))
+        [request] = provider.requests
+    if got.status == 200:
+        reply = client.read(got.body, stream=stream)
+        assert isinstance(reply, Reply)
+        assert reply.text == "Grüße, Welt"
+    else:  # a strict server refuses unknown fields: that is the provider's own answer
+        assert got.status == 400
+    assert request.body.items() >= fields.items()
+
+
+@pytest.mark.parametrize(
+    "client", [CHAT, RESPONSES, MESSAGES, GEMINI], ids=["chat", "responses", "messages", "gemini"]
+)
+@pytest.mark.parametrize("slice_bytes", [None, 1, 7])
+async def test_a_stream_is_forwarded_byte_for_byte(client: Client, slice_bytes: int | None) -> None:
+    """The ids in it are those of the provider."""
+    usage: dict[str, Any] = {"stream_options": {"include_usage": True}} if client is CHAT else {}
+    async with open_simulator() as sim:
+        provider = sim.add(
+            client.provider, Behaviour(slice_bytes=slice_bytes, reasoning="hm"), models=[MODEL]
+        )
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(stream=True, **usage))
+        assert got.body == await direct(provider.requests[0], provider)
+
+
+@pytest.mark.parametrize(
+    "client", [CHAT, RESPONSES, MESSAGES, GEMINI], ids=["chat", "responses", "messages", "gemini"]
+)
+async def test_a_whole_answer_is_forwarded_byte_for_byte(client: Client) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add(client.provider, Behaviour(text="Grüße"), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request())
+        [request] = provider.requests
+        assert got.body == await direct(request, provider)
+
+
+async def direct(request: SimRequest, provider: SimulatedProvider) -> bytes:
+    """Return the body that the provider has sent."""
+    scene = provider.scene(request)
+    return b"".join(frame.data for frame in scene.frames)
+
+
+def test_only_the_model_of_a_body_is_replaced() -> None:
+    request = attrs.evolve(CHAT.request(), body=ODD)
+    sent = read_request(ingress_of(request.path), request).forward_request().native("gpt-x")
+    assert sent.body == ODD.replace(b'"fast"', b'"gpt-x"')
+    assert sent.path == "/chat/completions"
+
+
+@pytest.mark.parametrize("options", [None, {"include_obfuscation": False}])
+async def test_usage_is_asked_for_and_its_chunk_taken_out(options: dict[str, bool] | None) -> None:
+    fields: dict[str, Any] = {} if options is None else {"stream_options": options}
+    async with open_simulator() as sim:
+        provider = sim.add("openai", models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, CHAT.request(stream=True, **fields))
+        assert provider.requests[0].body["stream_options"] == {**(options or {}), "include_usage": True}
+    chunks = [json.loads(line[6:]) for line in got.body.decode().splitlines() if line.startswith("data: {")]
+    assert all(chunk["choices"] for chunk in chunks)
+    assert got.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_betas_and_versions_are_forwarded_and_nothing_else() -> None:
+    headers = (("anthropic-beta", "b-1,b-2"), ("x-own", "1"), ("cookie", "c"), ("user-agent", "claude-cli"))
+    request = attrs.evolve(MESSAGES.request(headers=headers), query={"beta": "true"})
+    async with open_simulator() as sim:
+        provider = sim.add("anthropic", models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            await ask(cortex, request)
+        [seen] = provider.requests
+    assert (seen.path, seen.query) == ("/v1/messages", {"beta": "true"})
+    assert seen.headers["anthropic-beta"] == "b-1,b-2"
+    assert seen.headers["anthropic-version"] == "2023-06-01"
+    assert not {"x-own", "cookie"} & seen.headers.keys()
+    assert "claude-cli" not in seen.headers["user-agent"]
+
+
+async def test_a_whole_answer_may_take_longer_than_a_first_token(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="late", first_token_after=60), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, CHAT.request())
+    assert (got.status, got.json["choices"][0]["message"]["content"]) == (200, "late")
+
+
+@pytest.mark.parametrize("client", [CHAT, MESSAGES], ids=["chat", "messages"])
+async def test_an_answer_without_its_last_frame_gets_one(client: Client) -> None:
+    """The provider said why the model stopped, so the answer is whole; a client waits for the last frame."""
+    async with open_simulator() as sim:
+        sim.add(client.provider, Behaviour(text="Hello", no_terminal=True), models=[MODEL])
+        async with open_gateway(sim, max_attempts=1) as cortex:
+            got = await ask(cortex, client.request(stream=True))
+    if got.status == 200:
+        assert got.body.endswith((b"data: [DONE]\n\n", b'"message_stop"}\n\n'))

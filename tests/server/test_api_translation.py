@@ -1,0 +1,161 @@
+"""Each API before workers of each provider: whole answers, streams, tool calls, options that cannot be translated."""
+
+from typing import Any
+
+import pytest
+from api_clients import CHAT, CLIENTS, GEMINI, MESSAGES, MODEL, NAMES, RESPONSES, Client, ask
+
+from cortex_trio.events import FinishReason, Reply
+from cortex_trio.messages import ToolCall
+from cortex_trio.simulator import Behaviour, open_gateway, open_simulator
+
+PROVIDERS = ["openai", "openai_responses", "anthropic", "gemini", "groq", "cohere", "ollama"]
+CALL = ToolCall("call_weather_1", "weather", '{"city":"São Paulo"}')
+every_client = pytest.mark.parametrize("client", CLIENTS, ids=NAMES)
+every_provider = pytest.mark.parametrize("provider", PROVIDERS)
+streamed_and_not = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+TOOLS: dict[str, dict[str, Any]] = {
+    "chat_completions": {
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}]
+    },
+    "responses": {"tools": [{"type": "function", "name": "weather", "parameters": SCHEMA, "strict": False}]},
+    "anthropic_messages": {"tools": [{"name": "weather", "description": "", "input_schema": SCHEMA}]},
+    "gemini": {"tools": [{"functionDeclarations": [{"name": "weather", "parameters": SCHEMA}]}]},
+}
+
+
+@every_client
+@every_provider
+@streamed_and_not
+async def test_text_comes_through(client: Client, provider: str, stream: bool) -> None:
+    async with open_simulator() as sim:
+        sim.add(provider, Behaviour(text="Grüße, Welt"), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(stream=stream))
+    assert got.status == 200
+    reply = client.read(got.body, stream=stream)
+    assert isinstance(reply, Reply)
+    assert (reply.text, reply.finish_reason) == ("Grüße, Welt", FinishReason.STOP)
+    assert (got.headers["x-cortex-worker"], got.headers["x-cortex-model"]) == (provider, MODEL)
+    assert got.headers["x-cortex-attempts"] == "1"
+    assert float(got.headers["x-cortex-overhead-ms"]) >= 0
+
+
+@every_client
+@pytest.mark.parametrize("provider", ["openai", "openai_responses", "anthropic", "gemini"])
+@streamed_and_not
+async def test_a_tool_call_comes_through(client: Client, provider: str, stream: bool) -> None:
+    async with open_simulator() as sim:
+        sim.add(provider, Behaviour(text="", tool_calls=(CALL,)), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(stream=stream, **TOOLS[client.name]))
+    reply = client.read(got.body, stream=stream)
+    assert isinstance(reply, Reply)
+    [call] = reply.tool_calls
+    assert (call.name, call.parsed()) == ("weather", {"city": "São Paulo"})
+    assert reply.finish_reason is FinishReason.TOOL_CALLS
+
+
+@every_client
+@streamed_and_not
+async def test_failover_is_invisible(client: Client, stream: bool) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(status=503), models=[MODEL])
+        sim.add("gemini", Behaviour(cut_after=0), models=[MODEL])
+        sim.add("anthropic", Behaviour(text="here"), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(stream=stream))
+    reply = client.read(got.body, stream=stream)
+    assert isinstance(reply, Reply)
+    assert reply.text == "here"
+    sent = sum(len(provider.requests) for provider in sim.providers.values())
+    assert (got.headers["x-cortex-worker"], got.headers["x-cortex-attempts"]) == ("anthropic", str(sent))
+
+
+# ------------------------------------------------------------------ options
+
+
+@pytest.mark.parametrize(
+    ("client", "fields"),
+    [
+        (CHAT, {"user": "u", "metadata": {}, "store": False, "service_tier": "auto", "seed": 3, "n": 1}),
+        (CHAT, {"logprobs": False, "frequency_penalty": 0, "response_format": {"type": "text"}}),
+        (RESPONSES, {"store": True, "prompt_cache_key": "k", "truncation": "auto", "background": False}),
+        (RESPONSES, {"include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}),
+        (RESPONSES, {"text": {"verbosity": "low", "format": {"type": "text"}}}),
+        (
+            MESSAGES,
+            {"metadata": {"user_id": "u"}, "service_tier": "auto", "context_management": {"edits": []}},
+        ),
+        (GEMINI, {"safetySettings": [], "labels": {}, "generationConfig": {"candidateCount": 1, "seed": 1}}),
+    ],
+)
+async def test_a_hint_stops_no_other_provider(client: Client, fields: dict[str, Any]) -> None:
+    async with open_simulator() as sim:
+        sim.add("cohere", Behaviour(text="here"), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(**fields))
+        assert got.status == 200, got.body
+        assert not fields.keys() & sim["cohere"].requests[0].body.keys() - {"seed"}
+
+
+@pytest.mark.parametrize(
+    ("client", "fields", "name"),
+    [
+        (CHAT, {"n": 2}, "'n'"),
+        (CHAT, {"logprobs": True}, "'logprobs'"),
+        (CHAT, {"modalities": ["text", "audio"]}, "'modalities'"),
+        (CHAT, {"next_month": 1}, "'next_month'"),
+        (
+            CHAT,
+            {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
+            "text",
+        ),
+        (RESPONSES, {"background": True}, "'background'"),
+        (RESPONSES, {"previous_response_id": "resp_1"}, "previous_response_id"),
+        (RESPONSES, {"tools": [{"type": "web_search"}]}, "'tools'"),
+        (RESPONSES, {"text": {"format": {"type": "json_object"}}}, "'text.format'"),
+        (MESSAGES, {"mcp_servers": [{"url": "x"}]}, "'mcp_servers'"),
+        (MESSAGES, {"top_k": 4}, "'top_k'"),
+        (GEMINI, {"cachedContent": "c"}, "'cachedContent'"),
+        (GEMINI, {"generationConfig": {"candidateCount": 2}}, "'generationConfig.candidateCount'"),
+    ],
+)
+async def test_an_option_with_a_meaning_is_never_dropped(
+    client: Client, fields: dict[str, Any], name: str
+) -> None:
+    """Without a worker of the client's API it is an error that names the field; with one, that worker answers."""
+    async with open_simulator() as sim:
+        sim.add("cohere", models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(**fields))
+        assert got.status == 400
+        assert name in client.error_message(got.json)
+        assert sim["cohere"].requests == []
+        own = sim.add(client.provider, Behaviour(text="here"), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            await ask(cortex, client.request(**fields))
+        assert sim["cohere"].requests == []
+        assert own.requests[0].body.items() >= fields.items()
+
+
+async def test_what_was_signed_elsewhere_is_not_sent_to_another_provider() -> None:
+    history = [
+        {"role": "user", "content": "Hi"},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "SIGNED"},
+                {"type": "text", "text": "Hello"},
+            ],
+        },
+        {"role": "user", "content": "And?"},
+    ]
+    async with open_simulator() as sim:
+        sim.add("gemini", models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, MESSAGES.request(messages=history))
+        assert got.status == 200
+        assert "SIGNED" not in str(sim["gemini"].requests[0].body)

@@ -1,0 +1,110 @@
+"""Heads of requests: what is served, and what is refused because another program could read it differently."""
+
+import pytest
+
+from cortex_trio.server.head import MOST_FIELDS, MOST_HEAD_BYTES, BadHead, HeadFinder, RequestHead, parse_head
+
+PLAIN = b"POST /v1/x%20y?a=1&a=2&b= HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"
+
+
+def parsed(raw: bytes) -> RequestHead:
+    data = bytearray(raw)
+    head = HeadFinder().take(data)
+    assert head is not None
+    return parse_head(head)[0]
+
+
+def test_a_head_is_read() -> None:
+    head = parsed(PLAIN)
+    assert (head.method, head.path, head.length) == ("POST", "/v1/x y", 3)
+    assert head.query == {"a": "1", "b": ""}
+    assert head.header("host") == "h"
+
+
+def test_a_head_is_found_at_every_slicing() -> None:
+    for cut in range(1, len(PLAIN)):
+        data, finder = bytearray(PLAIN[:cut]), HeadFinder()
+        assert finder.take(data) is None
+        data += PLAIN[cut:] + b"abc"
+        assert finder.take(data) == PLAIN
+        assert data == b"abc"
+
+
+def test_a_head_is_found_byte_by_byte() -> None:
+    data, finder, found = bytearray(), HeadFinder(), None
+    for byte in b"\r\n" + PLAIN:
+        data.append(byte)
+        found = finder.take(data)
+    assert found == PLAIN
+
+
+def test_a_chunked_body_has_no_length() -> None:
+    assert parsed(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").length is None
+
+
+def test_an_absolute_target_is_a_path() -> None:
+    assert parsed(b"GET http://h:80/a?b=c HTTP/1.1\r\nHost: h\r\n\r\n").path == "/a"
+
+
+def test_the_expectation_of_a_client_is_seen() -> None:
+    raw = b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    assert parsed(raw).expects_continue
+
+
+HOST = b"Host: h\r\n"
+REFUSED = {
+    "length and chunks": b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "chunks and length": b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+    "two lengths in one": b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 4\r\n\r\n",
+    "negative length": b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -3\r\n\r\n",
+    "length with a sign": b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\n",
+    "unknown transfer encoding": b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
+    "two transfer encodings": b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    "chunks in HTTP/1.0": b"POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "bare LF in the request line": b"GET / HTTP/1.1\nHost: h\r\n\r\n",
+    "bare LF in a field": b"GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n",
+    "bare LF at the end": b"GET / HTTP/1.1\r\nHost: h\r\n\n",
+    "LF at the beginning": b"\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "bare CR": b"GET / HTTP/1.1\r\nHost: h\rX: y\r\n\r\n",
+    "folded": b"GET / HTTP/1.1\r\nHost: h\r\n x\r\n\r\n",
+    "blank before colon": b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length : 3\r\n\r\n",
+    "NUL": b"GET / HTTP/1.1\r\nHost: h\r\nX: \x00\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
+    "no path": b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n",
+    "asterisk": b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00",
+    "one word": b"hello\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED)
+def test_a_head_is_refused(raw: bytes) -> None:
+    with pytest.raises(BadHead) as caught:
+        parsed(raw)
+    assert caught.value.status == 400
+
+
+def test_garbage_is_refused_before_its_line_ends() -> None:
+    with pytest.raises(BadHead):
+        HeadFinder().take(bytearray(b"\x00\x01"))
+
+
+def test_a_head_has_at_most_a_hundred_fields() -> None:
+    fields = b"".join(b"X: y\r\n" for _ in range(MOST_FIELDS - 1))
+    assert parsed(b"GET / HTTP/1.1\r\n" + HOST + fields + b"\r\n").path == "/"
+    with pytest.raises(BadHead) as caught:
+        parsed(b"GET / HTTP/1.1\r\n" + HOST + fields + b"X: y\r\n\r\n")
+    assert caught.value.status == 431
+
+
+def test_a_head_has_at_most_64_kib() -> None:
+    start = b"GET / HTTP/1.1\r\nHost: h\r\nX: "
+    longest = start + b"y" * (MOST_HEAD_BYTES - len(start) - 4) + b"\r\n\r\n"
+    assert parsed(longest).path == "/"
+    data = bytearray(start + b"y" * MOST_HEAD_BYTES)
+    with pytest.raises(BadHead) as caught:
+        HeadFinder().take(data)
+    assert caught.value.status == 431
