@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
 import pytest
 from cli_process import CORTEX, Typed, environment, run, run_in_terminal, simulated
 
@@ -177,7 +178,7 @@ async def test_an_output_that_cannot_be_written_is_one_sentence(redirection: str
 
 async def test_facts_that_cannot_be_written_do_not_cost_the_answer() -> None:
     async with simulated(openai=Behaviour(text="Here.")) as simulator:
-        command = f"{sys.executable} -m cortex_trio chat Hi 2>/dev/full"
+        command = f"unset PYTHONUNBUFFERED; {sys.executable} -m cortex_trio chat Hi 2>/dev/full"
         ended = await run("sh", "-c", command, env=environment(simulator.config()))
     assert (ended.status, ended.out) == (0, "Here.\n")
 
@@ -269,5 +270,11 @@ def test_the_provider_of_a_model_is_known_by_its_name(model: str, provider: str 
 
 def test_a_configured_model_and_a_named_worker_are_left_alone() -> None:
     config = Config.from_mapping({"openai": {"api_keys": ["sk-of-a-test-0001"], "models": ["gpt-mine"]}})
-    for choice in (Choice("gpt-mine"), Choice("gpt-other", worker="openai"), Choice()):
+    config = attrs.evolve(config, aliases={"gpt-fast": ["openai/gpt-mine"]})
+    for choice in (
+        Choice("gpt-mine"),
+        Choice("gpt-other", worker="openai"),
+        Choice("gpt-fast"),
+        Choice(),
+    ):
         assert choice.for_any_model(config) == choice

@@ -136,8 +136,12 @@ async def _reload(arguments: argparse.Namespace, cortex: Cortex, server: Server)
     """Read the configuration again. A mistake in it is logged, and nothing is changed."""
     try:
         read = await _read(arguments)
-        server.reload(keys=_all_keys(arguments, read), aliases=read.aliases)
-        await cortex.reload(read.gateway)
+        undo = server.reload(keys=_all_keys(arguments, read), aliases=read.aliases)
+        try:
+            await cortex.reload(read.gateway)
+        except CortexError:
+            undo()
+            raise
         log.info("the configuration was read again")
     except CortexError as error:
         log.error("the configuration was not changed: %s", error)

@@ -6,7 +6,7 @@ compares the results. The import takes 0.3 s, once in a process: `load_prices` l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, final
 
@@ -14,7 +14,7 @@ from .price import Price
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo
+    from genai_prices.types import ModelInfo, ModelPrice
 
 PROVIDER_IDS: Mapping[str, str] = {
     "openai": "openai",
@@ -27,6 +27,8 @@ PROVIDER_IDS: Mapping[str, str] = {
     "xai_responses": "x-ai",
 }
 """What the list calls our providers. Ollama is not in it, and for `openai_compatible` the address decides."""
+NAMES = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+"""What the list calls the fields of a Price, in their order."""
 MOST_MODELS = 1024
 """Models that are remembered. Callers may name any model, and memory is bounded."""
 
@@ -54,7 +56,7 @@ def listed_price(provider: str, model: str, address: str, tokens: int, at: datet
         return None
     try:
         found = _MODELS.find(snapshot, provider, model, address)
-        return None if found is None else _price_of(found, tokens, at)
+        return None if found is None else found.price(tokens, at)
     except Exception:  # a list that is wrong, or of a later version, must not fail a call that was answered
         return None
 
@@ -74,9 +76,9 @@ class _Models:
 
     def __init__(self) -> None:
         self._snapshot: DataSnapshot | None = None
-        self._known: dict[tuple[str, str, str], ModelInfo | None] = {}
+        self._known: dict[tuple[str, str, str], _Listed | None] = {}
 
-    def find(self, snapshot: DataSnapshot, provider: str, model: str, address: str) -> ModelInfo | None:
+    def find(self, snapshot: DataSnapshot, provider: str, model: str, address: str) -> _Listed | None:
         if snapshot is not self._snapshot or len(self._known) >= MOST_MODELS:
             self._snapshot, self._known = snapshot, {}
         key = (provider, model, address)
@@ -88,7 +90,7 @@ class _Models:
 _MODELS = _Models()
 
 
-def _search(snapshot: DataSnapshot, provider: str, model: str, address: str) -> ModelInfo | None:
+def _search(snapshot: DataSnapshot, provider: str, model: str, address: str) -> _Listed | None:
     try:
         owner = snapshot.find_provider(None, None, address)
     except LookupError:
@@ -96,20 +98,41 @@ def _search(snapshot: DataSnapshot, provider: str, model: str, address: str) -> 
         if provider_id is None:
             return None
         owner = snapshot.find_provider(None, provider_id, None)
-    return owner.find_model(model.lower(), all_providers=snapshot.providers)
+    found = owner.find_model(model.lower(), all_providers=snapshot.providers)
+    return None if found is None else _Listed(found)
 
 
-def _price_of(model: ModelInfo, tokens: int, at: datetime) -> Price | None:
-    price = model.get_prices(at)
+@final
+class _Listed:
+    """One model of the list. Its price is read once, and anew when another one applies at this time of day."""
 
-    def dollars(name: str) -> float | None:
-        value: Any = getattr(price, name)
-        if value is None or not hasattr(value, "tiers"):
-            return None if value is None else float(value)
-        passed = [tier.price for tier in value.tiers if tokens > tier.start]
-        return float(passed[-1] if passed else value.base)
+    def __init__(self, model: ModelInfo) -> None:
+        self._model = model
+        self._read: ModelPrice | None = None  # what `_steps` were read from
+        self._steps: Sequence[tuple[int, Price | None]] = ()
 
-    paid, produced = dollars("input_mtok"), dollars("output_mtok")
-    if paid is None:  # priced by the image, the second or the search: tokens say nothing
-        return None
-    return Price(paid, produced or 0.0, dollars("cache_read_mtok"), dollars("cache_write_mtok"))
+    def price(self, tokens: int, at: datetime) -> Price | None:
+        price = self._model.get_prices(at)
+        if price is not self._read:
+            self._read, self._steps = price, _steps_of(price)
+        return next((step for start, step in reversed(self._steps) if tokens > start), None)
+
+
+def _steps_of(price: ModelPrice) -> Sequence[tuple[int, Price | None]]:
+    """Return the prices by the number of tokens of the request above which they apply, in order."""
+    values = [getattr(price, name) for name in NAMES]
+    starts = {tier.start for value in values if hasattr(value, "tiers") for tier in value.tiers}
+    return [(start, _step(values, start + 1)) for start in (-1, *sorted(starts))]
+
+
+def _step(values: Sequence[Any], tokens: int) -> Price | None:
+    """Return the price of a request. None: it is priced by the image, the second or the search, and not by tokens."""
+    found: list[float | None] = []
+    for value in values:
+        if hasattr(value, "tiers"):
+            passed = [tier.price for tier in value.tiers if tokens > tier.start]
+            found.append(float(passed[-1] if passed else value.base))
+        else:
+            found.append(None if value is None else float(value))
+    paid, produced, cached, written = found
+    return None if paid is None else Price(paid, produced or 0.0, cached, written)

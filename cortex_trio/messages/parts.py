@@ -198,11 +198,11 @@ class ToolCall:
     """JSON text as the model wrote it, never serialised again; free text for a tool of kind "custom"."""
 
     signature: str | None = None
-    """What the provider needs back with the call, such as Gemini's thought signature. It is sent back only to `origin`.
-    None: there is nothing."""
+    """What the provider needs back with the call: Gemini's thought signature, Anthropic's `caller`. It is sent back
+    only to `origin`. None: there is nothing."""
 
     origin: str | None = None
-    """The "provider/model" of the model that made the call. None if the call has no signature."""
+    """The "provider/model" of the model that made the call, which gets the signature back. None if there is none."""
 
     kind: ToolKind = "function"
     """Whether `arguments` is a JSON object or free text."""

@@ -8,7 +8,10 @@ GROQ = Provider(
     name="groq",
     base_url="https://api.groq.com/openai/v1",
     dialect=ChatCompletions(
-        efforts=("none", "default", "low", "medium", "high"), custom_tools=False, own_fields=False
+        efforts=("none", "default", "low", "medium", "high"),
+        custom_tools=False,
+        files=False,
+        own_fields=False,
     ),
     priority=15,
     health=HttpRequest("GET", "/models"),

@@ -10,7 +10,11 @@ XAI = Provider(
     name="xai",
     base_url="https://api.x.ai/v1",
     dialect=ChatCompletions(
-        usage_excludes_reasoning=True, efforts=EFFORTS, custom_tools=False, own_fields=False
+        usage_excludes_reasoning=True,
+        efforts=EFFORTS,
+        custom_tools=False,
+        files=False,
+        own_fields=False,
     ),
     priority=25,
     health=HttpRequest("GET", "/api-key"),

@@ -24,6 +24,7 @@ from typing import final
 import trio
 
 from ..otp import Backoff, Child, DynamicSupervisor, Ref, Supervisor, Task, open_tree
+from ..otp.nursery import open_flat_nursery
 
 log = logging.getLogger("cortex_trio.server")
 
@@ -90,6 +91,7 @@ class Processes:
             [sys.executable, "-m", "cortex_trio", *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which drains all of them
         )
         self._running[name] = process
         try:
@@ -163,21 +165,22 @@ async def supervise(
     ):
         bound = str(reserved.getsockname()[1])
         processes = Processes([*arguments, "--port", bound], number, grace)
-        async with open_tree(processes.supervisor()):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_announce, processes)
-                async for caught in received:
-                    if caught in signals:
-                        break
-                    processes.send_signal(caught)
-                nursery.cancel_scope.cancel()
-    return 0
+        async with open_tree(processes.supervisor()), open_flat_nursery() as nursery:
+            nursery.start_soon(_announce, processes, nursery.cancel_scope)
+            async for caught in received:
+                if caught in signals:
+                    break
+                processes.send_signal(caught)
+            nursery.cancel_scope.cancel()
+    return 0 if processes.url else 1
 
 
-async def _announce(processes: Processes) -> None:
-    """Print the address when all processes listen."""
+async def _announce(processes: Processes, scope: trio.CancelScope) -> None:
+    """Print the address when all processes listen. If they do not, cancel `scope`."""
     with trio.move_on_after(START_SECONDS) as limit:
         await processes.wait_ready()
     if limit.cancelled_caught:
         log.error("not all processes listen after %g s", START_SECONDS)
-    print(f"listening on {processes.url}", flush=True)
+        scope.cancel()
+    else:
+        print(f"listening on {processes.url}", flush=True)

@@ -10,7 +10,7 @@ import ipaddress
 import math
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, final
 
@@ -69,17 +69,20 @@ class Server:
 
     def reload(
         self, *, keys: Sequence[AnyKey] | None = None, aliases: Mapping[str, Sequence[str]] | None = None
-    ) -> None:
+    ) -> Callable[[], None]:
         """Change keys and aliases for the requests from now on. What keys have used stays counted.
 
         Args:
             keys: None: as they are.
             aliases: None: as they are.
 
+        Returns:
+            A function that takes the change back.
+
         Raises:
             ConfigError: a key is wrong, or none is left on an interface that is not loopback. Nothing was changed.
         """
-        self._reload.apply(keys, aliases)
+        return self._reload.apply(keys, aliases)
 
 
 @asynccontextmanager
@@ -225,12 +228,20 @@ class _Reload:
         self._counters = counters
         self._is_local = is_local
 
-    def apply(self, keys: Sequence[AnyKey] | None, aliases: Mapping[str, Sequence[str]] | None) -> None:
+    def apply(
+        self, keys: Sequence[AnyKey] | None, aliases: Mapping[str, Sequence[str]] | None
+    ) -> Callable[[], None]:
         """See `Server.reload`."""
-        ring = self._front.keys
+        old_api, old_ring = self._front.api, self._front.keys
+        ring = old_ring
         if keys is not None:
             ring = KeyRing(virtual_keys_from(keys), self._counters, old=ring)
             _require_keys(ring, self._is_local)
         if aliases is not None:
             self._front.api = _routes(self._cortex, aliases)
         self._front.keys = ring
+
+        def undo() -> None:
+            self._front.api, self._front.keys = old_api, old_ring
+
+        return undo

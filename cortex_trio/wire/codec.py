@@ -7,6 +7,7 @@ clock, no socket and no policy. Nothing a server sends makes a decoder raise: it
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -229,6 +230,11 @@ def _finite(value: object) -> object:
             return None
         case _:
             return value
+
+
+def data_url(media_type: str | None, data: bytes) -> str:
+    """Return bytes as a data URL."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def truncated(message: str = "the stream ended without its terminal marker") -> Failure:

@@ -88,6 +88,27 @@ def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
         raise InvalidRequest(f"the data of Opaque({part.type!r:.40}) is no JSON object") from None
 
 
+def sendable(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages without what a cut answer, or another API, may leave in them and no other API takes."""
+    return without_broken_calls(without_speech(messages))
+
+
+def without_speech(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages; speech of the model is left out where its transcript stands beside it, as a text."""
+    return [
+        attrs.evolve(message, content=tuple(part for part in message.parts if not _is_speech(part)))
+        if message.role == "assistant"
+        and any(map(_is_speech, message.parts))
+        and any(isinstance(part, Text) for part in message.parts)
+        else message
+        for message in messages
+    ]
+
+
+def _is_speech(part: Part) -> bool:
+    return isinstance(part, File) and (part.media_type or "").startswith("audio/")
+
+
 def without_broken_calls(messages: Sequence[Message]) -> Sequence[Message]:
     """Return the messages; a call whose arguments are no JSON object becomes a text, and so does its result.
 

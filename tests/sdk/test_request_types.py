@@ -1,5 +1,6 @@
 """The request types of the providers' own clients accept what the dialects encode, field by field."""
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -53,16 +54,25 @@ def plain(value: Any) -> Any:
 
 @pytest.mark.slow
 def test_anthropic_accepts_every_request() -> None:
+    anthropic = pytest.importorskip("anthropic.types")
     types = pytest.importorskip("anthropic.types.message_create_params")
     adapters = {
         True: pydantic.TypeAdapter(types.MessageCreateParamsStreaming),
         False: pydantic.TypeAdapter(types.MessageCreateParamsNonStreaming),
     }
 
+    messages = pydantic.TypeAdapter(anthropic.MessageParam)
+
+    @functools.cache  # most messages are in many requests
+    def message(text: str) -> Any:
+        return plain(messages.validate_python(json.loads(text)))
+
     def validate(body: Json) -> Json:
         """This client no longer types what its newest models refuse; the API takes it for all others."""
         sampling = {name: body[name] for name in ("temperature", "top_p") if name in body}
-        return {**plain(adapters[body["stream"]].validate_python(body)), **sampling}
+        options = plain(adapters[body["stream"]].validate_python({**body, "messages": ()}))
+        said = [message(json.dumps(one)) for one in body["messages"]]
+        return {**options, **sampling, "messages": said}
 
     assert_accepted("anthropic", validate, at_least=100)
 

@@ -3,12 +3,14 @@
 import json
 from typing import Any
 
+import attrs
 import pytest
 from test_anthropic_messages import DIALECT, MESSAGE_STOP, close, delta, sse, start
 
-from cortex_trio.events import Finished, FinishReason, ReplyBuilder, TextDelta, ToolCallDelta
+from cortex_trio.events import Finished, FinishReason, ReplyBuilder, TextDelta, ToolCallDelta, WholePart
 from cortex_trio.messages import (
     ChatRequest,
+    File,
     Message,
     Opaque,
     Text,
@@ -20,7 +22,14 @@ from cortex_trio.messages import (
     tool,
     user,
 )
+from cortex_trio.simulator.request import identity_of
+from cortex_trio.wire.anthropic_messages.parse import chat_request
+from cortex_trio.wire.anthropic_messages.render import MessagesRenderer, render_reply
 from cortex_trio.wire.anthropic_messages.rules import MESSAGES, in_order
+from cortex_trio.wire.codec import Unsupported
+from cortex_trio.wire.reading import Value
+from cortex_trio.wire.rules import Illegal
+from cortex_trio.wire.server import Operation, ParsedRequest
 
 MODEL = "claude-sonnet-5-5"
 ORIGIN = f"anthropic/{MODEL}"
@@ -53,11 +62,13 @@ def answered(*content: Json, stop_reason: str = "end_turn", **fields: Any) -> Me
 
 
 def sent(*messages: Message, model: str = MODEL, provider: str = "anthropic", **options: Any) -> Json:
-    """The body, which the rules of the server side accept."""
+    """The body, which the rules of the server side accept, and which it reads as it was sent."""
     request = ChatRequest(messages=messages, **options)
     body: Json = json.loads(DIALECT.encode(request, provider, model).body or b"")
     MESSAGES(body, ())
     in_order(prefill=False)(body, ())
+    again = chat_request(Value(body), f"{provider}/{model}")
+    assert json.loads(DIALECT.encode(again, provider, model).body or b"") == body
     return body
 
 
@@ -319,3 +330,61 @@ def test_decoded_events_of_a_call_by_code() -> None:
         ToolCallDelta(0, "{}"),
     ]
     assert not any(isinstance(event, TextDelta) for event in events)
+
+
+def rendered(message: Message, finish: FinishReason, *, stream: bool) -> Message:
+    """The message as a client reads it that asks the server side."""
+    identity = identity_of(1)
+    request = ParsedRequest(operation=Operation.CHAT, identity=identity, model=MODEL, stream=stream)
+    built = ReplyBuilder(ORIGIN)
+    reply = attrs.evolve(
+        built.reply(worker="w", provider="anthropic", model=MODEL, attempts=()),
+        message=message,
+        finish_reason=finish,
+    )
+    if not stream:
+        built.add_all(DIALECT.decode_reply(render_reply(request, reply)))
+        return built.message()
+    renderer = MessagesRenderer(request)
+    frames = renderer.begin()
+    for index, part in enumerate(message.parts):
+        match part:
+            case ToolCall():
+                event: Any = ToolCallDelta(index, part.arguments, part.id, part.name, part.signature)
+            case Text(text):
+                event = TextDelta(text)
+            case _:
+                event = WholePart(part)  # type: ignore[arg-type]
+        frames += renderer.render(event)
+    frames += renderer.render(Finished(finish))
+    built.add_all(DIALECT.decoder().feed(b"".join(frame.data for frame in frames)))
+    return built.message()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_server_side_renders_callers_and_the_container(stream: bool) -> None:
+    container = {"id": "container_1", "expires_at": "2026-12-01T00:00:00Z"}
+    text = {"type": "text", "text": "I look."}
+    message = answered(text, CODE, CALLED_BY_CODE, stop_reason="tool_use", container=container)
+    assert rendered(message, FinishReason.TOOL_CALLS, stream=stream) == message
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_server_side_renders_a_cited_text_as_a_text(stream: bool) -> None:
+    message = answered(*CITED)
+    assert rendered(message, FinishReason.STOP, stream=stream).text == message.text
+
+
+def test_a_fifth_breakpoint_is_refused_by_the_server_side() -> None:
+    body = sent(user("Hi"))
+    body["messages"][0]["content"] *= 5
+    body["messages"][0]["content"] = [{**block, **MARK} for block in body["messages"][0]["content"]]
+    with pytest.raises(Illegal) as caught:
+        in_order(prefill=None)(body, ())
+    assert caught.value.expected == "A maximum of 4 blocks with cache_control may be provided. Found 5."
+
+
+def test_a_file_in_a_message_of_the_model_is_refused() -> None:
+    message = assistant("Here", File(data=b"%PDF", media_type="application/pdf"))
+    with pytest.raises(Unsupported, match="a file in a message of the model"):
+        sent(user("Hi"), message, user("Thanks"))

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
+from cortex_trio.events import ReplyBuilder
 from cortex_trio.failures import InvalidRequest
 from cortex_trio.messages import (
     ChatRequest,
@@ -268,3 +269,29 @@ def read(name: str, request: ChatRequest) -> ChatRequest:
         identity=identity_of(1),
     )
     return server.chat_request(received)
+
+
+# ------------------------------------------------------------------ speech of a model
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_speech_of_a_model_is_left_out_beside_its_transcript(dialect: Dialect) -> None:
+    said = encoded(dialect, user("Hi"), assistant("Hello"), user("Bye"))
+    assert encoded(dialect, user("Hi"), assistant("Hello", WAV), user("Bye")) == said
+
+
+def test_speech_of_gemini_is_a_file_and_goes_back() -> None:
+    part = {"inlineData": {"mimeType": "audio/L16;codec=pcm;rate=24000", "data": "UklGRg=="}}
+    candidate = {"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}
+    built = ReplyBuilder("gemini/m")
+    built.add_all(Gemini().decode_reply(json.dumps({"candidates": [candidate]}).encode()))
+    assert built.message() == assistant(File(data=b"RIFF", media_type="audio/L16;codec=pcm;rate=24000"))
+    assert encoded(Gemini(), user("Say it"), built.message(), user("Again"))["contents"][1]["parts"] == [part]
+
+
+def test_speech_that_gemini_signed_goes_back_as_it_came() -> None:
+    part = {"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}, "thoughtSignature": "QQ=="}
+    candidate = {"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}
+    built = ReplyBuilder("p/m")
+    built.add_all(Gemini().decode_reply(json.dumps({"candidates": [candidate]}).encode()))
+    assert encoded(Gemini(), user("Say it"), built.message(), user("Again"))["contents"][1]["parts"] == [part]

@@ -467,7 +467,7 @@ def test_code_the_provider_ran_and_parts_of_unknown_kinds_stay_as_they_are() -> 
     parts: list[dict[str, Any]] = [
         {"executableCode": {"language": "PYTHON", "code": "print(6 * 7)"}, "thoughtSignature": "S1="},
         {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "42\n"}},
-        {"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}},
+        {"inlineData": {"mimeType": "video/mp4", "data": "UklGRg=="}},
         {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}, "thought": True},
         {"hologram": {"depth": 3}},
     ]

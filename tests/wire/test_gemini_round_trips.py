@@ -3,14 +3,17 @@
 import json
 from typing import Any
 
+import attrs
 import pytest
 
-from cortex_trio.events import Finished, FinishReason, ReasoningSeal, ReplyBuilder, TextDelta
+from cortex_trio.events import Finished, FinishReason, ReasoningSeal, ReplyBuilder, TextDelta, WholePart
 from cortex_trio.messages import ChatRequest, Message, Reasoning, Text, ToolResult, assistant, tool, user
 from cortex_trio.simulator.request import identity_of
 from cortex_trio.wire.gemini.dialect import Gemini
+from cortex_trio.wire.gemini.parse import StreamForm
+from cortex_trio.wire.gemini.render import GeminiRenderer, render_reply
 from cortex_trio.wire.gemini.server import GeminiServer
-from cortex_trio.wire.server import ReceivedRequest
+from cortex_trio.wire.server import Operation, ParsedRequest, ReceivedRequest
 
 MODEL = "gemini-3.8-flash"
 ORIGIN = f"gemini/{MODEL}"
@@ -146,3 +149,29 @@ def test_another_model_goes_on_from_the_text_and_gets_no_token(model: str, provi
     body = sent(user("Count"), paused("One, ", "dG9r"), model=model, provider=provider)
     assert "continuationToken" not in body
     assert body["contents"][1]["parts"] == [{"text": "One, "}]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_server_side_renders_a_pause_with_its_token(stream: bool) -> None:
+    request = ParsedRequest(
+        operation=Operation.CHAT,
+        identity=identity_of(1),
+        model=MODEL,
+        stream=stream,
+        form=StreamForm(sse=True),
+    )
+    message = paused("One, ", "dG9r")
+    if stream:
+        [_, token] = message.parts
+        renderer = GeminiRenderer(request)
+        events = (TextDelta("One, "), WholePart(token), Finished(FinishReason.PAUSE))  # type: ignore[arg-type]
+        frames = [frame for event in events for frame in renderer.render(event)]
+        decoder = DIALECT.decoder()
+        heard = [*decoder.feed(b"".join(frame.data for frame in frames)), *decoder.finish()]
+    else:
+        reply = ReplyBuilder(ORIGIN).reply(worker="w", provider="gemini", model=MODEL, attempts=())
+        reply = attrs.evolve(reply, message=message, finish_reason=FinishReason.PAUSE)
+        heard = DIALECT.decode_reply(render_reply(request, reply))
+    built = ReplyBuilder(ORIGIN)
+    built.add_all(heard)
+    assert (built.message(), built.finish) == (message, Finished(FinishReason.PAUSE, "CONTINUATION"))

@@ -165,8 +165,8 @@ def test_images_and_documents_of_a_user() -> None:
     [item] = items(user("Look", PIXEL, far, Document("A text.", "A title")))
     assert item["content"] == [
         {"type": "input_text", "text": "Look"},
-        PIXEL_PART,
-        {"type": "input_image", "image_url": "https://example.org/cat.png"},
+        {"detail": "auto", **PIXEL_PART},
+        {"type": "input_image", "detail": "auto", "image_url": "https://example.org/cat.png"},
         {"type": "input_text", "text": "A title\n\nA text."},
     ]
 
@@ -223,7 +223,7 @@ def test_an_image_of_its_own_goes_back_as_the_item_it_came_in() -> None:
     for other in (attrs.evolve(made, origin="gemini/m"), attrs.evolve(made, origin=None, signature="c2ln")):
         sent = items(user("Draw"), assistant(other, "Here."), user("More"))
         assert [item["role"] for item in sent] == ["user", "assistant", "user", "user"]
-        assert sent[2]["content"][-1] == PIXEL_PART
+        assert sent[2]["content"][-1] == {"detail": "auto", **PIXEL_PART}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...messages import ChatRequest, Document, Message, Part, Text, Tool
 from ..codec import Unsupported
-from ..history import asked_by_user, titled, with_documents, without_broken_calls
+from ..history import asked_by_user, sendable, titled, with_documents
 from ..options import functions_only, require_small_files, stops, tool_choice, within
 from .turns import BREAKPOINT, Block, Turns
 
@@ -36,7 +36,7 @@ def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, 
     """Return the body; raises Unsupported or InvalidRequest for what this API has no field for."""
     require_small_files(request, MOST_BYTES, provider)
     leading, conversation = _split_system(asked_by_user(request.messages))
-    conversation = without_broken_calls(with_documents(conversation, request.documents))
+    conversation = sendable(with_documents(conversation, request.documents))
     turns = Turns(request, provider, model)
     body = {
         "model": model,
@@ -58,6 +58,9 @@ def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, 
     body |= {name: value for name, value in options.items() if value is not None}
     for block in [*_with_breakpoint(body)][:-MOST_BREAKPOINTS]:
         del block["cache_control"]
+    system = body.get("system")
+    if isinstance(system, list) and not any("cache_control" in block for block in system):
+        body["system"] = "\n\n".join(block["text"] for block in system)
     return body
 
 

@@ -128,8 +128,8 @@ def _reasoning(body: Value) -> tuple[str | int | None, dict[str, Any] | None]:
     thinking = body.get("thinking")
     if thinking is None:
         return effort, None
-    holds_more = thinking.without("type", "budget_tokens") not in ({}, {"display": "summarized"})
-    more = thinking.raw if holds_more else None
+    is_default = thinking.raw == {"type": "adaptive", "display": "summarized"}  # as we send it
+    more = thinking.raw if thinking.without("type", "budget_tokens") and not is_default else None
     match thinking.kind():
         case "disabled":
             return "none", None

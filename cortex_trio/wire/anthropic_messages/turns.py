@@ -31,6 +31,7 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
+from ..codec import Unsupported
 from ..history import CallIds, arguments_object, may_replay, replayed, shown_by_user
 from .files import file_block
 from .server_tools import with_server_tools_paired
@@ -88,6 +89,8 @@ class Turns:
         for part in message.parts:
             if isinstance(part, Opaque):
                 self._opaque(part, blocks)
+            elif isinstance(part, File) and message.role == "assistant":
+                raise Unsupported("a file in a message of the model", self._provider)
             elif (block := self._block(part)) is not None:
                 blocks.append(block)
         if message.cache:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...messages import File, Image
-from ..codec import Unsupported
+from ..codec import Unsupported, data_url
 from ..reading import Value
 
 Json = dict[str, Any]
@@ -45,6 +45,8 @@ def file_part(file: File, provider: str) -> Json:
     if file.data is None:
         raise Unsupported("a File by URL", provider)
     kind = str(file.media_type).lower()
+    if kind.startswith("image/"):
+        return image_part(Image(data=file.data, media_type=kind))
     if kind in AUDIO:
         sound = base64.b64encode(file.data).decode()
         return {"type": "input_audio", "input_audio": {"data": sound, "format": AUDIO[kind]}}
@@ -52,11 +54,6 @@ def file_part(file: File, provider: str) -> Json:
         raise Unsupported(f"a File of type {kind:.60} (speech is WAV or MP3)", provider)
     own = {"filename": file.name or "file", "file_data": data_url(kind, file.data)}
     return {"type": "file", "file": own}
-
-
-def data_url(media_type: str | None, data: bytes) -> str:
-    """Return a data URL."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 # ------------------------------------------------------------------ the other side

@@ -37,6 +37,7 @@ class ChatCompletions:
     `reasoning_field`: the field of an assistant message in which the server wants its reasoning back
     (DeepSeek in tool loops: "reasoning_content"; Groq allows "reasoning"). None: reasoning is not sent.
     `custom_tools`: whether it has tools that take free text.
+    `files`: whether messages may hold files and speech, beside images.
     `own_fields`: whether messages may have fields that OpenAI's have not, such as `reasoning_details`. Those of its own
     answers go back either way; this is for fields whose origin is not known.
     `efforts`: the values of `reasoning` that it accepts; None: any, because it depends on the model.
@@ -51,6 +52,7 @@ class ChatCompletions:
     efforts: tuple[str, ...] | None = None
     finish_optional: bool = False
     custom_tools: bool = True
+    files: bool = True
     own_fields: bool = True
 
     @property
@@ -66,6 +68,7 @@ class ChatCompletions:
             reasoning_field=self.reasoning_field,
             efforts=self.efforts,
             custom_tools=self.custom_tools,
+            files=self.files,
             own_fields=self.own_fields,
         )
         accept = SSE if request.stream else JSON

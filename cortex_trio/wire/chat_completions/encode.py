@@ -8,7 +8,7 @@ of other models is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ...messages import (
@@ -57,6 +57,7 @@ def chat_body(
     reasoning_field: str | None,
     efforts: Collection[str] | None,
     custom_tools: bool,
+    files: bool,
     own_fields: bool,
 ) -> Json:
     """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
@@ -65,6 +66,8 @@ def chat_body(
     tools = request.tools or ()
     if not custom_tools and any(tool.kind == "custom" for tool in tools):
         raise Unsupported("custom tools", provider)
+    if not files and (kind := next(_files_of(messages), None)) is not None:
+        raise Unsupported(f"a File of type {kind:.60}", provider)
     body: Json = {"model": model, "messages": encoder.encode(messages)}
     options: Json = {
         max_tokens_field: request.max_tokens,
@@ -80,6 +83,22 @@ def chat_body(
     }
     body.update((name, value) for name, value in options.items() if value is not None)
     return body
+
+
+def _files_of(messages: Sequence[Message]) -> Iterator[str]:
+    """Yield the media type of each file to be sent; images are none, and speech of the model goes back as text."""
+    for message in messages:
+        for part in () if message.role == "assistant" else message.parts:
+            listed = (
+                part.content
+                if isinstance(part, ToolResult) and not isinstance(part.content, str)
+                else (part,)
+            )
+            for each in listed:
+                if isinstance(each, File) and (
+                    each.data is None or not str(each.media_type).startswith("image/")
+                ):
+                    yield each.media_type or "unknown"
 
 
 def _tool(tool: Tool) -> Json:

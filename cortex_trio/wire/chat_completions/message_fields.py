@@ -25,8 +25,8 @@ Json = dict[str, Any]
 LISTS = ("reasoning_details", "thinking_blocks")
 """Lists of blocks, which come in pieces."""
 
-VALUES = ("extra_content", "thought_signature", "reasoning_opaque", "reasoning_encrypted")
-"""Values that come whole: Gemini's, and those of GitHub Copilot and Venice. The last one counts."""
+VALUES = ("extra_content", "thought_signature", "reasoning_opaque")
+"""Values that come whole: Gemini's, and that of GitHub Copilot. The last one counts."""
 
 FIELDS = (*LISTS, *VALUES)
 

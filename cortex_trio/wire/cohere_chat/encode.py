@@ -35,9 +35,9 @@ from ..history import (
     asked_by_user,
     image_of_file,
     may_replay,
+    sendable,
     shown_by_user,
     titled,
-    without_broken_calls,
 )
 from ..options import functions_only, refused, stops, tool_choice, within
 
@@ -53,7 +53,7 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
 
     Raises Unsupported for what has no name here, InvalidRequest for a tool_choice that is no tool.
     """
-    messages = _asking(asked_by_user(without_broken_calls(request.messages)))
+    messages = _asking(asked_by_user(sendable(request.messages)))
     tools = _tools(request, provider)
     documents = _documents(request.documents, messages)
     optional = {

@@ -50,7 +50,7 @@ from ..unframed_errors import error_of, is_error
 from .framing import BLANK, Frames, frames_for
 from .partial_args import PartialCall
 from .sources import Sources
-from .values import CONTINUATION, image_of, usage_of
+from .values import CONTINUATION, media_of, usage_of
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": FinishReason.STOP,
@@ -225,7 +225,7 @@ class _Answer:
         elif "text" in part:
             yield from self._text(part, signature)
         elif kind := next((name for name in part if name and isinstance(part[name], dict)), ""):
-            yield WholePart(image_of(part, signature) or opaque(kind, part))
+            yield WholePart(media_of(part, signature) or opaque(kind, part))
         elif signature:
             yield ReasoningSeal(signature)
 

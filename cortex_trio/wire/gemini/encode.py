@@ -36,9 +36,9 @@ from ..history import (
     asked_by_user,
     may_replay,
     replayed,
+    sendable,
     titled,
     with_documents,
-    without_broken_calls,
 )
 from ..options import functions_only, refused, require_small_files, stops, tool_choice
 from .values import CONTINUATION, UPLOADS
@@ -86,7 +86,7 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
     require_small_files(request, MOST_INLINE, provider)
     token, history = _paused(request.messages, f"{provider}/{model}")
     system, messages = _split_system(asked_by_user(history), provider)
-    messages = without_broken_calls(with_documents(messages, request.documents))
+    messages = sendable(with_documents(messages, request.documents))
     tools = [_declaration(tool) for tool in functions_only(request, provider)]
     body = {
         "continuationToken": token,

@@ -28,9 +28,9 @@ from ..history import (
     arguments_object,
     image_of_file,
     may_replay,
+    sendable,
     titled,
     with_documents,
-    without_broken_calls,
 )
 from ..options import functions_only, refused, stops
 
@@ -42,7 +42,7 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]
     messages = _Messages(provider, model)
     body = {
         "model": model,
-        "messages": messages.of(without_broken_calls(with_documents(request.messages, request.documents))),
+        "messages": messages.of(sendable(with_documents(request.messages, request.documents))),
         "stream": request.stream,  # left out, it would be true
     }
     fields = {

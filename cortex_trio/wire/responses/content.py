@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...messages import File, Image
-from ..chat_completions.content import data_url
-from ..codec import Unsupported
+from ..codec import Unsupported, data_url
 from ..reading import Value
 
 Json = dict[str, Any]
@@ -26,14 +25,17 @@ def file_part(file: File, provider: str) -> Json:
         raise Unsupported(f"a File of type {kind:.60}", provider)
     if file.id is not None:
         return {"type": "input_file", "file_id": file.id}
+    if file.data is not None and kind.startswith("image/"):
+        return image_part(Image(data=file.data, media_type=kind))
     if file.data is None:
         return {"type": "input_file", "file_url": file.url}
     return {"type": "input_file", "filename": file.name or "file", "file_data": data_url(kind, file.data)}
 
 
 def read_image(part: Value) -> Image:
-    """Return the image of an `input_image` with an address. Raises Illegal."""
-    return part.at("image_url").image(detail=part.optional("detail", Value.text))
+    """Return the image of an `input_image` with an address; "auto" is the default. Raises Illegal."""
+    detail = part.optional("detail", Value.text)
+    return part.at("image_url").image(detail=None if detail == "auto" else detail)
 
 
 def read_file(part: Value) -> File:

@@ -262,7 +262,9 @@ class _Input:
             if isinstance(part, Opaque):
                 item = self._opaque(part)
             elif item is None:
-                content.append(self._content(part))
+                # A message must say how closely the model looks; a result need not.
+                shown = self._content(part)
+                content.append({"detail": "auto", **shown} if shown["type"] == "input_image" else shown)
             if item is not None:
                 yield from [{"role": "user", "content": content}] if content else []
                 content = []
