@@ -321,6 +321,11 @@ class Cortex:
         """
         return snapshot_of(self._runtime)
 
+    @property
+    def aliases(self) -> Mapping[str, Sequence[str]]:
+        """The aliases of the configuration, as it is now."""
+        return self._runtime.config.aliases
+
     def tree(self) -> str:
         """Return a drawing of the supervision tree as it is now, with states and restarts."""
         return describe(self._runtime.root)

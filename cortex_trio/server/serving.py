@@ -125,7 +125,8 @@ async def open_server(
         idle_timeout: seconds until the next request of a connection.
         write_timeout: seconds in which a client reads nothing of its response.
         max_connections: more are answered with 503.
-        aliases: names of models that stand for others, best first. None: there are none.
+        aliases: names of models that stand for others, best first. None: those of the gateway's
+            configuration, as they are when the server is opened.
         metrics: a `telemetry.prometheus.Prometheus` that is also an observer of the gateway. None: gauges only.
         counters: of what keys use. None: in memory.
         api: the routes of the API. None: those of this package.
@@ -208,7 +209,7 @@ async def _child_of(cortex: Cortex, tree: ServerTree) -> AsyncIterator[None]:
 def _routes(cortex: Cortex, aliases: Mapping[str, Sequence[str]] | None) -> Api:
     from .api.routes import ApiRoutes  # here: a program with routes of its own needs no dialect's
 
-    return ApiRoutes(cortex, aliases=aliases or {})
+    return ApiRoutes(cortex, aliases=cortex.aliases if aliases is None else aliases)
 
 
 def _require_keys(ring: KeyRing, is_local: bool) -> None:
