@@ -25,7 +25,7 @@ def test_json_is_read(tmp_path: Path) -> None:
     read = read_config(written(tmp_path, content), ENVIRON)
     assert read.gateway.workers["w"].api_keys[0].reveal() == "sk-of-a-test-0001"
     assert read.gateway.aliases == {"fast": ("w/m",)}
-    assert [one.name for one in read.keys] == ["team-a", "key-2"]
+    assert [one.name for one in read.keys] == ["team-a", "key-1"]
     assert read.keys[0].budget == Budget(5, "day")
 
 

@@ -218,6 +218,12 @@ def test_two_keys_must_differ() -> None:
         virtual_keys_from([KEY, KEY])
 
 
+def test_plain_keys_get_names_that_are_free() -> None:
+    first = virtual_keys_from(["one"])
+    both = virtual_keys_from(["two", *first, virtual(name="key-2"), "three"])
+    assert [key.name for key in both] == ["key-3", "key-1", "key-2", "key-4"]
+
+
 def test_a_key_shows_no_hash() -> None:
     assert sha256_of(KEY) not in repr(VirtualKey(name="a", key_sha256=sha256_of(KEY)))
     assert json.dumps(new_key()) != json.dumps(new_key())
