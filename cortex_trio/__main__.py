@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from .cli.running import run_command
 
     status = run_command(load_command(arguments.command), arguments)
+    flush_errors()
     if argv is None:
         ignore_ctrl_c()
     return status
@@ -73,8 +74,17 @@ def prepare_streams(program: str = "cortex-trio") -> bool:
     return True
 
 
+def flush_errors() -> None:
+    """Flush standard error, and drop what cannot be written: the interpreter would end with 120 because of it."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def after_help(exit_: SystemExit) -> int:
     """Flush what argparse has printed, and exit as it wants. Returns 1 if it could not be written."""
+    flush_errors()
     try:
         sys.stdout.flush()
     except OSError:

@@ -178,7 +178,7 @@ async def test_an_output_that_cannot_be_written_is_one_sentence(redirection: str
 
 async def test_facts_that_cannot_be_written_do_not_cost_the_answer() -> None:
     async with simulated(openai=Behaviour(text="Here.")) as simulator:
-        command = f"{sys.executable} -m cortex_trio chat Hi 2>/dev/full"
+        command = f"unset PYTHONUNBUFFERED; {sys.executable} -m cortex_trio chat Hi 2>/dev/full"
         ended = await run("sh", "-c", command, env=environment(simulator.config()))
     assert (ended.status, ended.out) == (0, "Here.\n")
 

@@ -250,6 +250,21 @@ def test_help_fits_80_columns_and_has_examples(
 # ------------------------------------------------------------------ folders that are missing
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--only", ""), "--only: unknown scenarios ''; known are S01"),
+        (("--only", "S01,s99"), "--only: unknown scenarios S99; known are S01"),
+        (("--base-url", "localhost:4000"), "--base-url: an address is needed, not 'localhost:4000'"),
+        (("--base-url", ""), "--base-url: an address is needed, not ''"),
+    ],
+)
+def test_an_exam_of_nothing_does_not_start(shell: Shell, options: tuple[str, ...], sentence: str) -> None:
+    ran = shell.run("exam", *options)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(f"cortex-trio: {sentence}")
+
+
 def test_a_missing_folder_is_reported_before_a_campaign_starts(shell: Shell, tmp_path: Path) -> None:
     missing = tmp_path / "no" / "trace.txt"
     ran = shell.run("simulate", "--seeds", "0..999999", "--trace", str(missing))

@@ -10,7 +10,7 @@ import trio
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
 PATIENCE_SECONDS = 60.0
 
-NEEDS = {"telemetry": ("opentelemetry.sdk", "prometheus_client")}
+NEEDS = {"telemetry": ("opentelemetry.sdk", "prometheus_client"), "two_processes": ("glide",)}
 """What an example imports that the package does not need."""
 
 SAYS = {
@@ -125,6 +125,11 @@ all steps are done
  36.1 s: run 7 is fine
  45.2 s: run 8 is fine
 """,
+    "two_processes": """\
+first: anthropic served, 2 attempts
+second: anthropic served, 1 attempts
+openai was asked 1 time
+""",
     "quickstart": """\
 Hello! I am a simulated openai, and all I can do is to say so.
 openai answered with gpt-6.1-terra: 20 tokens.
@@ -133,6 +138,7 @@ openai answered with gpt-6.1-terra: 20 tokens.
 
 LOGS = {
     "load_moves": "worker openai is unavailable (overloaded)\n",
+    "two_processes": 2 * "worker openai is rate_limited (rate_limit)\n",
     "structured_answer": "worker openai is unavailable (truncated)\n",
 }
 """The log lines of an example: Python prints warnings to stderr."""

@@ -28,8 +28,11 @@ PORTS = (9101, 9102)
 def exam(arguments: argparse.Namespace) -> int:
     """Print the scorecard. Returns 1 if a scenario failed."""
     screen = Screen.on(sys.stdout, no_color=arguments.no_color)
-    numbers = [number.strip().upper() for number in arguments.only.split(",")] if arguments.only else None
-    if arguments.base_url:
+    only: str | None = arguments.only
+    numbers = None if only is None else [number.strip().upper() for number in only.split(",")]
+    if arguments.base_url is not None:
+        if not arguments.base_url.startswith(("http://", "https://")):
+            raise InvalidRequest(f"--base-url: an address is needed, not {arguments.base_url!r}")
         return run_until_signal(lambda: _outside(screen, arguments, numbers))
     return _inside(screen, numbers)
 
@@ -37,7 +40,8 @@ def exam(arguments: argparse.Namespace) -> int:
 def _chosen(known: Sequence[str], numbers: Sequence[str] | None) -> Sequence[str]:
     unknown = [number for number in numbers or () if number not in known]
     if unknown:
-        raise InvalidRequest(f"--only: unknown scenarios {', '.join(unknown)}; known are {', '.join(known)}")
+        names = ", ".join(number or "''" for number in unknown)
+        raise InvalidRequest(f"--only: unknown scenarios {names}; known are {', '.join(known)}")
     return [number for number in known if numbers is None or number in numbers]
 
 

@@ -1,4 +1,4 @@
-"""One frame of `cortex-trio observe`, drawn with rich. The only module that imports rich.
+"""One frame of `cortex-trio observe`, drawn with rich: the head, the workers, the tree. Knows no socket.
 
 The layout follows the width: two columns below the table of workers, more columns in it from WIDE on. Without a
 Unicode encoding all marks are ASCII.
@@ -11,30 +11,18 @@ from typing import final
 
 import attrs
 from rich.console import Console, ConsoleOptions, OverflowMethod, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..failures import Failure, FailureKind
-from ..telemetry import (
-    ActorSnapshot,
-    CooldownSnapshot,
-    KeySnapshot,
-    RecentAttempt,
-    Snapshot,
-    WaitingCall,
-    WorkerSnapshot,
-)
+from ..telemetry import ActorSnapshot, Snapshot, WorkerSnapshot
 from .facts import dollars
-from .observe_history import ASCII_BARS, FULL_BARS, History, duration, seconds_between, sparkline
+from .observe_history import History, duration, seconds_between, sparkline
+from .observe_trouble import ASCII, DETAILED, UNICODE, Marks, Trouble, plain
 
 WIDE = 130
 """Columns from which the table of workers has its additional columns."""
-DETAILED = 100
-"""Columns from which lines have more details: messages, models."""
 NARROW = 66
 """Columns below which the table has fewer columns, and the tree stands above what is wrong."""
-FAILURES_SHOWN = 8
 BARS, BARS_WIDE = 10, 24
 """Attempts in the trend of the latency."""
 
@@ -46,24 +34,6 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Called by rich while it handles the BrokenPipeError."""
         raise
-
-
-@attrs.frozen
-class Marks:
-    """The characters that are not letters."""
-
-    good: str
-    bad: str
-    half: str
-    branch: str
-    last_branch: str
-    trunk: str
-    bars: str
-    separator: str
-
-
-UNICODE = Marks("●", "✗", "◐", "├── ", "└── ", "│   ", FULL_BARS, " · ")
-ASCII = Marks("*", "x", "o", "|-- ", "`-- ", "|   ", ASCII_BARS, ", ")
 
 
 @attrs.frozen
@@ -106,8 +76,11 @@ class _Drawing:
 
     @property
     def overflow(self) -> OverflowMethod:
-        """How a cell that is too long ends: rich's ellipsis is no ASCII character."""
-        return "ellipsis" if self.marks is UNICODE else "crop"
+        return self._trouble.overflow
+
+    @property
+    def _trouble(self) -> Trouble:
+        return Trouble(self.snapshot, self.marks, self.width)
 
     def parts(self) -> Iterator[RenderableType]:
         yield self._headline()
@@ -118,12 +91,12 @@ class _Drawing:
         yield self._workers()
         yield Text()
         if self.width < NARROW:
-            yield from (self._tree(), Text(), self._trouble())
+            yield from (self._tree(), Text(), self._trouble.table())
             return
         grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True)
         grid.add_column(ratio=1, no_wrap=True)
-        grid.add_row(self._tree(), self._trouble())
+        grid.add_row(self._tree(), self._trouble.table())
         yield grid
 
     # -------------------------------------------------------------- the head
@@ -224,7 +197,7 @@ class _Drawing:
             return Text(f"{self.marks.half} draining", style="yellow")
         if worker.status == "available":
             return Text(f"{self.marks.good} available", style="green")
-        reason = _plain(worker.reason) if worker.reason is not None else worker.status.replace("_", " ")
+        reason = plain(worker.reason) if worker.reason is not None else worker.status.replace("_", " ")
         left = seconds_between(self.snapshot.at, worker.until)
         return Text(
             f"{self.marks.bad} {reason}" + ("" if left is None else f", {duration(left)}"), style="bold red"
@@ -269,100 +242,9 @@ class _Drawing:
                 below + ("    " if is_last else self.marks.trunk),
             )
 
-    # -------------------------------------------------------------- what is wrong
-
-    def _trouble(self) -> Table:
-        grid = Table.grid(expand=True)
-        grid.add_column(no_wrap=True, overflow=self.overflow)
-        sections = (
-            ("cooling down", self._cooldowns()),
-            ("calls that wait", self._waiting()),
-            ("last failures", self._failures()),
-        )
-        for title, lines in sections:
-            if lines:
-                grid.add_row(Text(title, style="dim"))
-                for line in lines:
-                    grid.add_row(Padding(line, (0, 0, 0, 1)))
-        if not grid.row_count:
-            grid.add_row(Text("nothing is wrong", style="green"))
-        return grid
-
-    def _cooldowns(self) -> Sequence[Text]:
-        workers = [
-            self._cooldown(worker.name, cooldown)
-            for worker in self.snapshot.workers
-            for cooldown in worker.cooldowns
-        ]
-        keys = [
-            self._cooldown(_owner(key), cooldown) for key in self.snapshot.keys for cooldown in key.cooldowns
-        ]
-        return [*keys, *workers]
-
-    def _cooldown(self, name: str, cooldown: CooldownSnapshot) -> Text:
-        left = seconds_between(self.snapshot.at, cooldown.until) or 0.0
-        model = f" ({cooldown.model})" if cooldown.model and self.width >= DETAILED else ""
-        return Text.assemble(
-            (f"{duration(left):>6} ", "bold yellow"), f"{name} {_plain(cooldown.reason)}{model}"
-        )
-
-    def _waiting(self) -> Sequence[Text]:
-        """Return the calls that wait, those for the same worker on one line with the longest wait."""
-        grouped: dict[tuple[str, FailureKind | None], list[WaitingCall]] = {}
-        for call in self.snapshot.waiting:
-            grouped.setdefault((call.worker, call.reason), []).append(call)
-        return [self._wait(worker, reason, calls) for (worker, reason), calls in grouped.items()]
-
-    def _wait(self, worker: str, reason: FailureKind | None, calls: Sequence[WaitingCall]) -> Text:
-        since = seconds_between(calls[0].since, self.snapshot.at) or 0.0
-        left = min(seconds_between(self.snapshot.at, call.until) or 0.0 for call in calls)
-        why = "busy" if reason is None else _plain(reason)
-        limit = f", at most {duration(left)} more" if self.width >= DETAILED else ""
-        return Text.assemble(
-            (f"{duration(since):>6} ", "bold yellow"),
-            (_times(len(calls)), "bold"),
-            f"for {worker} ({why}){limit}",
-        )
-
-    def _failures(self) -> Sequence[Text]:
-        """Return the failed attempts of the snapshot, equal ones on one line with the time of the last."""
-        grouped: dict[tuple[str, FailureKind, int | None], list[RecentAttempt]] = {}
-        for recent in reversed(self.snapshot.attempts):
-            attempt, failure = recent.attempt, recent.attempt.failure
-            if failure is not None and failure.kind is not FailureKind.CANCELLED:
-                grouped.setdefault((attempt.worker, failure.kind, failure.status), []).append(recent)
-        return [self._failure(same) for same in list(grouped.values())[:FAILURES_SHOWN]]
-
-    def _failure(self, same: Sequence[RecentAttempt]) -> Text:
-        last = same[0]
-        failure = last.attempt.failure or Failure(FailureKind.UNKNOWN)
-        ago = seconds_between(last.ended_at, self.snapshot.at) or 0.0
-        status = f" {failure.status}" if failure.status else ""
-        said = failure.message if self.marks is UNICODE else failure.message.replace("…", "...")
-        message = f"{self.marks.separator}{said}" if said and self.width >= DETAILED else ""
-        return Text.assemble(
-            (f"{duration(ago):>6} ", "dim"),
-            (_times(len(same)), "bold"),
-            f"{last.attempt.worker} ",
-            (f"{_plain(failure.kind)}{status}", "red"),
-            (message, "dim"),
-        )
-
-
-def _owner(key: KeySnapshot) -> str:
-    return f"{key.worker} {key.key}" if key.key else key.worker
-
 
 def _number(number: int, style: str) -> Text:
     return Text(str(number), style=style if number else "")
-
-
-def _times(number: int) -> str:
-    return f"{number}x " if number > 1 else ""
-
-
-def _plain(kind: FailureKind) -> str:
-    return kind.value.replace("_", " ")
 
 
 def _short(number: float) -> str:

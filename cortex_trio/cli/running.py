@@ -7,6 +7,7 @@ and the exit status says which signal it was. Further signals are ignored, becau
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -61,7 +62,8 @@ def run_command(
     except OSError as error:
         if error.filename in (None, STANDARD_OUTPUT):
             _discard_output()
-        what = f"{error.filename}: " if error.filename else ""
+        name = error.filename or (STANDARD_OUTPUT if error.errno == errno.ENOSPC else None)
+        what = f"{name}: " if name else ""
         return _print_error(f"{what}{error.strerror or error}", FAILED, program)
     finally:
         with suppress(ValueError):

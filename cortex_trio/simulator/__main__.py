@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ..__main__ import FAILED, after_help, exit_on_ctrl_c, ignore_ctrl_c, prepare_streams
+from ..__main__ import FAILED, after_help, exit_on_ctrl_c, flush_errors, ignore_ctrl_c, prepare_streams
 
 PROGRAM = "python -m cortex_trio.simulator"
 
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = run_simulator(argv, PROGRAM)
     except SystemExit as exit_:
         return after_help(exit_)
+    flush_errors()
     if argv is None:
         ignore_ctrl_c()
     return status

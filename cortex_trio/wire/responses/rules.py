@@ -126,6 +126,7 @@ FUNCTION = fields(
     {"description": nullable(string), "strict": nullable(boolean)},
 )
 SERVER_TOOLS = (
+    "namespace",  # the caller's functions under one name, as the Codex CLI sends them
     "web_search",
     "x_search",
     "file_search",
@@ -184,6 +185,7 @@ COMMON: Mapping[str, Rule] = {
     "background": nullable(boolean),
     "user": string,
     "metadata": nullable(json_object),
+    "client_metadata": nullable(json_object),  # of the Codex CLI
 }
 
 
