@@ -25,15 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: The arguments are wrong (2), or `--help` or `--version` was asked for (0).
     """
     if argv is None:
-        _exit_on_ctrl_c()
-    if not _prepare_streams():
+        exit_on_ctrl_c()
+    if not prepare_streams():
         return FAILED
     from .cli.arguments import parser
 
     try:
         arguments = parser().parse_args(argv)
     except SystemExit as exit_:
-        return _after_help(exit_)
+        return after_help(exit_)
 
     # Imported here because they load Trio and the gateway, which take ten times as long as `--help`.
     from .cli.commands import load_command
@@ -41,12 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     status = run_command(load_command(arguments.command), arguments)
     if argv is None:
-        # A second Ctrl-C while the interpreter ends would print a traceback.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore_ctrl_c()
     return status
 
 
-def _exit_on_ctrl_c() -> None:
+def exit_on_ctrl_c() -> None:
     """Make Ctrl-C end the process at once, without a traceback. Commands replace this handler.
 
     Nothing has to be cleaned up while modules are imported. A process that ignores Ctrl-C goes on ignoring it.
@@ -55,12 +54,17 @@ def _exit_on_ctrl_c() -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
 
 
-def _prepare_streams() -> bool:
+def ignore_ctrl_c() -> None:
+    """Ignore Ctrl-C from now on: while the interpreter ends, it would print a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def prepare_streams(program: str = "cortex-trio") -> bool:
     """Prepare standard output and error for any character. Returns False if standard output is closed."""
     if sys.stderr is None:  # closed by the caller, as by `2>&-`
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the whole process
     if sys.stdout is None:
-        print("cortex-trio: standard output is closed", file=sys.stderr)
+        print(f"{program}: standard output is closed", file=sys.stderr)
         return False
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -69,7 +73,7 @@ def _prepare_streams() -> bool:
     return True
 
 
-def _after_help(exit_: SystemExit) -> int:
+def after_help(exit_: SystemExit) -> int:
     """Flush what argparse has printed, and exit as it wants. Returns 1 if it could not be written."""
     try:
         sys.stdout.flush()

@@ -3,10 +3,14 @@
 CortexError
 ├── ConfigError            the configuration, before anything runs
 ├── InvalidRequest         the caller's messages or options, before anything is sent
+├── BudgetExceeded         a budget around the call is used up (`costs.budget`)
 ├── NoWorkersAvailable     no worker is available within max_wait
 ├── ProviderError          one attempt failed, and nothing else could be tried
 │   └── StreamInterrupted  … after something was delivered
-└── AllWorkersFailed       several attempts failed (an ExceptionGroup of ProviderErrors)
+├── AllWorkersFailed       several attempts failed (an ExceptionGroup of ProviderErrors)
+├── InvalidAnswer          the answer does not have the type that was asked for
+├── TooManyRounds          the model still calls tools after max_rounds
+└── ToolAbort              a tool ends its conversation
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Self
 
-from .events import Attempt, Reply
+from .events import Attempt, Reply, Round
 from .failures import CortexError, Failure
 
 
@@ -105,3 +109,46 @@ class AllWorkersFailed(ExceptionGroup[ProviderError], CortexError):
         )
         derived.call = self.call
         return derived
+
+
+class InvalidAnswer(CortexError):
+    """The answer does not have the type that was asked for, also when it was asked for once more."""
+
+    text: str
+    """The text of the answer."""
+
+    problems: Sequence[str]
+    """What does not fit, each with its place in the answer."""
+
+    reply: Reply
+    """The answer, with the usage and the attempts of all rounds."""
+
+    def __init__(self, reply: Reply, problems: Sequence[str]) -> None:
+        super().__init__(f"{'; '.join(problems)}; the answer was: {reply.text!r:.200}")
+        self.reply = reply
+        self.text = reply.text
+        self.problems = tuple(problems)
+        self.call = reply.call
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.reply, self.problems)
+
+
+class TooManyRounds(CortexError):
+    """The model still calls tools in the last round that was allowed. These calls were not run."""
+
+    rounds: Sequence[Round]
+    """The rounds."""
+
+    def __init__(self, rounds: Sequence[Round]) -> None:
+        calls = ", ".join(call.name for call in rounds[-1].tool_calls) or "nothing"
+        super().__init__(f"no answer after {len(rounds)} rounds (max_rounds); the last one calls {calls}")
+        self.rounds = tuple(rounds)
+        self.call = rounds[-1].reply.call
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.rounds,)
+
+
+class ToolAbort(CortexError):
+    """Raise it in a tool to end `run_tools`, which raises it again. Other exceptions of a tool go to the model."""

@@ -1,12 +1,12 @@
 """Convert what callers pass to the values of `messages`. Knows no provider.
 
-Callers may pass a string, `Message` values, or mappings in OpenAI's form. Anything else raises `InvalidRequest`, which
-names the place (`messages[2].content[0].type`).
+Callers may pass a string, `Message` values, or mappings in OpenAI's form (`messages.mappings` reads their parts).
+Anything else, and every field of a mapping that is not known, raises `InvalidRequest`, which names the place
+(`messages[2].content[0].type`).
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
@@ -28,6 +28,18 @@ from .messages import (
     ToolCall,
     ToolResult,
 )
+from .messages.mappings import (
+    OWN_FIELDS,
+    REASONING_FIELDS,
+    cache_from,
+    call_from,
+    image_from,
+    part_from,
+    reasoning_from,
+    require_known,
+)
+
+__all__ = ["checked", "image_from", "messages_from", "tools_from"]
 
 P = TypeVar("P", bound=Part)
 
@@ -71,18 +83,61 @@ def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, 
     return tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(tools))
 
 
+def require_no_open_calls(messages: Sequence[Message]) -> None:
+    """Check that the history does not end with tool calls, because no provider answers before their results.
+
+    Args:
+        messages: The messages of one request.
+
+    Raises:
+        InvalidRequest: The last message is the model's and calls tools.
+    """
+    last = messages[-1]
+    calls = [part for part in last.parts if isinstance(part, ToolCall)] if last.role == "assistant" else []
+    if calls:
+        named = ", ".join(f"{call.name} ({call.id})" for call in calls)
+        raise InvalidRequest(
+            f"messages[{len(messages) - 1}]: the results of its tool calls are needed after it: {named:.200}"
+        )
+
+
+def require_different_names(tools: Sequence[Tool]) -> None:
+    """Check that no two tools have one name, because a call could not say which of them it is for.
+
+    Args:
+        tools: The tools of one request.
+
+    Raises:
+        InvalidRequest: Two tools have the same name.
+    """
+    places: dict[str, int] = {}
+    for index, tool in enumerate(tools):
+        first = places.setdefault(tool.name, index)
+        if first != index:
+            raise InvalidRequest(
+                f"tools[{index}].name: {tool.name!r:.40} is the name of tools[{first}] already"
+            )
+
+
 def _tool(item: Tool | Mapping[str, Any], where: str) -> Tool:
     if isinstance(item, Tool):
-        item = attrs.asdict(item, recurse=False)
+        item = {
+            field.name: getattr(item, field.name) for field in attrs.fields(Tool) if field.name != "function"
+        }
     if not isinstance(item, Mapping):
         raise InvalidRequest(f"{where}: a Tool or a mapping, not {_kind(item)}")
     is_custom = "custom" in (item.get("type"), item.get("kind"))
-    fields = item.get("custom" if is_custom else "function", item)
+    inner = "custom" if is_custom else "function"
+    fields = item.get(inner, item)
+    if fields is not item:
+        require_known(item, where, "type", inner, "cache_control")
     name = fields.get("name") if isinstance(fields, Mapping) else None
     if not isinstance(name, str) or not name:
         raise InvalidRequest(f"{where}.name: a non-empty str is needed")
     description = fields.get("description") or ""
-    cache = bool(fields.get("cache", False))
+    cache = bool(fields.get("cache", False)) or cache_from(item, where)
+    own = ("format",) if is_custom else ("parameters", "strict")
+    require_known(fields, where, "type", "kind", "name", "description", *own, "cache", "cache_control")
     if is_custom:
         grammar = _mapping(fields.get("format"), f"{where}.format", "a mapping")
         return Tool(name, description, kind="custom", format=grammar, cache=cache)
@@ -112,22 +167,65 @@ def _message(item: Message | Mapping[str, Any], where: str) -> Message:
         role = "system"
     _require_role(role, where)
     content = item.get("content")
+    cache = cache_from(item, where) or _caches_last(content, f"{where}.content")
     if role == "tool":
-        return Message("tool", (_tool_result(item, where),))
-    calls = item.get("tool_calls") or ()
-    if isinstance(content, str) and not calls:
-        return Message(role, content)  # type: ignore[arg-type]  # _require_role checked it
-    if not isinstance(calls, Sequence):
+        require_known(item, where, "role", "content", "tool_call_id", "name", "cache_control")
+        return Message("tool", (_tool_result(item, where),), cache=cache)
+    if role == "assistant":
+        return Message("assistant", _assistant_content(item, where), cache=cache)
+    require_known(item, where, "role", "content", "tool_calls", "cache_control")
+    if item.get("tool_calls"):
+        raise InvalidRequest(f"{where}.tool_calls: only messages of role assistant have calls")
+    written = content if isinstance(content, str) else _parts(content, f"{where}.content")
+    return Message(role, written, cache=cache)  # type: ignore[arg-type]  # _require_role checked it
+
+
+def _assistant_content(item: Mapping[str, Any], where: str) -> str | Sequence[Part]:
+    """Return reasoning, text and calls of a message, in the order in which a model writes them."""
+    own = ("refusal", "tool_calls", "audio", *REASONING_FIELDS, *OWN_FIELDS)
+    require_known(item, where, "role", "content", *own, "cache_control")
+    content, calls = item.get("content"), item.get("tool_calls") or ()
+    if not isinstance(calls, Sequence) or isinstance(calls, str):
         raise InvalidRequest(f"{where}.tool_calls: a sequence of calls, not {_kind(calls)}")
-    parts = [*_parts(content, f"{where}.content")]
-    parts += [_tool_call(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(calls)]
-    return Message(role, tuple(parts))  # type: ignore[arg-type]
+    reasoning = [checked(part, where) for part in reasoning_from(item, where)]
+    said = _said(item, where) if not content or item.get("refusal") else ()
+    if isinstance(content, str) and not (calls or reasoning or said):
+        return content
+    parts = [*reasoning, *_parts(content, f"{where}.content"), *said]
+    return (*parts, *(_tool_call(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(calls)))
+
+
+def _said(item: Mapping[str, Any], where: str) -> tuple[Text, ...]:
+    """Return what a message without content says: a refusal, or the transcript of speech."""
+    match item.get("refusal"), item.get("audio"):
+        case ((None | ""), None):
+            return ()
+        case str(text), None:
+            return (Text(text),)
+        case ((None | ""), {"transcript": str(text)}):
+            return (Text(text),)
+        case _, None:
+            raise InvalidRequest(f"{where}.refusal: a str is allowed")
+        case _:
+            raise InvalidRequest(f"{where}.audio: speech goes back as its transcript, which is needed")
+
+
+def _caches_last(content: object, where: str) -> bool:
+    """Whether the last part has a cache breakpoint, which is one at the end of the message; no other part may."""
+    parts = content if isinstance(content, list | tuple) else ()
+    marks = [
+        isinstance(part, Mapping) and cache_from(part, f"{where}[{at}]") for at, part in enumerate(parts)
+    ]
+    if any(marks[:-1]):
+        place = marks.index(True)
+        raise InvalidRequest(f"{where}[{place}].cache_control: only the last part of a message may have it")
+    return bool(marks) and marks[-1]
 
 
 def _with_parts(message: Message, where: str) -> Message:
     """Return the message with its parts converted; the same message if all of them were values already."""
     parts = _parts(message.content, f"{where}.content")
-    return message if parts == message.content else Message(message.role, parts)
+    return message if parts == message.content else attrs.evolve(message, content=parts)
 
 
 def _require_role(role: object, where: str) -> None:
@@ -152,19 +250,7 @@ def _part(item: object, where: str) -> Part:
         return Text(item)
     if not isinstance(item, Mapping):
         raise InvalidRequest(f"{where}: a part or a mapping, not {_kind(item)}")
-    match item:
-        case {"type": "text" | "input_text" | "output_text" | "refusal", "text": str(text)}:
-            return Text(text)
-        case {"type": "refusal", "refusal": str(text)}:
-            return Text(text)
-        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
-            return image_from(url, f"{where}.image_url")
-        case {"type": "thinking", "thinking": str(text)}:
-            return checked(Reasoning(text, signature=item.get("signature")), where)
-        case _:
-            raise InvalidRequest(
-                f'{where}.type: "text", "image_url" or "thinking" with its field, not {item.get("type")!r:.40}'
-            )
+    return checked(part_from(item, where), where)
 
 
 _TEXT, _MAYBE_TEXT = (str,), (str, type(None))
@@ -216,36 +302,8 @@ def checked(part: P, where: str) -> P:
     return part
 
 
-def image_from(url: str, where: str) -> Image:
-    """Return an image by URL, or with bytes if `url` is a data URL.
-
-    Args:
-        url: An address, or "data:<media type>;base64,<bytes>".
-        where: The place of the URL in the request, for the error text.
-
-    Raises:
-        InvalidRequest: The data URL is not base64, or names no media type.
-    """
-    if not url.startswith("data:"):
-        return Image(url=url)
-    head, _, payload = url[len("data:") :].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if encoding != "base64" or not media_type:
-        raise InvalidRequest(f"{where}: a data URL must look like data:image/png;base64,…")
-    try:
-        return Image(data=base64.b64decode(payload, validate=True), media_type=media_type)
-    except ValueError:  # binascii.Error, or a ValueError for characters that are not ASCII
-        raise InvalidRequest(f"{where}: the data URL is not valid base64") from None
-
-
 def _tool_call(item: object, where: str) -> ToolCall:
-    if isinstance(item, ToolCall):
-        return checked(item, where)
-    match item:
-        case {"id": str(id), "function": {"name": str(name), "arguments": str(arguments)}}:
-            return ToolCall(id, name, arguments)
-        case _:
-            raise InvalidRequest(f"{where}: needs id and function {{name, arguments}}, all strings")
+    return checked(item if isinstance(item, ToolCall) else call_from(item, where), where)
 
 
 def _tool_result(item: Mapping[str, Any], where: str) -> ToolResult:

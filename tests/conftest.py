@@ -17,6 +17,14 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def prices_are_loaded() -> None:
+    """Load the prices now: within a test that measures real time, the import of 0.3 s would count."""
+    from cortex_trio.costs import load_prices
+
+    load_prices()
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder with recordings and vectors. It is not part of the project: without it tests are skipped."""

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
 import pytest
 from cli_process import CORTEX, Typed, environment, run, run_in_terminal, simulated
 
-from cortex_trio import FailureKind, FinishReason
+from cortex_trio import Document, FailureKind, File, FinishReason, Image
 from cortex_trio.cli.choice import Choice, provider_of
+from cortex_trio.cli.prompt import attachment_from
 from cortex_trio.gateway.settings.config import Config
 from cortex_trio.simulator import Behaviour
 
@@ -60,6 +62,35 @@ async def test_standard_input_comes_in_front_of_the_prompt_and_images_are_attach
     assert "json_schema" in sent
 
 
+async def test_a_text_is_attached_as_text_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all: test\n")
+    (tmp_path / "notes.md").write_text("a note: ü\n")
+    files = ("-a", str(tmp_path / "Makefile"), "-a", str(tmp_path / "notes.md"))
+    async with simulated(anthropic=Behaviour()) as simulator:
+        ended = await run(*CORTEX, "chat", "What?", *files, "-q", env=environment(simulator.config()))
+        (request,) = simulator["anthropic"].requests
+    assert (ended.status, ended.err) == (0, "")
+    for text in ("Makefile", "all: test", "notes.md", r"a note: \u00fc", "What?"):
+        assert text in body_of(request)
+
+
+def test_an_attachment_is_an_image_a_text_or_another_file(tmp_path: Path) -> None:
+    def attached(name: str, data: bytes) -> object:
+        (tmp_path / name).write_bytes(data)
+        return attachment_from(str(tmp_path / name))
+
+    assert attached("photo.txt", PIXEL) == Image(data=PIXEL, media_type="image/png")
+    assert attached("photo.heic", b"\0heic") == Image(data=b"\0heic", media_type="image/heic")
+    assert attached("a.json", b"{}") == Document("{}", title="a.json")
+    assert attached("a.svg", b"<svg/>") == Document("<svg/>", title="a.svg")
+    assert attached("a.pdf", b"%PDF-1") == File(data=b"%PDF-1", media_type="application/pdf", name="a.pdf")
+    assert attached("talk.wav", b"RIFF") == File(data=b"RIFF", media_type="audio/wav", name="talk.wav")
+    assert attachment_from("https://x.test/cat") == Image(url="https://x.test/cat")
+    assert attachment_from("https://x.test/a.png?b=c") == Image(url="https://x.test/a.png?b=c")
+    pdf = attachment_from("https://x.test/a.pdf?b")
+    assert pdf == File(url="https://x.test/a.pdf?b", media_type="application/pdf", name="a.pdf")
+
+
 @pytest.mark.parametrize(
     ("behaviour", "note"),
     [
@@ -106,7 +137,8 @@ async def test_a_pipe_gets_no_answer_twice_after_a_restart() -> None:
     ("options", "sentence"),
     [
         (("-a", "no-such.png"), "no-such.png: No such file or directory"),
-        (("-a", __file__), "not an image (PNG, JPEG, GIF and WebP can be attached)"),
+        (("-a", "/dev/null"), "-a /dev/null: null is empty"),
+        (("-a", sys.executable), "neither an image, nor text, nor a file of a known type"),
         (("--schema", "[1]"), "[1]: No such file or directory"),
         (("--schema", "{"), "--schema : not JSON"),
     ],
@@ -238,5 +270,11 @@ def test_the_provider_of_a_model_is_known_by_its_name(model: str, provider: str 
 
 def test_a_configured_model_and_a_named_worker_are_left_alone() -> None:
     config = Config.from_mapping({"openai": {"api_keys": ["sk-of-a-test-0001"], "models": ["gpt-mine"]}})
-    for choice in (Choice("gpt-mine"), Choice("gpt-other", worker="openai"), Choice()):
+    config = attrs.evolve(config, aliases={"gpt-fast": ["openai/gpt-mine"]})
+    for choice in (
+        Choice("gpt-mine"),
+        Choice("gpt-other", worker="openai"),
+        Choice("gpt-fast"),
+        Choice(),
+    ):
         assert choice.for_any_model(config) == choice

@@ -27,6 +27,40 @@ metric: cortex_failovers_total{from="openai",kind="overloaded",to="anthropic"} 1
 metric: gen_ai_client_inference_usage_output_tokens_total\
 {model="claude-sonnet-5-5",provider="anthropic",worker="anthropic"} 3.0
 """,
+    "tool_loop": """\
+get_weather({"city": "Atlantis"}) failed: LookupError: there is no city Atlantis
+get_weather({"city": "Paris"}) returned: Paris: sun for 1 day
+Paris has sun. Atlantis is not a city I know.
+The rounds were answered by openai and anthropic
+""",
+    "structured_answer": """\
+2 x tea
+1 x cup
+shipping: express
+answered by anthropic, in 2 rounds
+""",
+    "conversation": """\
+anthropic: It is 42.
+You are welcome.
+  system: Be brief.
+  user: What is 17 + 25?
+  assistant: ToolCall
+  tool: ToolResult
+  assistant: It is 42.
+  user: Thank you!
+  assistant: You are welcome.
+saved and read: 7 messages, 38 tokens
+""",
+    "budget": """\
+otters: $1.08 (anthropic $0.50, anthropic $0.50, openai $0.08)
+then: the budget of $1.00 is used up ($1.08006 so far); nothing was sent
+in all: $1.08 and 160,002 tokens
+""",
+    "embeddings": """\
+4 vectors of text-embedding-3-small: first served, first failed, second served
+15 tokens, the last ones counted by second
+most alike: what a supervisor restarts
+""",
     "failover_unnoticed": """\
 The user read: A good failover is invisible.
 The attempts:
@@ -56,6 +90,11 @@ the limited key was asked 1 time
 with a network:    openai answers
 without a network: ollama answers: I am still here.
 unreachable were   openai, anthropic, groq, gemini, xai, cohere
+""",
+    "serve_in_your_nursery": """\
+status:   200
+worker:   anthropic
+answer:   Hello from the other provider.
 """,
     "echo_server": """\
 first:  b''
@@ -92,11 +131,15 @@ openai answered with gpt-6.1-terra: 20 tokens.
 """,
 }
 
-LOGS = {"load_moves": "worker openai is unavailable (overloaded)\n"}
+LOGS = {
+    "load_moves": "worker openai is unavailable (overloaded)\n",
+    "structured_answer": "worker openai is unavailable (truncated)\n",
+}
 """The log lines of an example: Python prints warnings to stderr."""
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.slow
 async def test_an_example_runs_and_does_what_it_says(example: Path) -> None:
     """With the simulator's providers in the environment; those that bring their own do not look there."""
     for package in NEEDS.get(example.stem, ()):

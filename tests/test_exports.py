@@ -173,10 +173,15 @@ def described(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, name:
     in_docstring = attributes_of(ast.get_docstring(node) or "")
     for member, following in itertools.pairwise([*node.body, ast.Pass()]):
         if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
-            if not member.name.startswith("_"):
+            if not member.name.startswith("_") and not is_overload(member):
                 yield from described(member, f"{name}.{member.name}")
         elif (field := field_of(member)) and not field.startswith("_"):
             yield Entry(f"{name}.{field}", text_of(following) or in_docstring.get(field), is_field=True)
+
+
+def is_overload(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Return whether a function is one of several signatures: the function after them is described."""
+    return "overload" in {ast.unparse(decorator) for decorator in node.decorator_list}
 
 
 def field_of(node: ast.stmt) -> str | None:

@@ -122,3 +122,10 @@ def test_values_are_pickled_as_before() -> None:
 def test_the_command_line_lists_every_way_to_handle_an_interruption() -> None:
     """It keeps a list of its own, because `--help` must not load the gateway."""
     assert get_args(cortex_trio.OnInterrupt) == INTERRUPT_CHOICES
+
+
+@pytest.mark.parametrize("names", ["Tool, Message", "open_cortex, ChatStream"])
+def test_a_program_without_typed_values_loads_no_cattrs(names: str) -> None:
+    program = f"from cortex_trio import {names}\nimport sys\nprint('cattrs' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"

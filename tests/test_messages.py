@@ -90,6 +90,126 @@ UNDERSTOOD: list[tuple[Any, tuple[Message, ...]]] = [
         [{"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "42"}]}],
         (Message("tool", (ToolResult("c1", (Text("42"),)),)),),
     ),
+    (
+        [
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "u", "detail": "low"}}],
+            }
+        ],
+        (Message("user", (Image(url="u", detail="low"),)),),
+    ),
+    (
+        [{"role": "user", "content": [{"type": "input_image", "image_url": "u", "detail": "high"}]}],
+        (Message("user", (Image(url="u", detail="high"),)),),
+    ),
+    (
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+                    {"type": "file", "file": {"file_id": "file-1"}},
+                    {
+                        "type": "file",
+                        "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+                    },
+                    {"type": "input_file", "file_url": "https://example.org/a.pdf"},
+                ],
+            }
+        ],
+        (
+            Message(
+                "user",
+                (
+                    File(data=b"RIFF", media_type="audio/wav"),
+                    File(id="file-1"),
+                    File(data=b"%PDF-", media_type="application/pdf", name="a.pdf"),
+                    File(url="https://example.org/a.pdf"),
+                ),
+            ),
+        ),
+    ),
+    (
+        [{"role": "system", "content": "be brief", "cache_control": {"type": "ephemeral"}}],
+        (Message("system", "be brief", cache=True),),
+    ),
+    (
+        [
+            {
+                "role": "user",
+                "content": [
+                    "a",
+                    {"type": "text", "text": "b", "cache_control": {"type": "ephemeral", "ttl": "5m"}},
+                ],
+            }
+        ],
+        (Message("user", (Text("a"), Text("b")), cache=True),),
+    ),
+    (
+        [{"role": "assistant", "content": "4", "reasoning_content": "2 + 2", "refusal": None, "audio": None}],
+        (Message("assistant", (Reasoning("2 + 2"), Text("4"))),),
+    ),
+    (
+        [
+            {
+                "role": "assistant",
+                "content": "4",
+                "reasoning_details": [{"type": "reasoning.text", "text": "é"}],
+            }
+        ],
+        (
+            Message(
+                "assistant",
+                (
+                    Reasoning("", '{"reasoning_details":[{"type":"reasoning.text","text":"é"}]}'),
+                    Text("4"),
+                ),
+            ),
+        ),
+    ),
+    (
+        [
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {
+                        "id": "c1",
+                        "type": "function",
+                        "index": 0,
+                        "function": {"name": "f", "arguments": "{}"},
+                        "extra_content": {"google": {"thought_signature": "sig"}},
+                    },
+                    {
+                        "id": "c2",
+                        "function": {"name": "f", "arguments": "{}"},
+                        "extra_content": {"google": {"thought_signature": "sig", "x": 1}},
+                    },
+                    {"id": "c3", "type": "custom", "custom": {"name": "g", "input": "free"}},
+                ],
+            }
+        ],
+        (
+            Message(
+                "assistant",
+                (
+                    ToolCall("c1", "f", "{}", "sig"),
+                    ToolCall("c2", "f", "{}", '{"google":{"thought_signature":"sig","x":1}}'),
+                    ToolCall("c3", "g", "free", kind="custom"),
+                ),
+            ),
+        ),
+    ),
+    (
+        [{"role": "assistant", "content": "", "audio": {"id": "a", "transcript": "Good day."}}],
+        (Message("assistant", (Text("Good day."),)),),
+    ),
+    ([{"role": "assistant", "refusal": "No."}], (Message("assistant", (Text("No."),)),)),
+    (
+        [{"role": "assistant", "content": "4", "annotations": [], "parsed": {"x": 4}, "function_call": None}],
+        (Message("assistant", "4"),),
+    ),
 ]
 
 
@@ -98,7 +218,80 @@ def test_every_spelling_is_understood(written: Any, meant: tuple[Message, ...]) 
     assert messages_from(written) == meant
 
 
+def asked(part: dict[str, Any]) -> list[Any]:
+    return [{"role": "user", "content": [part, "?"]}]
+
+
 REFUSED: list[tuple[Any, str]] = [
+    (
+        {"role": "user", "content": "hi", "name": "Ann"},
+        "messages.name: not supported; allowed are role, content",
+    ),
+    (
+        [{"role": "user", "content": "hi", "reasoning_content": "x"}],
+        "messages[0].reasoning_content: not supp",
+    ),
+    (
+        [{"role": "user", "content": "hi", "tool_calls": [{}]}],
+        "messages[0].tool_calls: only messages of role",
+    ),
+    ([{"role": "assistant", "content": "", "function_call": {}}], "messages[0].function_call: not supported"),
+    ([{"role": "assistant", "audio": {"id": "audio_1"}}], "messages[0].audio: "),
+    ([{"role": "assistant", "refusal": 5}], "messages[0].refusal: "),
+    ([{"role": "assistant", "content": "", "reasoning": ["x"]}], "messages[0].reasoning_content: a str"),
+    (
+        [{"role": "tool", "tool_call_id": "c", "content": "42", "is_error": True}],
+        "messages[0].is_error: not su",
+    ),
+    (asked({"type": "text", "text": "a", "color": "red"}), "messages[0].content[0].color: not supported"),
+    (
+        asked({"type": "image_url", "image_url": {"url": "u", "detail": "some"}}),
+        "messages[0].content[0].image_url.",
+    ),
+    (
+        asked({"type": "image_url", "image_url": {"url": "u", "size": 1}}),
+        "messages[0].content[0].image_url.size: ",
+    ),
+    (
+        asked({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}),
+        "messages[0].content[0].cache_c",
+    ),
+    (asked({"type": "text", "text": "a", "cache_control": "yes"}), "messages[0].content[0].cache_control: {"),
+    (asked({"type": "file", "file": {}}), "messages[0].content[0].file: file_data, file_url or file_id"),
+    (
+        asked({"type": "file", "file": {"file_data": "AAAA"}}),
+        "messages[0].content[0].file.file_data: a data URL",
+    ),
+    (
+        asked({"type": "file", "file": {"file_data": "data:a/b;base64,"}}),
+        "messages[0].content[0].file.file_data: ",
+    ),
+    (
+        asked({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "ogg"}}),
+        "messages[0].content[0].input_audio.format: one of wav, mp3",
+    ),
+    (
+        {"role": "user", "content": "hi", "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        'messages.cache_control.ttl: "5m" is allowed',
+    ),
+    (
+        [
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": ""}, "extra_content": 5}],
+            }
+        ],
+        "messages[0].tool_calls[0].extra_content: ",
+    ),
+    (
+        [
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "", "x": 1}}],
+            }
+        ],
+        "messages[0].tool_calls[0].function.x: not supported",
+    ),
     (5, "messages: "),
     (None, "messages: "),
     ([], "messages: at least one"),
@@ -201,6 +394,14 @@ def test_tools_are_understood_in_both_shapes() -> None:
     assert tools_from(None) is None
 
 
+def test_a_tool_may_end_what_is_cached() -> None:
+    wrapped = {"type": "function", "function": {"name": "f"}, "cache_control": {"type": "ephemeral"}}
+    flat = {"name": "f", "cache_control": {"type": "ephemeral"}}
+    for tools in (tools_from([wrapped]), tools_from([flat])):
+        assert tools is not None
+        assert tools[0].cache
+
+
 def test_a_tool_without_parameters_takes_an_empty_object() -> None:
     assert tools_from([{"name": "f"}]) == (Tool("f", "", {"type": "object", "properties": {}}),)
 
@@ -214,6 +415,9 @@ def test_a_tool_without_parameters_takes_an_empty_object() -> None:
         ({"function": {"name": 5}}, "tools[0].name: "),
         ({"function": 5}, "tools[0].name: "),
         ({"name": "f", "parameters": [1]}, "tools[0].parameters: "),
+        ({"name": "f", "schema": {}}, "tools[0].schema: not supported; allowed are type, kind, name"),
+        ({"type": "function", "function": {"name": "f"}, "x": 1}, "tools[0].x: not supported"),
+        ({"type": "custom", "custom": {"name": "f", "parameters": {}}}, "tools[0].parameters: not supported"),
         (Tool("", "", {}), "tools[0].name: "),
         (Tool("f", "", [1]), "tools[0].parameters: "),  # type: ignore[arg-type]
     ],

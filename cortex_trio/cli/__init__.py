@@ -13,5 +13,6 @@ conversation chat in a terminal, with history and commands
 sources      what the environment configures, and from which variable
 chat, embed, models, status, explain, config, keys, completion   one command each
 demo, exam, simulate, observe   one command each; story is the data of the demo
+simulator    what `python -m cortex_trio.simulator` runs
 observe_load, observe_history, observe_view   the parts of observe: a demo load, rates, the frame drawn with rich
 """

@@ -124,6 +124,7 @@ def as_json(reply: Reply, seconds: float) -> str:
         "provider": reply.provider,
         "model": reply.model,
         "usage": attrs.asdict(reply.usage),
+        "cost": reply.cost,
         "seconds": round(seconds, 3),
         "attempts": [
             {

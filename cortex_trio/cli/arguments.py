@@ -32,6 +32,7 @@ examples:
   cat notes.txt | cortex-trio chat "Summarise this"
   cortex-trio chat -m gpt-5-mini -s "Answer in one word" "Capital of Peru?"
   cortex-trio chat -a photo.jpg "What is in this picture?"
+  cortex-trio chat -a report.pdf -a notes.txt "Do they agree?"
   cortex-trio chat --schema person.json --json "Invent a person"
   cortex-trio chat                       a conversation; /help lists commands
 """
@@ -55,6 +56,35 @@ def _number(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"a number from 0 is needed, not {text!r}")
     return value
+
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 1000,
+    "kb": 1000,
+    "kib": 1024,
+    "m": 10**6,
+    "mb": 10**6,
+    "mib": 1024**2,
+    "gib": 1024**3,
+}
+
+
+def _bytes(text: str) -> int:
+    """Return a number of bytes, for argparse: 1000000, 32MiB, 5MB."""
+    number = text.rstrip("bBkKmMgGi")
+    unit = _UNITS.get(text[len(number) :].lower())
+    if unit is None or not number.strip().isdecimal() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"bytes are needed, such as 32MiB, not {text!r}")
+    return int(number) * unit
+
+
+def _port(text: str) -> int:
+    """Return the number of a port, for argparse."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port from 0 to 65535 is needed, not {text!r}")
+    return int(text)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -98,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     _add_embed(commands)
     _add_looking(commands)
     _add_observe(commands)
+    _add_serve(commands)
     _add_configuration(commands)
     _add_demo(commands)
     _add_exam(commands)
@@ -128,7 +159,7 @@ def _add_chat(commands: _Commands) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="an image, as a file or a URL; may be given more than once",
+        help="an image, a text, a PDF or another file, as a path or a URL; may be given more than once",
     )
     chat.add_argument("--schema", metavar="FILE", help="the JSON Schema of the answer: a file, or JSON text")
     chat.add_argument("--max-tokens", type=_count, metavar="N", help="the most tokens of the answer")
@@ -224,20 +255,74 @@ def _add_observe(commands: _Commands) -> None:
     observe.add_argument("--svg", metavar="FILE", help="write one frame as an SVG to FILE and end")
 
 
+def _add_serve(commands: _Commands) -> None:
+    serve = commands.add(
+        "serve",
+        "serve the gateway over HTTP, with the APIs of OpenAI, Anthropic and Google",
+        "Listen for HTTP requests in the APIs of OpenAI, Anthropic and Google, and answer them from your providers. "
+        "SIGTERM and Ctrl-C drain, SIGHUP reads the configuration again. Without --key it listens on loopback only.",
+        "examples:\n  cortex-trio serve\n  cortex-trio serve --port 0 --config gateway.json\n"
+        "  cortex-trio serve --host 0.0.0.0 --keys-file keys.txt --tls-cert server.pem\n",
+    )
+    serve.add_argument(
+        "--config", metavar="FILE", help="the configuration, JSON or TOML (default: the environment)"
+    )
+    serve.add_argument("--host", default="127.0.0.1", metavar="HOST", help="listen here (default: 127.0.0.1)")
+    serve.add_argument(
+        "--port", type=_port, default=8080, metavar="PORT", help="0 takes a free one (default: 8080)"
+    )
+    serve.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a key that clients must send; may be given more than once",
+    )
+    serve.add_argument("--keys-file", metavar="FILE", help="keys, one a line, or a JSON list of virtual keys")
+    serve.add_argument("--tls-cert", metavar="FILE", help="the certificate, for HTTPS")
+    serve.add_argument("--tls-key", metavar="FILE", help="its key")
+    serve.add_argument(
+        "--grace",
+        type=_number,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long requests may take to end when the server is stopped (default: 30)",
+    )
+    serve.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes that serve (default: 1)"
+    )
+    serve.add_argument(
+        "--max-body", type=_bytes, default="32MiB", metavar="BYTES", help="the longest body (default: 32MiB)"
+    )
+    serve.add_argument(
+        "--body-timeout",
+        type=_number,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long a body may pause (default: 60)",
+    )
+    serve.add_argument("--is-worker", action="store_true", help=argparse.SUPPRESS)
+
+
 def _add_configuration(commands: _Commands) -> None:
     config = commands.add(
         "config",
         "check the configuration",
         "Print which workers and settings the environment configures, from which variable each value comes, and what "
         "is wrong. Sends nothing. Exits with 2 if something is wrong.",
-        "examples:\n  cortex-trio config check\n",
+        "examples:\n  cortex-trio config check\n  cortex-trio config check --json | jq .problems\n",
     )
     config.add_argument("action", choices=("check",), help="what to do")
-    commands.add(
+    config.add_argument("--json", action="store_true", help="print what was found as one JSON object")
+    keys = commands.add(
         "keys",
-        "list the API keys, masked",
-        "Print the API keys of each worker in masked form, and the variable that each one comes from.",
+        "list the API keys, masked, or make one for a client of the server",
+        "Print the API keys of each worker in masked form, and the variable that each one comes from. With `new NAME`: "
+        "make a key for a client of `cortex-trio serve`, print it once, and print the object for the configuration.",
+        "examples:\n  cortex-trio keys\n  cortex-trio keys new team-a\n",
     )
+    keys.add_argument("action", nargs="?", choices=("new",), help="what to do")
+    keys.add_argument("name", nargs="?", metavar="NAME", help="the name of the new key")
 
 
 def _add_completion(commands: _Commands) -> None:

@@ -36,6 +36,8 @@ class Choice:
         """
         if self.model is None or self.provider is not None or self.worker is not None:
             return self
+        if self.model in config.aliases:
+            return self
         if any(
             self.model in (worker.models or worker.kind.default_models) for worker in config.workers.values()
         ):

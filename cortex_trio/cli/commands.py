@@ -19,6 +19,7 @@ CommandName = Literal[
     "exam",
     "simulate",
     "observe",
+    "serve",
     "completion",
 ]
 """A command is the function of this name in the module of this name."""

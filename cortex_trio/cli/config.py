@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Iterable, Mapping
 
 from ..gateway.settings.config import environment
 from .running import MISUSED
 from .screen import Colour, Row, Screen, counted
-from .sources import find, settings_of
+from .sources import Findings, Setting, find, settings_of
 
 HEADS = ("setting", "value", "from")
 
@@ -18,6 +20,32 @@ def config(arguments: argparse.Namespace) -> int:
     screen = Screen.on(sys.stdout, no_color=arguments.no_color)
     environ = environment()
     findings = find(environ)
+    if arguments.json:
+        screen.raw(json.dumps(_found(findings, environ), indent=2) + "\n")
+        return MISUSED if findings.problems else 0
+    _print_found(screen, findings, environ)
+    return MISUSED if findings.problems else 0
+
+
+def _found(findings: Findings, environ: Mapping[str, str]) -> Mapping[str, object]:
+    """Return what `--json` prints; keys are masked."""
+    workers = {
+        name: {"provider": worker.kind.name, "settings": _settings(settings_of(worker, environ))}
+        for name, worker in findings.workers.items()
+    }
+    return {
+        "workers": workers,
+        "gateway": _settings(findings.options),
+        "problems": [*findings.problems],
+        "hints": [*findings.hints],
+    }
+
+
+def _settings(settings: Iterable[Setting]) -> Mapping[str, Mapping[str, str]]:
+    return {setting.name: {"value": setting.value, "from": setting.source} for setting in settings}
+
+
+def _print_found(screen: Screen, findings: Findings, environ: Mapping[str, str]) -> None:
     for name, worker in findings.workers.items():
         of = "" if name == worker.kind.name else f" ({worker.kind.name})"
         screen.line(f"{name}{of}", Colour.BOLD)
@@ -34,6 +62,5 @@ def config(arguments: argparse.Namespace) -> int:
         screen.line(f"✗ {problem}", Colour.RED)
     if findings.problems:
         screen.line(f"{counted(len(findings.problems), 'problem')} found.", Colour.RED)
-        return MISUSED
-    screen.line(f"✓ {counted(len(findings.workers), 'worker')}, no problems.", Colour.GREEN)
-    return 0
+    else:
+        screen.line(f"✓ {counted(len(findings.workers), 'worker')}, no problems.", Colour.GREEN)

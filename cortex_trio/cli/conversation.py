@@ -24,11 +24,11 @@ from ..failures.shown import closest
 from ..gateway.cortex import Cortex, open_cortex
 from ..gateway.request.options import ChatOptions
 from ..gateway.settings.config import Config, environment
-from ..messages import Image, Message, system, user
+from ..messages import Document, File, Image, Message, system, user
 from .answer import Printer
 from .choice import Choice
 from .facts import show_health
-from .prompt import image_from
+from .prompt import attachment_from
 from .running import SIGNALLED
 from .screen import Colour
 
@@ -41,7 +41,7 @@ HELP = """\
 /provider [NAME]  use this provider only, or any
 /worker [NAME]    use this worker only, or any
 /system [TEXT]    change the system message, or drop it
-/attach FILE      send an image with the next message
+/attach FILE      send a file with the next message
 /new              forget the conversation
 /undo             forget the last question and its answer
 /retry            ask the last question again
@@ -124,7 +124,7 @@ class _Conversation:
         self._cortex = cortex
         self._choice = Choice(arguments.model, arguments.provider, arguments.worker)
         self._system: str = arguments.system or ""
-        self._images: list[Image] = [image_from(name) for name in arguments.attach]
+        self._attached: list[Image | File | Document] = [attachment_from(name) for name in arguments.attach]
         self._messages: list[Message] = []  # pairs: a question and its answer
 
     async def run_line(self, line: str) -> bool:
@@ -132,7 +132,7 @@ class _Conversation:
         try:
             if not line.startswith("/"):
                 if line:
-                    await self._ask(user(*self._images, line))
+                    await self._ask(user(*self._attached, line))
                 return False
             name, _, rest = line.partition(" ")
             return await self._command(name, rest.strip())
@@ -150,7 +150,7 @@ class _Conversation:
         reply = await self._printer.ask(self._cortex, [*self._head(), *self._messages, question], options)
         self._printer.status_of(reply)
         self._messages += [question, reply.message]
-        self._images = []
+        self._attached = []
 
     def _head(self) -> list[Message]:
         return [system(self._system)] if self._system else []
@@ -171,7 +171,7 @@ class _Conversation:
                 self._system = text
                 say("The system message is changed." if text else "There is no system message.", Colour.DIM)
             case "/attach":
-                self._images.append(image_from(text))
+                self._attached.append(attachment_from(text))
                 say(f"{text} is sent with the next message.", Colour.DIM)
             case "/new":
                 self._messages = []

@@ -39,9 +39,12 @@ def _provider(config: Config, arguments: argparse.Namespace) -> str | None:
     """Return the provider to use: also for a model that no worker has configured but that a provider plainly serves."""
     model: str | None = arguments.model
     provider: str | None = arguments.provider
-    if provider is not None or model is None:
+    if provider is not None or model is None or model in config.aliases:
         return provider
-    if any(model in (*worker.models, worker.kind.embed_model) for worker in config.workers.values()):
+    if any(
+        model in (*worker.models, *worker.embed_models, worker.kind.embed_model)
+        for worker in config.workers.values()
+    ):
         return None
     return embedding_provider_of(model, config.workers)
 

@@ -75,6 +75,13 @@ def show_health(screen: Screen, health: HealthStatus, *, indent: str = "") -> No
     screen.line(f"{indent}{health.system_health}: {available}", HEALTH_COLOURS[health.system_health])
 
 
+def dollars(amount: float) -> str:
+    """Return an amount of US dollars: "$1.20", and of less than a cent the first two digits: "$0.00012"."""
+    if amount >= 0.01 or amount < 1e-9:
+        return f"${amount:,.2f}"
+    return f"${float(f'{amount:.1e}'):.12f}".rstrip("0")
+
+
 def tokens(usage: Usage) -> str:
     """Return the token counts as text, as far as the provider reported them."""
     if usage.input_tokens is None and usage.output_tokens is None:

@@ -25,6 +25,8 @@ class Rates:
     attempts: float
     input_tokens: float
     output_tokens: float
+    cost: float | None = None
+    """US dollars, of the attempts whose price is known. None: there was none."""
 
 
 @final
@@ -70,10 +72,13 @@ class History:
                 first.totals.output_tokens,
             )
         minutes = max(seconds, 1.0) / 60
+        before = first.totals.cost if attempts else None
+        cost = None if last.totals.cost is None else (last.totals.cost - (before or 0.0)) / minutes
         return Rates(
             (last.totals.attempts - attempts) / minutes,
             (last.totals.input_tokens - inputs) / minutes,
             (last.totals.output_tokens - outputs) / minutes,
+            cost,
         )
 
 

@@ -25,6 +25,7 @@ from ..telemetry import (
     WaitingCall,
     WorkerSnapshot,
 )
+from .facts import dollars
 from .observe_history import ASCII_BARS, FULL_BARS, History, duration, seconds_between, sparkline
 
 WIDE = 130
@@ -146,12 +147,22 @@ class _Drawing:
         else:
             tokens = f"{_short(rates.input_tokens + rates.output_tokens)} tokens"
         waiting = len(self.snapshot.waiting)
+        if rates.cost is not None:
+            tokens += f", {dollars(rates.cost)}"
         return self._joined(
             Text(f"calls {totals.calls}"),
             Text(f"failed {totals.failed}", style="red" if totals.failed else ""),
             Text(f"waiting {waiting}", style="bold yellow" if waiting else ""),
             Text(f"per min: {_short(rates.attempts)} attempts, {tokens}"),
+            *self._link(),
         )
+
+    def _link(self) -> Iterator[Text]:
+        """Yield the state of the link to the shared store; nothing without a store."""
+        link = self.snapshot.cluster
+        if link is not None:
+            text = f"store: {link.processes} processes" if link.connected else "store: not connected"
+            yield Text(text, style="" if link.connected else "bold yellow")
 
     def _joined(self, *texts: Text) -> Text:
         return Text.assemble(

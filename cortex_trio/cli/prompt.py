@@ -1,26 +1,29 @@
-"""What a user gives to a command: texts, standard input, images and a JSON Schema. Knows no gateway."""
+"""What a user gives to a command: texts, standard input, files and a JSON Schema. Knows no gateway."""
 
 from __future__ import annotations
 
 import json
-import mimetypes
 import select
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..failures import InvalidRequest
-from ..messages import Image, Message, user
+from ..messages import Document, File, Image, Message, user
+from ..messages.files import IMAGE_TYPES, media_type_of, read_file
 
 PATIENCE_SECONDS = 2.0
 """How long standard input may be silent before a note says that it is being read."""
-SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF87a": "image/gif",
-    b"GIF89a": "image/gif",
-}
-"""The first bytes of the image formats that the providers read. WebP has its name at byte 8."""
+
+TEXT_TYPES = (
+    "application/json",
+    "application/xml",
+    "application/javascript",
+    "application/x-sh",
+    "image/svg+xml",
+)
+"""Media types of text, beside text/*. A file of an unknown type that is UTF-8 is text as well."""
 
 
 def has_terminal_input() -> bool:
@@ -57,7 +60,7 @@ def read_input() -> str:
     try:
         return sys.stdin.read()
     except UnicodeDecodeError:
-        raise InvalidRequest("standard input is not text; -a FILE attaches an image") from None
+        raise InvalidRequest("standard input is not text; -a FILE attaches a file") from None
 
 
 def _note_if_silent() -> None:
@@ -70,38 +73,52 @@ def _note_if_silent() -> None:
 
 
 def message_from(prompt: str, attachments: list[str]) -> Message:
-    """Return the message of the user, images in front of the text. Raises InvalidRequest, OSError."""
+    """Return the message of the user, attachments in front of the text. Raises InvalidRequest, OSError."""
     if not attachments:
         return user(prompt)
-    return user(*(image_from(name) for name in attachments), prompt)
+    return user(*(attachment_from(name) for name in attachments), prompt)
 
 
-def image_from(name: str) -> Image:
-    """Return the image of a file or a URL.
+def attachment_from(name: str) -> Image | File | Document:
+    """Return the attachment at a path or a URL: an image, a text, or another file such as a PDF.
+
+    Every provider gets the text of a text file. A worker that cannot take another file is skipped.
 
     Raises:
-        InvalidRequest: The file is no image that providers read.
+        InvalidRequest: The file is empty, or its type is not known.
         OSError: The file cannot be read.
     """
     if name.startswith(("http://", "https://")):
-        return Image(url=name)
-    data = Path(name).read_bytes()
-    media_type = _media_type(name, data)
-    if media_type is None:
-        raise InvalidRequest(f"-a {name}: not an image (PNG, JPEG, GIF and WebP can be attached)")
-    return Image(data=data, media_type=media_type)
+        return _linked(name)
+    data = read_file(name, f"-a {name}")
+    by_bytes, by_name = media_type_of(data), media_type_of(data, name)
+    if by_bytes in IMAGE_TYPES:
+        return Image(data=data, media_type=by_bytes)
+    is_text = by_name is None or by_name.startswith("text/") or by_name in TEXT_TYPES
+    if is_text and (text := _text(data)) is not None:
+        return Document(text, title=Path(name).name)
+    if by_name is not None and by_name.startswith("image/") and by_name not in IMAGE_TYPES:
+        return Image(data=data, media_type=by_name)  # HEIC and the like, which some providers take
+    if by_name is None or by_name.startswith("image/"):
+        raise InvalidRequest(f"-a {name}: neither an image, nor text, nor a file of a known type")
+    return File(data=data, media_type=by_name, name=Path(name).name)
 
 
-def _media_type(name: str, data: bytes) -> str | None:
-    """Return the type by the first bytes, which are right where a suffix is not."""
-    for signature, media_type in SIGNATURES.items():
-        if data.startswith(signature):
-            return media_type
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    by_suffix = mimetypes.guess_type(name)[0]
-    is_other_image = by_suffix in ("image/heic", "image/heif", "image/avif", "image/bmp", "image/tiff")
-    return by_suffix if is_other_image else None
+def _linked(url: str) -> Image | File:
+    """Return the attachment that the provider loads itself: an image, unless the suffix says something else."""
+    path = PurePosixPath(urlsplit(url).path)
+    media_type = media_type_of(b"", path.name)
+    if media_type is None or media_type.startswith("image/") or media_type == "text/html":
+        return Image(url=url)
+    return File(url=url, media_type=media_type, name=path.name)
+
+
+def _text(data: bytes) -> str | None:
+    """Return the text in UTF-8; None if it is something else."""
+    try:
+        return None if b"\0" in data else data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
 
 
 def schema_from(text: str) -> dict[str, Any]:

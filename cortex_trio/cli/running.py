@@ -37,8 +37,9 @@ def run_command(
     Errors of this library and of the operating system are printed as one sentence, without a traceback. Other
     exceptions are bugs and are raised.
     """
+    before = signal.getsignal(signal.SIGINT)
     try:
-        if callable(signal.getsignal(signal.SIGINT)):  # not where Ctrl-C is ignored, as under nohup
+        if callable(before):  # not where Ctrl-C is ignored, as under nohup
             with suppress(ValueError):  # another thread: signals are not its own
                 signal.signal(signal.SIGINT, signal.default_int_handler)
         status = command(arguments)
@@ -62,6 +63,9 @@ def run_command(
             _discard_output()
         what = f"{error.filename}: " if error.filename else ""
         return _print_error(f"{what}{error.strerror or error}", FAILED, program)
+    finally:
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, before)
 
 
 def output_failed() -> int:

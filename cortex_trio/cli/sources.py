@@ -15,8 +15,9 @@ import attrs
 
 from ..failures import ConfigError
 from ..failures.shown import named
-from ..gateway.settings.config import Config, WorkerConfig, worker_config_from
-from ..gateway.settings.environment import HOW_TO_START, options_from_env, workers_from_env
+from ..gateway.settings.config import SETTINGS_FIELDS, Config, WorkerConfig, config_with, worker_config_from
+from ..gateway.settings.environment import HOW_TO_START, settings_from_env, workers_from_env
+from ..gateway.settings.gateway_settings import SETTINGS
 from ..gateway.settings.process_environ import value_of
 from ..providers import PROVIDERS, Provider
 
@@ -69,14 +70,16 @@ def find(environ: Mapping[str, str]) -> Findings:
     """Return what `environ` configures. May wait half a second for an Ollama server."""
     problems: list[str] = []
     workers = _workers(environ, problems)
+    settings: Mapping[str, object] = {}
     try:
-        options = Config(workers=workers, **options_from_env(environ)) if workers else None
+        settings = settings_from_env(environ, SETTINGS_FIELDS) if workers else {}
+        options = config_with(workers, environ) if workers else None
     except ConfigError as error:
         problems.append(_sentence(error))
         options = Config(workers=workers)
     if not workers and not problems:
         problems.append(f"no providers: {HOW_TO_START}")
-    return Findings(workers, _options(options, environ), problems, [*_hints(environ)])
+    return Findings(workers, _options(options, environ, settings), problems, [*_hints(environ)])
 
 
 def _sentence(error: ConfigError) -> str:
@@ -114,6 +117,8 @@ def _workers_from_json(environ: Mapping[str, str], text: str, problems: list[str
             return {}
     workers: dict[str, WorkerConfig] = {}
     for name, entry in entries.items():
+        if name == SETTINGS:
+            continue
         try:
             workers[name] = worker_config_from(name, entry, f"$.{named(name)}")
         except ConfigError as error:
@@ -172,7 +177,9 @@ def _names(provider: Provider, suffix: str) -> list[str]:
     return [f"{prefix}_{suffix}" for prefix in provider.env]
 
 
-def _options(config: Config | None, environ: Mapping[str, str]) -> list[Setting]:
+def _options(
+    config: Config | None, environ: Mapping[str, str], settings: Mapping[str, object]
+) -> list[Setting]:
     if config is None:
         return []
     values = {
@@ -181,9 +188,17 @@ def _options(config: Config | None, environ: Mapping[str, str]) -> list[Setting]
         "health_check_timeout": f"{config.health_check_timeout:g} s",
     }
     return [
-        Setting(name, value, variable if value_of(environ, variable) else DEFAULT)
+        Setting(name, value, _gateway_source(name, variable, environ, settings))
         for (name, variable), value in zip(GATEWAY_VARIABLES.items(), values.values(), strict=True)
     ]
+
+
+def _gateway_source(
+    name: str, variable: str, environ: Mapping[str, str], settings: Mapping[str, object]
+) -> str:
+    if name in settings:
+        return f"{PROVIDERS_VARIABLE} ({SETTINGS})"
+    return variable if value_of(environ, variable) else DEFAULT
 
 
 def _hints(environ: Mapping[str, str]) -> Iterator[str]:

@@ -1,1 +1,27 @@
-"""State that several processes share: the protocol of a store, in memory, and in Valkey. Knows no gateway."""
+"""State that several processes share: the protocol of a store, in memory, and in Valkey. Knows no gateway.
+
+entry     one shared fact, and which of two facts of one name counts
+store     the protocol of a store
+memory    a store in the memory of this process
+url       the address of a Valkey or Redis server
+lua       the scripts that run inside the server
+valkey    a store in a Valkey or Redis server
+"""
+
+from .entry import Entry, replaces
+from .memory import MemoryStore
+from .store import Slice, Store, StoreLink, StoreUnavailable
+from .url import StoreUrl
+from .valkey import ValkeyStore
+
+__all__ = [
+    "Entry",
+    "MemoryStore",
+    "Slice",
+    "Store",
+    "StoreLink",
+    "StoreUnavailable",
+    "StoreUrl",
+    "ValkeyStore",
+    "replaces",
+]

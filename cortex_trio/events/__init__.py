@@ -1,12 +1,14 @@
 """The output of a call: the events of a stream, token usage, and the reply they add up to. Knows no provider.
 
-stream    the events of a stream, FinishReason, Usage
-reply     Attempt and Reply, which hold the result of a call
-builder   ReplyBuilder: builds a Reply from events, for streamed and other answers alike
+stream      the events of a stream, FinishReason, Usage
+reply       Attempt and Reply, which hold the result of a call; Round, for calls of several rounds
+embeddings  Embeddings, the result of a call of `embed`
+builder     ReplyBuilder: builds a Reply from events, for streamed and other answers alike
 """
 
 from .builder import ReplyBuilder
-from .reply import Attempt, Reply
+from .embeddings import Embeddings
+from .reply import Attempt, Reply, Round, TypedReply, added_costs, reply_of_rounds
 from .stream import (
     CONTENT,
     CitationDelta,
@@ -16,6 +18,7 @@ from .stream import (
     Forwarded,
     ReasoningDelta,
     ReasoningSeal,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -32,6 +35,7 @@ __all__ = [
     "Attempt",
     "CitationDelta",
     "Continued",
+    "Embeddings",
     "FinishReason",
     "Finished",
     "Forwarded",
@@ -39,13 +43,18 @@ __all__ = [
     "ReasoningSeal",
     "Reply",
     "ReplyBuilder",
+    "ResponseStarted",
     "Restarted",
+    "Round",
     "StreamEvent",
     "TextDelta",
     "ToolCallDelta",
+    "TypedReply",
     "Usage",
     "UsageUpdate",
     "Vectors",
     "WholePart",
     "WireEvent",
+    "added_costs",
+    "reply_of_rounds",
 ]

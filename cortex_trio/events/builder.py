@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from ..failures import Failure
-from ..messages import Image, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolKind
+from ..messages import File, Image, Message, Opaque, Part, Phase, Reasoning, Text, ToolCall, ToolKind
 from .reply import Attempt, Reply
 from .stream import (
     CitationDelta,
@@ -17,6 +17,7 @@ from .stream import (
     FinishReason,
     ReasoningDelta,
     ReasoningSeal,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -41,7 +42,7 @@ class ReplyBuilder:
 
     def __init__(self, origin: str | None = None) -> None:
         self.origin = origin
-        self._blocks: list[_Block | Image | Opaque] = []
+        self._blocks: list[_Block | Image | File | Opaque] = []
         self._calls: dict[int, _Block] = {}
         self._citations: list[CitationDelta] = []
         self.usage = Usage()
@@ -50,8 +51,8 @@ class ReplyBuilder:
     def add(self, event: WireEvent | StreamEvent) -> None:
         """Add the next `event`. A `Restarted` discards all events before it."""
         match event:
-            case TextDelta(text):
-                self._block(Text).pieces.append(text)
+            case TextDelta(text, signature):
+                self._add_text(text, signature, event.phase)
             case ReasoningDelta(text):
                 self._block(Reasoning).pieces.append(text)
             case ReasoningSeal(signature, encrypted):
@@ -71,7 +72,7 @@ class ReplyBuilder:
                 self._calls.clear()
                 self._citations.clear()
                 self.usage, self.finish = Usage(), None
-            case Continued() | Vectors() | Failure():
+            case Continued() | Vectors() | ResponseStarted() | Failure():
                 pass
 
     def add_all(self, events: Iterable[WireEvent | StreamEvent]) -> None:
@@ -79,12 +80,19 @@ class ReplyBuilder:
         for event in events:
             self.add(event)
 
-    def _block(self, kind: type[Text] | type[Reasoning]) -> _Block:
+    def _block(self, kind: type[Text] | type[Reasoning], phase: Phase | None = None) -> _Block:
         last = self._blocks[-1] if self._blocks else None
-        if not isinstance(last, _Block) or last.key is not kind or last.signature or last.encrypted:
-            last = _Block(kind, [], origin=self.origin)
+        if not isinstance(last, _Block) or not last.continues(kind, phase):
+            last = _Block(kind, [], origin=self.origin, phase=phase)
             self._blocks.append(last)
         return last
+
+    def _add_text(self, text: str, signature: str | None, phase: Phase | None) -> None:
+        """A piece with a signature is a part of its own: a signature does not hold for the text around it."""
+        if signature is None:
+            self._block(Text, phase).pieces.append(text)
+        else:
+            self._blocks.append(_Block(Text, [text], signature=signature, origin=self.origin, phase=phase))
 
     def _seal(self, signature: str | None, encrypted: str | None) -> None:
         block = self._block(Reasoning)
@@ -98,15 +106,17 @@ class ReplyBuilder:
             )
             self._calls[delta.index] = block
             self._blocks.append(block)
+        block.signature = delta.signature or block.signature
         block.pieces.append(delta.arguments)
 
-    def _with_origin(self, part: Image | Opaque) -> Image | Opaque:
-        unbound = isinstance(part, Image) and part.signature is None
-        return part if unbound else attrs.evolve(part, origin=self.origin)
+    def _with_origin(self, part: Image | File | Opaque) -> Image | File | Opaque:
+        if isinstance(part, File) or (isinstance(part, Image) and part.signature is None):
+            return part
+        return attrs.evolve(part, origin=self.origin)
 
     @property
     def text(self) -> str:
-        """The text so far."""
+        """The text so far, without commentary."""
         return self._joined(Text)
 
     @property
@@ -116,7 +126,7 @@ class ReplyBuilder:
 
     def _joined(self, kind: type[Text] | type[Reasoning]) -> str:
         blocks = (block for block in self._blocks if isinstance(block, _Block) and block.key is kind)
-        return "".join(piece for block in blocks for piece in block.pieces)
+        return "".join(piece for block in blocks if block.phase != "commentary" for piece in block.pieces)
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
@@ -147,12 +157,12 @@ class ReplyBuilder:
     def _parts(self) -> tuple[Part, ...]:
         return tuple(self._part(block) for block in self._blocks)
 
-    def _part(self, block: _Block | Image | Opaque) -> Part:
+    def _part(self, block: _Block | Image | File | Opaque) -> Part:
         if not isinstance(block, _Block):
             return block
         joined = "".join(block.pieces)
         if block.key is Text:
-            return Text(joined)
+            return Text(joined, block.signature, block.origin if block.signature else None, phase=block.phase)
         if block.key is Reasoning:
             return Reasoning(joined, block.signature, block.encrypted, block.origin)
         origin = block.origin if block.signature else None
@@ -172,7 +182,14 @@ class ReplyBuilder:
         return True
 
     def reply(
-        self, *, worker: str, provider: str, model: str, attempts: Sequence[Attempt], call: str | None = None
+        self,
+        *,
+        worker: str,
+        provider: str,
+        model: str,
+        attempts: Sequence[Attempt],
+        call: str | None = None,
+        cost: float | None = None,
     ) -> Reply:
         """Return the answer so far. Without a `Finished` event its finish reason is OTHER.
 
@@ -182,6 +199,7 @@ class ReplyBuilder:
             model: The model that was requested.
             attempts: All attempts of the call.
             call: The id of the call.
+            cost: US dollars of all attempts.
         """
         return Reply(
             message=self.message(),
@@ -196,6 +214,7 @@ class ReplyBuilder:
             attempts=tuple(attempts),
             citations=tuple(self._citations),
             call=call,
+            cost=cost,
         )
 
 
@@ -211,3 +230,8 @@ class _Block:
     encrypted: str | None = None
     origin: str | None = None
     kind: ToolKind = "function"
+    phase: Phase | None = None
+
+    def continues(self, kind: type[Text] | type[Reasoning], phase: Phase | None) -> bool:
+        """Whether more text of this kind belongs to the same part: a sealed part has ended."""
+        return self.key is kind and self.phase == phase and not self.signature and not self.encrypted

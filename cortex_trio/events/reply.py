@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import attrs
 
 from ..failures import Failure, FailureKind
-from ..messages import Message, ToolCall
+from ..messages import Message, ToolCall, ToolResult
 from .stream import CitationDelta, FinishReason, Usage
+
+T = TypeVar("T")
 
 AttemptOutcome = Literal["served", "failed", "cancelled", "lost_hedge"]
 """How an attempt ended. "cancelled": the caller left; "lost_hedge": another attempt of the call answered first."""
@@ -50,6 +52,9 @@ class Attempt:
 
     usage: Usage | None
     """The token counts. None: the provider reported none."""
+
+    cost: float | None = attrs.field(default=None, kw_only=True)
+    """US dollars of the reported tokens, also if the attempt failed. None: the price or the tokens are not known."""
 
     call: str | None = attrs.field(default=None, kw_only=True, eq=False)
     """The id of the call, as in `Reply.call`. None: it was not made by a gateway."""
@@ -111,7 +116,7 @@ class Reply:
     """The tool calls that the model requests, in order."""
 
     usage: Usage
-    """The token counts of the attempt that served."""
+    """The token counts of the attempt that served; if there were several `rounds`, the sum of theirs."""
 
     finish_reason: FinishReason
     """Why the model stopped."""
@@ -131,5 +136,92 @@ class Reply:
     citations: Sequence[CitationDelta] = ()
     """The sources of the answer, as far as the provider reported them."""
 
+    cost: float | None = attrs.field(default=None, kw_only=True)
+    """US dollars of all attempts of the call, as far as providers reported tokens. None: the price of one of them is
+    not known."""
+
     call: str | None = attrs.field(default=None, kw_only=True, eq=False)
     """The id of the call, which its events have as well. None: it was not made by a gateway."""
+
+    rounds: Sequence[Round] = attrs.field(
+        default=(), kw_only=True, repr=lambda rounds: f"<{len(rounds)} rounds>"
+    )
+    """The rounds of `run_tools` and `Conversation.ask`, or the two of a `response_type` that was asked for twice; the
+    last one has this answer. Empty for an answer of one call. Then `usage` and `attempts` are those of all rounds."""
+
+
+@attrs.frozen
+class Round:
+    """One round of several: an answer, and the results of the tool calls in it."""
+
+    reply: Reply
+    """The answer of the model, with the usage and the attempts of this round."""
+
+    results: Sequence[ToolResult] = ()
+    """The results of its tool calls, in the order of the calls. Empty: it has none, or they were not run."""
+
+    @property
+    def message(self) -> Message:
+        """The answer as a message."""
+        return self.reply.message
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What the round adds to the history: the answer, and the message with the results if there are any."""
+        return (self.message, Message("tool", tuple(self.results))) if self.results else (self.message,)
+
+    @property
+    def text(self) -> str:
+        """The text of the answer."""
+        return self.reply.text
+
+    @property
+    def tool_calls(self) -> Sequence[ToolCall]:
+        """The tool calls of the answer, in order."""
+        return self.reply.tool_calls
+
+    @property
+    def usage(self) -> Usage:
+        """The token counts of the round."""
+        return self.reply.usage
+
+
+@attrs.frozen
+class TypedReply(Generic[T]):
+    """An answer that has a type: what `Cortex.complete(…, response_type=…)` returns."""
+
+    value: T
+    """The answer, as a value of the type."""
+
+    reply: Reply
+    """The answer as the model gave it. If it was asked for twice, with the usage and attempts of both rounds."""
+
+
+def reply_of_rounds(rounds: Sequence[Round]) -> Reply:
+    """Return the last answer of several rounds, with the usage, the attempts and the cost of all of them.
+
+    Args:
+        rounds: At least one.
+    """
+    replies = [each.reply for each in rounds]
+    return attrs.evolve(
+        replies[-1],
+        usage=sum((reply.usage for reply in replies), Usage()),
+        cost=added_costs(reply.cost for reply in replies),
+        attempts=tuple(attempt for reply in replies for attempt in reply.attempts),
+        rounds=tuple(rounds),
+    )
+
+
+def added_costs(costs: Iterable[float | None]) -> float | None:
+    """Return the sum of costs in US dollars; None if one of them is not known.
+
+    Args:
+        costs: The costs to add.
+    """
+    total = 0.0
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return total

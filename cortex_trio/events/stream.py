@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
 from ..failures import Failure
-from ..messages import Image, Opaque, ToolKind
+from ..messages import File, Image, Opaque, Phase, ToolKind
 
 
 class FinishReason(str, enum.Enum):
@@ -38,7 +38,11 @@ class FinishReason(str, enum.Enum):
 
 @attrs.frozen
 class Usage:
-    """Token counts of an answer so far: totals, not increments. None in a field: the provider did not report it."""
+    """Token counts of an answer so far: totals, not increments. None in a field: the provider did not report it.
+
+    Usages add up: `first + second`, or `sum(usages, Usage())`. A count that one of the two did not report counts as 0;
+    it stays None only if neither reported it.
+    """
 
     input_tokens: int | None = None
     """Tokens of the request, including `cached_input_tokens` and `cache_write_tokens`."""
@@ -62,6 +66,50 @@ class Usage:
         if self.total_tokens is None and self.input_tokens is not None and self.output_tokens is not None:
             object.__setattr__(self, "total_tokens", self.input_tokens + self.output_tokens)
 
+    def __add__(self, other: Usage) -> Usage:
+        """Return the sum, count by count."""
+        if not isinstance(other, Usage):
+            return NotImplemented
+        total = None
+        if self.total_tokens is not None or other.total_tokens is not None:
+            total = self.known_tokens + other.known_tokens
+        return Usage(
+            _sum(self.input_tokens, other.input_tokens),
+            _sum(self.output_tokens, other.output_tokens),
+            total,
+            _sum(self.cached_input_tokens, other.cached_input_tokens),
+            _sum(self.cache_write_tokens, other.cache_write_tokens),
+            _sum(self.reasoning_tokens, other.reasoning_tokens),
+        )
+
+    def __radd__(self, other: object) -> Usage:
+        """Return this value for 0, with which `sum` begins."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    @property
+    def known_tokens(self) -> int:
+        """The total, or else what is known of it; 0 if nothing was reported."""
+        if self.total_tokens is not None:
+            return self.total_tokens
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
+
+
+@attrs.frozen
+class ResponseStarted:
+    """The provider's names for the answer. It is for the record of the attempt only, and is never delivered."""
+
+    id: str | None
+    """The id of the answer. None: the provider gave none."""
+
+    model: str | None
+    """The model that answers, as the provider names it. None: the provider did not name it."""
+
 
 @attrs.frozen
 class TextDelta:
@@ -69,6 +117,13 @@ class TextDelta:
 
     text: str
     """The piece."""
+
+    signature: str | None = None
+    """Gemini's opaque thought signature of a piece that ends a text part. None: the piece has none."""
+
+    phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
+    """What the text is for; "commentary" is not part of `Reply.text`. None: the provider does not say. Ignored by
+    `==`."""
 
 
 @attrs.frozen
@@ -94,7 +149,7 @@ class ReasoningSeal:
 class ToolCallDelta:
     """The next piece of a tool call. The pieces with the same `index` are one call.
 
-    Only the first piece of a call has `id`, `name`, `signature` and the right `kind`.
+    Only the first piece of a call has `id`, `name` and the right `kind`.
     """
 
     index: int
@@ -110,7 +165,7 @@ class ToolCallDelta:
     """The name of the tool. None after the first piece."""
 
     signature: str | None = None
-    """Gemini's opaque thought signature. None after the first piece, or if there is none."""
+    """What the provider needs back with the call. None if there is nothing; it may come with a later piece."""
 
     kind: ToolKind = "function"
     """Whether the arguments are a JSON object or free text."""
@@ -118,9 +173,12 @@ class ToolCallDelta:
 
 @attrs.frozen
 class WholePart:
-    """A part that arrives in one piece: an image of the model, or a block that only its provider understands."""
+    """A part that arrives in one piece: an image or speech of the model, or a block that only its provider understands.
 
-    part: Image | Opaque
+    The transcript of speech is in TextDelta events.
+    """
+
+    part: Image | File | Opaque
     """The part."""
 
 
@@ -153,12 +211,33 @@ class UsageUpdate:
     """The counts of the answer so far."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Vectors:
-    """The result of an embedding request."""
+    """The result of an embedding request. It can be iterated and indexed, and is equal to a list of its vectors."""
 
     vectors: Sequence[Sequence[float]] = attrs.field(repr=lambda vectors: f"<{len(vectors)} vectors>")
     """One vector for each text, in the order of the texts."""
+
+    usage: Usage | None = None
+    """The token counts of the request. None: the provider reported none."""
+
+    # No subclass of Sequence: `isinstance` with an abstract class is slow, and each event of a stream is checked.
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __iter__(self) -> Iterator[Sequence[float]]:
+        return iter(self.vectors)
+
+    def __getitem__(self, index: int) -> Sequence[float]:
+        return self.vectors[index]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Vectors):
+            return list(self.vectors) == list(other.vectors) and self.usage == other.usage
+        return list(self.vectors) == other if isinstance(other, list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # vectors are lists
 
 
 @attrs.frozen
@@ -209,7 +288,8 @@ class Forwarded:
 
 
 WireEvent = (
-    TextDelta
+    ResponseStarted
+    | TextDelta
     | ReasoningDelta
     | ReasoningSeal
     | ToolCallDelta
@@ -221,7 +301,10 @@ WireEvent = (
     | Finished
     | Failure
 )
-"""The events of a decoder: content, then exactly one Finished or Failure, then nothing."""
+"""The events of a decoder: content, then exactly one Finished or Failure, then nothing.
+
+One ResponseStarted may come before the last event, where the provider names the answer.
+"""
 
 StreamEvent = (
     TextDelta

@@ -9,6 +9,7 @@ free_requests requests that cost nothing: health checks, lists of models
 request/      one call: stream, failover, attempt
 snapshots     the gateway at one moment, as plain values
 runtime       what all calls share
+sharing/      what several processes share through a store
 routing/      which worker is asked next
 workers/      admission, API keys, cooldowns, breakers, status
 transport/    requests leave and answers come back; what an error proves

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Unpack, final
+from typing import Any, TypeVar, Unpack, final, overload
 
+import attrs
 import trio
 
-from ..events import Reply
+from ..cluster import Store, ValkeyStore
+from ..costs import Budget, budget
+from ..events import Embeddings, Reply, TypedReply
 from ..failures import NoWorkersAvailable
 from ..messages import Messages
 from ..otp import Ref, Supervisor, describe
@@ -25,7 +28,17 @@ from .request.candidates import CallCandidates
 from .request.embedding import embed_all
 from .request.forwarding import ForwardRequest
 from .request.jobs import EmbedJob, without_unable
-from .request.options import ChatOptions, chat_from, forward_from, named, positive, tags_from, texts_from
+from .request.options import (
+    Chat,
+    ChatOptions,
+    chat_from,
+    forward_from,
+    named,
+    positive,
+    tags_from,
+    texts_from,
+    with_alias,
+)
 from .request.stream import ChatStream
 from .routing.eligibility import Criteria, Target
 from .routing.index import embed_batch, embed_model
@@ -39,6 +52,8 @@ from .workers.calls import call_with_retry
 from .workers.registry import WorkerRegistry
 from .workers.status import HealthStatus, WorkerInfo, health_status, worker_info
 
+T = TypeVar("T")
+
 
 @asynccontextmanager
 async def open_cortex(
@@ -47,6 +62,7 @@ async def open_cortex(
     http_transport: MakeTransport | None = None,
     on_event: Observer | Sequence[Observer] | None = None,
     observe: str | bool = False,
+    store: Store | None = None,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway: start its supervision tree inside the caller's task, and stop it at the end of the block.
 
@@ -63,6 +79,9 @@ async def open_cortex(
         observe: "unix:/run/cortex.sock" serves snapshots on this socket, for `cortex-trio observe`; only the user of
             this process may connect. True: a socket in $XDG_RUNTIME_DIR or the folder for temporary files; its path
             is logged. The socket is removed when the block ends.
+        store: shares cooldowns and breakers with other gateways, such as `cluster.ValkeyStore("valkey://host")`. None:
+            the one in `config.store`, if there is one. It is used in the background: no call waits for it, and a store
+            that fails harms no call. Opening waits for it at most half a second.
 
     Raises:
         ConfigError: the configuration is wrong, or the socket cannot be opened. Nothing was started.
@@ -73,8 +92,10 @@ async def open_cortex(
         checked = await _config_from(config)
     finally:
         del config  # a traceback with locals would show the keys
+    if store is None and checked.store is not None:
+        store = ValkeyStore(checked.store)
     async with open_runtime(
-        checked, http_transport=http_transport, on_event=on_event, observe=observe
+        checked, http_transport=http_transport, on_event=on_event, observe=observe, store=store
     ) as runtime:
         yield Cortex(runtime)
 
@@ -115,22 +136,50 @@ class Cortex:
             NoWorkersAvailable: no worker could be asked; says why for each. Raised on entering, like the following.
             ProviderError: the only attempt failed. StreamInterrupted, while reading: the answer is incomplete.
             AllWorkersFailed: several attempts failed.
+            BudgetExceeded: a budget around the call is used up. Raised on entering; nothing was sent.
         """
-        return ChatStream(self._runtime, chat_from(messages, **options))
+        return ChatStream(self._runtime, self._chat(messages, **options))
 
-    async def complete(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply:
+    @overload
+    async def complete(
+        self, messages: Messages, *, response_type: None = None, **options: Unpack[ChatOptions]
+    ) -> Reply: ...
+    @overload
+    async def complete(
+        self, messages: Messages, *, response_type: type[T], **options: Unpack[ChatOptions]
+    ) -> TypedReply[T]: ...
+    @overload
+    async def complete(
+        self, messages: Messages, *, response_type: Any, **options: Unpack[ChatOptions]
+    ) -> TypedReply[Any]: ...
+    async def complete(
+        self, messages: Messages, *, response_type: Any = None, **options: Unpack[ChatOptions]
+    ) -> Reply | TypedReply[Any]:
         """Return a complete answer. Failover stays possible until its end (on_interrupt="buffer").
 
-        Cancelling closes the connection.
+        With `response_type` the answer is JSON that fits the type, and is returned as a value of it. An answer that
+        does not fit is asked for once more, with what was wrong. Cancelling closes the connection.
 
         Args:
             messages: as of `chat`.
+            response_type: an attrs class, a dataclass, a TypedDict, an Enum, a Literal, a union, a list, …. None: the
+                answer is not converted.
             options: those of `ChatOptions`; `on_interrupt` is always "buffer".
 
-        Raises: as `chat`.
+        Raises:
+            InvalidRequest: `response_type` has no form in JSON, or as `chat`.
+            InvalidAnswer: the answer does not fit `response_type`, also the second time, or it is not complete.
+            CortexError: as `chat`.
         """
+        if response_type is None:
+            return await self._complete(messages, options)
+        from .request.typed import complete_typed  # here, because a program without types needs no cattrs
+
+        return await complete_typed(self._complete, messages, response_type, options)
+
+    async def _complete(self, messages: Messages, options: ChatOptions) -> Reply:
         options["on_interrupt"] = "buffer"
-        async with ChatStream(self._runtime, chat_from(messages, **options), "complete") as stream:
+        async with ChatStream(self._runtime, self._chat(messages, **options), "complete") as stream:
             return await stream.collect()
 
     async def embed(
@@ -141,8 +190,10 @@ class Cortex:
         provider: str | None = None,
         dimensions: int | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Sequence[Sequence[float]]:
-        """Return one vector for each text, in order. Failover as in `chat`; cancelling closes the connection.
+    ) -> Embeddings:
+        """Return one vector for each text, in order, with the worker, the token counts and the cost.
+
+        Failover as in `chat`; cancelling closes the connection.
 
         Args:
             texts: one string or several; a list longer than the providers allow is sent in several requests.
@@ -157,7 +208,7 @@ class Cortex:
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
         model, provider = named("model", model), named("provider", provider)
         model = model or embed_model(self._runtime.index, provider)
-        criteria = Criteria(model, provider, embed=True)
+        criteria = with_alias(Criteria(model, provider, embed=True), self._runtime.config)
         most = embed_batch(self._runtime.index, criteria)
         jobs = [
             EmbedJob(wanted_texts[start : start + most], size) for start in range(0, len(wanted_texts), most)
@@ -179,7 +230,7 @@ class Cortex:
 
         Raises: as `chat`.
         """
-        return ChatStream(self._runtime, forward_from(request, **options))
+        return ChatStream(self._runtime, self._with_alias(forward_from(request, **options)))
 
     def meaning(self, name: str) -> Target | None:
         """Return which workers a name means: a model, `worker/model` or `provider/model`. None: it means none.
@@ -201,6 +252,26 @@ class Cortex:
             known = ", ".join(self._runtime.table.workers) or "none"
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
         return await list_models(self._runtime, state)
+
+    def budget(
+        self, usd: float | None = None, tokens: int | None = None
+    ) -> AbstractAsyncContextManager[Budget]:
+        """Limit what the calls inside an `async with` block take together. The same as `cortex_trio.budget`.
+
+        Args:
+            usd: US dollars. None: no limit.
+            tokens: tokens of requests and answers. None: no limit.
+
+        Raises: as `cortex_trio.budget`.
+        """
+        return budget(usd, tokens)
+
+    def _chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
+        return self._with_alias(chat_from(messages, **options))
+
+    def _with_alias(self, chat: Chat) -> Chat:
+        criteria = with_alias(chat.criteria, self._runtime.config)
+        return chat if criteria is chat.criteria else attrs.evolve(chat, criteria=criteria)
 
     # -------------------------------------------------------------- state
 
@@ -236,7 +307,7 @@ class Cortex:
         Raises:
             InvalidRequest: an option is wrong.
         """
-        chat = chat_from(messages, **options)
+        chat = self._chat(messages, **options)
         evaluation = CallCandidates(self._runtime, chat.criteria).evaluate_all()
         able = without_unable(evaluation, chat.job, self._runtime.dialects)
         return explain(able, trio.current_time())
@@ -249,6 +320,11 @@ class Cortex:
         `cortex_trio.telemetry.to_json` makes text of it.
         """
         return snapshot_of(self._runtime)
+
+    @property
+    def aliases(self) -> Mapping[str, Sequence[str]]:
+        """The aliases of the configuration, as it is now."""
+        return self._runtime.config.aliases
 
     def tree(self) -> str:
         """Return a drawing of the supervision tree as it is now, with states and restarts."""
@@ -265,7 +341,7 @@ class Cortex:
         For example `cortex.actor("keys").kill()`.
 
         Args:
-            name: "registry", "keys", "workers", "health", or the name of a worker.
+            name: "registry", "keys", "workers", "health", with a store "cluster", or the name of a worker.
 
         Raises:
             KeyError: there is no such actor.
@@ -274,6 +350,8 @@ class Cortex:
         fixed: dict[str, Ref[Any]] = {
             ref.name: ref for ref in (runtime.registry, runtime.keys, runtime.workers, runtime.health)
         }
+        if runtime.sharing is not None:
+            fixed[runtime.cluster.name] = runtime.cluster
         return fixed[name] if name in fixed else runtime.table.workers[name].ref
 
     # -------------------------------------------------------------- changes

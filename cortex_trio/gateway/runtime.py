@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import attrs
 import trio
 
+from ..cluster import Store
 from ..http.deadlines import Deadlines
 from ..otp import DynamicSupervisor, Ref, Supervisor
 from ..telemetry import Activity, EventLog, Telemetry
@@ -20,6 +21,8 @@ from .routing.index import WorkerIndex
 from .routing.retries import RetryBudget
 from .routing.wait_queue import WaitQueue
 from .settings.config import Config
+from .sharing.cluster import Cluster
+from .sharing.state import Sharing
 from .transport.connections import Connections, Connector
 from .workers.cooldowns import Cooldowns
 from .workers.dialect_guard import DialectGuard
@@ -57,6 +60,8 @@ class Runtime:
     keys: Ref[KeyManager] = attrs.field(factory=lambda: Ref("keys"))
     workers: Ref[DynamicSupervisor] = attrs.field(factory=lambda: Ref("workers"))
     health: Ref[HealthMonitor] = attrs.field(factory=lambda: Ref("health"))
+    cluster: Ref[Cluster] = attrs.field(factory=lambda: Ref("cluster"))
+    """Of an actor that is there only with a store."""
 
     # What calls use.
     telemetry: Telemetry
@@ -78,6 +83,12 @@ class Runtime:
     """Set when the gateway is left."""
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))
     """Seeded from the module's own generator: `random.seed(…)` before the gateway is opened makes a run repeatable."""
+    store: Store | None = attrs.field(default=None, repr=False)
+    """Shared with other processes. None: this gateway shares nothing."""
+    sharing: Sharing | None = attrs.field(
+        default=attrs.Factory(lambda self: self._make_sharing(), takes_self=True), init=False, repr=False
+    )
+    """What is shared; None without a store."""
     _index: WorkerIndex | None = attrs.field(
         default=None, init=False, repr=False
     )  # None before the first use
@@ -88,10 +99,25 @@ class Runtime:
         if self._index is not None and not self._index.update(state):
             self._indexed = OUT_OF_DATE
         until = self.publisher.publish(state, trio.current_time())
+        if self.sharing is not None:
+            self.sharing.note(state.name)
         if until != state.changes_at:
             state.changes_at = until
             if math.isfinite(until):
                 self.registry.cast(WorkerRegistry.look_again_at, until)
+
+    def _make_sharing(self) -> Sharing | None:
+        if self.store is None:
+            return None
+        return Sharing(
+            self.store,
+            self.table,
+            self.cooldowns,
+            self.wait_queue,
+            self.telemetry,
+            self.activity,
+            self.random,
+        )
 
     @property
     def index(self) -> WorkerIndex:

@@ -23,6 +23,7 @@ from ..telemetry import (
     CooldownSnapshot,
     FailureSnapshot,
     KeySnapshot,
+    LinkSnapshot,
     RecentAttempt,
     Snapshot,
     WaitingCall,
@@ -31,6 +32,7 @@ from ..telemetry import (
 from ..version import __version__
 from .runtime import Runtime
 from .settings.secrets import ApiKey
+from .sharing.state import Sharing
 from .transport.connections import Connections
 from .workers.breaker import Breaker, BreakerState
 from .workers.cooldowns import Cooldown, Target
@@ -59,7 +61,15 @@ def snapshot_of(runtime: Runtime) -> Snapshot:
         ),
         attempts=tuple(RecentAttempt(clock.utc(ended), attempt) for ended, attempt in activity.recent),
         totals=activity.totals,
+        cluster=_link(runtime.sharing),
     )
+
+
+def _link(sharing: Sharing | None) -> LinkSnapshot | None:
+    if sharing is None:
+        return None
+    link = sharing.link
+    return LinkSnapshot(link.connected, link.since, link.processes, link.reason)
 
 
 @attrs.frozen

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from ..cluster import Store
 from ..otp import run
 from ..otp.nursery import open_flat_nursery
 from ..telemetry import Observer, Telemetry
@@ -32,6 +33,9 @@ from .workers.keys import KeyRing
 from .workers.registry import WorkerTable
 from .workers.worker import WorkerState
 
+FIRST_READ_SECONDS = 0.5
+"""Seconds for which opening a gateway waits until it knows what other processes know."""
+
 log = logging.getLogger("cortex_trio")
 
 
@@ -42,6 +46,7 @@ async def open_runtime(
     http_transport: MakeTransport | None = None,
     on_event: Observer | Sequence[Observer] | None = None,
     observe: str | bool = False,
+    store: Store | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run the supervision tree of a gateway while the block runs. Arguments as of `open_cortex`.
 
@@ -54,7 +59,8 @@ async def open_runtime(
     """
     server = _listen(observe)
     try:
-        async with _open_runtime(await _make_runtime(config, http_transport, on_event), server) as runtime:
+        made = await _make_runtime(config, http_transport, on_event, store)
+        async with _open_runtime(made, server) as runtime:
             yield runtime
     finally:
         if server is not None:
@@ -68,6 +74,11 @@ async def _open_runtime(runtime: Runtime, server: SocketServer | None) -> AsyncI
             nursery.start_soon(runtime.deadlines.run)
             await nursery.start(_run_tree, runtime, server)
             try:
+                if runtime.sharing is not None:
+                    with trio.move_on_after(
+                        FIRST_READ_SECONDS
+                    ):  # a store that hangs must not delay the program
+                        await runtime.sharing.synced.wait()
                 yield runtime
             finally:
                 runtime.close()
@@ -79,7 +90,10 @@ async def _open_runtime(runtime: Runtime, server: SocketServer | None) -> AsyncI
 
 
 async def _make_runtime(
-    config: Config, http_transport: MakeTransport | None, on_event: Observer | Sequence[Observer] | None
+    config: Config,
+    http_transport: MakeTransport | None,
+    on_event: Observer | Sequence[Observer] | None,
+    store: Store | None,
 ) -> Runtime:
     connector = Connector(http_transport, config.max_idle_connections)
     cooldowns = Cooldowns(config.rate_limit_rest)
@@ -101,6 +115,7 @@ async def _make_runtime(
         cooldowns=cooldowns,
         ring=ring,
         telemetry=Telemetry(on_event),
+        store=store,
     )
 
 

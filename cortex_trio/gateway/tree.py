@@ -8,6 +8,7 @@ cortex                one_for_one
 │   └── ollama        Worker
 └── health            HealthMonitor     checks idle workers
 
+A gateway with a store has a child `cluster` behind `health`, which shares cooldowns and breakers with other processes.
 A gateway that was opened with `observe` has a last child, `observe`, which serves snapshots on a socket.
 
 State that must survive a crash is made before the tree and passed in: the worker table, the key ring, the connections
@@ -25,6 +26,8 @@ from ..otp import Backoff, Child, DynamicSupervisor, Ref, Supervisor, Task
 from ..telemetry.socket_server import SocketServer
 from .health import check_all
 from .runtime import Runtime
+from .sharing.cluster import Cluster
+from .sharing.state import Sharing
 from .snapshots import snapshot_of
 from .workers.calls import call_with_retry
 from .workers.health_monitor import HealthMonitor
@@ -46,6 +49,7 @@ def cortex_tree(runtime: Runtime, observe: SocketServer | None = None) -> Superv
             Child(ref=runtime.keys, start=lambda: KeyManager(runtime.ring)),
             Child(ref=runtime.workers, start=lambda: Workers(runtime), shutdown=math.inf),
             Child(ref=runtime.health, start=lambda: _health_monitor(runtime)),
+            *([] if runtime.sharing is None else [_cluster_child(runtime, runtime.sharing)]),
             *([] if observe is None else [_observe_child(runtime, observe)]),
         ],
         max_restarts=ROOT_RESTARTS,
@@ -86,6 +90,12 @@ def _health_monitor(runtime: Runtime) -> HealthMonitor:
     """Return the actor that checks idle workers."""
     check = partial(check_all, runtime, only_idle=True)
     return HealthMonitor(check, lambda: runtime.config.health_check_interval, runtime.random)
+
+
+def _cluster_child(runtime: Runtime, sharing: Sharing) -> Child[Cluster]:
+    """Return the actor that uses the store. It starts again with a delay, so it cannot use up the restarts."""
+    start = partial(Cluster, sharing, runtime.random)
+    return Child(ref=runtime.cluster, start=start, backoff=Backoff(first=0.2))
 
 
 def _observe_child(runtime: Runtime, server: SocketServer) -> Child[Task[None]]:

@@ -26,6 +26,9 @@ class Message:
     cache: bool = attrs.field(default=False, kw_only=True)
     """True: the prompt up to the end of this message is to be cached, where the dialect has such breakpoints."""
 
+    partial: bool = attrs.field(default=False, kw_only=True, eq=False)
+    """True: the answer broke off or was left, and this is what had arrived. It is not sent, and is ignored by `==`."""
+
     @property
     def parts(self) -> tuple[Part, ...]:
         """The content as parts: a string is one Text, an empty string is no part."""
@@ -35,8 +38,10 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of all Text parts, joined."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
+        """The text of all Text parts, joined, without the commentary of a model."""
+        return "".join(
+            part.text for part in self.parts if isinstance(part, Text) and part.phase != "commentary"
+        )
 
 
 def system(text: str) -> Message:

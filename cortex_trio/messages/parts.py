@@ -15,6 +15,12 @@ from .files import IMAGE_TYPES, media_type_of, read_file
 ToolKind = Literal["function", "custom"]
 """A function takes a JSON object; a custom tool (OpenAI) takes free text."""
 
+Phase = Literal["commentary", "final_answer"]
+"""What a text of an answer is for: a remark while the model works, or the answer itself (OpenAI's Responses API)."""
+
+Detail = Literal["auto", "low", "high", "original"]
+"""How closely a model looks at an image. OpenAI's APIs take it."""
+
 
 def _size(data: object, unit: str) -> str:
     return f"<{len(data)} {unit}>" if isinstance(data, str | bytes) else repr(data)
@@ -26,6 +32,15 @@ class Text:
 
     text: str
     """The text, as it is sent."""
+
+    signature: str | None = None
+    """Gemini's opaque thought signature of a text that a model wrote. It is sent back only to `origin`."""
+
+    origin: str | None = None
+    """The "provider/model" of the model that wrote the text. None if the text has no signature."""
+
+    phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
+    """What the text is for, for APIs that know it. None: the answer, or a text of the caller. Ignored by `==`."""
 
 
 @attrs.frozen
@@ -50,6 +65,9 @@ class Image:
 
     origin: str | None = None
     """The "provider/model" of the model that made the image. None for an image of the caller."""
+
+    detail: Detail | None = attrs.field(default=None, kw_only=True)
+    """How closely the model is to look. None: the provider's default. Ignored where the API has no field for it."""
 
     def __attrs_post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
@@ -180,10 +198,11 @@ class ToolCall:
     """JSON text as the model wrote it, never serialised again; free text for a tool of kind "custom"."""
 
     signature: str | None = None
-    """Gemini's opaque thought signature. It is sent back only to `origin`. None: there is none."""
+    """What the provider needs back with the call: Gemini's thought signature, Anthropic's `caller`. It is sent back
+    only to `origin`. None: there is nothing."""
 
     origin: str | None = None
-    """The "provider/model" of the model that made the call. None if the call has no signature."""
+    """The "provider/model" of the model that made the call, which gets the signature back. None if there is none."""
 
     kind: ToolKind = "function"
     """Whether `arguments` is a JSON object or free text."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -10,6 +11,9 @@ import attrs
 from ..failures import InvalidRequest
 from .message import Message
 from .parts import Document, ToolKind
+
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""The names of tools that every provider allows. Source: OpenAI's and Anthropic's references."""
 
 
 @attrs.frozen
@@ -40,6 +44,42 @@ class Tool:
 
     cache: bool = attrs.field(default=False, kw_only=True)
     """True: the prompt up to the end of this tool is to be cached, where the dialect has such breakpoints."""
+
+    function: Callable[..., object] | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
+    """What `run_tools` and `Conversation` call; nothing else does. None: the caller answers the calls. It is not sent,
+    and is ignored by `==`."""
+
+    @classmethod
+    def from_function(
+        cls, fn: Callable[..., object], *, name: str | None = None, description: str | None = None
+    ) -> Tool:
+        """Return a tool that is a function: its parameters from the annotations, its description from the docstring.
+
+        The descriptions of the parameters are those of the docstring's section "Args:", or the text in
+        `Annotated[str, "…"]`. Parameters that a `functools.partial` has given by name are not shown to the model.
+
+        Args:
+            fn: A function, a method, a partial or an object with `__call__`; sync or async. Every parameter needs an
+                annotation: attrs classes, dataclasses, TypedDict, NamedTuple, Enum, Literal, unions, list, tuple, set,
+                dict, str, int, float, bool, None, datetime, date, time, UUID, Decimal and Path.
+            name: The name of the tool. None: that of the function.
+            description: What the tool does, for the model. None: the docstring.
+
+        Raises:
+            InvalidRequest: A parameter has no annotation or a type without a form in JSON, or the name is not allowed.
+        """
+        from ..structure import (
+            FunctionParameters,
+        )  # here, because a program without such tools needs no cattrs
+
+        found = FunctionParameters.of(fn, name)
+        tool_name = found.name if name is None else name
+        if not NAME.fullmatch(tool_name):
+            raise InvalidRequest(
+                f"tool {tool_name!r:.70}: name= is needed: 1 to 64 letters, digits, underscores and hyphens"
+            )
+        text = found.description if description is None else description
+        return cls(tool_name, text, found.schema(f"tool {tool_name}"), function=fn)
 
     def __attrs_post_init__(self) -> None:
         if self.kind == "function" and self.parameters is None:

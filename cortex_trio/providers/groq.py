@@ -7,7 +7,12 @@ from .provider import Provider
 GROQ = Provider(
     name="groq",
     base_url="https://api.groq.com/openai/v1",
-    dialect=ChatCompletions(efforts=("none", "default", "low", "medium", "high")),
+    dialect=ChatCompletions(
+        efforts=("none", "default", "low", "medium", "high"),
+        custom_tools=False,
+        files=False,
+        own_fields=False,
+    ),
     priority=15,
     health=HttpRequest("GET", "/models"),
     models=HttpRequest("GET", "/models"),

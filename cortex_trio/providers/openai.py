@@ -7,7 +7,7 @@ from .provider import Provider
 OPENAI = Provider(
     name="openai",
     base_url="https://api.openai.com/v1",
-    dialect=ChatCompletions(embeddings=True),
+    dialect=ChatCompletions(embeddings=True, own_fields=False),
     priority=5,
     timeout=30.0,
     health=HttpRequest("GET", "/models"),

@@ -9,7 +9,13 @@ EFFORTS = ("none", "low", "medium", "high")
 XAI = Provider(
     name="xai",
     base_url="https://api.x.ai/v1",
-    dialect=ChatCompletions(usage_excludes_reasoning=True, efforts=EFFORTS),
+    dialect=ChatCompletions(
+        usage_excludes_reasoning=True,
+        efforts=EFFORTS,
+        custom_tools=False,
+        files=False,
+        own_fields=False,
+    ),
     priority=25,
     health=HttpRequest("GET", "/api-key"),
     models=HttpRequest("GET", "/models"),

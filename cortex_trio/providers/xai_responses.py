@@ -11,6 +11,6 @@ from .xai import EFFORTS, XAI
 XAI_RESPONSES = attrs.evolve(
     XAI,
     name="xai_responses",
-    dialect=Responses(beside=XAI.dialect, efforts=EFFORTS),
+    dialect=Responses(beside=XAI.dialect, efforts=EFFORTS, custom_tools=False, own_fields=False),
     env=("XAI_RESPONSES",),
 )

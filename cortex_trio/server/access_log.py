@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 from typing import Final
 
@@ -21,6 +22,17 @@ FROM_HEADERS: Final = {
 """Headers of the response, and the names of their fields in the log."""
 
 
+class Outcome(enum.StrEnum):
+    """What became of a response."""
+
+    COMPLETED = "completed"
+    CLIENT_LEFT = "client_left"
+    """Or it did not read."""
+    CUT = "cut"
+    """By the route, or by the end of the server."""
+    CRASHED = "crashed"
+
+
 @attrs.frozen(kw_only=True)
 class Access:
     """A request and what became of it."""
@@ -31,8 +43,7 @@ class Access:
     path: str
     status: int | None
     """None: nothing was sent."""
-    outcome: str
-    """"completed", "client_left", "cut" or "crashed"."""
+    outcome: Outcome
     duration: float
     """Seconds from the end of the head."""
     received: int
@@ -53,7 +64,7 @@ def log_access(access: Access) -> None:
         return
     path = printable(access.path[:LONGEST_PATH])
     extra = attrs.asdict(access, recurse=False, filter=attrs.filters.exclude("headers"))
-    extra |= {"path": path, "method": printable(access.method)}
+    extra |= {"path": path, "method": printable(access.method), "outcome": access.outcome.value}
     extra |= {FROM_HEADERS[name]: printable(value) for name, value in access.headers if name in FROM_HEADERS}
     log.info(
         "%s %s %s %s in %.3f s",

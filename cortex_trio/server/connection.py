@@ -14,7 +14,7 @@ import h11
 import trio
 
 from ..otp.nursery import open_flat_nursery
-from .access_log import Access, log_access
+from .access_log import Access, Outcome, log_access
 from .body import BadBody, BodyReader, BodyTooLarge, body_deadline, unpacked
 from .client_stream import ClientStream
 from .drain import Drain
@@ -34,6 +34,10 @@ UNPACK_IN_THREAD_BYTES = 64 * 1024
 SECRET_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "proxy-authorization"})
 DONE_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding", "expect"})
 """They are not true of the body that a route gets."""
+
+
+class RouteFailed(Exception):
+    """A route has a bug: it raised, which is the cause, or has sent no response. Ends the connection only."""
 
 
 class _BadRequestBody(Exception):
@@ -86,12 +90,12 @@ class Connection:
         """Serve requests until the client leaves, a limit is reached or the server drains."""
         try:
             with self._scope:
-                with trio.fail_after(self._limits.head_timeout):
+                with trio.move_on_after(self._limits.head_timeout) as limit:
                     await self._stream.handshake()
-                while await self._serve_next():
+                while not limit.cancelled_caught and await self._serve_next():
                     self._is_new = False
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            pass  # the client has left, or was too slow to be answered
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client has left, or the server has closed the connection
         finally:
             self._drain.remove(self)
             self._stream.close_now()
@@ -163,23 +167,23 @@ class Connection:
         exchange.closes = self._drain.is_draining or self._is_surplus
         started, received = trio.current_time(), 0
         verdict: Accepted | Refused | None = None
-        outcome = "crashed"
+        outcome = Outcome.CUT
         try:
             verdict = self._decide(head)
             try:
                 with exchange.scope:
                     received = await self._answer(head, exchange, verdict)
-            except trio.BrokenResourceError:
-                if not exchange.is_broken:
-                    raise
-            except Exception:
-                await self._fail(head, exchange, ErrorKind.INTERNAL, "the server has failed")
-                raise
+            except Exception as error:
+                if not (exchange.is_broken and isinstance(error, trio.BrokenResourceError)):
+                    outcome = Outcome.CRASHED
+                    await self._fail(head, exchange, ErrorKind.INTERNAL, "the server has failed")
+                    raise RouteFailed(f"the route of {head.path!r} has failed") from error
             if exchange.cancel_reason is CancelReason.DRAINING:
                 await self._fail(head, exchange, ErrorKind.DRAINING, "the server is being stopped")
             elif not exchange.has_begun and not exchange.is_broken:
+                outcome = Outcome.CRASHED
                 await self._fail(head, exchange, ErrorKind.INTERNAL, "the server has failed")
-                raise RuntimeError(f"the route of {head.path!r} has sent no response")
+                raise RouteFailed(f"the route of {head.path!r} has sent no response")
             outcome = _outcome(exchange)
         finally:
             if isinstance(verdict, Accepted):
@@ -324,7 +328,7 @@ class Connection:
         verdict: Accepted | Refused | None,
         received: int,
         duration: float,
-        outcome: str,
+        outcome: Outcome,
     ) -> None:
         access = Access(
             request=exchange.request_id,
@@ -342,7 +346,7 @@ class Connection:
         log_access(access)
 
 
-def _outcome(exchange: HttpExchange) -> str:
+def _outcome(exchange: HttpExchange) -> Outcome:
     if exchange.has_ended:
-        return "completed"
-    return "client_left" if exchange.is_broken else "cut"
+        return Outcome.COMPLETED
+    return Outcome.CLIENT_LEFT if exchange.is_broken else Outcome.CUT

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import final
 
 import h11
@@ -27,6 +28,7 @@ IDS = (b"x-request-id", b"request-id")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9a-z-]")
 
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -145,7 +147,8 @@ class HttpExchange:
             fields.append((b"content-length", b"%d" % length))
         if self.closes:
             fields.append((b"connection", b"close"))
-        return self._http.send(h11.Response(status_code=status, headers=fields)) or b""
+        response = h11.Response(status_code=status, headers=fields, reason=REASONS.get(status, b""))
+        return self._http.send(response) or b""
 
     async def _send(self, data: bytes) -> None:
         if self.is_broken:

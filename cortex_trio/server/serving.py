@@ -6,12 +6,11 @@ async with open_cortex() as cortex, open_server(cortex, "127.0.0.1", 8080, keys=
 
 from __future__ import annotations
 
-import importlib
 import ipaddress
 import math
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, final
 
@@ -25,6 +24,7 @@ from .api_protocol import Api
 from .counters import Counters, MemoryCounters
 from .front import ServerFront
 from .listener import listen
+from .metrics import prometheus
 from .own_routes import Metrics, OwnRoutes
 from .settings import Limits
 from .tree import ServerTree
@@ -69,17 +69,20 @@ class Server:
 
     def reload(
         self, *, keys: Sequence[AnyKey] | None = None, aliases: Mapping[str, Sequence[str]] | None = None
-    ) -> None:
+    ) -> Callable[[], None]:
         """Change keys and aliases for the requests from now on. What keys have used stays counted.
 
         Args:
             keys: None: as they are.
             aliases: None: as they are.
 
+        Returns:
+            A function that takes the change back.
+
         Raises:
             ConfigError: a key is wrong, or none is left on an interface that is not loopback. Nothing was changed.
         """
-        self._reload.apply(keys, aliases)
+        return self._reload.apply(keys, aliases)
 
 
 @asynccontextmanager
@@ -122,7 +125,8 @@ async def open_server(
         idle_timeout: seconds until the next request of a connection.
         write_timeout: seconds in which a client reads nothing of its response.
         max_connections: more are answered with 503.
-        aliases: names of models that stand for others, best first. None: those of the gateway's configuration.
+        aliases: names of models that stand for others, best first. None: those of the gateway's
+            configuration, as they are when the server is opened.
         metrics: a `telemetry.prometheus.Prometheus` that is also an observer of the gateway. None: gauges only.
         counters: of what keys use. None: in memory.
         api: the routes of the API. None: those of this package.
@@ -147,10 +151,10 @@ async def open_server(
     try:
         is_local = all(ipaddress.ip_address(one.getsockname()[0]).is_loopback for one in listening)
         _require_keys(ring, is_local)
-        api = api_routes(cortex, aliases) if api is None else api
+        api = _routes(cortex, aliases) if api is None else api
         front = ServerFront({}, api, ring, host if is_local else None)
         tree = ServerTree([trio.socket.from_stdlib_socket(one) for one in listening], front, limits, tls)
-        own = OwnRoutes(cortex, metrics or _gauges(cortex), lambda: tree.drain.is_draining)
+        own = OwnRoutes(cortex, metrics or prometheus(cortex), lambda: tree.drain.is_draining)
         front.own = own.by_path
         address, bound = listening[0].getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
@@ -202,19 +206,10 @@ async def _child_of(cortex: Cortex, tree: ServerTree) -> AsyncIterator[None]:
             await cortex.root.call(Supervisor.delete_child, ref.name)
 
 
-def api_routes(cortex: Cortex, aliases: Mapping[str, Sequence[str]] | None) -> Api:
-    """Return the routes of the API. They are loaded here: a program with its own routes needs no dialect's."""
-    routes = importlib.import_module("cortex_trio.server.api.routes")
-    made: Api = routes.ApiRoutes(cortex, aliases=aliases or {})
-    return made
+def _routes(cortex: Cortex, aliases: Mapping[str, Sequence[str]] | None) -> Api:
+    from .api.routes import ApiRoutes  # here: a program with routes of its own needs no dialect's
 
-
-def _gauges(cortex: Cortex) -> Metrics | None:
-    try:
-        from ..telemetry.prometheus import Prometheus
-    except ModuleNotFoundError:
-        return None
-    return Prometheus(cortex)
+    return ApiRoutes(cortex, aliases=cortex.aliases if aliases is None else aliases)
 
 
 def _require_keys(ring: KeyRing, is_local: bool) -> None:
@@ -234,12 +229,20 @@ class _Reload:
         self._counters = counters
         self._is_local = is_local
 
-    def apply(self, keys: Sequence[AnyKey] | None, aliases: Mapping[str, Sequence[str]] | None) -> None:
+    def apply(
+        self, keys: Sequence[AnyKey] | None, aliases: Mapping[str, Sequence[str]] | None
+    ) -> Callable[[], None]:
         """See `Server.reload`."""
-        ring = self._front.keys
+        old_api, old_ring = self._front.api, self._front.keys
+        ring = old_ring
         if keys is not None:
             ring = KeyRing(virtual_keys_from(keys), self._counters, old=ring)
             _require_keys(ring, self._is_local)
         if aliases is not None:
-            self._front.api = api_routes(self._cortex, aliases)
+            self._front.api = _routes(self._cortex, aliases)
         self._front.keys = ring
+
+        def undo() -> None:
+            self._front.api, self._front.keys = old_api, old_ring
+
+        return undo

@@ -21,21 +21,29 @@ scene, perform, serve   how a response becomes bytes on a connection
 link        the link to a provider: latency, bandwidth, partitions
 network, pipe, channel  connections in memory
 chaos       a TCP proxy with faults, for real sockets
-seeded      reproducible runs
-leftovers   what requests still hold
+store       a store that several gateways share, slow, hanging, losing and breaking
+seeding     reproducible runs
+held        what requests still hold
 gateway     a gateway in front of the providers
 plan        what the command line asks for: providers, faults, API keys, models
 """
 
-from .behaviour import Behaviour
-from .chaos import ChaosProxy, ProxyFaults, open_chaos_proxy
-from .gateway import open_gateway
-from .leftovers import connected, leftovers
-from .link import Link
-from .provider import SimulatedProvider
-from .request import SimRequest
-from .seeded import seeded
-from .simulator import Simulator, open_simulator
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .behaviour import Behaviour
+    from .chaos import ChaosProxy, ProxyFaults, open_chaos_proxy
+    from .gateway import open_gateway
+    from .held import connected, leftovers
+    from .link import Link
+    from .provider import SimulatedProvider
+    from .request import SimRequest
+    from .seeding import seeded
+    from .simulator import Simulator, open_simulator
+    from .store import SimulatedStore
 
 __all__ = [
     "Behaviour",
@@ -44,6 +52,7 @@ __all__ = [
     "ProxyFaults",
     "SimRequest",
     "SimulatedProvider",
+    "SimulatedStore",
     "Simulator",
     "connected",
     "leftovers",
@@ -52,3 +61,39 @@ __all__ = [
     "open_simulator",
     "seeded",
 ]
+
+_MODULE_OF = {
+    "Behaviour": "behaviour",
+    "ChaosProxy": "chaos",
+    "Link": "link",
+    "ProxyFaults": "chaos",
+    "SimRequest": "request",
+    "SimulatedProvider": "provider",
+    "SimulatedStore": "store",
+    "Simulator": "simulator",
+    "connected": "held",
+    "leftovers": "held",
+    "open_chaos_proxy": "chaos",
+    "open_gateway": "gateway",
+    "open_simulator": "simulator",
+    "seeded": "seeding",
+}
+"""The module of each public name. No name is that of a module: an import would replace the one by the other."""
+
+if not TYPE_CHECKING:  # a type checker that saw `__getattr__` would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Load the module of a public name, and keep the name, so that this is called once for each.
+
+        Raises:
+            AttributeError: This package has no such name.
+        """
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
+        value = globals()[name] = getattr(module, name)
+        return value
+
+    def __dir__() -> list[str]:
+        """Return the public names, loaded or not, with what every module has."""
+        return sorted({*globals(), *__all__})

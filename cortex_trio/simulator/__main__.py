@@ -1,109 +1,40 @@
-"""`python -m cortex_trio.simulator`: simulated providers for a program that is configured by the environment.
+"""The entry point of `python -m cortex_trio.simulator`.
 
-With a command it runs that command with CORTEX_PROVIDERS set, and ends with its exit status; without one it
-prints the line to set the variable with, and serves until it is interrupted.
+It imports next to nothing, so that Ctrl-C is handled before the modules that take time are imported.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import shlex
 import sys
 from collections.abc import Sequence
-from functools import partial
 
-import trio
-
-from ..cli.running import run_command, run_until_signal
-from ..failures import ConfigError, InvalidRequest
-from ..gateway.settings.config import environment
-from .plan import FAULTS, Plan
-from .servers import SERVERS
-from .simulator import open_simulator
+from ..__main__ import FAILED, after_help, exit_on_ctrl_c, ignore_ctrl_c, prepare_streams
 
 PROGRAM = "python -m cortex_trio.simulator"
-DESCRIPTION = """\
-Run simulated providers for a program that is configured by the environment.
-With a command, run it with CORTEX_PROVIDERS set, and end with its exit status.
-Without one, print the line that sets the variable, and serve until Ctrl-C."""
-MOST_PORTS = 65535
-
-
-EPILOG = """\
-examples:
-  python -m cortex_trio.simulator python your_program.py
-  python -m cortex_trio.simulator --broken openai cortex-trio chat Hi
-  python -m cortex_trio.simulator --fault openai=429 --fault anthropic=cut \\
-      cortex-trio chat Hi
-  python -m cortex_trio.simulator --port 9000 --provider openai \\
-      --key openai=sk-mine-0001 --model openai=gpt-5-mini
-
-faults:
-""" + "".join(f"  {name:<10} {fault.help}\n" for name, fault in FAULTS.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (None: this process's own) and return the exit status."""
-    arguments = _parser().parse_args(argv)
-    return run_command(lambda _: run_until_signal(partial(_serve, arguments)), arguments, program=PROGRAM)
+    """Run the command line and return its exit status.
 
+    Args:
+        argv: The arguments after the program's name. None means those of this process.
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = partial(parser.add_argument, action="append", default=[])
-    names = ", ".join(SERVERS)
-    add("--provider", choices=SERVERS, metavar="PROVIDER", help=f"one to simulate: {names}; repeatable")
-    add("--broken", choices=SERVERS, metavar="PROVIDER", help="short for --fault PROVIDER=503")
-    add("--fault", metavar="PROVIDER=FAULT", help="give a provider a fault, see below; repeatable")
-    add("--key", metavar="PROVIDER=KEY", help="an API key; the provider accepts no others; repeatable")
-    add("--model", metavar="PROVIDER=MODEL", help="a model that the provider has; repeatable")
-    parser.add_argument(
-        "--port", type=int, default=0, metavar="N", help="the port of the first provider; the next has N+1"
-    )
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run with CORTEX_PROVIDERS set")
-    return parser
+    Raises:
+        SystemExit: The arguments are wrong (2), or `--help` was asked for (0).
+    """
+    if argv is None:
+        exit_on_ctrl_c()
+    if not prepare_streams(PROGRAM):
+        return FAILED
+    from ..cli.simulator import run_simulator
 
-
-async def _serve(arguments: argparse.Namespace) -> int:
-    plan = Plan.of(arguments)
-    if not 0 <= arguments.port <= MOST_PORTS - len(plan.names):
-        raise ConfigError(
-            "--port", f"{arguments.port} cannot be used: a port is a number from 1 to {MOST_PORTS}"
-        )
-    async with open_simulator(sockets=True) as simulator:
-        for place, name in enumerate(plan.names):
-            plan.add(simulator, name, arguments.port + place if arguments.port else 0)
-        providers = json.dumps(simulator.config())
-        if not arguments.command:
-            print(f"export CORTEX_PROVIDERS={shlex.quote(providers)}", flush=True)
-            for name, faults in plan.faults.items():
-                for fault in faults:
-                    print(f"{name}: {FAULTS[fault].help}", file=sys.stderr)
-            print("Serving on this machine until Ctrl-C.", file=sys.stderr)
-            await trio.sleep_forever()
-        return await _run(arguments.command, providers)
-
-
-async def _run(command: list[str], providers: str) -> int:
-    program = command[1:] if command[0] == "--" else command
-    if not program:
-        raise InvalidRequest("there is no command after --")
-    variables = {**environment(), "CORTEX_PROVIDERS": providers}
     try:
-        finished = await trio.run_process(program, env=variables, check=False, stdin=None)
-    except FileNotFoundError:
-        print(f"{PROGRAM}: no such program: {program[0]!r}", file=sys.stderr)
-        return 127
-    except PermissionError:
-        print(f"{PROGRAM}: not a program: {program[0]!r}", file=sys.stderr)
-        return 126
-    return finished.returncode
+        status = run_simulator(argv, PROGRAM)
+    except SystemExit as exit_:
+        return after_help(exit_)
+    if argv is None:
+        ignore_ctrl_c()
+    return status
 
 
 if __name__ == "__main__":

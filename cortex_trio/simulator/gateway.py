@@ -19,7 +19,7 @@ import trio.testing
 from ..gateway.cortex import Cortex, open_cortex
 from ..gateway.settings.config import Config, WorkerConfig
 from ..telemetry import Observer
-from .leftovers import connected, leftovers, may_be_of_a_check
+from .held import connected, leftovers, may_be_of_a_check
 from .simulator import Simulator
 
 CLOSE_SECONDS = 2.0

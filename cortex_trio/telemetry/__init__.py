@@ -3,6 +3,7 @@
 events         the catalogue of events
 call_events    the events of calls
 worker_events  the events of workers
+cluster_events the event of the link to a shared store
 observer       calls the observers of the user
 logs           what is logged about workers, and an observer that logs every event
 snapshot       the gateway at one moment, as plain values
@@ -29,6 +30,7 @@ from .call_events import (
     Operation,
     OptionValue,
 )
+from .cluster_events import StoreLinkChanged
 from .events import Event, Observer
 from .logs import EventLog, log_events
 from .observer import Telemetry
@@ -39,6 +41,7 @@ from .snapshot import (
     CooldownSnapshot,
     FailureSnapshot,
     KeySnapshot,
+    LinkSnapshot,
     RecentAttempt,
     Snapshot,
     Totals,
@@ -85,12 +88,14 @@ __all__ = [
     "FirstToken",
     "HealthChecked",
     "KeySnapshot",
+    "LinkSnapshot",
     "Observer",
     "Operation",
     "OptionValue",
     "RecentAttempt",
     "Reloaded",
     "Snapshot",
+    "StoreLinkChanged",
     "Telemetry",
     "Totals",
     "Waiting",

@@ -40,6 +40,7 @@ class Activity:
         self.waiting: dict[Waiting, None] = {}  # in the order in which they began to wait
         self._served = self._failed = self._cancelled = 0
         self._input_tokens = self._output_tokens = 0
+        self._cost: float | None = None  # US dollars
 
     def next_call(self) -> str:
         """Return the id of a new call."""
@@ -58,6 +59,9 @@ class Activity:
         if attempt.usage is not None:
             self._input_tokens += attempt.usage.input_tokens or 0
             self._output_tokens += attempt.usage.output_tokens or 0
+
+        if attempt.cost is not None:
+            self._cost = (self._cost or 0.0) + attempt.cost
 
     @contextmanager
     def wait(self, waiting: Waiting) -> Iterator[None]:
@@ -79,4 +83,5 @@ class Activity:
             cancelled=self._cancelled,
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
+            cost=self._cost,
         )

@@ -165,7 +165,7 @@ class CallEnded:
     usage: Usage | None
     """The token counts of all attempts in total. None: no provider reported any."""
     cost: float | None = None
-    """US dollars of all attempts. None: the price is not known."""
+    """US dollars of all attempts, as far as providers reported tokens. None: the price of one of them is not known."""
     seconds: float
     """Seconds from the start of the call to its end; for a stream the time that the caller took to read is included."""
     time_to_first_token: float | None

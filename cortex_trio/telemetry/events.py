@@ -11,6 +11,7 @@
     BreakerChanged                     the circuit breaker of a worker opens or closes
     CooldownStarted, CooldownEnded     a worker, a model or an API key is not used for some time
     HealthChecked                      a health check has ended
+    StoreLinkChanged                   the link to a store that several processes share
     Report                             the supervision tree: starts, exits, restarts (`cortex_trio.otp`)
 
 Events are frozen values. They hold names, kinds, times and counts, and scrubbed error messages; never prompts, answers
@@ -31,6 +32,7 @@ from .call_events import (
     CallWaiting,
     FirstToken,
 )
+from .cluster_events import StoreLinkChanged
 from .worker_events import (
     BreakerChanged,
     CooldownEnded,
@@ -58,6 +60,7 @@ Event = (
     | CooldownEnded
     | HealthChecked
     | Reloaded
+    | StoreLinkChanged
     | Report
 )
 """Every event. More may be added: a `match` over it needs a case for the others."""

@@ -245,7 +245,8 @@ def _error_type(event: CallEnded) -> str | None:
 
 
 def _answer_attributes(event: CallEnded) -> Mapping[str, Value]:
-    last = next((attempt for attempt in event.attempts if attempt.failure is None), None)
+    answers = (attempt for attempt in reversed(event.attempts) if attempt.failure is None or attempt.chunks)
+    last = next(answers, None)  # the one that served, or the one that was cut
     finish = event.finish_reason.value if event.finish_reason is not None else None
     if event.outcome == "failed" and event.interruption is not None:
         finish = "error"  # the stream was cut

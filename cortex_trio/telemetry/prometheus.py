@@ -143,7 +143,7 @@ class _Gauges(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Return the names of the gauges: a registry asks for them without a gateway."""
-        return [*_families()]
+        return [*_families(), *_link_families()]
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges; none before there is a gateway."""
@@ -161,7 +161,11 @@ class _Gauges(Collector):
             cooldown.add_metric(labels, seconds)
         for name, count in _restarts(snapshot.tree).items():
             restarts.add_metric((name,), count)
-        yield from (status, in_flight, breaker, cooldown, restarts)
+        connected, processes = _link_families()
+        if snapshot.cluster is not None:
+            connected.add_metric((), snapshot.cluster.connected)
+            processes.add_metric((), snapshot.cluster.processes)
+        yield from (status, in_flight, breaker, cooldown, restarts, connected, processes)
 
 
 def _families() -> tuple[
@@ -179,6 +183,14 @@ def _families() -> tuple[
             "cortex_key_cooldown_seconds", "Time to the end of a cooldown; 0: none.", labels=("worker", "key")
         ),
         CounterMetricFamily("cortex_actor_restarts", "Restarts of an actor.", labels=("actor",)),
+    )
+
+
+def _link_families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    """Return the gauges of the link to a shared store; without a store they have no value."""
+    return (
+        GaugeMetricFamily("cortex_store_connected", "1 while the shared store is connected.", labels=()),
+        GaugeMetricFamily("cortex_store_processes", "Processes that use the shared store.", labels=()),
     )
 
 

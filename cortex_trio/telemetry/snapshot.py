@@ -11,7 +11,8 @@ seconds.
     ├── keys        KeySnapshot           CooldownSnapshot
     ├── totals      Totals
     ├── attempts    RecentAttempt
-    └── waiting     WaitingCall
+    ├── waiting     WaitingCall
+    └── cluster     LinkSnapshot          None without a store
 
 This module knows nothing of the gateway, which makes the values in `gateway/snapshots.py`; `snapshot_json.py` turns
 them into text and back.
@@ -198,6 +199,8 @@ class Totals:
     """Tokens of the requests, as far as providers reported them."""
     output_tokens: int
     """Tokens of the answers, as far as providers reported them."""
+    cost: float | None = None
+    """US dollars of the attempts whose price is known. None: there was none."""
 
 
 @attrs.frozen
@@ -222,6 +225,20 @@ class WaitingCall:
     """When it began to wait."""
     until: datetime
     """The call waits no longer than this."""
+
+
+@attrs.frozen
+class LinkSnapshot:
+    """The link to the store that several processes share."""
+
+    connected: bool
+    """Whether what other processes find out arrives here, and the reverse."""
+    since: datetime
+    """When `connected` changed."""
+    processes: int
+    """How many processes use the store, this one included, as far as is known."""
+    reason: str | None
+    """Why it is not connected. None while it is, and before the first attempt has ended."""
 
 
 @attrs.frozen
@@ -252,6 +269,8 @@ class Snapshot:
     """The last ones, the oldest first."""
     totals: Totals
     """Sums since the gateway was opened."""
+    cluster: LinkSnapshot | None = None
+    """The link to the shared store. None: the gateway has no store."""
 
     def worker(self, name: str) -> WorkerSnapshot:
         """Return the worker called `name`. Raises KeyError."""

@@ -7,6 +7,7 @@ clock, no socket and no policy. Nothing a server sends makes a decoder raise: it
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
-from ..events import WireEvent
+from ..events import Vectors, WireEvent
 from ..failures import Failure, FailureKind, InvalidRequest
 from ..messages import ChatRequest
 
@@ -141,11 +142,11 @@ class Dialect(Protocol):
         """
         ...
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+    def decode_embed(self, body: bytes) -> Vectors | Sequence[Sequence[float]]:
         """Decode the response to a request for embeddings.
 
         Returns:
-            One vector for each text, in order.
+            One vector for each text, in order; as Vectors with the token counts if the response has them.
 
         Raises:
             ValueError: The body is not such a response.
@@ -229,6 +230,11 @@ def _finite(value: object) -> object:
             return None
         case _:
             return value
+
+
+def data_url(media_type: str | None, data: bytes) -> str:
+    """Return bytes as a data URL."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def truncated(message: str = "the stream ended without its terminal marker") -> Failure:

@@ -15,6 +15,7 @@ from ..events import (
     Finished,
     ReasoningDelta,
     ReplyBuilder,
+    ResponseStarted,
     TextDelta,
     ToolCallDelta,
     UsageUpdate,
@@ -99,6 +100,8 @@ def check_grammar(events: Sequence[WireEvent], body: bytes) -> None:
                 if index == calls:
                     _require(bool(call_id) and name is not None, "a call begins with id and name", body)
                     calls += 1
+            case ResponseStarted(response_id, model):
+                _require(bool(response_id or model), "a ResponseStarted has an id or a model", body)
             case UsageUpdate():
                 _require(event != usage, "a UsageUpdate has something new", body)
                 usage = event

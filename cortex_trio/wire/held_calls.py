@@ -59,6 +59,7 @@ class HeldCalls:
                 delta.index, delta.id or made_id, delta.name or "", delta.kind, delta.signature
             )
             self._calls[delta.index] = call
+        call.signature = delta.signature or call.signature
         if delta.arguments:
             call.pieces.append(delta.arguments)
         return call, is_new

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 
 from ..failures import InvalidRequest
-from ..messages import Document, Image, Message, Opaque, Reasoning, Text, ToolCall, ToolResult
+from ..messages import Document, File, Image, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolResult
+from .own_fields import is_packed
 
 
 def with_documents(messages: Sequence[Message], documents: Sequence[Document] | None) -> tuple[Message, ...]:
@@ -32,7 +33,7 @@ def asked_by_user(messages: Sequence[Message]) -> Sequence[Message]:
     """Return the messages; a last system message becomes the user's, for APIs that need a user message there."""
     if not messages or messages[-1].role != "system":
         return messages
-    return (*messages[:-1], Message("user", messages[-1].content))
+    return (*messages[:-1], attrs.evolve(messages[-1], role="user"))
 
 
 def shown_by_user(messages: Sequence[Message]) -> Sequence[Message]:
@@ -64,9 +65,14 @@ def titled(document: Document) -> str:
     return f"{document.title}\n\n{document.text}" if document.title else document.text
 
 
-def may_replay(part: Reasoning | ToolCall | Image, provider: str, model: str) -> bool:
-    """Whether a signed part goes back: to the model it came from, or to any where it has no origin."""
-    return part.origin in (None, f"{provider}/{model}")
+def may_replay(part: Reasoning | Text | ToolCall | Image, provider: str, model: str) -> bool:
+    """Whether a signed part goes back: to the model it came from, or to any where it has no origin.
+
+    Fields of OpenAI's APIs are no signature elsewhere; their dialects read them by `own_fields` themselves.
+    """
+    if part.origin is None:
+        return isinstance(part, Image) or not is_packed(part.signature)
+    return part.origin == f"{provider}/{model}"
 
 
 def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
@@ -80,6 +86,89 @@ def replayed(part: Opaque, provider: str) -> dict[str, Any] | None:
         return part.parsed()
     except (ValueError, RecursionError):
         raise InvalidRequest(f"the data of Opaque({part.type!r:.40}) is no JSON object") from None
+
+
+def sendable(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages without what a cut answer, or another API, may leave in them and no other API takes."""
+    return without_broken_calls(without_speech(messages))
+
+
+def without_speech(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages; speech of the model is left out where its transcript stands beside it, as a text."""
+    return [
+        attrs.evolve(message, content=tuple(part for part in message.parts if not _is_speech(part)))
+        if message.role == "assistant"
+        and any(map(_is_speech, message.parts))
+        and any(isinstance(part, Text) for part in message.parts)
+        else message
+        for message in messages
+    ]
+
+
+def _is_speech(part: Part) -> bool:
+    return isinstance(part, File) and (part.media_type or "").startswith("audio/")
+
+
+def without_broken_calls(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages; a call whose arguments are no JSON object becomes a text, and so does its result.
+
+    An answer that was cut inside a call holds one. An API that takes arguments as an object has no place for it, and
+    without this the conversation could not go on there. The text of the result, an error, follows the results of the
+    intact calls beside it, in a user message: no message may come between those.
+    """
+    if not any(_is_broken(part) for message in messages for part in message.parts):
+        return messages
+    mended: list[Message] = []
+    waiting: dict[str, list[ToolCall]] = {}  # calls without a result, by id
+    failed: list[Part] = []  # what is said of the results of broken calls
+    for message in messages:
+        parts: list[Part] = []
+        for part in message.parts:
+            match part:
+                case ToolCall():
+                    waiting.setdefault(part.id, []).append(part)
+                    parts.append(Text(_broken_call(part)) if _is_broken(part) else part)
+                case ToolResult() if (calls := waiting.get(part.tool_call_id)) and _is_broken(
+                    call := calls.pop(0)
+                ):
+                    failed += _broken_result(call, part)
+                case _:
+                    parts.append(part)
+        if failed and not any(isinstance(part, ToolResult) for part in parts) and parts:
+            mended.append(Message("user", tuple(failed)))
+            failed = []
+        if parts == [*message.parts]:
+            mended.append(message)
+        elif parts:
+            mended.append(attrs.evolve(message, content=tuple(parts)))
+    return [*mended, Message("user", tuple(failed))] if failed else mended
+
+
+def _is_broken(part: Part) -> bool:
+    if not isinstance(part, ToolCall) or part.kind == "custom":
+        return False
+    try:
+        part.parsed()
+    except (ValueError, RecursionError):
+        return True
+    return not part.complete
+
+
+def _broken_call(call: ToolCall) -> str:
+    return f"[A call of the tool {call.name} that was cut off and not run: {call.arguments}]"
+
+
+def _broken_result(call: ToolCall, result: ToolResult) -> Iterator[Part]:
+    content = (Text(result.content),) if isinstance(result.content, str) else result.content
+    yield Text(f"Error: the arguments of the call of the tool {call.name} were not a JSON object.")
+    yield from (part for part in content if part != Text(""))
+
+
+def image_of_file(file: File) -> Image | None:
+    """Return a file as an image where its media type is one; None for other files, and for an id of an upload."""
+    if not (file.media_type or "").startswith("image/") or file.id is not None:
+        return None
+    return Image(url=file.url, data=file.data, media_type=file.media_type)
 
 
 def arguments_object(call: ToolCall, provider: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .payload import Malformed, as_list, as_object, load_json, load_object
+from ..events import Usage
+from .payload import Malformed, as_count, as_list, as_object, load_json, load_object
 
 NUMBERS = frozenset({int, float})
 """Types of JSON's numbers; bool is another type."""
@@ -17,13 +18,19 @@ NUMBERS = frozenset({int, float})
 
 def listed(body: bytes, *path: str) -> Sequence[Any]:
     """The list at `path` in a JSON body."""
+    return listed_with_body(body, *path)[0]
+
+
+def listed_with_body(body: bytes, *path: str) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The list at `path` in a JSON body, and the whole body, which is decoded only once."""
     try:
         value: Any = load_object(body)
+        whole: Mapping[str, Any] = value
         for name in path:
             if name not in as_object(value, "what holds it"):
                 raise Malformed(f"there is no {name!r}")
             value = value[name]
-        return as_list(value, path[-1])
+        return as_list(value, path[-1]), whole
     except Malformed as error:
         raise ValueError(f"no list at {'.'.join(path)}: {error}") from None
 
@@ -41,6 +48,15 @@ def vectors(embeddings: Sequence[object]) -> Sequence[Sequence[float]]:
         if not isinstance(vector, list) or not vector or not NUMBERS.issuperset(map(type, vector)):
             raise ValueError("an embedding is a list of numbers, and not an empty one")
     return embeddings  # type: ignore[return-value]  # just checked
+
+
+def input_usage(holder: object, *names: str) -> Usage | None:
+    """The tokens of a request for embeddings: the first of `names` in `holder` that is a count. None: there is none."""
+    for name in names:
+        tokens = as_count(holder.get(name)) if isinstance(holder, dict) else None
+        if tokens is not None:
+            return Usage(input_tokens=tokens, total_tokens=tokens)
+    return None
 
 
 def model_names(models: Sequence[object], *names: str) -> Sequence[str]:

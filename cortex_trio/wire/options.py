@@ -6,9 +6,48 @@ caller, which ends the call, while another provider may accept the value. Knows 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..failures import InvalidRequest
-from ..messages import ChatRequest
+from ..messages import ChatRequest, File, Tool, ToolResult
 from .codec import Unsupported
+
+
+def functions_only(request: ChatRequest, provider: str) -> Sequence[Tool]:
+    """Return the tools of the request, for an API that has functions only.
+
+    Raises:
+        Unsupported: One of them is a custom tool.
+    """
+    for tool in request.tools or ():
+        if tool.kind == "custom":
+            raise Unsupported(f"custom tools (the tool {tool.name!r:.40})", provider)
+    return request.tools or ()
+
+
+def refused(file: File, provider: str, allowed: str = "") -> Unsupported:
+    """Return the error for a file that an API has no place for; `allowed` names the files that it takes."""
+    form = (
+        "by URL" if file.url is not None else "by the id of an upload" if file.id is not None else "as bytes"
+    )
+    kind = f"of type {file.media_type} " if file.media_type else ""
+    return Unsupported(f"files {kind}{form}" + (f" (only {allowed})" if allowed else ""), provider)
+
+
+def require_small_files(request: ChatRequest, most: int, provider: str) -> None:
+    """Raise Unsupported where the files of the request, in base64, take more than `most` bytes of its body."""
+    contents = [
+        part.content if isinstance(part, ToolResult) else (part,)
+        for message in request.messages
+        for part in message.parts
+    ]
+    files = [part for content in contents for part in content if isinstance(part, File)]
+    size = sum(-(-len(file.data) // 3) * 4 for file in files if file.data is not None)
+    if size > most:
+        raise Unsupported(
+            f"files of {size:,} bytes in base64 in one request (only {most:,}); upload them and give their id",
+            provider,
+        )
 
 
 def tool_choice(request: ChatRequest) -> str | None:

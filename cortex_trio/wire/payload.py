@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..events import ReasoningDelta, TextDelta, WireEvent
+from ..events import ReasoningDelta, ResponseStarted, TextDelta, WireEvent
 from ..messages import Opaque
 from .codec import compact
 
@@ -123,6 +123,16 @@ def text_events(kind: type[TextDelta] | type[ReasoningDelta], value: object, wha
     """The delta for a piece of text; none for an empty piece."""
     text = as_text(value, what)
     return [kind(text)] if text else []
+
+
+def response_started(response_id: object, model: object) -> list[WireEvent]:
+    """Return the event that names the answer; none if it has neither an id nor a model.
+
+    Both are for telemetry only: what is not a string fails no answer.
+    """
+    found_id = response_id[:WORD_LIMIT] if isinstance(response_id, str) else ""
+    found_model = model[:WORD_LIMIT] if isinstance(model, str) else ""
+    return [ResponseStarted(found_id or None, found_model or None)] if found_id or found_model else []
 
 
 def arguments_text(value: object) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import attrs
 
-from ..messages import Image, Opaque
+from ..messages import Detail, File, Image, Opaque
+from ..messages.files import media_type_of
 from .codec import compact
 from .payload import WORD_LIMIT
 from .rules import Illegal, Problem, Where
@@ -93,17 +94,37 @@ class Value:
         self.object()
         return Opaque(kind[:WORD_LIMIT], self.json_text(), origin)
 
-    def image(self, media_type: str | None = None) -> Image:
+    def image(self, media_type: str | None = None, detail: str | None = None) -> Image:
         """Return the image at an address; a data URL is decoded."""
         url = self.text()
+        if detail not in (None, *get_args(Detail)):
+            raise self.invalid("a known detail of an image")
+        looked_at: Any = detail  # checked above
         if not url.startswith("data:"):
-            return Image(url=url, media_type=media_type)
+            return Image(url=url, media_type=media_type, detail=looked_at)
         found = _DATA_URL.fullmatch(url)
         if found is None:
             raise self.invalid("a valid image URL")
-        return Image(
-            data=Value(found["data"], self.where).base64(), media_type=media_type or found["media_type"]
-        )
+        data = Value(found["data"], self.where).base64()
+        return Image(data=data, media_type=media_type or found["media_type"], detail=looked_at)
+
+    def file(self, media_type: str, name: str | None = None) -> File:
+        """Return the file whose bytes are here as base64."""
+        data = self.base64()
+        if not data:
+            raise self.invalid("base64 of at least one byte")
+        return File(data=data, media_type=media_type, name=name)
+
+    def data_url_file(self, name: str | None = None) -> File:
+        """Return the file of a data URL; without its head, the bytes say which type it has."""
+        text = self.text()
+        found = _DATA_URL.fullmatch(text)
+        if found is not None:
+            return Value(found["data"], self.where).file(found["media_type"], name)
+        kind = media_type_of(self.base64(), name or "")
+        if kind is None:
+            raise self.invalid("a data URL, which names the type of the file")
+        return self.file(kind, name)
 
     def without(self, *names: str) -> dict[str, Any]:
         """Return the fields with other names than these, but for those that are null."""

@@ -19,6 +19,7 @@ from cortex_trio.events import CitationDelta, ReasoningDelta, WholePart, WireEve
 from cortex_trio.messages import (
     ChatRequest,
     Document,
+    File,
     Image,
     Message,
     Opaque,
@@ -45,6 +46,12 @@ MODEL = "some-model"
 PLAIN = ChatRequest(messages=(user("Hi"),))
 TOOL = Tool("look", "Looks", {"type": "object", "properties": {}})
 PNG = Image(data=b"\x89PNG", media_type="image/png")
+FILES = {
+    "PDF": "application/pdf",
+    "text": "text/plain",
+    "audio": "audio/wav",
+    "video": "video/mp4",
+}
 SCHEMA = {"type": "object", "properties": {}}
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 MOST_TRIED = 20
@@ -117,6 +124,25 @@ def result_images(kind: Provider) -> str:
         [said] = (body[name] for name in ("messages", "contents", "input") if name in body)
         counts.append(len(said))
     return "yes" if counts[0] == counts[1] else "in a user message after it"
+
+
+def files(kind: Provider) -> str:
+    """The kinds of files that are taken as bytes, and how else they are."""
+    kinds = [
+        name
+        for name, media_type in FILES.items()
+        if body_of(kind, user("Read", File(data=b"%PDF", media_type=media_type)))
+    ]
+    others = {"by URL": File(url="https://example.org/a.pdf"), "by id": File(id="file_1")}
+    return (
+        ", ".join([*kinds, *(how for how, file in others.items() if body_of(kind, user("Read", file)))])
+        or "–"
+    )
+
+
+def breakpoints(kind: Provider) -> str:
+    asked = Message("user", "Hi", cache=True)
+    return "yes" if body_of(kind, asked) != body_of(kind, user("Hi")) else "ignored"
 
 
 def reasoning_options(kind: Provider) -> str:
@@ -205,6 +231,9 @@ FEATURES: Mapping[str, Callable[[Provider], str]] = {
     "images as bytes": lambda kind: mark(body_of(kind, user("Look", PNG))),
     "images by URL": lambda kind: mark(body_of(kind, user("Look", Image(url="https://example.org/a.png")))),
     "images in tool results": result_images,
+    "files": files,
+    "custom tools": lambda kind: mark(body_of(kind, tools=(Tool("patch", "Patches", kind="custom"),))),
+    "`cache=`": breakpoints,
     "`reasoning=`": reasoning_options,
     "reasoning is shown": reasoning_shown,
     "reasoning goes back": replay,

@@ -16,8 +16,9 @@ pytest.importorskip("rich")
 
 from rich.console import Console
 
-from cortex_trio import Config, Cortex, CortexError, FailureKind, InvalidRequest, open_cortex
+from cortex_trio import Config, Cortex, CortexError, FailureKind, InvalidRequest, Price, Usage, open_cortex
 from cortex_trio.cli.arguments import parser
+from cortex_trio.cli.facts import dollars
 from cortex_trio.cli.observe import INSTALL, NotObservable, observe, watch
 from cortex_trio.cli.observe_history import History, duration, sparkline
 from cortex_trio.cli.observe_load import EPISODES, KEYS, open_demo_load
@@ -125,6 +126,34 @@ async def test_the_history_counts_each_attempt_once(autojump_clock: object) -> N
                 history.add(cortex.snapshot())
             assert history.latencies("openai") == pytest.approx([0.5] * 3)
             assert history.rates().output_tokens > 0
+
+
+async def test_the_cost_per_minute_is_shown_where_a_price_is_known(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(usage=Usage(1000, 0)), models=["m-1"])
+        for prices, shown in ({"m-1": Price(1000.0, 0)}, "tokens in, 0 out, $"), ({}, "tokens in, 0 out\n"):
+            async with open_gateway(sim, prices=prices) as cortex:
+                await cortex.complete("Hi")
+                snapshot = cortex.snapshot()
+            history = History()
+            history.add(snapshot)
+            assert (history.rates().cost or 0) >= (1.0 if prices else 0.0)
+            assert (history.rates().cost is None) == (not prices)
+            line = row(drawn(snapshot, width=120), "calls").rstrip() + "\n"
+            assert shown in line
+
+
+def test_amounts_of_dollars() -> None:
+    amounts = (0.0, 1e-12, 0.000012345, 0.0099, 0.01, 1.239, 1234.5)
+    assert [dollars(amount) for amount in amounts] == [
+        "$0.00",
+        "$0.00",
+        "$0.000012",
+        "$0.0099",
+        "$0.01",
+        "$1.24",
+        "$1,234.50",
+    ]
 
 
 async def test_a_restarted_program_begins_a_new_history(autojump_clock: object) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from cortex_trio import ApiKey, Auth, Config, ConfigError, Provider, WorkerConfig
 from cortex_trio.gateway.routing.strategies import STRATEGIES
-from cortex_trio.gateway.settings.config import KEY_STRATEGIES
+from cortex_trio.gateway.settings.config import KEY_STRATEGIES, worker_config_from
+from cortex_trio.messages import ChatRequest, Reasoning, assistant
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.providers.groq import GROQ
 
@@ -84,6 +85,9 @@ def test_fields_that_are_not_set_have_the_documented_defaults() -> None:
         "max_idle_connections": 64,
         "max_answer_bytes": 128 * 1024 * 1024,
         "rate_limit_rest": None,
+        "prices": {},
+        "aliases": {},
+        "store": None,
     }
 
 
@@ -265,6 +269,9 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("priority", "5", "$.openai.priority: "),
     ("priority", math.nan, "$.openai.priority: "),
     ("priority", 10**400, "$.openai.priority: "),
+    ("reasoning_field", "", "$.openai.reasoning_field: the name of a field is needed"),
+    ("reasoning_field", "content", "$.openai.reasoning_field: the name of a field is needed"),
+    ("reasoning_field", 5, "$.openai.reasoning_field: "),
     ("context_window", 0, "$.openai.context_window: "),
     ("context_window", "128k", "$.openai.context_window: "),
     ("max_concurrency", 0, "$.openai.max_concurrency: "),
@@ -773,3 +780,26 @@ def test_a_bad_connection_setting_is_named(field: str, value: Any, beginning: st
 def test_an_error_about_a_query_in_an_address_names_the_field_query() -> None:
     said = problem(one_openai(base_url="https://me.openai.azure.com/openai?api-version=2026-10-21"))
     assert 'write the part after the "?" as query={"name": "value"}' in said
+
+
+def test_reasoning_goes_back_in_the_field_that_a_worker_names() -> None:
+    deepseek = worker_config_from(
+        "deepseek",
+        {
+            "provider": "openai_compatible",
+            "base_url": "https://api.deepseek.com",
+            "models": ["deepseek-v4"],
+            "reasoning_field": "reasoning_content",
+        },
+        "$",
+    )
+    request = ChatRequest(messages=(assistant(Reasoning("2 + 2"), "4"),))
+    body = json.loads(deepseek.kind.dialect.encode(request, "openai_compatible", "deepseek-v4").body or b"")
+    assert body["messages"] == [{"role": "assistant", "content": "4", "reasoning_content": "2 + 2"}]
+
+
+def test_a_provider_without_chat_completions_has_no_field_for_reasoning() -> None:
+    with pytest.raises(
+        ConfigError, match="reasoning_field: only for providers with the dialect chat_completions"
+    ):
+        WorkerConfig(provider="anthropic", api_keys=("sk-valid-key-1",), reasoning_field="reasoning")

@@ -15,9 +15,11 @@ from cortex_trio import (
     Attempt,
     Cortex,
     FailureKind,
+    File,
     Finished,
     FinishReason,
     Image,
+    InvalidRequest,
     NoWorkersAvailable,
     ProviderError,
     Reply,
@@ -97,6 +99,19 @@ async def test_an_image_reaches_the_provider(dialect: str) -> None:
             reply = await cortex.complete(user("What is it?", Image(data=PNG, media_type="image/png")))
     assert reply.text == "A dot."
     assert "iVBORw0KGgo" in str(provider.requests[0].body)  # PNG's first bytes in base64
+
+
+async def test_a_file_goes_to_the_first_worker_whose_api_takes_it() -> None:
+    async with open_simulator() as sim:
+        for name in ("cohere", "ollama", "gemini"):
+            sim.add(name, Behaviour(text=f"I am {name}."))
+        async with gateway(sim) as cortex:
+            recording = File(data=b"RIFF", media_type="audio/wav")
+            reply = await cortex.complete(user("What is said?", recording))
+            with pytest.raises(InvalidRequest, match="files of type audio/wav as bytes"):
+                await cortex.complete(user("What is said?", recording), provider="cohere")
+    assert reply.text == "I am gemini."
+    assert len(reply.attempts) == 1
 
 
 async def test_a_conversation_may_change_its_provider_at_every_turn() -> None:

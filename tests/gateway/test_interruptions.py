@@ -1,5 +1,7 @@
 """What follows when an answer breaks off after something was delivered: raise, restart, continue, buffer."""
 
+import json
+
 import pytest
 from at_rest import gateway
 
@@ -18,6 +20,7 @@ from cortex_trio import (
 from cortex_trio.failures import FailureKind
 from cortex_trio.gateway.request.continuation import ContinuationDeduplicator
 from cortex_trio.simulator import Behaviour, open_simulator
+from cortex_trio.simulator.tokens import split_tokens
 
 STORY = "Once upon a time there was a gateway that never lost a word of any story."
 CUT = Behaviour(text=STORY, cut_after=6)
@@ -218,3 +221,40 @@ def test_text_that_cannot_be_a_repetition_is_not_held_back() -> None:
     overlap = ContinuationDeduplicator("The quick brown fox jumps over the lazy dog")
     assert overlap.feed("zebra") == "zebra"
     assert overlap.feed("The quick") == "The quick"
+
+
+# ------------------------------------------------------------------ inside a tool call
+
+CALL = ToolCall("call_1", "get_weather", '{"city": "Paris", "days": 3, "unit": "celsius"}')
+
+
+@pytest.mark.parametrize("how", ["restart", "continue"])
+@pytest.mark.parametrize("first", ["openai", "anthropic", "cohere", "openai_responses"])
+async def test_a_tool_call_that_is_not_whole_yet_begins_again(
+    first: str, how: str, autojump_clock: object
+) -> None:
+    script = {
+        first: Behaviour(text="", tool_calls=[CALL], cut_after=3),
+        "gemini": Behaviour(text="", tool_calls=[CALL]),
+    }
+    events = await events_of(script, how)
+    assert [event.worker for event in events if isinstance(event, Restarted)] == ["gemini"]
+    place = next(index for index, event in enumerate(events) if isinstance(event, Restarted))
+    pieces = [event.arguments for event in events[place:] if isinstance(event, ToolCallDelta)]
+    assert json.loads("".join(pieces)) == CALL.parsed()
+
+
+@pytest.mark.parametrize("how", ["restart", "continue"])
+async def test_a_whole_call_before_one_that_was_cut_ends_it_all_the_same(
+    how: str, autojump_clock: object
+) -> None:
+    whole, cut = ToolCall("call_0", "pay", '{"sum":1}'), CALL
+    pieces = 1 + len(split_tokens(whole.arguments))
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="", tool_calls=[whole, cut], cut_after=pieces + 3))
+        sim.add("anthropic", Behaviour(text="", tool_calls=[whole, cut]))
+        async with gateway(sim) as cortex, cortex.chat("Tell me", on_interrupt=how) as answer:
+            with pytest.raises(StreamInterrupted) as caught:
+                await answer.collect()
+        assert not sim["anthropic"].requests
+    assert [call.complete for call in caught.value.partial.tool_calls] == [True, False]

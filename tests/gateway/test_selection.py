@@ -17,7 +17,7 @@ from cortex_trio.gateway.workers.breaker import IN_A_ROW
 from cortex_trio.gateway.workers.cooldowns import Cooldowns
 from cortex_trio.gateway.workers.endpoint import Endpoint
 from cortex_trio.gateway.workers.worker import Permit, Refusal, WorkerState
-from cortex_trio.messages import ChatRequest, Document, Image, Message, Text, Tool
+from cortex_trio.messages import ChatRequest, Document, File, Image, Message, Text, Tool, ToolResult
 from cortex_trio.otp import Ref
 
 K = FailureKind
@@ -298,6 +298,11 @@ def test_the_bytes_of_an_image_are_not_counted_as_text() -> None:
     [
         (request(Text("hi"), tools=(Tool("f", "", {}),)), "tools"),
         (request(Image(url="https://example.com/a.png")), "images"),
+        (request(ToolResult("a", (Text("x"), Image(url="https://example.com/a.png")))), "images"),
+        (request(File(data=b"GIF8", media_type="image/gif")), "images"),
+        (request(File(data=b"RIFF", media_type="audio/wav")), "audio"),
+        (request(File(url="https://example.com/a.pdf")), "files"),
+        (request(ToolResult("a", (File(id="file_1", media_type="video/mp4"),))), "files"),
         (request(Document("text")), "documents"),
         (request(Text("hi"), documents=(Document("text"),)), "documents"),
         (request(Text("hi"), reasoning="low"), "reasoning"),

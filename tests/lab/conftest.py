@@ -7,8 +7,10 @@ import pytest
 
 from cortex_trio.lab.exam.scorecard import all_scenarios, parts_and_dialects
 
-OVER_SOCKETS = ("openai", "openai_responses", "ollama")
-"""One of each framing and each shape: over sockets the others do not differ."""
+OVER_SOCKETS = ("openai", "ollama")
+"""One of each framing: over sockets the others do not differ."""
+FAST = "openai"
+"""The dialect that plays the exam in `check.sh`. All of them do in continuous integration."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -20,8 +22,7 @@ def _plays(*, over_sockets: bool) -> Iterator[Any]:
     for scenario, part, dialect in parts_and_dialects(all_scenarios()):
         if over_sockets and (part.virtual or dialect not in OVER_SOCKETS):
             continue
-        # One dialect of each framing in `check.sh`, all of them in continuous integration.
-        marks = () if dialect in OVER_SOCKETS else (pytest.mark.slow,)
+        marks = () if dialect in (FAST, "all") else (pytest.mark.slow,)
         yield pytest.param(
             (scenario, part, dialect), marks=marks, id=f"{scenario.number}-{dialect}-{part.title}"
         )

@@ -499,6 +499,7 @@ async def test_a_server_without_a_list_of_models_has_none_without_faults_either(
 
 @pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini", "cohere", "ollama", "groq", "xai"])
 @pytest.mark.parametrize("mode", ["complete", "raise"])
+@pytest.mark.slow
 async def test_tool_calls_are_executed_and_their_results_sent_back(dialect: str, mode: str) -> None:
     provider = FaultyProvider(
         PlannedProvider(dialect, dialect, (), 1, 0.0, None, 0.0, {}), pytest.fail, pytest.fail
@@ -549,6 +550,7 @@ def test_overlapping_faults_of_a_link_end_one_by_one() -> None:
 # ------------------------------------------------------------------ the timeline and the command
 
 
+@pytest.mark.slow
 def test_the_timeline_shows_a_lane_for_each_worker_and_is_the_same_for_the_same_seed() -> None:
     seen = run_seed(3, HOURS)
     drawn = draw_timeline(seen, HOURS)

@@ -27,7 +27,14 @@ from cortex_trio.simulator import (
 )
 from cortex_trio.telemetry import to_json
 
-DIALECTS = ("openai", "groq", "xai", "anthropic", "gemini", "cohere")
+DIALECTS = (
+    "openai",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("groq", "xai", "anthropic", "gemini", "cohere")
+    ),
+)
+"""One in `check.sh`, all of them in continuous integration."""
 
 
 @pytest.fixture
@@ -108,6 +115,7 @@ def echoes(key: str) -> dict[str, Behaviour]:
     error = {"error": {"message": said, "type": key, "code": key, "status": key, "param": key}, "code": key}
     anthropic = {"type": "error", "error": {"type": key, "message": said}, "request_id": key}
     google = [{"error": {"code": 400, "message": said, "details": [{"reason": key}]}}]
+    named = {"id": key, "model": key, "choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}
     names = "x-request-id request-id www-authenticate retry-after x-should-retry server"
     headers = dict.fromkeys(names.split(), key)
     sse = "text/event-stream"
@@ -130,6 +138,9 @@ def echoes(key: str) -> dict[str, Behaviour]:
         "a content type": Behaviour(body=b"?", content_type=key),
         "an encoding": Behaviour(headers={"content-encoding": key}),
         "a list of models": Behaviour(status=401, error_body=json.dumps(error)),
+        "the names of a good answer": Behaviour(
+            body=f"data: {json.dumps(named)}\n\n".encode(), content_type=sse
+        ),
         "inside a stream": Behaviour(body=f"data: {json.dumps(error)}\n\n".encode(), content_type=sse),
         "inside Anthropic's": Behaviour(
             body=f"event: error\ndata: {json.dumps(anthropic)}\n\n".encode(), content_type=sse
@@ -226,7 +237,7 @@ async def test_a_malformed_http_response_that_repeats_the_key(fault: str, canary
         [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
         worker = WorkerConfig(provider="openai", api_keys=[key], base_url=f"http://127.0.0.1:{port}/v1")
-        config = Config(workers={"raw": worker}, health_check_interval=0)
+        config = Config(workers={"raw": worker}, health_check_interval=0, max_attempts=2)
         async with open_cortex(config, on_event=lambda event: canary.look("on_event", event)) as cortex:
             await everything(canary, cortex)
         nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 import trio
+import trio.testing
 
 from cortex_trio import Config, Cortex, CortexError
 from cortex_trio.failures import FailureKind
@@ -151,6 +152,9 @@ async def test_cooldowns_of_unknown_models_are_bounded(autojump_clock: object) -
             for number in range(MAX_COOLDOWNS_PER_WORKER + 50):
                 with pytest.raises(CortexError):
                     await cortex.complete("Hi", model=f"no-model-{number}", worker="openai")
+            await (
+                trio.testing.wait_all_tasks_blocked()
+            )  # the cooldown that gave its place was published before
             snapshot = cortex.snapshot()
             [worker], [key] = snapshot.workers, snapshot.keys
             assert len(worker.cooldowns) + len(key.cooldowns) == MAX_COOLDOWNS_PER_WORKER

@@ -205,6 +205,7 @@ SHORT = {name: FAULTS[name] for name in FAULTS if name[0] not in "45"} | {
 
 @pytest.mark.parametrize("carrier", ["sockets", "tls"])
 @pytest.mark.parametrize("name", SHORT)
+@pytest.mark.slow
 async def test_it_is_served_over_sockets(carrier: str, name: str) -> None:
     async with open_world(carrier) as world:  # type: ignore[arg-type]
         world.server(chat=[SHORT[name]] * 2)

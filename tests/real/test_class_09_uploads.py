@@ -42,6 +42,7 @@ async def failure_of(cortex: Cortex, **options: object) -> Failure:
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("case", EARLY)
+@pytest.mark.slow
 async def test_an_early_response_to_twenty_megabytes_is_seen_at_once(carrier: str, case: str) -> None:
     answer, status, kind = EARLY[case]
     async with open_world(carrier) as world:  # type: ignore[arg-type]

@@ -211,6 +211,10 @@ class Client:
                 elif isinstance(found, h11.ConnectionClosed):
                     raise EOFError
 
+    async def has_begun(self) -> None:
+        """Wait for the first bytes of a response, which stay."""
+        self._left += await self.stream.receive_some()
+
     async def is_closed(self, seconds: float = 2.0) -> bool:
         """Whether the server closes the connection within the time, with nothing left to read."""
         with trio.move_on_after(seconds):

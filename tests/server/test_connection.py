@@ -7,6 +7,8 @@ import trio
 import trio.testing
 from served import Client, StandIn, open_served, request, until
 
+from cortex_trio.server.connection import RouteFailed
+
 
 async def test_a_connection_serves_one_request_after_the_other() -> None:
     async with open_served() as (server, api, _):
@@ -183,7 +185,9 @@ async def test_a_crash_ends_one_connection(caplog: pytest.LogCaptureFixture) -> 
         assert (answer.status, answer.error) == (500, "INTERNAL")
         assert await client.is_closed()
         assert (await other.post("/echo", b"x")).body == b"x"
-    assert any("ValueError" in record.getMessage() for record in caplog.records)
+    (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert isinstance(error, RouteFailed)
+    assert isinstance(error.__cause__, ValueError)
 
 
 async def test_a_crash_after_the_head_cuts_the_body() -> None:

@@ -87,11 +87,15 @@ async def test_a_call_that_is_served_has_a_start_an_attempt_a_first_token_and_an
     assert (attempt.outcome, attempt.status, attempt.finish_reason) == ("served", 200, FinishReason.STOP)
     assert attempt.request_id is not None
     assert attempt.request_id.startswith("req_")
+    assert attempt.response_id is not None
+    assert attempt.response_id.startswith("chatcmpl-")
+    assert attempt.response_model == reply.model
     assert attempt.started == attempt_started.at <= attempt.at
     assert attempt.chunks > 0
     assert isinstance(end, CallEnded)
     assert (end.outcome, end.operation, end.worker, end.model) == ("served", "chat", "openai", reply.model)
-    assert (end.failure, end.error, end.interruption, end.resumed, end.cost) == (None, None, None, None, None)
+    assert (end.failure, end.error, end.interruption, end.resumed) == (None, None, None, None)
+    assert end.cost == attempt.cost == reply.cost
     assert (end.finish_reason, end.usage, end.tags) == (FinishReason.STOP, reply.usage, {"user": "42"})
     assert end.attempts == (attempt,)
     assert end.time_to_first_token == pytest.approx(2, abs=0.1)

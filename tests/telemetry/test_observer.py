@@ -9,7 +9,7 @@ import pytest
 
 from cortex_trio import Attempt, CallWaiting, WorkerAdded, WorkerRemoved, open_cortex
 from cortex_trio.otp import Report
-from cortex_trio.telemetry import Event, Telemetry, call_events, worker_events
+from cortex_trio.telemetry import Event, Telemetry, call_events, cluster_events, worker_events
 
 
 def test_the_observer_gets_events_in_order() -> None:
@@ -58,7 +58,7 @@ EVENTS = get_args(Event)
 def test_every_class_of_the_catalogue_is_an_event() -> None:
     catalogue = {
         value
-        for module in (call_events, worker_events)
+        for module in (call_events, cluster_events, worker_events)
         for value in vars(module).values()
         if isinstance(value, type) and value.__module__ == module.__name__
     }

@@ -95,6 +95,8 @@ async def test_a_call_that_is_served(collected: Collected, autojump_clock: objec
         "gen_ai.request.top_p": 1,
         "gen_ai.request.stop_sequences": ("x",),
         "gen_ai.output.type": "text",
+        "gen_ai.response.id": reply.attempts[0].response_id,
+        "gen_ai.response.model": reply.model,
         "gen_ai.response.finish_reasons": ("stop",),
         "gen_ai.usage.input_tokens": reply.usage.input_tokens,
         "gen_ai.usage.output_tokens": reply.usage.output_tokens,
@@ -195,6 +197,7 @@ async def test_a_stream_that_is_cut_has_the_finish_reason_error(
     await interrupt(collected.observer(), "raise")
     [call] = collected.calls
     assert of(call)["gen_ai.response.finish_reasons"] == ("error",)
+    assert str(of(call)["gen_ai.response.id"]).startswith("chatcmpl-")
     assert (of(call)["error.type"], call.status.status_code) == ("truncated", StatusCode.ERROR)
 
 

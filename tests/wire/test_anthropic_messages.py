@@ -18,6 +18,7 @@ from cortex_trio.events import (
     ReasoningDelta,
     ReasoningSeal,
     ReplyBuilder,
+    ResponseStarted,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -177,7 +178,7 @@ HEARD = {
         pieces=56,
         text=("Based on my search results, here are the key", "international retail expansion.", 2402),
         citations=14,
-        opaque=("server_tool_use", "web_search_tool_result"),
+        opaque=("server_tool_use", "web_search_tool_result", *("citations",) * 9),
     ),
     "constructed/anthropic/stream_unknown_event_and_delta.sse": HeardHere(
         Finished(FinishReason.OTHER, "future_reason"),
@@ -243,7 +244,7 @@ def test_a_recorded_stream_that_is_cut_anywhere_never_ends_well_without_its_stop
 
 def test_recorded_citations_carry_where_they_come_from(shared_dir: Path) -> None:
     wire = shared_dir / "wire/recordings/anthropic"
-    in_document = decode([(wire / "stream_citations_haiku45.sse").read_bytes()])[1]
+    in_document = decode([(wire / "stream_citations_haiku45.sse").read_bytes()])[2]
     assert in_document == CitationDelta(
         0,
         73,
@@ -285,7 +286,8 @@ WHOLE = {
 def test_a_recorded_whole_message_gives_the_events_of_its_stream(shared_dir: Path, name: str) -> None:
     text, usage, finished = WHOLE[name]
     events = DIALECT.decode_reply((shared_dir / "wire" / name).read_bytes())
-    assert events == [TextDelta(text), UsageUpdate(usage), finished]
+    assert isinstance(events[0], ResponseStarted)
+    assert events[1:] == [TextDelta(text), UsageUpdate(usage), finished]
 
 
 def test_recorded_models_are_listed_in_order(shared_dir: Path) -> None:
@@ -541,6 +543,7 @@ def test_the_call_of_a_servers_tool_whose_input_was_cut_is_passed_over() -> None
     assert decode([body]) == [Finished(FinishReason.LENGTH, "max_tokens")]
 
 
+@pytest.mark.slow
 def test_the_input_of_a_servers_tool_does_not_grow_for_ever() -> None:
     decoder = DIALECT.decoder()
     events = decoder.feed(sse(start(0, type="server_tool_use", id="s", name="f", input={})))
@@ -561,14 +564,14 @@ def test_recorded_blocks_of_a_servers_tool_go_back_as_they_came(shared_dir: Path
     built = ReplyBuilder("anthropic/claude")
     built.add_all(decode([body]))
     kinds = [part.type if isinstance(part, Opaque) else type(part) for part in built.message().parts]
-    assert kinds == ["server_tool_use", "web_search_tool_result", Text]
+    assert kinds == ["server_tool_use", "web_search_tool_result", *[Text, "citations"] * 9, Text]
     request = ChatRequest(messages=(user("What is new?"), built.message(), user("And else?")))
     sent = json.loads(DIALECT.encode(request, "anthropic", "claude").body or b"")
-    assert sent["messages"][1]["content"] == [
-        {**search, "input": json.loads(query)},
-        found,
-        {"type": "text", "text": built.text},
-    ]
+    called, result, *texts = sent["messages"][1]["content"]
+    assert (called, result) == ({**search, "input": json.loads(query)}, found)
+    assert "".join(block["text"] for block in texts) == built.text
+    cited = [delta["citation"] for p in payloads if "citation" in (delta := p.get("delta", {}))]
+    assert [one for block in texts for one in block.get("citations", ())] == cited
 
 
 def test_event_names_may_be_missing() -> None:

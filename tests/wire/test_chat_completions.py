@@ -14,6 +14,7 @@ from cortex_trio.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    ReasoningSeal,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -22,10 +23,10 @@ from cortex_trio.events import (
     WireEvent,
 )
 from cortex_trio.failures import Failure, FailureKind
-from cortex_trio.messages import Image, ToolCall
+from cortex_trio.messages import File, Image, ToolCall
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.chat_completions.dialect import ChatCompletions
-from cortex_trio.wire.codec import EVENT_LIMIT
+from cortex_trio.wire.codec import EVENT_LIMIT, compact
 
 OPENAI = PROVIDERS["openai"].dialect
 XAI = PROVIDERS["xai"].dialect
@@ -402,7 +403,9 @@ def test_deltas_are_handed_on_as_they_came_and_empty_ones_are_nothing() -> None:
     ],
 )
 def test_reasoning_has_many_names_and_is_read_once(delta: dict[str, Any]) -> None:
-    assert read(chunk(delta)) == [ReasoningDelta("Hm")]
+    kept = {name: value for name, value in delta.items() if name == "reasoning_details"}
+    seal = [ReasoningSeal(compact(kept))] if kept else []
+    assert read(chunk(delta)) == [ReasoningDelta("Hm"), *seal]
 
 
 def test_content_may_come_as_parts() -> None:
@@ -544,6 +547,7 @@ def test_speech_is_read_as_what_it_says() -> None:
     assert read(*(chunk({"content": None, "audio": piece}) for piece in pieces)) == [
         TextDelta("Good "),
         TextDelta("day."),
+        WholePart(File(data=b"RIFF", media_type="audio/pcm")),
     ]
 
 

@@ -17,6 +17,7 @@ from cortex_trio.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    ResponseStarted,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -346,7 +347,7 @@ def test_empty_steps_and_unknown_ones_make_no_event() -> None:
         {"type": "content-end", "index": 0},
         end(),
     )
-    assert decode([b": ping\n\n" + body]) == [STOP]
+    assert decode([b": ping\n\n" + body]) == [ResponseStarted("1", None), STOP]
 
 
 def test_thinking_a_plan_and_text_come_in_their_order() -> None:

@@ -54,6 +54,7 @@ IMAGES: dict[str, tuple[str, Callable[[str], bytes]]] = {
 
 
 @pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.slow
 def test_an_image_of_20_mb_may_come_in_one_event(name: str) -> None:
     provider, answer = IMAGES[name]
     image = bytes(IMAGE_BYTES)
@@ -90,17 +91,20 @@ def held(dialect: Dialect, body: bytes) -> list[WireEvent]:
 
 
 @pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.slow
 def test_a_whole_answer_may_have_64_mib_of_text(name: str, text: str) -> None:
     said, end = held(PROVIDERS[name].dialect, json.dumps(WHOLE[name](text)).encode())
     assert isinstance(end, Finished)
     assert said == TextDelta(text)
 
 
+@pytest.mark.slow
 def test_a_line_may_have_64_mib_of_text(text: str) -> None:
     body = json.dumps(WHOLE["ollama"](text)).encode() + b"\n"
     assert heard(PROVIDERS["ollama"].dialect, arriving(body))[0] == TextDelta(text)
 
 
+@pytest.mark.slow
 def test_an_event_may_have_64_mib_of_text(text: str) -> None:
     event = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
     assert heard(PROVIDERS["openai"].dialect, arriving(sse(event)))[0] == TextDelta(text)

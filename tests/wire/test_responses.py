@@ -21,6 +21,7 @@ from cortex_trio.events import (
     ReasoningDelta,
     ReasoningSeal,
     ReplyBuilder,
+    ResponseStarted,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -126,7 +127,8 @@ def test_two_streamed_calls(recording: Load) -> None:
 def test_a_rate_limit_under_200_is_emitted_once(recording: Load) -> None:
     """The event `error` is followed by a `response.failed` that says the same."""
     body = recording("recordings/openai/responses_stream_error_tpm_rate_limit_in_200.sse").body
-    [failure] = heard(RESPONSES, [body])
+    [started, failure] = heard(RESPONSES, [body])
+    assert isinstance(started, ResponseStarted)
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.code) == (FailureKind.RATE_LIMIT, "rate_limit_exceeded")
     assert failure.phase == "stream"
@@ -536,6 +538,7 @@ PAYLOADS = st.fixed_dictionaries(
 
 @settings(suppress_health_check=[HealthCheck.too_slow])  # the first of all draws builds the strategies
 @given(st.lists(PAYLOADS, max_size=6))
+@pytest.mark.slow
 def test_no_shape_of_json_is_a_surprise(payloads: list[dict[str, Any]]) -> None:
     body = sse(*payloads)
     assert heard(RESPONSES, [body]) == heard(RESPONSES, bytewise(body))

@@ -25,6 +25,7 @@ from cortex_trio.messages import (
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.codec import Unsupported
 from cortex_trio.wire.responses.dialect import Responses
+from cortex_trio.wire.strict_schema import strict_schema
 
 KIND = PROVIDERS["openai_responses"]
 OURS = "openai_responses/m"
@@ -65,7 +66,7 @@ def test_a_plain_request_asks_for_nothing_but_encrypted_reasoning_and_to_be_forg
 
 
 def test_every_option_has_its_name() -> None:
-    schema = {"type": "object", "properties": {}}
+    schema = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     said = body(
         max_tokens=100, temperature=0.5, top_p=0.9, reasoning="low", tools=(WEATHER,), response_schema=schema
     )
@@ -87,7 +88,7 @@ def test_a_tool_is_flat_and_never_strict_by_silence(strict: bool | None, sent: b
         "type": "function",
         "name": "weather",
         "description": "Tells it",
-        "parameters": WEATHER.parameters,
+        "parameters": strict_schema(WEATHER.parameters or {}) if sent else WEATHER.parameters,
         "strict": sent,
     }
 
@@ -164,8 +165,8 @@ def test_images_and_documents_of_a_user() -> None:
     [item] = items(user("Look", PIXEL, far, Document("A text.", "A title")))
     assert item["content"] == [
         {"type": "input_text", "text": "Look"},
-        PIXEL_PART,
-        {"type": "input_image", "image_url": "https://example.org/cat.png"},
+        {"detail": "auto", **PIXEL_PART},
+        {"type": "input_image", "detail": "auto", "image_url": "https://example.org/cat.png"},
         {"type": "input_text", "text": "A title\n\nA text."},
     ]
 
@@ -222,7 +223,7 @@ def test_an_image_of_its_own_goes_back_as_the_item_it_came_in() -> None:
     for other in (attrs.evolve(made, origin="gemini/m"), attrs.evolve(made, origin=None, signature="c2ln")):
         sent = items(user("Draw"), assistant(other, "Here."), user("More"))
         assert [item["role"] for item in sent] == ["user", "assistant", "user", "user"]
-        assert sent[2]["content"][-1] == PIXEL_PART
+        assert sent[2]["content"][-1] == {"detail": "auto", **PIXEL_PART}
 
 
 @pytest.mark.parametrize(

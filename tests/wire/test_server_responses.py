@@ -17,6 +17,7 @@ from cortex_trio.events import (
     ReasoningDelta,
     ReasoningSeal,
     ReplyBuilder,
+    ResponseStarted,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -75,7 +76,7 @@ def folded(events: Iterable[Any]) -> list[object]:
                     calls[index] = [event.id, event.name, ""]
                     found.append(calls[index])
                 calls[index][2] += arguments
-            case UsageUpdate() | CitationDelta():
+            case UsageUpdate() | CitationDelta() | ResponseStarted():
                 pass
             case Finished(reason):
                 found.append(reason)

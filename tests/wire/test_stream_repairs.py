@@ -18,7 +18,15 @@ from test_stream_state import (
     text,
 )
 
-from cortex_trio.events import Finished, FinishReason, ReasoningDelta, TextDelta, ToolCallDelta, WireEvent
+from cortex_trio.events import (
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    ResponseStarted,
+    TextDelta,
+    ToolCallDelta,
+    WireEvent,
+)
 from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.providers import PROVIDERS
 
@@ -307,6 +315,7 @@ def ended(reason: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 END_TURN = Finished(FinishReason.STOP, "end_turn")
+STARTED = ResponseStarted("m", None)
 
 
 def test_a_block_of_text_need_not_be_announced() -> None:
@@ -344,7 +353,7 @@ def test_a_message_that_begins_twice_under_one_id_is_one() -> None:
         begin("m"),
         *ended("end_turn"),
     )
-    assert events == [TextDelta("hi"), END_TURN]
+    assert events == [STARTED, TextDelta("hi"), END_TURN]
 
 
 @pytest.mark.parametrize("ids", [("a", "b"), ("", ""), ("a", "")])
@@ -444,6 +453,6 @@ def test_the_error_of_a_gateway_under_200_is_read_in_every_dialect(name: str, bo
 
 def test_an_anthropic_stream_may_be_closed_in_the_manner_of_chat_completions() -> None:
     grown = begin("m"), start(0, type="text", text=""), grow(0, "text_delta", text="hi")
-    assert decoded(ANTHROPIC, *grown, ended("end_turn")[0], "[DONE]") == [TextDelta("hi"), END_TURN]
-    assert decoded(ANTHROPIC, *grown, *ended("end_turn"), "[DONE]") == [TextDelta("hi"), END_TURN]
+    assert decoded(ANTHROPIC, *grown, ended("end_turn")[0], "[DONE]") == [STARTED, TextDelta("hi"), END_TURN]
+    assert decoded(ANTHROPIC, *grown, *ended("end_turn"), "[DONE]") == [STARTED, TextDelta("hi"), END_TURN]
     assert kind_of(decoded(ANTHROPIC, *grown, "[DONE]")) is FailureKind.TRUNCATED

@@ -11,6 +11,7 @@ from cortex_trio.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    ReasoningSeal,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -21,7 +22,7 @@ from cortex_trio.events import (
 from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.messages import ChatRequest, Message, Opaque, ToolCall, ToolResult, user
 from cortex_trio.providers import PROVIDERS
-from cortex_trio.wire.codec import Dialect
+from cortex_trio.wire.codec import Dialect, compact
 
 RESPONSES = PROVIDERS["openai_responses"].dialect
 CHAT = PROVIDERS["openai_compatible"].dialect
@@ -375,7 +376,7 @@ def test_gemini_may_send_a_reason_and_nothing_else(raw: str, reason: FinishReaso
     assert decoded(GEMINI, {"candidates": [candidate]}) == [Finished(reason, raw)]
 
 
-def test_gemini_gives_a_token_with_a_pause_that_is_no_part_of_the_next_request() -> None:
+def test_gemini_gives_a_token_with_a_pause_that_is_no_part_of_another_question() -> None:
     parts = {"content": {"parts": [{"text": "One, "}]}}
     paused = {**parts, "finishReason": "CONTINUATION", "continuationToken": "tok"}
     events = decoded(GEMINI, {"candidates": [paused]})
@@ -447,7 +448,9 @@ def test_content_may_be_parts_or_the_object_that_was_asked_for(
 )
 def test_thoughts_have_many_names_and_are_emitted_once(delta: dict[str, Any]) -> None:
     events = decoded(CHAT, *chat({"role": "assistant", **delta}, {"content": "Hi"}), "[DONE]")
-    assert events[:-1] == [ReasoningDelta("Hm."), TextDelta("Hi")]
+    kept = {name: value for name, value in delta.items() if name in ("reasoning_details", "thinking_blocks")}
+    seal = [ReasoningSeal(compact(kept))] if kept else []
+    assert events[:-1] == [ReasoningDelta("Hm."), TextDelta("Hi"), *seal]
 
 
 def test_a_stream_of_one_whole_message_is_read() -> None:

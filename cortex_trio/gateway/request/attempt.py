@@ -18,7 +18,8 @@ from typing import Self, final
 
 import trio
 
-from ...events import Attempt, WireEvent
+from ...costs import Priced, cost_of
+from ...events import Attempt, Usage, WireEvent
 from ...failures import Failure, FailureKind, scrub
 from ...failures.kinds import plain
 from ...telemetry import AttemptStarted, FirstToken
@@ -30,7 +31,7 @@ from .prepared import AttemptFailed, PreparedAttempt
 from .reading import ResponseReader
 
 ID_LIMIT = 200
-"""Characters of the provider's id of a request that are kept."""
+"""Characters of an id or a name that the provider gave that are kept."""
 
 
 @final
@@ -186,6 +187,8 @@ class OpenAttempt:
 
     def _made_record(self, first_token_after: float | None) -> Attempt:
         attempt, reader, response = self._attempt, self._reader, self._response
+        started = reader.started if reader is not None else None
+        usage = reader.usage if reader is not None else None
         return Attempt(
             number=attempt.number,
             worker=attempt.candidate.state.name,
@@ -195,10 +198,13 @@ class OpenAttempt:
             failure=self._failure,
             duration=trio.current_time() - attempt.started,
             time_to_first_token=first_token_after,
-            usage=reader.usage if reader is not None else None,
+            usage=usage,
+            cost=self._cost(usage),
             call=attempt.call,
             status=response.status if response is not None else None,
             request_id=_request_id(response.headers, attempt.key) if response is not None else None,
+            response_id=_provider_text(started.id, attempt.key) if started is not None else None,
+            response_model=_provider_text(started.model, attempt.key) if started is not None else None,
             finish_reason=reader.finish_reason if reader is not None else None,
             chunks=reader.chunks if reader is not None else 0,
             reused=attempt.progress.reused,
@@ -206,10 +212,26 @@ class OpenAttempt:
             started=self._started,
         )
 
+    def _cost(self, usage: Usage | None) -> float | None:
+        attempt = self._attempt
+        config = attempt.candidate.endpoint.config
+        request = Priced(
+            attempt.candidate.state.name,
+            attempt.provider,
+            attempt.candidate.model,
+            config.address,
+            self._started,
+        )
+        return cost_of(usage, request, attempt.runtime.config.prices)
+
 
 def _request_id(headers: Mapping[str, str], key: ApiKey | None) -> str | None:
-    """Return the provider's id of the request, without what repeats the key; None if there is none."""
-    found = headers.get("x-request-id") or headers.get("request-id")
+    """Return the provider's id of the request; None if there is none."""
+    return _provider_text(headers.get("x-request-id") or headers.get("request-id"), key)
+
+
+def _provider_text(found: str | None, key: ApiKey | None) -> str | None:
+    """Return an id or a name that the provider gave, without what repeats the key; None for none."""
     if not found:
         return None
     return plain(scrub(found, (key.reveal(),) if key else ()), ID_LIMIT) or None

@@ -5,16 +5,16 @@ Decides nothing and sends nothing. It is made when the call begins; `end` is cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Self, final
 
-import attrs
 import trio
 
+from ...costs import Spending, budgets_in_force
 from ...errors import AllWorkersFailed, ProviderError
-from ...events import Attempt, FinishReason, Usage
+from ...events import Attempt, FinishReason
 from ...failures import CortexError, FailureKind
 from ...telemetry import CallEnded, CallOutcome, CallStarted, Operation, OptionValue
 from ..routing.eligibility import Criteria
@@ -30,6 +30,7 @@ class Call:
     Attributes:
         id: of the call; in its events, its reply and its errors.
         attempts: the records of the attempts that are over, in the order in which they began.
+        spending: tokens and costs of all attempts that are over.
         begun: attempts that were begun.
         interruption: why the answer broke off after something was delivered, the last time; None: never.
         resumed: how it went on after that; None: it did not.
@@ -51,9 +52,14 @@ class Call:
             criteria: which worker the caller named.
             options: what the caller has set, as in CallStarted. Needed only if there are observers.
             tags: of the caller.
+
+        Raises:
+            BudgetExceeded: a budget around the call is used up.
         """
+        self._budgets = budgets_in_force()
         self.id = runtime.activity.next_call()
         self.attempts: list[Attempt] = []
+        self.spending = Spending()
         self.begun = 0
         self.interruption: FailureKind | None = None
         self.resumed: Literal["restart", "continue"] | None = None
@@ -82,6 +88,9 @@ class Call:
 
     def record(self, attempt: Attempt) -> None:
         """Add an attempt that is over."""
+        self.spending.add(attempt)
+        for budget in self._budgets:
+            budget.charge(attempt)
         if len(self.attempts) < MOST_ATTEMPTS:
             self.attempts.append(attempt)
             self.attempts.sort(key=lambda attempt: attempt.number)  # hedged attempts may end in another order
@@ -170,7 +179,8 @@ class Call:
             finish_reason=finish,
             interruption=self.interruption,
             resumed=self.resumed,
-            usage=total_usage(self.attempts),
+            usage=self.spending.usage,
+            cost=self.spending.cost,
             seconds=trio.current_time() - self._started,
             time_to_first_token=None if first is None else first - self._started,
             overhead=self.overhead,
@@ -193,17 +203,3 @@ def _cause_of(error: BaseException | None) -> FailureKind | None:
             return failure.kind
         case _:
             return None
-
-
-def total_usage(attempts: Sequence[Attempt]) -> Usage | None:
-    """Return the sum of the token counts; a count that no provider reported stays None. None: there are no counts."""
-    known = [attempt.usage for attempt in attempts if attempt.usage is not None]
-    if not known:
-        return None
-    sums: dict[str, int] = {}
-    for usage in known:
-        for field in attrs.fields(Usage):
-            count = getattr(usage, field.name)
-            if count is not None:
-                sums[field.name] = sums.get(field.name, 0) + count
-    return Usage(**sums)

@@ -9,7 +9,7 @@ import trio
 
 from ..routing.eligibility import Candidate, Criteria
 from ..routing.selection import Conditions, Evaluation, choose, evaluate_all, refusal_of
-from ..routing.strategies import STRATEGIES
+from ..routing.strategies import STRATEGIES, Order, as_listed
 from ..routing.wait_queue import FreedPermit
 from ..runtime import Runtime
 from ..workers.worker import Refusal
@@ -46,7 +46,7 @@ class CallCandidates:
         group = index.group(self._criteria)
         candidate = choose(
             group,
-            STRATEGIES[self._runtime.config.strategy],
+            self._order,
             self._conditions,
             now=now,
             rng=self._runtime.random,
@@ -71,11 +71,15 @@ class CallCandidates:
         return evaluate_all(
             index.workers,
             index.group(self._criteria),
-            STRATEGIES[self._runtime.config.strategy],
+            self._order,
             self._conditions,
             now=trio.current_time(),
             rng=self._runtime.random,
         )
+
+    @property
+    def _order(self) -> Order:
+        return as_listed if self._criteria.routes else STRATEGIES[self._runtime.config.strategy]
 
     def _reserved(self, worker: str) -> int:
         return self._runtime.wait_queue.reserved(worker, besides=self.permit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ...events import CONTENT, Finished, FinishReason, Usage, UsageUpdate, WireEvent
+from ...events import CONTENT, Finished, FinishReason, ResponseStarted, Usage, UsageUpdate, WireEvent
 from ...failures import Failure, FailureKind
 from ...http.content_encoding import DecodingError, Decompressor
 from ...wire.codec import Decoder, truncated
@@ -24,6 +24,7 @@ class ResponseDecoder:
 
     Attributes:
         usage: the newest usage; None before the first.
+        started: the provider's names for the answer; None before they came. No event with them is returned.
         chunks: events with content so far.
         finish_reason: why the model stopped; None before Finished.
         finished: Finished was decoded; nothing more will come.
@@ -32,6 +33,7 @@ class ResponseDecoder:
 
     def __init__(self, attempt: PreparedAttempt, decoder: Decoder, decompressor: Decompressor | None) -> None:
         self.usage: Usage | None = None
+        self.started: ResponseStarted | None = None
         self.chunks = 0
         self.finish_reason: FinishReason | None = None
         self.finished = False
@@ -110,14 +112,17 @@ class ResponseDecoder:
         if events and isinstance(failure := events[-1], Failure):
             events.pop()
             self.pending = BodyFailure(failure)
+        named = False
         for event in events:
             if isinstance(event, CONTENT):
                 self.chunks += 1
             elif isinstance(event, UsageUpdate):
                 self.usage = event.usage
+            elif isinstance(event, ResponseStarted):
+                self.started, named = event, True
             elif isinstance(event, Finished):
                 self._finish(event)
-        return events
+        return [event for event in events if not isinstance(event, ResponseStarted)] if named else events
 
     @property
     def _whole_hook(self) -> str | None:

@@ -77,7 +77,7 @@ def _unknown_name(workers: Collection[WorkerState], criteria: Criteria) -> str |
     for what, name, known in (
         ("worker", criteria.worker, [state.name for state in workers]),
         ("provider", criteria.provider, [state.kind.name for state in workers]),
-        ("model", criteria.model if by_model else None, models),
+        ("model", criteria.model if by_model and not criteria.routes else None, models),
     ):
         if name is not None and name not in known:
             return f"there is no {what} {name!r:.100}; there are: {listed(dict.fromkeys(known))}"

@@ -29,7 +29,7 @@ from .hedging import Race
 from .jobs import Job, cannot_express, encode_request
 from .options import CallLimits
 from .prepared import AttemptFailed, PreparedAttempt
-from .timeouts import Timeouts
+from .timeouts import REASONING_SECONDS, Timeouts
 
 
 @final
@@ -231,9 +231,12 @@ class Failover:
 
     def _timeouts(self, candidate: Candidate) -> Timeouts:
         config, limits = self._runtime.config, self._limits
-        configured = candidate.endpoint.timeout
+        configured, while_reasoning = candidate.endpoint.timeout, None
         if self._job.is_whole(candidate):  # its first token comes with its last
             configured += config.content_timeout
+        if self._job.reasons:
+            configured = max(configured, REASONING_SECONDS)
+            while_reasoning = None if limits.first_token_timeout else config.content_timeout
         first_token = limits.first_token_timeout or configured
         idle = limits.idle_timeout or config.idle_timeout
         return Timeouts(
@@ -244,6 +247,7 @@ class Failover:
             until=self._until,
             first_token_is_ours=first_token < configured,
             idle_is_ours=idle < config.idle_timeout,
+            content_while_reasoning=while_reasoning,
         )
 
     # -------------------------------------------------------------- the ledger

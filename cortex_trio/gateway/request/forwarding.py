@@ -15,7 +15,7 @@ from ...messages import ChatRequest
 from ...wire.codec import Decoder, Dialect, HttpRequest
 from ..routing.eligibility import Candidate
 from ..settings.config import Config
-from .jobs import texts_of
+from .jobs import has_reasoning, texts_of
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +52,10 @@ class ForwardJob:
     whole_hook: ClassVar[str | None] = None
     limited_by: ClassVar[str] = "max_answer_bytes"
     forward: ForwardRequest
+
+    @property
+    def reasons(self) -> bool:
+        return has_reasoning(self.forward.request)
 
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes

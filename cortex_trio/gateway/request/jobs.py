@@ -5,13 +5,13 @@ Failover knows none of them: it asks the job for the request and for the decoder
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import ClassVar, Protocol, final
 
 import attrs
 
-from ...events import Finished, FinishReason, Vectors, WireEvent
+from ...events import Finished, FinishReason, UsageUpdate, Vectors, WireEvent
 from ...failures import Failure, FailureKind, InvalidRequest
 from ...messages import ChatRequest, assistant, user
 from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
@@ -34,6 +34,11 @@ class Job(Protocol):
     """The method of the dialect that decodes the whole body at its end; None if the body is a stream."""
     limited_by: ClassVar[str]
     """What sets `max_bytes`, for the error."""
+
+    @property
+    def reasons(self) -> bool:
+        """The model was asked to reason, which takes time before the first content."""
+        ...
 
     def max_bytes(self, config: Config) -> int:
         """Return how many bytes of the body are read, after unpacking."""
@@ -98,6 +103,11 @@ def without_unable(evaluation: Evaluation, job: Job, guard: DialectGuard) -> Eva
     return Evaluation(tuple(order), tuple(skipped))
 
 
+def has_reasoning(request: ChatRequest) -> bool:
+    """Return whether a request asks the model to reason."""
+    return request.reasoning not in (None, 0, "none")
+
+
 def texts_of(request: ChatRequest) -> Iterator[str]:
     """Return what the caller wrote in the messages of a request."""
     for message in request.messages:
@@ -119,6 +129,10 @@ class ChatJob:
     whole_hook: ClassVar[str | None] = None
     limited_by: ClassVar[str] = "max_answer_bytes"
     request: ChatRequest
+
+    @property
+    def reasons(self) -> bool:
+        return has_reasoning(self.request)
 
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
@@ -157,6 +171,10 @@ class ContinueJob:
     begun: AnswerJob
     partial: str
 
+    @property
+    def reasons(self) -> bool:
+        return self.begun.reasons
+
     def max_bytes(self, config: Config) -> int:
         return config.max_answer_bytes
 
@@ -190,6 +208,10 @@ class EmbedJob:
     texts_to_embed: tuple[str, ...]
     dimensions: int | None
 
+    @property
+    def reasons(self) -> bool:
+        return False
+
     def max_bytes(self, config: Config) -> int:
         return EMBED_LIMIT
 
@@ -209,7 +231,7 @@ class EmbedJob:
 
 @final
 class _EmbedDecoder:
-    """Keeps the body and decodes it at its end: one Vectors, then Finished."""
+    """Keeps the body and decodes it at its end: the usage, the Vectors, then Finished."""
 
     def __init__(self, dialect: Dialect, expected: int) -> None:
         self._dialect = dialect
@@ -223,13 +245,15 @@ class _EmbedDecoder:
 
     def finish(self) -> list[WireEvent]:
         try:
-            vectors: Sequence[Sequence[float]] = self._dialect.decode_embed(bytes(self._body))
+            found = self._dialect.decode_embed(bytes(self._body))
         except ValueError as error:
             return self._failed(str(error))
+        vectors = found if isinstance(found, Vectors) else Vectors(found)
         if len(vectors) != self._expected:
             return self._failed(f"{len(vectors)} vectors came for {self._expected} texts")
         self.done = True
-        return [Vectors(vectors), Finished(FinishReason.STOP)]
+        usage = [UsageUpdate(vectors.usage)] if vectors.usage is not None else []
+        return [*usage, vectors, Finished(FinishReason.STOP)]
 
     def _failed(self, message: str) -> list[WireEvent]:
         self.done = True

@@ -12,11 +12,18 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import attrs
 
 from ...failures import InvalidRequest
-from ...intake import checked, messages_from, tools_from
+from ...intake import (
+    checked,
+    messages_from,
+    require_different_names,
+    require_no_open_calls,
+    tools_from,
+)
 from ...messages import ChatRequest, Document, Messages, Tool
 from ...telemetry import OptionValue
 from ..routing.eligibility import Criteria
-from ..settings.config import MOST_ATTEMPTS
+from ..settings.aliases import routes_of
+from ..settings.config import MOST_ATTEMPTS, Config
 from .forwarding import ForwardJob, ForwardRequest
 from .jobs import AnswerJob, ChatJob
 
@@ -37,7 +44,7 @@ class ChatOptions(TypedDict, total=False):
     """
 
     model: str | None
-    """Only workers that have this model. None: the default of each worker."""
+    """Only workers with this model, or those of this alias (`Config.aliases`). None: the default of each worker."""
     provider: str | None
     """Only workers of this provider: an exact name."""
     worker: str | None
@@ -65,7 +72,8 @@ class ChatOptions(TypedDict, total=False):
     on_interrupt: OnInterrupt
     """What follows when the stream breaks after something was delivered. Missing: "raise"."""
     first_token_timeout: float | None
-    """Seconds to the first content of each attempt. None: the worker's."""
+    """Seconds to the first content of each attempt. None: the worker's; with `reasoning` 120 at least, and while the
+    server sends pings or lifecycle events up to the configuration's `content_timeout`."""
     idle_timeout: float | None
     """Seconds between two events. None: the configuration's."""
     hedge_after: float | None
@@ -119,8 +127,11 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
             f"there is no option {sorted(unknown)[0]!r}; there are: {', '.join(ChatOptions.__annotations__)}"
         )
     tools = tools_from(options.get("tools"))
+    require_different_names(tools or ())
+    checked_messages = messages_from(messages)
+    require_no_open_calls(checked_messages)
     request = ChatRequest(
-        messages=messages_from(messages),
+        messages=checked_messages,
         max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),
         temperature=_number("temperature", options.get("temperature")),
         top_p=_number("top_p", options.get("top_p")),
@@ -183,6 +194,20 @@ def _chat(request: ChatRequest, job: AnswerJob, options: ChatOptions) -> Chat:
     tags_from(options.get("tags"))
     how = _on_interrupt(options.get("on_interrupt", "raise"))
     return Chat(request, criteria, limits, how, options, job)
+
+
+def with_alias(criteria: Criteria, config: Config) -> Criteria:
+    """Return the criteria with what their `model` stands for, if it is an alias.
+
+    For embeddings only the workers with the model of the first one remain: vectors of different models cannot be
+    compared.
+    """
+    if criteria.model is None or criteria.model not in config.aliases:
+        return criteria
+    routes = routes_of(config.aliases[criteria.model], config.workers)
+    if criteria.embed:
+        routes = tuple(route for route in routes if route[1] == routes[0][1])
+    return attrs.evolve(criteria, routes=routes)
 
 
 def tags_from(value: Any) -> Mapping[str, str]:

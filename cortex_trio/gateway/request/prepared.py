@@ -73,8 +73,8 @@ class PreparedAttempt:
 
     @property
     def first_token_deadline(self) -> float:
-        """Trio time by which the first content must be here."""
-        return min(self.started + self.timeouts.first_token, self.timeouts.until)
+        """Trio time by which the first content must be here, unless the body has begun before."""
+        return self.timeouts.first_content_by(self.started, self.started)
 
     def failed(self, failure: Failure, cause: BaseException | None = None) -> AttemptFailed:
         """Return the error of this attempt. Its text repeats neither the key nor the caller's messages."""

@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from ...events import FinishReason, Usage, WireEvent
+from ...events import FinishReason, ResponseStarted, Usage, WireEvent
 from ...http.errors import ReadTimeout
 from ..transport.errors import TransportFailed
 from ..transport.response import Response
@@ -34,6 +34,7 @@ class ResponseReader:
         self._attempt = attempt
         self._response = response
         self._decoder = decoder
+        self._last_byte = attempt.started  # Trio time of the last byte of the body; before it the start
 
     @property
     def finished(self) -> bool:
@@ -44,6 +45,11 @@ class ResponseReader:
     def usage(self) -> Usage | None:
         """The newest usage; None before the first."""
         return self._decoder.usage
+
+    @property
+    def started(self) -> ResponseStarted | None:
+        """The provider's names for the answer; None before they came."""
+        return self._decoder.started
 
     @property
     def finish_reason(self) -> FinishReason | None:
@@ -65,7 +71,8 @@ class ResponseReader:
         while not decoder.has_content and not decoder.finished:
             if len(held) > HELD_EVENTS:
                 raise self._attempt.protocol_error(f"no content after {HELD_EVENTS} events")
-            held += await self._read(self._attempt.first_token_deadline)
+            attempt = self._attempt
+            held += await self._read(attempt.timeouts.first_content_by(attempt.started, self._last_byte))
             decoder.check()  # it may have broken right behind the first content, of which nothing was delivered yet
         return held
 
@@ -103,6 +110,8 @@ class ResponseReader:
             broken = BodyFailure(error.failure, error.__cause__)
         except ReadTimeout:
             broken = BodyFailure(self._attempt.timed_out("stream", has_content=self._decoder.has_content))
+        if data:
+            self._last_byte = trio.current_time()
         events = self._decoder.feed(data) if data else self._decoder.end(broken)
         if self.first_token_after is None and self._decoder.has_content:
             self.first_token_after = trio.current_time() - self._attempt.started

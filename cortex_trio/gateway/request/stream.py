@@ -20,9 +20,11 @@ from ...events import (
     CitationDelta,
     Continued,
     Finished,
+    FinishReason,
     Forwarded,
     Reply,
     ReplyBuilder,
+    ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
@@ -34,7 +36,7 @@ from ...events import (
 )
 from ...failures import CortexError, Failure
 from ...http.network import CLOSE_SECONDS
-from ...messages import Image, ToolCall
+from ...messages import File, Image, ToolCall
 from ...telemetry import AnswerInterrupted, Operation
 from ..runtime import Runtime
 from .attempt import OpenAttempt
@@ -100,6 +102,26 @@ class ChatStream:
     def usage(self) -> Usage:
         """The newest usage; complete once the stream has ended."""
         return self._builder.usage
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the model stopped; None while the answer is not complete."""
+        return self._builder.finish.reason if self._builder.finish else None
+
+    @property
+    def text_so_far(self) -> str:
+        """The text that was delivered; after a `Restarted`, that of the new answer."""
+        return self._builder.text
+
+    @property
+    def reply_so_far(self) -> Reply:
+        """The answer as far as it was delivered, also after the answer was left. `collect()` returns it whole."""
+        return self._reply()
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars of the attempts that are over, as in `Reply.cost`; complete once the stream has ended."""
+        return self._call.spending.cost if self._call else None
 
     # -------------------------------------------------------------- opening and closing
 
@@ -173,7 +195,7 @@ class ChatStream:
             return
         for event in events:
             text = ""
-            if isinstance(event, TextDelta):
+            if is_answer := isinstance(event, TextDelta) and event.phase != "commentary":
                 text = self._deduplicator.feed(event.text)
             elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage comes before text, too
                 text = self._deduplicator.finish()
@@ -182,7 +204,7 @@ class ChatStream:
                 event = attrs.evolve(event, start=None, end=None)
             if text:
                 self._pending.append(TextDelta(text))
-            if not isinstance(event, TextDelta):
+            if not is_answer:
                 self._pending.append(event)
 
     async def _read_whole(self) -> None:
@@ -250,8 +272,8 @@ class ChatStream:
         event = self._pending.popleft()
         if isinstance(event, Forwarded):
             return event
-        # An OpenAttempt raises failures, and a chat has no vectors. (A tuple: a union would be made for each event.)
-        assert not isinstance(event, (Failure, Vectors))
+        # An OpenAttempt keeps them, and a chat has no vectors. (A tuple: a union would be made for each event.)
+        assert not isinstance(event, (Failure, Vectors, ResponseStarted))
         self._builder.add(event)
         if isinstance(event, Finished):
             self._end()
@@ -286,6 +308,7 @@ class ChatStream:
             model=self.model,
             attempts=self.attempts,
             call=self.call,
+            cost=self.cost,
         )
 
     # -------------------------------------------------------------- interruptions
@@ -334,7 +357,7 @@ class ChatStream:
         how, text, parts = self._chat.on_interrupt, self._builder.text, self._builder.message().parts
         if self._builder.may_have_acted or how in ("raise", "buffer"):
             return False
-        is_text = not any(isinstance(part, Image | ToolCall) for part in parts)
+        is_text = not any(isinstance(part, Image | File | ToolCall) for part in parts)
         if how == "continue" and text and is_text:
             try:
                 await self._continue(failure, text)
@@ -388,5 +411,5 @@ class _TextOf:
     async def __anext__(self) -> str:
         while True:
             event = await self._stream.__anext__()
-            if isinstance(event, TextDelta):
+            if isinstance(event, TextDelta) and event.phase != "commentary":
                 return event.text

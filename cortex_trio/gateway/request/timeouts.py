@@ -9,6 +9,9 @@ import attrs
 from ...failures import Failure, FailureKind
 from ...failures.kinds import Phase
 
+REASONING_SECONDS = 120.0
+"""To the first token of a model that reasons, at least. Reasoning that is not sent takes minutes on every provider."""
+
 
 @attrs.frozen
 class Timeouts:
@@ -25,6 +28,22 @@ class Timeouts:
     until: float = math.inf  # the whole call is over
     first_token_is_ours: bool = False
     idle_is_ours: bool = False
+    content_while_reasoning: float | None = None
+    """Seconds to the first content at most, while the server shows that it works: each byte of its response then allows
+    it `first_token` again. None: it does not, because the model does not reason, or the caller has set the limit."""
+
+    def first_content_by(self, started: float, last_byte: float) -> float:
+        """Return the Trio time by which the first content must be here.
+
+        Args:
+            started: Trio time at which the attempt began.
+            last_byte: Trio time of the last byte of the response; `started` before the first.
+        """
+        deadline = started + self.first_token
+        if self.content_while_reasoning is not None:
+            extended = min(last_byte + self.first_token, started + self.content_while_reasoning)
+            deadline = max(deadline, extended)
+        return min(deadline, self.until)
 
     @property
     def until_connected(self) -> float:

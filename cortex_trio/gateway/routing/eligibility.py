@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -9,13 +10,11 @@ from urllib.parse import urlsplit
 import attrs
 
 from ...failures.shown import listed
-from ...messages import ChatRequest, Document, Image
+from ...messages import ChatRequest, Document, File, Image, Message, Part, ToolResult
+from ...messages.size import min_tokens
 from ..workers.cooldowns import Cooldown, Cooldowns
 from ..workers.endpoint import Endpoint
 from ..workers.worker import Refusal, WorkerState, cooling_down
-
-CHARACTERS_PER_TOKEN = 6
-"""More than real text has, so that a worker is skipped only for messages that certainly do not fit."""
 
 
 @attrs.frozen
@@ -39,11 +38,12 @@ class Criteria:
     worker: str | None = None
     request: ChatRequest | None = None  # None for embeddings
     embed: bool = False  # embeddings are wanted, not a chat
+    routes: tuple[tuple[str, str], ...] = ()  # the workers and models of an alias, which is named as `model`
 
     @cached_property
     def min_tokens(self) -> int:
-        """Tokens that the messages take at least; images and tools are not counted."""
-        return min_tokens(self.request) if self.request is not None else 0
+        """Tokens that the messages take at least, so that a worker is skipped only if they certainly do not fit."""
+        return min_tokens(self.request.messages) if self.request is not None else 0
 
 
 @attrs.frozen
@@ -88,14 +88,19 @@ def is_local(state: WorkerState) -> bool:
 
 def model_for(state: WorkerState, criteria: Criteria) -> str:
     """Return the model that the worker would be asked for; "" if it has none."""
-    return criteria.model or (state.kind.embed_model if criteria.embed else state.models[0])
+    if criteria.routes:
+        return dict(criteria.routes).get(state.name, "")
+    if criteria.model:
+        return criteria.model
+    models = state.endpoint.embed_models if criteria.embed else state.models
+    return models[0] if models else ""
 
 
 def configuration_refusal(state: WorkerState, criteria: Criteria) -> Refusal | None:
     """Return why the configuration of the worker does not meet the criteria, or None."""
     if refusal := name_refusal(state, criteria):
         return refusal
-    if criteria.embed and not (criteria.model or state.kind.embed_model):
+    if criteria.embed and not (criteria.model or state.endpoint.embed_models):
         return Refusal("has no default model for embeddings")
     capabilities = state.config.capabilities
     if capabilities is None or criteria.request is None:
@@ -113,6 +118,9 @@ def name_refusal(state: WorkerState, criteria: Criteria) -> Refusal | None:
         return Refusal(f"is not the worker {criteria.worker!r}")
     if criteria.provider is not None and state.kind.name != criteria.provider:
         return Refusal(f"is not of the provider {criteria.provider!r}")
+    if criteria.routes:
+        is_in_alias = any(state.name == worker for worker, _ in criteria.routes)
+        return None if is_in_alias else Refusal(f"is not in the alias {criteria.model!r}")
     if criteria.model is None or criteria.worker is not None or criteria.provider is not None:
         return None
     models = models_by_name(state, criteria)
@@ -123,21 +131,46 @@ def name_refusal(state: WorkerState, criteria: Criteria) -> Refusal | None:
 
 def models_by_name(state: WorkerState, criteria: Criteria) -> list[str]:
     """Return the models by whose name alone the worker can be selected."""
-    embed_model = state.kind.embed_model
-    return [*state.models, *([embed_model] if criteria.embed and embed_model else [])]
+    return [*dict.fromkeys((*state.models, *(state.endpoint.embed_models if criteria.embed else ())))]
 
 
 def required_capabilities(request: ChatRequest) -> set[str]:
     """Return what a model must be able to do for `request`: values of `WorkerConfig.capabilities`."""
-    parts = [part for message in request.messages for part in message.parts]
+    parts = [part for message in request.messages for part in _parts(message)]
+    media = {_medium(part) for part in parts}
     needs = {
         "tools": bool(request.tools),
-        "images": any(isinstance(part, Image) for part in parts),
+        "images": "images" in media,
+        "files": "files" in media,
+        "audio": "audio" in media,
         "documents": bool(request.documents) or any(isinstance(part, Document) for part in parts),
         "reasoning": request.reasoning is not None,
         "json": request.response_schema is not None,
     }
     return {capability for capability, is_needed in needs.items() if is_needed}
+
+
+def _parts(message: Message) -> Iterator[Part]:
+    """The parts of a message, those inside tool results too."""
+    for part in () if isinstance(message.content, str) else message.content:
+        yield part
+        if isinstance(part, ToolResult) and not isinstance(part.content, str):
+            yield from part.content
+
+
+def _medium(part: Part) -> str | None:
+    """Return the capability that a part needs because of what it shows: a file of an image is an image."""
+    match part:
+        case Image():
+            return "images"
+        case File(media_type=str(kind)) if kind.startswith("image/"):
+            return "images"
+        case File(media_type=str(kind)) if kind.startswith("audio/"):
+            return "audio"
+        case File():
+            return "files"
+        case _:
+            return None
 
 
 # ------------------------------------------------------------------ what the request and the moment decide
@@ -150,19 +183,6 @@ def window_refusal(candidate: Candidate, criteria: Criteria) -> Refusal | None:
         return None
     tokens = criteria.min_tokens
     return Refusal(f"has a context window of {window:,} tokens; the messages take {tokens:,} or more")
-
-
-def min_tokens(request: ChatRequest) -> int:
-    """Return how many tokens the messages take at least; images and tools are not counted."""
-    characters = 0
-    for message in request.messages:
-        if isinstance(message.content, str):
-            characters += len(message.content)
-        else:
-            characters += sum(
-                len(getattr(part, "text", "")) for part in message.content if not isinstance(part, Image)
-            )
-    return characters // CHARACTERS_PER_TOKEN
 
 
 def current_refusal(candidate: Candidate, cooldowns: Cooldowns, now: float) -> Refusal | None:

@@ -22,7 +22,7 @@ AUTO = ("", "auto")
 EMBED_BATCH = 2048
 """Texts in one request where no worker says how many it takes."""
 
-_Kind = tuple[str | None, str | None, str | None, bool, frozenset[str]]
+_Kind = tuple[str | None, str | None, str | None, bool, frozenset[str], tuple[tuple[str, str], ...]]
 
 
 @final
@@ -45,7 +45,7 @@ class WorkerIndex:
         self._by_model: dict[str, dict[str, WorkerState]] = {}
         for state in self.workers:
             self._by_provider.setdefault(state.kind.name, []).append(state)
-            for model in (*state.models, *filter(None, [state.kind.embed_model])):
+            for model in (*state.models, *state.endpoint.embed_models):
                 self._by_model.setdefault(model, {})[state.name] = state
         self._has_capabilities = any(state.config.capabilities is not None for state in self.workers)
         self._groups: dict[_Kind, CandidateGroup] = {}
@@ -83,7 +83,7 @@ class WorkerIndex:
         needs = frozenset[str]()
         if self._has_capabilities and criteria.request is not None:
             needs = frozenset(required_capabilities(criteria.request))
-        kind = (criteria.model, criteria.provider, criteria.worker, criteria.embed, needs)
+        kind = (criteria.model, criteria.provider, criteria.worker, criteria.embed, needs, criteria.routes)
         group = self._groups.get(kind)
         if group is None:
             if len(self._groups) >= MAX_GROUPS:
@@ -107,6 +107,8 @@ class WorkerIndex:
 
     def _named(self, criteria: Criteria) -> Iterable[WorkerState]:
         """Return the workers that the most specific name can mean, without a look at all workers."""
+        if criteria.routes:  # in the order in which they are asked
+            return [state for worker, _ in criteria.routes for state in self._by_name.get(worker, ())]
         if criteria.worker is not None:
             return self._by_name.get(criteria.worker, ())
         if criteria.provider is not None:
@@ -132,4 +134,4 @@ def embed_batch(index: WorkerIndex, criteria: Criteria) -> int:
 
 
 def _embed_batch_of(candidate: Candidate) -> int:
-    return candidate.state.kind.embed_batch
+    return candidate.endpoint.embed_batch

@@ -99,6 +99,11 @@ def priority(group: Group, rng: Random) -> Iterator[int]:
     return iter(group.sorted_by(priority_of))
 
 
+def as_listed(group: Group, rng: Random) -> Iterator[int]:
+    """Ask the workers of an alias in its own order. No strategy of the configuration."""
+    return iter(range(len(group)))
+
+
 @strategy("local_first")
 def local_first(group: Group, rng: Random) -> Iterator[int]:
     """Ask workers without API keys or on this machine first, then by priority."""

@@ -4,6 +4,9 @@ config                of a gateway
 worker_config         of one worker
 fields                checks of single fields
 mapping               configuration from JSON or TOML
+gateway_settings      the entry of that JSON that is about no worker
+aliases               names for lists of models
+prices                the table of prices
 environment           configuration from environment variables
 process_environ       the environment of this process
 ollama_probe          whether an Ollama server runs on this machine

@@ -6,28 +6,36 @@ Every mistake is one ConfigError that names the field and says what is allowed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import attrs
 import trio
 
+from ...cluster import StoreUrl
+from ...cluster.url import store_url
+from ...costs import Price
 from ...failures import ConfigError
 from ...failures.shown import named
 from ...http.defaults import MAX_IDLE_CONNECTIONS
 from ..routing.strategies import STRATEGIES, Strategy
+from .aliases import aliases_from, check_aliases
 from .environment import (
     HOW_TO_START,
     asks_ollama,
     environment,
     options_from_env,
+    settings_from_env,
     with_connection_settings,
     workers_from_env,
 )
 from .fields import CAPABILITIES, MAX_SECONDS, worker_name
 from .fields import number as _number
 from .fields import one_of as _one_of
+from .gateway_settings import PATH, settings_in
 from .mapping import worker_config_from, workers_from
+from .prices import prices_from
 from .secrets import made_without_keys, without_keys
 from .worker_config import WorkerConfig
 
@@ -69,6 +77,10 @@ def _at_least_one_worker(_: object, field: attrs.Attribute[Any], value: object) 
                 f"{field.name}.{named(name)}",
                 f"a WorkerConfig is needed, not {kind}; Config.from_mapping reads objects",
             )
+
+
+def _prices_from(value: Any) -> Any:
+    return prices_from(value, "prices")
 
 
 @made_without_keys
@@ -114,6 +126,21 @@ class Config:
     rate_limit_rest: float | None = attrs.field(default=None, validator=_number(0, MAX_SECONDS))
     """Seconds for which an API key cools down after a 429 that names no time. None: 10, 30, 60, then 120, as long as
     the 429s go on."""
+    store: StoreUrl | None = attrs.field(default=None, converter=attrs.converters.optional(store_url))
+    """Where a Valkey or Redis server is, through which several processes share cooldowns and breakers, such as
+    "valkey://user:password@host:6379/0"; see `cluster.StoreUrl`. None: nothing is shared. A reload does not change it.
+    """
+
+    prices: Mapping[str, Price] = attrs.field(factory=dict, converter=_prices_from)
+    """Prices by model, or by `worker/model` for one worker. They win over those of the package genai-prices. A mapping
+    with the fields of a Price is allowed in its place."""
+
+    aliases: Mapping[str, Sequence[str]] = attrs.field(factory=dict, converter=aliases_from)
+    """Names that can be given as `model`: each stands for a list of `worker/model`, of different workers, which are
+    asked in this order."""
+
+    def __attrs_post_init__(self) -> None:
+        check_aliases(self.aliases, self.workers, "aliases")
 
     @classmethod
     @without_keys
@@ -122,7 +149,8 @@ class Config:
 
         CORTEX_PROVIDERS is a JSON object with all workers (times in ms). Without it, each provider has
         <PROVIDER>_API_KEYS (comma-separated) or _API_KEY, _MODEL, _BASE_URL and _TIMEOUT (ms), and an Ollama server is
-        found by its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms; WORKER_POOL_STRATEGY is `strategy`.
+        found by its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms; WORKER_POOL_STRATEGY is `strategy`,
+        CORTEX_STORE is `store`. The entry "$settings" of the JSON object wins over these four.
 
         Args:
             environ: the variables. None: those of this process.
@@ -136,7 +164,7 @@ class Config:
             environ is not None
         ):  # settings from the process's own variables are read when connections are made
             workers = with_connection_settings(workers, variables)
-        return cls(workers=workers, **options_from_env(variables))
+        return config_with(workers, variables)
 
     @classmethod
     @without_keys
@@ -145,12 +173,35 @@ class Config:
 
         Args:
             mapping: the fields of a worker by the worker's name; `timeout` in ms. A name that is not a provider's needs
-                the field "provider".
+                the field "provider". The entry "$settings" has fields of Config, with times in ms.
 
         Raises:
             ConfigError: a field is not allowed, or has a value that is not allowed.
         """
-        return cls(workers=workers_from(mapping))
+        settings = settings_in(mapping, SETTINGS_FIELDS)
+        return _configured(workers_from(mapping), settings, settings)
+
+
+SETTINGS_FIELDS = tuple(field.name for field in attrs.fields(Config) if field.name != "workers")
+"""What `$settings` may hold."""
+
+
+def config_with(workers: Mapping[str, WorkerConfig], environ: Mapping[str, str]) -> Config:
+    """Return the configuration of these workers with all else as the variables `environ` say. Raises ConfigError."""
+    settings = settings_from_env(environ, SETTINGS_FIELDS)
+    return _configured(workers, {**options_from_env(environ), **settings}, settings)
+
+
+def _configured(
+    workers: Mapping[str, WorkerConfig], options: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Config:
+    """Return the configuration. An error about one of `settings`, which are among the options, says where it is."""
+    try:
+        return Config(workers=workers, **options)
+    except ConfigError as error:
+        if re.split(r"[.\[]", error.path, maxsplit=1)[0] in settings:
+            raise error.under(PATH) from None
+        raise
 
 
 async def config_from_env() -> Config:

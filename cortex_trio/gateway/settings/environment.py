@@ -11,15 +11,17 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
 
+from ...cluster import StoreUrl
 from ...failures import ConfigError
 from ...failures.shown import listed, shown
 from ...providers import PROVIDERS, Provider
 from .connection_settings import connection_settings_for
+from .gateway_settings import settings_in
 from .mapping import worker_config_from, workers_from
 from .ollama_probe import host_from, ollama_models
 from .process_environ import environment as environment
@@ -62,11 +64,21 @@ def workers_from_env(environ: Mapping[str, str]) -> dict[str, WorkerConfig]:
     return found
 
 
+def settings_from_env(environ: Mapping[str, str], allowed: Collection[str]) -> dict[str, Any]:
+    """Return the fields of Config that the `$settings` of CORTEX_PROVIDERS set; `allowed` are their names.
+
+    Raises:
+        ConfigError: a field is unknown, or a time is no number.
+    """
+    text = value_of(environ, "CORTEX_PROVIDERS")
+    return settings_in(_object(text), allowed) if text else {}
+
+
 def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of Config that the environment sets, `workers` excepted.
 
     Raises:
-        ConfigError: a variable is not a number.
+        ConfigError: a variable is not a number, or CORTEX_STORE is not the URL of a store.
     """
     options: dict[str, Any] = {}
     for variable, option in (
@@ -77,6 +89,8 @@ def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
             options[option] = _number(text, variable) / 1000
     if strategy := value_of(environ, "WORKER_POOL_STRATEGY"):
         options["strategy"] = strategy
+    if store := value_of(environ, "CORTEX_STORE"):
+        options["store"] = StoreUrl.parse(store, "CORTEX_STORE")
     return options
 
 

@@ -23,8 +23,11 @@ S = TypeVar("S", bound=str)
 
 MAX_SECONDS = 86_400.0
 """One day. A longer time-out or interval is a mistake."""
-CAPABILITIES = ("tools", "images", "documents", "reasoning", "json")
+CAPABILITIES = ("tools", "images", "files", "audio", "documents", "reasoning", "json")
 """What a request may need of a model."""
+FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+MESSAGE_FIELDS = ("role", "content", "tool_calls", "refusal", "audio", "name", "function_call")
+"""Fields of an assistant message in chat completions."""
 
 
 def number(low: float, high: float, *, whole: bool = False) -> Validator:
@@ -93,6 +96,16 @@ def known_capabilities(_: object, field: attrs.Attribute[Any], value: Any) -> No
     known = isinstance(value, tuple) and all(item in CAPABILITIES for item in value)
     if value is not None and not known:
         raise ConfigError(field.name, f"a list of {', '.join(CAPABILITIES)} is allowed, not {shown(value)}")
+
+
+def reasoning_field(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """The name of a field that an assistant message does not have for something else."""
+    if value is None:
+        return
+    if not isinstance(value, str) or not FIELD_NAME.fullmatch(value) or value in MESSAGE_FIELDS:
+        raise ConfigError(
+            field.name, f'the name of a field is needed, such as "reasoning_content", not {shown(value)}'
+        )
 
 
 def worker_name(name: object) -> str:

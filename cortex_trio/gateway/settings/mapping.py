@@ -12,6 +12,7 @@ from ...failures import ConfigError
 from ...failures.shown import closest, named, shown
 from ...providers import PROVIDERS
 from .fields import MAX_SECONDS, worker_name
+from .gateway_settings import SETTINGS
 from .secrets import without_keys
 from .worker_config import WorkerConfig
 
@@ -59,7 +60,7 @@ def worker_config_from(name: str, mapping: Mapping[str, Any] | WorkerConfig, pat
 
 
 def workers_from(mapping: Any) -> dict[str, WorkerConfig]:
-    """Return all workers of the object inside CORTEX_PROVIDERS.
+    """Return all workers of the object inside CORTEX_PROVIDERS. Its `$settings` are none.
 
     Raises:
         ConfigError: for the first mistake, with its path.
@@ -69,6 +70,7 @@ def workers_from(mapping: Any) -> dict[str, WorkerConfig]:
     return {
         worker_name(name): worker_config_from(name, value, f"$.{named(name)}")
         for name, value in mapping.items()
+        if name != SETTINGS
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
+from hashlib import sha256
 from typing import ParamSpec, TypeVar, final
 
 from ...failures import ConfigError
@@ -93,6 +94,17 @@ class ApiKey:
     def masked(self) -> str:
         """The masked form, as `mask` returns it."""
         return self._masked
+
+    def fingerprint(self, salt: str) -> str:
+        """Return a hash by which processes name this key to each other. It does not show the key.
+
+        Args:
+            salt: is hashed as well; equal in all processes.
+
+        Raises:
+            ConfigError: this key was unpickled.
+        """
+        return sha256(f"{salt}\0{self.reveal()}".encode()).hexdigest()[:24]
 
     def __str__(self) -> str:
         return self._masked

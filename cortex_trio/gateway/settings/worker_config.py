@@ -10,6 +10,7 @@ import attrs
 
 from ...failures import ConfigError
 from ...providers import PROVIDERS, Provider
+from ...wire.chat_completions.dialect import ChatCompletions
 from . import fields
 from .secrets import ApiKey, Hidden, api_keys_from, made_without_keys
 
@@ -31,6 +32,12 @@ class WorkerConfig:
         default=(), converter=fields.tuple_of_models, validator=fields.model_names
     )
     """The models it serves; the first is the default. Empty: the provider's default models."""
+    embed_models: Sequence[str] = attrs.field(
+        default=(), converter=fields.tuple_of_models, validator=fields.model_names
+    )
+    """The models for embeddings; the first is the default of `embed`. Empty: the provider's default model."""
+    embed_batch: int | None = attrs.field(default=None, validator=fields.number(1, 100_000, whole=True))
+    """Texts in one request for embeddings; `embed` splits longer lists. None: the provider's own number."""
     priority: int | None = attrs.field(default=None, validator=fields.number(0, 1_000_000, whole=True))
     """The worker with the lowest number is asked first. None: the provider's own number."""
     timeout: float | None = attrs.field(default=None, validator=fields.number(0.001, fields.MAX_SECONDS))
@@ -55,6 +62,9 @@ class WorkerConfig:
         default=None, converter=fields.tuple_of_capabilities, validator=fields.known_capabilities
     )
     """What its models can do, a selection of CAPABILITIES. Requests that need more go to other workers. None: all."""
+    reasoning_field: str | None = attrs.field(default=None, validator=fields.reasoning_field)
+    """The field of an assistant message in which reasoning goes back, for servers with chat completions that need it:
+    "reasoning_content" for DeepSeek and Kimi. None: as the provider's dialect says."""
     max_concurrency: int | None = attrs.field(default=None, validator=fields.number(1, 10**6, whole=True))
     """Requests in flight at the same time. None: any number."""
     proxy: str | None = attrs.field(default=None, converter=fields.proxy_from, validator=fields.proxy)
@@ -74,13 +84,21 @@ class WorkerConfig:
             raise ConfigError(
                 "base_url", f"{kind.name} has no address of its own: set the address of its server"
             )
+        if self.reasoning_field is not None and not isinstance(kind.dialect, ChatCompletions):
+            raise ConfigError(
+                "reasoning_field",
+                f"only for providers with the dialect chat_completions, not for {kind.name}",
+            )
         if not (self.models or kind.default_models):
             raise ConfigError("models", f"{kind.name} has no default model: name at least one")
 
     @property
     def kind(self) -> Provider:
-        """The provider as a value, whether `provider` is a name or a value."""
-        return self.provider if isinstance(self.provider, Provider) else PROVIDERS[self.provider]
+        """The provider as a value, whether `provider` is a name or a value, with the worker's `reasoning_field`."""
+        kind = self.provider if isinstance(self.provider, Provider) else PROVIDERS[self.provider]
+        if self.reasoning_field is None or not isinstance(kind.dialect, ChatCompletions):
+            return kind
+        return attrs.evolve(kind, dialect=attrs.evolve(kind.dialect, reasoning_field=self.reasoning_field))
 
     @property
     def address(self) -> str:

@@ -13,8 +13,9 @@ take minutes; its own result counts at its end. Models: Nygard, "Release It!"; t
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
-from typing import final
+from typing import NamedTuple, final
 
 WINDOW_SECONDS = 60.0
 """Seconds for which a result counts."""
@@ -38,9 +39,23 @@ class BreakerState(str, enum.Enum):
     """One request at a time is admitted, as a trial."""
 
 
+class Opening(NamedTuple):
+    """One time for which a breaker is open."""
+
+    opened: float
+    """Trio time at which it opened."""
+    open_for: float
+    """Seconds until it is half-open."""
+
+
 @final
 class Breaker:
-    """The circuit breaker of one worker. Only the Worker writes."""
+    """The circuit breaker of one worker. Only the Worker writes.
+
+    Attributes:
+        trial_by_others_until: Trio time until which another process makes the trial for all: no trial is admitted here
+            before. Minus infinity: there is no such process. Written by the code that shares with other processes.
+    """
 
     def __init__(self) -> None:
         self._calls: deque[tuple[float, float]] = deque()  # (Trio time, weight of the failure: 0, 0.5 or 1)
@@ -49,6 +64,7 @@ class Breaker:
         self._opened: float | None = None  # Trio time at which it opened; None while it is closed
         self._open_for = OPEN_SECONDS[0]  # seconds, from `_opened`
         self._health_check_passed = False  # a health check passed since it opened
+        self.trial_by_others_until = -math.inf
         self._has_trial = False  # a trial has neither content nor a result: there is never a second one
 
     def state(self, now: float) -> BreakerState:
@@ -74,6 +90,21 @@ class Breaker:
             return 0.0
         return self._opened + (0.0 if self._health_check_passed else self._open_for)
 
+    @property
+    def opening(self) -> Opening | None:
+        """The current opening, which lasts until a trial succeeds or fails; None when it is closed."""
+        return None if self._opened is None else Opening(self._opened, self._open_for)
+
+    @property
+    def has_trial(self) -> bool:
+        """Whether a trial has neither content nor a result."""
+        return self._has_trial
+
+    @property
+    def admits_at(self) -> float:
+        """Trio time before which no trial is admitted; 0 when it is closed."""
+        return max(self.half_open_at, self.trial_by_others_until) if self._opened is not None else 0.0
+
     def admits(self, now: float) -> bool:
         """Whether a request may be admitted."""
         match self.state(now):
@@ -82,7 +113,7 @@ class Breaker:
             case BreakerState.OPEN:
                 return False
             case BreakerState.HALF_OPEN:
-                return not self._has_trial
+                return not self._has_trial and self.trial_by_others_until <= now
 
     def take(self, now: float) -> bool:
         """Admit a request. Called only when `admits` is True. Returns whether the request is a trial."""
@@ -130,6 +161,18 @@ class Breaker:
             self._opened, self._health_check_passed = now, False
         elif self._opened is None and may_open and self._has_too_many_failures():
             self._opened, self._open_for = now, OPEN_SECONDS[0]
+
+    def adopt(self, opening: Opening | None) -> None:
+        """Open or close as the breaker of another process, which has its reasons. The results here stay.
+
+        Args:
+            opening: None: the trial of the other process has succeeded.
+        """
+        if opening is None:
+            self._close()
+        else:
+            self._opened, self._open_for = opening
+            self._health_check_passed = False
 
     def check_passed(self) -> None:
         """Make an open breaker half-open. It is not closed: a health check proves less than a request."""

@@ -87,10 +87,12 @@ class Cooldowns:
 
     Attributes:
         rate_limit_seconds: of a cooldown after a 429 that names no time. None: they grow, as REACTIONS says.
+        on_change: called with the name of a worker after a change of its cooldowns; synchronous, and must not wait.
     """
 
     def __init__(self, rate_limit_seconds: float | None = None) -> None:
         self.rate_limit_seconds = rate_limit_seconds
+        self.on_change: Callable[[str], None] = lambda worker: None
         self._workers: dict[str, dict[Target, Cooldown]] = {}  # no worker has an empty dict
 
     # -------------------------------------------------------------- reading
@@ -114,7 +116,7 @@ class Cooldowns:
             cooldown = self.of_key(worker, model, key, now)
             if cooldown is None:
                 return None
-            if first is None or _length(cooldown) < _length(first):
+            if first is None or length_of(cooldown) < length_of(first):
                 first = cooldown
         return first
 
@@ -235,10 +237,11 @@ class Cooldowns:
         ended = False
         for target in _targets_of(model, key):
             known = entries.get(target)
-            if known is not None and (known.since < started or _is_of_health_check(target, known)):
+            if known is not None and (known.since < started or is_guess_of_health_check(target, known)):
                 del entries[target]
                 ended |= known.trial_at > now
         self._forget_if_empty(worker)
+        self.on_change(worker)
         return ended
 
     def begin_trial(self, worker: str, model: str, key: ApiKey | None, now: float) -> None:
@@ -277,6 +280,7 @@ class Cooldowns:
                 del self._workers[worker][target]
                 ended = True
         self._forget_if_empty(worker)
+        self.on_change(worker)
         return ended
 
     def lift(self, worker: str) -> None:
@@ -286,6 +290,7 @@ class Cooldowns:
     def forget(self, worker: str) -> None:
         """Forget everything: the worker was removed, or has another address."""
         self._workers.pop(worker, None)
+        self.on_change(worker)
 
     def keep_keys(self, worker: str, keys: Iterable[ApiKey]) -> None:
         """Forget the cooldowns of API keys that `worker` does not have any more."""
@@ -297,38 +302,68 @@ class Cooldowns:
         for worker in list(self._workers):
             self._keep(worker, lambda _, known: known.until + REMEMBERED_SECONDS > now)
 
+    # -------------------------------------------------------------- what other processes know
+
+    def adopt(self, worker: str, target: Target, new: Cooldown) -> Cooldown:
+        """Enter a cooldown that another process has found out. Returns the one that counts: the longer one."""
+        self._add(worker, target, new)
+        return self._workers[worker][target]
+
+    def end(self, worker: str, target: Target, known: Cooldown) -> bool:
+        """End `known` because another process has proved it wrong. Does nothing if there is another one by now.
+
+        Returns:
+            Whether it was ended.
+        """
+        entries = self._workers.get(worker, {})
+        if not is_same_fact(entries.get(target), known):
+            return False
+        del entries[target]
+        self._forget_if_empty(worker)
+        self.on_change(worker)
+        return True
+
     # -------------------------------------------------------------- writing
 
     def _add(self, worker: str, target: Target, new: Cooldown) -> None:
         """Enter `new`. Of two cooldowns that have not ended the longer one stays, whichever came first."""
         entries = self._workers.setdefault(worker, {})
         known = entries.pop(target, None)
-        if known is not None and not known.is_over(new.since) and _length(known) > _length(new):
+        if known is not None and not known.is_over(new.since) and length_of(known) > length_of(new):
             new = attrs.evolve(known, failures=max(known.failures, new.failures))
         entries[target] = new
         if len(entries) > MAX_COOLDOWNS_PER_WORKER:
             # The oldest one of a model: callers choose their names, the configuration limits the number of keys.
             oldest = next((target for target in entries if target.model is not None), next(iter(entries)))
             del entries[oldest]
+        self.on_change(worker)
 
     def _keep(self, worker: str, is_kept: Callable[[Target, Cooldown], bool]) -> None:
         entries = self._workers.get(worker, {})
         self._workers[worker] = {target: known for target, known in entries.items() if is_kept(target, known)}
         self._forget_if_empty(worker)
+        self.on_change(worker)
 
     def _forget_if_empty(self, worker: str) -> None:
         if not self._workers.get(worker):
             self._workers.pop(worker, None)
 
 
+def is_same_fact(one: Cooldown | None, other: Cooldown | None) -> bool:
+    """Whether both say the same: a trial that has begun, and another failure, change nothing of it."""
+    if one is None or other is None:
+        return one is other
+    return (one.kind, one.basis, one.until) == (other.kind, other.basis, other.until)
+
+
+def is_guess_of_health_check(target: Target, cooldown: Cooldown) -> bool:
+    """Whether it is the guess of a health check of this process: a guess about all models."""
+    return target.model is None and cooldown.basis is Basis.SUSPECTED
+
+
 def _targets_of(model: str, key: ApiKey | None) -> set[Target]:
     """Return everything that a request for `model` with `key` uses."""
     return {WHOLE_WORKER, Target(model, None), Target(None, key), Target(model, key)}
-
-
-def _is_of_health_check(target: Target, cooldown: Cooldown) -> bool:
-    """A guess about all models comes from a health check; a guess from a request is about its model."""
-    return target.model is None and cooldown.basis is Basis.SUSPECTED
 
 
 def _declared(kind: FailureKind, seconds: float, now: float) -> Cooldown:
@@ -338,8 +373,9 @@ def _declared(kind: FailureKind, seconds: float, now: float) -> Cooldown:
 
 def _longest(entries: Mapping[Target, Cooldown], targets: Iterable[Target], now: float) -> Cooldown | None:
     found = [known for target in targets if (known := entries.get(target)) and known.until > now]
-    return max(found, key=_length, default=None)
+    return max(found, key=length_of, default=None)
 
 
-def _length(cooldown: Cooldown) -> tuple[float, float]:
+def length_of(cooldown: Cooldown) -> tuple[float, float]:
+    """Return what is compared to find the longer of two cooldowns."""
     return cooldown.trial_at, cooldown.until

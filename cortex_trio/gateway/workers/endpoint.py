@@ -42,6 +42,17 @@ class Endpoint:
         return self.config.models or self.provider.default_models
 
     @property
+    def embed_models(self) -> Sequence[str]:
+        """The models for embeddings, the first is the default; empty if there is none."""
+        default = self.provider.embed_model
+        return self.config.embed_models or ((default,) if default else ())
+
+    @property
+    def embed_batch(self) -> int:
+        """Texts in one request for embeddings."""
+        return self.provider.embed_batch if self.config.embed_batch is None else self.config.embed_batch
+
+    @property
     def priority(self) -> int:
         """The lowest number is asked first."""
         return self.provider.priority if self.config.priority is None else self.config.priority

@@ -22,7 +22,7 @@ from ...otp import GenServer, Ref
 from ...providers import Provider
 from ...telemetry import WorkerStatus
 from ..settings.config import WorkerConfig
-from .breaker import Breaker
+from .breaker import Breaker, Opening
 from .cooldowns import Cooldown, Cooldowns
 from .endpoint import Endpoint
 
@@ -209,7 +209,7 @@ class WorkerState:
             requests = "1 request" if self.in_flight == 1 else f"{self.in_flight} requests"
             return Refusal(f"is busy with {requests}, its limit", until_request_ends=True)
         if not self.breaker.admits(now) and not self.has_unprocessed_results:
-            until = self.breaker.half_open_at
+            until = self.breaker.admits_at
             reason = f"breaker open after {self.last_failure.value if self.last_failure else 'failures'}"
             if until <= now:  # half-open, and another request is the trial
                 return Refusal(reason, self.last_failure, until_request_ends=True)
@@ -297,6 +297,25 @@ class Worker(GenServer):
         """Let an open breaker admit a trial, because a health check passed."""
         self._state.breaker.check_passed()
         self._changed(self._state)
+
+    async def adopt_breaker(
+        self, breaker: Breaker, opening: Opening | None, kind: FailureKind | None
+    ) -> None:
+        """Open or close the breaker, because that of another process did so.
+
+        Args:
+            breaker: that was meant; a reload may have replaced it.
+            opening: how it is open; None: it is closed.
+            kind: of the last failure there; None if it is not known.
+        """
+        state = self._state
+        if breaker is not state.breaker:
+            return
+        if opening is None or breaker.opening is not None or self._may_eject(state):
+            breaker.adopt(opening)
+            if opening is not None and kind is not None:
+                state.last_failure = kind
+            self._changed(state)
 
     async def refresh(self) -> None:
         """Publish the status again: something that it depends on has changed, for example the cooldown of a key."""

@@ -12,7 +12,7 @@ from ...failures import FailureKind
 from ...gateway.cortex import Cortex
 from ...gateway.request.stream import ChatStream
 from ...simulator.behaviour import Behaviour
-from ...simulator.leftovers import connected, leftovers
+from ...simulator.held import connected, leftovers
 from ...simulator.provider import SimulatedProvider
 from .scenario import scenario
 from .setup import GOOD, SIXTY, Setup, check, equal

@@ -8,7 +8,7 @@ import attrs
 import trio
 import trio.testing
 
-from ...simulator.seeded import seeded
+from ...simulator.seeding import seeded
 from ...simulator.simulator import open_simulator
 from . import (
     before_content,

@@ -15,7 +15,7 @@ from ...gateway.cortex import Cortex, open_cortex
 from ...gateway.settings.config import Config, WorkerConfig
 from ...messages import Tool, ToolCall
 from ...simulator.behaviour import Behaviour
-from ...simulator.leftovers import connected, leftovers, may_be_of_a_check
+from ...simulator.held import connected, leftovers, may_be_of_a_check
 from ...simulator.provider import SimulatedProvider
 from ...simulator.simulator import Simulator
 

@@ -218,7 +218,7 @@ async def _chat(
     options = {**record.planned.options, **wanted}
     if record.planned.mode != "complete":
         return await _stream(cortex, record, messages, options)
-    reply = await cortex.complete(messages, **options)
+    reply: Reply = await cortex.complete(messages, **options)
     record.text += reply.text
     for call in reply.tool_calls:
         record.received_calls[len(record.received_calls)] = ReceivedToolCall(call.name, call.arguments)

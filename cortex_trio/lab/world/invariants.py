@@ -12,7 +12,7 @@ from ...gateway.tree import ROOT_RESTARTS, WINDOW_SECONDS, WORKER_RESTARTS
 from ...gateway.workers.breaker import WINDOW_CALLS
 from ...gateway.workers.status import WorkerInfo
 from ...providers import PROVIDERS
-from ...simulator.leftovers import connected, held_in, may_be_of_a_check
+from ...simulator.held import connected, held_in, may_be_of_a_check
 from ...simulator.simulator import Simulator
 from ...telemetry import Snapshot
 from .fixtures import kind_and_number_of, model_of

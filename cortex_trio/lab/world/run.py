@@ -12,7 +12,7 @@ from ...failures import CortexError
 from ...gateway.cortex import Cortex, open_cortex
 from ...otp import MaxRestartsExceeded
 from ...simulator.provider import SimulatedProvider
-from ...simulator.seeded import seeded
+from ...simulator.seeding import seeded
 from ...simulator.simulator import Simulator, open_simulator
 from . import invariants, ledger
 from .call_invariants import RESTART_GRACE_SECONDS, call_violations, refusal_violations

@@ -18,7 +18,7 @@ from ...events import (
     WholePart,
     WireEvent,
 )
-from ..codec import EVENT_LIMIT
+from ..codec import EVENT_LIMIT, compact
 from ..payload import (
     Malformed,
     arguments_text,
@@ -30,6 +30,7 @@ from ..payload import (
     opaque,
     text_events,
 )
+from .values import CITATIONS
 
 Json = Mapping[str, Any]
 
@@ -51,18 +52,45 @@ class Block:
 
 
 class TextBlock(Block):
+    """A text. Citations with an `encrypted_index` must go back on it: they are one opaque part, at its end."""
+
+    def __init__(self) -> None:
+        self._characters = 0
+        self._citations: list[Json] = []
+        self._size = 0
+
     def open(self, content: Json) -> list[WireEvent]:
-        citations = as_list(content.get("citations"), "citations")
-        return [*map(_citation, citations), *text_events(TextDelta, content.get("text"), "text")]
+        events = [self._cite(citation) for citation in as_list(content.get("citations"), "citations")]
+        return [*events, *self._text(content.get("text"), "text")]
 
     def grow(self, delta: Json) -> list[WireEvent]:
         match delta.get("type"):
             case "text_delta":
-                return text_events(TextDelta, delta.get("text"), "text_delta.text")
+                return self._text(delta.get("text"), "text_delta.text")
             case "citations_delta":
-                return [_citation(delta.get("citation"))]
+                return [self._cite(delta.get("citation"))]
             case _:
                 return []
+
+    def close(self) -> list[WireEvent]:
+        if not self._citations or not self._characters:
+            return []
+        cited = {"characters": self._characters, "citations": self._citations}
+        return [WholePart(opaque(CITATIONS, cited))]
+
+    def _text(self, value: object, what: str) -> list[WireEvent]:
+        self._characters += len(value) if isinstance(value, str) else 0
+        return text_events(TextDelta, value, what)
+
+    def _cite(self, value: object) -> CitationDelta:
+        event = _citation(value)
+        citation = as_object(value, "a citation")
+        if isinstance(index := citation.get("encrypted_index"), str) and index:
+            self._citations.append(citation)
+            self._size += len(index) + len(event.text)
+            if self._size > EVENT_LIMIT:
+                raise Malformed(f"citations of more than {EVENT_LIMIT:,} characters")
+        return event
 
 
 class ThinkingBlock(Block):
@@ -113,7 +141,10 @@ class ToolUseBlock(Block):
         name = as_text(content.get("name"), "tool_use.name")
         if not name:
             raise Malformed("a tool_use block without a name")
-        return [ToolCallDelta(self._index, "", self.id or f"call_{self._index}", name)]
+        caller = content.get("caller")
+        by_code = isinstance(caller, dict) and caller.get("type") != "direct"
+        called_by = compact(caller) if by_code else None  # must go back with the call
+        return [ToolCallDelta(self._index, "", self.id or f"call_{self._index}", name, called_by)]
 
     def grow(self, delta: Json) -> list[WireEvent]:
         if delta.get("type") != "input_json_delta":

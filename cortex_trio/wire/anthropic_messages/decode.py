@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...events import Finished, FinishReason, TextDelta, Usage, UsageUpdate, WireEvent
+from ...events import Finished, FinishReason, TextDelta, Usage, UsageUpdate, WholePart, WireEvent
 from ...failures import classify_payload
 from ..codec import malformed, truncated
 from ..finish import first_serious, reason_of
@@ -33,13 +33,16 @@ from ..payload import (
     as_text,
     as_word,
     load_object,
+    opaque,
     require_open,
+    response_started,
     text_events,
 )
 from ..sse import SseEvent
 from ..sse_decoder import SseDecoder
 from ..unframed_errors import error_of, is_error
 from .blocks import BLOCKS, UNANNOUNCED, Block, OpaqueBlock, TextBlock, ToolUseBlock
+from .values import CONTAINER
 
 STOP_REASONS = {
     "end_turn": FinishReason.STOP,
@@ -48,6 +51,7 @@ STOP_REASONS = {
     "model_context_window_exceeded": FinishReason.LENGTH,
     "tool_use": FinishReason.TOOL_CALLS,
     "pause_turn": FinishReason.PAUSE,
+    "compaction": FinishReason.PAUSE,  # the summary was written; the answer comes when it is sent back
     "refusal": FinishReason.REFUSAL,
 }
 
@@ -101,6 +105,7 @@ def decode_message(body: bytes) -> list[WireEvent]:
             return [classify_payload(whole, phase="body")]
         if "content" not in whole:
             raise Malformed('no "content" in it, so it is not a message')
+        events += response_started(whole.get("id"), whole.get("model"))
         for index, block in enumerate(as_list(whole["content"], "content")):
             events += message.open_block({"index": index, "content_block": block})
             events += message.close_block({"index": index})
@@ -128,8 +133,13 @@ class _Message:
         message_id = as_text(message.get("id"), "message.id")
         if self._begun and not (message_id and message_id == self._id):
             raise Malformed("a second message began inside the answer")
+        started = (
+            []
+            if message_id and message_id == self._id
+            else response_started(message_id, message.get("model"))
+        )
         self._id = message_id
-        return self._count(message.get("usage"))
+        return started + self._count(message.get("usage"))
 
     def open_block(self, payload: Json) -> list[WireEvent]:
         index = _index(payload)
@@ -172,6 +182,9 @@ class _Message:
         if raw := as_word(delta.get("stop_reason"), "stop_reason"):
             self._begun = True
             self._raw_reason = first_serious(self._raw_reason, raw, STOP_REASONS)
+        container = delta.get("container")
+        if isinstance(container, dict) and container.get("id"):
+            events.append(WholePart(opaque(CONTAINER, container)))
         return events + self._count(payload.get("usage"))
 
     def stop(self, payload: Json) -> list[WireEvent]:

@@ -10,12 +10,16 @@ from collections.abc import Sequence
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import listed, member
 from .decode import MessagesDecoder, decode_message
 from .encode import messages_body
+from .files import names_an_upload
+
+UPLOADS = {"anthropic-beta": "files-api-2025-04-14"}
+"""Without it, the version of 2023 refuses the id of an upload."""
 
 
 @attrs.frozen
@@ -27,7 +31,8 @@ class AnthropicMessages:
     def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
         body = messages_body(request, provider, model)
         accept = "text/event-stream" if request.stream else "application/json"
-        return json_post("/v1/messages", body, request.extra_body, accept=accept)
+        http = json_post("/v1/messages", body, request.extra_body, accept=accept)
+        return attrs.evolve(http, headers={**http.headers, **UPLOADS}) if names_an_upload(body) else http
 
     def decoder(self) -> MessagesDecoder:
         return MessagesDecoder()
@@ -40,7 +45,7 @@ class AnthropicMessages:
     ) -> HttpRequest:
         raise Unsupported("embeddings", provider)
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+    def decode_embed(self, body: bytes) -> Vectors:
         raise ValueError("the Messages API has no embeddings")
 
     def decode_models(self, body: bytes) -> Sequence[str]:

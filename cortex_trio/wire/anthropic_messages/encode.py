@@ -1,87 +1,76 @@
 """Encodes a ChatRequest as the body of a Messages request. Which model takes which option is left to the server.
 
-The rules of the conversation, each of them a 400 if broken: text blocks are not blank; a user message is first; roles
-alternate, so neighbours of one role are merged; tool results stand first in the user turn after their calls; only the
-user shows images; a call of the server's own tool and its result stand in one turn, unless the turn is the last (a
-pause that goes on); an assistant turn at the end (a prefill) has no trailing white space; ids of calls are unique;
-`max_tokens` is there.
+Options, tools and the system text are here; the conversation is in `turns`. Breakpoints of the prompt cache may stand
+at a tool, at a system message and at a message, in the order of the prompt, and the API takes four of them.
 """
 
 from __future__ import annotations
 
-import base64
-import itertools
-import operator
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...messages import (
-    ChatRequest,
-    Document,
-    File,
-    Image,
-    Message,
-    Opaque,
-    Part,
-    Reasoning,
-    Text,
-    Tool,
-    ToolCall,
-    ToolResult,
-)
+from ...messages import ChatRequest, Document, Message, Part, Text, Tool
 from ..codec import Unsupported
-from ..history import (
-    CallIds,
-    arguments_object,
-    asked_by_user,
-    may_replay,
-    replayed,
-    shown_by_user,
-    titled,
-    with_documents,
-)
-from ..options import stops, tool_choice, within
+from ..history import asked_by_user, sendable, titled, with_documents
+from ..options import functions_only, require_small_files, stops, tool_choice, within
+from .turns import BREAKPOINT, Block, Turns
 
 DEFAULT_MAX_TOKENS = 4096
 """The API requires a number; every model since 2024 allows this one."""
 
-GREETED = "."
-"""The user message that is put before an assistant message at the start: the shortest that is legal."""
-
 LEAST_BUDGET = 1024
 """Tokens of thinking; fewer are a 400."""
 
-LEGAL_CALL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+MOST_BYTES = 32_000_000
+"""The limit of a request. Larger files are uploaded first."""
+
+MOST_BREAKPOINTS = 4
+"""Of the prompt cache. The last ones are kept: each of them covers all that is before it."""
 
 EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
 TOOL_CHOICES = {"auto": "auto", "none": "none", "required": "any"}  # anything else is the name of a tool
 
-Block = dict[str, Any]
-
 
 def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]:
     """Return the body; raises Unsupported or InvalidRequest for what this API has no field for."""
+    require_small_files(request, MOST_BYTES, provider)
     leading, conversation = _split_system(asked_by_user(request.messages))
-    turns = _Turns(request, provider, model).of(with_documents(conversation, request.documents))
+    conversation = sendable(with_documents(conversation, request.documents))
+    turns = Turns(request, provider, model)
     body = {
         "model": model,
         "max_tokens": _max_tokens(request),
-        "messages": turns,
+        "messages": turns.of(conversation),
         "stream": request.stream,
     }
     options = {
-        "system": _system_text(leading, provider),
+        "container": turns.container,
+        "system": _system(leading, provider),
         "temperature": within("temperature", request.temperature, 0, 1, provider),
         "top_p": request.top_p,
         "stop_sequences": stops(request, None, provider),
-        "tools": [_tool(tool) for tool in request.tools] if request.tools else None,
+        "tools": [_tool(tool) for tool in functions_only(request, provider)] or None,
         "tool_choice": _tool_choice(tool_choice(request)),
         "thinking": _thinking(request, provider),
         "output_config": _output_config(request, provider),
     }
-    return body | {name: value for name, value in options.items() if value is not None}
+    body |= {name: value for name, value in options.items() if value is not None}
+    for block in [*_with_breakpoint(body)][:-MOST_BREAKPOINTS]:
+        del block["cache_control"]
+    system = body.get("system")
+    if isinstance(system, list) and not any("cache_control" in block for block in system):
+        body["system"] = "\n\n".join(block["text"] for block in system)
+    return body
+
+
+def _with_breakpoint(body: Block) -> Iterator[Block]:
+    """What has a breakpoint, in the order of the prompt."""
+    system = body.get("system")
+    said = (block for turn in body["messages"] for block in turn["content"])
+    for block in (*body.get("tools", ()), *(system if isinstance(system, list) else ()), *said):
+        if block.get("cache_control") is BREAKPOINT:
+            yield block
 
 
 # ------------------------------------------------------------------ options
@@ -98,7 +87,8 @@ def _max_tokens(request: ChatRequest) -> int:
 def _tool(tool: Tool) -> Block:
     schema = {"type": "object", **(tool.parameters or {})}  # the type is required, even for {}
     block = {"name": tool.name, "description": tool.description, "input_schema": schema}
-    return block if tool.strict is None else {**block, "strict": tool.strict}
+    strict = {} if tool.strict is None else {"strict": tool.strict}
+    return {**block, **strict, **({"cache_control": BREAKPOINT} if tool.cache else {})}
 
 
 def _tool_choice(choice: str | None) -> Block | None:
@@ -114,7 +104,7 @@ def _thinking(request: ChatRequest, provider: str) -> Block | None:
         case "none":
             return {"type": "disabled"}
         case str():
-            return {"type": "adaptive"}
+            return {"type": "adaptive", "display": "summarized"}  # by default, newer models show nothing
         case budget if LEAST_BUDGET <= budget < _max_tokens(request):
             return {"type": "enabled", "budget_tokens": budget}
         case budget:
@@ -133,7 +123,7 @@ def _output_config(request: ChatRequest, provider: str) -> Block | None:
     return config or None
 
 
-# ------------------------------------------------------------------ the conversation
+# ------------------------------------------------------------------ the system text
 
 
 def _split_system(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
@@ -142,9 +132,19 @@ def _split_system(messages: Sequence[Message]) -> tuple[Sequence[Message], Seque
     return messages[:count], messages[count:]
 
 
-def _system_text(messages: Sequence[Message], provider: str) -> str | None:
-    texts = [_plain(part, provider) for message in messages for part in message.parts]
-    return "\n\n".join(text for text in texts if text) or None
+def _system(messages: Sequence[Message], provider: str) -> str | list[Block] | None:
+    """Return one text; or a block for all messages up to each breakpoint, if there are any."""
+    blocks: list[Block] = []
+    texts: list[str] = []
+    for message in messages:
+        texts += [text for part in message.parts if (text := _plain(part, provider))]
+        if message.cache and texts:
+            blocks.append({"type": "text", "text": "\n\n".join(texts), "cache_control": BREAKPOINT})
+            texts = []
+    text = "\n\n".join(texts)
+    if not blocks:
+        return text or None
+    return [*blocks, {"type": "text", "text": text}] if text else blocks
 
 
 def _plain(part: Part, provider: str) -> str:
@@ -155,136 +155,3 @@ def _plain(part: Part, provider: str) -> str:
             return titled(part)
         case _:
             raise Unsupported(f"a part of type {type(part).__name__} in a system message", provider)
-
-
-class _Turns:
-    """Turns messages into alternating turns of blocks."""
-
-    def __init__(self, request: ChatRequest, provider: str, model: str) -> None:
-        self._provider = provider
-        self._model = model
-        self._ids = CallIds(request.messages, LEGAL_CALL_ID)
-        # Citations come as extra blocks, so the server refuses them beside a schema for the whole answer.
-        self._cites = request.response_schema is None
-
-    def of(self, messages: Sequence[Message]) -> list[Block]:
-        encoded = [
-            # System messages after the first user message become the user's.
-            ("assistant" if message.role == "assistant" else "user", block)
-            for message in shown_by_user(messages)
-            for part in message.parts
-            if (block := self._block(part)) is not None
-        ]
-        runs = itertools.groupby(encoded, operator.itemgetter(0))
-        turns = [{"role": role, "content": [block for _, block in run]} for role, run in runs]
-        turns = _with_server_tools_paired(turns)
-        for turn in turns:
-            if turn["role"] == "user":
-                turn["content"].sort(key=lambda block: block["type"] != "tool_result")  # stable
-        _strip_prefill(turns)
-        if turns and turns[0]["role"] == "assistant":
-            turns.insert(0, {"role": "user", "content": [{"type": "text", "text": GREETED}]})
-        return turns
-
-    def _block(self, part: Part) -> Block | None:
-        match part:
-            case Text(text):
-                return _text(text)
-            case Image():
-                return _image(part)
-            case File():
-                raise Unsupported("files", self._provider)
-            case Document():
-                return self._document(part)
-            case Reasoning():
-                return self._thinking(part)
-            case ToolCall():
-                return {
-                    "type": "tool_use",
-                    "id": self._ids.of_call(part),
-                    "name": part.name,
-                    "input": arguments_object(part, self._provider),
-                }
-            case ToolResult():
-                return self._tool_result(part)
-            case Opaque():
-                block = replayed(part, self._provider)
-                return None if block is None else {"type": part.type, **block}
-
-    def _document(self, document: Document) -> Block:
-        block: Block = {
-            "type": "document",
-            "source": {"type": "text", "media_type": "text/plain", "data": document.text},
-        }
-        if title := document.title or document.id:
-            block["title"] = title
-        return {**block, "citations": {"enabled": True}} if self._cites else block
-
-    def _thinking(self, part: Reasoning) -> Block | None:
-        """Thinking goes back only as it came: to its model, with its signature or encrypted."""
-        if not may_replay(part, self._provider, self._model):
-            return None
-        if part.encrypted:
-            return {"type": "redacted_thinking", "data": part.encrypted}
-        if part.signature:
-            return {"type": "thinking", "thinking": part.text, "signature": part.signature}
-        return None
-
-    def _tool_result(self, result: ToolResult) -> Block:
-        block: Block = {"type": "tool_result", "tool_use_id": self._ids.of_result(result)}
-        content: str | list[Block]
-        if isinstance(result.content, str):
-            content = result.content
-        else:
-            blocks = (self._block(part) for part in result.content)
-            content = [block for block in blocks if block is not None]
-        if result.is_error:
-            block["is_error"] = True
-            content = content or "failed"  # an error without text is refused
-        return {**block, "content": content} if content else block
-
-
-def _text(text: str) -> Block | None:
-    return {"type": "text", "text": text} if text.strip() else None
-
-
-def _image(image: Image) -> Block:
-    if image.data is None:
-        return {"type": "image", "source": {"type": "url", "url": image.url}}
-    data = base64.b64encode(image.data).decode("ascii")
-    return {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": data}}
-
-
-def _with_server_tools_paired(turns: list[Block]) -> list[Block]:
-    """Drop calls of the server's own tools without a result, as a broken answer may hold: they are a 400."""
-    for turn in turns:
-        calls = {block["id"] for block in turn["content"] if _is_server_call(block)}
-        results = {block["tool_use_id"] for block in turn["content"] if _is_server_result(block)}
-        if turn is turns[-1]:
-            results |= calls  # their results are still to come
-        turn["content"] = [
-            block
-            for block in turn["content"]
-            if not (_is_server_call(block) and block["id"] not in results)
-            and not (_is_server_result(block) and block["tool_use_id"] not in calls)
-        ]
-    return [turn for turn in turns if turn["content"]]
-
-
-def _is_server_call(block: Block) -> bool:
-    kind = str(block["type"])
-    return kind != "tool_use" and kind.endswith("tool_use") and isinstance(block.get("id"), str)
-
-
-def _is_server_result(block: Block) -> bool:
-    kind = str(block["type"])
-    return (
-        kind != "tool_result" and kind.endswith("tool_result") and isinstance(block.get("tool_use_id"), str)
-    )
-
-
-def _strip_prefill(turns: list[Block]) -> None:
-    if turns and turns[-1]["role"] == "assistant":
-        last = turns[-1]["content"][-1]
-        if last["type"] == "text":
-            last["text"] = last["text"].rstrip()

@@ -1,18 +1,19 @@
 """Reads a Messages request. What a legal one looks like is in `rules`.
 
-Not read: `cache_control`, whether a document may be cited, the id of a document (its title is), that thinking is
-adaptive (its effort is read). What our messages have no value for is refused: documents that are not text, files.
-Blocks of the server's own tools become opaque parts.
+Not read: how long a breakpoint of the cache lasts, whether a document may be cited, the id of a document (its title
+is), that thinking is adaptive (its effort is read). What our messages have no value for is refused: documents made of
+blocks, uploads to a container. Blocks of the server's own tools become opaque parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...messages import (
     ChatRequest,
     Document,
+    File,
     Image,
     Message,
     Part,
@@ -22,8 +23,10 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
+from ..history import titled
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
+from .values import CITATIONS
 
 OWN = (
     "model",
@@ -42,9 +45,6 @@ OWN = (
 """Fields that a ChatRequest has a name for; all others go into its `extra_body`."""
 
 TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "any": "required"}
-
-USERS_OWN = ("document", "container_upload")
-"""Blocks the user sends. Left out of a request for another provider they would be lost without an error."""
 
 
 def parsed_chat(request: ReceivedRequest, body: Value, operation: Operation) -> ParsedRequest:
@@ -71,7 +71,10 @@ def chat_request(body: Value, origin: str | None) -> ChatRequest:
         fields["thinking"] = thinking
     output = body.get("output_config")
     return ChatRequest(
-        messages=(*_system(body), *(_message(item, origin) for item in body.at("messages").items())),
+        messages=(
+            *_system(body),
+            *(one for item in body.at("messages").items() for one in _messages(item, origin)),
+        ),
         stream=bool(body.optional("stream", Value.boolean)),
         **given(
             max_tokens=body.optional("max_tokens", Value.integer),
@@ -102,6 +105,7 @@ def _tools(body: Value) -> tuple[tuple[Tool, ...], list[Any]]:
             item.optional("description", Value.text) or "",
             item.at("input_schema").object(),
             item.optional("strict", Value.boolean),
+            cache=_is_cached(item),
         )
         for item in callers
     )
@@ -124,7 +128,8 @@ def _reasoning(body: Value) -> tuple[str | int | None, dict[str, Any] | None]:
     thinking = body.get("thinking")
     if thinking is None:
         return effort, None
-    more = thinking.raw if thinking.without("type", "budget_tokens") else None
+    is_default = thinking.raw == {"type": "adaptive", "display": "summarized"}  # as we send it
+    more = thinking.raw if thinking.without("type", "budget_tokens") and not is_default else None
     match thinking.kind():
         case "disabled":
             return "none", None
@@ -141,57 +146,128 @@ def _schema(wanted: Value) -> dict[str, Any]:
 # ------------------------------------------------------------------ messages
 
 
+def _is_cached(block: Value) -> bool:
+    return block.get("cache_control") is not None
+
+
 def _system(body: Value) -> Iterator[Message]:
+    """A message for all text up to each breakpoint of the cache, and one for the text that follows."""
     if (found := body.get("system")) is None or not found.raw:
         return
     if isinstance(found.raw, str):
         yield Message("system", found.raw)
-    else:
-        yield Message("system", "\n\n".join(block.at("text").text() for block in found.items()))
+        return
+    for blocks, cache in _up_to_breakpoints(found.items()):
+        yield Message("system", "\n\n".join(block.at("text").text() for block in blocks), cache=cache)
 
 
-def _message(item: Value, origin: str | None) -> Message:
+def _messages(item: Value, origin: str | None) -> Iterator[Message]:
+    """One message; of the user, one for all blocks up to each breakpoint of the cache."""
     role = item.at("role")
     if role.text() not in ("user", "assistant"):
         raise role.invalid("'user' or 'assistant'")
     content = item.at("content")
     if isinstance(content.raw, str):
-        return Message(role.raw, content.raw)
-    return Message(role.raw, tuple(_part(block, origin) for block in content.items()))
+        yield Message(role.raw, content.raw)
+        return
+    blocks = content.items()
+    if role.raw == "assistant" or any(block.kind() == "tool_result" for block in blocks):
+        pieces: list[tuple[Sequence[Value], bool]] = [
+            (blocks, any(map(_is_cached, blocks)))
+        ]  # to stay together, for other APIs
+    else:
+        pieces = [*_up_to_breakpoints(blocks)] or [(blocks, False)]
+    for piece, cache in pieces:
+        yield Message(role.raw, tuple(part for block in piece for part in _parts(block, origin)), cache=cache)
 
 
-def _part(block: Value, origin: str | None) -> Part:
+def _up_to_breakpoints(blocks: Sequence[Value]) -> Iterator[tuple[Sequence[Value], bool]]:
+    start = 0
+    for end, block in enumerate(blocks, 1):
+        if _is_cached(block):
+            yield blocks[start:end], True
+            start = end
+    if start < len(blocks):
+        yield blocks[start:], False
+
+
+def _parts(block: Value, origin: str | None) -> Iterator[Part]:
     match block.kind():
         case "text":
-            return Text(block.at("text").text())
+            yield Text(block.at("text").text())
+            yield from _citations(block, origin)
         case "image":
-            return _image(block.at("source"))
-        case "document" if block.at("source").kind() == "text":
-            title = block.optional("title", Value.text)
-            return Document(block.at("source").at("data").text(), title)
+            yield _image(block.at("source"))
+        case "document":
+            yield _document(block)
         case "thinking":
             signature = block.optional("signature", Value.text) or None
-            return Reasoning(block.at("thinking").text(), signature, origin=origin)
+            yield Reasoning(block.at("thinking").text(), signature, origin=origin)
         case "redacted_thinking":
-            return Reasoning("", encrypted=block.at("data").text(), origin=origin)
+            yield Reasoning("", encrypted=block.at("data").text(), origin=origin)
         case "tool_use":
-            return ToolCall(block.at("id").text(), block.at("name").text(), _object_text(block.at("input")))
+            yield _tool_use(block, origin)
         case "tool_result":
-            return _tool_result(block)
-        case kind if kind in USERS_OWN:
+            yield _tool_result(block)
+        case (
+            "container_upload"
+        ):  # left out of a request for another provider it would be lost without an error
             raise block.at("type").invalid("a block that every provider can be sent")
         case kind:
-            return block.opaque(kind, origin)
+            yield block.opaque(kind, origin)
 
 
-def _image(source: Value) -> Image:
+def _citations(block: Value, origin: str | None) -> Iterator[Part]:
+    """Citations that must go back as they are: see `values.CITATIONS`."""
+    found = block.get("citations")
+    kept = [one.raw for one in found.items() if one.get("encrypted_index")] if found else []
+    if kept:
+        cited = {"characters": len(block.at("text").text()), "citations": kept}
+        yield Value(cited, block.where).opaque(CITATIONS, origin)
+
+
+def _tool_use(block: Value, origin: str | None) -> ToolCall:
+    arguments = block.at("input")
+    arguments.object()
+    caller = block.get("caller")
+    called_by = caller.json_text() if caller and caller.kind() != "direct" else None
+    return ToolCall(
+        block.at("id").text(),
+        block.at("name").text(),
+        arguments.json_text(),
+        called_by,
+        origin if called_by else None,
+    )
+
+
+def _image(source: Value) -> Image | File:
     match source.kind():
         case "base64":
             return Image(data=source.at("data").base64(), media_type=source.at("media_type").text())
         case "url":
             return Image(url=source.at("url").text())
+        case "file":
+            return File(id=source.at("file_id").text(), media_type="image/*")
         case _:
-            raise source.at("type").invalid("'base64' or 'url'")
+            raise source.at("type").invalid("'base64', 'url' or 'file'")
+
+
+def _document(block: Value) -> Document | File:
+    source, title = block.at("source"), block.optional("title", Value.text)
+    match source.kind():
+        case "text":
+            return Document(source.at("data").text(), title)
+        case "base64":
+            data = source.at("data")
+            if not data.base64():
+                raise data.invalid("the bytes of a file")
+            return File(data=data.base64(), media_type=source.at("media_type").text(), name=title)
+        case "url":
+            return File(url=source.at("url").text(), name=title)
+        case "file":
+            return File(id=source.at("file_id").text(), name=title)
+        case _:
+            raise source.at("type").invalid("'text', 'base64', 'url' or 'file'")
 
 
 def _tool_result(block: Value) -> ToolResult:
@@ -203,16 +279,14 @@ def _tool_result(block: Value) -> ToolResult:
     return ToolResult(call_id, tuple(map(_result_part, content.items())), is_error=is_error)
 
 
-def _result_part(block: Value) -> Text | Image:
+def _result_part(block: Value) -> Text | Image | File:
     match block.kind():
         case "text":
             return Text(block.at("text").text())
         case "image":
             return _image(block.at("source"))
+        case "document":
+            found = _document(block)
+            return Text(titled(found)) if isinstance(found, Document) else found
         case _:
-            raise block.at("type").invalid("'text' or 'image'")
-
-
-def _object_text(value: Value) -> str:
-    value.object()
-    return value.json_text()
+            raise block.at("type").invalid("'text', 'image' or 'document'")

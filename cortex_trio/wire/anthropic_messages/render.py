@@ -3,7 +3,8 @@
     message_start ( content_block_start content_block_delta* content_block_stop )* message_delta message_stop
 
 A ping follows the first block's start. What the API has no place for is left out: images, where in the answer a
-citation belongs (its place is one in the cited document).
+citation belongs (its place is one in the cited document), and `encrypted_index`, so citations of the web are rendered
+as those of a document.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ..held_calls import GrowingCall, HeldCalls
 from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
 from ..writing import arguments_value, dumps, encoded
 from .errors import error_of
+from .values import CITATIONS, CONTAINER, caller_value
 
 Json = dict[str, Any]
 
@@ -53,6 +55,7 @@ class MessagesRenderer:
     def __init__(self, request: ParsedRequest, preview: Preview | None = None) -> None:
         self._request = request
         self._usage = (preview or Preview()).usage
+        self._container: Json | None = None  # known at the end of the answer
         self._blocks = 0  # begun so far: the index of the next one
         self._open: type[ReasoningDelta] | type[TextDelta] | None = None  # of the last block, while it grows
         self._calls = HeldCalls()
@@ -77,6 +80,10 @@ class MessagesRenderer:
                 return self._seal(event)
             case ToolCallDelta():
                 return self._call(event)
+            case WholePart(Opaque(type=kind)) if kind == CITATIONS:
+                return []
+            case WholePart(Opaque(type=kind) as part) if kind == CONTAINER:
+                self._container = part.parsed()
             case WholePart(Opaque() as part):
                 return [*self._close(), *self._whole_block(part)]
             case UsageUpdate(usage):
@@ -160,7 +167,10 @@ class MessagesRenderer:
 
     def _finish(self, reason: FinishReason) -> list[Frame]:
         counts = {**_prompt_usage(self._usage), "output_tokens": self._usage.output_tokens or 0}
-        change = {"delta": _ending(reason), "usage": {**counts, **_thinking_usage(self._usage)}}
+        change = {
+            "delta": _ending(reason, self._container),
+            "usage": {**counts, **_thinking_usage(self._usage)},
+        }
         return [
             Frame(FrameKind.FINISH, _event("message_delta", change)),
             Frame(FrameKind.TERMINAL, _event("message_stop", {})),
@@ -174,6 +184,7 @@ def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
     """Return the body of an answer that is not streamed."""
     cited = {"citations": [_citation(one) for one in reply.citations]} if reply.citations else {}
     content: list[Json] = []
+    container: Json | None = None
     for part in reply.message.parts:
         match part:
             case Text(text):
@@ -183,11 +194,13 @@ def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
                 content += _thoughts(part)
             case ToolCall():
                 content.append(_tool_use(part, arguments_value(part.arguments)))
-            case Opaque():
+            case Opaque(type=kind) if kind == CONTAINER:
+                container = part.parsed()
+            case Opaque(type=kind) if kind != CITATIONS:
                 content.append(_own_block(part))
             case _:
                 pass
-    return encoded(dumps(_message(request, content, reply.usage, reply.finish_reason)))
+    return encoded(dumps(_message(request, content, reply.usage, reply.finish_reason, container)))
 
 
 def render_listing(request: ParsedRequest, models: Sequence[str]) -> bytes:
@@ -217,7 +230,13 @@ def _event(name: str, fields: Mapping[str, Any]) -> bytes:
     return encoded(f"event: {name}\ndata: {data[:-1]}{' ' * (len(data) % 16)}}}\n\n")
 
 
-def _message(request: ParsedRequest, content: list[Json], usage: Usage, finish: FinishReason | None) -> Json:
+def _message(
+    request: ParsedRequest,
+    content: list[Json],
+    usage: Usage,
+    finish: FinishReason | None,
+    container: Json | None = None,
+) -> Json:
     """The message; None: as it is at its start."""
     ending = {"stop_reason": None, "stop_sequence": None, "stop_details": None}
     return {
@@ -226,7 +245,7 @@ def _message(request: ParsedRequest, content: list[Json], usage: Usage, finish: 
         "type": "message",
         "role": "assistant",
         "content": content,
-        **(_ending(finish) if finish else ending),
+        **(_ending(finish, container) if finish else ending),
         "usage": {
             **_prompt_usage(usage),
             "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
@@ -238,12 +257,13 @@ def _message(request: ParsedRequest, content: list[Json], usage: Usage, finish: 
     }
 
 
-def _ending(finish: FinishReason) -> Json:
+def _ending(finish: FinishReason, container: Json | None) -> Json:
     details = None
     if FINISH[finish] == "refusal":
         explanation = "This request was blocked under Anthropic's Usage Policy."
         details = {"type": "refusal", "category": "general_harms", "explanation": explanation}
-    return {"stop_reason": FINISH[finish], "stop_sequence": None, "stop_details": details}
+    ending: Json = {"stop_reason": FINISH[finish], "stop_sequence": None, "stop_details": details}
+    return ending if container is None else {**ending, "container": container}
 
 
 def _thoughts(part: Reasoning) -> list[Json]:
@@ -261,7 +281,7 @@ def _own_block(part: Opaque) -> Json:
 
 def _tool_use(call: ToolCall, arguments: object) -> Json:
     use = {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
-    return {**use, "caller": {"type": "direct"}}
+    return {**use, "caller": caller_value(call.signature) or {"type": "direct"}}
 
 
 def _citation(citation: CitationDelta) -> Json:

@@ -28,6 +28,7 @@ from ..rules import (
     string,
     tagged,
 )
+from .server_tools import in_flight, is_server_result
 
 CALL_ID = matching(r"[a-zA-Z0-9_-]+")
 CACHE = nullable(fields({"type": one_of("ephemeral")}, {"ttl": one_of("5m", "1h")}))
@@ -177,6 +178,8 @@ _ALLOWED: Mapping[str, Rule] = {
     "metadata": fields({}, {"user_id": nullable(string)}),
     "service_tier": one_of("auto", "standard_only"),
     "cache_control": CACHE,
+    "container": nullable(either(filled, json_object)),
+    "context_management": nullable(json_object),
 }
 MESSAGES = fields({**_NEEDED, "max_tokens": integer(1)}, _ALLOWED)
 COUNT = fields(_NEEDED, _ALLOWED)
@@ -195,6 +198,7 @@ def in_order(*, prefill: bool | None) -> Rule:
         _require_content(turns)
         _require_answers(turns)
         _require_server_results(turns)
+        _require_few_breakpoints(body)
         _require_budget(body)
         _require_ending(turns, body["model"], prefill)
 
@@ -265,28 +269,33 @@ def _require_answers(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:
 
 
 def _require_server_results(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:
-    """A call of the server's own tool is answered in its turn, unless that is the last: then it is what goes on."""
+    """A call of the server's own tool has a result, unless it is in flight; a result has its call before it."""
+    answered = {block["tool_use_id"] for _, blocks in turns for block in blocks if is_server_result(block)}
+    legal = answered | in_flight(turns)
+    called: set[str] = set()
     for index, (_, blocks) in enumerate(turns):
-        called = {block["id"]: block["name"] for block in blocks if block["type"] in SERVER_CALLS}
-        results = [block for block in blocks if _is_server_result(block)]
-        answered = {block["tool_use_id"] for block in results}
-        for call, name in called.items() if index < len(turns) - 1 else ():
-            if call not in answered:
+        for block in blocks:
+            kind = block["type"]
+            if kind in SERVER_CALLS:
+                called.add(block["id"])
+            if kind in SERVER_CALLS and block["id"] not in legal:
                 raise _complaint(
-                    f"messages.{index}: `{name}` tool use with id `{call}` was found without a corresponding"
-                    f" `{name}_tool_result` block"
+                    f"messages.{index}: `{block['name']}` tool use with id `{block['id']}` was found without a"
+                    f" corresponding `{block['name']}_tool_result` block"
                 )
-        for block in results:
-            if block["tool_use_id"] not in called:
+            if is_server_result(block) and block["tool_use_id"] not in called:
                 raise _complaint(
-                    f"messages.{index}: unexpected `tool_use_id` found in `{block['type']}` blocks:"
-                    f" {block['tool_use_id']}. Each `{block['type']}` block must have a corresponding"
-                    " `server_tool_use` block before it."
+                    f"messages.{index}: unexpected `tool_use_id` found in `{kind}` blocks: {block['tool_use_id']}."
+                    f" Each `{kind}` block must have a corresponding `server_tool_use` block before it."
                 )
 
 
-def _is_server_result(block: dict[str, Any]) -> bool:
-    return block["type"] != "tool_result" and str(block["type"]).endswith("_tool_result")
+def _require_few_breakpoints(body: dict[str, Any]) -> None:
+    contents = [body.get("system"), *(message["content"] for message in body["messages"])]
+    blocks = [block for content in contents if isinstance(content, list) for block in content]
+    count = sum(bool(block.get("cache_control")) for block in (*body.get("tools", ()), *blocks))
+    if count > 4:
+        raise _complaint(f"A maximum of 4 blocks with cache_control may be provided. Found {count}.")
 
 
 def _require_budget(body: dict[str, Any]) -> None:
@@ -299,7 +308,7 @@ def _require_ending(turns: list[tuple[str, list[dict[str, Any]]]], model: str, p
     role, blocks = turns[-1]
     if role != "assistant":
         return
-    if any(block["type"] in SERVER_CALLS for block in blocks):
+    if any(block["type"] in (*SERVER_CALLS, "compaction") for block in blocks):
         return  # a pause that goes on, which every model does
     if prefill is None:
         prefill = not model.startswith("claude-") or bool(_PREFILLED.match(model))

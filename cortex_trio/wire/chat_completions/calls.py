@@ -182,6 +182,10 @@ class ToolCalls:
         if piece.name and call.place is None:
             # Repeated, repeated with more of it, or in pieces.
             call.name = piece.name if piece.name.startswith(call.name) else call.name + piece.name
+        if piece.signature and piece.signature != call.signature:
+            call.signature = piece.signature
+            if call.place is not None:  # it comes late
+                events.append(ToolCallDelta(call.place, "", signature=piece.signature))
         arguments = piece.arguments
         if not arguments or (call.pieces and call.is_repeated_by(arguments)):
             return
@@ -201,7 +205,7 @@ class ToolCalls:
         self._emitted += 1
         call_id = call.id or self._new_id(call)
         first, *more = call.pieces or [""]
-        events.append(ToolCallDelta(call.place, first, call_id, call.name, kind=call.kind))
+        events.append(ToolCallDelta(call.place, first, call_id, call.name, call.signature, call.kind))
         events += [ToolCallDelta(call.place, piece) for piece in more]
 
     def _new_id(self, call: Call) -> str:

@@ -19,7 +19,16 @@ from ...failures import Failure, FailureKind, classify_payload
 from ..codec import malformed, truncated
 from ..finish import first_serious, reason_of
 from ..framing import TooLarge
-from ..payload import Malformed, as_list, as_object, as_word, is_above_0, is_json, load_object
+from ..payload import (
+    Malformed,
+    as_list,
+    as_object,
+    as_word,
+    is_above_0,
+    is_json,
+    load_object,
+    response_started,
+)
 from ..sse import SseEvent, SseReader
 from ..unframed_errors import UnframedErrors, error_of, is_error
 from ..usage import read_usage
@@ -57,6 +66,7 @@ class ChatCompletionsDecoder:
         self._deltas = DeltaReader()
         self._events: list[WireEvent] = []  # what the running call will return
         self._usage = Usage()
+        self._named = False  # the id or the model of the answer came
         self._raw_reason = ""  # empty until a finish_reason was seen
         self._done = False
         self._others = False  # a choice above 0 came
@@ -96,7 +106,7 @@ class ChatCompletionsDecoder:
             if not reply.get("choices") and not is_error(reply):
                 raise Malformed("an answer without choices")
             self._read_chunk(reply, "message")
-            self._deltas.calls.close(self._events)
+            self._deltas.close(self._events)
         except Malformed as error:
             self._end(malformed(str(error)))
         # A whole body needs no finish_reason to be whole.
@@ -123,6 +133,9 @@ class ChatCompletionsDecoder:
     def _read_chunk(self, chunk: Json, field: str) -> None:
         usage, error = chunk.get("usage"), error_of(chunk)
         choices = [as_object(item, "a choice") for item in as_list(chunk.get("choices"), "choices")]
+        if not self._named and choices:  # a chunk before the first choice has empty names (Azure)
+            self._events += (started := response_started(chunk.get("id"), chunk.get("model")))
+            self._named = bool(started)
         for choice in _of_whole(choices) if field == "message" else self._of_chunk(choices):
             self._read_choice(choice, field)
             usage, error = usage or choice.get("usage"), error or error_of(choice)
@@ -192,7 +205,7 @@ class ChatCompletionsDecoder:
         whole = bool(self._raw_reason) or (marked and self._finish_optional and self._deltas.is_answer)
         try:
             if whole:
-                self._deltas.calls.close(self._events)
+                self._deltas.close(self._events)
         except Malformed as error:
             self._end(malformed(str(error)))
         self._end(Finished(self._reason(), self._raw_reason or None) if whole else truncated())

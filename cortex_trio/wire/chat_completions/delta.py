@@ -18,6 +18,7 @@ from ...intake import image_from
 from ..content import THOUGHTS, is_part, object_text, thoughts
 from ..payload import Malformed, as_count, as_list, as_object, as_text
 from .calls import ToolCalls
+from .message_fields import MessageFields
 
 Json = dict[str, Any]
 
@@ -39,6 +40,7 @@ class DeltaReader:
         self.refused = False
         self.has_content = False  # text, or an image
         self.calls = ToolCalls()
+        self._fields = MessageFields()
         self._pages: set[str] = set()  # found by searches of the server's own
 
     @property
@@ -54,6 +56,7 @@ class DeltaReader:
                 self._add_text(content, events)
             return
         self._read_reasoning(delta, events)
+        self._fields.read(delta)
         if content:
             self._read_content(content, events)
         if refusal := delta.get("refusal"):
@@ -71,6 +74,11 @@ class DeltaReader:
             events += _annotation(as_object(annotation, "an annotation"))
         for tool in as_list(delta.get("executed_tools"), "executed_tools"):
             self._read_search(as_object(tool, "an executed tool"), events)
+
+    def close(self, events: list[WireEvent]) -> None:
+        """Add what is complete only at the end of the answer: its last calls, its speech, what goes back with it."""
+        self.calls.close(events)
+        events += self._fields.close()
 
     def read_pages(self, pages: object, events: list[WireEvent]) -> None:
         """Add the pages that support the answer as a whole, each of them once; what is not an address is skipped."""

@@ -1,8 +1,8 @@
 """The chat completions dialect: OpenAI's, and with small options Groq's, xAI's and most other servers'.
 
 One frozen value holds how a server deviates. encode, decode, delta, calls and pieces are the client side; parse,
-rules, render and server are the other, with `openai`, `groq` and `xai` for what those change. Embeddings and the list
-of models are here.
+rules, render and server are the other, with `openai`, `groq` and `xai` for what those change. content and
+message_fields are for both. Embeddings and the list of models are here.
 https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
-from ..lists import listed, member, models_anywhere, vectors
+from ..lists import input_usage, listed_with_body, member, models_anywhere, vectors
 from .decode import ChatCompletionsDecoder
 from .encode import chat_body
 
@@ -36,6 +36,10 @@ class ChatCompletions:
     `embeddings`: whether there is an /embeddings endpoint.
     `reasoning_field`: the field of an assistant message in which the server wants its reasoning back
     (DeepSeek in tool loops: "reasoning_content"; Groq allows "reasoning"). None: reasoning is not sent.
+    `custom_tools`: whether it has tools that take free text.
+    `files`: whether messages may hold files and speech, beside images.
+    `own_fields`: whether messages may have fields that OpenAI's have not, such as `reasoning_details`. Those of its own
+    answers go back either way; this is for fields whose origin is not known.
     `efforts`: the values of `reasoning` that it accepts; None: any, because it depends on the model.
     `finish_optional`: it may end a complete answer with `[DONE]` and no finish_reason. From a server that always sends
     one, such an answer was cut.
@@ -47,6 +51,9 @@ class ChatCompletions:
     reasoning_field: str | None = None
     efforts: tuple[str, ...] | None = None
     finish_optional: bool = False
+    custom_tools: bool = True
+    files: bool = True
+    own_fields: bool = True
 
     @property
     def name(self) -> str:
@@ -60,6 +67,9 @@ class ChatCompletions:
             max_tokens_field=self.max_tokens_field,
             reasoning_field=self.reasoning_field,
             efforts=self.efforts,
+            custom_tools=self.custom_tools,
+            files=self.files,
+            own_fields=self.own_fields,
         )
         accept = SSE if request.stream else JSON
         return json_post("/chat/completions", body, request.extra_body, accept=accept)
@@ -80,12 +90,13 @@ class ChatCompletions:
             body["dimensions"] = dimensions
         return json_post("/embeddings", body, accept=JSON)
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
-        items = listed(body, "data")
+    def decode_embed(self, body: bytes) -> Vectors:
+        items, response = listed_with_body(body, "data")
         in_order = dict(_indexed(item) for item in items)
         if in_order.keys() != set(range(len(items))):
             raise ValueError("the indexes of the embeddings are not 0, 1, 2 …")
-        return [in_order[index] for index in range(len(items))]
+        usage = input_usage(response.get("usage"), "prompt_tokens", "total_tokens")
+        return Vectors([in_order[index] for index in range(len(items))], usage)
 
     def decode_models(self, body: bytes) -> Sequence[str]:
         return models_anywhere(body)

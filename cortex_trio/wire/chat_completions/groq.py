@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...events import CitationDelta, FinishReason, ReasoningDelta, Reply, TextDelta, Usage, WholePart
+from ...events import (
+    CitationDelta,
+    FinishReason,
+    ReasoningDelta,
+    ReasoningSeal,
+    Reply,
+    TextDelta,
+    Usage,
+    WholePart,
+)
 from ...failures import FailureKind
 from ...failures import FailureKind as K
 from ..openai_errors import Fault, request_id
@@ -84,6 +93,7 @@ FAULTS: Mapping[K, Fault] = {
 
 class GroqRenderer(ChatCompletionsRenderer):
     makes_images = False
+    own_fields = False
     reasoning_field = "reasoning"
     whole_calls = True
     faults = FAULTS
@@ -104,7 +114,7 @@ class GroqRenderer(ChatCompletionsRenderer):
         code = {"code": fault.code} if fault.code else {}
         return {"error": {"message": text, "type": fault.type, **code}}
 
-    def _content_deltas(self, event: TextDelta | ReasoningDelta | WholePart) -> list[Json]:
+    def _content_deltas(self, event: TextDelta | ReasoningDelta | ReasoningSeal | WholePart) -> list[Json]:
         if isinstance(event, TextDelta):  # there is no field for a refusal
             return [{"content": event.text}]
         return super()._content_deltas(event)

@@ -19,6 +19,7 @@ Json = dict[str, Any]
 class OpenAIRenderer(ChatCompletionsRenderer):
     reasoning_field = None
     makes_images = False
+    own_fields = False
 
     def begin(self) -> list[Frame]:
         if self._preview.calls and not self._preview.text:

@@ -1,7 +1,7 @@
 """Reads a chat completions request. What a legal one looks like to each provider is in `rules`.
 
-What our messages have no value for is refused: audio and files in a message. The `name` of an author, the `detail` of
-an image and fields unknown to us inside a message are not read.
+The `name` of an author and fields unknown to us inside a message are not read. Fields that other servers add to an
+assistant message (`message_fields`) become the signature of its reasoning.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
+from ..openai_tools import flat_format
+from ..own_fields import packed
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
+from .content import read_audio, read_file, read_image
+from .message_fields import FIELDS, signature_of
 
 ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -134,8 +138,13 @@ def _tools(tools: Value) -> tuple[Tool, ...]:
 
 
 def _tool(item: Value) -> Tool:
+    if item.kind() == "custom":
+        custom = item.at("custom")
+        described = custom.optional("description", Value.text) or ""
+        form = flat_format(custom.optional("format", Value.object))
+        return Tool(custom.at("name").text(), described, kind="custom", format=form)
     if item.kind() != "function":
-        raise item.at("type").invalid("'function'")
+        raise item.at("type").invalid("'function' or 'custom'")
     function = item.at("function")
     return Tool(
         function.at("name").text(),
@@ -146,7 +155,9 @@ def _tool(item: Value) -> Tool:
 
 
 def _tool_choice(choice: Value) -> str:
-    return choice.raw if isinstance(choice.raw, str) else choice.at("function").at("name").text()
+    if isinstance(choice.raw, str):
+        return choice.raw
+    return choice.at("custom" if choice.get("custom") else "function").at("name").text()
 
 
 # ------------------------------------------------------------------ messages
@@ -178,30 +189,38 @@ def _part(part: Value) -> Part:
         case "refusal":
             return Text(part.at("refusal").text())
         case "image_url":
-            return part.at("image_url").at("url").image()
+            return read_image(part)
+        case "input_audio":
+            return read_audio(part)
+        case "file":
+            return read_file(part)
         case _:
-            raise part.at("type").invalid("'text' or 'image_url'")
+            raise part.at("type").invalid("'text', 'image_url', 'input_audio' or 'file'")
 
 
 def _assistant_parts(item: Value, origin: str | None) -> Sequence[Part]:
     """An assistant message: reasoning, text or a refusal, calls."""
     parts: list[Part] = []
     thoughts = next((found for name in REASONING_FIELDS if (found := item.get(name))), None)
-    if thoughts is not None and isinstance(thoughts.raw, str):
-        parts.append(Reasoning(thoughts.raw, origin=origin))
+    own = {name: found.raw for name in FIELDS if (found := item.get(name))}
+    said = thoughts.raw if thoughts is not None and isinstance(thoughts.raw, str) else ""
+    if said.strip() or own:  # a blank stands for no reasoning
+        parts.append(Reasoning(said.strip() and said, packed(own) if own else None, origin=origin))
     content = item.optional("content", _content) or item.optional("refusal", Value.text) or ()
     parts += (Text(content),) if isinstance(content, str) else content
     calls = item.get("tool_calls")
-    return [*parts, *map(_call, calls.items() if calls else ())]
+    return [*parts, *(_call(call, origin) for call in (calls.items() if calls else ()))]
 
 
-def _call(call: Value) -> ToolCall:
+def _call(call: Value, origin: str | None) -> ToolCall:
     call_id = call.at("id").text()
     if call.optional("type", Value.text) == "custom":
         custom = call.at("custom")
         return ToolCall(call_id, custom.at("name").text(), custom.at("input").text(), kind="custom")
     function = call.at("function")
-    return ToolCall(call_id, function.at("name").text(), function.at("arguments").text())
+    signature = signature_of(call.object())
+    arguments = function.at("arguments").text()
+    return ToolCall(call_id, function.at("name").text(), arguments, signature, origin if signature else None)
 
 
 def _result(item: Value) -> ToolResult:

@@ -11,6 +11,7 @@ import attrs
 
 from ...messages import ToolKind
 from ..payload import arguments_text, as_object, as_text, is_json
+from .message_fields import signature_of
 
 Json = dict[str, Any]
 
@@ -27,6 +28,7 @@ class Piece:
     name: str
     arguments: str
     kind: ToolKind
+    signature: str | None = None
 
 
 def piece_of(call: Json) -> Piece:
@@ -47,6 +49,7 @@ def piece_of(call: Json) -> Piece:
         as_text(function.get("name"), "a call's name"),
         arguments,
         "custom" if function is call.get("custom") else "function",
+        signature_of(call),
     )
 
 
@@ -58,6 +61,7 @@ class Call:
     kind: ToolKind
     id: str = ""  # of the wire; empty: none came yet
     name: str = ""
+    signature: str | None = None
     pieces: list[str] = attrs.field(factory=list)  # of the arguments
     size: int = 0  # characters of the pieces
     place: int | None = None  # our number; None: it was not emitted yet

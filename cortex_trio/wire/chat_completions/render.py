@@ -1,7 +1,7 @@
 """Renders an answer as a chat completion. The plain form is here; `openai`, `groq` and `xai` change details of it.
 
 A stream is `data:` lines of chunks, each ended by a blank line, and `data: [DONE]` at the end. Citations wait for the
-finish, as the servers have it. What the API has no place for is left out: seals of reasoning, opaque parts.
+finish, as the servers have it. What the API has no place for is left out: seals of other APIs, opaque parts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ...events import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    ReasoningSeal,
     Reply,
     StreamEvent,
     TextDelta,
@@ -25,13 +26,16 @@ from ...events import (
     WholePart,
 )
 from ...failures import FailureKind
-from ...messages import Image, ToolCall
+from ...messages import File, Image, Reasoning, ToolCall
 from .. import openai_errors as errors
 from ..held_calls import HeldCalls
 from ..openai_errors import Fault
+from ..own_fields import unpacked
 from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
 from ..server_base import fault_of
 from ..writing import data_event, dumps, encoded
+from .content import image_part
+from .message_fields import FIELDS, extra_content
 from .parse import EmbedForm, StreamForm
 
 Json = dict[str, Any]
@@ -56,6 +60,8 @@ class ChatCompletionsRenderer:
     """Where reasoning is shown. None: it is not."""
     makes_images: ClassVar[bool] = True
     """As OpenRouter sends them."""
+    own_fields: ClassVar[bool] = True
+    """Fields beyond those of OpenAI, which the client sends back: `reasoning_details`, `extra_content`."""
     whole_calls: ClassVar[bool] = False
     """A tool call comes in one chunk."""
     always_usage: ClassVar[bool] = False
@@ -87,7 +93,7 @@ class ChatCompletionsRenderer:
                 self._citations.append(event)
             case Finished(reason):
                 return [*self._frames(self._ended_calls()), *self._finish(reason)]
-            case TextDelta() | ReasoningDelta() | WholePart():
+            case TextDelta() | ReasoningDelta() | ReasoningSeal() | WholePart():
                 return self._frames([*self._ended_calls(), *self._content_deltas(event)])
         return []
 
@@ -104,16 +110,24 @@ class ChatCompletionsRenderer:
     def _frames(self, deltas: Sequence[Json]) -> list[Frame]:
         return [Frame(FrameKind.CONTENT, self._chunk_event(delta)) for delta in deltas]
 
-    def _content_deltas(self, event: TextDelta | ReasoningDelta | WholePart) -> list[Json]:
+    def _content_deltas(self, event: TextDelta | ReasoningDelta | ReasoningSeal | WholePart) -> list[Json]:
         match event:
             case TextDelta(text):
                 return [{"refusal" if self._preview.refused else "content": text}]
             case ReasoningDelta(text) if self.reasoning_field:
                 return [self._reasoning_delta(text)]
             case WholePart(Image() as image) if self.makes_images:
-                return [{"images": [_image(image)]}]
+                return [{"images": [image_part(image)]}]
+            case WholePart(File(data=bytes(sound))):
+                return [{"audio": {"data": base64.b64encode(sound).decode()}}]
+            case ReasoningSeal(signature) if own := self._own_fields(signature):
+                return [own]
             case _:
                 return []
+
+    def _own_fields(self, signature: str | None) -> Json:
+        fields = unpacked(signature) if self.own_fields else {}
+        return {name: value for name, value in fields.items() if name in FIELDS}
 
     def _reasoning_delta(self, text: str) -> Json:
         return {str(self.reasoning_field): text}
@@ -126,10 +140,15 @@ class ChatCompletionsRenderer:
         name, field = ("custom", "input") if call.kind == "custom" else ("function", "arguments")
         if is_new:
             start = {"index": event.index, "id": call.id, "type": name, name: {"name": call.name, field: ""}}
-            deltas.append({"tool_calls": [start]})
+            deltas.append({"tool_calls": [{**start, **self._extra(call.signature)}]})
+        elif extra := self._extra(event.signature):
+            deltas.append({"tool_calls": [{"index": event.index, **extra}]})
         if event.arguments:
             deltas.append({"tool_calls": [{"index": event.index, name: {field: event.arguments}}]})
         return deltas
+
+    def _extra(self, signature: str | None) -> Json:
+        return {"extra_content": extra_content(signature)} if signature and self.own_fields else {}
 
     def _ended_calls(self) -> list[Json]:
         if not self.whole_calls:
@@ -182,19 +201,26 @@ class ChatCompletionsRenderer:
         message: Json = {"role": "assistant", "content": text}
         if self.reasoning_field and reply.reasoning:
             message[self.reasoning_field] = reply.reasoning
+        for part in reply.message.parts:
+            if isinstance(part, Reasoning):
+                message |= self._own_fields(part.signature)
         if images := self._images(reply):
             message["images"] = images
         if annotations := self._annotations(reply.citations):
             message["annotations"] = annotations
         if reply.tool_calls:
-            message["tool_calls"] = [whole_call(call) for call in reply.tool_calls]
+            calls = reply.tool_calls
+            message["tool_calls"] = [{**whole_call(call), **self._extra(call.signature)} for call in calls]
         if refused:
             message["refusal"] = reply.text
+        if speech := next((p for p in reply.message.parts if isinstance(p, File) and p.data), None):
+            sound = base64.b64encode(speech.data or b"").decode()
+            message |= {"content": None, "audio": {"data": sound, "transcript": reply.text}}
         return message
 
     def _images(self, reply: Reply) -> list[Json]:
         parts = reply.message.parts if self.makes_images else ()
-        return [_image(part) for part in parts if isinstance(part, Image)]
+        return [image_part(part) for part in parts if isinstance(part, Image)]
 
     # ---- both
 
@@ -225,13 +251,6 @@ def whole_call(call: ToolCall) -> Json:
     if call.kind == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-
-
-def _image(image: Image) -> Json:
-    url = image.url or ""
-    if image.data is not None:
-        url = f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
-    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _url_citation(citation: CitationDelta) -> Json:

@@ -27,6 +27,7 @@ from ..rules import (
     string,
     tagged,
 )
+from .message_fields import FIELDS
 
 TEXT = fields({"type": one_of("text"), "text": string})
 PARTS = tagged(
@@ -46,17 +47,21 @@ PARTS = tagged(
     },
 )
 ASSISTANT_PARTS = tagged("type", {"text": TEXT, "refusal": fields({"type": string, "refusal": string})})
-TOOL_CALL = fields(
-    {
-        "id": filled,
-        "type": one_of("function"),
-        "function": fields({"name": filled, "arguments": json_text}),
-    }
-)
+FUNCTION_CALL = fields({"name": filled, "arguments": json_text})
+CUSTOM_CALL = fields({"name": filled, "input": string})
+
+
+def _call(custom: bool, more: Mapping[str, Rule]) -> Rule:
+    shapes = {"function": fields({"id": filled, "type": string, "function": FUNCTION_CALL}, more)}
+    if custom:
+        shapes["custom"] = fields({"id": filled, "type": string, "custom": CUSTOM_CALL}, more)
+    return tagged("type", shapes)
+
+
 TEXT_CONTENT = either(string, array(TEXT, at_least=1))
 
 
-def _messages(assistant: Mapping[str, Rule]) -> Rule:
+def _messages(assistant: Mapping[str, Rule], call: Rule) -> Rule:
     plain = fields({"role": string, "content": TEXT_CONTENT}, {"name": string})
     return array(
         tagged(
@@ -71,7 +76,7 @@ def _messages(assistant: Mapping[str, Rule]) -> Rule:
                     {"role": string},
                     {
                         "content": nullable(either(string, array(ASSISTANT_PARTS))),
-                        "tool_calls": array(TOOL_CALL, at_least=1),
+                        "tool_calls": array(call, at_least=1),
                         "refusal": nullable(string),
                         "name": string,
                         **assistant,
@@ -91,6 +96,30 @@ FUNCTION = fields(
     {"description": string, "parameters": json_object, "strict": nullable(boolean)},
 )
 NAMED = fields({"type": one_of("function"), "function": fields({"name": filled})})
+CUSTOM = fields({"name": matching(r"[a-zA-Z0-9_-]{1,64}")}, {"description": string, "format": json_object})
+CUSTOM_TOOLS: Mapping[str, Rule] = {
+    "tools": array(
+        tagged(
+            "type",
+            {
+                "function": fields({"type": string, "function": FUNCTION}),
+                "custom": fields({"type": string, "custom": CUSTOM}),
+            },
+        ),
+        at_least=1,
+    ),
+    "tool_choice": either(
+        one_of("auto", "none", "required"),
+        tagged(
+            "type",
+            {
+                "function": fields({"type": string, "function": fields({"name": filled})}),
+                "custom": fields({"type": string, "custom": fields({"name": filled})}),
+            },
+        ),
+    ),
+}
+"""Where tools may take free text."""
 JSON_SCHEMA = fields(
     {"name": matching(r"[a-zA-Z0-9_-]{1,64}")},
     {"schema": json_object, "strict": nullable(boolean), "description": string},
@@ -127,8 +156,10 @@ COMMON: Mapping[str, Rule] = {
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
-def _request(extra: Mapping[str, Rule], assistant: Mapping[str, Rule], *, open: bool = False) -> Rule:
-    return fields({"model": filled, "messages": _messages(assistant)}, {**COMMON, **extra}, open=open)
+def _request(
+    extra: Mapping[str, Rule], assistant: Mapping[str, Rule], call: Rule, *, open: bool = False
+) -> Rule:
+    return fields({"model": filled, "messages": _messages(assistant, call)}, {**COMMON, **extra}, open=open)
 
 
 OPENAI = _request(
@@ -144,8 +175,10 @@ OPENAI = _request(
         "audio": nullable(json_object),
         "prediction": nullable(json_object),
         "web_search_options": json_object,
+        **CUSTOM_TOOLS,
     },
     {"audio": nullable(json_object)},
+    _call(True, {}),
 )
 GROQ = _request(
     {
@@ -161,6 +194,7 @@ GROQ = _request(
         "store": nullable(boolean),
     },
     {"reasoning": nullable(string)},
+    _call(False, {}),
 )
 XAI = _request(
     {
@@ -170,8 +204,14 @@ XAI = _request(
         "store": nullable(boolean),
     },
     {"reasoning_content": nullable(string)},
+    _call(False, {}),
 )
-COMPATIBLE = _request({}, {"reasoning_content": nullable(string), "reasoning": anything}, open=True)
+COMPATIBLE = _request(
+    CUSTOM_TOOLS,
+    {"reasoning_content": nullable(string), "reasoning": anything, **dict.fromkeys(FIELDS, anything)},
+    _call(True, {"extra_content": json_object}),
+    open=True,
+)
 EMBEDDINGS = fields(
     {"model": filled, "input": either(filled, array(filled, at_least=1))},
     {"dimensions": integer(1), "encoding_format": one_of("float", "base64"), "user": string},

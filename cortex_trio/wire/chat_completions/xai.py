@@ -49,6 +49,7 @@ KEY_STATUS: Mapping[str, Any] = {
 
 class XAIRenderer(ChatCompletionsRenderer):
     makes_images = False
+    own_fields = False
     whole_calls = True
     always_usage = True
     faults = errors.FAULTS

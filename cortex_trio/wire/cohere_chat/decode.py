@@ -32,7 +32,17 @@ from ...events import (
 from ...failures import classify_payload, scrub
 from ..codec import malformed, truncated
 from ..finish import reason_of
-from ..payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object, text_events
+from ..payload import (
+    Malformed,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    as_word,
+    load_object,
+    response_started,
+    text_events,
+)
 from ..sse import SseEvent
 from ..sse_decoder import SseDecoder
 from ..unframed_errors import error_of, is_error
@@ -59,6 +69,7 @@ class CohereDecoder(SseDecoder):
         super().__init__()
         self._calls = Calls()
         self._begun = False  # something of the message came
+        self._named = False  # a message-start came
 
     def _read(self, event: SseEvent) -> list[WireEvent]:
         if event.data == "[DONE]":
@@ -78,6 +89,9 @@ class CohereDecoder(SseDecoder):
         match kind:
             case "message-start" if self._begun:
                 raise Malformed("a second message began inside the answer")
+            case "message-start" if not self._named:
+                self._named = True  # the API does not repeat the model
+                yield from response_started(data.get("id"), None)
             case "content-start" | "content-delta":
                 yield from _content(_delta(data, "content"))
             case "tool-plan-delta":
@@ -112,6 +126,7 @@ def _reply(reply: Json) -> Iterator[WireEvent]:
     if "finish_reason" not in reply and is_error(reply):
         yield classify_payload(reply, phase="body")
         return
+    yield from response_started(reply.get("id"), None)
     message = as_object(reply.get("message") or {}, "message")
     yield from text_events(ReasoningDelta, message.get("tool_plan"), "tool_plan")
     for part in as_list(message.get("content"), "content"):

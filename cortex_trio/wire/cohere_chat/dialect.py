@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
-from ..lists import listed, model_names, vectors
+from ..lists import input_usage, listed, listed_with_body, model_names, vectors
 from .decode import CohereDecoder, decode_whole
 from .encode import chat_body
 
@@ -51,8 +51,11 @@ class CohereChat:
         body = {"model": model, "texts": list(texts), **fixed, **size}
         return json_post("/v2/embed", body, accept="application/json")
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
-        return vectors(listed(body, "embeddings", "float"))
+    def decode_embed(self, body: bytes) -> Vectors:
+        items, response = listed_with_body(body, "embeddings", "float")
+        meta = response.get("meta")
+        billed = meta.get("billed_units") if isinstance(meta, dict) else None
+        return Vectors(vectors(items), input_usage(billed, "input_tokens"))
 
     def decode_models(self, body: bytes) -> Sequence[str]:
         return model_names(listed(body, "models"), "name")

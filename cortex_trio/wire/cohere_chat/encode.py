@@ -17,6 +17,7 @@ from typing import Any
 from ...messages import (
     ChatRequest,
     Document,
+    File,
     Image,
     Message,
     Part,
@@ -28,8 +29,17 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import Unsupported, compact
-from ..history import CallIds, arguments_object, asked_by_user, may_replay, shown_by_user, titled
-from ..options import stops, tool_choice, within
+from ..history import (
+    CallIds,
+    arguments_object,
+    asked_by_user,
+    image_of_file,
+    may_replay,
+    sendable,
+    shown_by_user,
+    titled,
+)
+from ..options import functions_only, refused, stops, tool_choice, within
 
 Json = dict[str, Any]
 
@@ -43,8 +53,8 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
 
     Raises Unsupported for what has no name here, InvalidRequest for a tool_choice that is no tool.
     """
-    messages = _asking(asked_by_user(request.messages))
-    tools = _tools(request)
+    messages = _asking(asked_by_user(sendable(request.messages)))
+    tools = _tools(request, provider)
     documents = _documents(request.documents, messages)
     optional = {
         "tools": [_function(tool) for tool in tools] or None,
@@ -98,7 +108,7 @@ class _Messages:
         """Documents have gone to their own field; a message that is empty without them is left out."""
         thoughts = [part for part in parts if isinstance(part, Reasoning) and self._may_replay(part)]
         calls = [self._call(part) for part in parts if isinstance(part, ToolCall)]
-        said = [part for part in parts if isinstance(part, Text | Image) and part != Text("")]
+        said = [shown for part in parts if (shown := self._shown(part)) is not None]
         if role == "tool" or (role != "user" and any(isinstance(part, Image) for part in said)):
             raise Unsupported(f"a message of role {role} with other parts than its own", self._provider)
         encoded: Json = {}
@@ -111,6 +121,24 @@ class _Messages:
             encoded["content"] = content
         if encoded:
             self._encoded.append({"role": role, **encoded})
+
+    def _shown(self, part: Part) -> Text | Image | None:
+        """Return what goes into the content. Documents and blocks of another provider do not."""
+        match part:
+            case Text(text):
+                return part if text else None
+            case Image():
+                return part
+            case File():
+                return self._image_file(part)
+            case _:
+                return None
+
+    def _image_file(self, file: File) -> Image:
+        """Return the image that a file holds; the API takes no other files."""
+        if (image := image_of_file(file)) is None:
+            raise refused(file, self._provider)
+        return image
 
     def _may_replay(self, part: Reasoning) -> bool:
         return bool(part.text) and may_replay(part, self._provider, self._model)
@@ -127,7 +155,11 @@ class _Messages:
         call_id = self._ids.of_result(result)
         parts = (Text(result.content),) if isinstance(result.content, str) else result.content
         text = "".join(part.text for part in parts if isinstance(part, Text))
-        images = [part for part in parts if isinstance(part, Image)]
+        images = [
+            self._image_file(part) if isinstance(part, File) else part
+            for part in parts
+            if isinstance(part, Image | File)
+        ]
         if images:
             text = text or "The image follows."
             self._images += [Text(f"Returned by tool call {call_id}:"), *images]
@@ -191,9 +223,9 @@ def _document(document: Document) -> Json:
     return {**own_id, "data": {**title, "text": document.text}}
 
 
-def _tools(request: ChatRequest) -> Sequence[Tool]:
+def _tools(request: ChatRequest, provider: str) -> Sequence[Tool]:
     """One tool cannot be demanded by name. Offering no other comes to the same."""
-    tools, choice = request.tools or (), tool_choice(request)
+    tools, choice = functions_only(request, provider), tool_choice(request)
     return [tool for tool in tools if choice in (None, "auto", "none", "required", tool.name)]
 
 

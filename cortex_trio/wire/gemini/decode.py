@@ -43,13 +43,14 @@ from ..payload import (
     is_above_0,
     load_json,
     opaque,
+    response_started,
     text_events,
 )
 from ..unframed_errors import error_of, is_error
 from .framing import BLANK, Frames, frames_for
 from .partial_args import PartialCall
 from .sources import Sources
-from .values import CONTINUATION, image_of, usage_of
+from .values import CONTINUATION, media_of, usage_of
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": FinishReason.STOP,
@@ -137,6 +138,7 @@ class _Answer:
     finish_reason: str | None = None  # the latest; held back until the end
     finish_message: str = ""
     usage: Usage = attrs.Factory(Usage)
+    named: bool = False  # the id or the model of the answer came
     sources: Sources = attrs.Factory(Sources)
 
     def read(self, text: str | bytes) -> list[WireEvent]:
@@ -169,6 +171,9 @@ class _Answer:
         if error_of(response) is not None or (not response.get("candidates") and is_error(response)):
             yield classify_payload(response)
             return
+        if not self.named and response.get("candidates"):
+            yield from (started := response_started(response.get("responseId"), response.get("modelVersion")))
+            self.named = bool(started)
         for candidate in as_list(response.get("candidates"), "candidates"):
             candidate = as_object(candidate or {}, "a candidate")
             if not is_above_0(candidate.get("index")):
@@ -218,13 +223,19 @@ class _Answer:
         if part.get("functionCall") is not None:  # {} is one: it ends the call that is open
             yield from self._function_call(as_object(part["functionCall"] or {}, "functionCall"), signature)
         elif "text" in part:
-            piece = ReasoningDelta if part.get("thought") else TextDelta
-            yield from text_events(piece, part["text"], "text")
-            if signature:
-                yield ReasoningSeal(signature)
+            yield from self._text(part, signature)
         elif kind := next((name for name in part if name and isinstance(part[name], dict)), ""):
-            yield WholePart(image_of(part, signature) or opaque(kind, part))
+            yield WholePart(media_of(part, signature) or opaque(kind, part))
         elif signature:
+            yield ReasoningSeal(signature)
+
+    def _text(self, part: Mapping[str, Any], signature: str | None) -> Iterator[WireEvent]:
+        """A signature belongs to its part: it goes back on a text with that text, on an empty text by itself."""
+        if signature and part["text"] and not part.get("thought"):
+            yield TextDelta(as_text(part["text"], "text"), signature)
+            return
+        yield from text_events(ReasoningDelta if part.get("thought") else TextDelta, part["text"], "text")
+        if signature:
             yield ReasoningSeal(signature)
 
     def _function_call(self, call: Mapping[str, Any], signature: str | None) -> Iterator[ToolCallDelta]:

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
-from ..lists import listed, member, model_names, vectors
+from ..lists import input_usage, listed, listed_with_body, member, model_names, vectors
 from .decode import GeminiDecoder, decode_whole
 from .encode import chat_body
 
@@ -57,8 +57,10 @@ class Gemini:
         path = f"/{_resource(model)}:batchEmbedContents"
         return json_post(path, {"requests": requests}, accept="application/json")
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
-        return vectors([member(item, "values") for item in listed(body, "embeddings")])
+    def decode_embed(self, body: bytes) -> Vectors:
+        items, response = listed_with_body(body, "embeddings")
+        usage = input_usage(response.get("usageMetadata"), "promptTokenCount")
+        return Vectors(vectors([member(item, "values") for item in items]), usage)
 
     def decode_models(self, body: bytes) -> Sequence[str]:
         return tuple(name.removeprefix("models/") for name in model_names(listed(body, "models"), "name"))

@@ -18,6 +18,7 @@ from ...failures import InvalidRequest
 from ...messages import (
     ChatRequest,
     Document,
+    File,
     Image,
     Message,
     Opaque,
@@ -29,9 +30,18 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import Unsupported
-from ..history import CallIds, arguments_object, asked_by_user, may_replay, replayed, titled, with_documents
-from ..options import stops, tool_choice
-from .values import CONTINUATION
+from ..history import (
+    CallIds,
+    arguments_object,
+    asked_by_user,
+    may_replay,
+    replayed,
+    sendable,
+    titled,
+    with_documents,
+)
+from ..options import functions_only, refused, require_small_files, stops, tool_choice
+from .values import CONTINUATION, UPLOADS
 
 Json = dict[str, Any]
 
@@ -41,12 +51,13 @@ TOOL_CHOICES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "
 
 THINKING: Mapping[str, Mapping[str, object]] = {
     "none": {"thinkingBudget": 0},
-    "minimal": {"thinkingLevel": "MINIMAL"},
-    "low": {"thinkingLevel": "LOW"},
-    "medium": {"thinkingLevel": "MEDIUM"},
-    "high": {"thinkingLevel": "HIGH"},
-    "xhigh": {"thinkingLevel": "XHIGH"},
+    "minimal": {"thinkingLevel": "MINIMAL", "includeThoughts": True},
+    "low": {"thinkingLevel": "LOW", "includeThoughts": True},
+    "medium": {"thinkingLevel": "MEDIUM", "includeThoughts": True},
+    "high": {"thinkingLevel": "HIGH", "includeThoughts": True},
+    "xhigh": {"thinkingLevel": "XHIGH", "includeThoughts": True},
 }
+"""Summaries of the thoughts are asked for: without that the API sends none."""
 
 FOREIGN_CALL = "skip_thought_signature_validator"
 """Stands in for the signature of a call another model made. From Gemini 3 on, a step whose first call has none
@@ -56,6 +67,15 @@ UNSIGNED_MODELS = ("gemini-1", "gemini-2")
 
 MOST_STOPS = 5
 
+MOST_INLINE = 20_000_000
+"""Bytes of base64: the limit of a request. Larger files are uploaded first."""
+
+FILE_TYPES = re.compile(
+    r"(image|audio|video|text)/.+"
+    r"|application/(pdf|json|xml|rtf|javascript|x-javascript|x-python|x-python-code|x-typescript|x-ipynb\+json)"
+)
+"""Media types that some model of this API reads."""
+
 LEGAL_CALL_ID = re.compile(r".+", re.DOTALL)
 
 _DATA_URL = re.compile(r"data:(?P<media_type>[^;,]+);base64,(?P<data>.*)", re.DOTALL)
@@ -63,10 +83,13 @@ _DATA_URL = re.compile(r"data:(?P<media_type>[^;,]+);base64,(?P<data>.*)", re.DO
 
 def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
     """Return the body, holding only what the caller set. Raises InvalidRequest; Unsupported for a reasoning effort."""
-    system, messages = _split_system(asked_by_user(request.messages))
-    messages = with_documents(messages, request.documents)
-    tools = [_declaration(tool) for tool in request.tools or ()]
+    require_small_files(request, MOST_INLINE, provider)
+    token, history = _paused(request.messages, f"{provider}/{model}")
+    system, messages = _split_system(asked_by_user(history), provider)
+    messages = sendable(with_documents(messages, request.documents))
+    tools = [_declaration(tool) for tool in functions_only(request, provider)]
     body = {
+        "continuationToken": token,
         "systemInstruction": {"parts": [{"text": system}]} if system else None,
         "contents": _Contents(messages, provider, model).encode(messages),
         "tools": [{"functionDeclarations": tools}] if tools else None,
@@ -76,9 +99,41 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> Json:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _split_system(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
+def _paused(messages: Sequence[Message], asked: str) -> tuple[str | None, Sequence[Message]]:
+    """Return the token of the answer that paused at the end of the messages, and the messages before that answer.
+
+    Such an answer goes on when the same request comes again with its token, which stands for the answer so far. When
+    other messages follow, or another model is asked, the token is worth nothing and the answer is part of the history.
+    """
+    token = None
+    while messages and (found := _token(messages[-1], asked)):
+        token = token or found  # the last one: it stands for the answers before as well
+        messages = messages[:-1]
+    return token, messages
+
+
+def _token(message: Message, asked: str) -> str | None:
+    for part in message.parts:
+        if isinstance(part, Opaque) and part.type == CONTINUATION and part.origin in (None, asked):
+            token = replayed(part, asked.partition("/")[0]) or {}
+            return str(token.get("continuationToken") or "") or None
+    return None
+
+
+def _split_system(messages: Sequence[Message], provider: str) -> tuple[str, Sequence[Message]]:
     leading = next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
-    return "\n\n".join(message.text for message in messages[:leading]), messages[leading:]
+    texts = ("".join(_plain(part, provider) for part in message.parts) for message in messages[:leading])
+    return "\n\n".join(texts), messages[leading:]
+
+
+def _plain(part: Part, provider: str) -> str:
+    match part:
+        case Text(text):
+            return text
+        case Document():
+            return titled(part)
+        case _:
+            raise Unsupported(f"a part of type {type(part).__name__} in a system message", provider)
 
 
 class _Contents:
@@ -110,11 +165,13 @@ class _Contents:
 
     def _part(self, part: Part) -> Iterator[Json]:
         match part:
-            case Text(text):
-                if text:
-                    yield {"text": text}
+            case Text():
+                if part.text:
+                    yield self._text(part)
             case Image():
                 yield self._image(part)
+            case File():
+                yield self._file(part)
             case Document():
                 yield {"text": titled(part)}
             case Reasoning():
@@ -127,15 +184,26 @@ class _Contents:
             case Opaque():
                 yield from self._opaque(part)
 
+    def _text(self, part: Text) -> Json:
+        signed = part.signature and may_replay(part, self._provider, self._model)
+        return {"text": part.text, "thoughtSignature": part.signature} if signed else {"text": part.text}
+
+    def _file(self, file: File) -> Json:
+        """The name is left out: this API has no field for it."""
+        if file.media_type is not None and not FILE_TYPES.fullmatch(file.media_type):
+            raise refused(file, self._provider, "images, audio, video, text and PDF")
+        if file.data is not None:
+            return _inline(file.media_type, file.data)
+        address = f"{UPLOADS}{file.id}" if file.id and file.id.startswith("files/") else file.id or file.url
+        media_type = {"mimeType": file.media_type} if file.media_type else {}
+        return {"fileData": {**media_type, "fileUri": address}}
+
     def _image(self, image: Image) -> Json:
         signed = image.signature and may_replay(image, self._provider, self._model)
         return {**_image(image), "thoughtSignature": image.signature} if signed else _image(image)
 
     def _opaque(self, part: Opaque) -> Iterator[Json]:
-        """As it came, but that what one model signed is nothing to another.
-
-        The token of an answer that paused is no part of it: who wants to go on gives it in extra_body.
-        """
+        """As it came, but that what one model signed is nothing to another. A token that is out of date is left out."""
         if part.type == CONTINUATION:
             return
         block = replayed(part, self._provider)
@@ -166,7 +234,11 @@ class _Contents:
         response = {"error" if result.is_error else "result": text}  # must be an object
         yield {"functionResponse": {"id": call_id, "name": name, "response": response}}
         # Beside the response, not inside it: only Gemini 3 looks there, all look here.
-        yield from (_image(part) for part in parts if isinstance(part, Image))
+        for part in parts:
+            if isinstance(part, Image):
+                yield _image(part)
+            elif isinstance(part, File):
+                yield self._file(part)
 
 
 def _sign_first_call(parts: Sequence[Json]) -> None:
@@ -187,13 +259,16 @@ def _thought(part: Reasoning) -> Iterator[Json]:
 
 def _image(image: Image) -> Json:
     if image.data is not None:
-        data = base64.b64encode(image.data).decode("ascii")
-        return {"inlineData": {"mimeType": image.media_type, "data": data}}
+        return _inline(image.media_type, image.data)
     url = image.url or ""
     if inline := _DATA_URL.fullmatch(url):
         return {"inlineData": {"mimeType": inline["media_type"], "data": inline["data"]}}
     media_type = {"mimeType": image.media_type} if image.media_type else {}
     return {"fileData": {**media_type, "fileUri": url}}
+
+
+def _inline(media_type: str | None, data: bytes) -> Json:
+    return {"inlineData": {"mimeType": media_type, "data": base64.b64encode(data).decode("ascii")}}
 
 
 def _declaration(tool: Tool) -> Json:
@@ -233,7 +308,8 @@ def _thinking(reasoning: str | int | None, provider: str) -> Mapping[str, object
         case None:
             return None
         case int():
-            return {"thinkingBudget": reasoning}
+            shown = {"includeThoughts": True} if reasoning else {}  # with a budget of 0 it is a 400
+            return {"thinkingBudget": reasoning, **shown}
         case effort if effort in THINKING:
             return THINKING[effort]
         case effort:

@@ -1,7 +1,7 @@
 """Reads a generateContent request, in camel case or snake case. What a legal one looks like is in `rules`.
 
 The model and whether to stream are in the path. Calls and results without an id are paired by the name of their
-function. Bytes of any media type are an image of that type, as `encode` sends them. A part that the API's own tools
+function. A part that the API's own tools
 made, and any kind of part unknown to us, becomes an opaque part.
 """
 
@@ -14,9 +14,9 @@ import attrs
 
 from ...messages import (
     ChatRequest,
+    File,
     Image,
     Message,
-    Opaque,
     Part,
     Reasoning,
     Text,
@@ -29,6 +29,7 @@ from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
 from .encode import FOREIGN_CALL
 from .rules import camel
+from .values import UPLOADS
 
 OWN = ("contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "model")
 """Fields that are read here; all others go into the `extra_body` of a ChatRequest."""
@@ -175,11 +176,13 @@ def _own_config(config: Value) -> tuple[str | int | None, dict[str, Any]]:
         own |= {name: config.at(name).raw for name in FORMATS if config.get(name)}
     if (thinking := config.get("thinkingConfig")) is None:
         return None, own
-    if thinking.without("thinkingBudget", "thinkingLevel"):
+    if thinking.without("thinkingBudget", "thinkingLevel") not in ({}, {"includeThoughts": True}):
         own["thinkingConfig"] = thinking.raw
     if (budget := thinking.optional("thinkingBudget", Value.integer)) is not None:
         return budget or "none", own
     level = thinking.optional("thinkingLevel", Value.text)
+    if level is None and thinking.raw:  # no effort is named
+        own["thinkingConfig"] = thinking.raw
     return level.lower() if level else None, own
 
 
@@ -189,6 +192,17 @@ def _own_config(config: Value) -> tuple[str | int | None, dict[str, Any]]:
 def _system(body: Value) -> Iterator[Message]:
     if (found := body.get("systemInstruction")) is not None and (text := _joined(found)):
         yield Message("system", text)
+
+
+def _file(data: Value) -> Image | File:
+    """What is at an address: an image, unless its media type or its address says something else."""
+    media_type = data.optional("mimeType", Value.text)
+    address = data.at("fileUri").text()
+    if address.startswith(f"{UPLOADS}files/"):
+        return File(id=address.removeprefix(UPLOADS), media_type=media_type)
+    if media_type is None or media_type.startswith("image/"):
+        return data.at("fileUri").image(media_type)
+    return File(url=address, media_type=media_type)
 
 
 class _Contents:
@@ -219,16 +233,9 @@ class _Contents:
             case {"text": _}:
                 return Text(part.at("text").text())
             case {"inlineData": _}:
-                image = part.at("inlineData")
-                return Image(
-                    data=image.at("data").base64(),
-                    media_type=image.at("mimeType").text(),
-                    signature=signature,
-                    origin=self._origin if signature else None,
-                )
+                return self._inline(part.at("inlineData"), signature)
             case {"fileData": _}:
-                data = part.at("fileData")
-                return data.at("fileUri").image(data.optional("mimeType", Value.text))
+                return _file(part.at("fileData"))
             case {"functionCall": _}:
                 return self._call(part.at("functionCall"), signature)
             case {"functionResponse": _}:
@@ -237,11 +244,21 @@ class _Contents:
                 kind = next((name for name in fields if isinstance(fields[name], dict)), "part")
                 return part.opaque(kind, self._origin)
 
-    def _signed_text(self, part: Value, signature: str) -> Reasoning | Opaque:
-        """A signature on an empty text closes the thought; one on a text keeps the part as it is."""
-        if not part.at("text").text():
+    def _signed_text(self, part: Value, signature: str) -> Reasoning | Text:
+        """A signature on an empty text closes the thought."""
+        text = part.at("text").text()
+        if not text:
             return Reasoning("", signature, origin=self._origin)
-        return part.opaque("text", self._origin)
+        return Text(text, signature, self._origin)
+
+    def _inline(self, data: Value, signature: str | None) -> Image | File:
+        content, media_type = data.at("data").base64(), data.at("mimeType").text()
+        if not media_type.startswith("image/"):
+            if not content:
+                raise data.at("data").invalid("the bytes of a file")
+            return File(data=content, media_type=media_type)
+        origin = self._origin if signature else None
+        return Image(data=content, media_type=media_type, signature=signature, origin=origin)
 
     def _call(self, call: Value, signature: str | None) -> ToolCall:
         name = call.at("name").text()

@@ -29,12 +29,13 @@ from ...events import (
 )
 from ...failures import FailureKind
 from ...failures import FailureKind as K
-from ...messages import Image, Opaque, Reasoning, Text, ToolCall
+from ...messages import File, Image, Opaque, Reasoning, Text, ToolCall
 from ..held_calls import HeldCalls
 from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
 from ..writing import arguments_value, dumps, encoded
 from .errors import pretty, stream_error
 from .parse import EmbedForm, StreamForm
+from .values import CONTINUATION
 
 Json = dict[str, Any]
 
@@ -63,6 +64,7 @@ class GeminiRenderer:
         self._text: list[str] = []
         self._citations: list[CitationDelta] = []
         self._calls = HeldCalls()
+        self._token: str | None = None  # of an answer that pauses
 
     def begin(self) -> list[Frame]:
         return []
@@ -77,6 +79,9 @@ class GeminiRenderer:
                 return []
             case CitationDelta():
                 self._citations.append(event)
+                return []
+            case WholePart(Opaque(type=kind) as part) if kind == CONTINUATION:
+                self._token = _token(part)
                 return []
             case TextDelta() | ReasoningDelta() | ReasoningSeal() | WholePart():
                 before = self._call_frames([call.whole() for call in self._calls.take()])
@@ -96,9 +101,10 @@ class GeminiRenderer:
 
     def _content(self, event: TextDelta | ReasoningDelta | ReasoningSeal | WholePart) -> list[Frame]:
         match event:
-            case TextDelta(text):
+            case TextDelta(text, signature):
                 self._text.append(text)
-                return [self._part({"text": text})]
+                signed = {"thoughtSignature": signature} if signature else {}
+                return [self._part({"text": text, **signed})]
             case ReasoningDelta(text):
                 self._thought += 1
                 return [self._frame(FrameKind.CONTENT, self._partial({"text": text, "thought": True}))]
@@ -129,7 +135,8 @@ class GeminiRenderer:
 
     def _finish(self, reason: FinishReason) -> list[Frame]:
         text = "".join(self._text)
-        candidate = _last_candidate([{"text": ""}], reason, len(self._calls) > 0, self._citations, text)
+        called = len(self._calls) > 0
+        candidate = _last_candidate([{"text": ""}], reason, called, self._citations, text, self._token)
         frame = self._frame(FrameKind.FINISH, _response(self._request, candidate, self._usage))
         return [frame] if self._sse else [frame, Frame(FrameKind.TERMINAL, b"]")]
 
@@ -147,8 +154,12 @@ class GeminiRenderer:
 def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
     """Return the body of an answer that is not streamed."""
     parts = [made for part in reply.message.parts for made in _reply_parts(part)]
+    called = bool(reply.tool_calls)
+    tokens = [
+        _token(part) for part in reply.message.parts if isinstance(part, Opaque) and part.type == CONTINUATION
+    ]
     candidate = _last_candidate(
-        parts, reply.finish_reason, bool(reply.tool_calls), reply.citations, reply.text
+        parts, reply.finish_reason, called, reply.citations, reply.text, tokens[-1] if tokens else None
     )
     return pretty(_response(request, candidate, reply.usage))
 
@@ -194,13 +205,20 @@ def _response(request: ParsedRequest, candidate: Mapping[str, Any], usage: Usage
 
 
 def _last_candidate(
-    parts: list[Json], reason: FinishReason, called: bool, citations: Sequence[CitationDelta], text: str
+    parts: list[Json],
+    reason: FinishReason,
+    called: bool,
+    citations: Sequence[CitationDelta],
+    text: str,
+    token: str | None,
 ) -> Json:
     candidate: Json = {
         "content": {"parts": parts, "role": "model"},
         "finishReason": FINISH[reason],
         "index": 0,
     }
+    if token:
+        candidate |= {"finishReason": "CONTINUATION", "continuationToken": token}
     if called:
         candidate["finishMessage"] = "Model generated function call(s)."
     if citations:
@@ -210,26 +228,34 @@ def _last_candidate(
 
 def _reply_parts(part: object) -> list[Json]:
     match part:
-        case Text(text):
-            return [{"text": text}]
+        case Text(text, signature):
+            return [{"text": text, **({"thoughtSignature": signature} if signature else {})}]
         case Reasoning(text, signature):
             signed = {"thoughtSignature": signature} if signature else {}
             return [{"text": text, "thought": True, **signed}]
         case ToolCall():
             return [_call_part(part)]
-        case Image() | Opaque():
+        case Opaque(type=kind) if kind == CONTINUATION:
+            return []
+        case Image() | File() | Opaque():
             return [_own_part(part)]
         case _:
             return []
 
 
-def _own_part(part: Image | Opaque) -> Json:
-    """Code the provider ran itself and its result, and images."""
+def _token(part: Opaque) -> str:
+    return str(part.parsed().get("continuationToken") or "")
+
+
+def _own_part(part: Image | File | Opaque) -> Json:
+    """Code the provider ran itself and its result, images and speech."""
     if isinstance(part, Opaque):
         return part.parsed()
     if part.data is None:
         return {"fileData": {"fileUri": part.url}}
     inline = {"mimeType": part.media_type, "data": base64.b64encode(part.data).decode()}
+    if isinstance(part, File):
+        return {"inlineData": inline}
     return {"inlineData": inline, **({"thoughtSignature": part.signature} if part.signature else {})}
 
 

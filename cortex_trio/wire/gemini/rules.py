@@ -97,6 +97,7 @@ _GENERATE = fields(
         "safetySettings": array(fields({"category": filled, "threshold": filled})),
         "cachedContent": string,
         "serviceTier": string,
+        "continuationToken": string,
         "model": string,
     },
 )

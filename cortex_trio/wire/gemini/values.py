@@ -7,30 +7,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...events import Usage
-from ...messages import Image
+from ...messages import File, Image
 from ..payload import Malformed, as_count, as_text
 
 CONTINUATION = "continuation"
 """Type of the opaque part that holds the token of an answer that paused (finishReason CONTINUATION): the request that
 goes on with it needs the token."""
 
+UPLOADS = "https://generativelanguage.googleapis.com/v1beta/"
+"""Stands before the name of an upload, "files/…", in a fileUri."""
 
-def image_of(part: Mapping[str, Any], signature: str | None) -> Image | None:
-    """The image a part holds. One that is still a thought is not part of the answer."""
+
+def media_of(part: Mapping[str, Any], signature: str | None) -> Image | File | None:
+    """The image or the speech that a part holds. One that is still a thought is not part of the answer.
+
+    None also for speech with a signature, which a File has no field for.
+    """
     data = part.get("inlineData")
     if not isinstance(data, dict) or part.get("thought"):
         return None
     media_type = as_text(data.get("mimeType"), "mimeType")
-    if not media_type.startswith("image/"):
+    is_speech = media_type.startswith("audio/") and signature is None
+    if not (media_type.startswith("image/") or is_speech):
         return None
     try:
-        return Image(
-            data=base64.b64decode(as_text(data.get("data"), "data")),
-            media_type=media_type,
-            signature=signature,
-        )
+        content = base64.b64decode(as_text(data.get("data"), "data"))
     except ValueError:
-        raise Malformed("an image that is not base64") from None
+        raise Malformed(f"{'speech' if is_speech else 'an image'} that is not base64") from None
+    if is_speech:
+        return File(data=content, media_type=media_type) if content else None
+    return Image(data=content, media_type=media_type, signature=signature)
 
 
 def usage_of(counts: object) -> Usage:

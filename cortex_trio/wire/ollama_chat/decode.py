@@ -42,6 +42,7 @@ from ..payload import (
     as_text,
     as_word,
     load_object,
+    response_started,
     text_events,
 )
 from ..unframed_errors import error_of, is_error
@@ -115,12 +116,16 @@ class _Answer:
         self.over = False
         self._phase: Phase = phase
         self._calls = 0
+        self._named = False  # the model of the answer came
 
     def read(self, line: Mapping[str, Any]) -> list[WireEvent]:
         if error_of(line) is not None or (not isinstance(line.get("message"), dict) and is_error(line)):
             self.over = True
             return [classify_payload(line, phase=self._phase)]
         events: list[WireEvent] = []
+        if not self._named:
+            events += (started := response_started(None, line.get("model")))  # the API gives no id
+            self._named = bool(started)
         if line.get("message") is not None:
             events += self._message(as_object(line["message"], "message"))
         if line.get("done") is True:

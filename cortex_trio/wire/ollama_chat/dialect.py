@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import HttpRequest, json_post
-from ..lists import listed, model_names, vectors
+from ..lists import input_usage, listed, listed_with_body, model_names, vectors
 from .decode import ChatDecoder, decode_chat
 from .encode import chat_body
 
@@ -43,8 +43,9 @@ class OllamaChat:
             body["dimensions"] = dimensions
         return json_post("/api/embed", body, accept="application/json")
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
-        return vectors(listed(body, "embeddings"))
+    def decode_embed(self, body: bytes) -> Vectors:
+        items, response = listed_with_body(body, "embeddings")
+        return Vectors(vectors(items), input_usage(response, "prompt_eval_count"))
 
     def decode_models(self, body: bytes) -> Sequence[str]:
         return model_names(listed(body, "models"), "name", "model")

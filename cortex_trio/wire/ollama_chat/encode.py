@@ -13,6 +13,7 @@ from typing import Any
 from ...messages import (
     ChatRequest,
     Document,
+    File,
     Image,
     Message,
     Part,
@@ -23,8 +24,15 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import Unsupported
-from ..history import arguments_object, may_replay, titled, with_documents
-from ..options import stops
+from ..history import (
+    arguments_object,
+    image_of_file,
+    may_replay,
+    sendable,
+    titled,
+    with_documents,
+)
+from ..options import functions_only, refused, stops
 
 THINK: Mapping[str, bool | str] = {"none": False, "low": "low", "medium": "medium", "high": "high"}
 
@@ -34,7 +42,7 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]
     messages = _Messages(provider, model)
     body = {
         "model": model,
-        "messages": messages.of(with_documents(request.messages, request.documents)),
+        "messages": messages.of(sendable(with_documents(request.messages, request.documents))),
         "stream": request.stream,  # left out, it would be true
     }
     fields = {
@@ -51,9 +59,10 @@ def chat_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]
 
 
 def _tools(request: ChatRequest, provider: str) -> list[dict[str, Any]] | None:
+    tools = functions_only(request, provider)
     match request.tool_choice:
         case None | "auto":
-            return [_tool(tool) for tool in request.tools] if request.tools else None
+            return [_tool(tool) for tool in tools] or None
         case "none":
             return None  # no other field excludes them
         case _:
@@ -133,7 +142,7 @@ class _Messages:
         wire: dict[str, Any] = {"role": role, "content": between.join(_texts(parts))}
         fields = {
             "thinking": "".join(self._thinking(parts)),
-            "images": [self._image(part) for part in parts if isinstance(part, Image)],
+            "images": [self._image(part) for part in parts if isinstance(part, Image | File)],
             "tool_calls": [self._call(part) for part in parts if isinstance(part, ToolCall)],
         }
         return wire | {name: value for name, value in fields.items() if value}
@@ -142,10 +151,14 @@ class _Messages:
         thoughts = [part for part in parts if isinstance(part, Reasoning)]
         return [part.text for part in thoughts if may_replay(part, self._provider, self._model)]
 
-    def _image(self, image: Image) -> str:
-        if image.data is None:
+    def _image(self, part: Image | File) -> str:
+        if isinstance(part, File):
+            if (image := image_of_file(part)) is None:
+                raise refused(part, self._provider)
+            part = image
+        if part.data is None:
             raise Unsupported("an image by URL", self._provider)
-        return base64.b64encode(image.data).decode("ascii")
+        return base64.b64encode(part.data).decode("ascii")
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
         self._names[call.id] = call.name

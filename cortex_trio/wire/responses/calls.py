@@ -1,11 +1,17 @@
-"""The items of a Responses answer by which the model calls a tool: a function, or a tool that takes free text."""
+"""The items of a Responses answer by which the model calls a tool: a function, a tool that takes free text, or one of
+OpenAI's own that the caller runs."""
 
 from __future__ import annotations
 
 from ...events import ToolCallDelta, WireEvent
 from ...messages import ToolKind
+from ..own_fields import packed
 from ..payload import Malformed, arguments_text, as_text
+from .actions import call_of
 from .items import Item, Json
+
+OWN_FIELDS = ("namespace", "caller")
+"""Fields of a call that go back with it: OpenAI answers 400 without."""
 
 
 class FunctionCallItem(Item):
@@ -18,6 +24,7 @@ class FunctionCallItem(Item):
     def __init__(self, index: int) -> None:
         self._index = index
         self._pieces: list[str] = []  # of the arguments
+        self._signature: str | None = None
 
     def open(self, item: Json) -> list[WireEvent]:
         call_id = as_text(item.get("call_id"), "call_id") or as_text(item.get("id"), "id")
@@ -27,7 +34,8 @@ class FunctionCallItem(Item):
         arguments = self._input(item)
         self._pieces.append(arguments)
         call_id = call_id or f"call_{self._index}"
-        return [ToolCallDelta(self._index, arguments, call_id, name, kind=self.kind)]
+        self._signature = _signature(item)
+        return [ToolCallDelta(self._index, arguments, call_id, name, self._signature, self.kind)]
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
         fragment = as_text(payload.get("delta"), "delta") if kind == self.delta else ""
@@ -36,7 +44,11 @@ class FunctionCallItem(Item):
     def close(self, item: Json) -> list[WireEvent]:
         """Return what the end adds to the deltas. Where it differs from them, the deltas count: they were emitted."""
         streamed, whole = "".join(self._pieces), self._input(item)
-        return self._add(whole.removeprefix(streamed) if whole.startswith(streamed) else "")
+        events = self._add(whole.removeprefix(streamed) if whole.startswith(streamed) else "")
+        if (signature := _signature(item)) and signature != self._signature:  # it comes late
+            self._signature = signature
+            events.append(ToolCallDelta(self._index, "", signature=signature))
+        return events
 
     def _add(self, fragment: str) -> list[WireEvent]:
         if not fragment:
@@ -57,6 +69,27 @@ class CustomCallItem(FunctionCallItem):
     input_field = "input"
     delta = "response.custom_tool_call_input.delta"
     kind = "custom"
+
+
+class ActionItem(FunctionCallItem):
+    """A call of a tool of OpenAI's own that the caller runs. It is read at its end, for only that holds all of it."""
+
+    def open(self, item: Json) -> list[WireEvent]:
+        return []
+
+    def grow(self, kind: str, payload: Json) -> list[WireEvent]:
+        return []
+
+    def close(self, item: Json) -> list[WireEvent]:
+        call = call_of(item)
+        if not call.id:
+            raise Malformed("a call without an id")
+        return [ToolCallDelta(self._index, call.arguments, call.id, call.name, call.signature)]
+
+
+def _signature(item: Json) -> str | None:
+    own = {name: item[name] for name in OWN_FIELDS if item.get(name)}
+    return packed(own) if own else None
 
 
 CALLS: dict[str, type[FunctionCallItem]] = {

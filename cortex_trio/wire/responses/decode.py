@@ -23,12 +23,23 @@ from ...failures import classify_payload
 from ...failures.kinds import Phase
 from ..codec import malformed, truncated
 from ..finish import meaning
-from ..payload import Malformed, as_count, as_list, as_object, as_text, as_word, load_object, require_open
+from ..payload import (
+    Malformed,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    as_word,
+    load_object,
+    require_open,
+    response_started,
+)
 from ..sse import SseEvent
 from ..sse_decoder import SseDecoder
 from ..unframed_errors import error_of, is_error
 from ..usage import read_usage
-from .calls import CALLS
+from .actions import is_action
+from .calls import CALLS, ActionItem
 from .entries import Entries, Entry
 from .items import DELTAS, KINDS, Item, MessageItem
 
@@ -84,6 +95,7 @@ class _Response:
         self._phase: Phase = phase
         self._entries = Entries()
         self._calls = 0
+        self._named = False  # the id or the model of the answer came
         self._unannounced: list[
             tuple[str, Json]
         ] = []  # kind and place of deltas of calls that were not added
@@ -95,7 +107,7 @@ class _Response:
             raise Malformed("a second response began inside the answer")
         self._entries = Entries()
         self._note_tools(payload.get("response"))
-        return []
+        return self._note_names(payload.get("response"))
 
     def open_item(self, payload: Json) -> list[WireEvent]:
         content = as_object(payload.get("item"), "item")
@@ -145,7 +157,7 @@ class _Response:
         if status in ("in_progress", "queued"):
             return [truncated(f"the response is still {status}")]
         self._note_tools(response)
-        events: list[WireEvent] = []
+        events = self._note_names(response)
         streamed = [*self._entries]
         for place, value in enumerate(as_list(response.get("output"), "output")):
             item = as_object(value, "an item")
@@ -161,12 +173,22 @@ class _Response:
             given = [tool for tool in tools if isinstance(tool, dict) and tool.get("type") == "custom"]
             self._custom = [tool.get("name") for tool in given]
 
+    def _note_names(self, response: object) -> list[WireEvent]:
+        if self._named or not isinstance(response, dict):
+            return []
+        started = response_started(response.get("id"), response.get("model"))
+        self._named = bool(started)
+        return started
+
     def _open(self, index: int | None, content: Json) -> tuple[Entry, list[WireEvent]]:
         match content.get("type"):
             case "custom_tool_call" if self._custom is not None and content.get("name") not in self._custom:
                 item: Item = Item()
             case str(kind) if kind in CALLS:
                 item = CALLS[kind](self._calls)
+                self._calls += 1
+            case _ if is_action(content):
+                item = ActionItem(self._calls)
                 self._calls += 1
             case "message":
                 item = MessageItem(sum(message.length for message in self._entries.messages))

@@ -1,7 +1,8 @@
 """The Responses dialect: `POST /responses`, OpenAI's newer API, which xAI has as well.
 
 encode, decode, entries, items, calls and parts are the client side; parse, rules, render, growing and server are the
-other, with `openai` and `xai` for what those change. Its servers have chat completions beside it: embeddings and the
+other, with `openai` and `xai` for what those change. content and actions (calls of OpenAI's own tools that the caller
+answers) are for both. Its servers have chat completions beside it: embeddings and the
 list of models belong to that dialect. https://platform.openai.com/docs/api-reference/responses
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ...events import WireEvent
+from ...events import Vectors, WireEvent
 from ...messages import ChatRequest
 from ..codec import Dialect, HttpRequest, json_post
 from .decode import ResponsesDecoder, decode_response
@@ -28,6 +29,8 @@ class Responses:
     none at all, for it shows summaries only to organisations it has verified.
     `unreasoning`: models, by prefix, that do not reason, and answer 400 to requests for their reasoning.
     `least_max_tokens`: the smallest max_tokens it takes.
+    `custom_tools`: whether it has tools that take free text.
+    `own_fields`: whether it has what only OpenAI's API has: the phase of a text, fields of a call without an origin.
     """
 
     beside: Dialect
@@ -35,6 +38,8 @@ class Responses:
     summary: str | None = None
     unreasoning: tuple[str, ...] = ()
     least_max_tokens: int = 1
+    custom_tools: bool = True
+    own_fields: bool = True
 
     @property
     def name(self) -> str:
@@ -49,6 +54,8 @@ class Responses:
             summary=self.summary,
             encrypted=not model.startswith(self.unreasoning),
             least_max_tokens=self.least_max_tokens,
+            custom_tools=self.custom_tools,
+            own_fields=self.own_fields,
         )
         accept = "text/event-stream" if request.stream else "application/json"
         return json_post("/responses", body, request.extra_body, accept=accept)
@@ -64,7 +71,7 @@ class Responses:
     ) -> HttpRequest:
         return self.beside.encode_embed(texts, provider, model, dimensions)
 
-    def decode_embed(self, body: bytes) -> Sequence[Sequence[float]]:
+    def decode_embed(self, body: bytes) -> Vectors | Sequence[Sequence[float]]:
         return self.beside.decode_embed(body)
 
     def decode_models(self, body: bytes) -> Sequence[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -18,6 +18,7 @@ import attrs
 from ...messages import (
     ChatRequest,
     Document,
+    File,
     Image,
     Message,
     Opaque,
@@ -28,9 +29,15 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
+from ..broken_calls import with_whole_calls
 from ..codec import Unsupported, compact
 from ..history import CallIds, may_replay, replayed, shown_by_user, titled, with_documents
+from ..openai_tools import custom_format, response_schema, strict_parameters
 from ..options import tool_choice
+from ..own_fields import unpacked
+from .actions import NAMES, answer, caller
+from .calls import OWN_FIELDS
+from .content import file_part, image_part
 from .items import BETWEEN_PARTS
 
 Json = dict[str, Any]
@@ -49,22 +56,27 @@ def responses_body(
     summary: str | None,
     encrypted: bool,
     least_max_tokens: int,
+    custom_tools: bool,
+    own_fields: bool,
 ) -> Json:
     """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
     if request.stop:
         raise Unsupported("stop sequences", provider)
+    tools = request.tools or ()
+    if not custom_tools and any(tool.kind == "custom" for tool in tools):
+        raise Unsupported("custom tools", provider)
     leading, conversation = _split_system(request.messages)
-    messages = with_documents(conversation, request.documents)
-    items = _Input(messages, provider, model).items(messages)
+    messages = with_whole_calls(with_documents(conversation, request.documents))
+    items = _Input(messages, provider, model, own_fields).items(messages)
     body: Json = {"model": model, "input": items, "store": False}
     options: Json = {
         "instructions": _instructions(leading, provider),
         "max_output_tokens": _max_tokens(request, least_max_tokens, provider),
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "tools": [_tool(tool) for tool in request.tools] if request.tools else None,
-        "tool_choice": _tool_choice(tool_choice(request)),
-        "text": _text_format(request.response_schema),
+        "tools": [_tool(tool) for tool in tools] or None,
+        "tool_choice": _tool_choice(tool_choice(request), tools),
+        "text": _text_format(request),
         "reasoning": _reasoning(request.reasoning, efforts, summary, provider),
         "include": ["reasoning.encrypted_content"] if encrypted else None,
         "stream": True if request.stream else None,
@@ -82,26 +94,29 @@ def _max_tokens(request: ChatRequest, least: int, provider: str) -> int | None:
 
 
 def _tool(tool: Tool) -> Json:
+    named: Json = {"type": tool.kind, "name": tool.name}
+    if tool.description:
+        named["description"] = tool.description
+    if tool.kind == "custom":
+        return {**named, "format": custom_format(tool, nested=False)} if tool.format else named
     # Left out, `strict` would mean true here and make every property required; elsewhere it means false.
     parameters = {"type": "object", "properties": {}, **(tool.parameters or {})}
-    description = {"description": tool.description} if tool.description else {}
-    return {
-        "type": "function",
-        "name": tool.name,
-        **description,
-        "parameters": parameters,
-        "strict": bool(tool.strict),
-    }
+    if tool.strict:
+        parameters = strict_parameters(tool)
+    return {**named, "parameters": parameters, "strict": bool(tool.strict)}
 
 
-def _tool_choice(choice: str | None) -> str | Json | None:
-    return choice if choice is None or choice in TOOL_CHOICES else {"type": "function", "name": choice}
+def _tool_choice(choice: str | None, tools: Sequence[Tool]) -> str | Json | None:
+    if choice is None or choice in TOOL_CHOICES:
+        return choice
+    kind = next((tool.kind for tool in tools if tool.name == choice), "function")
+    return {"type": kind, "name": choice}
 
 
-def _text_format(schema: Mapping[str, Any] | None) -> Json | None:
-    if schema is None:
+def _text_format(request: ChatRequest) -> Json | None:
+    if request.response_schema is None:
         return None
-    return {"format": {"type": "json_schema", "name": "response", "schema": schema, "strict": True}}
+    return {"format": {"type": "json_schema", **response_schema(request.response_schema)}}
 
 
 def _reasoning(
@@ -132,13 +147,14 @@ def _instructions(messages: Sequence[Message], provider: str) -> str | None:
 class _Input:
     """Translates one history, part by part."""
 
-    def __init__(self, messages: Sequence[Message], provider: str, model: str) -> None:
+    def __init__(self, messages: Sequence[Message], provider: str, model: str, own_fields: bool) -> None:
         self._provider = provider
         self._model = model
+        self._own_fields = own_fields
         self._ids = CallIds(messages, LEGAL_CALL_ID)
-        self._custom: set[str] = (
-            set()
-        )  # ids of calls of free-form tools, whose results are items of another type
+        self._called: dict[
+            str, Json
+        ] = {}  # the items of the calls, by id: they decide about those of the results
 
     def items(self, messages: Sequence[Message]) -> list[Json]:
         with_own_images = [self._with_own_images(message) for message in messages]
@@ -206,22 +222,36 @@ class _Input:
                 return self._call(part)
             case Opaque():
                 return self._opaque(part)
+            case File():
+                return None  # speech of the model: its transcript is the text
             case _:
                 text = _text(part, "assistant", self._provider)
-                return {"role": "assistant", "content": text} if text else None
+                message = {"role": "assistant", "content": text}
+                if isinstance(part, Text) and part.phase and self._own_fields:
+                    message["phase"] = part.phase
+                return message if text else None
 
     def _call(self, call: ToolCall) -> Json:
         call_id = self._ids.of_call(call)
+        own = unpacked(call.signature) if self._goes_back(call) else {}
+        if own.get("type") in NAMES:
+            self._called[call_id] = own
+            return own
+        own = {name: value for name, value in own.items() if name in OWN_FIELDS}
+        named = {"call_id": call_id, "name": call.name}
         if call.kind == "custom":
-            self._custom.add(call_id)
-            return {
-                "type": "custom_tool_call",
-                "call_id": call_id,
-                "name": call.name,
-                "input": call.arguments,
-            }
-        arguments = "{}" if call.arguments.strip() in ("", "null") else call.arguments
-        return {"type": "function_call", "call_id": call_id, "name": call.name, "arguments": arguments}
+            item = {"type": "custom_tool_call", **named, "input": call.arguments, **own}
+        else:
+            arguments = "{}" if call.arguments.strip() in ("", "null") else call.arguments
+            item = {"type": "function_call", **named, "arguments": arguments, **own}
+        self._called[call_id] = item
+        return item
+
+    def _goes_back(self, call: ToolCall) -> bool:
+        """To any model of its provider, for nothing here belongs to one model. Without an origin, to OpenAI's API."""
+        if call.origin is None:
+            return self._own_fields
+        return call.origin.partition("/")[0] == self._provider
 
     def _user(self, parts: Sequence[Part]) -> Iterator[Json]:
         """Encode a user or tool message: each result is an item, and what is between results is a message."""
@@ -232,7 +262,9 @@ class _Input:
             if isinstance(part, Opaque):
                 item = self._opaque(part)
             elif item is None:
-                content.append(self._content(part))
+                # A message must say how closely the model looks; a result need not.
+                shown = self._content(part)
+                content.append({"detail": "auto", **shown} if shown["type"] == "input_image" else shown)
             if item is not None:
                 yield from [{"role": "user", "content": content}] if content else []
                 content = []
@@ -243,9 +275,13 @@ class _Input:
             yield {"role": "user", "content": ""}
 
     def _content(self, part: Part) -> Json:
-        if isinstance(part, Image):
-            return _image(part)
-        return {"type": "input_text", "text": _text(part, "user", self._provider)}
+        match part:
+            case Image():
+                return image_part(part)
+            case File():
+                return file_part(part, self._provider)
+            case _:
+                return {"type": "input_text", "text": _text(part, "user", self._provider)}
 
     def _result(self, result: ToolResult) -> Json:
         output: str | list[Json]
@@ -256,8 +292,13 @@ class _Input:
             output = [{"type": "input_text", "text": prefix}] if prefix else []
             output += [self._content(part) for part in result.content]
         call_id = self._ids.of_result(result)
-        kind = "custom_tool_call_output" if call_id in self._custom else "function_call_output"
-        return {"type": kind, "call_id": call_id, "output": output or ""}
+        called = self._called.get(call_id, {})
+        if called.get("type") in NAMES:
+            return answer(called, result, output if isinstance(output, list) else ())
+        kind = (
+            "custom_tool_call_output" if called.get("type") == "custom_tool_call" else "function_call_output"
+        )
+        return {"type": kind, "call_id": call_id, "output": output or "", **caller(called)}
 
     def _opaque(self, part: Opaque) -> Json | None:
         """Return an item as it came, for its own model only: it needs the reasoning that came before it."""
@@ -282,10 +323,3 @@ def _text(part: Part, role: str, provider: str) -> str:
             return ""  # no server reads one in a system message
         case _:
             raise Unsupported(f"{type(part).__name__} in a message of role {role}", provider)
-
-
-def _image(image: Image) -> Json:
-    url = image.url
-    if image.data is not None:
-        url = f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
-    return {"type": "input_image", "image_url": url}

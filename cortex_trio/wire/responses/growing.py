@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...events import CitationDelta, ReasoningDelta, TextDelta
-from ...messages import Image, Opaque
+from ...messages import Image, Opaque, Phase
 from ..server import FrameKind
 from .items import BETWEEN_PARTS
 
@@ -43,16 +43,18 @@ class Growing(ABC):
 class GrowingMessage(Growing):
     """A message with one content part: a text or a refusal."""
 
-    def __init__(self, item_id: str, *, refused: bool) -> None:
+    def __init__(self, item_id: str, *, refused: bool, phase: Phase | None = None) -> None:
         super().__init__(item_id)
+        self.phase = phase
         self._what, self._field = ("refusal", "refusal") if refused else ("output_text", "text")
         self._refused = refused
         self._pieces: list[str] = []
         self._annotations: list[Json] = []
 
     def item(self) -> Json:
-        own = {"id": self.id, "type": "message", "status": "completed"}
-        return {**own, "content": [self._part()], "role": "assistant"}
+        own: Json = {"id": self.id, "type": "message", "status": "completed"}
+        phase = {"phase": self.phase} if self.phase else {}
+        return {**own, "content": [self._part()], **phase, "role": "assistant"}
 
     def _part(self) -> Json:
         text = "".join(self._pieces)

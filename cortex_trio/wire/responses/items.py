@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from ...events import CitationDelta, ReasoningDelta, ReasoningSeal, TextDelta, WholePart, WireEvent
-from ...messages import Image
+from ...messages import Image, Phase
 from ..payload import Malformed, as_count, as_list, as_object, as_text, opaque, require_open
 from .parts import StreamedParts
 
 Json = Mapping[str, Any]
+
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 BETWEEN_PARTS = "\n\n"
 """Put between two parts of one summary, where the API has nothing; `encode` and `render` remove it again."""
@@ -55,16 +57,25 @@ class MessageItem(Item):
 
     Some gateways end a message after its first delta and go on, so deltas after the end count as well, unless they
     repeat text that the end had before its deltas.
+
+    A commentary is no part of the answer's text: it does not count, and its citations have no place.
     """
 
     def __init__(self, before: int) -> None:
         self.refused = False
         self.length = 0
+        self._phase: Phase | None = None
         self._before = before
         self._streamed = StreamedParts()
         self._begins: dict[int, int] = {}  # where the content parts of which something came begin
         self._cited: dict[int, int] = {}  # citations that came, by content part
         self._ahead = ""  # text of the end that no delta has repeated yet
+
+    def open(self, item: Json) -> list[WireEvent]:
+        phase = item.get("phase")
+        if phase in PHASES:
+            self._phase = phase
+        return []
 
     def grow(self, kind: str, payload: Json) -> list[WireEvent]:
         part = _part(payload, "content_index")
@@ -76,11 +87,16 @@ class MessageItem(Item):
                 self._cited[part] = self._cited.get(part, 0) + 1
                 require_open(len(self._cited), "content parts")
                 begin = self._begins.get(part, self._before + self.length)
-                return _citations([payload.get("annotation")], begin)
+                return self._citations([payload.get("annotation")], begin)
             case _:
                 return []
 
+    def _citations(self, annotations: list[Any], begin: int) -> list[WireEvent]:
+        return _citations(annotations, None if self._phase == "commentary" else begin)
+
     def close(self, item: Json) -> list[WireEvent]:
+        if not self._streamed.any:
+            self.open(item)
         parts = _parts(item)
         texts = [_text_of(part) for part in parts]
         self.refused = self.refused or any(part.get("type") == "refusal" for part in parts)
@@ -92,7 +108,7 @@ class MessageItem(Item):
         for place, part in enumerate(parts):
             events += self._add(place, missing[place])
             annotations = as_list(part.get("annotations"), "annotations")
-            events += _citations(annotations[cited[place] :], begin)
+            events += self._citations(annotations[cited[place] :], begin)
             begin += len(texts[place])
         return events
 
@@ -116,8 +132,8 @@ class MessageItem(Item):
             return []
         self._begins.setdefault(part, self._before + self.length)
         self._streamed.add(part, text)
-        self.length += len(text)
-        return [TextDelta(text)]
+        self.length += 0 if self._phase == "commentary" else len(text)
+        return [TextDelta(text, phase=self._phase)]
 
     def _cited_before(self, counts: list[int]) -> list[int]:
         """Return how many citations of each part came before: by its number, or in order where the numbers differ."""
@@ -237,10 +253,10 @@ def _text_of(part: Json) -> str:
     return as_text(part.get("refusal" if part.get("type") == "refusal" else "text"), "a content part")
 
 
-def _citations(annotations: list[Any], begin: int) -> list[WireEvent]:
+def _citations(annotations: list[Any], begin: int | None) -> list[WireEvent]:
     """Pages and files an answer rests on. A page is cited by a range of the text, a file at one place of it.
 
-    `begin`: characters of the answer before the text that the ranges count in.
+    `begin`: characters of the answer before the text that the ranges count in; None: that text is no part of it.
     """
     events: list[WireEvent] = []
     for item in annotations:
@@ -248,6 +264,6 @@ def _citations(annotations: list[Any], begin: int) -> list[WireEvent]:
         names = (annotation.get(field) for field in ("url", "filename", "file_id"))
         if source := next((name for name in names if isinstance(name, str) and name), None):
             places = (as_count(annotation.get(field)) for field in ("start_index", "end_index"))
-            start, end = (None if place is None else begin + place for place in places)
+            start, end = (None if place is None or begin is None else begin + place for place in places)
             events.append(CitationDelta(start, end, "", (source,)))
     return events

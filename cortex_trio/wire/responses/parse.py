@@ -1,21 +1,22 @@
 """Reads a Responses request. What a legal one looks like to each provider is in `rules`.
 
 Each item becomes a message of ours; neighbours of one side become one. What our messages have no value for is
-refused: files, references to stored items, `previous_response_id` (the conversation itself is needed). Items of the
-server's own tools become opaque parts.
+refused: references to stored items, `previous_response_id` (the conversation itself is needed). Items of the server's
+own tools become opaque parts, but for those that the client answers.
 """
 
 from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from ...messages import (
     ChatRequest,
+    File,
     Image,
     Message,
     Part,
@@ -27,9 +28,14 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import compact
+from ..openai_tools import flat_format
+from ..own_fields import packed
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
-from .items import BETWEEN_PARTS
+from .actions import OUTPUTS, call_of, is_action, result_of
+from .calls import OWN_FIELDS
+from .content import read_file, read_image
+from .items import BETWEEN_PARTS, PHASES
 
 ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -156,21 +162,21 @@ def chat_request(body: Value, origin: str | None) -> ChatRequest:
 
 
 def _tools(body: Value) -> tuple[tuple[Tool, ...], list[Any]]:
-    """The caller's functions; and, where the server is to run tools of its own, all of them as they came."""
+    """The caller's own tools; and, where the server is to run tools of its own, all of them as they came."""
     if (listed := body.get("tools")) is None:
         return (), []
     items = listed.items()
-    functions = [item for item in items if item.kind() == "function"]
-    tools = tuple(
-        Tool(
-            item.at("name").text(),
-            item.optional("description", Value.text) or "",
-            item.optional("parameters", Value.object) or {},
-            item.optional("strict", Value.boolean),
-        )
-        for item in functions
-    )
-    return tools, [] if len(functions) == len(items) else listed.raw
+    tools = tuple(_tool(item) for item in items if item.kind() in ("function", "custom"))
+    return tools, [] if len(tools) == len(items) else listed.raw
+
+
+def _tool(item: Value) -> Tool:
+    name, description = item.at("name").text(), item.optional("description", Value.text) or ""
+    if item.kind() == "custom":
+        form = flat_format(item.optional("format", Value.object))
+        return Tool(name, description, kind="custom", format=form)
+    parameters = item.optional("parameters", Value.object) or {}
+    return Tool(name, description, parameters, item.optional("strict", Value.boolean))
 
 
 def _tool_choice(body: Value) -> tuple[str | None, dict[str, Any]]:
@@ -178,7 +184,7 @@ def _tool_choice(body: Value) -> tuple[str | None, dict[str, Any]]:
     choice = body.get("tool_choice")
     if choice is None or isinstance(choice.raw, str):
         return (choice.raw if choice else None), {}
-    if choice.kind() == "function":
+    if choice.kind() in ("function", "custom"):
         return choice.at("name").text(), {}
     return None, {"tool_choice": choice.raw}
 
@@ -195,7 +201,9 @@ def _messages(items: Value, origin: str | None) -> Iterator[Message]:
     if isinstance(items.raw, str):
         yield Message("user", items.raw)
         return
-    entries = [one for item in items.items() for one in _item(item, origin)]
+    listed = items.items()
+    asked = {_asked_id(item.raw) for item in listed if isinstance(item.raw, dict) and is_action(item.raw)}
+    entries = [one for item in listed for one in _item(item, origin, asked)]
     for role, run in itertools.groupby(entries, operator.itemgetter(0)):
         contents = [content for _, content in run]
         if role in ("assistant", "tool"):  # the items of one answer, the results of one step
@@ -213,22 +221,31 @@ def _as_parts(content: Content) -> tuple[Part, ...]:
     return content
 
 
-def _item(item: Value, origin: str | None) -> Iterator[tuple[Role, Content]]:
+def _asked_id(item: Mapping[str, Any]) -> object:
+    """What answers to a call of a tool of the server's own name."""
+    return item.get("call_id") or item.get("approval_request_id") or item.get("id")
+
+
+def _item(item: Value, origin: str | None, asked: Collection[object]) -> Iterator[tuple[Role, Content]]:
+    """`asked`: the ids of the calls that the client answers; other results are the server's own."""
     match item.optional("type", Value.text):
         case None | "message":
             named = item.at("role")
             role = ROLES.get(named.text())
             if role is None:
                 raise named.invalid(" or ".join(f"'{name}'" for name in ROLES))
-            yield role, _content(item.at("content"))
+            content = _content(item.at("content"))
+            yield role, _in_phase(content, item) if role == "assistant" else content
         case "function_call":
-            call = ToolCall(item.at("call_id").text(), item.at("name").text(), item.at("arguments").text())
-            yield "assistant", (call,)
+            yield "assistant", (_call(item, "arguments", origin),)
         case "custom_tool_call":
-            call_id, name = item.at("call_id").text(), item.at("name").text()
-            yield "assistant", (ToolCall(call_id, name, item.at("input").text(), kind="custom"),)
+            yield "assistant", (attrs.evolve(_call(item, "input", origin), kind="custom"),)
         case "function_call_output" | "custom_tool_call_output":
             yield "tool", (_result(item),)
+        case kind if kind in OUTPUTS and _asked_id(item.object()) in asked:
+            yield "tool", (result_of(item.object(), _screenshot(item)),)
+        case _ if is_action(item.object()):
+            yield "assistant", (call_of(item.object(), origin),)
         case "reasoning":
             yield "assistant", tuple(_reasoning(item, origin))
         case "image_generation_call" if item.get("result") is not None:
@@ -239,22 +256,47 @@ def _item(item: Value, origin: str | None) -> Iterator[tuple[Role, Content]]:
             yield "assistant", (item.opaque(kind, origin),)
 
 
+def _call(item: Value, field: str, origin: str | None) -> ToolCall:
+    own = {name: found.raw for name in OWN_FIELDS if (found := item.get(name))}
+    signature = packed(own) if own else None
+    named = item.at("call_id").text(), item.at("name").text()
+    return ToolCall(*named, item.at(field).text(), signature, origin if own else None)
+
+
+def _in_phase(content: Content, item: Value) -> Content:
+    """Return the content of an assistant message with the phase of the message."""
+    phase = item.optional("phase", Value.text)
+    if phase not in PHASES:
+        return content
+    parts = _as_parts(content)
+    return tuple(attrs.evolve(part, phase=phase) if isinstance(part, Text) else part for part in parts)
+
+
+def _screenshot(item: Value) -> Image | None:
+    output = item.get("output")
+    if item.kind() != "computer_call_output" or output is None:
+        return None
+    return output.at("image_url").image()
+
+
 def _content(content: Value) -> Content:
     if isinstance(content.raw, str):
         return content.raw
     return tuple(map(_part, content.items()))
 
 
-def _part(part: Value) -> Text | Image:
+def _part(part: Value) -> Text | Image | File:
     match part.kind():
         case "input_text" | "output_text" | "text":
             return Text(part.at("text").text())
         case "refusal":
             return Text(part.at("refusal").text())
         case "input_image" if part.get("image_url") is not None:
-            return part.at("image_url").image()
+            return read_image(part)
+        case "input_file":
+            return read_file(part)
         case _:
-            raise part.at("type").invalid("'input_text' or 'input_image' with an image_url")
+            raise part.at("type").invalid("'input_text', 'input_image' with an image_url, or 'input_file'")
 
 
 def _result(item: Value) -> ToolResult:

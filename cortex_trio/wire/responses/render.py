@@ -28,10 +28,13 @@ from ...events import (
     WholePart,
 )
 from ...failures import FailureKind
-from ...messages import Image, Opaque, Reasoning, Text, ToolCall
+from ...messages import File, Image, Opaque, Phase, Reasoning, Text, ToolCall
 from ..held_calls import GrowingCall, HeldCalls
+from ..own_fields import unpacked
 from ..server import Frame, FrameKind, ParsedRequest, Preview
 from ..writing import named_event
+from .actions import NAMES
+from .calls import OWN_FIELDS
 from .growing import Growing, GrowingMessage, GrowingReasoning, image_item, opaque_item
 from .parse import ResponseForm
 
@@ -82,7 +85,7 @@ class ResponsesRenderer:
                 self._early.append(event)  # an annotation belongs to a message: the next one
                 return []
             case TextDelta():
-                frames = self._into(GrowingMessage)
+                frames = self._into(GrowingMessage, event.phase)
             case CitationDelta():
                 frames = []
             case ReasoningDelta():
@@ -91,7 +94,9 @@ class ResponsesRenderer:
                 return self._seal(event)
             case ToolCallDelta():
                 return self._call(event)
-            case WholePart(part):
+            case WholePart(File()):
+                return []  # speech: its transcript is the text
+            case WholePart(Image() | Opaque() as part):
                 return [*self._close(), *self._whole(part)]
             case UsageUpdate(usage):
                 self._usage = usage
@@ -114,12 +119,12 @@ class ResponsesRenderer:
 
     # ---- items
 
-    def _into(self, kind: type[Growing]) -> list[Frame]:
-        """Begin an item of this kind unless one is open; what is open ends."""
-        if isinstance(self._open, kind):
+    def _into(self, kind: type[Growing], phase: Phase | None = None) -> list[Frame]:
+        """Begin an item of this kind unless one is open; what is open ends. A message has one phase."""
+        if isinstance(self._open, kind) and getattr(self._open, "phase", None) == phase:
             return []
         frames = self._close()
-        self._open = self._new(kind)
+        self._open = self._new(kind, phase)
         added, self._place = self._added(self._open.item())
         frames += [added, *self._deltas(self._open.begin())]
         if kind is GrowingMessage:
@@ -127,7 +132,7 @@ class ResponsesRenderer:
             frames += [frame for citation in early for frame in self._deltas(self._open.add(citation))]
         return frames
 
-    def _new(self, kind: type[Growing]) -> Growing:
+    def _new(self, kind: type[Growing], phase: Phase | None) -> Growing:
         identity = self._request.identity
         if kind is GrowingReasoning:
             shown = self._form.summary or self.always_summary
@@ -137,7 +142,7 @@ class ResponsesRenderer:
             return GrowingReasoning(item_id, encrypted, shown=shown)
         nth = f"_{self._messages}" if self._messages else ""
         self._messages += 1
-        return GrowingMessage(f"msg_{identity.id}{nth}", refused=self._preview.refused)
+        return GrowingMessage(f"msg_{identity.id}{nth}", refused=self._preview.refused, phase=phase)
 
     def _seal(self, seal: ReasoningSeal) -> list[Frame]:
         """What is encrypted goes with its reasoning; a seal of another API has no place here."""
@@ -152,18 +157,23 @@ class ResponsesRenderer:
     def _call(self, event: ToolCallDelta) -> list[Frame]:
         call, is_new = self._calls.add(event)
         frames: list[Frame] = []
+        if is_new and self._is_action(call):
+            return [*self._end_calls(before=call), *self._close_open(), *self._action(call)]
         if is_new:
             frames += self._end_calls(before=call)
             frames += self._close_open()
             added, self._call_places[call.index] = self._added(self._call_item(call), FrameKind.CONTENT)
             frames.append(added)
-        if event.arguments and not self.whole_arguments:
+        if event.arguments and not self.whole_arguments and not self._is_action(call):
             frames.append(self._call_event(FrameKind.CONTENT, call, "delta", delta=event.arguments))
         return frames
 
     def _end_calls(self, *, before: GrowingCall | None = None) -> list[Frame]:
         frames: list[Frame] = []
         for call in self._calls.take(before=before):
+            if self._is_action(call):
+                frames.append(self._done(self._call_places[call.index], unpacked(call.signature)))
+                continue
             arguments = call.arguments
             if self.whole_arguments and arguments:
                 frames.append(self._call_event(FrameKind.CONTENT, call, "delta", delta=arguments))
@@ -182,10 +192,22 @@ class ResponsesRenderer:
 
     def _call_item(self, call: GrowingCall) -> Json:
         own = {"id": self._call_id(call), "type": "function_call", "status": "completed"}
-        named = {"call_id": call.id, "name": call.name}
+        fields = unpacked(call.signature)
+        also = {name: fields[name] for name in OWN_FIELDS if name in fields}
+        named = {"call_id": call.id, "name": call.name, **also}
         if call.kind == "custom":
             return {**own, "type": "custom_tool_call", "input": call.arguments, **named}
         return {**own, "arguments": call.arguments, **named}
+
+    def _is_action(self, call: GrowingCall) -> bool:
+        return unpacked(call.signature).get("type") in NAMES
+
+    def _action(self, call: GrowingCall) -> list[Frame]:
+        """A call of a tool of the server's own, which the client answers: its item comes whole, as it was."""
+        item = unpacked(call.signature)
+        added, place = self._added(item, FrameKind.CONTENT)
+        self._call_places[call.index] = place
+        return [added]
 
     def _whole(self, part: Image | Opaque) -> list[Frame]:
         suffix = f"{self._form.turn}_{self._begun}"
@@ -267,7 +289,7 @@ def _events_of(reply: Reply) -> Iterator[StreamEvent]:
     for part in reply.message.parts:
         match part:
             case Text(text):
-                yield TextDelta(text)
+                yield TextDelta(text, phase=part.phase)
                 yield from citations
                 citations = []
             case Reasoning(text, signature, encrypted):

@@ -77,6 +77,14 @@ SERVER_ITEMS = (
     "mcp_call",
     "mcp_approval_request",
     "mcp_approval_response",
+    "computer_call",
+    "computer_call_output",
+    "local_shell_call",
+    "local_shell_call_output",
+    "shell_call",
+    "shell_call_output",
+    "apply_patch_call",
+    "apply_patch_call_output",
     "custom_tool_call",
     "custom_tool_call_output",
     "compaction",
@@ -88,11 +96,11 @@ ITEMS = tagged(
         "message": MESSAGE,
         "function_call": fields(
             {"type": string, "call_id": CALL_ID, "name": filled, "arguments": json_text},
-            {"id": matching(r"fc_.+"), "status": STATUS},
+            {"id": matching(r"fc_.+"), "status": STATUS, "namespace": string, "caller": json_object},
         ),
         "function_call_output": fields(
             {"type": string, "call_id": CALL_ID, "output": either(string, array(INPUT_PARTS, at_least=1))},
-            {"id": nullable(string), "status": nullable(STATUS)},
+            {"id": nullable(string), "status": nullable(STATUS), "caller": json_object},
         ),
         "reasoning": fields(
             {"type": string, "id": matching(r"rs_.+"), "summary": array(SUMMARY)},

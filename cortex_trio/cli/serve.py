@@ -1,0 +1,186 @@
+"""`cortex-trio serve`: a gateway behind HTTP, for programs that speak the API of OpenAI, Anthropic or Google.
+
+SIGTERM and SIGINT drain and end it, SIGHUP reads the configuration again. With several workers this process only
+supervises them, see `server.processes`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import ssl
+import sys
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import trio
+
+from ..failures import ConfigError, CortexError
+from ..gateway.cortex import Cortex, open_cortex
+from ..gateway.settings.config import config_from_env
+from ..gateway.settings.process_environ import environment
+from ..otp.nursery import open_flat_nursery
+from ..server.config_file import ServerConfig, read_config, read_keys
+from ..server.listener import listen
+from ..server.metrics import prometheus
+from ..server.serving import Server, open_server
+from ..server.virtual_keys import AnyKey, VirtualKey, virtual_keys_from
+from ..telemetry import Observer
+
+log = logging.getLogger("cortex_trio.server")
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+STOPS = (signal.SIGTERM, signal.SIGINT)
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""None on Windows."""
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until a signal. Returns 0.
+
+    Raises:
+        ConfigError: the configuration, a key or a certificate cannot be used, or a key is needed and there is none.
+        OSError: the address cannot be used, or the port is taken.
+    """
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    _raise_descriptor_limit()
+    if arguments.workers > 1:
+        return trio.run(_supervise, arguments)
+    return trio.run(_serve, arguments)
+
+
+async def _supervise(arguments: argparse.Namespace) -> int:
+    """Start the processes, after everything that would stop each of them was checked once."""
+    from ..server.processes import supervise
+
+    tls_context(arguments.tls_cert, arguments.tls_key)
+    _all_keys(arguments, await _read(arguments))
+    return await supervise(
+        worker_arguments(arguments),
+        host=arguments.host,
+        port=arguments.port,
+        number=arguments.workers,
+        grace=arguments.grace,
+        signals=STOPS,
+    )
+
+
+def worker_arguments(arguments: argparse.Namespace) -> list[str]:
+    """Return the arguments of one process of several, without the port."""
+    given = ["serve", "--is-worker", "--host", arguments.host, "--grace", str(arguments.grace)]
+    given += ["--max-body", str(arguments.max_body), "--body-timeout", str(arguments.body_timeout)]
+    for option in ("config", "keys_file", "tls_cert", "tls_key"):
+        if (value := getattr(arguments, option)) is not None:
+            given += [f"--{option.replace('_', '-')}", value]
+    return given + [part for key in arguments.key for part in ("--key", key)]
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    tls = tls_context(arguments.tls_cert, arguments.tls_key)
+    read = await _read(arguments)
+    keys = _all_keys(arguments, read)
+    signals = [*STOPS, *([] if HANGUP is None else [HANGUP])]
+    metrics = prometheus()
+    observers: list[Observer] = [] if metrics is None else [metrics]
+    async with AsyncExitStack() as stack:
+        received = stack.enter_context(trio.open_signal_receiver(*signals))
+        cortex = await stack.enter_async_context(open_cortex(read.gateway, on_event=observers))
+        if metrics is not None:
+            metrics.bind(cortex)
+        server = await stack.enter_async_context(
+            open_server(
+                cortex,
+                arguments.host,
+                arguments.port,
+                keys=keys,
+                tls=tls,
+                grace=arguments.grace,
+                max_body=arguments.max_body,
+                body_timeout=arguments.body_timeout,
+                metrics=metrics,
+                sockets=listen(arguments.host, arguments.port, shared=arguments.is_worker),
+            )
+        )
+        print(f"listening on {server.url}", flush=True)
+        async with open_flat_nursery() as nursery:
+            if arguments.is_worker:
+                nursery.start_soon(_stop_with_parent, nursery.cancel_scope)
+            async for number in received:
+                if number in STOPS:
+                    break
+                nursery.start_soon(_reload, arguments, cortex, server)
+            nursery.cancel_scope.cancel()
+        log.info("draining for up to %g s", arguments.grace)
+    return 0
+
+
+async def _read(arguments: argparse.Namespace) -> ServerConfig:
+    if arguments.config is None:
+        return ServerConfig(await config_from_env())
+    await trio.lowlevel.checkpoint()
+    return read_config(Path(arguments.config), environment())
+
+
+def _all_keys(arguments: argparse.Namespace, read: ServerConfig) -> tuple[VirtualKey, ...]:
+    keys: list[AnyKey] = [*arguments.key, *read.keys]
+    if arguments.keys_file is not None:
+        keys += read_keys(Path(arguments.keys_file))
+    return virtual_keys_from(keys)
+
+
+async def _reload(arguments: argparse.Namespace, cortex: Cortex, server: Server) -> None:
+    """Read the configuration again. A mistake in it is logged, and nothing is changed."""
+    try:
+        read = await _read(arguments)
+        undo = server.reload(keys=_all_keys(arguments, read), aliases=read.gateway.aliases)
+        try:
+            await cortex.reload(read.gateway)
+        except CortexError:
+            undo()
+            raise
+        log.info("the configuration was read again")
+    except CortexError as error:
+        log.error("the configuration was not changed: %s", error)
+
+
+async def _stop_with_parent(scope: trio.CancelScope) -> None:
+    """Drain when the supervising process is gone: it holds the other end of standard input and writes nothing."""
+    stream = trio.lowlevel.FdStream(sys.stdin.fileno())
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some():
+            pass
+    scope.cancel()
+
+
+def tls_context(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+    """Return the TLS context of the server. None: plain HTTP.
+
+    Raises:
+        ConfigError: only one file is given, or a file cannot be used.
+    """
+    if certificate is None and key is None:
+        return None
+    if certificate is None:
+        raise ConfigError("--tls-key", "needs --tls-cert")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # also what OpenSSL says
+        files = certificate if key is None else f"{certificate}, {key}"
+        raise ConfigError("--tls-cert", f"{files}: {error.strerror or error}") from None
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many connections as the system does: shells set a low limit for old programs."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

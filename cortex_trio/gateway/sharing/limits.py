@@ -1,0 +1,209 @@
+"""Limits that several processes use up together, without asking the store for each request.
+
+A process takes a slice of the limit, a twentieth, and counts it down here. Reading and charging a limit are synchronous
+and never wait: until its next slice has arrived, a process may use one slice ahead, which the next slice then pays. All
+processes together exceed a limit by no more than one slice each. What a process does not use, it gives back. Without a
+link to the store, a process may use the limit divided by the number of processes that were known last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import final
+
+import attrs
+import trio
+
+from ...cluster import Slice
+
+SLICES = 20
+"""A slice is the limit divided by this."""
+UNUSED_SECONDS = 2.0
+"""After so long without a charge, what is left of a slice is given back."""
+RETRY_SECONDS = 1.0
+"""After a limit is used up: other processes may give something back."""
+
+
+@final
+@attrs.define(eq=False)
+class SharedLimit:
+    """One limit, as this process sees it.
+
+    The limit applies to a window: `seconds` from its first use by any process, then it is whole again.
+    """
+
+    name: str
+    """In the store; the same in all processes."""
+    limit: float
+    """What all processes may use in one window."""
+    seconds: Callable[[], float]
+    """Returns the length of a window that begins now."""
+    processes: Callable[[], int | None]
+    """Returns how many processes use the store; None while this is connected to it."""
+    wake: Callable[[SharedLimit], None]
+    """Is called when a slice may be needed."""
+    _granted: float = 0.0
+    _used: float = 0.0  # in this window
+    _window: str | None = None  # the id in the store; None before the first slice of this window
+    _ends: float = math.inf  # Trio time at which the window ends; infinity before its first use here
+    _is_used_up: bool = False  # the store had less than was asked for
+    _retry_at: float = -math.inf
+    _charged_at: float = -math.inf
+
+    @property
+    def slice(self) -> float:
+        """How much is taken at once."""
+        return self.limit / SLICES
+
+    @property
+    def remaining(self) -> float:
+        """What may be used now; below 0 after more was charged than there was."""
+        self._roll(trio.current_time())
+        alone = self.processes()
+        if alone is not None:
+            return self.limit / alone - self._used
+        return self._granted + (0.0 if self._is_used_up else self.slice) - self._used
+
+    def seconds_until(self, amount: float) -> float:
+        """Return when `amount` may be used, in seconds from now; 0: now. Infinity: never.
+
+        Args:
+            amount: that is wanted.
+        """
+        if self.remaining >= min(amount, self.limit):
+            return 0.0
+        now = trio.current_time()
+        return self._ends - now if math.isfinite(self._ends) else self.seconds()
+
+    def charge(self, amount: float) -> None:
+        """Use an amount, whether it may be used or not. Never waits.
+
+        Args:
+            amount: a negative one gives back.
+        """
+        now = trio.current_time()
+        self._roll(now)
+        if not math.isfinite(self._ends):
+            self._ends = now + self.seconds()
+        self._used += amount
+        self._charged_at = now
+        self.wake(self)
+
+    def _roll(self, now: float) -> None:
+        """Begin a new window when the old one is over."""
+        if now >= self._ends:
+            self._granted = self._used = 0.0
+            self._window, self._ends = None, math.inf
+            self._is_used_up, self._retry_at = False, -math.inf
+
+    # -------------------------------------------------------------- for the actor that uses the store
+
+    def wanted(self, now: float) -> float:
+        """Return how much to take from the store now; 0: nothing.
+
+        Args:
+            now: Trio time.
+        """
+        self._roll(now)
+        if now - self._charged_at >= UNUSED_SECONDS or now < self._retry_at or not self._is_low:
+            return 0.0
+        return self.slice + max(0.0, self._used - self._granted)
+
+    @property
+    def _is_low(self) -> bool:
+        return self._granted - self._used < self.slice / 2
+
+    def was_given(self, part: Slice, wanted: float, now: float) -> None:
+        """Enter a slice.
+
+        Args:
+            part: the answer of the store.
+            wanted: what was asked for.
+            now: Trio time.
+        """
+        self._roll(now)
+        if part.window != self._window:
+            # Another window: what was used here since is not in it. In the middle of a window it means that the store
+            # has lost its data; then all that was used in this window must be taken again.
+            self._granted, self._window = 0.0, part.window
+        self._ends = now + part.seconds
+        self._granted += part.granted
+        self._is_used_up = part.granted < wanted
+        if self._is_used_up:
+            self._retry_at = now + RETRY_SECONDS
+
+    def unused(self, now: float) -> Slice | None:
+        """Return what to give back to the store now, and forget it; None: nothing.
+
+        Args:
+            now: Trio time.
+        """
+        self._roll(now)
+        left = self._granted - self._used
+        if self._window is None or left <= 0 or now - self._charged_at < UNUSED_SECONDS:
+            return None
+        self._granted = self._used
+        return Slice(left, self._ends - now, self._window)
+
+    def next_look(self, now: float) -> float:
+        """Return the Trio time at which the actor must look at this limit again; infinity: after the next charge.
+
+        Args:
+            now: Trio time.
+        """
+        self._roll(now)
+        times = [math.inf]
+        if self._granted > self._used:
+            times.append(max(now, self._charged_at + UNUSED_SECONDS))
+        if self._is_low and now - self._charged_at < UNUSED_SECONDS:
+            times.append(max(now, self._retry_at))
+        return min(times)
+
+
+@final
+class SharedLimits:
+    """All limits of one gateway.
+
+    Args:
+        processes: as of `SharedLimit`.
+    """
+
+    def __init__(self, processes: Callable[[], int | None]) -> None:
+        self._processes = processes
+        self._limits: dict[str, SharedLimit] = {}
+        self.changed = trio.Event()
+        """Set when a slice may be needed; replaced by the actor."""
+        self._active: dict[SharedLimit, None] = {}
+
+    def limit(self, name: str, limit: float, seconds: Callable[[], float]) -> SharedLimit:
+        """Return a limit; the same name is the same limit, and keeps what was used of it.
+
+        Args:
+            name: of the limit, the same in all processes.
+            limit: what all processes may use in one window.
+            seconds: returns the length of a window that begins now.
+        """
+        found = self._limits.get(name)
+        if found is None:
+            found = self._limits[name] = SharedLimit(name, limit, seconds, self._processes, self._wake)
+        found.limit, found.seconds = limit, seconds
+        return found
+
+    def _wake(self, limit: SharedLimit) -> None:
+        self._active[limit] = None
+        self.changed.set()
+
+    def active(self) -> list[SharedLimit]:
+        """Return the limits that were charged and may need the store."""
+        return list(self._active)
+
+    def next_look(self, now: float) -> float:
+        """Return the Trio time of the next look at the active limits, and forget those that need none.
+
+        Args:
+            now: Trio time.
+        """
+        times = {limit: limit.next_look(now) for limit in self._active}
+        self._active = {limit: None for limit, when in times.items() if math.isfinite(when)}
+        return min(times.values(), default=math.inf)

@@ -1,0 +1,186 @@
+"""Several processes that serve one port: a supervisor of processes, restarted one for one. Serves nothing itself.
+
+    cortex-trio serve --workers 2
+    ├── worker-1     cortex-trio serve --is-worker
+    └── worker-2     cortex-trio serve --is-worker
+
+Each listens on the port with SO_REUSEPORT, and the system distributes the clients. A process that dies loses its own
+requests only. The supervisor holds the port without listening, so that `--port 0` means one port for all, and holds the
+standard input of each process open: when the supervisor is gone, they drain.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import final
+
+import trio
+
+from ..otp import Backoff, Child, DynamicSupervisor, Ref, Supervisor, Task, open_tree
+from ..otp.nursery import open_flat_nursery
+
+log = logging.getLogger("cortex_trio.server")
+
+BACKOFF = Backoff(first=0.2, most=10.0)
+KILL_SECONDS = 2.0
+"""After the grace: for a process to end."""
+START_SECONDS = 60.0
+"""For all processes to listen."""
+READY = b"listening on "
+
+
+class _Workers(DynamicSupervisor):
+    """Stops its children at the same time: all of them drain together."""
+
+    def __init__(self, children: Sequence[Child[Task[None]]]) -> None:
+        super().__init__()
+        self._listed = children
+
+    async def init(self) -> None:
+        for child in self._listed:
+            await self.start_child(child)
+
+
+@final
+class Processes:
+    """The processes of one server.
+
+    Args:
+        arguments: of `cortex-trio`, for each process.
+        number: of processes.
+        grace: seconds that a process has to end.
+    """
+
+    def __init__(self, arguments: Sequence[str], number: int, grace: float) -> None:
+        self._arguments = arguments
+        self._refs: list[Ref[Task[None]]] = [Ref(f"worker-{index + 1}") for index in range(number)]
+        self._grace = grace
+        self._running: dict[str, trio.Process] = {}
+        self._ready: set[str] = set()
+        self._all_ready = trio.Event()
+        self.url = ""  # "" until a process listens
+
+    def supervisor(self) -> Supervisor:
+        """Return the root of the tree."""
+        children = [self._child(ref) for ref in self._refs]
+        return Supervisor([Child(ref=Ref("workers"), start=lambda: _Workers(children), shutdown=math.inf)])
+
+    async def wait_ready(self) -> None:
+        """Wait until every process has listened once."""
+        await self._all_ready.wait()
+
+    def send_signal(self, number: int) -> None:
+        """Pass a signal on to all processes."""
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    def _child(self, ref: Ref[Task[None]]) -> Child[Task[None]]:
+        return Child(ref=ref, start=lambda: Task(self._run, ref.name), backoff=BACKOFF, shutdown=math.inf)
+
+    async def _run(self, name: str) -> None:
+        """Run one process until it ends. A stop of the tree drains it."""
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "cortex_trio", *self._arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which drains all of them
+        )
+        self._running[name] = process
+        try:
+            await self._read_output(name, process)
+            status = await process.wait()
+            log.error("%s has ended with status %d; it is started again", name, status)
+        finally:
+            del self._running[name]
+            await self._end(process)
+
+    async def _read_output(self, name: str, process: trio.Process) -> None:
+        assert process.stdout is not None
+        async for data in process.stdout:
+            if data.startswith(READY):
+                self.url = data.splitlines()[0].removeprefix(READY).decode()
+                self._ready.add(name)
+                if len(self._ready) == len(self._refs):
+                    self._all_ready.set()
+
+    async def _end(self, process: trio.Process) -> None:
+        """Drain a process, and kill it if that takes too long."""
+        with trio.move_on_after(self._grace + KILL_SECONDS, shield=True):
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
+        if process.returncode is None:
+            process.kill()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+        with trio.CancelScope(shield=True):
+            await process.wait()  # it was killed, or has ended
+
+
+def reserve_port(host: str, port: int) -> socket.socket:
+    """Bind a socket that does not listen: other processes of this user may listen on its port.
+
+    Raises:
+        OSError: the address cannot be used, or the port is taken.
+    """
+    family, kind, proto, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    reserved = socket.socket(family, kind, proto)
+    try:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(address)
+    except OSError as error:
+        reserved.close()
+        raise OSError(error.errno, f"cannot listen on {host or '*'}:{port}: {error.strerror}") from error
+    return reserved
+
+
+async def supervise(
+    arguments: Sequence[str], *, host: str, port: int, number: int, grace: float, signals: Sequence[int]
+) -> int:
+    """Run the processes until one of `signals`; SIGHUP is passed on to them. Returns 0, or 1 if they do not start.
+
+    Args:
+        arguments: of `cortex-trio` without `--port`.
+        host: of the server.
+        port: 0: one that is free.
+        number: of processes.
+        grace: seconds that a process has to end.
+        signals: that end all of them.
+    """
+    with (
+        reserve_port(host, port) as reserved,
+        trio.open_signal_receiver(signal.SIGHUP, *signals) as received,
+    ):
+        bound = str(reserved.getsockname()[1])
+        processes = Processes([*arguments, "--port", bound], number, grace)
+        async with open_tree(processes.supervisor()), open_flat_nursery() as nursery:
+            nursery.start_soon(_announce, processes, nursery.cancel_scope)
+            async for caught in received:
+                if caught in signals:
+                    break
+                processes.send_signal(caught)
+            nursery.cancel_scope.cancel()
+    return 0 if processes.url else 1
+
+
+async def _announce(processes: Processes, scope: trio.CancelScope) -> None:
+    """Print the address when all processes listen. If they do not, cancel `scope`."""
+    with trio.move_on_after(START_SECONDS) as limit:
+        await processes.wait_ready()
+    if limit.cancelled_caught:
+        log.error("not all processes listen after %g s", START_SECONDS)
+        scope.cancel()
+    else:
+        print(f"listening on {processes.url}", flush=True)

@@ -1,0 +1,182 @@
+"""Gateways that share a real server, which is killed, hangs, is full, refuses the password, and starts again empty.
+
+In real time. Calls must go on as fast as without a store, and nothing that was found out may be lost.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from gateways import ask, open_gateways, served_by
+from real_server import RealServer, needs_server, running
+
+from cortex_trio import Cortex
+from cortex_trio.cluster import ValkeyStore
+from cortex_trio.simulator import Behaviour, Simulator, open_simulator
+from cortex_trio.telemetry import LinkSnapshot
+
+pytest.importorskip("glide")
+pytestmark = [needs_server]
+
+LIMITED = Behaviour(status=429, retry_after=40)
+LONGEST_CALL = 0.25
+"""Seconds: far more than a call takes on a busy machine, and far less than any timeout of the store."""
+
+
+@asynccontextmanager
+async def shared(server: RealServer, count: int = 2, **settings: Any) -> AsyncIterator[tuple[Any, ...]]:
+    """Open gateways with one server, each with its own link; return the simulator and the gateways."""
+    async with open_simulator() as sim:
+        sim.add("openai")
+        sim.add("anthropic")
+        stores = [ValkeyStore(server.url) for _ in range(count)]
+        async with open_gateways(sim, *stores, **settings) as gateways:
+            yield sim, *gateways
+
+
+def link_of(cortex: Cortex) -> LinkSnapshot:
+    link = cortex.snapshot().cluster
+    assert link is not None
+    return link
+
+
+async def until(condition: Callable[[], bool], seconds: float) -> float:
+    """Wait until the condition is true, and return how long that took."""
+    began = trio.current_time()
+    with trio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110 - no event says it
+            await trio.sleep(0.002)
+    return trio.current_time() - began
+
+
+def cools_down(cortex: Cortex) -> bool:
+    return any(key.cooldowns for key in cortex.snapshot().keys)
+
+
+async def call_in_time(cortex: Cortex) -> None:
+    began = trio.current_time()
+    assert await served_by(cortex) is not None
+    assert trio.current_time() - began < LONGEST_CALL
+
+
+async def limit(sim: Simulator, cortex: Cortex) -> None:
+    """Let the gateway find out that its first worker is limited."""
+    sim["openai"].behave(LIMITED)
+    await ask(cortex)
+    sim["openai"].behave(Behaviour())
+    assert cools_down(cortex)
+
+
+async def test_a_cooldown_reaches_the_other_gateway_within_20_ms() -> None:
+    with running() as server:
+        async with shared(server) as (sim, first, second):
+            assert link_of(first).connected
+            await limit(sim, first)
+            assert await until(lambda: cools_down(second), 1) < 0.05  # 20 ms, and a busy machine
+            assert await served_by(second) == "anthropic"
+            assert len(sim["openai"].requests) == 1
+
+
+@pytest.mark.slow
+async def test_a_server_that_dies_and_starts_again_empty_loses_nothing() -> None:
+    with running() as server:
+        async with shared(server) as (sim, first, second):
+            await limit(sim, first)
+            await until(lambda: cools_down(second), 1)
+            server.kill()
+            noticed = await until(lambda: not link_of(first).connected and not link_of(second).connected, 2)
+            assert noticed < 0.8  # 0.5 s, and a busy machine
+            await call_in_time(first)
+            server.start()
+            await until(lambda: link_of(first).connected and link_of(second).connected, 2.5)
+            async with shared(server, 1) as (_, third):
+                assert link_of(third).connected
+        async with open_gateways(sim, ValkeyStore(server.url)) as (fourth,):
+            assert cools_down(fourth), "what others knew is in the server again"
+
+
+@pytest.mark.slow
+async def test_what_was_found_out_during_an_outage_is_known_after_it() -> None:
+    with running() as server:
+        async with shared(server) as (sim, first, second):
+            server.kill()
+            await limit(sim, first)
+            assert not cools_down(second)
+            await until(lambda: not link_of(first).connected, 2)
+            server.start()
+            took = await until(lambda: cools_down(second), 4)
+            assert took < 2.5  # 2 s, and a busy machine
+
+
+@pytest.mark.slow
+async def test_a_server_that_hangs_is_noticed_and_delays_no_call() -> None:
+    with running() as server:
+        async with shared(server) as (sim, first, second):
+            server.hang()
+            try:
+                await limit(sim, first)
+                took = await until(lambda: not link_of(first).connected, 2)
+                assert took < 1.3  # 1 s, and a busy machine
+                for _ in range(5):
+                    await call_in_time(first)
+                    await call_in_time(second)
+            finally:
+                server.go_on()
+            await until(lambda: cools_down(second), 2.5)
+
+
+@pytest.mark.slow
+async def test_a_wrong_password_is_logged_once_and_harms_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    with running("--requirepass", "right-password") as server:
+        async with open_simulator() as sim:
+            sim.add("openai")
+            store = ValkeyStore(f"valkey://:wrong-password@127.0.0.1:{server.port}/0")
+            async with open_gateways(sim, store) as (cortex,):
+                await call_in_time(cortex)
+                await trio.sleep(1)
+                link = link_of(cortex)
+                assert not link.connected
+                assert "WRONGPASS" in (link.reason or "")
+        lines = [r for r in caplog.records if r.levelno >= logging.WARNING and "store" in r.message]
+        assert len(lines) == 1
+        assert "wrong-password" not in caplog.text
+
+
+@pytest.mark.slow
+async def test_a_full_server_harms_no_call_and_is_used_again_when_there_is_space() -> None:
+    with running("--maxmemory", "3mb", "--maxmemory-policy", "noeviction") as server:
+        async with shared(server) as (sim, first, second):
+            client = await client_of(server)
+            await client.custom_command(["CONFIG", "SET", "maxmemory", "1"])
+            await limit(sim, first)
+            await until(lambda: not link_of(first).connected, 2)
+            await call_in_time(first)
+            assert "OOM" in (link_of(first).reason or "")
+            await client.custom_command(["CONFIG", "SET", "maxmemory", "0"])
+            await until(lambda: cools_down(second), 2.5)
+            await client.close()
+
+
+async def client_of(server: RealServer) -> Any:
+    import glide
+
+    configuration = glide.GlideClientConfiguration([glide.NodeAddress("127.0.0.1", server.port)])
+    return await glide.GlideClient.create(configuration)
+
+
+async def test_the_server_never_gets_an_api_key() -> None:
+    with running() as server:
+        async with shared(server, 1) as (sim, first):
+            await limit(sim, first)
+            client = await client_of(server)
+            names = await client.custom_command(["KEYS", "*"])
+            values = [await client.get(name) for name in names if b":entry:" in name]
+            assert len(values) == 1
+            key = sim["openai"].requests[0].key.encode()
+            assert all(key not in text for text in (*names, *values))
+            assert await client.pttl(names[[b":entry:" in name for name in names].index(True)]) > 0
+            await client.close()

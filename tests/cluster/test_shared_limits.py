@@ -1,0 +1,144 @@
+"""Limits that several gateways use up together: how far they are exceeded, given back, and kept in an outage."""
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from cortex_trio import Config
+from cortex_trio.cluster import MemoryStore, Store
+from cortex_trio.gateway.runtime import Runtime
+from cortex_trio.gateway.sharing.limits import SLICES, SharedLimit
+from cortex_trio.gateway.startup import open_runtime
+from cortex_trio.simulator import SimulatedStore, open_simulator
+
+LIMIT = 1000.0
+
+
+@asynccontextmanager
+async def limits_of(*stores: Store, limit: float = LIMIT) -> AsyncIterator[Sequence[SharedLimit]]:
+    """Open one gateway for each store, and return the limit as each of them sees it."""
+    async with open_simulator() as sim, AsyncExitStack() as stack:
+        sim.add("openai")
+        config = Config(workers={"openai": sim["openai"].worker()}, health_check_interval=0)
+        opened = [
+            await stack.enter_async_context(open_runtime(config, http_transport=sim.transport, store=store))
+            for store in stores
+        ]
+        yield [limit_of(runtime, limit) for runtime in opened]
+
+
+def limit_of(runtime: Runtime, limit: float) -> SharedLimit:
+    assert runtime.sharing is not None
+    return runtime.sharing.limits.limit("team/requests", limit, lambda: 60.0)
+
+
+async def use(limit: SharedLimit, pause: float, until: float) -> int:
+    """Use the limit as often as it allows; return how often."""
+    admitted = 0
+    while trio.current_time() < until:
+        if limit.seconds_until(1) == 0:
+            limit.charge(1)
+            admitted += 1
+        await trio.sleep(pause)
+    return admitted
+
+
+async def use_all(limits: Sequence[SharedLimit], pauses: Sequence[float], seconds: float) -> int:
+    admitted: list[int] = []
+    until = trio.current_time() + seconds
+
+    async def one(limit: SharedLimit, pause: float) -> None:
+        admitted.append(await use(limit, pause, until))
+
+    async with trio.open_nursery() as nursery:
+        for limit, pause in zip(limits, pauses, strict=True):
+            nursery.start_soon(one, limit, pause)
+    return sum(admitted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pauses", [(0.1, 0.1, 0.1, 0.1), (0.02, 0.3, 1.0, 0.5)], ids=["even", "uneven"])
+async def test_four_gateways_admit_the_limit_and_no_more_than_five_percent_beside_it(
+    pauses: Sequence[float], autojump_clock: Any
+) -> None:
+    async with limits_of(*[MemoryStore()] * 4) as limits:
+        assert await use_all(limits, pauses, 59) == pytest.approx(LIMIT, rel=0.05)
+
+
+@pytest.mark.slow
+async def test_after_its_time_the_limit_is_whole_again(autojump_clock: Any) -> None:
+    async with limits_of(*[MemoryStore()] * 2) as limits:
+        assert await use_all(limits, (0.05, 0.05), 119) == pytest.approx(2 * LIMIT, rel=0.05)
+
+
+async def test_one_round_trip_for_each_slice_and_none_for_a_request(autojump_clock: Any) -> None:
+    store = SimulatedStore()
+    async with limits_of(store.seen_by("a")) as (limit,):
+        assert await use(limit, 0.025, trio.current_time() + 30) == pytest.approx(LIMIT, rel=0.05)
+        assert store.operations["take_slice"] <= SLICES + 30  # when it is used up, one a second
+
+
+async def test_a_gateway_that_has_stopped_asking_gives_back_what_it_has_not_used(autojump_clock: Any) -> None:
+    async with limits_of(*[MemoryStore()] * 2) as (first, second):
+        first.charge(1)
+        await trio.sleep(3)
+        assert await use(second, 0.025, trio.current_time() + 30) == LIMIT - 1
+
+
+async def test_requests_before_the_first_slice_are_admitted_and_counted(autojump_clock: Any) -> None:
+    store = SimulatedStore()
+    async with limits_of(store.seen_by("a"), store.seen_by("b")) as (first, second):
+        store.behave(delay=0.5)
+        for _ in range(30):
+            assert first.seconds_until(1) == 0
+            first.charge(1)
+        store.recover()
+        await trio.sleep(1)
+        assert await use(second, 0.03, trio.current_time() + 40) <= LIMIT - 30
+
+
+async def test_a_budget_in_dollars_is_exceeded_by_one_slice_for_each_process_at_most(
+    autojump_clock: Any,
+) -> None:
+    async with limits_of(*[MemoryStore()] * 3, limit=50.0) as limits:
+        spent = 0.0
+        for _ in range(400):
+            for limit in limits:
+                if limit.remaining > 0:
+                    limit.charge(0.07)
+                    spent += 0.07
+            await trio.sleep(0.01)
+        assert 50 - 3 * 50 / SLICES <= spent <= 50 + 3 * 50 / SLICES
+
+
+async def test_without_a_link_each_process_may_use_its_part(autojump_clock: Any) -> None:
+    store = SimulatedStore()
+    async with limits_of(*(store.seen_by(name) for name in "abcd")) as limits:
+        await trio.sleep(1)
+        store.kill()
+        await trio.sleep(1)
+        assert await use_all(limits, (0.1,) * 4, 50) == pytest.approx(LIMIT, rel=0.05)
+
+
+async def test_a_store_that_has_lost_its_data_does_not_make_the_limit_whole(autojump_clock: Any) -> None:
+    store = SimulatedStore()
+    async with limits_of(store.seen_by("a"), store.seen_by("b")) as limits:
+        admitted = await use_all(limits, (0.1, 0.1), 20)
+        store.restart_empty()
+        admitted += await use_all(limits, (0.1, 0.1), 38)
+        assert admitted <= LIMIT + 2 * LIMIT / SLICES
+        assert admitted >= LIMIT * 0.9
+
+
+async def test_a_limit_that_was_never_used_says_when_it_is_whole(autojump_clock: Any) -> None:
+    async with limits_of(MemoryStore()) as (limit,):
+        assert limit.seconds_until(10) == 0
+        limit.charge(LIMIT)
+        await trio.sleep(1)
+        assert limit.seconds_until(1) == pytest.approx(59, abs=0.1)
+        assert math.isfinite(limit.remaining)

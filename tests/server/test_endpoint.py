@@ -1,0 +1,152 @@
+"""The whole endpoint over sockets: server, routes, gateway, and a simulated provider behind it."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+from served import Answer, Client, request, until
+
+from cortex_trio import open_cortex
+from cortex_trio.server import Server, VirtualKey, open_server
+from cortex_trio.server.virtual_keys import sha256_of
+from cortex_trio.simulator import Behaviour, open_simulator
+from cortex_trio.simulator.provider import SimulatedProvider
+
+SLOW = Behaviour(tokens=["word "] * 500, tokens_per_second=50)
+CHAT = "/v1/chat/completions"
+
+
+def chat(
+    *, stream: bool, path: str = CHAT, model: str = "", headers: Sequence[tuple[str, str]] = ()
+) -> bytes:
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": stream,
+        "max_tokens": 9,
+    }
+    return request("POST", path, json.dumps(body).encode(), headers)
+
+
+@asynccontextmanager
+async def endpoint(
+    *script: Behaviour, grace: float = 30.0, keys: Sequence[VirtualKey] = ()
+) -> AsyncIterator[tuple[Server, SimulatedProvider]]:
+    async with open_simulator(sockets=True) as sim:
+        provider = sim.add("openai", *script, models=["m"])
+        async with open_cortex(sim.config()) as cortex, open_server(cortex, grace=grace, keys=keys) as server:
+            try:
+                yield server, provider
+            finally:
+                if script != (SLOW,):
+                    while Client.made:
+                        Client.made.pop().stream.socket.close()
+        while Client.made:
+            Client.made.pop().stream.socket.close()
+
+
+async def test_an_answer_comes_through() -> None:
+    async with endpoint(Behaviour(text="Good day.")) as (server, _):
+        client = await Client.to(server)
+        answer = await client.ask(chat(stream=False))
+        assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Good day."
+        assert answer.headers["x-cortex-model"] == "m"
+        streamed = await client.ask(chat(stream=True))
+        assert streamed.is_whole
+        assert streamed.body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_upstream_is_closed_when_the_client_leaves(stream: bool) -> None:
+    async with endpoint(SLOW) as (server, provider):
+        client = await Client.to(server)
+        await client.send(chat(stream=stream))
+        await until(lambda: provider.open_connections == 1)
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        await client.stream.aclose()
+        left = trio.current_time()
+        await until(lambda: provider.open_connections == 0)
+        assert trio.current_time() - left < 0.5  # the machine may be busy
+
+
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [(CHAT, b'"error"'), ("/v1/messages", b"event: error"), ("/v1/responses", b"response.failed")],
+)
+async def test_a_drain_ends_a_stream_with_the_error_event_of_its_api(path: str, end: bytes) -> None:
+    streamed: list[Answer] = []
+
+    async def read(client: Client) -> None:
+        streamed.append(await client.answer())
+
+    async with trio.open_nursery() as nursery:
+        async with endpoint(SLOW, grace=0.2) as (server, _):
+            client = await Client.to(server)
+            asked = [{"role": "user", "content": "Hi"}]
+            name, limit = ("input", {}) if path == "/v1/responses" else ("messages", {"max_tokens": 9})
+            body = {"model": "m", "stream": True, name: asked, **limit}
+            await client.send(request("POST", path, json.dumps(body).encode()))
+            await client.has_begun()
+            nursery.start_soon(read, client)
+            start = trio.current_time()
+        assert trio.current_time() - start < 2.2
+    (answer,) = streamed
+    assert answer.status == 200
+    assert end in answer.body
+    assert b"[DONE]" not in answer.body
+    assert b"message_stop" not in answer.body
+
+
+async def test_the_tokens_of_a_call_are_charged_to_its_key() -> None:
+    key = VirtualKey(name="a", key_sha256=sha256_of("k"), tokens_per_minute=5, models=["m"])
+    async with endpoint(Behaviour(text="one two three four five six"), keys=[key]) as (server, _):
+        client = await Client.to(server)
+        bearer = [("authorization", "Bearer k")]
+        assert (await client.ask(chat(stream=False, model="m", headers=bearer))).status == 200
+        refused = await client.ask(chat(stream=False, model="m", headers=bearer))
+        assert refused.status == 429
+        assert json.loads(refused.body)["error"]["code"]
+        assert int(refused.headers["retry-after"]) >= 1
+
+
+async def test_a_model_that_a_key_does_not_include_is_refused() -> None:
+    key = VirtualKey(name="a", key_sha256=sha256_of("k"), models=["other"])
+    async with endpoint(Behaviour(text="x"), keys=[key]) as (server, _):
+        client = await Client.to(server)
+        for model in ("m", ""):
+            answer = await client.ask(
+                chat(stream=False, model=model, headers=[("authorization", "Bearer k")])
+            )
+            assert answer.status == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("/v1/chat/completions", ("error", "message")),
+        ("/v1/messages", ("error", "message")),
+        ("/v1beta/models/m:generateContent", ("error", "status")),
+    ],
+)
+async def test_errors_of_the_server_have_the_shape_of_the_api(path: str, shape: tuple[str, str]) -> None:
+    key = VirtualKey(name="a", key_sha256=sha256_of("k"))
+    async with endpoint(Behaviour(text="x"), keys=[key]) as (server, _):
+        client = await Client.to(server)
+        for method, where, status in (("POST", path, 401), ("DELETE", path, 405)):
+            answer = await client.ask(request(method, where, b"{}"))
+            assert answer.status == status
+            assert json.loads(answer.body)[shape[0]][shape[1]]
+
+
+async def test_the_aliases_of_the_configuration_are_models() -> None:
+    async with open_simulator(sockets=True) as sim:
+        sim.add("openai", Behaviour(text="x"), models=["m"])
+        config = {**sim.config(), "$settings": {"aliases": {"fast": ["openai/m"]}}}
+        async with open_cortex(config) as cortex, open_server(cortex) as server:
+            client = await Client.to(server)
+            assert (await client.ask(chat(stream=False, model="fast"))).headers["x-cortex-model"] == "m"
+            assert b'"fast"' in (await client.get("/v1/models")).body
+            Client.made.pop().stream.socket.close()

@@ -1,0 +1,146 @@
+"""`cortex-trio serve` in real processes: its first line, signals, its configuration, several processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import httpx
+import pytest
+import trio
+from cli_process import CORTEX, PATIENCE_SECONDS, environment, run
+
+pytestmark = pytest.mark.slow
+
+PROVIDERS = {"ollama": {"models": ["m"], "base_url": "http://127.0.0.1:9"}}
+
+
+@attrs.define
+class Serving:
+    """A process that serves."""
+
+    process: trio.Process
+    url: str
+    err: Path
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.get(self.url + path, headers=headers)
+
+    async def has_logged(self, text: str) -> bool:
+        return text in self.err.read_text()
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(number)
+        with trio.fail_after(PATIENCE_SECONDS):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def serving(
+    tmp_path: Path, *options: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Serving]:
+    """Run `cortex-trio serve --port 0` until the block ends."""
+    err = tmp_path / "stderr"
+    with err.open("wb") as errors:
+        process = await trio.lowlevel.open_process(
+            [*CORTEX, "serve", "--port", "0", *options],
+            env=environment(PROVIDERS) if env is None else env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(PATIENCE_SECONDS):
+            line = (await process.stdout.receive_some()).decode()
+        assert line.startswith("listening on http://127.0.0.1:"), err.read_text()
+        yield Serving(process, line.removeprefix("listening on ").strip(), err)
+    finally:
+        await process.stdout.aclose()
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    with trio.fail_after(PATIENCE_SECONDS):
+        while not await condition():  # noqa: ASYNC110 - another process makes it true
+            await trio.sleep(0.02)
+
+
+async def test_it_serves_until_a_signal(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--grace", "5") as server:
+        assert (await server.get("/health/ready")).status_code == 200
+        assert (await server.get("/v1/models")).json()["data"][0]["id"] == "m"
+        assert (await server.get("/metrics")).status_code == 200
+        assert await server.stop() == 0
+        assert "Traceback" not in server.err.read_text()
+
+
+async def test_it_ends_within_the_grace_while_a_client_never_reads(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--grace", "0.5", "--body-timeout", "60") as server:
+        port = int(server.url.rpartition(":")[2])
+        half_head = await trio.open_tcp_stream("127.0.0.1", port)
+        await half_head.send_all(b"POST /v1/chat/completions HT")
+        half_body = await trio.open_tcp_stream("127.0.0.1", port)
+        await half_body.send_all(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{"
+        )
+        await server.get("/health/live")
+        start = trio.current_time()
+        assert await server.stop(signal.SIGINT) == 0
+        assert trio.current_time() - start < 3.5  # the machine may be busy: the limit is 2.5
+        await half_head.aclose()
+        await half_body.aclose()
+
+
+async def test_sighup_reads_the_configuration_again(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json"
+    path.write_text(json.dumps({**PROVIDERS, "$keys": ["sk-one"]}))
+    async with serving(tmp_path, "--config", str(path)) as server:
+        one, two = {"x_api_key": "sk-one"}, {"x_api_key": "sk-two"}
+        headers = [{name.replace("_", "-"): value for name, value in key.items()} for key in (one, two)]
+        assert (await server.get("/v1/models", **headers[0])).status_code == 200
+        assert (await server.get("/v1/models", **headers[1])).status_code == 401
+        path.write_text("{")
+        server.process.send_signal(signal.SIGHUP)
+        await until(partial(server.has_logged, "was not changed"))
+        path.write_text(json.dumps({"w": {"provider": "ollama", "models": ["n"]}, "$keys": ["sk-two"]}))
+        server.process.send_signal(signal.SIGHUP)
+        await until(partial(server.has_logged, "was read again"))
+        assert (await server.get("/v1/models", **headers[1])).status_code == 200
+        assert (await server.get("/v1/models", **headers[0])).status_code == 401
+        assert await server.stop() == 0
+        assert "sk-one" not in server.err.read_text()
+
+
+async def test_it_needs_a_key_for_other_machines() -> None:
+    ended = await run(*CORTEX, "serve", "--host", "0.0.0.0", "--port", "0", env=environment(PROVIDERS))
+    assert (ended.status, ended.out) == (2, "")
+    assert "needs an API key" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps to find the processes")
+async def test_several_processes_serve_one_port_and_are_restarted(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--workers", "2", "--grace", "1") as server:
+        listed = ["ps", "-o", "pid=", "--ppid", str(server.process.pid)]
+        children = [int(pid) for pid in (await trio.run_process(listed, capture_stdout=True)).stdout.split()]
+        assert len(children) == 2
+        for _ in range(4):
+            assert (await server.get("/health/live")).status_code == 200
+        os.kill(children[0], signal.SIGKILL)
+        await until(partial(server.has_logged, "has ended with status -9"))
+        for _ in range(4):
+            assert (await server.get("/health/live")).status_code == 200
+        assert await server.stop() == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(children[1], 0)
