@@ -33,6 +33,8 @@ BEAT_SECONDS = 0.25
 within a second."""
 PRESENCE_SECONDS = 2.0
 """Seconds after its last report for which a process is counted."""
+ENTRIES_PER_TURN = 20
+"""Entries of a snapshot that are read before other tasks have a turn."""
 PAUSE_SECONDS = (0.05, 0.8)
 """The first and the longest pause before the link is opened again; it doubles each time. With OPEN_SECONDS, a store
 that has returned is used within two seconds."""
@@ -97,10 +99,11 @@ class Cluster(GenServer):
         """Take over what the store has, then send what it may not have."""
         self._sharing.was_read()
         entries = await _answer(link.snapshot)
-        now = trio.current_time()
-        for entry in entries:
-            self._sharing.adopt(entry, now)
-        self._sharing.send_all(now)
+        for place, entry in enumerate(entries):
+            self._sharing.adopt(entry, trio.current_time())
+            if place % ENTRIES_PER_TURN == ENTRIES_PER_TURN - 1:
+                await trio.lowlevel.checkpoint()  # a thousand at once would take too long beside requests
+        self._sharing.send_all(trio.current_time())
 
     async def _receive(self, news: trio.MemoryReceiveChannel[Entry]) -> None:
         async for entry in news:
