@@ -33,6 +33,8 @@ BEAT_SECONDS = 0.25
 within a second."""
 PRESENCE_SECONDS = 2.0
 """Seconds after its last report for which a process is counted."""
+TOTALS_SECONDS = 1.0
+"""Seconds between two reports of what was counted."""
 ENTRIES_PER_TURN = 20
 """Entries of a snapshot that are read before other tasks have a turn."""
 PAUSE_SECONDS = (0.05, 0.8)
@@ -89,6 +91,7 @@ class Cluster(GenServer):
                         nursery.start_soon(self._beat, link)
                         nursery.start_soon(self._take_leases, link)
                         nursery.start_soon(self._take_slices, link)
+                        nursery.start_soon(self._add_totals, link)
             except* StoreUnavailable as group:
                 reasons += [str(error) for error in _leaves(group)]
         if opening.cancelled_caught:
@@ -150,6 +153,13 @@ class Cluster(GenServer):
                     limit.was_given(part, wanted, trio.current_time())
             with trio.move_on_at(limits.next_look(trio.current_time())):
                 await limits.changed.wait()
+
+    async def _add_totals(self, link: StoreLink) -> None:
+        totals = self._sharing.totals
+        while True:
+            batch = totals.next_batch()
+            totals.confirmed(await _answer(link.add, batch.id, batch.amounts))
+            await trio.sleep(TOTALS_SECONDS)
 
     async def _beat(self, link: StoreLink) -> None:
         while True:
