@@ -9,20 +9,24 @@ A store that is slow, hangs, is full, refuses the password or dies changes nothi
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import ParamSpec, TypeVar, final
 
 import trio
 
-from ...cluster import Entry, StoreLink, StoreUnavailable
+from ...cluster import Entry, Store, StoreLink, StoreUnavailable
 from ...otp import GenServer
 from .probes import LEASE_SECONDS
 from .state import Sharing
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+log = logging.getLogger("cortex_trio")
 
 OPEN_SECONDS = 1.0
 """Seconds that opening a link may take."""
@@ -76,7 +80,8 @@ class Cluster(GenServer):
         with trio.CancelScope() as opening:
             opening.deadline = trio.current_time() + OPEN_SECONDS
             try:
-                async with self._sharing.store.open_link(self._sharing.process) as link:
+                async with AsyncExitStack() as stack:
+                    link = await _enter(stack, self._sharing.store, self._sharing.process)
                     opening.deadline = math.inf
                     news = await _answer(link.subscribe)
                     await self._read(link)
@@ -172,11 +177,32 @@ class Cluster(GenServer):
                 self._sharing.wake.set()
 
 
+async def _enter(stack: AsyncExitStack, store: Store, process: str) -> StoreLink:
+    """Open a link until `stack` is closed. Raises StoreUnavailable, also for a bug of a store of the user's own."""
+    try:
+        return await stack.enter_async_context(store.open_link(process))
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        raise _bug(error) from error
+
+
 async def _answer(method: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a method of a link. Raises StoreUnavailable if there is no answer in time."""
+    """Call a method of a link. Raises StoreUnavailable if there is no answer in time, and as `_enter`."""
     with trio.move_on_after(ANSWER_SECONDS):
-        return await method(*args, **kwargs)
+        try:
+            return await method(*args, **kwargs)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            raise _bug(error) from error
     raise StoreUnavailable(f"no answer within {ANSWER_SECONDS:g} s")
+
+
+def _bug(error: Exception) -> StoreUnavailable:
+    """Return what a bug of a store counts as: an actor that crashes again and again would end the gateway."""
+    log.debug("the store raised", exc_info=error)
+    return StoreUnavailable(f"{type(error).__name__}: {error}"[:200])
 
 
 def _leaves(group: BaseExceptionGroup[StoreUnavailable]) -> list[StoreUnavailable]:
