@@ -111,7 +111,7 @@ def _tool(item: Callable[..., object] | Tool | Mapping[str, Any], index: int) ->
     if isinstance(item, Tool):
         return item
     if isinstance(item, Mapping):
-        return (tools_from([item]) or ())[0]
+        return next(iter(tools_from([item]) or ()))
     try:
         return Tool.from_function(item)
     except InvalidRequest as error:

@@ -200,9 +200,9 @@ class ChatStream:
             self._pending.extend(events)
             return
         for event in events:
-            text = ""
-            if is_answer := isinstance(event, TextDelta) and event.phase != "commentary":
-                text = self._deduplicator.feed(event.text)
+            text, is_answer = "", False
+            if isinstance(event, TextDelta) and event.phase != "commentary":
+                text, is_answer = self._deduplicator.feed(event.text), True
             elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage comes before text, too
                 text = self._deduplicator.finish()
             elif isinstance(event, CitationDelta):

@@ -96,7 +96,7 @@ STREAMS = (
     ),
     Mutant(
         "a buffered answer keeps the broken beginning",
-        "gateway.request.stream:ChatStream._read_whole",
+        "gateway.request.stream:ChatStream._fail_over",
         Drops("_pending.clear"),
         "complete() is one answer, not one and a half",
         (exam("S08", "S09"),),
