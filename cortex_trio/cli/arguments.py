@@ -87,6 +87,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _positive(text: str) -> float:
+    """Return a number above 0, for argparse."""
+    if not (value := _number(text)):
+        raise argparse.ArgumentTypeError(f"a number above 0 is needed, not {text!r}")
+    return value
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Breaks descriptions at words, and keeps the lines of examples."""
 
@@ -296,7 +303,7 @@ def _add_serve(commands: _Commands) -> None:
     )
     serve.add_argument(
         "--body-timeout",
-        type=_number,
+        type=_positive,
         default=60.0,
         metavar="SECONDS",
         help="how long a body may pause (default: 60)",

@@ -21,7 +21,7 @@ from ..gateway.cortex import Cortex, open_cortex
 from ..gateway.settings.config import config_from_env
 from ..gateway.settings.process_environ import environment
 from ..otp.nursery import open_flat_nursery
-from ..server.config_file import ServerConfig, aliases_of, read_config, read_keys
+from ..server.config_file import ServerConfig, read_config, read_keys
 from ..server.listener import listen
 from ..server.metrics import prometheus
 from ..server.serving import Server, open_server
@@ -99,7 +99,6 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 grace=arguments.grace,
                 max_body=arguments.max_body,
                 body_timeout=arguments.body_timeout,
-                aliases=read.aliases,
                 metrics=metrics,
                 sockets=listen(arguments.host, arguments.port, shared=arguments.is_worker),
             )
@@ -119,8 +118,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
 
 async def _read(arguments: argparse.Namespace) -> ServerConfig:
     if arguments.config is None:
-        config = await config_from_env()
-        return ServerConfig(config, (), aliases_of(config))
+        return ServerConfig(await config_from_env())
     await trio.lowlevel.checkpoint()
     return read_config(Path(arguments.config), environment())
 
@@ -136,7 +134,7 @@ async def _reload(arguments: argparse.Namespace, cortex: Cortex, server: Server)
     """Read the configuration again. A mistake in it is logged, and nothing is changed."""
     try:
         read = await _read(arguments)
-        undo = server.reload(keys=_all_keys(arguments, read), aliases=read.aliases)
+        undo = server.reload(keys=_all_keys(arguments, read), aliases=read.gateway.aliases)
         try:
             await cortex.reload(read.gateway)
         except CortexError:

@@ -45,6 +45,7 @@ from .routing.index import embed_batch, embed_model
 from .routing.selection import explain
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
+from .sharing.limits import SharedLimits
 from .snapshots import snapshot_of
 from .startup import open_runtime
 from .transport.connections import MakeTransport
@@ -320,6 +321,16 @@ class Cortex:
         `cortex_trio.telemetry.to_json` makes text of it.
         """
         return snapshot_of(self._runtime)
+
+    @property
+    def shared_limits(self) -> SharedLimits | None:
+        """Limits that all processes with the same store use up together. None: the gateway has no store."""
+        return None if self._runtime.sharing is None else self._runtime.sharing.limits
+
+    @property
+    def aliases(self) -> Mapping[str, Sequence[str]]:
+        """The aliases of the configuration, as it is now."""
+        return self._runtime.config.aliases
 
     def tree(self) -> str:
         """Return a drawing of the supervision tree as it is now, with states and restarts."""

@@ -15,7 +15,7 @@ from typing import final
 
 import attrs
 
-from .counters import Counter, Counters
+from .counters import LEAST, Counter, Counters
 from .exchange import Headers
 from .head import RequestHead
 from .limits_protocol import ErrorKind
@@ -103,8 +103,8 @@ class KeyUse:
         return (*_rate_headers("requests", self._requests), *_rate_headers("tokens", self._tokens))
 
     def _refused(self) -> KeyRefused | None:
-        if self._budget is not None and (seconds := self._budget.seconds_until(0)) > 0:
-            retry = seconds if math.isfinite(seconds) else None
+        if self._budget is not None and (seconds := self._budget.seconds_until(LEAST)) > 0:
+            retry = None if self.key.budget is None or self.key.budget.per == "total" else seconds
             return KeyRefused(
                 ErrorKind.INSUFFICIENT_QUOTA, f"the budget of {self._budget.limit:g} USD is spent", retry
             )

@@ -38,6 +38,10 @@ class ClientStream(Protocol):
         """Wait for bytes; empty at the end of what the client sends."""
         ...
 
+    def receive_nowait(self) -> bytes:
+        """Return what has arrived; empty if nothing has, or if the transport cannot say."""
+        ...
+
     async def send_all(self, data: bytes, idle_seconds: float) -> None:
         """Send `data`, and let other tasks run.
 
@@ -81,6 +85,12 @@ class TCPClient:
                 continue
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
+
+    def receive_nowait(self) -> bytes:
+        try:
+            return self._socket.recv(RECEIVE_BYTES)
+        except OSError:  # BlockingIOError is one
+            return b""
 
     async def send_all(self, data: bytes, idle_seconds: float) -> None:
         sent = self._send(data)
@@ -138,6 +148,9 @@ class TLSClient:
 
     async def receive_some(self) -> bytes:
         return bytes(await self._tls.receive_some(RECEIVE_BYTES))
+
+    def receive_nowait(self) -> bytes:
+        return b""
 
     async def send_all(self, data: bytes, idle_seconds: float) -> None:
         view = memoryview(data)

@@ -40,7 +40,6 @@ class ServerConfig:
 
     gateway: Config
     keys: Sequence[VirtualKey] = ()
-    aliases: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
 
 
 @without_keys
@@ -68,41 +67,13 @@ def server_config_from(mapping: Any) -> ServerConfig:
         raise ConfigError("$", f"an object of providers is needed, not {type(mapping).__name__}")
     workers = {name: value for name, value in mapping.items() if name != KEYS}
     keys, place = mapping.get(KEYS, ()), f"$.{KEYS}"
-    aliases: Mapping[str, Sequence[str]] = {}
     settings = workers.get(SETTINGS)
     if isinstance(settings, Mapping):
         settings = dict(settings)
         if "keys" in settings:
             keys, place = settings.pop("keys"), f"$.{SETTINGS}.keys"
-        if not attrs.fields_dict(Config).get("aliases"):
-            aliases = aliases_from(settings.pop("aliases", {}), f"$.{SETTINGS}.aliases")
         workers[SETTINGS] = settings
-        if not settings:
-            del workers[SETTINGS]
-    config = Config.from_mapping(workers)
-    return ServerConfig(config, virtual_keys_from(keys, place), aliases or aliases_of(config))
-
-
-def aliases_of(config: Config) -> Mapping[str, Sequence[str]]:
-    """Return the aliases in the configuration of a gateway."""
-    found: Mapping[str, Sequence[str]] = getattr(config, "aliases", {})
-    return found
-
-
-def aliases_from(value: Any, path: str) -> Mapping[str, Sequence[str]]:
-    """Return aliases as values.
-
-    Raises:
-        ConfigError: it is no object of lists of names.
-    """
-    if not isinstance(value, Mapping):
-        raise ConfigError(path, f"an object is needed, not {type(value).__name__}")
-    for name, models in value.items():
-        if isinstance(models, str) or not isinstance(models, Sequence) or not models:
-            raise ConfigError(f"{path}.{named(name)}", "a list of models is needed")
-        if not all(isinstance(model, str) and model for model in models):
-            raise ConfigError(f"{path}.{named(name)}", "names of models are needed")
-    return {str(name): tuple(models) for name, models in value.items()}
+    return ServerConfig(Config.from_mapping(workers), virtual_keys_from(keys, place))
 
 
 @without_keys

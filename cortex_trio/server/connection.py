@@ -142,6 +142,8 @@ class Connection:
         with self._drain.idle(is_new=self._is_new) as scope:
             scope.deadline = trio.current_time() + seconds
             self._data += await self._stream.receive_some()
+        if scope.cancelled_caught and self._drain.is_draining:
+            self._data += self._stream.receive_nowait()  # a request that came with the drain gets its 503
         return bool(self._data)
 
     async def _read_head(self) -> bytes | None:

@@ -1,7 +1,6 @@
-"""Counters of what virtual keys use: rates of requests and tokens, and budgets. In memory.
+"""Counters of what virtual keys use: rates of requests and tokens, and budgets. In memory, or shared by processes.
 
-`Counters` is what a shared store implements instead. A counter never waits: one that is shared takes slices of its
-limit in the background and counts them down here.
+A counter never waits: one that is shared takes slices of its limit in the background and counts them down here.
 """
 
 from __future__ import annotations
@@ -17,6 +16,10 @@ import trio
 from .virtual_keys import Budget, BudgetPeriod
 
 MINUTE = 60.0
+LEAST = 1e-6
+"""Of a request, a token or a dollar: something is left."""
+LONGEST_SECONDS = 10 * 365 * 86400.0
+"""How long a store keeps a budget that never starts anew."""
 
 
 class Counter(Protocol):
@@ -116,7 +119,7 @@ class BudgetCounter:
         return self.budget.usd - self._spent
 
     def seconds_until(self, amount: float) -> float:
-        if self.remaining > amount:
+        if self.remaining >= amount:
             return 0.0
         return math.inf if self._ends is None else (self._ends - self._now()).total_seconds()
 
@@ -176,3 +179,57 @@ class MemoryCounters:
         elif found.budget != budget:
             found.set_budget(budget)
         return found
+
+
+# ------------------------------------------------------------------ shared
+
+
+class Limits(Protocol):
+    """Limits that several processes use up together: `Cortex.shared_limits`."""
+
+    def limit(self, name: str, limit: float, seconds: Callable[[], float]) -> Counter:
+        """Return a limit. It is whole again `seconds()` after its first use."""
+        ...
+
+
+@final
+class SharedCounter:
+    """A limit of which this process has a slice."""
+
+    def __init__(self, shared: Counter) -> None:
+        self._shared = shared
+
+    @property
+    def limit(self) -> float:
+        return self._shared.limit
+
+    @property
+    def remaining(self) -> float:
+        return self._shared.remaining
+
+    def seconds_until(self, amount: float) -> float:
+        """Return 0 as soon as anything is left of the slice: that of a small limit is less than one request."""
+        return self._shared.seconds_until(amount if amount >= self.limit else min(amount, LEAST))
+
+    def charge(self, amount: float) -> None:
+        self._shared.charge(amount)
+
+
+@final
+@attrs.frozen
+class SharedCounters:
+    """Counters of all processes with the same store. A rate has windows of a minute that begin with a request."""
+
+    limits: Limits
+    now: Callable[[], datetime] = utc_now
+
+    def rate(self, key: str, what: str, per_minute: int) -> Counter:
+        return SharedCounter(self.limits.limit(f"key/{key}/{what}", per_minute, lambda: MINUTE))
+
+    def budget(self, key: str, budget: Budget) -> Counter:
+        def seconds() -> float:
+            now = self.now()
+            end = end_of_period(budget.per, now)
+            return LONGEST_SECONDS if end is None else (end - now).total_seconds()
+
+        return SharedCounter(self.limits.limit(f"key/{key}/usd-{budget.per}", budget.usd, seconds))

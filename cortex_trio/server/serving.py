@@ -21,7 +21,7 @@ from ..gateway.cortex import Cortex
 from ..otp import ActorError, AlreadyPresent, AlreadyStarted, Child, Ref, Supervisor
 from .admission import KeyRing
 from .api_protocol import Api
-from .counters import Counters, MemoryCounters
+from .counters import Counters, MemoryCounters, SharedCounters
 from .front import ServerFront
 from .listener import listen
 from .metrics import prometheus
@@ -125,9 +125,10 @@ async def open_server(
         idle_timeout: seconds until the next request of a connection.
         write_timeout: seconds in which a client reads nothing of its response.
         max_connections: more are answered with 503.
-        aliases: names of models that stand for others, best first. None: there are none.
+        aliases: names of models that stand for others, best first. None: those of the gateway's
+            configuration, as they are when the server is opened.
         metrics: a `telemetry.prometheus.Prometheus` that is also an observer of the gateway. None: gauges only.
-        counters: of what keys use. None: in memory.
+        counters: of what keys use. None: those of the gateway's store, or in memory if it has none.
         api: the routes of the API. None: those of this package.
         sockets: that listen already, instead of `host` and `port`; they are closed at the end.
 
@@ -144,7 +145,7 @@ async def open_server(
         max_connections=max_connections,
         grace=grace,
     )
-    counters = MemoryCounters() if counters is None else counters
+    counters = _counters(cortex) if counters is None else counters
     ring = KeyRing(virtual_keys_from(keys), counters)
     listening = listen(host, port) if sockets is None else sockets
     try:
@@ -208,7 +209,11 @@ async def _child_of(cortex: Cortex, tree: ServerTree) -> AsyncIterator[None]:
 def _routes(cortex: Cortex, aliases: Mapping[str, Sequence[str]] | None) -> Api:
     from .api.routes import ApiRoutes  # here: a program with routes of its own needs no dialect's
 
-    return ApiRoutes(cortex, aliases=aliases or {})
+    return ApiRoutes(cortex, aliases=cortex.aliases if aliases is None else aliases)
+
+
+def _counters(cortex: Cortex) -> Counters:
+    return MemoryCounters() if cortex.shared_limits is None else SharedCounters(cortex.shared_limits)
 
 
 def _require_keys(ring: KeyRing, is_local: bool) -> None:

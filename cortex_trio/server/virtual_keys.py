@@ -9,10 +9,11 @@ A plain key is hashed when it is read. A virtual key is an object in the configu
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import attrs
@@ -71,7 +72,7 @@ def sha256_of(key: str) -> str:
 
 
 def virtual_keys_from(keys: Sequence[AnyKey], path: str = "$.keys") -> tuple[VirtualKey, ...]:
-    """Return keys as values. A plain key is named by its place: `key-1`.
+    """Return keys as values. A plain key is named by its place: `key-1`, or the next number that is free.
 
     Args:
         keys: of the configuration, or of a program.
@@ -82,7 +83,10 @@ def virtual_keys_from(keys: Sequence[AnyKey], path: str = "$.keys") -> tuple[Vir
     """
     if isinstance(keys, str | Mapping) or not isinstance(keys, Sequence):
         raise ConfigError(path, f"a list of keys is needed, not {type(keys).__name__}")
-    found = tuple(_virtual_key(key, f"{path}[{index}]", index) for index, key in enumerate(keys))
+    named_keys = {key.name for key in keys if isinstance(key, VirtualKey)}
+    named_keys |= {str(key.get("name")) for key in keys if isinstance(key, Mapping)}
+    names = (name for number in itertools.count(1) if (name := f"key-{number}") not in named_keys)
+    found = tuple(_virtual_key(key, f"{path}[{index}]", names) for index, key in enumerate(keys))
     for what in ("name", "key_sha256"):
         values = [getattr(key, what) for key in found]
         for index, value in enumerate(values):
@@ -91,13 +95,13 @@ def virtual_keys_from(keys: Sequence[AnyKey], path: str = "$.keys") -> tuple[Vir
     return found
 
 
-def _virtual_key(key: Any, path: str, index: int) -> VirtualKey:
+def _virtual_key(key: Any, path: str, names: Iterator[str]) -> VirtualKey:
     if isinstance(key, VirtualKey):
         return key
     if isinstance(key, str):
         if not key.strip():
             raise ConfigError(path, "a key must not be empty")
-        return VirtualKey(name=f"key-{index + 1}", key_sha256=sha256_of(key.strip()))
+        return VirtualKey(name=next(names), key_sha256=sha256_of(key.strip()))
     if not isinstance(key, Mapping):
         raise ConfigError(path, f"a key or an object is needed, not {type(key).__name__}")
     fields = [field.name for field in attrs.fields(VirtualKey)]

@@ -21,11 +21,11 @@ def written(tmp_path: Path, content: object, name: str = "config.json") -> Path:
 
 def test_json_is_read(tmp_path: Path) -> None:
     key = {"name": "team-a", "key_sha256": sha256_of("k"), "budget": {"usd": 5, "per": "day"}}
-    content = {"w": WORKER, "$settings": {"aliases": {"fast": ["w/m", "m"]}}, "$keys": [key, "plain"]}
+    content = {"w": WORKER, "$settings": {"aliases": {"fast": ["w/m"]}}, "$keys": [key, "plain"]}
     read = read_config(written(tmp_path, content), ENVIRON)
     assert read.gateway.workers["w"].api_keys[0].reveal() == "sk-of-a-test-0001"
-    assert {name: tuple(models) for name, models in read.aliases.items()} == {"fast": ("w/m", "m")}
-    assert [one.name for one in read.keys] == ["team-a", "key-2"]
+    assert read.gateway.aliases == {"fast": ("w/m",)}
+    assert [one.name for one in read.keys] == ["team-a", "key-1"]
     assert read.keys[0].budget == Budget(5, "day")
 
 
@@ -66,7 +66,7 @@ WRONG = {
         "c.json",
         r"\$keys\[0\]\.key_sha256",
     ),
-    "aliases": ({"w": WORKER, "$settings": {"aliases": {"fast": "m"}}}, "c.json", r"aliases\.fast"),
+    "aliases": ({"w": WORKER, "$settings": {"aliases": {"fast": ["m"]}}}, "c.json", r"aliases\.fast"),
 }
 
 

@@ -139,3 +139,14 @@ async def test_errors_of_the_server_have_the_shape_of_the_api(path: str, shape: 
             answer = await client.ask(request(method, where, b"{}"))
             assert answer.status == status
             assert json.loads(answer.body)[shape[0]][shape[1]]
+
+
+async def test_the_aliases_of_the_configuration_are_models() -> None:
+    async with open_simulator(sockets=True) as sim:
+        sim.add("openai", Behaviour(text="x"), models=["m"])
+        config = {**sim.config(), "$settings": {"aliases": {"fast": ["openai/m"]}}}
+        async with open_cortex(config) as cortex, open_server(cortex) as server:
+            client = await Client.to(server)
+            assert (await client.ask(chat(stream=False, model="fast"))).headers["x-cortex-model"] == "m"
+            assert b'"fast"' in (await client.get("/v1/models")).body
+            Client.made.pop().stream.socket.close()

@@ -5,11 +5,14 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from served import Client, open_served, request
+import trio.testing
+from served import WORKER, Client, StandIn, open_served, request
 
-from cortex_trio import ConfigError
+from cortex_trio import ConfigError, open_cortex
+from cortex_trio.cluster import MemoryStore
 from cortex_trio.server.admission import KeyRing
 from cortex_trio.server.counters import MemoryCounters, end_of_period
+from cortex_trio.server.serving import open_server
 from cortex_trio.server.virtual_keys import Budget, VirtualKey, new_key, sha256_of, virtual_keys_from
 
 KEY = "sk-cortex-test"
@@ -146,6 +149,25 @@ async def test_a_server_for_other_machines_needs_a_key() -> None:
             server.reload(keys=[])
 
 
+async def test_limits_are_shared_by_gateways_with_one_store() -> None:
+    store, keys = MemoryStore(), [virtual(requests_per_minute=3, budget={"usd": 1})]
+    async with (
+        open_cortex(WORKER, store=store) as first,
+        open_cortex(WORKER, store=store) as second,
+        open_server(first, api=StandIn(), keys=keys) as one,
+        open_server(second, api=StandIn(), keys=keys) as other,
+    ):
+        statuses: list[int] = []
+        for server in (one, other) * 4:
+            client = await Client.to(server)
+            statuses.append((await client.post("/charge", b'{"usd": 0.01}', BEARER)).status)
+            await client.stream.aclose()
+            await trio.testing.wait_all_tasks_blocked()
+        assert 3 <= statuses.count(200) <= 5  # a request for each process more at most
+        assert set(statuses[5:]) == {429}
+    Client.made.clear()
+
+
 # ------------------------------------------------------------------ values
 
 
@@ -170,9 +192,9 @@ async def test_a_budget_starts_anew_with_its_period() -> None:
     counters = MemoryCounters(now=lambda: now)
     counter = counters.budget("a", Budget(10, "month"))
     counter.charge(10)
-    assert counter.seconds_until(0) == 1800
+    assert counter.seconds_until(1) == 1800
     now = datetime(2026, 2, 1, tzinfo=UTC)
-    assert counter.seconds_until(0) == 0
+    assert counter.seconds_until(1) == 0
     assert counter.remaining == 10
 
 
@@ -216,6 +238,12 @@ def test_two_keys_must_differ() -> None:
         virtual_keys_from([virtual(), virtual(key_sha256="0" * 64)])
     with pytest.raises(ConfigError, match=r"keys\[1\].key_sha256"):
         virtual_keys_from([KEY, KEY])
+
+
+def test_plain_keys_get_names_that_are_free() -> None:
+    first = virtual_keys_from(["one"])
+    both = virtual_keys_from(["two", *first, virtual(name="key-2"), "three"])
+    assert [key.name for key in both] == ["key-3", "key-1", "key-2", "key-4"]
 
 
 def test_a_key_shows_no_hash() -> None:
