@@ -261,6 +261,7 @@ _FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
         "data": (bytes, type(None)),
         "media_type": _MAYBE_TEXT,
         "signature": _MAYBE_TEXT,
+        "detail": _MAYBE_TEXT,
     },
     File: {
         "data": (bytes, type(None)),

@@ -30,6 +30,8 @@ VALUES = ("extra_content", "thought_signature", "reasoning_opaque")
 
 FIELDS = (*LISTS, *VALUES)
 
+READ = frozenset({*FIELDS, "audio"})
+
 GROWING = ("text", "summary", "thinking")
 """Fields of a block that come in pieces, which are joined; of the others the last one counts."""
 
@@ -47,6 +49,8 @@ class MessageFields:
 
     def read(self, delta: Json) -> None:
         """Take the fields of one delta, or of a whole message."""
+        if READ.isdisjoint(delta):
+            return
         for name in LISTS:
             if isinstance(blocks := delta.get(name), list) and blocks:
                 known = self._blocks.setdefault(name, [])
