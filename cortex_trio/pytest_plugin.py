@@ -31,7 +31,7 @@ import pytest
 if TYPE_CHECKING:
     from .gateway.cortex import Cortex
     from .simulator import SimulatedProvider, Simulator
-    from .telemetry import Event, Observer
+    from .telemetry import Observer
 
 MARKER = "simulated_providers"
 DEFAULT_PROVIDERS = ("openai", "anthropic", "ollama")
@@ -102,7 +102,7 @@ else:
         for name in ("providers", "keys", "models"):
             settings.pop(name, None)
         observers = [*_observers(settings.pop("on_event", None)), *cortex_observers]
-        async with open_gateway(simulated_providers, on_event=_in_turn(observers), **settings) as gateway:
+        async with open_gateway(simulated_providers, on_event=observers, **settings) as gateway:
             yield gateway  # noqa: ASYNC119, RUF100 - as above
 
 
@@ -117,17 +117,6 @@ def _observers(given: Observer | Sequence[Observer] | None) -> Sequence[Observer
     if given is None:
         return ()
     return given if isinstance(given, Sequence) else (given,)
-
-
-def _in_turn(observers: Sequence[Observer]) -> Observer | None:
-    if not observers:
-        return None
-
-    def on_event(event: Event) -> None:
-        for observer in observers:
-            observer(event)
-
-    return on_event
 
 
 def _list(values: Sequence[str] | None) -> Sequence[str] | None:

@@ -42,9 +42,11 @@ def environment(providers: object = None, **more: str) -> dict[str, str]:
     return {**inherited, "XDG_RUNTIME_DIR": "/no-such-folder", **configured, **more}
 
 
-async def run(*command: str, env: Mapping[str, str], stdin: bytes = b"") -> Ended:
-    """Run a command to its end."""
-    with trio.fail_after(PATIENCE_SECONDS):
+async def run(
+    *command: str, env: Mapping[str, str], stdin: bytes = b"", patience: float = PATIENCE_SECONDS
+) -> Ended:
+    """Run a command to its end, which must come within so many seconds."""
+    with trio.fail_after(patience):
         ended = await trio.run_process(
             command, env=env, stdin=stdin, capture_stdout=True, capture_stderr=True, check=False
         )

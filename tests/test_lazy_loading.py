@@ -72,6 +72,19 @@ def test_help_and_version_load_neither_trio_nor_a_gateway() -> None:
         }
 
 
+def test_a_dialect_is_loaded_when_its_provider_is_first_used() -> None:
+    """All dialects together take as long as Trio."""
+    start = "import cortex_trio; cortex_trio.open_cortex; from cortex_trio.providers import PROVIDERS\n"
+    packages = {"chat_completions", "responses", "anthropic_messages", "gemini", "cohere_chat", "ollama_chat"}
+    for code, expected in (
+        ("'groq' in PROVIDERS, len(PROVIDERS)", set[str]()),
+        ("PROVIDERS['cohere']", {"cohere_chat"}),
+        ("[*PROVIDERS]", packages),
+    ):
+        loaded = loaded_after(start + code)
+        assert {name for name in packages if f"cortex_trio.wire.{name}" in loaded} == expected
+
+
 @pytest.mark.parametrize("command", ["chat", "status"])
 def test_a_command_for_real_providers_loads_no_simulator(command: str) -> None:
     loaded = loaded_after(f"from cortex_trio.cli.commands import load_command; load_command({command!r})")

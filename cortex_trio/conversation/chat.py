@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Self, final
 
-from ..events import FinishReason, Reply, Usage, added_costs
+import attrs
+
+from ..errors import TooManyRounds
+from ..events import Reply, Round, StreamEvent, TextDelta, ToolCallDelta, Usage, added_costs
 from ..failures import InvalidRequest
 from ..gateway.cortex import Cortex
 from ..gateway.request.stream import ChatStream
-from ..messages import Message, Tool, tool
+from ..messages import Message, Tool, ToolResult
 from ..messages import system as system_message
 from .history import new_turn, partial_answer, trimmed
 from .saved import Saved, from_json, to_json
-from .tool_loop import MAX_PARALLEL, OnEvent, run_calls, run_tools
+from .tool_loop import LoopLimits, run_calls, run_tools
 from .toolbox import Toolbox
 
 LOOP_OPTIONS = ("max_rounds", "max_parallel", "on_event")
 """Options of `run_tools` that are not options of a chat."""
+
+
+def _decides(event: StreamEvent) -> bool:
+    """Return whether an event shows that an answer has begun, or that it calls a tool first."""
+    return isinstance(event, ToolCallDelta) or (isinstance(event, TextDelta) and event.phase != "commentary")
 
 
 @final
@@ -96,18 +104,18 @@ class Conversation:
             sent = trimmed([*self.messages, *turn], self.window)
             wanted = {**self._options, **options}
             reply = await run_tools(self._cortex, sent, self._toolbox.tools, **wanted)
-            for each in reply.rounds:
-                turn += each.messages
-            self._keep(turn, [each.reply for each in reply.rounds])
+            self._keep(turn, reply.rounds)
             return reply
 
     @asynccontextmanager
     async def stream(self, *content: Any, **options: Any) -> AsyncIterator[ChatStream]:
         """Stream an answer: `async with conversation.stream("Hi") as answer:`.
 
-        One answer, as of `Cortex.chat`. The history is extended when the block is left: by the whole answer, or by
-        what arrived of it, marked as partial. If a whole answer calls tools, they are run at the end of the block,
-        and `stream()` without content goes on: repeat that while `answer.finish_reason` is TOOL_CALLS.
+        Tools that are called first are run before the block is entered, round by round, as by `ask`. The block gets the
+        first answer that begins with text. If that calls tools as well, they are run at the end of the block, and
+        `stream()` without content goes on: repeat that while `answer.finish_reason` is TOOL_CALLS.
+
+        The history is extended when the block is left: by the whole answer, or by what arrived of it, as partial.
 
         Args:
             content: As of `ask`.
@@ -116,48 +124,88 @@ class Conversation:
         Raises:
             InvalidRequest: There is no content, or a part or an option is wrong. Raised on entering.
             RuntimeError: Another task uses the conversation. Raised on entering.
-            ToolAbort: A tool raised it, at the end of the block.
-            CortexError: As `Cortex.chat`. If it is raised on entering, the history is as before.
+            ToolAbort: A tool raised it, on entering or at the end of the block.
+            CortexError: As `run_tools`. If it is raised on entering, the history is as before.
         """
         wanted: dict[str, Any] = {**self._options, **options}
-        loop = {name: wanted.pop(name, None) for name in LOOP_OPTIONS}
+        limits = LoopLimits(**{name: wanted.pop(name) for name in LOOP_OPTIONS if name in wanted})
         with self._used():
-            turn = new_turn(self.messages, content)
-            sent = trimmed([*self.messages, *turn], self.window)
-            opened: ChatStream | None = None  # None: it did not begin, so there is nothing to keep
+            turn, rounds = new_turn(self.messages, content), list[Round]()
+            opened: ChatStream | None = None  # None: no answer began, so there is nothing to keep
             is_kept = False
             try:
-                async with self._cortex.chat(sent, tools=self._toolbox.tools or None, **wanted) as answer:
-                    opened = answer
-                    yield answer
-                if answer.finish_reason is not None:
-                    await self._keep_whole(
-                        turn, answer.reply_so_far, loop["max_parallel"] or MAX_PARALLEL, loop["on_event"]
-                    )
+                async with AsyncExitStack() as stack:
+                    opened = await self._first_text(stack, turn, rounds, limits, wanted)
+                    yield opened
+                if opened.finish_reason is not None:
+                    reply = opened.reply_so_far
+                    rounds.append(Round(reply, await self._run(reply, limits, len(rounds) + 1)))
+                    self._keep(turn, rounds)
                     is_kept = True
             finally:
                 if opened is not None and not is_kept:  # closed by now, so its usage and cost are known
-                    self._keep_part(turn, opened.reply_so_far, opened.finish_reason)
+                    self._keep_part(turn, rounds, opened)
 
-    async def _keep_whole(
-        self, turn: list[Message], reply: Reply, max_parallel: int, on_event: OnEvent | None
-    ) -> None:
-        """Run the tools that a whole answer calls, and add it with their results."""
-        results = await run_calls(self._toolbox, reply, max_parallel, on_event, 1)
-        self._keep([*turn, reply.message, *([tool(*results)] if results else ())], [reply])
+    async def _first_text(
+        self,
+        stack: AsyncExitStack,
+        turn: list[Message],
+        rounds: list[Round],
+        limits: LoopLimits,
+        wanted: dict[str, Any],
+    ) -> ChatStream:
+        """Return the first answer that does not begin with a tool call, open on `stack`; add the others to `rounds`.
 
-    def _keep_part(self, turn: list[Message], reply: Reply, finish: FinishReason | None) -> None:
+        Raises:
+            TooManyRounds: There is none in `max_rounds` rounds.
+        """
+        for number in range(1, limits.max_rounds + 1):
+            added = [message for each in rounds for message in each.messages]
+            sent = trimmed([*self.messages, *turn, *added], self.window)
+            chat = self._cortex.chat(sent, tools=self._toolbox.tools or None, **wanted)
+            answer = await stack.enter_async_context(chat)
+            if not await self._calls_first(answer):
+                return answer
+            await answer.peek(
+                lambda _: False
+            )  # all of it, so that failover stays invisible to the end of the calls
+            if not await self._calls_first(answer):  # another worker has answered instead
+                return answer
+            reply = await answer.collect()
+            await stack.aclose()
+            if number == limits.max_rounds:
+                rounds.append(Round(reply))
+                break
+            results = await self._run(reply, limits, number)
+            if not results:  # another call of it is for a tool without a function
+                return answer
+            rounds.append(Round(reply, results))
+            if wanted.get("tool_choice") != "none":
+                wanted["tool_choice"] = None
+        raise TooManyRounds(rounds)
+
+    async def _calls_first(self, answer: ChatStream) -> bool:
+        """Return whether an answer begins with the call of a tool that can be run here."""
+        first = await answer.peek(_decides) if self._toolbox.tools else None
+        return isinstance(first, ToolCallDelta) and self._toolbox.has_function(first.name or "")
+
+    async def _run(self, reply: Reply, limits: LoopLimits, number: int) -> Sequence[ToolResult]:
+        return await run_calls(self._toolbox, reply, limits.max_parallel, limits.on_event, number)
+
+    def _keep_part(self, turn: list[Message], rounds: list[Round], answer: ChatStream) -> None:
         """Add what arrived of an answer that is not whole, or whose block has raised, without its tool calls."""
-        if finish is not None and not reply.tool_calls:
-            self._keep([*turn, reply.message], [reply])
+        reply = answer.reply_so_far
+        if answer.finish_reason is not None and not reply.tool_calls:
+            self._keep(turn, [*rounds, Round(reply)])
         elif (message := partial_answer(reply.message)) is not None:
-            self._keep([*turn, message], [reply])
+            self._keep(turn, [*rounds, Round(attrs.evolve(reply, message=message))])
 
-    def _keep(self, added: Sequence[Message], replies: Sequence[Reply]) -> None:
+    def _keep(self, turn: Sequence[Message], rounds: Sequence[Round]) -> None:
+        added = [*turn, *(message for each in rounds for message in each.messages)]
         self.messages.extend(message for message in added if message.parts)
-        self.usage = sum((reply.usage for reply in replies), self.usage)
+        self.usage = sum((each.usage for each in rounds), self.usage)
         before = self.cost if self._has_answer else 0.0
-        self.cost = added_costs([before, *(reply.cost for reply in replies)])
+        self.cost = added_costs([before, *(each.reply.cost for each in rounds)])
         self._has_answer = True
 
     @contextmanager

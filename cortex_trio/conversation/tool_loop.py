@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import trio
 
 from ..errors import TooManyRounds
@@ -25,10 +26,25 @@ from .toolbox import Toolbox
 OnEvent = Callable[[Any], Awaitable[None] | None]
 """What receives the events; sync or async."""
 
+MAX_ROUNDS = 10
 MAX_PARALLEL = 8
 
 NOT_RUN = (FinishReason.REFUSAL, FinishReason.CONTENT_FILTER)
 """After these the calls of an answer are not what the model wanted."""
+
+
+def _positive(_: object, attribute: attrs.Attribute[int], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidRequest(f"{attribute.name}: a positive whole number is allowed, not {value!r:.40}")
+
+
+@attrs.frozen
+class LoopLimits:
+    """The options of `run_tools` that are not options of a chat. Raises InvalidRequest for a wrong number."""
+
+    max_rounds: int = attrs.field(default=MAX_ROUNDS, validator=_positive)
+    max_parallel: int = attrs.field(default=MAX_PARALLEL, validator=_positive)
+    on_event: OnEvent | None = None
 
 
 async def run_tools(
@@ -36,7 +52,7 @@ async def run_tools(
     messages: Messages,
     tools: Sequence[Callable[..., object] | Tool | Mapping[str, Any]],
     *,
-    max_rounds: int = 10,
+    max_rounds: int = MAX_ROUNDS,
     max_parallel: int = MAX_PARALLEL,
     on_event: OnEvent | None = None,
     **options: Any,
@@ -68,15 +84,14 @@ async def run_tools(
         CortexError: As `Cortex.complete`.
     """
     toolbox = Toolbox(tools)
-    _require_positive("max_rounds", max_rounds)
-    _require_positive("max_parallel", max_parallel)
+    limits = LoopLimits(max_rounds, max_parallel, on_event)
     if options.get("response_type") is not None:
         raise InvalidRequest(
             "response_type: run_tools returns a Reply; pass its messages to Cortex.complete then"
         )
     options["tools"] = toolbox.tools or None
     history, rounds = messages_from(messages), list[Round]()
-    for number in range(1, max_rounds + 1):
+    for number in range(1, limits.max_rounds + 1):
         await report(on_event, RoundStarted(number))
         reply: Reply = await cortex.complete(history, **options)
         calls = reply.tool_calls if reply.finish_reason not in NOT_RUN else ()
@@ -139,8 +154,3 @@ async def report(on_event: OnEvent | None, event: ToolLoopEvent) -> None:
         pending = on_event(event)
         if inspect.isawaitable(pending):
             await pending
-
-
-def _require_positive(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidRequest(f"{name}: a positive whole number is allowed, not {value!r:.40}")

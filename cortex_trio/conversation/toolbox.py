@@ -44,10 +44,13 @@ class Toolbox:
         require_different_names(self.tools)
         self._functions = {tool.name: _Function.of(tool) for tool in self.tools if tool.function is not None}
 
+    def has_function(self, name: str) -> bool:
+        """Return whether a call of the tool `name` can be answered here; that of an unknown tool can, by an error."""
+        return name in self._functions or all(tool.name != name for tool in self.tools)
+
     def can_run(self, calls: Sequence[ToolCall]) -> bool:
         """Return whether every call can be answered here: False if one of them is for a tool without a function."""
-        without = {tool.name for tool in self.tools} - self._functions.keys()
-        return not any(call.name in without for call in calls)
+        return all(self.has_function(call.name) for call in calls)
 
     async def result_of(self, call: ToolCall, *, was_cut: bool) -> ToolResult:
         """Run a call and return its result.

@@ -5,6 +5,7 @@ A change is applied completely or not at all: its steps are shielded from cancel
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import final
 
@@ -35,6 +36,8 @@ from .workers.health_monitor import HealthMonitor
 from .workers.keys import KeyManager
 from .workers.registry import WorkerRegistry
 from .workers.worker import Worker, WorkerState
+
+log = logging.getLogger("cortex_trio")
 
 STEP_SECONDS = 10.0
 """The timeout of a shielded step. The longest wait in it is for an actor that stops: at most five seconds."""
@@ -191,6 +194,8 @@ class Changes:
     async def _apply_settings(self, new: Config) -> None:
         """Apply the settings that belong to no worker."""
         runtime = self._runtime
+        if new.store != runtime.config.store:
+            log.warning("a reload does not change the store: open the gateway again")
         reschedule = runtime.config.health_check_interval != new.health_check_interval
         runtime.config = new
         if reschedule:

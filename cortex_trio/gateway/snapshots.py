@@ -69,7 +69,8 @@ def _link(sharing: Sharing | None) -> LinkSnapshot | None:
     if sharing is None:
         return None
     link = sharing.link
-    return LinkSnapshot(link.connected, link.since, link.processes, link.reason)
+    totals = dict(sharing.totals.of_all)
+    return LinkSnapshot(link.connected, link.since, link.processes, link.reason, totals)
 
 
 @attrs.frozen

@@ -95,7 +95,7 @@ def _health_monitor(runtime: Runtime) -> HealthMonitor:
 def _cluster_child(runtime: Runtime, sharing: Sharing) -> Child[Cluster]:
     """Return the actor that uses the store. It starts again with a delay, so it cannot use up the restarts."""
     start = partial(Cluster, sharing, runtime.random)
-    return Child(ref=runtime.cluster, start=start, backoff=Backoff(first=0.2))
+    return Child(ref=runtime.cluster, start=start, backoff=Backoff(first=0.5, most=2.0))
 
 
 def _observe_child(runtime: Runtime, server: SocketServer) -> Child[Task[None]]:

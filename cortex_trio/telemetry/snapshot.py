@@ -20,7 +20,7 @@ them into text and back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -239,6 +239,9 @@ class LinkSnapshot:
     """How many processes use the store, this one included, as far as is known."""
     reason: str | None
     """Why it is not connected. None while it is, and before the first attempt has ended."""
+    totals: Mapping[str, float] = attrs.field(factory=dict)
+    """Sums over all processes that use the store, those that have ended included, a second old at most: the fields of
+    `Totals`, and for each worker `worker:NAME:requests` and `worker:NAME:failures`. Empty before the first report."""
 
 
 @attrs.frozen

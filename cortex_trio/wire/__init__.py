@@ -8,7 +8,7 @@ Shared by the dialects:
 
 sse, sse_decoder, ndjson, json_array, framing, unframed_errors    from bytes to events and lines
 payload, content, finish, usage, lists                            reading what a server sent
-history, broken_calls, options, strict_schema, openai_tools       preparing a request
+history, options, strict_schema, openai_tools                     preparing a request
 own_fields                                                        what goes back as it came
 reading, rules, server_base                                       reading what a client sent
 raw_body, forwarding                                              passing on what a client or a server sent

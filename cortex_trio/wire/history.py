@@ -110,7 +110,7 @@ def _is_speech(part: Part) -> bool:
 
 
 def without_broken_calls(messages: Sequence[Message]) -> Sequence[Message]:
-    """Return the messages; a call whose arguments are no JSON object becomes a text, and so does its result.
+    """Return the messages; a call that was cut, or has no JSON object, becomes a text, and so does its result.
 
     An answer that was cut inside a call holds one. An API that takes arguments as an object has no place for it, and
     without this the conversation could not go on there. The text of the result, an error, follows the results of the
@@ -122,6 +122,8 @@ def without_broken_calls(messages: Sequence[Message]) -> Sequence[Message]:
     waiting: dict[str, list[ToolCall]] = {}  # calls without a result, by id
     failed: list[Part] = []  # what is said of the results of broken calls
     for message in messages:
+        if any(isinstance(part, ToolCall) for part in message.parts):
+            waiting = {}  # results follow their calls, so those that come now are for this answer's
         parts: list[Part] = []
         for part in message.parts:
             match part:
@@ -145,8 +147,10 @@ def without_broken_calls(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def _is_broken(part: Part) -> bool:
-    if not isinstance(part, ToolCall) or part.kind == "custom":
+    if not isinstance(part, ToolCall):
         return False
+    if part.kind == "custom":
+        return not part.complete
     try:
         part.parsed()
     except (ValueError, RecursionError):

@@ -36,6 +36,7 @@ LONG: Mapping[str, Sequence[str]] = {
     "simulate": ("simulate", "--seeds", "0", "--hours", "0.02", "--processes", "1"),
 }
 """Commands that take seconds: they run in two of the environments."""
+MANY_COMMANDS_SECONDS = 120.0
 STATUSES = {"observe": 1}
 """0 for the others."""
 DATA = {"completion", "embed"}
@@ -101,8 +102,10 @@ async def test_every_command_prints_what_its_output_can_show(name: str) -> None:
     ) as simulator:
         env = environment(simulator.config(), **where.variables)
         command = [sys.executable, "-c", DRIVER, json.dumps(wanted)]
-        run_it = run_in_terminal if where.terminal else run
-        ended = await run_it(*command, env=env)
+        if where.terminal:
+            ended = await run_in_terminal(*command, env=env)
+        else:
+            ended = await run(*command, env=env, patience=MANY_COMMANDS_SECONDS)
     printed = ended.out + ended.err
     assert ended.status == 0, printed
     assert "Traceback" not in printed

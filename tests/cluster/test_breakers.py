@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from gateways import ask, open_gateways, served_by
@@ -58,6 +59,7 @@ async def test_the_trial_of_one_gateway_closes_the_breakers_of_all(autojump_cloc
             assert await served_by(gateways[2]) == "openai"
 
 
+@pytest.mark.slow
 async def test_one_gateway_makes_the_trial_although_all_have_requests(autojump_clock: Any) -> None:
     async with open_simulator() as sim:
         providers(sim)
@@ -74,6 +76,7 @@ async def test_one_gateway_makes_the_trial_although_all_have_requests(autojump_c
             assert all(later - earlier >= 9 for earlier, later in itertools.pairwise(when))
 
 
+@pytest.mark.slow
 async def test_calls_of_all_gateways_at_the_same_moment_make_one_trial(autojump_clock: Any) -> None:
     async with open_simulator() as sim:
         providers(sim)

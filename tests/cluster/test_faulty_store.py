@@ -203,3 +203,41 @@ async def test_with_a_store_that_loses_repeats_and_reorders_all_agree_in_the_end
             (cooldown,) = (c for key in cortex.snapshot().keys for c in key.cooldowns)
             left = (cooldown.until - cortex.snapshot().at).total_seconds()
             assert 50 - 3 - BACK - 0.01 <= left <= 50 * 1.1
+
+
+class BuggyStore:
+    """A store of the user's own, with a bug."""
+
+    place, salt = "buggy", ""
+
+    def open_link(self, process: str) -> Any:
+        raise RuntimeError("a bug")
+
+
+async def test_a_store_with_a_bug_harms_no_call(autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        async with open_gateways(sim, BuggyStore()) as (cortex,):
+            for _ in range(30):
+                await call_at_once(cortex)
+                await trio.sleep(2)
+            assert link_of(cortex).reason == "RuntimeError: a bug"
+            assert all(child.restarts == 0 for child in cortex.snapshot().tree.children)
+
+
+async def test_a_gateway_that_was_cut_off_learns_that_a_cooldown_has_ended(autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(status=401))
+        sim.add("anthropic")
+        store = SimulatedStore()
+        async with open_gateways(sim, *(store.seen_by(name) for name in "abc")) as gateways:
+            await ask(gateways[0])
+            store.partition("b")
+            await trio.sleep(3)
+            sim["openai"].behave(Behaviour())
+            await gateways[0].check_health()
+            await trio.sleep(3)
+            assert know(gateways) == [False, True, False]
+            store.recover()
+            await trio.sleep(BACK)
+            assert know(gateways) == [False] * 3

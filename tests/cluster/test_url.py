@@ -85,6 +85,12 @@ def test_the_configuration_takes_text_and_the_environment_names_its_variable() -
     with pytest.raises(ConfigError) as caught:
         Config.from_env({**variables, "CORTEX_STORE": "host:6379"})
     assert caught.value.path == "CORTEX_STORE"
+    mapping = {"ollama": {"models": ["m"]}, "$settings": {"store": "valkeys://host"}}
+    assert Config.from_mapping(mapping).store == StoreUrl.parse("valkeys://host")
+    with pytest.raises(ConfigError) as caught:
+        Config.from_mapping({**mapping, "$settings": {"store": "valkeys://:hidden@host:x"}})
+    assert "hidden" not in str(caught.value)
+    assert "store" in caught.value.path
     with pytest.raises(ConfigError):
         Config(workers=WORKERS, store=6379)  # type: ignore[arg-type]
 

@@ -27,6 +27,7 @@ from cortex_trio import (
     Tool,
     ToolAbort,
     ToolCall,
+    ToolCallDelta,
     ToolResult,
     TooManyRounds,
     Usage,
@@ -267,8 +268,26 @@ async def test_a_call_in_a_partial_answer_is_left_out(autojump_clock: object) ->
     assert all(isinstance(part, Text) for part in conversation.messages[1].parts)
 
 
-async def test_tools_of_a_streamed_answer_are_run_at_its_end(autojump_clock: object) -> None:
-    async with opened(CALLING, Behaviour(text="4, of course.")) as (cortex, _):
+async def test_tools_that_are_called_first_are_run_before_the_answer_is_streamed(
+    autojump_clock: object,
+) -> None:
+    again = Behaviour(text="", tool_calls=[ToolCall("call_2", "double", '{"n": 4}')])
+    async with opened(CALLING, again, Behaviour(text="8, of course.")) as (cortex, sim):
+        conversation = Conversation(cortex, tools=[double])
+        async with conversation.stream("Double 2 twice", tool_choice="required") as answer:
+            pieces = [piece async for piece in answer.text()]
+    assert len(pieces) > 2
+    assert "".join(pieces) == "8, of course."
+    roles = ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    assert [message.role for message in conversation.messages] == roles
+    totals = [len(request.body["messages"]) for request in sim["openai"].requests]
+    assert totals == [1, 3, 5]
+    assert ["tool_choice" in request.body for request in sim["openai"].requests] == [True, False, False]
+
+
+async def test_tools_that_are_called_after_text_are_run_at_the_end(autojump_clock: object) -> None:
+    speaking = Behaviour(text="Let me see.", tool_calls=[CALL])
+    async with opened(speaking, Behaviour(text=" It is 4.")) as (cortex, _):
         conversation = Conversation(cortex, tools=[double])
         said, content = [], ["Double 2"]
         while True:
@@ -277,8 +296,67 @@ async def test_tools_of_a_streamed_answer_are_run_at_its_end(autojump_clock: obj
             if answer.finish_reason is not FinishReason.TOOL_CALLS:
                 break
             content = []
-    assert "".join(said) == "4, of course."
+    assert "".join(said) == "Let me see. It is 4."
     assert [message.role for message in conversation.messages] == ["user", "assistant", "tool", "assistant"]
+
+
+async def test_failover_in_the_middle_of_a_call_is_invisible_in_a_stream(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="", tool_calls=[CALL], cut_after=2))
+        sim.add("anthropic", CALLING, DONE)
+        async with open_gateway(sim) as cortex:
+            conversation = Conversation(cortex, tools=[double])
+            async with conversation.stream("Double 2") as answer:
+                assert (await answer.collect()).text == "Done."
+    assert [message.role for message in conversation.messages] == ["user", "assistant", "tool", "assistant"]
+
+
+async def test_another_worker_may_answer_instead_of_calling(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="", tool_calls=[CALL], cut_after=2))
+        sim.add("anthropic", Behaviour(text=STORY))
+        async with open_gateway(sim) as cortex:
+            conversation = Conversation(cortex, tools=[double])
+            async with conversation.stream("Double 2") as answer:
+                assert "".join([piece async for piece in answer.text()]) == STORY
+    assert texts(conversation) == [("user", "Double 2"), ("assistant", STORY)]
+
+
+@pytest.mark.parametrize("error", [ToolAbort, TooManyRounds, ProviderError, trio.TooSlowError])
+async def test_a_stream_that_ends_before_it_begins_changes_nothing(
+    error: type[Exception], autojump_clock: object
+) -> None:
+    script = {
+        ToolAbort: [CALLING, STOPPING],
+        TooManyRounds: [CALLING],
+        ProviderError: [CALLING, Behaviour(status=400)],
+        trio.TooSlowError: [CALLING, Behaviour(silent=True)],
+    }
+    async with opened(DONE, *script[error]) as (cortex, _):
+        conversation = Conversation(cortex, tools=[double, stop], max_rounds=3)
+        await conversation.ask("Hi")
+        before, usage = list(conversation.messages), conversation.usage
+        with pytest.raises(error), trio.fail_after(5):
+            async with conversation.stream("And now?"):
+                raise AssertionError("it was opened")
+    assert (conversation.messages, conversation.usage) == (before, usage)
+
+
+async def test_a_call_for_the_caller_is_streamed(autojump_clock: object) -> None:
+    both = Behaviour(text="", tool_calls=[CALL, ToolCall("call_2", "yours", "{}")])
+    yours = Tool("yours", "Yours.", {"type": "object", "properties": {}})
+    mine_only = Behaviour(text="", tool_calls=[ToolCall("call_3", "yours", "{}")])
+    async with opened(both, mine_only, DONE) as (cortex, _):
+        conversation = Conversation(cortex, tools=[double, yours])
+        async with conversation.stream("Go") as answer:
+            reply = await answer.collect()
+        assert [call.name for call in reply.tool_calls] == ["double", "yours"]
+        async with conversation.stream(ToolResult("call_1", "4"), ToolResult("call_2", "5")) as answer:
+            events = [event async for event in answer]
+        assert any(isinstance(event, ToolCallDelta) for event in events)
+        assert (await conversation.ask(ToolResult("call_3", "6"))).text == "Done."
+    roles = ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    assert [message.role for message in conversation.messages] == roles
 
 
 async def test_an_abort_in_a_streamed_answer_keeps_what_was_read_without_the_call(

@@ -258,3 +258,28 @@ async def test_a_whole_call_before_one_that_was_cut_ends_it_all_the_same(
                 await answer.collect()
         assert not sim["anthropic"].requests
     assert [call.complete for call in caught.value.partial.tool_calls] == [True, False]
+
+
+# ------------------------------------------------------------------ looking ahead
+
+
+async def test_peek_returns_what_is_delivered_later_and_hides_a_cut(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="", tool_calls=[CALL], cut_after=2))
+        sim.add("anthropic", Behaviour(text=STORY))
+        async with gateway(sim) as cortex, cortex.chat("Tell me") as answer:
+            first = await answer.peek(lambda event: isinstance(event, TextDelta))
+            assert first == TextDelta("Once")
+            assert answer.text_so_far == ""
+            assert (await answer.collect()).text == STORY
+            with pytest.raises(RuntimeError, match="something was delivered already"):
+                await answer.peek(lambda _: True)
+    assert answer.worker == "anthropic"
+
+
+async def test_peek_without_another_worker_raises_as_entering_does(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(text="", tool_calls=[CALL], cut_after=2))
+        async with gateway(sim, max_attempts=1) as cortex, cortex.chat("Tell me") as answer:
+            with pytest.raises(CortexError, match="truncated"):
+                await answer.peek(lambda event: isinstance(event, TextDelta))

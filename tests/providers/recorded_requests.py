@@ -170,6 +170,10 @@ def canonical_responses(body: Json) -> Json:
         match item["content"]:
             case [{"type": "input_text", "text": str(text)}]:
                 item["content"] = text
+            case list(parts):
+                for part in parts:
+                    if part.get("type") == "input_image":
+                        part.setdefault("detail", "auto")  # the server's default; ours always says it
         item.pop("type", None)
     if schema := body.get("text", {}).get("format"):
         schema["name"] = "response"  # ours has no other

@@ -15,7 +15,12 @@ from cortex_trio.wire.codec import HttpRequest, Unsupported
 from cortex_trio.wire.server import Rejected
 
 NAMES = sorted(PROVIDERS)
-SCHEMA = {"type": "object", "properties": {"mark": {"type": "string"}}, "required": ["mark"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"mark": {"type": "string"}},
+    "required": ["mark"],
+    "additionalProperties": False,
+}
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "max_tokens": (1, 4321),

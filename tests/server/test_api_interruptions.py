@@ -193,6 +193,20 @@ async def test_a_silent_stream_is_kept_alive(
     assert found.text == "one two"
 
 
+@pytest.mark.parametrize("how", ["restart", "continue"])
+async def test_a_stream_is_kept_alive_while_another_worker_takes_over(
+    how: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", BREAKS["cut"], models=[MODEL])
+        sim.add("groq", Behaviour(text=" three", first_token_after=25), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            headers = (("x-cortex-on-interrupt", how),)
+            got = await ask(cortex, CHAT.request(stream=True, headers=headers))
+    assert b": keepalive\n\n" in got.pieces
+    assert got.body.endswith(b"data: [DONE]\n\n")
+
+
 async def test_a_slow_reader_pauses_the_provider() -> None:
     """Nothing is read ahead: while the first piece is being written, only what a connection holds was sent."""
     gate = trio.Event()

@@ -136,7 +136,10 @@ seen, more = [], []
 
 @pytest.fixture
 def cortex_observers():
-    return [more.append]
+    return [broken, more.append]
+
+def broken(event):
+    raise RuntimeError("a bug in this observer is logged, and stops no other one")
 
 @pytest.mark.simulated_providers(
     "anthropic",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import attrs
 import pytest
+from case_names import shown
 
 from cortex_trio import InvalidRequest, Tool
 from cortex_trio.structure import FunctionParameters, Misfit
@@ -173,7 +174,7 @@ BAD: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("function", "text"), BAD, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("function", "text"), BAD, ids=shown)
 def test_what_cannot_become_a_tool_is_an_error_that_names_the_place(function: Any, text: str) -> None:
     with pytest.raises(InvalidRequest, match=text):
         Tool.from_function(function)

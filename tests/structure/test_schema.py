@@ -25,6 +25,7 @@ from uuid import UUID
 
 import attrs
 import pytest
+from case_names import shown
 
 from cortex_trio import InvalidRequest
 from cortex_trio.structure.schema import schema_of
@@ -157,7 +158,7 @@ SIMPLE: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "schema"), SIMPLE, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("hint", "schema"), SIMPLE, ids=shown)
 def test_each_kind_of_type_has_a_schema(hint: Any, schema: dict[str, Any]) -> None:
     assert schema_of(hint, "response_type") == schema
 
@@ -257,7 +258,7 @@ BAD: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "text"), BAD, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("hint", "text"), BAD, ids=shown)
 def test_a_type_without_a_form_in_json_is_an_error_that_names_the_place(hint: Any, text: str) -> None:
     with pytest.raises(InvalidRequest, match=text):
         schema_of(hint, "response_type")

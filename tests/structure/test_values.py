@@ -10,6 +10,7 @@ from uuid import UUID
 
 import attrs
 import pytest
+from case_names import shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,7 +110,7 @@ FITS: list[tuple[Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "data", "value"), FITS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("hint", "data", "value"), FITS, ids=shown)
 def test_json_that_fits_becomes_a_value(hint: Any, data: Any, value: Any) -> None:
     found = value_from(data, hint)
     assert found == value
@@ -148,7 +149,7 @@ WRONG: list[tuple[Any, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "data", "text"), WRONG, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("hint", "data", "text"), WRONG, ids=shown)
 def test_json_that_does_not_fit_names_the_place_and_what_is_allowed(hint: Any, data: Any, text: str) -> None:
     with pytest.raises(Misfit) as caught:
         value_from(data, hint)

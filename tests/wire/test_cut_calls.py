@@ -15,6 +15,7 @@ from cortex_trio.messages import (
     tool,
     user,
 )
+from cortex_trio.providers import PROVIDERS
 from cortex_trio.wire.anthropic_messages.dialect import AnthropicMessages
 from cortex_trio.wire.codec import Dialect
 from cortex_trio.wire.cohere_chat.dialect import CohereChat
@@ -22,7 +23,14 @@ from cortex_trio.wire.gemini.dialect import Gemini
 from cortex_trio.wire.history import without_broken_calls
 from cortex_trio.wire.ollama_chat.dialect import OllamaChat
 
-DIALECTS = [AnthropicMessages(), Gemini(), CohereChat(), OllamaChat()]
+DIALECTS = [
+    AnthropicMessages(),
+    Gemini(),
+    CohereChat(),
+    OllamaChat(),
+    PROVIDERS["openai"].dialect,
+    PROVIDERS["openai_responses"].dialect,
+]
 
 CUT = ToolCall("b", "search", '{"query": "sal', complete=False)
 INTACT = ToolCall("a", "weather", '{"city":"Bonn"}')
@@ -100,3 +108,22 @@ def test_free_text_for_a_custom_tool_is_not_cut(dialect: Dialect) -> None:
     call = ToolCall("a", "patch", "*** Begin", kind="custom")
     request = ChatRequest(messages=(user("Hi"), assistant(call), tool(ToolResult("a", "done"))))
     assert b"cut off" not in (dialect.encode(request, "p", "m").body or b"")
+
+
+def test_a_result_belongs_to_the_last_answer_although_a_cut_call_before_it_has_the_same_id() -> None:
+    whole = ToolCall("call_0", "f", "{}")
+    cut = ToolCall("call_0", "g", '{"x": ')
+    messages = (
+        user("Hi"),
+        assistant("I look.", cut),
+        user("Go on"),
+        assistant(whole),
+        tool(ToolResult("call_0", "1")),
+    )
+    assert [*without_broken_calls(messages)][3:] == [*messages[3:]]
+
+
+def test_free_text_that_was_cut_goes_back_as_text() -> None:
+    cut = ToolCall("c", "code", "print(", kind="custom", complete=False)
+    [message] = without_broken_calls((assistant(cut),))
+    assert message.text == "[A call of the tool code that was cut off and not run: print(]"

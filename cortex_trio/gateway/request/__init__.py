@@ -5,6 +5,7 @@ jobs             what is asked for: a chat, its continuation, embeddings
 forwarding       a request that a client of one API has sent
 call             the id, the ledger and the events of a call
 stream           the answer, as the user reads it
+text             the text of an answer alone
 typed            the answer as a value of a type, asked for once more if it does not fit
 failover         one attempt after the other
 candidates       the workers that a call may ask, read from the shared state

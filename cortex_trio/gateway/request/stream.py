@@ -7,7 +7,8 @@ Nothing is read ahead: a slow reader pauses the provider. An interruption after 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Literal, Self, final
 
@@ -46,6 +47,7 @@ from .failover import Failover
 from .jobs import ContinueJob
 from .options import Chat, described, tags_from
 from .prepared import AttemptFailed
+from .text import TextPieces
 
 LEFT = "this answer was left before its end: read it inside its `async with`"
 NOT_OPEN = "open the answer first: `async with cortex.chat(…) as answer:`, then read it inside"
@@ -77,13 +79,9 @@ class ChatStream:
         self._runtime = runtime
         self._chat = chat
         self._failover: Failover | None = None  # None until it is opened
-        self._attempt: OpenAttempt | None = (
-            None  # None before it is opened, behind the last event, and between two
-        )
+        self._attempt: OpenAttempt | None = None  # None before it is opened, at the end, and between two
         self._pending: deque[WireEvent | Restarted | Continued] = deque()  # received, not yet delivered
-        self._deduplicator: ContinuationDeduplicator | None = (
-            None  # while a continuation may repeat what was sent
-        )
+        self._deduplicator: ContinuationDeduplicator | None = None  # while a continuation may repeat
         self._builder = ReplyBuilder()  # of what was delivered
         self._interruption: StreamInterrupted | None = None  # no worker continues, or none does yet
         self._left = False
@@ -116,7 +114,14 @@ class ChatStream:
     @property
     def reply_so_far(self) -> Reply:
         """The answer as far as it was delivered, also after the answer was left. `collect()` returns it whole."""
-        return self._reply()
+        return self._builder.reply(
+            worker=self.worker,
+            provider=self.provider,
+            model=self.model,
+            attempts=self.attempts,
+            call=self.call,
+            cost=self.cost,
+        )
 
     @property
     def cost(self) -> float | None:
@@ -141,7 +146,8 @@ class ChatStream:
             self._failover = Failover(runtime, call, chat.job, chat.criteria, chat.limits)
             await self._open_next()
             if self._chat.on_interrupt == "buffer":
-                await self._read_whole()
+                await self.peek(lambda _: False)
+                await self._close_attempt()
         except BaseException as error:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._leave(error)  # `__aexit__` is not called when `__aenter__` raises
@@ -207,16 +213,40 @@ class ChatStream:
             if not is_answer:
                 self._pending.append(event)
 
-    async def _read_whole(self) -> None:
-        """Read to the end before anything is delivered; a failure on the way is an invisible failover."""
-        while self._attempt is not None and not self._attempt.finished:
+    async def peek(self, is_wanted: Callable[[StreamEvent], bool]) -> StreamEvent | None:
+        """Wait for the first event that `is_wanted`, and return it without delivering it; None: there is none.
+
+        Only before content was delivered; failover stays invisible meanwhile.
+
+        Raises: RuntimeError: something was delivered. Otherwise as entering the block does.
+        """
+        if self._builder.message().parts:
+            raise RuntimeError("peek: something was delivered already")
+        seen = 0
+        while True:
+            for event in islice(self._pending, seen, None):
+                if not isinstance(event, Forwarded | Vectors | ResponseStarted | Failure) and is_wanted(
+                    event
+                ):
+                    return event
+            seen = len(self._pending)
+            if self._attempt is None or self._attempt.finished:
+                return None
             try:
                 self._queue(await self._attempt.receive())
             except AttemptFailed as failed:
-                await self._give_up(failed, committed=False)
-                self._pending.clear()
-                await self._open_next()
-        await self._close_attempt()
+                seen = 0
+                await self._fail_over(failed)
+
+    async def _fail_over(self, failed: AttemptFailed) -> None:
+        """Begin again with the next worker, before anything was delivered."""
+        await self._give_up(failed, committed=False)
+        self._pending.clear()
+        try:
+            await self._open_next()
+        except CortexError as error:
+            self._end(error)
+            raise
 
     async def _close_attempt(self) -> None:
         attempt, self._attempt = self._attempt, None
@@ -290,7 +320,7 @@ class ChatStream:
 
     def text(self) -> AsyncIterator[str]:
         """Iterate over the text only, piece by piece. Raises as iterating does."""
-        return _TextOf(self)
+        return TextPieces(self)
 
     async def collect(self) -> Reply:
         """Read to the end and return the whole answer, with what was read before. May be called again.
@@ -299,17 +329,7 @@ class ChatStream:
         """
         async for _ in self:
             pass
-        return self._reply()
-
-    def _reply(self) -> Reply:
-        return self._builder.reply(
-            worker=self.worker,
-            provider=self.provider,
-            model=self.model,
-            attempts=self.attempts,
-            call=self.call,
-            cost=self.cost,
-        )
+        return self.reply_so_far
 
     # -------------------------------------------------------------- interruptions
 
@@ -340,7 +360,7 @@ class ChatStream:
             telemetry.emit(AnswerInterrupted(self.worker, failure, how, call=self.call))
 
     def _interrupted_by(self, failure: Failure, worker: str) -> StreamInterrupted:
-        error = StreamInterrupted(failure, worker, self.attempts, self._reply())
+        error = StreamInterrupted(failure, worker, self.attempts, self.reply_so_far)
         error.call = self.call
         return error
 
@@ -396,20 +416,3 @@ class ChatStream:
         assert attempt is not None  # it is what failed
         await self._close_attempt()
         self._opened.interrupted(attempt, failed, committed=committed)
-
-
-@final
-class _TextOf:
-    """The text of a stream. Not a generator: one that is left by `break` is closed by the garbage collector only."""
-
-    def __init__(self, stream: ChatStream) -> None:
-        self._stream = stream
-
-    def __aiter__(self) -> AsyncIterator[str]:
-        return self
-
-    async def __anext__(self) -> str:
-        while True:
-            event = await self._stream.__anext__()
-            if isinstance(event, TextDelta) and event.phase != "commentary":
-                return event.text

@@ -6,5 +6,6 @@ cooldowns       which cooldowns others do not know yet, and what theirs change h
 cooldown_facts  the names and texts of shared cooldowns
 breakers        which open breakers others do not know yet, and what theirs change here
 limits          limits that several processes use up together
+totals          sums over all processes
 probes          which process makes the trial of a half-open breaker
 """

@@ -19,7 +19,7 @@ from ...failures import FailureKind
 from ..workers.breaker import OPEN_SECONDS, Breaker, Opening
 from ..workers.registry import WorkerTable
 from ..workers.worker import Worker, WorkerState
-from .cooldown_facts import server_of
+from .cooldown_facts import seconds_from, server_of, text_from
 from .cooldowns import JITTER
 
 KIND = "breaker"
@@ -132,48 +132,63 @@ class SharedBreakers:
         Returns:
             The name of the worker; None if nothing changes.
         """
-        worker = entry.name.split(":")[1]
-        state = self._table.workers.get(worker)
-        if state is None or self.name_of(state) != entry.name:
-            return None
-        known = self._shared.get(worker)
         if entry.has_ended:
-            if known is None or known.fact != entry.fact:
-                return None
-            del self._shared[worker]
-            if state.breaker.opening == known.opening:
-                state.ref.cast(Worker.adopt_breaker, known.breaker, None, None)
-            return worker
-        if known is not None and known.fact == entry.fact:
-            return None
-        return worker if self._open(state, entry, now) else None
-
-    def _open(self, state: WorkerState, entry: Entry, now: float) -> bool:
+            return self._end(entry)
         read = _read(entry)
-        if read is None:
-            return False
-        open_seconds, open_for, kind = read
+        state = self._table.workers.get(read.worker) if read is not None else None
+        if read is None or state is None or self.name_of(state) != entry.name:
+            return None
+        known = self._shared.get(state.name)
+        if known is not None and known.fact == entry.fact:
+            return None  # its own entry, or one that came twice
+        self._open(state, entry, read, now)
+        return state.name
+
+    def _end(self, entry: Entry) -> str | None:
+        for worker, known in self._shared.items():
+            state = self._table.workers.get(worker)
+            if known.fact == entry.fact and state is not None and self.name_of(state) == entry.name:
+                del self._shared[worker]
+                if state.breaker.opening == known.opening:
+                    state.ref.cast(Worker.adopt_breaker, known.breaker, None, None)
+                return worker
+        return None
+
+    def _open(self, state: WorkerState, entry: Entry, read: _Read, now: float) -> None:
+        open_seconds, open_for, kind = read.open_seconds, read.open_for, read.kind
         own, open_until = state.breaker.opening, now + open_seconds
         later = open_until + open_seconds * JITTER * self._chance.random()
         opening = Opening(later - open_for, open_for)
         if own is not None and own.opened + own.open_for >= open_until:
             opening = own  # it is open here as long; the end of that opening counts all the same
+        ends = min(now + entry.seconds, open_until + PROBE_SECONDS_SHARED)
         self._shared[state.name] = _Shared(
-            entry.fact, state.breaker, opening, open_until, now + entry.seconds, was_seen=opening is own
+            entry.fact, state.breaker, opening, open_until, ends, was_seen=opening is own
         )
         if opening is not own:
             state.ref.cast(Worker.adopt_breaker, state.breaker, opening, kind)
-        return True
 
 
-def _read(entry: Entry) -> tuple[float, float, FailureKind | None] | None:
-    """Return the seconds for which it is still open, those for which it opened, and why; None for another text."""
+@attrs.frozen
+class _Read:
+    """An opening as another process has described it."""
+
+    worker: str
+    open_seconds: float
+    """For which it is still open."""
+    open_for: float
+    """For which it opened."""
+    kind: FailureKind | None
+
+
+def _read(entry: Entry) -> _Read | None:
+    """Return the opening in an entry that has not ended; None if there is none that can be understood."""
     try:
         found: Any = json.loads(entry.value)
-        waited = max(0.0, float(found["seconds"]) - entry.seconds)  # since the text was written
-        open_for = min(max(float(found["open_for"]), OPEN_SECONDS[0]), OPEN_SECONDS[1])
-        left = min(max(0.0, float(found["open"]) - waited), open_for)
+        waited = max(0.0, seconds_from(found["seconds"]) - entry.seconds)  # since the text was written
+        open_for = min(max(seconds_from(found["open_for"]), OPEN_SECONDS[0]), OPEN_SECONDS[1])
+        left = min(max(0.0, seconds_from(found["open"]) - waited), open_for)
         kind = None if found["kind"] is None else FailureKind(found["kind"])
+        return _Read(text_from(found["worker"]), left, open_for, kind)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    return left, open_for, kind

@@ -9,20 +9,24 @@ A store that is slow, hangs, is full, refuses the password or dies changes nothi
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import ParamSpec, TypeVar, final
 
 import trio
 
-from ...cluster import Entry, StoreLink, StoreUnavailable
+from ...cluster import Entry, Store, StoreLink, StoreUnavailable
 from ...otp import GenServer
 from .probes import LEASE_SECONDS
 from .state import Sharing
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+log = logging.getLogger("cortex_trio")
 
 OPEN_SECONDS = 1.0
 """Seconds that opening a link may take."""
@@ -33,6 +37,10 @@ BEAT_SECONDS = 0.25
 within a second."""
 PRESENCE_SECONDS = 2.0
 """Seconds after its last report for which a process is counted."""
+TOTALS_SECONDS = 1.0
+"""Seconds between two reports of what was counted."""
+ENTRIES_PER_TURN = 20
+"""Entries of a snapshot that are read before other tasks have a turn."""
 PAUSE_SECONDS = (0.05, 0.8)
 """The first and the longest pause before the link is opened again; it doubles each time. With OPEN_SECONDS, a store
 that has returned is used within two seconds."""
@@ -72,7 +80,8 @@ class Cluster(GenServer):
         with trio.CancelScope() as opening:
             opening.deadline = trio.current_time() + OPEN_SECONDS
             try:
-                async with self._sharing.store.open_link(self._sharing.process) as link:
+                async with AsyncExitStack() as stack:
+                    link = await _enter(stack, self._sharing.store, self._sharing.process)
                     opening.deadline = math.inf
                     news = await _answer(link.subscribe)
                     await self._read(link)
@@ -87,6 +96,7 @@ class Cluster(GenServer):
                         nursery.start_soon(self._beat, link)
                         nursery.start_soon(self._take_leases, link)
                         nursery.start_soon(self._take_slices, link)
+                        nursery.start_soon(self._add_totals, link)
             except* StoreUnavailable as group:
                 reasons += [str(error) for error in _leaves(group)]
         if opening.cancelled_caught:
@@ -97,10 +107,11 @@ class Cluster(GenServer):
         """Take over what the store has, then send what it may not have."""
         self._sharing.was_read()
         entries = await _answer(link.snapshot)
-        now = trio.current_time()
-        for entry in entries:
-            self._sharing.adopt(entry, now)
-        self._sharing.send_all(now)
+        for place, entry in enumerate(entries):
+            self._sharing.adopt(entry, trio.current_time())
+            if place % ENTRIES_PER_TURN == ENTRIES_PER_TURN - 1:
+                await trio.lowlevel.checkpoint()  # a thousand at once would take too long beside requests
+        self._sharing.send_all(trio.current_time())
 
     async def _receive(self, news: trio.MemoryReceiveChannel[Entry]) -> None:
         async for entry in news:
@@ -148,6 +159,13 @@ class Cluster(GenServer):
             with trio.move_on_at(limits.next_look(trio.current_time())):
                 await limits.changed.wait()
 
+    async def _add_totals(self, link: StoreLink) -> None:
+        totals = self._sharing.totals
+        while True:
+            batch = totals.next_batch()
+            totals.confirmed(await _answer(link.add, batch.id, batch.amounts))
+            await trio.sleep(TOTALS_SECONDS)
+
     async def _beat(self, link: StoreLink) -> None:
         while True:
             await trio.sleep(BEAT_SECONDS)
@@ -159,11 +177,32 @@ class Cluster(GenServer):
                 self._sharing.wake.set()
 
 
+async def _enter(stack: AsyncExitStack, store: Store, process: str) -> StoreLink:
+    """Open a link until `stack` is closed. Raises StoreUnavailable, also for a bug of a store of the user's own."""
+    try:
+        return await stack.enter_async_context(store.open_link(process))
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        raise _bug(error) from error
+
+
 async def _answer(method: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a method of a link. Raises StoreUnavailable if there is no answer in time."""
+    """Call a method of a link. Raises StoreUnavailable if there is no answer in time, and as `_enter`."""
     with trio.move_on_after(ANSWER_SECONDS):
-        return await method(*args, **kwargs)
+        try:
+            return await method(*args, **kwargs)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            raise _bug(error) from error
     raise StoreUnavailable(f"no answer within {ANSWER_SECONDS:g} s")
+
+
+def _bug(error: Exception) -> StoreUnavailable:
+    """Return what a bug of a store counts as: an actor that crashes again and again would end the gateway."""
+    log.debug("the store raised", exc_info=error)
+    return StoreUnavailable(f"{type(error).__name__}: {error}"[:200])
 
 
 def _leaves(group: BaseExceptionGroup[StoreUnavailable]) -> list[StoreUnavailable]:

@@ -16,7 +16,7 @@ import attrs
 from ...cluster import Entry
 from ...cluster.entry import LONGEST_SECONDS
 from ...failures import LONGEST_COOLDOWN, FailureKind
-from ..workers.cooldowns import Basis, Cooldown, Target
+from ..workers.cooldowns import Basis, Cooldown
 from ..workers.endpoint import Endpoint
 
 KIND = "cooldown"
@@ -59,21 +59,22 @@ def server_of(endpoint: Endpoint, salt: str) -> str:
     return _hash(salt, f"{endpoint.provider.name} {endpoint.config.base_url or endpoint.provider.base_url}")
 
 
-def name_of(worker: str, server: str, target: Target, salt: str) -> str:
-    """Return the name of what is cooling down."""
-    model = "-" if target.model is None else _hash(salt, target.model)
-    key = "-" if target.key is None else target.key.fingerprint(salt)
-    return f"{KIND}:{worker}:{server}:{model}:{key}"
+def name_of(worker: str, server: str, model: str | None, key: str | None, salt: str) -> str:
+    """Return the name of what is cooling down. `key` is the fingerprint of an API key."""
+    hashed = "-" if model is None else _hash(salt, model)
+    return f"{KIND}:{worker}:{server}:{hashed}:{key or '-'}"
 
 
-def text_of(worker: str, server: str, target: Target, cooldown: Cooldown, now: float, salt: str) -> str:
-    """Return the text of a cooldown that has not ended."""
+def text_of(
+    worker: str, server: str, model: str | None, key: str | None, cooldown: Cooldown, now: float
+) -> str:
+    """Return the text of a cooldown that has not ended. `key` is the fingerprint of an API key."""
     return json.dumps(
         {
             "worker": worker,
             "server": server,
-            "model": target.model,
-            "key": None if target.key is None else target.key.fingerprint(salt),
+            "model": model,
+            "key": key,
             "kind": cooldown.kind.value,
             "basis": cooldown.basis.value,
             "seconds": cooldown.until - now,
@@ -88,29 +89,31 @@ def fact_of(entry: Entry) -> CooldownFact | None:
     """Return the cooldown in an entry that has not ended; None if there is none that can be understood."""
     try:
         found: Any = json.loads(entry.value)
-        waited = _seconds(found["seconds"]) - entry.seconds  # since the text was written
+        waited = seconds_from(found["seconds"]) - entry.seconds  # since the text was written
         return CooldownFact(
-            worker=_text(found["worker"]),
-            server=_text(found["server"]),
-            model=None if found["model"] is None else _text(found["model"]),
-            key=None if found["key"] is None else _text(found["key"]),
+            worker=text_from(found["worker"]),
+            server=text_from(found["server"]),
+            model=None if found["model"] is None else text_from(found["model"]),
+            key=None if found["key"] is None else text_from(found["key"]),
             kind=FailureKind(found["kind"]),
             basis=Basis(found["basis"]),
-            seconds=_seconds(entry.seconds),
-            trial_seconds=min(max(0.0, _seconds(found["trial_seconds"]) - waited), entry.seconds),
+            seconds=seconds_from(entry.seconds),
+            trial_seconds=min(max(0.0, seconds_from(found["trial_seconds"]) - waited), entry.seconds),
             failures=min(max(1, int(found["failures"])), 1_000),
         )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 
-def _seconds(value: object) -> float:
+def seconds_from(value: object) -> float:
+    """Return a time left that another program has written. Raises ValueError."""
     if not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= LONGEST_SECONDS:
         raise ValueError("no time left")
     return float(value)
 
 
-def _text(value: object) -> str:
+def text_from(value: object) -> str:
+    """Return a name that another program has written. Raises ValueError."""
     if not isinstance(value, str) or len(value) > LONGEST_MODEL:
         raise ValueError("no name")
     return value

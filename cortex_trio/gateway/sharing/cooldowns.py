@@ -14,6 +14,7 @@ from typing import final
 import attrs
 
 from ...cluster import Entry
+from ..settings.secrets import ApiKey
 from ..workers.cooldowns import Cooldown, Cooldowns, Target, is_guess_of_health_check, is_same_fact, length_of
 from ..workers.registry import WorkerTable
 from ..workers.worker import WorkerState
@@ -22,6 +23,8 @@ from .cooldown_facts import LONGEST_MODEL, CooldownFact, fact_of, name_of, serve
 JITTER = 0.1
 """A cooldown of another process ends later here, by up to this share of the time that is left."""
 LONGEST_JITTER_SECONDS = 5.0
+MOST_FINGERPRINTS = 10_000
+"""Of API keys, kept because hashing all keys for each entry would take too long beside requests."""
 
 
 @attrs.frozen
@@ -61,6 +64,7 @@ class SharedCooldowns:
         self._salt = salt
         self._new_id = new_id
         self._chance = chance
+        self._fingerprints: dict[ApiKey, str] = {}  # of keys that were seen
         self._shared: dict[str, dict[str, _Shared]] = {}  # by worker and by name in the store
 
     # -------------------------------------------------------------- out
@@ -80,7 +84,7 @@ class SharedCooldowns:
         changed: list[Entry] = []
         found: dict[str, _Shared] = {}
         for target, cooldown in self._entries(worker, now):
-            name = name_of(worker, server, target, self._salt)
+            name = name_of(worker, server, target.model, self._fingerprint(target.key), self._salt)
             before = known.pop(name, None)
             if before is None or not is_same_fact(before.cooldown, cooldown):
                 before = _Shared(self._new_id(), target, server, cooldown, cooldown.until)
@@ -117,8 +121,19 @@ class SharedCooldowns:
         cooldown = attrs.evolve(
             shared.cooldown, until=shared.ends, trial_at=min(shared.cooldown.trial_at, shared.ends)
         )
-        text = text_of(worker, shared.server, shared.target, cooldown, now, self._salt)
+        model, key = shared.target.model, self._fingerprint(shared.target.key)
+        text = text_of(worker, shared.server, model, key, cooldown, now)
         return Entry(name, shared.fact, text, shared.ends - now)
+
+    def _fingerprint(self, key: ApiKey | None) -> str | None:
+        if key is None:
+            return None
+        found = self._fingerprints.get(key)
+        if found is None:
+            if len(self._fingerprints) >= MOST_FINGERPRINTS:
+                self._fingerprints.clear()  # of keys that reloads have removed
+            found = self._fingerprints[key] = key.fingerprint(self._salt)
+        return found
 
     # -------------------------------------------------------------- in
 
@@ -139,7 +154,8 @@ class SharedCooldowns:
         if fact is None or state is None or server_of(state.endpoint, self._salt) != fact.server:
             return None
         target = self._target(state, fact)
-        if target is None or name_of(state.name, fact.server, target, self._salt) != entry.name:
+        name = name_of(fact.worker, fact.server, fact.model, fact.key, self._salt)
+        if target is None or name != entry.name:
             return None
         known = self._shared.get(state.name, {}).get(entry.name)
         if known is not None and known.fact == entry.fact:
@@ -149,7 +165,7 @@ class SharedCooldowns:
     def _enter(self, worker: str, target: Target, fact: CooldownFact, entry: Entry, now: float) -> bool:
         """Enter a cooldown. Returns whether the table was changed."""
         ends, spread = now + fact.seconds, min(fact.seconds * JITTER, LONGEST_JITTER_SECONDS)
-        own = dict(self._cooldowns.entries(worker, now)).get(target)
+        own = self._cooldowns.entry(worker, target, now)
         if own is not None and length_of(own) >= length_of(fact.cooldown(now, 0.0)):
             before = self._shared.get(worker, {}).get(entry.name)
             if before is None or before.ends >= ends:
@@ -176,7 +192,7 @@ class SharedCooldowns:
         if fact.key is None:
             return Target(fact.model, None)
         for key in state.endpoint.keys:
-            if key.fingerprint(self._salt) == fact.key:
+            if self._fingerprint(key) == fact.key:
                 return Target(fact.model, key)
         return None
 

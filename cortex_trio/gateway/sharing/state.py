@@ -31,6 +31,7 @@ from .cooldown_facts import KIND as COOLDOWN
 from .cooldowns import SharedCooldowns
 from .limits import SharedLimits
 from .probes import Probes, Step
+from .totals import SharedTotals
 
 BUSY_SECONDS = 5.0
 """A process that had a call within this time makes the trials of half-open breakers before the others."""
@@ -72,6 +73,7 @@ class Sharing:
         probes_changed: set when a breaker may need a lease; replaced by the actor.
         probes: the leases for trials of half-open breakers.
         limits: limits that all processes use up together.
+        totals: sums over all processes.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Sharing:
             -math.inf,
         )  # how many there were at the last look, and the Trio time at which that changed
         self.limits = SharedLimits(lambda: None if self.link.connected else self.link.processes)
+        self.totals = SharedTotals(table, activity, self._new_id)
         self._table = table
         self._wait_queue = wait_queue
         self._telemetry = telemetry

@@ -126,6 +126,11 @@ class Cooldowns:
             if not cooldown.is_over(now):
                 yield target, cooldown
 
+    def entry(self, worker: str, target: Target, now: float) -> Cooldown | None:
+        """Return the cooldown of exactly this target, or None."""
+        known = self._workers.get(worker, {}).get(target)
+        return None if known is None or known.is_over(now) else known
+
     # -------------------------------------------------------------- results of requests
 
     def failed(

@@ -25,9 +25,8 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
-from ..broken_calls import with_whole_calls
 from ..codec import Unsupported
-from ..history import CallIds, may_replay, shown_by_user, titled, with_documents
+from ..history import CallIds, may_replay, sendable, shown_by_user, titled, with_documents
 from ..openai_tools import custom_format, response_schema, strict_parameters
 from ..options import stops, tool_choice
 from ..own_fields import unpacked
@@ -61,7 +60,7 @@ def chat_body(
     own_fields: bool,
 ) -> Json:
     """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
-    messages = with_whole_calls(with_documents(request.messages, request.documents))
+    messages = sendable(with_documents(request.messages, request.documents))
     encoder = _Messages(messages, provider, model, reasoning_field, own_fields)
     tools = request.tools or ()
     if not custom_tools and any(tool.kind == "custom" for tool in tools):
@@ -187,7 +186,6 @@ class _Messages:
         calls: list[Json] = []
         text: list[str] = []
         own: Json = {}
-        is_text = any(isinstance(part, Text) for part in parts)
         for part in parts:
             match part:
                 case Reasoning():
@@ -196,8 +194,6 @@ class _Messages:
                     own |= self._own_of(part)
                 case ToolCall():
                     calls.append(self._call(part))
-                case File() if is_text:
-                    pass  # speech of the model: its transcript is the text
                 case _:
                     text.append(self._text(part, "assistant"))
         if not text and not calls:

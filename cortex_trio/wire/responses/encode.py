@@ -29,9 +29,8 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
-from ..broken_calls import with_whole_calls
 from ..codec import Unsupported, compact
-from ..history import CallIds, may_replay, replayed, shown_by_user, titled, with_documents
+from ..history import CallIds, may_replay, replayed, sendable, shown_by_user, titled, with_documents
 from ..openai_tools import custom_format, response_schema, strict_parameters
 from ..options import tool_choice
 from ..own_fields import unpacked
@@ -66,7 +65,7 @@ def responses_body(
     if not custom_tools and any(tool.kind == "custom" for tool in tools):
         raise Unsupported("custom tools", provider)
     leading, conversation = _split_system(request.messages)
-    messages = with_whole_calls(with_documents(conversation, request.documents))
+    messages = sendable(with_documents(conversation, request.documents))
     items = _Input(messages, provider, model, own_fields).items(messages)
     body: Json = {"model": model, "input": items, "store": False}
     options: Json = {
@@ -222,8 +221,6 @@ class _Input:
                 return self._call(part)
             case Opaque():
                 return self._opaque(part)
-            case File():
-                return None  # speech of the model: its transcript is the text
             case _:
                 text = _text(part, "assistant", self._provider)
                 message = {"role": "assistant", "content": text}

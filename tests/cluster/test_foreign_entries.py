@@ -1,0 +1,75 @@
+"""A store holds what other versions and other programs have written: nothing of it may end the actor."""
+
+import json
+from typing import Any
+
+import pytest
+import trio
+from gateways import open_gateways, served_by
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cortex_trio.cluster import Entry, MemoryStore
+from cortex_trio.gateway.sharing.cooldown_facts import fact_of, server_of
+from cortex_trio.gateway.workers.endpoint import Endpoint
+from cortex_trio.simulator import open_simulator
+
+values = (
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({})
+)
+GOOD: dict[str, Any] = {
+    "worker": "openai",
+    "server": "x",
+    "model": None,
+    "key": None,
+    "kind": "rate_limit",
+    "basis": "declared",
+    "seconds": 10.0,
+    "trial_seconds": 10.0,
+    "failures": 1,
+    "open": 5.0,
+    "open_for": 5.0,
+}
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(sorted(GOOD)), values)
+def test_a_text_with_a_wrong_field_is_no_cooldown_or_a_valid_one(field: str, value: object) -> None:
+    fact = fact_of(Entry("cooldown:x", "a-1", json.dumps({**GOOD, field: value}), 10.0))
+    if fact is not None:
+        assert 0 <= fact.trial_seconds <= fact.seconds <= 10.0
+        assert 1 <= fact.failures <= 1000
+
+
+@pytest.mark.parametrize("value", ["", "x", "[]", "{}", "NaN", '{"worker": []}', "[" * 5000])
+@pytest.mark.parametrize("name", ["", ":", "breaker", "breaker:openai", "cooldown:openai:a:-:-", "later:x"])
+async def test_an_entry_of_another_program_is_ignored(name: str, value: str, autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        store = MemoryStore()
+        async with open_gateways(sim, store) as (cortex,), store.open_link("other") as link:
+            await link.put(Entry(name, "other-1", value, 100.0))
+            await trio.sleep(0.1)
+            assert await served_by(cortex) == "openai"
+            assert "cluster" in cortex.tree()
+            assert all(child.restarts == 0 for child in cortex.snapshot().tree.children)
+
+
+async def test_numbers_that_are_none_open_no_breaker_for_ever(autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        sim.add("anthropic")
+        store = MemoryStore()
+        async with open_gateways(sim, store) as (cortex,), store.open_link("other") as link:
+            server = _name_of_breaker(sim, store)
+            for number, value in enumerate((float("nan"), float("inf"), 1e300, -5, True)):
+                text = json.dumps({**GOOD, "open": value, "open_for": value})
+                await link.put(Entry(server, f"other-{number}", text, 100.0 + number))
+                await trio.sleep(0.1)
+            await trio.sleep(70)
+            assert await served_by(cortex, worker="openai", max_wait=10) == "openai"
+
+
+def _name_of_breaker(sim: Any, store: MemoryStore) -> str:
+    endpoint = Endpoint(sim["openai"].worker(), None)  # type: ignore[arg-type]
+    return f"breaker:openai:{server_of(endpoint, store.salt)}"

@@ -1,0 +1,62 @@
+"""Sums over all processes: nothing is counted twice, and nothing is lost in an outage."""
+
+from typing import Any
+
+import trio
+from gateways import ask, open_gateways
+
+from cortex_trio import Cortex
+from cortex_trio.cluster import MemoryStore
+from cortex_trio.simulator import Behaviour, SimulatedStore, open_simulator
+
+
+def totals(cortex: Cortex) -> dict[str, float]:
+    link = cortex.snapshot().cluster
+    assert link is not None
+    return dict(link.totals)
+
+
+async def test_all_gateways_see_the_sums_of_all(autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(status=429, retry_after=30), Behaviour())
+        sim.add("anthropic")
+        store = MemoryStore()
+        async with open_gateways(sim, store, store) as (first, second):
+            await ask(first)
+            await ask(second)
+            await trio.sleep(2.5)
+            for cortex in (first, second):
+                found = totals(cortex)
+                assert (found["calls"], found["attempts"], found["served"], found["failed"]) == (2, 3, 2, 1)
+                assert found["worker:openai:requests"] == found["worker:openai:failures"] == 1
+                assert found["worker:anthropic:requests"] == 2
+                assert found["output_tokens"] > 0
+
+
+async def test_the_sums_outlast_a_gateway(autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        store = MemoryStore()
+        async with open_gateways(sim, store) as (first,):
+            await ask(first)
+            await trio.sleep(2)
+        async with open_gateways(sim, store) as (second,):
+            await trio.sleep(1)
+            assert totals(second)["calls"] == 1
+
+
+async def test_lost_answers_count_nothing_twice_and_outages_lose_nothing(autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        store = SimulatedStore(1)
+        async with open_gateways(sim, store.seen_by("a"), store.seen_by("b")) as gateways:
+            store.behave(drop=0.4)
+            for _ in range(20):
+                await ask(gateways[0])
+                await trio.sleep(1)
+            store.kill()
+            await ask(gateways[1])
+            await trio.sleep(5)
+            store.recover()
+            await trio.sleep(4)
+            assert [totals(cortex)["calls"] for cortex in gateways] == [21, 21]
