@@ -58,10 +58,13 @@ class Access:
     """Of the response, as its route gave them."""
 
 
+def is_logged() -> bool:
+    """Return whether lines of this level are wanted."""
+    return log.isEnabledFor(logging.INFO)
+
+
 def log_access(access: Access) -> None:
-    """Write the line, if lines of this level are wanted. The fields are in `extra`."""
-    if not log.isEnabledFor(logging.INFO):
-        return
+    """Write the line. The fields are in `extra`."""
     path = printable(access.path[:LONGEST_PATH])
     extra = attrs.asdict(access, recurse=False, filter=attrs.filters.exclude("headers"))
     extra |= {"path": path, "method": printable(access.method), "outcome": access.outcome.value}

@@ -14,7 +14,7 @@ import h11
 import trio
 
 from ..otp.nursery import open_flat_nursery
-from .access_log import Access, Outcome, log_access
+from .access_log import Access, Outcome, is_logged, log_access
 from .body import BadBody, BodyReader, BodyTooLarge, body_deadline, unpacked
 from .client_stream import ClientStream
 from .drain import Drain
@@ -332,6 +332,8 @@ class Connection:
         duration: float,
         outcome: Outcome,
     ) -> None:
+        if not is_logged():
+            return
         access = Access(
             request=exchange.request_id,
             method=head.method,

@@ -28,6 +28,7 @@ class Limits:
 
     models: Sequence[str]
     charged: list[int] = attrs.field(factory=list)
+    dollars: list[float | None] = attrs.field(factory=list)
     name: str = "team-a"
 
     def allows(self, model: str) -> bool:
@@ -35,6 +36,7 @@ class Limits:
 
     def charge(self, *, tokens: int, usd: float | None) -> None:
         self.charged.append(tokens)
+        self.dollars.append(usd)
 
 
 # ------------------------------------------------------------------ names
@@ -227,6 +229,7 @@ async def test_embeddings(packed: bool) -> None:
         found = [struct.unpack("<4f", base64.b64decode(text)) for text in found]
     assert [list(vector) for vector in found] == [pytest.approx(list(vector)) for vector in expected]
     assert got.json["usage"]["total_tokens"] > 0
+    assert (got.headers["x-cortex-worker"], got.json["model"]) == ("openai", "e-1")
 
 
 # ------------------------------------------------------------------ virtual keys and observers

@@ -26,6 +26,9 @@ TOOLS: dict[str, dict[str, Any]] = {
 }
 
 
+SOUND = {"data": "AAAA", "format": "wav"}
+
+
 @every_client
 @every_provider
 @streamed_and_not
@@ -110,8 +113,8 @@ async def test_a_hint_stops_no_other_provider(client: Client, fields: dict[str, 
         (CHAT, {"next_month": 1}, "'next_month'"),
         (
             CHAT,
-            {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
-            "text",
+            {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": SOUND}]}]},
+            "wav",
         ),
         (RESPONSES, {"background": True}, "'background'"),
         (RESPONSES, {"previous_response_id": "resp_1"}, "previous_response_id"),

@@ -87,6 +87,12 @@ def test_a_head_is_refused(raw: bytes) -> None:
     assert caught.value.status == 400
 
 
+def test_an_error_does_not_repeat_the_head() -> None:
+    with pytest.raises(BadHead) as caught:
+        parsed(b"GET / HTTP/1.1\r\nHost: h\r\nAuthorization sk-secret\r\n\r\n")
+    assert "secret" not in str(caught.value)
+
+
 def test_garbage_is_refused_before_its_line_ends() -> None:
     with pytest.raises(BadHead):
         HeadFinder().take(bytearray(b"\x00\x01"))

@@ -54,6 +54,7 @@ async def test_metrics_are_served_as_text() -> None:
         assert b"cortex_worker" in answer.body
 
 
+@pytest.mark.slow
 async def test_the_page_is_served_with_its_events() -> None:
     async with open_served() as (server, _, _):
         client = await Client.to(server)

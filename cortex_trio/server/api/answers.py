@@ -186,14 +186,16 @@ def _headers(ingress: Ingress, inbound: Inbound, answer: ChatStream, attempts: i
     return (*headers, *worker_headers(answer.worker, answer.model, attempts, answer.overhead))
 
 
-def worker_headers(worker: str, model: str, attempts: int, overhead: float) -> Headers:
-    """Return the headers that say which worker has answered, and what it took."""
-    return (
+def worker_headers(worker: str, model: str, attempts: int, overhead: float | None) -> Headers:
+    """Return the headers that say which worker has answered, and what it took; `overhead` is None if unknown."""
+    headers = [
         ("x-cortex-worker", header_value(worker)),
         ("x-cortex-model", header_value(model)),
         ("x-cortex-attempts", str(attempts)),
-        ("x-cortex-overhead-ms", f"{overhead * 1000:.1f}"),
-    )
+    ]
+    if overhead is not None:
+        headers.append(("x-cortex-overhead-ms", f"{overhead * 1000:.1f}"))
+    return tuple(headers)
 
 
 def header_value(text: str) -> str:

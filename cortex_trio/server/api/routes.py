@@ -140,7 +140,7 @@ class ApiRoutes:
             finally:
                 earlier += len(answer.attempts)
                 if asked.client is not None:
-                    asked.client.charge(tokens=tokens_of(answer.attempts), usd=None)
+                    asked.client.charge(tokens=tokens_of(answer.attempts), usd=answer.cost)
         # What a provider has answered says more than why another was not asked.
         await asked.send_error(next(filter(has_failed, reversed(errors)), errors[-1]), attempts=earlier)
 
@@ -154,7 +154,7 @@ class ApiRoutes:
             provider = next((one.provider for one in workers if one.name == target.worker), None)
         parsed = inbound.parsed
         try:
-            vectors = await self._cortex.embed(
+            found = await self._cortex.embed(
                 list(parsed.texts),
                 model=target.model,
                 provider=provider,
@@ -164,12 +164,13 @@ class ApiRoutes:
         except CortexError as error:
             await asked.send_error(error)
             return
-        tokens = estimate(list(parsed.texts))
+        tokens = tokens_of(found.attempts) or estimate(list(parsed.texts))  # some providers count none
         if asked.client is not None:
-            asked.client.charge(tokens=tokens, usd=None)
-        parsed = attrs.evolve(parsed, model=target.model or inbound.model, prompt_tokens=tokens)
-        server = inbound.ingress.server
-        await asked.exchange.respond(200, (JSON,), server.render_embeddings(parsed, vectors))
+            asked.client.charge(tokens=tokens, usd=found.cost)
+        parsed = attrs.evolve(parsed, model=found.model, prompt_tokens=tokens)
+        body = inbound.ingress.server.render_embeddings(parsed, found)
+        by = worker_headers(found.worker, found.model, len(found.attempts), None)
+        await asked.exchange.respond(200, (JSON, *by), body)
 
     async def _count(self, asked: _Request, targets: Sequence[Target]) -> None:
         """Ask a worker that counts; without one, estimate, and say so."""
