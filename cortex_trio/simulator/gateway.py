@@ -16,6 +16,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from ..cluster import Store
 from ..gateway.cortex import Cortex, open_cortex
 from ..gateway.settings.config import Config, WorkerConfig
 from ..telemetry import Observer
@@ -34,6 +35,7 @@ async def open_gateway(
     workers: Mapping[str, WorkerConfig] | None = None,
     *,
     on_event: Observer | Sequence[Observer] | None = None,
+    store: Store | None = None,
     **settings: Any,
 ) -> AsyncIterator[Cortex]:
     """Open a gateway whose workers are the providers of `simulator`.
@@ -46,6 +48,7 @@ async def open_gateway(
         simulator: the providers; add them before the gateway is opened.
         workers: None: one worker for each provider, with priorities in the order in which they were added.
         on_event: one observer or several, as for `open_cortex`.
+        store: shared with other gateways, as for `open_cortex`.
         settings: fields of `Config`. There are no active health checks unless `health_check_interval` is given.
 
     Raises:
@@ -59,7 +62,7 @@ async def open_gateway(
         }
     config = Config(workers=workers, **{"health_check_interval": 0, **settings})
     transport = simulator.transport if simulator.network is not None else None
-    async with open_cortex(config, http_transport=transport, on_event=on_event) as cortex:
+    async with open_cortex(config, http_transport=transport, on_event=on_event, store=store) as cortex:
         yield cortex
         await trio.testing.wait_all_tasks_blocked()  # the actors still have to receive the last results
         if config.health_check_interval:

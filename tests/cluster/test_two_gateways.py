@@ -9,9 +9,9 @@ import trio
 import trio.testing
 from gateways import ask, open_gateways, open_gateways_of, served_by
 
-from cortex_trio import FailureKind, open_cortex
+from cortex_trio import Config, FailureKind, open_cortex
 from cortex_trio.cluster import MemoryStore
-from cortex_trio.simulator import Behaviour, SimRequest, open_simulator
+from cortex_trio.simulator import Behaviour, SimRequest, open_gateway, open_simulator
 from cortex_trio.telemetry import StoreLinkChanged, from_json, to_json
 
 K = FailureKind
@@ -261,3 +261,17 @@ async def test_the_link_is_in_the_metrics_and_on_the_screen(autojump_clock: Any)
             assert "cortex_store_connected 1.0" in text
             assert "cortex_store_processes 2.0" in text
             assert from_json(to_json(first.snapshot())).cluster == first.snapshot().cluster
+
+
+async def test_a_reload_keeps_the_store_and_says_so(
+    autojump_clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        async with open_gateway(sim, store=MemoryStore()) as cortex:
+            workers = {"openai": sim["openai"].worker()}
+            await cortex.reload(Config(workers=workers, store="valkey://other", health_check_interval=0))
+            link = cortex.snapshot().cluster
+            assert link is not None
+            assert link.connected
+            assert "does not change the store" in caplog.text

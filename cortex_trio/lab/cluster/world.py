@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from typing import final
 
@@ -108,7 +108,7 @@ class _World:
             found,
         )
 
-    def _open(self, sim: Simulator, name: str):  # type: ignore[no-untyped-def]
+    def _open(self, sim: Simulator, name: str) -> AbstractAsyncContextManager[Cortex]:
         workers = {
             worker: provider.worker(priority=place, headers={GATEWAY_HEADER: name})
             for place, (worker, provider) in enumerate(sim.providers.items())
