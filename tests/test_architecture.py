@@ -406,9 +406,9 @@ def test_the_arguments_of_the_command_line_load_no_command() -> None:
     """`cortex-trio --help` needs neither Trio nor a gateway. Imports inside of functions do not count."""
     at_the_top = {
         target
-        for name in ("arguments.py", "commands.py")
+        for name in ("arguments.py", "argument_types.py", "commands.py")
         for node in TREES[PACKAGE / "cli" / name].body
         for target in targets(node, PACKAGE / "cli" / name)
         if target.partition(".")[0] not in sys.stdlib_module_names
     }
-    assert at_the_top == {"cortex_trio", "cortex_trio.cli.commands"}
+    assert at_the_top == {"cortex_trio", "cortex_trio.cli.argument_types", "cortex_trio.cli.commands"}

@@ -66,6 +66,7 @@ def test_help_and_version_load_neither_trio_nor_a_gateway() -> None:
             "cortex_trio",
             "cortex_trio.__main__",
             "cortex_trio.cli",
+            "cortex_trio.cli.argument_types",
             "cortex_trio.cli.arguments",
             "cortex_trio.cli.commands",
             "cortex_trio.version",
