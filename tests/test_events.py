@@ -36,7 +36,7 @@ from cortex_trio import (
 )
 from cortex_trio.events import ReplyBuilder
 from cortex_trio.otp import Report
-from cortex_trio.telemetry import call_events, worker_events
+from cortex_trio.telemetry import call_events, cluster_events, worker_events
 
 STALLED = Failure(FailureKind.STALLED)
 
@@ -253,7 +253,7 @@ def test_an_opaque_block_shows_its_size_and_can_be_looked_into() -> None:
 def test_the_union_of_events_holds_every_event_class() -> None:
     defined = {
         value
-        for module in (call_events, worker_events)
+        for module in (call_events, cluster_events, worker_events)
         for value in vars(module).values()
         if isinstance(value, type) and value.__module__ == module.__name__
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from ...failures import ConfigError
 from ...providers import PROVIDERS, Provider
-from ...wire.chat_completions.dialect import ChatCompletions
+from ...wire.codec import Dialect
 from . import fields
 from .secrets import ApiKey, Hidden, api_keys_from, made_without_keys
 
@@ -84,7 +85,7 @@ class WorkerConfig:
             raise ConfigError(
                 "base_url", f"{kind.name} has no address of its own: set the address of its server"
             )
-        if self.reasoning_field is not None and not isinstance(kind.dialect, ChatCompletions):
+        if self.reasoning_field is not None and not _has_reasoning_field(kind.dialect):
             raise ConfigError(
                 "reasoning_field",
                 f"only for providers with the dialect chat_completions, not for {kind.name}",
@@ -96,11 +97,18 @@ class WorkerConfig:
     def kind(self) -> Provider:
         """The provider as a value, whether `provider` is a name or a value, with the worker's `reasoning_field`."""
         kind = self.provider if isinstance(self.provider, Provider) else PROVIDERS[self.provider]
-        if self.reasoning_field is None or not isinstance(kind.dialect, ChatCompletions):
+        if self.reasoning_field is None or not _has_reasoning_field(kind.dialect):
             return kind
-        return attrs.evolve(kind, dialect=attrs.evolve(kind.dialect, reasoning_field=self.reasoning_field))
+        dialect: Any = kind.dialect
+        return attrs.evolve(kind, dialect=attrs.evolve(dialect, reasoning_field=self.reasoning_field))
 
     @property
     def address(self) -> str:
         """The address in front of the provider's own path, without a slash at its end."""
         return (self.base_url or self.kind.base_url).rstrip("/")
+
+
+def _has_reasoning_field(dialect: Dialect) -> bool:
+    """Return whether the field can be set: in `ChatCompletions`, which is not imported only to ask that."""
+    kind = type(dialect)
+    return attrs.has(kind) and "reasoning_field" in attrs.fields_dict(kind)
