@@ -63,8 +63,8 @@ async def run_tools(
     result (type and text, never a traceback) unless it raises ToolAbort. So do wrong arguments, an unknown tool, and
     a call that was cut; the model can correct them. Cancelling cancels the tools.
 
-    An async function may wait. A sync function is called directly, and must not block: one that does belongs into
-    `await trio.to_thread.run_sync(…)` in an async one. A call of a Tool without a function is not run, nor are the
+    An async function runs in a task. A sync function runs in a worker thread, so it may block; if `run_tools` is
+    cancelled, it runs to its end and its value is dropped. A function that uses Trio must be async. A call of a Tool without a function is not run, nor are the
     others of its round: the answer is then the reply with these `tool_calls`.
 
     Args:
