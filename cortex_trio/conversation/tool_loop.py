@@ -64,8 +64,9 @@ async def run_tools(
     a call that was cut; the model can correct them. Cancelling cancels the tools.
 
     An async function runs in a task. A sync function runs in a worker thread, so it may block; if `run_tools` is
-    cancelled, it runs to its end and its value is dropped. A function that uses Trio must be async. A call of a Tool without a function is not run, nor are the
-    others of its round: the answer is then the reply with these `tool_calls`.
+    cancelled, it runs to its end and its value is dropped. A function that uses Trio must be async. A call of a Tool
+    without a function is not run, nor are the others of its round: the answer is then the reply with these
+    `tool_calls`.
 
     Args:
         cortex: The gateway.

@@ -26,7 +26,7 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import Unsupported
-from ..history import CallIds, may_replay, sendable, shown_by_user, titled, with_documents
+from ..history import CallIds, as_functions, may_replay, sendable, shown_by_user, titled, with_documents
 from ..openai_tools import custom_format, response_schema, strict_parameters
 from ..options import stops, tool_choice
 from ..own_fields import unpacked
@@ -61,6 +61,7 @@ def chat_body(
 ) -> Json:
     """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
     messages = sendable(with_documents(request.messages, request.documents))
+    messages = messages if custom_tools else as_functions(messages)
     encoder = _Messages(messages, provider, model, reasoning_field, own_fields)
     tools = request.tools or ()
     if not custom_tools and any(tool.kind == "custom" for tool in tools):

@@ -30,7 +30,16 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import Unsupported, compact
-from ..history import CallIds, may_replay, replayed, sendable, shown_by_user, titled, with_documents
+from ..history import (
+    CallIds,
+    as_functions,
+    may_replay,
+    replayed,
+    sendable,
+    shown_by_user,
+    titled,
+    with_documents,
+)
 from ..openai_tools import custom_format, response_schema, strict_parameters
 from ..options import tool_choice
 from ..own_fields import unpacked
@@ -66,6 +75,7 @@ def responses_body(
         raise Unsupported("custom tools", provider)
     leading, conversation = _split_system(request.messages)
     messages = sendable(with_documents(conversation, request.documents))
+    messages = messages if custom_tools else as_functions(messages)
     items = _Input(messages, provider, model, own_fields).items(messages)
     body: Json = {"model": model, "input": items, "store": False}
     options: Json = {
