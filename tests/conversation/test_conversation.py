@@ -585,6 +585,11 @@ def at(*path: Any, to: Any) -> Any:
             r"messages\[0\]\.content\[0\]: Image: data=",
         ),
         (corrupted(at("usage", to={"tokens": 1})), "usage: .*tokens"),
+        (corrupted(at("usage", to={"input_tokens": "5"})), r"usage\.input_tokens: a whole number"),
+        (corrupted(at("usage", to={"input_tokens": -5})), r"usage\.input_tokens: a whole number"),
+        (corrupted(at("cost", to=float("nan"))), "cost: a number from 0"),
+        (corrupted(at("cost", to=True)), "cost: a number from 0"),
+        (corrupted(at("messages", 0, "partial", to="yes")), r"messages\[0\]\.partial: true or false"),
     ],
 )
 async def test_wrong_json_is_an_error_that_names_the_place(

@@ -16,7 +16,7 @@ from ...intake import (
     checked,
     messages_from,
     require_different_names,
-    require_no_open_calls,
+    require_paired_calls,
     tools_from,
 )
 from ...messages import ChatRequest, Document, Messages, Tool
@@ -111,6 +111,10 @@ class Chat:
     """What is asked of each worker."""
 
 
+STORED = ("previous_response_id", "conversation")
+"""Fields of a request by which OpenAI's Responses API adds messages that it has kept."""
+
+
 def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
     """Check what a caller asks for.
 
@@ -129,7 +133,8 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
     tools = tools_from(options.get("tools"))
     require_different_names(tools or ())
     checked_messages = messages_from(messages)
-    require_no_open_calls(checked_messages)
+    stored = options.get("extra_body") or {}
+    require_paired_calls(checked_messages, is_continued=any(name in stored for name in STORED))
     request = ChatRequest(
         messages=checked_messages,
         max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),
