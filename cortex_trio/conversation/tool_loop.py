@@ -18,9 +18,10 @@ from ..events import FinishReason, Reply, Round, reply_of_rounds
 from ..failures import InvalidRequest
 from ..gateway.cortex import Cortex
 from ..intake import messages_from
-from ..messages import Messages, Tool, ToolCall, ToolResult
+from ..messages import Message, Messages, Tool, ToolCall, ToolResult
 from ..otp.nursery import open_flat_nursery
 from .events import RoundEnded, RoundStarted, ToolEnded, ToolLoopEvent, ToolStarted
+from .history import trimmed
 from .toolbox import Toolbox
 
 OnEvent = Callable[[Any], Awaitable[None] | None]
@@ -86,20 +87,41 @@ async def run_tools(
     """
     toolbox = Toolbox(tools)
     limits = LoopLimits(max_rounds, max_parallel, on_event)
+    return await run_rounds(cortex, messages_from(messages), toolbox, limits, options)
+
+
+async def run_rounds(
+    cortex: Cortex,
+    history: Sequence[Message],
+    toolbox: Toolbox,
+    limits: LoopLimits,
+    options: dict[str, Any],
+    window: int | None = None,
+) -> Reply:
+    """Do what `run_tools` describes.
+
+    Args:
+        cortex: The gateway.
+        history: The messages so far.
+        toolbox: The tools.
+        limits: How many rounds and calls there may be.
+        options: Those of `Cortex.complete`. They are changed.
+        window: How many tokens of history are sent in each round, estimated. None: all.
+    """
     if options.get("response_type") is not None:
         raise InvalidRequest(
             "response_type: run_tools returns a Reply; pass its messages to Cortex.complete then"
         )
     options["tools"] = toolbox.tools or None
-    history, rounds = messages_from(messages), list[Round]()
+    rounds, on_event = list[Round](), limits.on_event
     for number in range(1, limits.max_rounds + 1):
         await report(on_event, RoundStarted(number))
-        reply: Reply = await cortex.complete(history, **options)
+        reply: Reply = await cortex.complete(trimmed(history, window), **options)
         calls = reply.tool_calls if reply.finish_reason not in NOT_RUN else ()
-        if calls and number == max_rounds and toolbox.can_run(calls):
+        if calls and number == limits.max_rounds and toolbox.can_run(calls):
             rounds.append(Round(reply))
             break
-        results = await run_calls(toolbox, reply, max_parallel, on_event, number)
+        results = await run_calls(toolbox, reply, limits.max_parallel, on_event, number)
         rounds.append(Round(reply, results))
         await report(on_event, RoundEnded(number, reply, results))
         is_paused = reply.finish_reason is FinishReason.PAUSE and not reply.tool_calls
