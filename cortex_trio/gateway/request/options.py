@@ -36,6 +36,9 @@ continue    a Continued event, then the end of the answer from the next worker
 buffer      nothing is delivered before the answer is whole
 """
 
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much a model thinks before it answers. Which of them a model accepts depends on the model."""
+
 
 class ChatOptions(TypedDict, total=False):
     """The options of `Cortex.chat`, `complete` and `explain`. An option that is None or missing is not sent.
@@ -63,7 +66,7 @@ class ChatOptions(TypedDict, total=False):
     """`auto`, `none`, `required`, or the name of a tool."""
     response_schema: Mapping[str, Any] | None
     """The JSON Schema of the answer."""
-    reasoning: str | int | None
+    reasoning: ReasoningEffort | int | None
     """An effort ("low", "medium", "high"), or a number of tokens."""
     documents: Sequence[Document] | None
     """Documents that the answer may cite."""
