@@ -136,8 +136,6 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
     tools = tools_from(options.get("tools"))
     require_different_names(tools or ())
     checked_messages = messages_from(messages)
-    stored = options.get("extra_body") or {}
-    require_paired_calls(checked_messages, is_continued=any(name in stored for name in STORED))
     request = ChatRequest(
         messages=checked_messages,
         max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),
@@ -151,6 +149,8 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         documents=_documents(options.get("documents")),
         extra_body=_mapping("extra_body", options.get("extra_body")),
     )
+    extra = request.extra_body or {}
+    require_paired_calls(checked_messages, is_continued=any(name in extra for name in STORED))
     return _chat(request, ChatJob(request), options)
 
 
