@@ -14,8 +14,10 @@ from typing import Any
 
 import trio
 
-HELD_FOR = 3600.0
-"""Seconds of idle time after which the hold on a virtual clock is renewed."""
+HELD_FOR = 1.0
+"""Real seconds without anything to do after which a virtual clock goes on: the thread may wait for Trio itself."""
+
+_LIMITER: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("cortex_trio_tool_threads")
 
 
 async def called(function: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
@@ -51,16 +53,16 @@ async def _in_thread(function: Callable[[], Any]) -> Any:
     """Run a function in a worker thread.
 
     A test's virtual clock jumps ahead when all tasks wait, and does not see that a thread is working: every timeout
-    would be over at once. So it is held for as long as the function runs.
+    would be over at once. So it is held while the function runs, for as long as `HELD_FOR` allows.
     """
     if not _jumps(trio.lowlevel.current_clock()):
-        return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=_limiter())
     failure: BaseException | None = None
     value: Any = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_hold_clock)
         try:
-            value = await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+            value = await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=_limiter())
         except trio.Cancelled:
             raise
         except BaseException as error:
@@ -77,9 +79,21 @@ def _jumps(clock: object) -> bool:
     return threshold < math.inf
 
 
+def _limiter() -> trio.CapacityLimiter:
+    """Return the limiter of tools, which does not limit: `max_parallel` does.
+
+    Trio's own has 40 threads and looks up host names as well: tools that hang would stop every new connection.
+    """
+    try:
+        return _LIMITER.get()
+    except LookupError:
+        made = trio.CapacityLimiter(math.inf)
+        _LIMITER.set(made)
+        return made
+
+
 async def _hold_clock() -> None:
     """Keep a virtual clock from jumping: it does not while a task waits until the others have been idle for a time."""
     from trio.testing import wait_all_tasks_blocked
 
-    while True:
-        await wait_all_tasks_blocked(cushion=HELD_FOR)
+    await wait_all_tasks_blocked(cushion=HELD_FOR)

@@ -91,7 +91,7 @@ def from_json(text: str) -> Saved:
     return Saved(list(messages_from(messages)) if messages else [], usage, cost)
 
 
-def _is_number(value: object, kind: Any) -> bool:
+def _is_number(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value < math.inf  # NaN is not
 
 

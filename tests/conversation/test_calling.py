@@ -58,6 +58,27 @@ async def test_sync_tools_of_one_round_run_side_by_side() -> None:
     assert [result.content for result in reply.rounds[0].results] == ["met", "met"]
 
 
+async def test_tools_that_hang_leave_the_threads_of_trio_to_others() -> None:
+    left = threading.Event()
+    limiter = trio.to_thread.current_default_thread_limiter()
+
+    async def borrowed_while_a_tool_hangs() -> float:
+        entered = trio.Event()
+
+        def hang() -> None:
+            trio.from_thread.run_sync(entered.set)
+            left.wait(10)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(result_of, hang)
+            await entered.wait()
+            nursery.cancel_scope.cancel()
+        return limiter.borrowed_tokens
+
+    assert await borrowed_while_a_tool_hangs() == 0
+    left.set()
+
+
 @pytest.mark.parametrize("is_sync", [True, False])
 async def test_a_tool_sees_the_context_variables_of_its_caller(is_sync: bool) -> None:
     def sync_tool() -> str:
@@ -89,6 +110,18 @@ async def test_virtual_time_stands_still_while_a_sync_tool_works(
         assert await result_of(compute) == "done"
         assert trio.current_time() == started
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_virtual_time_goes_on_if_a_sync_tool_waits_for_trio(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def pause() -> str:
+        trio.from_thread.run(trio.sleep, 60)
+        return "done"
+
+    assert await result_of(pause) == "done"
+    assert trio.current_time() >= 60
 
 
 async def test_virtual_time_goes_on_while_an_async_tool_waits(autojump_clock: trio.testing.MockClock) -> None:
