@@ -43,6 +43,15 @@ FAILED: dict[str, FailureKind] = {
 }
 """By the end of the source: the answers that are errors, or hold one."""
 
+SHOPPING_PATCH = {
+    "type": "create_file",
+    "path": "shopping-checklist.md",
+    "diff": "+## Shopping Checklist\n+\n+- [ ] Milk\n+- [ ] Bread\n+- [ ] Eggs\n+- [ ] Fresh fruit\n+- [ ] Coffee\n",
+}
+SHORT_URL = (
+    '{"alias":"","description":"Shortened link for ai-sdk.dev","max_clicks":100,"password":"",'
+    '"url":"https://ai-sdk.dev/"}'
+)
 CALLS: dict[str, list[tuple[str, Any]]] = {
     # Free-form tools, which the parser behind the expectations does not know.
     "openai-custom-tool.1.chunks.txt": [("write_sql", "SELECT * FROM users WHERE age > 25")],
@@ -57,6 +66,14 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
     "google-stream-tool-call-arguments.chunks.txt": [
         ("getWeather", {"location": "Boston"}),
         ("getWeather", {"location": "San Francisco"}),
+    ],
+    # OpenAI's tools that the program runs: the parser behind the expectations leaves them out.
+    "openai-apply-patch-tool.1.chunks.txt": [("apply_patch", {"operation": SHOPPING_PATCH})],
+    "openai-mcp-tool-approval.1.chunks.txt": [
+        (
+            "mcp_approval_request",
+            {"arguments": SHORT_URL, "name": "create_short_url", "server_label": "zip1"},
+        )
     ],
 }
 """By the end of the source: calls that are in the bytes, and not in the expectations."""
