@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from .failures import ConfigError, CortexError, Failure, FailureKind, InvalidRequest, NoWorkersAvailable
     from .failures.limits import Bucket
     from .gateway.cortex import Cortex, open_cortex
-    from .gateway.request.options import ChatOptions, OnInterrupt
+    from .gateway.request.options import ChatOptions, OnInterrupt, ReasoningEffort
     from .gateway.request.stream import ChatStream
     from .gateway.routing.strategies import Strategy
     from .gateway.settings.config import Config, KeyStrategy, WorkerConfig
@@ -182,6 +182,7 @@ __all__ = [
     "ProviderError",
     "Reasoning",
     "ReasoningDelta",
+    "ReasoningEffort",
     "ReasoningSeal",
     "Reloaded",
     "Reply",
@@ -234,7 +235,7 @@ _MODULES = {
     "failures": "ConfigError CortexError Failure FailureKind InvalidRequest NoWorkersAvailable",
     "failures.limits": "Bucket",
     "gateway.cortex": "Cortex open_cortex",
-    "gateway.request.options": "ChatOptions OnInterrupt",
+    "gateway.request.options": "ChatOptions OnInterrupt ReasoningEffort",
     "gateway.request.stream": "ChatStream",
     "gateway.routing.strategies": "Strategy",
     "gateway.settings.config": "Config WorkerConfig KeyStrategy",

@@ -83,22 +83,60 @@ def tools_from(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, 
     return tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(tools))
 
 
-def require_no_open_calls(messages: Sequence[Message]) -> None:
-    """Check that the history does not end with tool calls, because no provider answers before their results.
+def require_paired_calls(messages: Sequence[Message], *, is_continued: bool = False) -> None:
+    """Check that each tool call has its result before the next turn, and each result its call: providers refuse others.
+
+    A call that was cut needs no result: it is sent as a text.
 
     Args:
         messages: The messages of one request.
+        is_continued: True: the provider keeps an earlier part of the conversation, which may have the calls.
 
     Raises:
-        InvalidRequest: The last message is the model's and calls tools.
+        InvalidRequest: A call has no result, a result has no call, or the last message calls tools.
     """
     last = messages[-1]
-    calls = [part for part in last.parts if isinstance(part, ToolCall)] if last.role == "assistant" else []
-    if calls:
-        named = ", ".join(f"{call.name} ({call.id})" for call in calls)
-        raise InvalidRequest(
-            f"messages[{len(messages) - 1}]: the results of its tool calls are needed after it: {named:.200}"
-        )
+    if last.role == "assistant" and (calls := _calls_of(last)):
+        raise InvalidRequest(_result_needed(len(messages) - 1, calls))
+    open_calls: list[ToolCall] = []
+    place = 0
+    for index, message in enumerate(messages):
+        for part in message.parts:
+            if not isinstance(part, ToolResult) or message.role == "assistant":
+                continue
+            answered = next((call for call in open_calls if call.id == part.tool_call_id), None)
+            if answered is not None:
+                open_calls.remove(answered)
+            elif not is_continued:
+                raise InvalidRequest(
+                    f"messages[{index}]: there is no open tool call {part.tool_call_id!r:.60} before this result"
+                )
+        is_turn = message.role == "user" and any(not isinstance(part, ToolResult) for part in message.parts)
+        if is_turn or index == len(messages) - 1:
+            if needed := [call for call in open_calls if _is_whole(call)]:
+                raise InvalidRequest(_result_needed(place, needed))
+            open_calls = []
+        if message.role == "assistant" and (calls := _calls_of(message)):
+            open_calls, place = [*open_calls, *calls], index
+
+
+def _result_needed(index: int, calls: Sequence[ToolCall]) -> str:
+    named = ", ".join(f"{call.name} ({call.id})" for call in calls)
+    return f"messages[{index}]: the results of its tool calls are needed after it: {named:.200}"
+
+
+def _calls_of(message: Message) -> list[ToolCall]:
+    return [part for part in message.parts if isinstance(part, ToolCall)]
+
+
+def _is_whole(call: ToolCall) -> bool:
+    if not call.complete or call.kind == "custom":
+        return call.complete
+    try:
+        call.parsed()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def require_different_names(tools: Sequence[Tool]) -> None:

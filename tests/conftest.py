@@ -4,10 +4,14 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 from key_watch import KeyWatch
 
 ROOT = Path(__file__).resolve().parents[1]
+
+hypothesis.settings.register_profile("suite", deadline=None)  # real time: a loaded machine stops for 0.2 s
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:

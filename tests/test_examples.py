@@ -56,6 +56,12 @@ otters: $1.08 (anthropic $0.50, anthropic $0.50, openai $0.08)
 then: the budget of $1.00 is used up ($1.08006 so far); nothing was sent
 in all: $1.08 and 160,002 tokens
 """,
+    "files": """\
+File: empty.pdf is empty
+gemini: It fits the report.
+asked: anthropic, anthropic, gemini
+sent: image/png, application/pdf
+""",
     "embeddings": """\
 4 vectors of text-embedding-3-small: first served, first failed, second served
 15 tokens, the last ones counted by second

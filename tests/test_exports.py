@@ -7,7 +7,7 @@ import re
 import sys
 import types
 from collections.abc import Iterator
-from typing import TypeGuard
+from typing import TypeGuard, get_args
 
 import attrs
 import pytest
@@ -256,3 +256,9 @@ def test_a_public_function_describes_its_parameters(entry: Entry) -> None:
     named = {name.strip(" *") for group in described for name in group.split(",")}
     mentioned = set(re.findall(r"`(\w+)=?`", entry.description or ""))
     assert [name for name in entry.parameters if name not in named | mentioned] == []
+
+
+def test_every_choice_of_an_option_has_a_type_of_its_own() -> None:
+    choices = {"OnInterrupt", "Strategy", "KeyStrategy", "WorkerStatus", "ReasoningEffort"}
+    assert choices <= set(cortex_trio.__all__)
+    assert all(get_args(getattr(cortex_trio, name)) for name in choices)

@@ -449,7 +449,15 @@ def test_arguments_that_are_no_object_are_a_value_error(wrong: str) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"url": "u", "data": b"d", "media_type": "image/png"}, {"data": b"d"}, {"media_type": "image/png"}],
+    [
+        {},
+        {"url": "u", "data": b"d", "media_type": "image/png"},
+        {"data": b"d"},
+        {"media_type": "image/png"},
+        {"url": ""},
+        {"data": b"", "media_type": "image/png"},
+        {"data": b"d", "media_type": "application/pdf"},
+    ],
 )
 def test_an_image_is_either_an_address_or_bytes_of_a_kind(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest, match="Image: "):
@@ -522,6 +530,8 @@ FILES_NOT_ALLOWED: list[dict[str, Any]] = [
     {"data": b"x"},
     {"data": b"", "media_type": "application/pdf"},
     {"url": "u", "id": "f"},
+    {"url": ""},
+    {"id": ""},
 ]
 
 

@@ -92,6 +92,8 @@ trio.run(main)
 async def test_a_snippet_runs_on_simulated_providers(snippet: Block, tmp_path: Path) -> None:
     file = tmp_path / "test_snippet.py"
     file.write_text(program(snippet.text), encoding="utf-8")
+    (tmp_path / "plot.png").write_bytes(b"\x89PNG\r\n\x1a\n")  # files that snippets read
+    (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
     command = [sys.executable, str(file)]
     if "def test_" in snippet.text:
         command = [
@@ -111,7 +113,12 @@ async def test_a_snippet_runs_on_simulated_providers(snippet: Block, tmp_path: P
         environment = {**os.environ, "CORTEX_PROVIDERS": json.dumps(simulator.config())}
         with trio.fail_after(PATIENCE_SECONDS):
             ended = await trio.run_process(
-                command, env=environment, capture_stdout=True, capture_stderr=True, check=False
+                command,
+                env=environment,
+                cwd=tmp_path,
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
             )
     said, logged = ended.stdout.decode(), ended.stderr.decode()
     assert (ended.returncode, LOG_LINE.sub("", logged)) == (0, ""), said

@@ -17,11 +17,14 @@ from ..messages import Message, Tool, ToolResult
 from ..messages import system as system_message
 from .history import new_turn, partial_answer, trimmed
 from .saved import Saved, from_json, to_json
-from .tool_loop import LoopLimits, run_calls, run_tools
+from .tool_loop import LoopLimits, run_calls, run_rounds
 from .toolbox import Toolbox
 
 LOOP_OPTIONS = ("max_rounds", "max_parallel", "on_event")
 """Options of `run_tools` that are not options of a chat."""
+
+OWN = ("messages", "tools", "window", "system")
+"""What a conversation has, and a call of it cannot change."""
 
 
 def _decides(event: StreamEvent) -> bool:
@@ -101,9 +104,9 @@ class Conversation:
         """
         with self._used():
             turn = new_turn(self.messages, content)
-            sent = trimmed([*self.messages, *turn], self.window)
-            wanted = {**self._options, **options}
-            reply = await run_tools(self._cortex, sent, self._toolbox.tools, **wanted)
+            wanted, limits = self._wanted(options)
+            history = [*self.messages, *turn]
+            reply = await run_rounds(self._cortex, history, self._toolbox, limits, wanted, self.window)
             self._keep(turn, reply.rounds)
             return reply
 
@@ -127,8 +130,7 @@ class Conversation:
             ToolAbort: A tool raised it, on entering or at the end of the block.
             CortexError: As `run_tools`. If it is raised on entering, the history is as before.
         """
-        wanted: dict[str, Any] = {**self._options, **options}
-        limits = LoopLimits(**{name: wanted.pop(name) for name in LOOP_OPTIONS if name in wanted})
+        wanted, limits = self._wanted(options)
         with self._used():
             turn, rounds = new_turn(self.messages, content), list[Round]()
             opened: ChatStream | None = None  # None: no answer began, so there is nothing to keep
@@ -145,6 +147,13 @@ class Conversation:
             finally:
                 if opened is not None and not is_kept:  # closed by now, so its usage and cost are known
                     self._keep_part(turn, rounds, opened)
+
+    def _wanted(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], LoopLimits]:
+        """Return the options of a call, and apart from them those of the tool loop."""
+        wanted: dict[str, Any] = {**self._options, **options}
+        if own := [name for name in OWN if name in wanted]:
+            raise InvalidRequest(f"{own[0]}: the conversation has its own; it is no option of a call")
+        return wanted, LoopLimits(**{name: wanted.pop(name) for name in LOOP_OPTIONS if name in wanted})
 
     async def _first_text(
         self,

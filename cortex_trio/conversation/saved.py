@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,9 +83,16 @@ def from_json(text: str) -> Saved:
     messages = [_message(item, f"messages[{index}]") for index, item in enumerate(found)]
     usage = _made(Usage, whole.get("usage") or {}, "usage")
     cost = whole.get("cost")
-    if cost is not None and not isinstance(cost, int | float):
-        raise InvalidRequest("cost: a number or null is needed")
+    for name in attrs.fields_dict(Usage):
+        if (count := getattr(usage, name)) is not None and not _is_number(count, int):
+            raise InvalidRequest(f"usage.{name}: a whole number from 0 or null is needed")
+    if cost is not None and not _is_number(cost, int | float):
+        raise InvalidRequest("cost: a number from 0 or null is needed")
     return Saved(list(messages_from(messages)) if messages else [], usage, cost)
+
+
+def _is_number(value: object, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value < math.inf  # NaN is not
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -119,6 +127,9 @@ def _message(item: Any, where: str) -> Message:
         fields["content"] = tuple(
             _part(part, f"{where}.content[{index}]") for index, part in enumerate(parts)
         )
+    for name in ("partial", "cache"):
+        if not isinstance(fields.get(name, False), bool):
+            raise InvalidRequest(f"{where}.{name}: true or false is needed")
     message: Message = _made(Message, {"content": content, **fields}, where)
     return message
 

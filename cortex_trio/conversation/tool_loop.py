@@ -18,9 +18,10 @@ from ..events import FinishReason, Reply, Round, reply_of_rounds
 from ..failures import InvalidRequest
 from ..gateway.cortex import Cortex
 from ..intake import messages_from
-from ..messages import Messages, Tool, ToolCall, ToolResult
+from ..messages import Message, Messages, Tool, ToolCall, ToolResult
 from ..otp.nursery import open_flat_nursery
 from .events import RoundEnded, RoundStarted, ToolEnded, ToolLoopEvent, ToolStarted
+from .history import trimmed
 from .toolbox import Toolbox
 
 OnEvent = Callable[[Any], Awaitable[None] | None]
@@ -63,9 +64,10 @@ async def run_tools(
     result (type and text, never a traceback) unless it raises ToolAbort. So do wrong arguments, an unknown tool, and
     a call that was cut; the model can correct them. Cancelling cancels the tools.
 
-    An async function may wait. A sync function is called directly, and must not block: one that does belongs into
-    `await trio.to_thread.run_sync(…)` in an async one. A call of a Tool without a function is not run, nor are the
-    others of its round: the answer is then the reply with these `tool_calls`.
+    An async function runs in a task. A sync function runs in a worker thread, so it may block; if `run_tools` is
+    cancelled, it runs to its end and its value is dropped. A function that uses Trio must be async. A call of a Tool
+    without a function is not run, nor are the others of its round: the answer is then the reply with these
+    `tool_calls`.
 
     Args:
         cortex: The gateway.
@@ -85,20 +87,41 @@ async def run_tools(
     """
     toolbox = Toolbox(tools)
     limits = LoopLimits(max_rounds, max_parallel, on_event)
+    return await run_rounds(cortex, messages_from(messages), toolbox, limits, options)
+
+
+async def run_rounds(
+    cortex: Cortex,
+    history: Sequence[Message],
+    toolbox: Toolbox,
+    limits: LoopLimits,
+    options: dict[str, Any],
+    window: int | None = None,
+) -> Reply:
+    """Do what `run_tools` describes.
+
+    Args:
+        cortex: The gateway.
+        history: The messages so far.
+        toolbox: The tools.
+        limits: How many rounds and calls there may be.
+        options: Those of `Cortex.complete`. They are changed.
+        window: How many tokens of history are sent in each round, estimated. None: all.
+    """
     if options.get("response_type") is not None:
         raise InvalidRequest(
             "response_type: run_tools returns a Reply; pass its messages to Cortex.complete then"
         )
     options["tools"] = toolbox.tools or None
-    history, rounds = messages_from(messages), list[Round]()
+    rounds, on_event = list[Round](), limits.on_event
     for number in range(1, limits.max_rounds + 1):
         await report(on_event, RoundStarted(number))
-        reply: Reply = await cortex.complete(history, **options)
+        reply: Reply = await cortex.complete(trimmed(history, window), **options)
         calls = reply.tool_calls if reply.finish_reason not in NOT_RUN else ()
-        if calls and number == max_rounds and toolbox.can_run(calls):
+        if calls and number == limits.max_rounds and toolbox.can_run(calls):
             rounds.append(Round(reply))
             break
-        results = await run_calls(toolbox, reply, max_parallel, on_event, number)
+        results = await run_calls(toolbox, reply, limits.max_parallel, on_event, number)
         rounds.append(Round(reply, results))
         await report(on_event, RoundEnded(number, reply, results))
         is_paused = reply.finish_reason is FinishReason.PAUSE and not reply.tool_calls

@@ -14,12 +14,17 @@ import trio
 
 from ..errors import ToolAbort
 from ..failures import CortexError, InvalidRequest
+from ..failures.redact import scrub
 from ..failures.shown import listed
 from ..intake import require_different_names, tools_from
 from ..messages import File, Image, Text, Tool, ToolCall, ToolResult
 from ..structure import FunctionParameters, Misfit, json_text
+from .calling import called
 
 CUT = "the call was cut at the token limit of the answer and was not run; call again, with shorter arguments"
+
+LONGEST_ERROR = 4_000
+"""Characters of the text of an exception that are sent to the model: enough to see what is wrong."""
 
 
 @final
@@ -55,7 +60,7 @@ class Toolbox:
     async def result_of(self, call: ToolCall, *, was_cut: bool) -> ToolResult:
         """Run a call and return its result.
 
-        A sync function is called directly, in this task.
+        An async function runs in this task, a sync one in a worker thread.
 
         Args:
             call: The call; its tool has a function, or does not exist.
@@ -76,14 +81,11 @@ class Toolbox:
         except (Misfit, ValueError, TypeError, RecursionError) as error:
             return _error(call, f"the arguments are wrong and the tool was not run: {error}")
         try:
-            value = function.call(*bound.args, **bound.kwargs)
-            if inspect.isawaitable(value):
-                value = await value
-            return _result(call, value)
+            return _result(call, await called(function.call, bound))
         except Exception as error:
             if abort := _abort_in(error):
                 raise abort from None if abort is error else error
-            return _error(call, _message_of(error))
+            return _error_result(call, error)
 
 
 @attrs.frozen
@@ -128,21 +130,33 @@ def _result(call: ToolCall, value: Any) -> ToolResult:
         return attrs.evolve(value, tool_call_id=call.id, name=call.name)
     if isinstance(value, Text | Image | File):
         value = (value,)
-    is_parts = (
-        isinstance(value, list | tuple)
-        and value
-        and all(isinstance(each, Text | Image | File) for each in value)
-    )
-    if is_parts:
-        return ToolResult(call.id, tuple(value), call.name)
+    if isinstance(value, list | tuple) and _are_parts(value):
+        parts = tuple(Text(each) if isinstance(each, str) else each for each in value)
+        return ToolResult(call.id, parts, call.name)
     return ToolResult(call.id, value if isinstance(value, str) else json_text(value), call.name)
+
+
+def _are_parts(values: Sequence[object]) -> bool:
+    """Return whether these are parts, perhaps with texts between them; texts alone are a value, and sent as JSON."""
+    return any(isinstance(each, Text | Image | File) for each in values) and all(
+        isinstance(each, str | Text | Image | File) for each in values
+    )
+
+
+def _error_result(call: ToolCall, error: Exception) -> ToolResult:
+    """Return what a tool raised as a result, without what looks like an API key, and of a length that can be sent."""
+    text = scrub(_message_of(error)[: 2 * LONGEST_ERROR])
+    return _error(call, text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]} […]")
 
 
 def _message_of(error: Exception) -> str:
     """Return the type and the text of an exception: no traceback, for it would show the program to the model."""
     if isinstance(error, ExceptionGroup) and not isinstance(error, CortexError):
         return "; ".join(_message_of(each) for each in error.exceptions)
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    try:
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    except Exception:  # its own `__str__` fails
+        return type(error).__name__
 
 
 def _abort_in(error: BaseException) -> ToolAbort | None:

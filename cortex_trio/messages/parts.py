@@ -21,6 +21,9 @@ Phase = Literal["commentary", "final_answer"]
 Detail = Literal["auto", "low", "high", "original"]
 """How closely a model looks at an image. OpenAI's APIs take it."""
 
+OTHER_KINDS = ("application", "audio", "text", "video")
+"""What a media type of no image begins with."""
+
 
 def _size(data: object, unit: str) -> str:
     return f"<{len(data)} {unit}>" if isinstance(data, str | bytes) else repr(data)
@@ -48,7 +51,8 @@ class Image:
     """An image, by URL or as bytes. Exactly one of `url` and `data` is set.
 
     Raises:
-        InvalidRequest: Both or neither of `url` and `data` are given, or `data` without `media_type`.
+        InvalidRequest: Both or neither of `url` and `data` are given, it is empty, or `data` has no `media_type`, or
+            that of no image.
     """
 
     url: str | None = None
@@ -74,6 +78,11 @@ class Image:
             raise InvalidRequest("Image: exactly one of url= and data= is needed")
         if self.data is not None and not self.media_type:
             raise InvalidRequest('Image: data= needs media_type=, for example "image/png"')
+        for name, value in (("url", self.url), ("data", self.data)):
+            if value is not None and not value:
+                raise InvalidRequest(f"Image: {name}= is empty")
+        if self.data is not None and str(self.media_type).partition("/")[0] in OTHER_KINDS:
+            raise InvalidRequest(f"Image: {self.media_type!r:.60} is no image; a File is for it")
 
     @classmethod
     def from_path(cls, path: str | Path) -> Image:
@@ -103,7 +112,7 @@ class File:
     A worker whose dialect or model cannot take the file is skipped, as for every option.
 
     Raises:
-        InvalidRequest: None or more than one of `data`, `url` and `id` is given, `data` is empty, or it has no
+        InvalidRequest: None or more than one of `data`, `url` and `id` is given, it is empty, or `data` has no
             `media_type`.
     """
 
@@ -125,8 +134,9 @@ class File:
     def __attrs_post_init__(self) -> None:
         if sum(value is not None for value in (self.data, self.url, self.id)) != 1:
             raise InvalidRequest("File: exactly one of data=, url= and id= is needed")
-        if self.data is not None and not self.data:
-            raise InvalidRequest("File: data= is empty")
+        for name, value in (("data", self.data), ("url", self.url), ("id", self.id)):
+            if value is not None and not value:
+                raise InvalidRequest(f"File: {name}= is empty")
         if self.data is not None and not self.media_type:
             raise InvalidRequest('File: data= needs media_type=, for example "application/pdf"')
 

@@ -4,10 +4,13 @@ from ..wire.chat_completions.dialect import ChatCompletions
 from ..wire.codec import HttpRequest
 from .provider import Provider
 
+MOST_FILE_BYTES = 50_000_000 // 3 * 4
+"""50 MB of files in one request, here in base64. https://platform.openai.com/docs/guides/pdf-files"""
+
 OPENAI = Provider(
     name="openai",
     base_url="https://api.openai.com/v1",
-    dialect=ChatCompletions(embeddings=True, own_fields=False),
+    dialect=ChatCompletions(embeddings=True, own_fields=False, most_file_bytes=MOST_FILE_BYTES),
     priority=5,
     timeout=30.0,
     health=HttpRequest("GET", "/models"),

@@ -6,7 +6,7 @@ Everything else is OpenAI's. Its environment variables are its own, so that one 
 import attrs
 
 from ..wire.responses.dialect import Responses
-from .openai import OPENAI
+from .openai import MOST_FILE_BYTES, OPENAI
 
 OPENAI_RESPONSES = attrs.evolve(
     OPENAI,
@@ -15,6 +15,7 @@ OPENAI_RESPONSES = attrs.evolve(
         beside=OPENAI.dialect,
         unreasoning=("gpt-3", "gpt-4", "chatgpt-4", "ft:gpt-3", "ft:gpt-4"),
         least_max_tokens=16,
+        most_file_bytes=MOST_FILE_BYTES,
     ),
     env=("OPENAI_RESPONSES",),
 )

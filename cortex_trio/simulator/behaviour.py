@@ -65,6 +65,14 @@ def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -
         raise ValueError(f"Behaviour.{attribute.name}: must be more than 0, not {value!r}")
 
 
+def _is(kind: type) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, kind):
+            raise ValueError(f"Behaviour.{attribute.name}: a {kind.__name__} is needed, not {value!r:.60}")
+
+    return check
+
+
 def _seconds(default: float = 0.0) -> Any:
     return attrs.field(default=default, validator=_not_negative)
 
@@ -85,18 +93,18 @@ class Behaviour:
     """
 
     # ---- a good answer
-    text: str = "Hello from the simulator."
+    text: str = attrs.field(default="Hello from the simulator.", validator=_is(str))
     """Sent as the deltas `tokens.split_tokens(text)`."""
     tokens: Sequence[str] | None = None
     """The text deltas, instead of `text`. May be very many: each is rendered when it is sent. None: use `text`."""
-    reasoning: str = ""
+    reasoning: str = attrs.field(default="", validator=_is(str))
     """Sent where the dialect sends it; in OpenAI's chat completions it is only counted."""
     tool_calls: Sequence[ToolCall] = ()
     parts: Sequence[Image | Opaque] = ()
     """Sent whole between reasoning and text, where the dialect can: provider-specific blocks (Anthropic, Gemini, the
     Responses API), images (Gemini, the Responses API; OpenAI-compatible servers such as OpenRouter: after the text)."""
     citations: Sequence[CitationDelta] = ()
-    refusal: bool = False
+    refusal: bool = attrs.field(default=False, validator=_is(bool))
     """The text is a refusal; an ordinary answer where the dialect cannot mark it (Groq, Gemini, Cohere, Ollama)."""
     finish: FinishReason = FinishReason.STOP
     """STOP becomes TOOL_CALLS if there are tool calls."""

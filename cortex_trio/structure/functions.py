@@ -44,7 +44,7 @@ class FunctionParameters:
             name: The name for errors. None: that of the function.
 
         Raises:
-            InvalidRequest: It is not callable, or a parameter has no annotation.
+            InvalidRequest: It is not callable, is a generator, or a parameter has no annotation.
         """
         if not callable(function):
             raise InvalidRequest(f"tool: a function or a Tool is needed, not {type(function).__name__}")
@@ -52,6 +52,10 @@ class FunctionParameters:
         own = getattr(inner, "__name__", "")
         own = "" if own in ("<lambda>", "__call__") else own
         where = f"tool {name or own or repr(function)}"
+        if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+            raise InvalidRequest(
+                f"{where}: a generator is no tool, because a call has one result; return a list"
+            )
         try:
             signature = inspect.signature(function)
         except (ValueError, TypeError):

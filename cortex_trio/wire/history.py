@@ -7,6 +7,7 @@ messages only; each dialect passes what is legal in its API.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ import attrs
 from ..failures import InvalidRequest
 from ..messages import Document, File, Image, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolResult
 from .own_fields import is_packed
+
+CUSTOM_INPUT = "input"
+"""The field that holds the free text of a custom tool's call where an API has functions only."""
 
 
 def with_documents(messages: Sequence[Message], documents: Sequence[Document] | None) -> tuple[Message, ...]:
@@ -175,13 +179,34 @@ def image_of_file(file: File) -> Image | None:
     return Image(url=file.url, data=file.data, media_type=file.media_type)
 
 
+def as_functions(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages; calls of custom tools become function calls, for APIs that have functions only."""
+    if not any(_is_custom(part) for message in messages for part in message.parts):
+        return messages
+    return [
+        attrs.evolve(message, content=tuple(_as_function(part) for part in message.parts))
+        for message in messages
+    ]
+
+
+def _is_custom(part: Part) -> bool:
+    return isinstance(part, ToolCall) and part.kind == "custom"
+
+
+def _as_function(part: Part) -> Part:
+    if not isinstance(part, ToolCall) or part.kind != "custom":
+        return part
+    text = json.dumps({CUSTOM_INPUT: part.arguments}, ensure_ascii=False)
+    return attrs.evolve(part, kind="function", arguments=text)
+
+
 def arguments_object(call: ToolCall, provider: str) -> dict[str, Any]:
     """Return the arguments as an object; raises InvalidRequest where they are not (an answer cut inside a call).
 
     The free text of a custom tool becomes the one field of an object, for APIs that have functions only.
     """
     if call.kind == "custom":
-        return {"input": call.arguments}
+        return {CUSTOM_INPUT: call.arguments}
     try:
         return call.parsed()
     except (ValueError, RecursionError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..failures import InvalidRequest
-from ..messages import ChatRequest, File, Tool, ToolResult
+from ..messages import ChatRequest, File, Image, Tool, ToolResult
 from .codec import Unsupported
 
 
@@ -35,13 +35,15 @@ def refused(file: File, provider: str, allowed: str = "") -> Unsupported:
 
 
 def require_small_files(request: ChatRequest, most: int, provider: str) -> None:
-    """Raise Unsupported where the files of the request, in base64, take more than `most` bytes of its body."""
+    """Raise Unsupported where the files and images of a request, in base64, take more than `most` bytes."""
     contents = [
-        part.content if isinstance(part, ToolResult) else (part,)
+        (part.content if not isinstance(part.content, str) else ())
+        if isinstance(part, ToolResult)
+        else (part,)
         for message in request.messages
         for part in message.parts
     ]
-    files = [part for content in contents for part in content if isinstance(part, File)]
+    files = [part for content in contents for part in content if isinstance(part, File | Image)]
     size = sum(-(-len(file.data) // 3) * 4 for file in files if file.data is not None)
     if size > most:
         raise Unsupported(

@@ -441,6 +441,36 @@ def test_the_oldest_turns_are_left_out_whole() -> None:
     assert trimmed(TURNS, 1) == [TURNS[0], TURNS[7]]
 
 
+async def test_the_window_bounds_what_is_sent_in_each_round_of_tools(autojump_clock: object) -> None:
+    def read() -> str:
+        """Read a long text."""
+        return "word " * 200
+
+    script = [
+        Behaviour(text="word " * 100),
+        Behaviour(text="", tool_calls=[ToolCall("c", "read", "{}")]),
+        DONE,
+    ]
+    async with opened(*script) as (cortex, sim):
+        conversation = Conversation(cortex, tools=[read], window=320)
+        await conversation.ask("What is it?")
+        await conversation.ask("Read it.")
+    sent = [[message["role"] for message in request.body["messages"]] for request in sim["openai"].requests]
+    assert sent[1] == ["user", "assistant", "user"]
+    assert sent[2] == ["user", "assistant", "tool"]  # the older turn made place for the result
+
+
+@pytest.mark.parametrize("name", ["messages", "tools", "window", "system"])
+async def test_what_a_conversation_has_is_no_option_of_a_call(name: str, autojump_clock: object) -> None:
+    async with opened(DONE) as (cortex, _):
+        conversation = Conversation(cortex)
+        with pytest.raises(InvalidRequest, match=f"{name}: the conversation has its own"):
+            await conversation.ask("Hi", **{name: []})
+        with pytest.raises(InvalidRequest, match=f"{name}: the conversation has its own"):
+            async with conversation.stream("Hi", **{name: []}):
+                pass
+
+
 @pytest.mark.parametrize("window", range(1, 700, 7))
 def test_what_is_sent_is_valid_at_every_window(window: int) -> None:
     sent = trimmed(TURNS, window)
@@ -585,6 +615,11 @@ def at(*path: Any, to: Any) -> Any:
             r"messages\[0\]\.content\[0\]: Image: data=",
         ),
         (corrupted(at("usage", to={"tokens": 1})), "usage: .*tokens"),
+        (corrupted(at("usage", to={"input_tokens": "5"})), r"usage\.input_tokens: a whole number"),
+        (corrupted(at("usage", to={"input_tokens": -5})), r"usage\.input_tokens: a whole number"),
+        (corrupted(at("cost", to=float("nan"))), "cost: a number from 0"),
+        (corrupted(at("cost", to=True)), "cost: a number from 0"),
+        (corrupted(at("messages", 0, "partial", to="yes")), r"messages\[0\]\.partial: true or false"),
     ],
 )
 async def test_wrong_json_is_an_error_that_names_the_place(

@@ -1,9 +1,11 @@
 """One call of a tool: what is run, what is not, and what the model reads of it."""
 
+from collections.abc import AsyncIterator, Iterator
+
 import pytest
 import trio
 
-from cortex_trio import InvalidRequest, Tool, ToolCall
+from cortex_trio import Image, InvalidRequest, Text, Tool, ToolCall
 from cortex_trio.conversation.toolbox import Toolbox
 
 
@@ -73,3 +75,62 @@ def test_a_function_beside_a_schema_of_ones_own_needs_annotations_too() -> None:
     tool = Tool("f", "F.", {"type": "object", "properties": {}}, function=lambda n: n)
     with pytest.raises(InvalidRequest, match="tool f: parameter n needs an annotation"):
         Toolbox([tool])
+
+
+class BadText(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("error", [BadText(), ExceptionGroup("several", [ValueError("first"), BadText()])])
+async def test_an_exception_that_cannot_be_shown_is_an_error_result(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    result = await Toolbox([fail]).result_of(call("{}", name="fail"), was_cut=False)
+    assert result.is_error
+    assert str(result.content).endswith("BadText")
+
+
+async def test_no_api_key_in_an_exception_reaches_the_model() -> None:
+    def fail() -> None:
+        raise ValueError("401 for Bearer sk-proj-abcdefghijklmnop1234")
+
+    result = await Toolbox([fail]).result_of(call("{}", name="fail"), was_cut=False)
+    assert "abcdefghijklmnop" not in str(result.content)
+    assert "401" in str(result.content)
+
+
+async def test_the_text_of_an_exception_is_cut_to_what_can_be_sent() -> None:
+    def fail() -> None:
+        raise ValueError("x" * 10_000_000)
+
+    result = await Toolbox([fail]).result_of(call("{}", name="fail"), was_cut=False)
+    assert len(str(result.content)) < 5_000
+    assert str(result.content).endswith("[…]")
+
+
+async def test_texts_beside_an_image_are_parts() -> None:
+    image = Image(url="https://host/plot.png")
+
+    def plot() -> list[str | Image]:
+        return ["The plot:", image]
+
+    def names() -> list[str]:
+        return ["a", "b"]
+
+    shown = await Toolbox([plot]).result_of(call("{}", name="plot"), was_cut=False)
+    assert shown.content == (Text("The plot:"), image)
+    assert (await Toolbox([names]).result_of(call("{}", name="names"), was_cut=False)).content == '["a", "b"]'
+
+
+async def test_a_generator_is_no_tool() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    async def pages() -> AsyncIterator[int]:
+        yield 1
+
+    for wrong in (numbers, pages):
+        with pytest.raises(InvalidRequest, match=f"tool {wrong.__name__}: a generator"):
+            Toolbox([wrong])

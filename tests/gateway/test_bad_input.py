@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -19,13 +20,17 @@ from cortex_trio import (
     FailureKind,
     Image,
     InvalidRequest,
+    Message,
     NoWorkersAvailable,
     ProviderError,
     Text,
     Tool,
+    ToolCall,
+    ToolResult,
     WorkerConfig,
     assistant,
     open_cortex,
+    tool,
     user,
 )
 from cortex_trio.simulator import Behaviour, open_simulator
@@ -408,3 +413,70 @@ async def test_one_good_key_among_bad_ones_is_enough_and_is_found_once() -> None
                 reply = await cortex.complete("Hi")
                 assert (reply.text, len(reply.attempts)) == ("In.", 1)
     assert [request.key for request in provider.requests[2:]] == [keys[2]] * 6
+
+
+# ------------------------------------------------------------------ histories
+
+CALL = ToolCall("c", "search", "{}")
+RESULT = ToolResult("c", "found")
+
+
+@pytest.mark.parametrize(
+    ("history", "problem"),
+    [
+        (
+            [user("?"), assistant(CALL), user("And?")],
+            r"messages\[1\]: the results of its tool calls are needed",
+        ),
+        ([user("?"), assistant(CALL)], r"messages\[1\]: the results of its tool calls are needed"),
+        ([user("?"), assistant(CALL, attrs.evolve(CALL, id="d")), tool(RESULT)], r"after it: search \(d\)"),
+        ([user("?"), assistant(CALL, CALL), tool(RESULT), user("And?")], r"messages\[1\]: the results"),
+        ([user("?"), tool(RESULT)], r"messages\[1\]: there is no open tool call 'c'"),
+        ([user("?"), assistant(CALL), tool(ToolResult("d", "found"))], r"no open tool call 'd'"),
+        (
+            [user("?"), assistant(CALL), tool(RESULT, RESULT)],
+            r"messages\[2\]: there is no open tool call 'c'",
+        ),
+        ([user(RESULT)], r"messages\[0\]: there is no open tool call 'c'"),
+    ],
+)
+async def test_calls_and_results_that_do_not_pair_are_refused_before_anything_is_sent(
+    history: list[Message], problem: str
+) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai")
+        async with gateway(sim) as cortex:
+            with pytest.raises(InvalidRequest, match=problem):
+                await cortex.complete(history)
+        assert not provider.requests
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [user("?"), assistant(CALL, CALL), tool(RESULT, RESULT)],
+        [user("?"), assistant(CALL), tool(RESULT), assistant(CALL), tool(RESULT), user("And?")],
+        [
+            user("?"),
+            assistant(CALL, attrs.evolve(CALL, id="d")),
+            tool(attrs.evolve(RESULT, tool_call_id="d")),
+            tool(RESULT),
+        ],
+        [user("?"), assistant("I search", ToolCall("c", "search", '{"q', complete=False)), user("Go on")],
+    ],
+)
+async def test_calls_and_results_that_pair_are_sent(history: list[Message]) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        async with gateway(sim) as cortex:
+            assert (await cortex.complete(history)).text
+
+
+async def test_a_result_may_be_that_of_a_call_which_the_provider_keeps() -> None:
+    async with open_simulator() as sim:
+        sim.add("openai_responses")
+        async with gateway(sim) as cortex:
+            stored = {"store": True, "previous_response_id": "resp_1"}
+            with pytest.raises(ProviderError):  # the simulator keeps none, and says so
+                await cortex.complete([tool(RESULT)], extra_body=stored)
+        assert len(sim["openai_responses"].requests) == 1

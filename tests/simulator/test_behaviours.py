@@ -99,6 +99,14 @@ def test_a_number_out_of_range_is_rejected(field, value):
         Behaviour(**{field: value})
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("text", None), ("reasoning", None), ("refusal", "I will not.")]
+)
+def test_a_value_of_a_wrong_type_is_rejected(field, value):
+    with pytest.raises(ValueError, match=rf"Behaviour\.{field}: a (str|bool) is needed"):
+        Behaviour(**{field: value})
+
+
 def test_an_error_inside_the_stream_needs_its_kind():
     with pytest.raises(ValueError, match=r"Behaviour\.error_after: error="):
         Behaviour(error_after=2)

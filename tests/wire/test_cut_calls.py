@@ -127,3 +127,26 @@ def test_free_text_that_was_cut_goes_back_as_text() -> None:
     cut = ToolCall("c", "code", "print(", kind="custom", complete=False)
     [message] = without_broken_calls((assistant(cut),))
     assert message.text == "[A call of the tool code that was cut off and not run: print(]"
+
+
+@pytest.mark.parametrize("provider", ["groq", "xai", "xai_responses"])
+def test_a_call_of_a_custom_tool_moves_as_a_function_call_to_an_api_with_functions_only(
+    provider: str,
+) -> None:
+    call = ToolCall("c", "run", "SELECT 1", kind="custom")
+    history = (user("?"), assistant(call), tool(ToolResult("c", "1")), user("And?"))
+    request = PROVIDERS[provider].dialect.encode(ChatRequest(messages=history), provider, "m")
+    body = (request.body or b"").decode()
+    assert "custom" not in body
+    assert json.dumps({"input": "SELECT 1"}) in strings_in(json.loads(body))
+
+
+def strings_in(value: object) -> set[str]:
+    match value:
+        case str():
+            return {value}
+        case dict():
+            return strings_in([*value.values()])
+        case list():
+            return {text for each in value for text in strings_in(each)}
+    return set()

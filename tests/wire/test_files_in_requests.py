@@ -31,6 +31,7 @@ from cortex_trio.wire.codec import Dialect, Unsupported
 from cortex_trio.wire.cohere_chat.dialect import CohereChat
 from cortex_trio.wire.gemini.dialect import Gemini
 from cortex_trio.wire.ollama_chat.dialect import OllamaChat
+from cortex_trio.wire.options import require_small_files
 from cortex_trio.wire.server import ReceivedRequest
 
 PDF = File(data=b"%PDF-1.7", media_type="application/pdf", name="report.pdf")
@@ -295,3 +296,22 @@ def test_speech_that_gemini_signed_goes_back_as_it_came() -> None:
     built = ReplyBuilder("p/m")
     built.add_all(Gemini().decode_reply(json.dumps({"candidates": [candidate]}).encode()))
     assert encoded(Gemini(), user("Say it"), built.message(), user("Again"))["contents"][1]["parts"] == [part]
+
+
+@pytest.mark.parametrize("provider", ["openai", "openai_responses"])
+def test_openai_refuses_more_bytes_than_a_request_may_hold(provider: str) -> None:
+    def sent(size: int) -> ChatRequest:
+        return ChatRequest(messages=(user("?", File(data=b"x" * size, media_type="application/pdf")),))
+
+    dialect = PROVIDERS[provider].dialect
+    with pytest.raises(Unsupported, match="files of"):
+        dialect.encode(sent(50_000_001), provider, "m")
+    assert dialect.encode(sent(1_000), provider, "m").body
+
+
+def test_images_count_as_files_and_the_text_of_a_result_does_not() -> None:
+    image = Image(data=b"x" * 60, media_type="image/png")
+    history = (user(image), assistant(ToolCall("c", "t", "{}")), tool(ToolResult("c", "x" * 1_000)))
+    require_small_files(ChatRequest(messages=history), 80, "p")
+    with pytest.raises(Unsupported, match="files of 80 bytes"):
+        require_small_files(ChatRequest(messages=history), 79, "p")

@@ -16,7 +16,7 @@ from ...intake import (
     checked,
     messages_from,
     require_different_names,
-    require_no_open_calls,
+    require_paired_calls,
     tools_from,
 )
 from ...messages import ChatRequest, Document, Messages, Tool
@@ -35,6 +35,9 @@ restart     a Restarted event, then a whole new answer from the next worker
 continue    a Continued event, then the end of the answer from the next worker
 buffer      nothing is delivered before the answer is whole
 """
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much a model thinks before it answers. Which of them a model accepts depends on the model."""
 
 
 class ChatOptions(TypedDict, total=False):
@@ -63,7 +66,7 @@ class ChatOptions(TypedDict, total=False):
     """`auto`, `none`, `required`, or the name of a tool."""
     response_schema: Mapping[str, Any] | None
     """The JSON Schema of the answer."""
-    reasoning: str | int | None
+    reasoning: ReasoningEffort | int | None
     """An effort ("low", "medium", "high"), or a number of tokens."""
     documents: Sequence[Document] | None
     """Documents that the answer may cite."""
@@ -111,6 +114,10 @@ class Chat:
     """What is asked of each worker."""
 
 
+STORED = ("previous_response_id", "conversation")
+"""Fields of a request by which OpenAI's Responses API adds messages that it has kept."""
+
+
 def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
     """Check what a caller asks for.
 
@@ -129,7 +136,6 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
     tools = tools_from(options.get("tools"))
     require_different_names(tools or ())
     checked_messages = messages_from(messages)
-    require_no_open_calls(checked_messages)
     request = ChatRequest(
         messages=checked_messages,
         max_tokens=positive("max_tokens", options.get("max_tokens"), whole=True),
@@ -143,6 +149,8 @@ def chat_from(messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         documents=_documents(options.get("documents")),
         extra_body=_mapping("extra_body", options.get("extra_body")),
     )
+    extra = request.extra_body or {}
+    require_paired_calls(checked_messages, is_continued=any(name in extra for name in STORED))
     return _chat(request, ChatJob(request), options)
 
 

@@ -37,6 +37,7 @@ class ChatCompletions:
     `reasoning_field`: the field of an assistant message in which the server wants its reasoning back
     (DeepSeek in tool loops: "reasoning_content"; Groq allows "reasoning"). None: reasoning is not sent.
     `custom_tools`: whether it has tools that take free text.
+    `most_file_bytes`: bytes of files and images, in base64, that one request may hold; None: the limit is not known.
     `files`: whether messages may hold files and speech, beside images.
     `own_fields`: whether messages may have fields that OpenAI's have not, such as `reasoning_details`. Those of its own
     answers go back either way; this is for fields whose origin is not known.
@@ -52,6 +53,7 @@ class ChatCompletions:
     efforts: tuple[str, ...] | None = None
     finish_optional: bool = False
     custom_tools: bool = True
+    most_file_bytes: int | None = None
     files: bool = True
     own_fields: bool = True
 
@@ -68,6 +70,7 @@ class ChatCompletions:
             reasoning_field=self.reasoning_field,
             efforts=self.efforts,
             custom_tools=self.custom_tools,
+            most_file_bytes=self.most_file_bytes,
             files=self.files,
             own_fields=self.own_fields,
         )

@@ -26,9 +26,9 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import Unsupported
-from ..history import CallIds, may_replay, sendable, shown_by_user, titled, with_documents
+from ..history import CallIds, as_functions, may_replay, sendable, shown_by_user, titled, with_documents
 from ..openai_tools import custom_format, response_schema, strict_parameters
-from ..options import stops, tool_choice
+from ..options import require_small_files, stops, tool_choice
 from ..own_fields import unpacked
 from .content import file_part, image_part
 from .message_fields import FIELDS, extra_content
@@ -56,12 +56,16 @@ def chat_body(
     reasoning_field: str | None,
     efforts: Collection[str] | None,
     custom_tools: bool,
+    most_file_bytes: int | None,
     files: bool,
     own_fields: bool,
 ) -> Json:
     """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
     messages = sendable(with_documents(request.messages, request.documents))
+    messages = messages if custom_tools else as_functions(messages)
     encoder = _Messages(messages, provider, model, reasoning_field, own_fields)
+    if most_file_bytes is not None:
+        require_small_files(request, most_file_bytes, provider)
     tools = request.tools or ()
     if not custom_tools and any(tool.kind == "custom" for tool in tools):
         raise Unsupported("custom tools", provider)

@@ -30,6 +30,7 @@ class Responses:
     `unreasoning`: models, by prefix, that do not reason, and answer 400 to requests for their reasoning.
     `least_max_tokens`: the smallest max_tokens it takes.
     `custom_tools`: whether it has tools that take free text.
+    `most_file_bytes`: bytes of files and images, in base64, that one request may hold; None: the limit is not known.
     `own_fields`: whether it has what only OpenAI's API has: the phase of a text, fields of a call without an origin.
     """
 
@@ -39,6 +40,7 @@ class Responses:
     unreasoning: tuple[str, ...] = ()
     least_max_tokens: int = 1
     custom_tools: bool = True
+    most_file_bytes: int | None = None
     own_fields: bool = True
 
     @property
@@ -55,6 +57,7 @@ class Responses:
             encrypted=not model.startswith(self.unreasoning),
             least_max_tokens=self.least_max_tokens,
             custom_tools=self.custom_tools,
+            most_file_bytes=self.most_file_bytes,
             own_fields=self.own_fields,
         )
         accept = "text/event-stream" if request.stream else "application/json"

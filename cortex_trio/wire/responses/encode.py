@@ -30,9 +30,18 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import Unsupported, compact
-from ..history import CallIds, may_replay, replayed, sendable, shown_by_user, titled, with_documents
+from ..history import (
+    CallIds,
+    as_functions,
+    may_replay,
+    replayed,
+    sendable,
+    shown_by_user,
+    titled,
+    with_documents,
+)
 from ..openai_tools import custom_format, response_schema, strict_parameters
-from ..options import tool_choice
+from ..options import require_small_files, tool_choice
 from ..own_fields import unpacked
 from .actions import NAMES, answer, caller
 from .calls import OWN_FIELDS
@@ -56,16 +65,20 @@ def responses_body(
     encrypted: bool,
     least_max_tokens: int,
     custom_tools: bool,
+    most_file_bytes: int | None,
     own_fields: bool,
 ) -> Json:
     """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
     if request.stop:
         raise Unsupported("stop sequences", provider)
+    if most_file_bytes is not None:
+        require_small_files(request, most_file_bytes, provider)
     tools = request.tools or ()
     if not custom_tools and any(tool.kind == "custom" for tool in tools):
         raise Unsupported("custom tools", provider)
     leading, conversation = _split_system(request.messages)
     messages = sendable(with_documents(conversation, request.documents))
+    messages = messages if custom_tools else as_functions(messages)
     items = _Input(messages, provider, model, own_fields).items(messages)
     body: Json = {"model": model, "input": items, "store": False}
     options: Json = {

@@ -87,6 +87,8 @@ SERVER_ITEMS = (
     "apply_patch_call_output",
     "custom_tool_call",
     "custom_tool_call_output",
+    "tool_search_call",
+    "tool_search_output",
     "compaction",
 )
 """Calls and results of the server's own tools; it takes them back as it sent them."""
