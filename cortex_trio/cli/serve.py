@@ -134,7 +134,7 @@ async def _reload(arguments: argparse.Namespace, cortex: Cortex, server: Server)
     """Read the configuration again. A mistake in it is logged, and nothing is changed."""
     try:
         read = await _read(arguments)
-        undo = server.reload(keys=_all_keys(arguments, read), aliases=read.gateway.aliases)
+        undo = server.reload(keys=_all_keys(arguments, read))
         try:
             await cortex.reload(read.gateway)
         except CortexError:
