@@ -158,7 +158,9 @@ async def open_server(
                 yield Server(url, bound, tree, _Reload(front, counters, is_local))
                 await _drain(tree, grace)
             finally:
-                await _cut(tree)
+                with trio.move_on_after(CUT_SECONDS, shield=True):
+                    await _cut(tree)
+                tree.drain.close_all()
     finally:
         for one in listening:
             one.close()
@@ -172,12 +174,10 @@ async def _drain(tree: ServerTree, grace: float) -> None:
 
 
 async def _cut(tree: ServerTree) -> None:
-    """End the requests that are left, and close every connection."""
-    with trio.move_on_after(CUT_SECONDS, shield=True):
-        tree.drain.begin()
-        tree.drain.cut()
-        await tree.drain.wait_quiet()
-    tree.drain.close_all()
+    """End the requests that are left."""
+    tree.drain.begin()
+    tree.drain.cut()
+    await tree.drain.wait_quiet()
 
 
 @asynccontextmanager

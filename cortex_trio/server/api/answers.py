@@ -114,7 +114,8 @@ class _Streamed:
                 await self._send_until_the_end()
             except trio.Cancelled:
                 if self._exchange.cancel_reason is CancelReason.DRAINING:
-                    await self._end_early()
+                    with trio.move_on_after(LAST_WORDS_SECONDS, shield=True):
+                        await self._end_early()
                 raise
             nursery.cancel_scope.cancel()
 
@@ -173,8 +174,7 @@ class _Streamed:
 
     async def _end_early(self) -> None:
         self._keepalive_sent = None  # its task is gone
-        with trio.move_on_after(LAST_WORDS_SECONDS, shield=True):
-            await self._break_off(FailureKind.OVERLOADED, "the server is being stopped")
+        await self._break_off(FailureKind.OVERLOADED, "the server is being stopped")
 
 
 def _headers(ingress: Ingress, inbound: Inbound, answer: ChatStream, attempts: int) -> Headers:
