@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from ...errors import ProviderError
-from ...failures import CortexError, Failure, FailureKind
+from ...failures import CortexError, Failure, FailureKind, InvalidRequest
 from ...gateway.cortex import Cortex
 from ...gateway.request.options import ChatOptions
 from ...gateway.routing.eligibility import Target
@@ -123,7 +123,13 @@ class ApiRoutes:
         except CortexError as error:
             if asked.exchange.has_begun:
                 raise
-            await asked.send_error(error)
+            inbound = asked.inbound
+            if isinstance(error, InvalidRequest) and inbound.has_small_limit and not inbound.raises_limit:
+                # Nothing was sent. Clients probe with one token, and want an answer more than the limit.
+                inbound.raises_limit = True
+                await self._ask(asked, target, limit)
+            else:
+                await asked.send_error(error)
         finally:
             if asked.client is not None:
                 asked.client.charge(tokens=tokens_of(answer.attempts), usd=answer.cost)
