@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from ..costs import load_prices
 from ..failures import ConfigError, CortexError
 from ..gateway.cortex import Cortex, open_cortex
 from ..gateway.settings.config import config_from_env
@@ -103,6 +104,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 sockets=listen(arguments.host, arguments.port, shared=arguments.is_worker),
             )
         )
+        await trio.to_thread.run_sync(load_prices)  # opening the gateway has begun it
         print(f"listening on {server.url}", flush=True)
         async with open_flat_nursery() as nursery:
             if arguments.is_worker:
@@ -134,7 +136,7 @@ async def _reload(arguments: argparse.Namespace, cortex: Cortex, server: Server)
     """Read the configuration again. A mistake in it is logged, and nothing is changed."""
     try:
         read = await _read(arguments)
-        undo = server.reload(keys=_all_keys(arguments, read), aliases=read.gateway.aliases)
+        undo = server.reload(keys=_all_keys(arguments, read))
         try:
             await cortex.reload(read.gateway)
         except CortexError:

@@ -31,6 +31,8 @@ log = logging.getLogger("cortex_trio.server")
 BACKOFF = Backoff(first=0.2, most=10.0)
 KILL_SECONDS = 2.0
 """After the grace: for a process to end."""
+REAP_SECONDS = 5.0
+"""For a process that was killed: one that waits for a disk ends later."""
 START_SECONDS = 60.0
 """For all processes to listen."""
 READY = b"listening on "
@@ -100,7 +102,10 @@ class Processes:
             log.error("%s has ended with status %d; it is started again", name, status)
         finally:
             del self._running[name]
-            await self._end(process)
+            with trio.move_on_after(self._grace + KILL_SECONDS, shield=True):
+                await _drain(process)
+            with trio.move_on_after(REAP_SECONDS, shield=True):
+                await _kill(process)
 
     async def _read_output(self, name: str, process: trio.Process) -> None:
         assert process.stdout is not None
@@ -111,19 +116,21 @@ class Processes:
                 if len(self._ready) == len(self._refs):
                     self._all_ready.set()
 
-    async def _end(self, process: trio.Process) -> None:
-        """Drain a process, and kill it if that takes too long."""
-        with trio.move_on_after(self._grace + KILL_SECONDS, shield=True):
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
-        if process.returncode is None:
-            process.kill()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                await trio.aclose_forcefully(stream)
-        with trio.CancelScope(shield=True):
-            await process.wait()  # it was killed, or has ended
+
+async def _drain(process: trio.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        await process.wait()
+
+
+async def _kill(process: trio.Process) -> None:
+    """End a process that has not ended by itself, and close its pipes."""
+    if process.returncode is None:
+        process.kill()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            await trio.aclose_forcefully(stream)
+    await process.wait()
 
 
 def reserve_port(host: str, port: int) -> socket.socket:
