@@ -82,6 +82,7 @@ class Connection:
         self._finder = HeadFinder()
         self._exchange: HttpExchange | None = None  # of the current request, from the end of its head
         self._scope = trio.CancelScope()
+        self._resets = False  # the last response was cut, and only a reset can show that
         self._is_new = True  # no request has come
 
     # ------------------------------------------------------------------ for the server
@@ -98,7 +99,7 @@ class Connection:
             pass  # the client has left, or the server has closed the connection
         finally:
             self._drain.remove(self)
-            self._stream.close_now()
+            self.close_now()
 
     def close_after_request(self) -> None:
         """Serve no request after the current one."""
@@ -113,8 +114,9 @@ class Connection:
             self._exchange.cancel(CancelReason.DRAINING)
 
     def close_now(self) -> None:
-        """Close the socket."""
-        self._stream.close_now()
+        """Close the socket. A body that is cut must not look whole."""
+        cut = self._resets or (self._exchange is not None and self._exchange.is_cut_without_a_trace)
+        self._stream.close_now(reset=cut)
 
     # ------------------------------------------------------------------ one request
 
@@ -190,6 +192,7 @@ class Connection:
         finally:
             if isinstance(verdict, Accepted):
                 verdict.release()
+            self._resets = exchange.is_cut_without_a_trace
             self._log(head, exchange, verdict, received, trio.current_time() - started, outcome)
         return exchange.keeps_alive and not self._drain.is_draining
 
@@ -264,7 +267,8 @@ class Connection:
                 await exchange.send_continue()
             await self._feed(reader, exchange)
             was_read = True
-            raw, encoding = reader.body(), head.header("content-encoding") or ""
+            raw = reader.body()
+            encoding = ", ".join(value for name, value in head.headers if name == "content-encoding")
             if encoding and len(raw) > UNPACK_IN_THREAD_BYTES:
                 body = await trio.to_thread.run_sync(unpacked, raw, encoding, limits.max_body)
             else:

@@ -26,6 +26,9 @@ _BARE_CR = re.compile(rb"\r(?!\n)")
 _FOLDED = re.compile(rb"\r\n[ \t]")
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 """The first byte of a method. Anything else is no HTTP: the start of TLS, for example."""
+_ABSOLUTE = re.compile(r"https?://([^/?]+)(.*)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?:\[[0-9A-Za-z:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+"""The value of Host, without the name of a user (RFC 9112, section 3.2)."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -132,8 +135,15 @@ def parse_head(raw: bytes) -> tuple[RequestHead, h11.Connection]:
         raise BadHead("the head is malformed") from None
     if not isinstance(request, h11.Request):
         raise BadHead("this is no HTTP request")
+    if not request.http_version.startswith(b"1."):
+        raise BadHead("only HTTP/1.1 and HTTP/1.0 are served")
     headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]
-    path, query = _target(request.target.decode("latin-1"))
+    authority, target = _split_target(request.target.decode("latin-1"))
+    if authority is not None:
+        headers = [("host", authority), *(field for field in headers if field[0] != "host")]
+    if not all(_AUTHORITY.fullmatch(value) for name, value in headers if name == "host"):
+        raise BadHead("the host of the request is malformed")
+    path, query = _path_and_query(target)
     head = RequestHead(
         method=request.method.decode("ascii"),
         path=path,
@@ -145,14 +155,24 @@ def parse_head(raw: bytes) -> tuple[RequestHead, h11.Connection]:
     return head, http
 
 
-def _target(target: str) -> tuple[str, Mapping[str, str]]:
-    """Split a target in origin form or absolute form (RFC 9112, section 3.2)."""
-    if not target.startswith("/"):
-        scheme, separator, after = target.partition("://")
-        if not separator or scheme.lower() not in ("http", "https"):
-            raise BadHead("the target of the request is no path")
-        target = "/" + after.partition("/")[2]
-    path, _, text = target.partition("#")[0].partition("?")
+def _split_target(target: str) -> tuple[str | None, str]:
+    """Return the authority and the path of a target in absolute form; None and the path of one in origin form.
+
+    The authority is what the client wants, whatever Host says (RFC 9112, section 3.2.2).
+    """
+    if "#" in target:
+        raise BadHead("the target of the request has a fragment")
+    if target.startswith("/"):
+        return None, target
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        raise BadHead("the target of the request is no path")
+    authority, path = found.groups()
+    return authority, path if path.startswith("/") else "/" + path
+
+
+def _path_and_query(target: str) -> tuple[str, Mapping[str, str]]:
+    path, _, text = target.partition("?")
     try:
         fields = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:

@@ -15,6 +15,7 @@ import trio
 
 from .client_stream import ClientStream
 from .exchange import CancelReason, Headers
+from .pace import WritePace
 
 CLEANUP_SECONDS = 1.0
 """For each write after the server has cancelled the route: the drain must end."""
@@ -41,7 +42,7 @@ class HttpExchange:
         http: has parsed the head of this request and no other; a new one if the head was malformed.
         request_id: sent with the response; an attribute.
         is_head: the response has no body.
-        write_seconds: that a client may read nothing.
+        write_seconds: that writes may wait for the client, see `WritePace`.
 
     Attributes:
         scope: what it contains is cancelled by `cancel`.
@@ -67,8 +68,9 @@ class HttpExchange:
         self._http = http
         self.request_id = request_id
         self._is_head = is_head
-        self._write_seconds = write_seconds
+        self._pace = WritePace(write_seconds)
         self._is_chunked = False
+        self._ends_with_connection = False
         self.scope = trio.CancelScope()
         self.extra_headers: Callable[[], Headers] = tuple
         self.release: Callable[[], None] = lambda: None
@@ -86,6 +88,11 @@ class HttpExchange:
     def has_begun(self) -> bool:
         """Whether the head of the response was sent, or its sending has begun."""
         return self.status is not None
+
+    @property
+    def is_cut_without_a_trace(self) -> bool:
+        """Whether the body has not ended, but only the end of the connection says where it ends (HTTP/1.0)."""
+        return self._ends_with_connection and not self.has_ended
 
     @property
     def keeps_alive(self) -> bool:
@@ -114,6 +121,7 @@ class HttpExchange:
     async def begin(self, status: int, headers: Headers) -> None:
         head = self._head(status, headers, None)
         self._is_chunked = (self._http.their_http_version or b"1.0") >= b"1.1"
+        self._ends_with_connection = not (self._is_chunked or self._is_head)
         await self._send(head)
 
     async def write(self, data: bytes) -> None:
@@ -154,9 +162,9 @@ class HttpExchange:
         if self.is_broken:
             await trio.lowlevel.checkpoint()
             raise trio.BrokenResourceError("the client has left")
-        limit = self._write_seconds if self.cancel_reason is None else CLEANUP_SECONDS
+        pace = self._pace if self.cancel_reason is None else WritePace(CLEANUP_SECONDS)
         try:
-            await self._stream.send_all(data, limit)
+            await self._stream.send_all(data, pace)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self.is_broken = True
             raise trio.BrokenResourceError(str(error)) from error
