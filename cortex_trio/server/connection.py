@@ -178,7 +178,7 @@ class Connection:
                 with exchange.scope:
                     received = await self._answer(head, exchange, verdict)
             except Exception as error:
-                if not (exchange.is_broken and isinstance(error, trio.BrokenResourceError)):
+                if not (exchange.is_broken and _is_only_broken(error)):
                     outcome = Outcome.CRASHED
                     await self._fail(head, exchange, ErrorKind.INTERNAL, "the server has failed")
                     raise RouteFailed(f"the route of {head.path!r} has failed") from error
@@ -352,6 +352,16 @@ class Connection:
             headers=exchange.headers,
         )
         log_access(access)
+
+
+def _is_only_broken(error: Exception) -> bool:
+    """Return whether an error says no more than that the client has left.
+
+    It comes in a group if the route was cancelled as well: the watcher of the client was cancelled with it.
+    """
+    if isinstance(error, ExceptionGroup):
+        return error.split(trio.BrokenResourceError)[1] is None
+    return isinstance(error, trio.BrokenResourceError)
 
 
 def _outcome(exchange: HttpExchange) -> Outcome:

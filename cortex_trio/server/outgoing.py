@@ -17,7 +17,7 @@ from .client_stream import ClientStream
 from .exchange import CancelReason, Headers
 from .pace import WritePace
 
-CLEANUP_SECONDS = 1.0
+CLEANUP_SECONDS = 0.5
 """For each write after the server has cancelled the route: the drain must end."""
 FRAMING = frozenset(
     {b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"te", b"upgrade"}
