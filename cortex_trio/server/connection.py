@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 from typing import final
 
-import h11
 import trio
 
 from ..otp.nursery import open_flat_nursery
@@ -127,14 +126,14 @@ class Connection:
         with self._drain.busy_with(self):
             try:
                 raw = await self._read_head()
-                head, http = parse_head(raw) if raw is not None else (None, None)
+                head = None if raw is None else parse_head(raw)
             except BadHead as error:
                 await self._refuse_head(error.status, str(error))
                 return False
-            if head is None or http is None:
+            if head is None:
                 return False
             try:
-                return await self._serve(head, http)
+                return await self._serve(head)
             finally:
                 self._exchange = None
 
@@ -159,16 +158,16 @@ class Connection:
         raise BadHead(f"the head did not arrive within {self._limits.head_timeout:g} s", 408)
 
     async def _refuse_head(self, status: int, message: str) -> None:
-        exchange = self._new_exchange(h11.Connection(h11.SERVER), is_head=False)
+        exchange = self._new_exchange(None)
         exchange.closes = True
         _, headers, body = self._front.error("/", ErrorKind.BAD_REQUEST, message)
         await exchange.respond(status, headers, body)
         await self._linger()
 
-    async def _serve(self, head: RequestHead, http: h11.Connection) -> bool:
+    async def _serve(self, head: RequestHead) -> bool:
         """Answer a request. Returns whether another one may follow."""
-        self._exchange = exchange = self._new_exchange(http, is_head=head.method == "HEAD")
-        exchange.closes = self._drain.is_draining or self._is_surplus
+        self._exchange = exchange = self._new_exchange(head)
+        exchange.closes = exchange.closes or self._drain.is_draining or self._is_surplus
         started, received = trio.current_time(), 0
         verdict: Accepted | Refused | None = None
         outcome = Outcome.CUT
@@ -318,12 +317,11 @@ class Connection:
 
     # ------------------------------------------------------------------ small things
 
-    def _new_exchange(self, http: h11.Connection, *, is_head: bool) -> HttpExchange:
+    def _new_exchange(self, head: RequestHead | None) -> HttpExchange:
         return HttpExchange(
             self._stream,
-            http,
+            head,
             request_id=f"req_{secrets.token_hex(12)}",
-            is_head=is_head,
             write_seconds=self._limits.write_timeout,
         )
 

@@ -59,6 +59,10 @@ class RequestHead:
     """Of the body in bytes, 0 if there is none. None: it comes in chunks."""
     expects_continue: bool
     """The client waits for `100 Continue` before it sends the body."""
+    takes_chunks: bool
+    """It speaks HTTP/1.1. The body of a response to HTTP/1.0 ends with the connection."""
+    keeps_alive: bool
+    """The client may send another request on this connection."""
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, in lower case; None if it is not there."""
@@ -111,8 +115,8 @@ def _drop_empty_lines(data: bytearray) -> None:
             del data[:2]
 
 
-def parse_head(raw: bytes) -> tuple[RequestHead, h11.Connection]:
-    """Return a head, and the h11 connection that frames the response to it.
+def parse_head(raw: bytes) -> RequestHead:
+    """Return a head.
 
     Args:
         raw: the whole head with its empty line.
@@ -144,15 +148,22 @@ def parse_head(raw: bytes) -> tuple[RequestHead, h11.Connection]:
     if not all(_AUTHORITY.fullmatch(value) for name, value in headers if name == "host"):
         raise BadHead("the host of the request is malformed")
     path, query = _path_and_query(target)
-    head = RequestHead(
+    takes_chunks = request.http_version >= b"1.1"
+    return RequestHead(
         method=request.method.decode("ascii"),
         path=path,
         query=query,
         headers=headers,
         length=_body_length(headers, request.http_version),
         expects_continue=http.they_are_waiting_for_100_continue,
+        takes_chunks=takes_chunks,
+        keeps_alive=takes_chunks and not _says_close(headers),
     )
-    return head, http
+
+
+def _says_close(headers: Headers) -> bool:
+    options = (value.lower().split(",") for name, value in headers if name == "connection")
+    return any(option.strip() == "close" for listed in options for option in listed)
 
 
 def _split_target(target: str) -> tuple[str | None, str]:

@@ -11,7 +11,7 @@ def parsed(raw: bytes) -> RequestHead:
     data = bytearray(raw)
     head = HeadFinder().take(data)
     assert head is not None
-    return parse_head(head)[0]
+    return parse_head(head)
 
 
 def test_a_head_is_read() -> None:
