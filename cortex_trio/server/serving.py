@@ -30,7 +30,7 @@ from .settings import Limits
 from .tree import ServerTree
 from .virtual_keys import AnyKey, virtual_keys_from
 
-CUT_SECONDS = 1.2
+CUT_SECONDS = 0.9
 """From the end of the grace: for error events to be sent and connections to close."""
 STOP_SECONDS = 0.3
 """For the processes to end, whose sockets are closed."""
