@@ -170,11 +170,9 @@ class SharedCooldowns:
         own = self._cooldowns.entry(worker, target, now)
         if own is not None and length_of(own) >= length_of(fact.cooldown(now, 0.0)):
             before = self._shared.get(worker, {}).get(entry.name)
-            if before is None or before.ends >= ends:
+            if before is None or not is_same_fact(before.cooldown, own) or before.ends >= ends:
                 return False  # the store has that one, or will get it
-            known = own
-        elif own is not None and own.basis is fact.basis and own.until >= ends:
-            known = own
+            known = own  # is longer by its jitter only
         else:
             known = self._cooldowns.adopt(worker, target, fact.cooldown(now, spread * self._chance.random()))
         shared = _Shared(entry.fact, target, fact.server, known, ends)
