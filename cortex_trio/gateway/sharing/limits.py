@@ -3,7 +3,8 @@
 A process takes a slice of the limit, a twentieth, and counts it down here. Reading and charging a limit are synchronous
 and never wait: until its next slice has arrived, a process may use one slice ahead, which the next slice then pays. All
 processes together exceed a limit by no more than one slice each. What a process does not use, it gives back. Without a
-link to the store, a process may use the limit divided by the number of processes that were known last.
+link to the store, a process may use the limit divided by the number of processes that were known last, or all of it:
+`Config.limits_without_store`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class SharedLimit:
     seconds: Callable[[], float]
     """Returns the length of a window that begins now."""
     processes: Callable[[], int | None]
-    """Returns how many processes use the store; None while this is connected to it."""
+    """Returns by what the limit is divided for this process alone; None while it is connected to the store."""
     wake: Callable[[SharedLimit], None]
     """Is called when a slice may be needed."""
     _granted: float = 0.0
@@ -140,11 +141,29 @@ class SharedLimit:
             now: Trio time.
         """
         self._roll(now)
+        return None if now - self._charged_at < UNUSED_SECONDS else self.left(now)
+
+    def left(self, now: float) -> Slice | None:
+        """Return what this process has taken and not used, and forget it; None: nothing.
+
+        Args:
+            now: Trio time.
+        """
+        self._roll(now)
         left = self._granted - self._used
-        if self._window is None or left <= 0 or now - self._charged_at < UNUSED_SECONDS:
+        if self._window is None or left <= 0:
             return None
         self._granted = self._used
         return Slice(left, self._ends - now, self._window)
+
+    def owed(self, now: float) -> float:
+        """Return what this process has used and not taken; 0: nothing.
+
+        Args:
+            now: Trio time.
+        """
+        self._roll(now)
+        return max(0.0, self._used - self._granted)
 
     def next_look(self, now: float) -> float:
         """Return the Trio time at which the actor must look at this limit again; infinity: after the next charge.
