@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from cortex_trio import Config
-from cortex_trio.cluster import MemoryStore, Store
+from cortex_trio.cluster import MemoryStore, Slice, Store
 from cortex_trio.gateway.runtime import Runtime
 from cortex_trio.gateway.sharing.limits import SLICES, SharedLimit
 from cortex_trio.gateway.startup import open_runtime
@@ -190,3 +190,15 @@ async def test_a_process_that_is_killed_loses_one_slice_at_most_until_its_window
         assert LIMIT - 1.5 * LIMIT / SLICES <= admitted <= LIMIT + LIMIT / SLICES
         await trio.sleep(20)
         assert await use(other, 0.05, trio.current_time() + 50) == LIMIT
+
+
+@pytest.mark.parametrize("charged", [0.1 * n for n in range(1, 40)])
+async def test_the_actor_never_looks_again_at_once_for_nothing(charged: float, autojump_clock: Any) -> None:
+    await trio.sleep(charged)
+    limit = SharedLimit("team", 40, lambda: 60.0, lambda: None, lambda limit: None)
+    limit.charge(1)
+    now = trio.current_time()
+    limit.was_given(Slice(limit.wanted(now), 60, "1"), 2, now)
+    when = limit.next_look(now)
+    assert when > now
+    assert limit.unused(when), "this is what the look is for"

@@ -107,9 +107,14 @@ class SharedLimit:
             now: Trio time.
         """
         self._roll(now)
-        if now - self._charged_at >= UNUSED_SECONDS or now < self._retry_at or not self._is_low:
+        if now >= self._unused_at or now < self._retry_at or not self._is_low:
             return 0.0
         return self.slice + max(0.0, self._used - self._granted)
+
+    @property
+    def _unused_at(self) -> float:
+        # One sum for all who compare: with its rounding, the time that `next_look` returns is not too early.
+        return self._charged_at + UNUSED_SECONDS
 
     @property
     def _is_low(self) -> bool:
@@ -141,7 +146,7 @@ class SharedLimit:
             now: Trio time.
         """
         self._roll(now)
-        return None if now - self._charged_at < UNUSED_SECONDS else self.left(now)
+        return None if now < self._unused_at else self.left(now)
 
     def left(self, now: float) -> Slice | None:
         """Return what this process has taken and not used, and forget it; None: nothing.
@@ -174,8 +179,8 @@ class SharedLimit:
         self._roll(now)
         times = [math.inf]
         if self._granted > self._used:
-            times.append(max(now, self._charged_at + UNUSED_SECONDS))
-        if self._is_low and now - self._charged_at < UNUSED_SECONDS:
+            times.append(max(now, self._unused_at))
+        if self._is_low and now < self._unused_at:
             times.append(max(now, self._retry_at))
         return min(times)
 
