@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from ..cluster import SocketStore
 from ..costs import load_prices
 from ..failures import ConfigError, CortexError
 from ..gateway.cortex import Cortex, open_cortex
@@ -57,7 +58,8 @@ async def _supervise(arguments: argparse.Namespace) -> int:
     from ..server.processes import supervise
 
     tls_context(arguments.tls_cert, arguments.tls_key)
-    _all_keys(arguments, await _read(arguments))
+    read = await _read(arguments)
+    _all_keys(arguments, read)
     return await supervise(
         worker_arguments(arguments),
         host=arguments.host,
@@ -65,6 +67,7 @@ async def _supervise(arguments: argparse.Namespace) -> int:
         number=arguments.workers,
         grace=arguments.grace,
         signals=STOPS,
+        has_store=read.gateway.store is not None,
     )
 
 
@@ -87,7 +90,9 @@ async def _serve(arguments: argparse.Namespace) -> int:
     observers: list[Observer] = [] if metrics is None else [metrics]
     async with AsyncExitStack() as stack:
         received = stack.enter_context(trio.open_signal_receiver(*signals))
-        cortex = await stack.enter_async_context(open_cortex(read.gateway, on_event=observers))
+        # That of the supervising process is passed only if the configuration has none.
+        store = None if arguments.store_socket is None else SocketStore(arguments.store_socket)
+        cortex = await stack.enter_async_context(open_cortex(read.gateway, on_event=observers, store=store))
         if metrics is not None:
             metrics.bind(cortex)
         server = await stack.enter_async_context(
