@@ -101,7 +101,7 @@ def _ollama(chunks: int) -> tuple[list[bytes], bytes, bytes]:
     return [line(PIECE)] * chunks, line("", **counts), line(PIECE * chunks, **counts)
 
 
-_DIALECTS: Mapping[str, tuple[Callable[[int], tuple[list[bytes], bytes, bytes]], str]] = {
+DIALECTS: Mapping[str, tuple[Callable[[int], tuple[list[bytes], bytes, bytes]], str]] = {
     CHAT: (_chat, "text/event-stream; charset=utf-8"),
     MESSAGES: (_messages, "text/event-stream; charset=utf-8"),
     OLLAMA: (_ollama, "application/x-ndjson"),
@@ -118,7 +118,7 @@ class _Script:
     def __init__(self, path: str, settings: str) -> None:
         wanted = dict(part.split("-") for part in settings.split(".") if part)
         dialect, content_type = next(
-            (found for suffix, found in _DIALECTS.items() if path.endswith(suffix)), _DIALECTS[CHAT]
+            (found for suffix, found in DIALECTS.items() if path.endswith(suffix)), DIALECTS[CHAT]
         )
         self.first = int(wanted.get("first", 0)) / 1000
         self.gap = int(wanted.get("gap", 0)) / 1000

@@ -260,6 +260,7 @@ def _add_serve(commands: _Commands) -> None:
         help="how long a body may pause (default: 60)",
     )
     serve.add_argument("--is-worker", action="store_true", help=argparse.SUPPRESS)
+    serve.add_argument("--store-socket", help=argparse.SUPPRESS)
 
 
 def _add_configuration(commands: _Commands) -> None:

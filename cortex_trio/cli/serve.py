@@ -16,6 +16,8 @@ from pathlib import Path
 
 import trio
 
+from ..cluster import SocketStore
+from ..costs import load_prices
 from ..failures import ConfigError, CortexError
 from ..gateway.cortex import Cortex, open_cortex
 from ..gateway.settings.config import config_from_env
@@ -56,7 +58,8 @@ async def _supervise(arguments: argparse.Namespace) -> int:
     from ..server.processes import supervise
 
     tls_context(arguments.tls_cert, arguments.tls_key)
-    _all_keys(arguments, await _read(arguments))
+    read = await _read(arguments)
+    _all_keys(arguments, read)
     return await supervise(
         worker_arguments(arguments),
         host=arguments.host,
@@ -64,6 +67,7 @@ async def _supervise(arguments: argparse.Namespace) -> int:
         number=arguments.workers,
         grace=arguments.grace,
         signals=STOPS,
+        has_store=read.gateway.store is not None,
     )
 
 
@@ -86,7 +90,9 @@ async def _serve(arguments: argparse.Namespace) -> int:
     observers: list[Observer] = [] if metrics is None else [metrics]
     async with AsyncExitStack() as stack:
         received = stack.enter_context(trio.open_signal_receiver(*signals))
-        cortex = await stack.enter_async_context(open_cortex(read.gateway, on_event=observers))
+        # That of the supervising process is passed only if the configuration has none.
+        store = None if arguments.store_socket is None else SocketStore(arguments.store_socket)
+        cortex = await stack.enter_async_context(open_cortex(read.gateway, on_event=observers, store=store))
         if metrics is not None:
             metrics.bind(cortex)
         server = await stack.enter_async_context(
@@ -103,6 +109,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 sockets=listen(arguments.host, arguments.port, shared=arguments.is_worker),
             )
         )
+        await trio.to_thread.run_sync(load_prices)  # opening the gateway has begun it
         print(f"listening on {server.url}", flush=True)
         async with open_flat_nursery() as nursery:
             if arguments.is_worker:
@@ -134,7 +141,7 @@ async def _reload(arguments: argparse.Namespace, cortex: Cortex, server: Server)
     """Read the configuration again. A mistake in it is logged, and nothing is changed."""
     try:
         read = await _read(arguments)
-        undo = server.reload(keys=_all_keys(arguments, read), aliases=read.gateway.aliases)
+        undo = server.reload(keys=_all_keys(arguments, read))
         try:
             await cortex.reload(read.gateway)
         except CortexError:

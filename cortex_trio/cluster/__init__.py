@@ -6,10 +6,12 @@ memory    a store in the memory of this process
 url       the address of a Valkey or Redis server
 lua       the scripts that run inside the server
 valkey    a store in a Valkey or Redis server
+socket_store  a store in another process of this machine
 """
 
 from .entry import Entry, replaces
 from .memory import MemoryStore
+from .socket_store import SocketStore, serve_link
 from .store import Slice, Store, StoreLink, StoreUnavailable
 from .url import StoreUrl
 from .valkey import ValkeyStore
@@ -18,10 +20,12 @@ __all__ = [
     "Entry",
     "MemoryStore",
     "Slice",
+    "SocketStore",
     "Store",
     "StoreLink",
     "StoreUnavailable",
     "StoreUrl",
     "ValkeyStore",
     "replaces",
+    "serve_link",
 ]

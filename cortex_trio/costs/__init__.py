@@ -9,7 +9,7 @@ budget       budget(): a limit for all calls inside a block
 
 from .budget import Budget, BudgetExceeded, budget, budgets_in_force
 from .price import Price
-from .price_list import load_prices
+from .price_list import load_prices, prices_are_pending
 from .pricing import Priced, cost_of
 from .spending import Spending
 
@@ -23,4 +23,5 @@ __all__ = [
     "budgets_in_force",
     "cost_of",
     "load_prices",
+    "prices_are_pending",
 ]

@@ -1,13 +1,16 @@
-"""Prices from the package genai-prices. It is imported when the first price is looked up, and may be missing.
+"""Prices from the package genai-prices, which may be missing.
 
 Only its data is used. Its own calculation takes 0.4 ms for each request, a hundred times as long as ours; a test
-compares the results. The import takes 0.3 s, once in a process: `load_prices` lets a program choose the moment.
+compares the results. The import takes 0.3 s, once in a process. It happens when the first price is looked up, unless
+`load_prices` was called before.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, final
 
 from .price import Price
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice
 
+PACKAGE = "genai_prices"
 PROVIDER_IDS: Mapping[str, str] = {
     "openai": "openai",
     "openai_responses": "openai",
@@ -36,9 +40,14 @@ MOST_MODELS = 1024
 def load_prices() -> bool:
     """Import the list of prices now and not with the first answer. Returns False if genai-prices is not installed.
 
-    The import takes about 0.3 s, in which the event loop does not run. A server calls this before it is ready.
+    The import takes about 0.3 s. In a thread it delays other tasks by some milliseconds at a time.
     """
     return _newest() is not None
+
+
+def prices_are_pending() -> bool:
+    """Return whether `load_prices` has something to import. It takes 0.1 ms."""
+    return PACKAGE not in sys.modules and find_spec(PACKAGE) is not None
 
 
 def listed_price(provider: str, model: str, address: str, tokens: int, at: datetime) -> Price | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
 from ..failures import Failure
 from ..messages import File, Image, Message, Opaque, Part, Phase, Reasoning, Text, ToolCall, ToolKind
+from ..messages.message import without_commentary
 from .reply import Attempt, Reply
 from .stream import (
     CitationDelta,
@@ -116,17 +117,16 @@ class ReplyBuilder:
 
     @property
     def text(self) -> str:
-        """The text so far, without commentary."""
-        return self._joined(Text)
+        """The text so far, without commentary if there is anything else."""
+        return without_commentary(("".join(block.pieces), block.phase) for block in self._blocks_of(Text))
 
     @property
     def reasoning(self) -> str:
         """The reasoning so far."""
-        return self._joined(Reasoning)
+        return "".join(piece for block in self._blocks_of(Reasoning) for piece in block.pieces)
 
-    def _joined(self, kind: type[Text] | type[Reasoning]) -> str:
-        blocks = (block for block in self._blocks if isinstance(block, _Block) and block.key is kind)
-        return "".join(piece for block in blocks if block.phase != "commentary" for piece in block.pieces)
+    def _blocks_of(self, kind: type[Text] | type[Reasoning]) -> Iterator[_Block]:
+        return (block for block in self._blocks if isinstance(block, _Block) and block.key is kind)
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:

@@ -107,7 +107,7 @@ class Reply:
     """The answer as a message, ready to be sent back in the history of a conversation."""
 
     text: str
-    """The text of the answer; empty if it has none."""
+    """The text of the answer; empty if it has none. Commentary is left out, if the model wrote anything else."""
 
     reasoning: str
     """The model's reasoning, or its summary; empty if the provider sent none."""

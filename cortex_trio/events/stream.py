@@ -122,7 +122,7 @@ class TextDelta:
     """Gemini's opaque thought signature of a piece that ends a text part. None: the piece has none."""
 
     phase: Phase | None = attrs.field(default=None, kw_only=True, eq=False)
-    """What the text is for; "commentary" is not part of `Reply.text`. None: the provider does not say. Ignored by
+    """What the text is for; see `Reply.text` for "commentary". None: the provider does not say. Ignored by
     `==`."""
 
 

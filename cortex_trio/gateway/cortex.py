@@ -234,12 +234,12 @@ class Cortex:
         return ChatStream(self._runtime, self._with_alias(forward_from(request, **options)))
 
     def meaning(self, name: str) -> Target | None:
-        """Return which workers a name means: a model, `worker/model` or `provider/model`. None: it means none.
+        """Return which workers a name means: an alias, a model, `worker/model`, `provider/model`. None: it means none.
 
         Args:
             name: of a model that a worker has, if it has one; empty or "auto" for the choice of the strategy.
         """
-        return self._runtime.index.meaning(name)
+        return Target(model=name) if name in self.aliases else self._runtime.index.meaning(name)
 
     async def models(self, *, worker: str) -> Sequence[str]:
         """Return the models that the provider of `worker` lists now.

@@ -117,6 +117,7 @@ class Runtime:
             self.telemetry,
             self.activity,
             self.random,
+            lambda: self.config.limits_without_store == "divided",
         )
 
     @property

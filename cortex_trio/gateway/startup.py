@@ -3,6 +3,7 @@
     connections, API keys, cooldowns    plain objects; they survive a crash of every actor
     socket with snapshots               listens before the tree starts, if the user wants one
     deadlines                           a task
+    prices                              imported in a thread, if their package is installed
     supervision tree                    the actors
 
 Leaving stops the tree first, then closes the connections. Knows nothing of requests.
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from ..cluster import Store
+from ..costs import load_prices, prices_are_pending
 from ..otp import run
 from ..otp.nursery import open_flat_nursery
 from ..telemetry import Observer, Telemetry
@@ -72,6 +74,7 @@ async def _open_runtime(runtime: Runtime, server: SocketServer | None) -> AsyncI
     try:
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.deadlines.run)
+            nursery.start_soon(_load_prices)
             await nursery.start(_run_tree, runtime, server)
             try:
                 if runtime.sharing is not None:
@@ -125,6 +128,12 @@ def _listen(observe: str | bool) -> SocketServer | None:
     server = SocketServer.listen(new_path(environment()) if observe is True else path_from(observe))
     log.info("snapshots are served at unix:%s", server.path)
     return server
+
+
+async def _load_prices() -> None:
+    """Import the list of prices beside the first requests: at the end of one it would stop all streams for 0.3 s."""
+    if prices_are_pending():
+        await trio.to_thread.run_sync(load_prices, abandon_on_cancel=True)
 
 
 async def _run_tree(

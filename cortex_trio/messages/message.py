@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 
-from .parts import Part, Text, ToolResult
+from .parts import Part, Phase, Text, ToolResult
 
 Role = Literal["system", "user", "assistant", "tool"]
 """The author of a message. "tool" messages hold the results of tool calls."""
@@ -38,10 +38,21 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of all Text parts, joined, without the commentary of a model."""
-        return "".join(
-            part.text for part in self.parts if isinstance(part, Text) and part.phase != "commentary"
-        )
+        """The text of all Text parts, joined, without commentary if the model wrote anything else."""
+        return without_commentary((part.text, part.phase) for part in self.parts if isinstance(part, Text))
+
+
+def without_commentary(pieces: Iterable[tuple[str, Phase | None]]) -> str:
+    """Return pieces of text joined: those of the answer, or the commentary if there is nothing else.
+
+    A turn that ends with a tool call may have commentary only, and then that is what the model says.
+
+    Args:
+        pieces: Each piece and its phase.
+    """
+    listed = list(pieces)
+    answer = "".join(text for text, phase in listed if phase != "commentary")
+    return answer or "".join(text for text, _ in listed)
 
 
 def system(text: str) -> Message:

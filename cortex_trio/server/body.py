@@ -14,8 +14,14 @@ MOST_CHUNK_LINE = 1024
 MOST_TRAILER_BYTES = 8 * 1024
 LEAST_BYTES_PER_SECOND = 1024
 """A body that arrives more slowly is ended: else one byte a minute would hold a connection for weeks."""
+MOST_FRAMING_BYTES = 64 * 1024
+"""Sizes and extensions of chunks may have so many bytes more than the body. Else a small body costs as much time as a
+large one, and is within no limit."""
+MOST_MEMBERS = 16
+"""Of one gzip body. Each costs a copy of all that follow it, and an empty one has 20 bytes."""
 
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})(?:[ \t]*;[^\r\n\x00]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*")
 _ANY_ZLIB = zlib.MAX_WBITS | 32
 """Finds out whether the data is gzip or zlib."""
 
@@ -51,6 +57,7 @@ class BodyReader:
         self._is_chunked = length is None
         self._missing = length or 0  # bytes of the body, or of the current chunk
         self._is_after_chunk = False  # the CRLF after the data of a chunk comes next
+        self._framing_bytes = 0  # of the lines between chunks
         self._trailer_bytes = -1  # -1: the last chunk has not come
         self.is_done = length == 0
 
@@ -106,12 +113,17 @@ class BodyReader:
             self._take_trailer(line)
         else:
             self._begin_chunk(line)
+        self._framing_bytes += end + 1
+        if self._framing_bytes > MOST_FRAMING_BYTES + len(self._body):
+            raise BadBody("the chunks are too small, or have too many extensions")
         return True
 
     def _take_trailer(self, line: bytes) -> None:
         self._trailer_bytes += len(line)
         if self._trailer_bytes > MOST_TRAILER_BYTES:
             raise BadBody("the trailers are too long")
+        if line and not _TRAILER.fullmatch(line):
+            raise BadBody("a trailer is malformed")
         self.is_done = not line
 
     def _begin_chunk(self, line: bytes) -> None:
@@ -167,7 +179,9 @@ def unpacked(body: bytes, encoding: str, most: int) -> bytes:
 
 def _inflated(body: bytes, most: int, format: int) -> bytes:
     result = bytearray()
-    while body:  # gzip allows several members, one after the other
+    if not body:
+        return b""
+    for _ in range(MOST_MEMBERS):  # gzip allows several members, one after the other
         inflate = zlib.decompressobj(format)
         result += inflate.decompress(body, most + 1 - len(result))
         if len(result) > most:
@@ -175,4 +189,6 @@ def _inflated(body: bytes, most: int, format: int) -> bytes:
         if not inflate.eof:
             raise BadBody("the encoded body is cut")
         body = inflate.unused_data
-    return bytes(result)
+        if not body:
+            return bytes(result)
+    raise BadBody(f"the encoded body has more than {MOST_MEMBERS} members")

@@ -1,4 +1,4 @@
-"""A client's connection as bytes, with a limit for how long the client may read nothing. Knows no HTTP.
+"""A client's connection as bytes, with a limit for how slowly the client may read. Knows no HTTP.
 
 Plain TCP uses its descriptor directly: a cancel scope around each `send_all` of trio's stream would cost as much as the
 send, and nearly every send ends at once. TLS takes the slower path.
@@ -9,18 +9,21 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Callable
+import struct
+import sys
 from typing import Protocol, final
 
 import trio
 
+from .pace import WritePace
+
 RECEIVE_BYTES = 64 * 1024
 PIECE_BYTES = 64 * 1024
 """A TLS write of this size must end within the limit."""
-HUNG_UP_POLL_SECONDS = 0.005
-"""Only for a client that has sent more requests than are kept."""
 
-TOO_SLOW = "the client has read nothing for {:g} s"
+TOO_SLOW = "the client reads too slowly"
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing drops what was not sent, and the client gets a reset."""
 
 
 class ClientStream(Protocol):
@@ -42,12 +45,15 @@ class ClientStream(Protocol):
         """Return what has arrived; empty if nothing has, or if the transport cannot say."""
         ...
 
-    async def send_all(self, data: bytes, idle_seconds: float) -> None:
+    async def send_all(self, data: bytes, pace: WritePace) -> None:
         """Send `data`, and let other tasks run.
+
+        A cancelled call may have sent a part. The next one sends the other part first, so that an error event does not
+        begin inside of a chunk; with TLS it raises trio.BrokenResourceError.
 
         Args:
             data: not empty.
-            idle_seconds: if the client reads nothing for so long, trio.BrokenResourceError is raised.
+            pace: of the response. If the client reads more slowly, trio.BrokenResourceError is raised.
         """
         ...
 
@@ -59,8 +65,12 @@ class ClientStream(Protocol):
         """Return when the client has closed the connection, without reading what it has sent."""
         ...
 
-    def close_now(self) -> None:
-        """Close without waiting. May be called twice."""
+    def close_now(self, *, reset: bool = False) -> None:
+        """Close without waiting. May be called twice.
+
+        Args:
+            reset: the client is to see an error, not the end of what was sent.
+        """
         ...
 
 
@@ -71,6 +81,7 @@ class TCPClient:
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
+        self._unsent = b""  # of a write that was cancelled: it comes before the next one
 
     async def handshake(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -92,18 +103,26 @@ class TCPClient:
         except OSError:  # BlockingIOError is one
             return b""
 
-    async def send_all(self, data: bytes, idle_seconds: float) -> None:
+    async def send_all(self, data: bytes, pace: WritePace) -> None:
+        data, self._unsent = self._unsent + data, b""
         sent = self._send(data)
+        pace.sent(sent)
         if sent == len(data):
             await trio.lowlevel.checkpoint()
             return
         left = memoryview(data)[sent:]
-        while left:
-            with trio.move_on_after(idle_seconds) as limit:
-                await trio.lowlevel.wait_writable(self._socket)
-            if limit.cancelled_caught:
-                raise trio.BrokenResourceError(TOO_SLOW.format(idle_seconds))
-            left = left[self._send(left) :]
+        try:
+            while left:
+                start = trio.current_time()
+                with trio.move_on_after(pace.left) as limit:
+                    await trio.lowlevel.wait_writable(self._socket)
+                if limit.cancelled_caught:
+                    raise trio.BrokenResourceError(TOO_SLOW)
+                sent = self._send(left)
+                pace.sent(sent, waited=trio.current_time() - start)
+                left = left[sent:]
+        finally:
+            self._unsent = bytes(left)
 
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -114,10 +133,12 @@ class TCPClient:
             raise trio.BrokenResourceError(str(error)) from error
 
     async def wait_hung_up(self) -> None:
-        await _wait_hung_up(self._socket.fileno)
+        await _wait_hung_up(self._socket.fileno())
 
-    def close_now(self) -> None:
+    def close_now(self, *, reset: bool = False) -> None:
         if self._socket.fileno() >= 0:
+            if reset:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
@@ -152,32 +173,38 @@ class TLSClient:
     def receive_nowait(self) -> bytes:
         return b""
 
-    async def send_all(self, data: bytes, idle_seconds: float) -> None:
+    async def send_all(self, data: bytes, pace: WritePace) -> None:
         view = memoryview(data)
-        for start in range(0, len(view), PIECE_BYTES):
-            with trio.move_on_after(idle_seconds) as limit:
-                await self._tls.send_all(view[start : start + PIECE_BYTES])
+        for at in range(0, len(view), PIECE_BYTES):
+            piece, start = view[at : at + PIECE_BYTES], trio.current_time()
+            with trio.move_on_after(pace.left) as limit:
+                await self._tls.send_all(piece)
             if limit.cancelled_caught:
-                raise trio.BrokenResourceError(TOO_SLOW.format(idle_seconds))
+                raise trio.BrokenResourceError(TOO_SLOW)
+            pace.sent(len(piece), waited=trio.current_time() - start)
 
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint()  # TLS cannot close one direction only
 
     async def wait_hung_up(self) -> None:
-        await _wait_hung_up(self._tcp.socket.fileno)
+        await _wait_hung_up(self._tcp.socket.fileno())
 
-    def close_now(self) -> None:
+    def close_now(self, *, reset: bool = False) -> None:
+        if reset and self._tcp.socket.fileno() >= 0:
+            self._tcp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._tcp.socket.close()
 
 
-async def _wait_hung_up(fileno: Callable[[], int]) -> None:
-    """Ask the system again and again: Trio waits for bytes, and there are some."""
-    hung_up = getattr(select, "POLLRDHUP", 0)
-    if not hung_up:  # only Linux says it
+async def _wait_hung_up(descriptor: int) -> None:
+    """Wait for the end alone: Trio waits for bytes or the end, and there are bytes.
+
+    Trio can wait for an epoll descriptor like for any other. Asking the system again and again would let a few clients
+    that send much and read nothing keep the processor busy.
+    """
+    if descriptor < 0:
+        raise trio.ClosedResourceError("this connection was closed")
+    if sys.platform != "linux":  # only there the system says it
         await trio.sleep_forever()
-    while fileno() >= 0:
-        poll = select.poll()
-        poll.register(fileno(), hung_up)
-        if poll.poll(0):
-            return
-        await trio.sleep(HUNG_UP_POLL_SECONDS)
+    with select.epoll() as watched:
+        watched.register(descriptor, select.EPOLLRDHUP)  # an error and a reset are always included
+        await trio.lowlevel.wait_readable(watched.fileno())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 from typing import final
 
-import h11
 import trio
 
 from ..otp.nursery import open_flat_nursery
@@ -82,6 +81,7 @@ class Connection:
         self._finder = HeadFinder()
         self._exchange: HttpExchange | None = None  # of the current request, from the end of its head
         self._scope = trio.CancelScope()
+        self._resets = False  # the last response was cut, and only a reset can show that
         self._is_new = True  # no request has come
 
     # ------------------------------------------------------------------ for the server
@@ -98,7 +98,7 @@ class Connection:
             pass  # the client has left, or the server has closed the connection
         finally:
             self._drain.remove(self)
-            self._stream.close_now()
+            self.close_now()
 
     def close_after_request(self) -> None:
         """Serve no request after the current one."""
@@ -113,8 +113,9 @@ class Connection:
             self._exchange.cancel(CancelReason.DRAINING)
 
     def close_now(self) -> None:
-        """Close the socket."""
-        self._stream.close_now()
+        """Close the socket. A body that is cut must not look whole."""
+        cut = self._resets or (self._exchange is not None and self._exchange.is_cut_without_a_trace)
+        self._stream.close_now(reset=cut)
 
     # ------------------------------------------------------------------ one request
 
@@ -125,14 +126,14 @@ class Connection:
         with self._drain.busy_with(self):
             try:
                 raw = await self._read_head()
-                head, http = parse_head(raw) if raw is not None else (None, None)
+                head = None if raw is None else parse_head(raw)
             except BadHead as error:
                 await self._refuse_head(error.status, str(error))
                 return False
-            if head is None or http is None:
+            if head is None:
                 return False
             try:
-                return await self._serve(head, http)
+                return await self._serve(head)
             finally:
                 self._exchange = None
 
@@ -157,16 +158,16 @@ class Connection:
         raise BadHead(f"the head did not arrive within {self._limits.head_timeout:g} s", 408)
 
     async def _refuse_head(self, status: int, message: str) -> None:
-        exchange = self._new_exchange(h11.Connection(h11.SERVER), is_head=False)
+        exchange = self._new_exchange(None)
         exchange.closes = True
         _, headers, body = self._front.error("/", ErrorKind.BAD_REQUEST, message)
         await exchange.respond(status, headers, body)
         await self._linger()
 
-    async def _serve(self, head: RequestHead, http: h11.Connection) -> bool:
+    async def _serve(self, head: RequestHead) -> bool:
         """Answer a request. Returns whether another one may follow."""
-        self._exchange = exchange = self._new_exchange(http, is_head=head.method == "HEAD")
-        exchange.closes = self._drain.is_draining or self._is_surplus
+        self._exchange = exchange = self._new_exchange(head)
+        exchange.closes = exchange.closes or self._drain.is_draining or self._is_surplus
         started, received = trio.current_time(), 0
         verdict: Accepted | Refused | None = None
         outcome = Outcome.CUT
@@ -176,7 +177,7 @@ class Connection:
                 with exchange.scope:
                     received = await self._answer(head, exchange, verdict)
             except Exception as error:
-                if not (exchange.is_broken and isinstance(error, trio.BrokenResourceError)):
+                if not (exchange.is_broken and _is_only_broken(error)):
                     outcome = Outcome.CRASHED
                     await self._fail(head, exchange, ErrorKind.INTERNAL, "the server has failed")
                     raise RouteFailed(f"the route of {head.path!r} has failed") from error
@@ -190,6 +191,7 @@ class Connection:
         finally:
             if isinstance(verdict, Accepted):
                 verdict.release()
+            self._resets = exchange.is_cut_without_a_trace
             self._log(head, exchange, verdict, received, trio.current_time() - started, outcome)
         return exchange.keeps_alive and not self._drain.is_draining
 
@@ -264,7 +266,8 @@ class Connection:
                 await exchange.send_continue()
             await self._feed(reader, exchange)
             was_read = True
-            raw, encoding = reader.body(), head.header("content-encoding") or ""
+            raw = reader.body()
+            encoding = ", ".join(value for name, value in head.headers if name == "content-encoding")
             if encoding and len(raw) > UNPACK_IN_THREAD_BYTES:
                 body = await trio.to_thread.run_sync(unpacked, raw, encoding, limits.max_body)
             else:
@@ -314,12 +317,11 @@ class Connection:
 
     # ------------------------------------------------------------------ small things
 
-    def _new_exchange(self, http: h11.Connection, *, is_head: bool) -> HttpExchange:
+    def _new_exchange(self, head: RequestHead | None) -> HttpExchange:
         return HttpExchange(
             self._stream,
-            http,
+            head,
             request_id=f"req_{secrets.token_hex(12)}",
-            is_head=is_head,
             write_seconds=self._limits.write_timeout,
         )
 
@@ -348,6 +350,16 @@ class Connection:
             headers=exchange.headers,
         )
         log_access(access)
+
+
+def _is_only_broken(error: Exception) -> bool:
+    """Return whether an error says no more than that the client has left.
+
+    It comes in a group if the route was cancelled as well: the watcher of the client was cancelled with it.
+    """
+    if isinstance(error, ExceptionGroup):
+        return error.split(trio.BrokenResourceError)[1] is None
+    return isinstance(error, trio.BrokenResourceError)
 
 
 def _outcome(exchange: HttpExchange) -> Outcome:

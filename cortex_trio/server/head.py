@@ -26,6 +26,9 @@ _BARE_CR = re.compile(rb"\r(?!\n)")
 _FOLDED = re.compile(rb"\r\n[ \t]")
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 """The first byte of a method. Anything else is no HTTP: the start of TLS, for example."""
+_ABSOLUTE = re.compile(r"https?://([^/?]+)(.*)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?:\[[0-9A-Za-z:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+"""The value of Host, without the name of a user (RFC 9112, section 3.2)."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -56,6 +59,10 @@ class RequestHead:
     """Of the body in bytes, 0 if there is none. None: it comes in chunks."""
     expects_continue: bool
     """The client waits for `100 Continue` before it sends the body."""
+    takes_chunks: bool
+    """It speaks HTTP/1.1. The body of a response to HTTP/1.0 ends with the connection."""
+    keeps_alive: bool
+    """The client may send another request on this connection."""
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, in lower case; None if it is not there."""
@@ -108,8 +115,8 @@ def _drop_empty_lines(data: bytearray) -> None:
             del data[:2]
 
 
-def parse_head(raw: bytes) -> tuple[RequestHead, h11.Connection]:
-    """Return a head, and the h11 connection that frames the response to it.
+def parse_head(raw: bytes) -> RequestHead:
+    """Return a head.
 
     Args:
         raw: the whole head with its empty line.
@@ -132,27 +139,51 @@ def parse_head(raw: bytes) -> tuple[RequestHead, h11.Connection]:
         raise BadHead("the head is malformed") from None
     if not isinstance(request, h11.Request):
         raise BadHead("this is no HTTP request")
+    if not request.http_version.startswith(b"1."):
+        raise BadHead("only HTTP/1.1 and HTTP/1.0 are served")
     headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]
-    path, query = _target(request.target.decode("latin-1"))
-    head = RequestHead(
+    authority, target = _split_target(request.target.decode("latin-1"))
+    if authority is not None:
+        headers = [("host", authority), *(field for field in headers if field[0] != "host")]
+    if not all(_AUTHORITY.fullmatch(value) for name, value in headers if name == "host"):
+        raise BadHead("the host of the request is malformed")
+    path, query = _path_and_query(target)
+    takes_chunks = request.http_version >= b"1.1"
+    return RequestHead(
         method=request.method.decode("ascii"),
         path=path,
         query=query,
         headers=headers,
         length=_body_length(headers, request.http_version),
         expects_continue=http.they_are_waiting_for_100_continue,
+        takes_chunks=takes_chunks,
+        keeps_alive=takes_chunks and not _says_close(headers),
     )
-    return head, http
 
 
-def _target(target: str) -> tuple[str, Mapping[str, str]]:
-    """Split a target in origin form or absolute form (RFC 9112, section 3.2)."""
-    if not target.startswith("/"):
-        scheme, separator, after = target.partition("://")
-        if not separator or scheme.lower() not in ("http", "https"):
-            raise BadHead("the target of the request is no path")
-        target = "/" + after.partition("/")[2]
-    path, _, text = target.partition("#")[0].partition("?")
+def _says_close(headers: Headers) -> bool:
+    options = (value.lower().split(",") for name, value in headers if name == "connection")
+    return any(option.strip() == "close" for listed in options for option in listed)
+
+
+def _split_target(target: str) -> tuple[str | None, str]:
+    """Return the authority and the path of a target in absolute form; None and the path of one in origin form.
+
+    The authority is what the client wants, whatever Host says (RFC 9112, section 3.2.2).
+    """
+    if "#" in target:
+        raise BadHead("the target of the request has a fragment")
+    if target.startswith("/"):
+        return None, target
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        raise BadHead("the target of the request is no path")
+    authority, path = found.groups()
+    return authority, path if path.startswith("/") else "/" + path
+
+
+def _path_and_query(target: str) -> tuple[str, Mapping[str, str]]:
+    path, _, text = target.partition("?")
     try:
         fields = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:

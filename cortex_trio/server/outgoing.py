@@ -1,22 +1,25 @@
 """The response to one request: an `Exchange` over a client's stream. Knows no route, no key and no tree.
 
-h11 writes heads and holds the states. Chunks are framed here: h11's way through an event costs more than the send.
+Heads and chunks are written here and not by h11, whose checks of what we write cost more than the send: a response has
+one of three forms, and `_value` lets no value end its line.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import final
 
-import h11
 import trio
 
 from .client_stream import ClientStream
 from .exchange import CancelReason, Headers
+from .head import RequestHead
+from .pace import WritePace
 
-CLEANUP_SECONDS = 1.0
+CLEANUP_SECONDS = 0.5
 """For each write after the server has cancelled the route: the drain must end."""
 FRAMING = frozenset(
     {b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"te", b"upgrade"}
@@ -30,6 +33,7 @@ _NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9a-z-]")
 
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 @final
@@ -38,10 +42,9 @@ class HttpExchange:
 
     Args:
         stream: the client's.
-        http: has parsed the head of this request and no other; a new one if the head was malformed.
+        request: the head of the request. None: it was malformed, and the connection is closed after the response.
         request_id: sent with the response; an attribute.
-        is_head: the response has no body.
-        write_seconds: that a client may read nothing.
+        write_seconds: that writes may wait for the client, see `WritePace`.
 
     Attributes:
         scope: what it contains is cancelled by `cancel`.
@@ -57,22 +60,22 @@ class HttpExchange:
     def __init__(
         self,
         stream: ClientStream,
-        http: h11.Connection,
+        request: RequestHead | None,
         *,
         request_id: str,
-        is_head: bool,
         write_seconds: float,
     ) -> None:
         self._stream = stream
-        self._http = http
+        self._takes_chunks = request is None or request.takes_chunks
+        self._is_head = request is not None and request.method == "HEAD"
         self.request_id = request_id
-        self._is_head = is_head
-        self._write_seconds = write_seconds
+        self._pace = WritePace(write_seconds)
         self._is_chunked = False
+        self._ends_with_connection = False
         self.scope = trio.CancelScope()
         self.extra_headers: Callable[[], Headers] = tuple
         self.release: Callable[[], None] = lambda: None
-        self.closes = False
+        self.closes = request is None or not request.keeps_alive
         self.status: int | None = None
         self.sent = 0
         self.headers: Headers = ()
@@ -88,9 +91,14 @@ class HttpExchange:
         return self.status is not None
 
     @property
+    def is_cut_without_a_trace(self) -> bool:
+        """Whether the body has not ended, but only the end of the connection says where it ends (HTTP/1.0)."""
+        return self._ends_with_connection and not self.has_ended
+
+    @property
     def keeps_alive(self) -> bool:
         """Whether another request may follow on this connection."""
-        return self.has_ended and not self.closes and self._http.our_state is h11.DONE
+        return self.has_ended and not self.closes
 
     def cancel(self, reason: CancelReason) -> None:
         """Cancel what runs in `scope`. The first reason stays."""
@@ -104,16 +112,16 @@ class HttpExchange:
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         head = self._head(status, headers, len(body))
-        data = b"" if self._is_head else self._http.send(h11.Data(body)) or b""
-        end = self._http.send(h11.EndOfMessage()) or b""
+        data = b"" if self._is_head else body
         self.release()
-        await self._send(head + data + end)
+        await self._send(head + data)
         self.sent = len(data)
         self.has_ended = True
 
     async def begin(self, status: int, headers: Headers) -> None:
         head = self._head(status, headers, None)
-        self._is_chunked = (self._http.their_http_version or b"1.0") >= b"1.1"
+        self._is_chunked = self._takes_chunks and not self._is_head
+        self._ends_with_connection = not (self._is_chunked or self._is_head)
         await self._send(head)
 
     async def write(self, data: bytes) -> None:
@@ -126,10 +134,11 @@ class HttpExchange:
 
     async def end(self) -> None:
         self._check_open()
-        last = self._http.send(h11.EndOfMessage())
         self.release()
-        if last:
-            await self._send(last)
+        if self._is_chunked:
+            await self._send(LAST_CHUNK)
+        else:
+            await trio.lowlevel.checkpoint()
         self.has_ended = True
 
     def _check_open(self) -> None:
@@ -140,30 +149,42 @@ class HttpExchange:
         if self.has_begun:
             raise RuntimeError("a request has one response")
         self.status, self.headers = status, headers
-        fields = [_field(name, value) for name, value in (*headers, *self.extra_headers())]
-        fields = [(name, value) for name, value in fields if name not in FRAMING and name not in IDS]
-        fields += [(name, self.request_id.encode()) for name in IDS]
+        lines = [b"HTTP/1.1 %d %b" % (status, REASONS.get(status, b""))]
+        for name, value in (*headers, *self.extra_headers()):
+            field = _name(name)
+            if field and field not in FRAMING and field not in IDS:
+                lines.append(b"%b: %b" % (field, _value(value)))
+        identity = self.request_id.encode()
+        lines += [b"%b: %b" % (name, identity) for name in IDS]
         if length is not None:
-            fields.append((b"content-length", b"%d" % length))
+            lines.append(b"content-length: %d" % length)
+        elif self._takes_chunks:
+            lines.append(b"transfer-encoding: chunked")
         if self.closes:
-            fields.append((b"connection", b"close"))
-        response = h11.Response(status_code=status, headers=fields, reason=REASONS.get(status, b""))
-        return self._http.send(response) or b""
+            lines.append(b"connection: close")
+        lines += (b"", b"")
+        return b"\r\n".join(lines)
 
     async def _send(self, data: bytes) -> None:
         if self.is_broken:
             await trio.lowlevel.checkpoint()
             raise trio.BrokenResourceError("the client has left")
-        limit = self._write_seconds if self.cancel_reason is None else CLEANUP_SECONDS
+        pace = self._pace if self.cancel_reason is None else WritePace(CLEANUP_SECONDS)
         try:
-            await self._stream.send_all(data, limit)
+            await self._stream.send_all(data, pace)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self.is_broken = True
             raise trio.BrokenResourceError(str(error)) from error
 
 
-def _field(name: str, value: str) -> tuple[bytes, bytes]:
-    """Return a header that cannot end its line: values may come from a client or from a provider."""
-    return _NO_TOKEN.sub("-", name.lower()).encode(), _CONTROL.sub(" ", value).strip().encode(
-        "latin-1", "replace"
-    )
+@lru_cache(maxsize=256)
+def _name(name: str) -> bytes:
+    """Return the name of a header. Nearly all are constants of our own."""
+    return _NO_TOKEN.sub("-", name.lower()).encode()
+
+
+def _value(value: str) -> bytes:
+    """Return the value of a header, which cannot end its line: it may come from a client or from a provider."""
+    if value.isascii() and value.isprintable():
+        return value.strip().encode()
+    return _CONTROL.sub(" ", value).strip().encode("latin-1", "replace")

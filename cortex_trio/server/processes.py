@@ -1,6 +1,7 @@
 """Several processes that serve one port: a supervisor of processes, restarted one for one. Serves nothing itself.
 
     cortex-trio serve --workers 2
+    ├── store        what they share, unless they have a store of their own
     ├── worker-1     cortex-trio serve --is-worker
     └── worker-2     cortex-trio serve --is-worker
 
@@ -18,19 +19,22 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import final
 
 import trio
 
 from ..otp import Backoff, Child, DynamicSupervisor, Ref, Supervisor, Task, open_tree
 from ..otp.nursery import open_flat_nursery
+from .parent_store import ParentStore
 
 log = logging.getLogger("cortex_trio.server")
 
 BACKOFF = Backoff(first=0.2, most=10.0)
 KILL_SECONDS = 2.0
 """After the grace: for a process to end."""
+REAP_SECONDS = 5.0
+"""For a process that was killed: one that waits for a disk ends later."""
 START_SECONDS = 60.0
 """For all processes to listen."""
 READY = b"listening on "
@@ -56,12 +60,16 @@ class Processes:
         arguments: of `cortex-trio`, for each process.
         number: of processes.
         grace: seconds that a process has to end.
+        store: serves what they share; None: they have a store of their own.
     """
 
-    def __init__(self, arguments: Sequence[str], number: int, grace: float) -> None:
+    def __init__(
+        self, arguments: Sequence[str], number: int, grace: float, store: Child[Task[None]] | None = None
+    ) -> None:
         self._arguments = arguments
         self._refs: list[Ref[Task[None]]] = [Ref(f"worker-{index + 1}") for index in range(number)]
         self._grace = grace
+        self._store = store
         self._running: dict[str, trio.Process] = {}
         self._ready: set[str] = set()
         self._all_ready = trio.Event()
@@ -70,7 +78,8 @@ class Processes:
     def supervisor(self) -> Supervisor:
         """Return the root of the tree."""
         children = [self._child(ref) for ref in self._refs]
-        return Supervisor([Child(ref=Ref("workers"), start=lambda: _Workers(children), shutdown=math.inf)])
+        workers = Child(ref=Ref("workers"), start=lambda: _Workers(children), shutdown=math.inf)
+        return Supervisor([workers] if self._store is None else [self._store, workers])
 
     async def wait_ready(self) -> None:
         """Wait until every process has listened once."""
@@ -100,7 +109,10 @@ class Processes:
             log.error("%s has ended with status %d; it is started again", name, status)
         finally:
             del self._running[name]
-            await self._end(process)
+            with trio.move_on_after(self._grace + KILL_SECONDS, shield=True):
+                await _drain(process)
+            with trio.move_on_after(REAP_SECONDS, shield=True):
+                await _kill(process)
 
     async def _read_output(self, name: str, process: trio.Process) -> None:
         assert process.stdout is not None
@@ -111,19 +123,21 @@ class Processes:
                 if len(self._ready) == len(self._refs):
                     self._all_ready.set()
 
-    async def _end(self, process: trio.Process) -> None:
-        """Drain a process, and kill it if that takes too long."""
-        with trio.move_on_after(self._grace + KILL_SECONDS, shield=True):
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
-        if process.returncode is None:
-            process.kill()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                await trio.aclose_forcefully(stream)
-        with trio.CancelScope(shield=True):
-            await process.wait()  # it was killed, or has ended
+
+async def _drain(process: trio.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        await process.wait()
+
+
+async def _kill(process: trio.Process) -> None:
+    """End a process that has not ended by itself, and close its pipes."""
+    if process.returncode is None:
+        process.kill()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            await trio.aclose_forcefully(stream)
+    await process.wait()
 
 
 def reserve_port(host: str, port: int) -> socket.socket:
@@ -147,7 +161,14 @@ def reserve_port(host: str, port: int) -> socket.socket:
 
 
 async def supervise(
-    arguments: Sequence[str], *, host: str, port: int, number: int, grace: float, signals: Sequence[int]
+    arguments: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    number: int,
+    grace: float,
+    signals: Sequence[int],
+    has_store: bool = False,
 ) -> int:
     """Run the processes until one of `signals`; SIGHUP is passed on to them. Returns 0, or 1 if they do not start.
 
@@ -158,13 +179,20 @@ async def supervise(
         number: of processes.
         grace: seconds that a process has to end.
         signals: that end all of them.
+        has_store: whether they have a store of their own; otherwise they share through the memory of this process.
     """
     with (
+        ExitStack() as stack,
         reserve_port(host, port) as reserved,
         trio.open_signal_receiver(signal.SIGHUP, *signals) as received,
     ):
         bound = str(reserved.getsockname()[1])
-        processes = Processes([*arguments, "--port", bound], number, grace)
+        given, store = [*arguments, "--port", bound], None
+        if not has_store:
+            shared = stack.enter_context(ParentStore())
+            await shared.listen()
+            given, store = [*given, "--store-socket", shared.path], shared.child()
+        processes = Processes(given, number, grace, store)
         async with open_tree(processes.supervisor()), open_flat_nursery() as nursery:
             nursery.start_soon(_announce, processes, nursery.cancel_scope)
             async for caught in received:

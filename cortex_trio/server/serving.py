@@ -10,7 +10,7 @@ import ipaddress
 import math
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, final
 
@@ -30,7 +30,7 @@ from .settings import Limits
 from .tree import ServerTree
 from .virtual_keys import AnyKey, virtual_keys_from
 
-CUT_SECONDS = 1.2
+CUT_SECONDS = 0.9
 """From the end of the grace: for error events to be sent and connections to close."""
 STOP_SECONDS = 0.3
 """For the processes to end, whose sockets are closed."""
@@ -67,14 +67,11 @@ class Server:
         """Begin to stop: idle connections are closed, new requests get 503. The end of the block goes on from here."""
         self._tree.drain.begin()
 
-    def reload(
-        self, *, keys: Sequence[AnyKey] | None = None, aliases: Mapping[str, Sequence[str]] | None = None
-    ) -> Callable[[], None]:
-        """Change keys and aliases for the requests from now on. What keys have used stays counted.
+    def reload(self, *, keys: Sequence[AnyKey]) -> Callable[[], None]:
+        """Change the keys for the requests from now on. What keys have used stays counted.
 
         Args:
-            keys: None: as they are.
-            aliases: None: as they are.
+            keys: all of them, as for `open_server`.
 
         Returns:
             A function that takes the change back.
@@ -82,7 +79,7 @@ class Server:
         Raises:
             ConfigError: a key is wrong, or none is left on an interface that is not loopback. Nothing was changed.
         """
-        return self._reload.apply(keys, aliases)
+        return self._reload.apply(keys)
 
 
 @asynccontextmanager
@@ -100,7 +97,6 @@ async def open_server(
     idle_timeout: float = DEFAULTS.idle_timeout,
     write_timeout: float = DEFAULTS.write_timeout,
     max_connections: int = DEFAULTS.max_connections,
-    aliases: Mapping[str, Sequence[str]] | None = None,
     metrics: Metrics | None = None,
     counters: Counters | None = None,
     api: Api | None = None,
@@ -125,8 +121,6 @@ async def open_server(
         idle_timeout: seconds until the next request of a connection.
         write_timeout: seconds in which a client reads nothing of its response.
         max_connections: more are answered with 503.
-        aliases: names of models that stand for others, best first. None: those of the gateway's
-            configuration, as they are when the server is opened.
         metrics: a `telemetry.prometheus.Prometheus` that is also an observer of the gateway. None: gauges only.
         counters: of what keys use. None: those of the gateway's store, or in memory if it has none.
         api: the routes of the API. None: those of this package.
@@ -151,7 +145,7 @@ async def open_server(
     try:
         is_local = all(ipaddress.ip_address(one.getsockname()[0]).is_loopback for one in listening)
         _require_keys(ring, is_local)
-        api = _routes(cortex, aliases) if api is None else api
+        api = _routes(cortex) if api is None else api
         front = ServerFront({}, api, ring, host if is_local else None)
         tree = ServerTree([trio.socket.from_stdlib_socket(one) for one in listening], front, limits, tls)
         own = OwnRoutes(cortex, metrics or prometheus(cortex), lambda: tree.drain.is_draining)
@@ -161,10 +155,12 @@ async def open_server(
         url = f"{'http' if tls is None else 'https'}://{shown}:{bound}"
         async with _child_of(cortex, tree):
             try:
-                yield Server(url, bound, tree, _Reload(cortex, front, counters, is_local))
+                yield Server(url, bound, tree, _Reload(front, counters, is_local))
                 await _drain(tree, grace)
             finally:
-                await _cut(tree)
+                with trio.move_on_after(CUT_SECONDS, shield=True):
+                    await _cut(tree)
+                tree.drain.close_all()
     finally:
         for one in listening:
             one.close()
@@ -178,12 +174,10 @@ async def _drain(tree: ServerTree, grace: float) -> None:
 
 
 async def _cut(tree: ServerTree) -> None:
-    """End the requests that are left, and close every connection."""
-    with trio.move_on_after(CUT_SECONDS, shield=True):
-        tree.drain.begin()
-        tree.drain.cut()
-        await tree.drain.wait_quiet()
-    tree.drain.close_all()
+    """End the requests that are left."""
+    tree.drain.begin()
+    tree.drain.cut()
+    await tree.drain.wait_quiet()
 
 
 @asynccontextmanager
@@ -206,10 +200,10 @@ async def _child_of(cortex: Cortex, tree: ServerTree) -> AsyncIterator[None]:
             await cortex.root.call(Supervisor.delete_child, ref.name)
 
 
-def _routes(cortex: Cortex, aliases: Mapping[str, Sequence[str]] | None) -> Api:
+def _routes(cortex: Cortex) -> Api:
     from .api.routes import ApiRoutes  # here: a program with routes of its own needs no dialect's
 
-    return ApiRoutes(cortex, aliases=cortex.aliases if aliases is None else aliases)
+    return ApiRoutes(cortex)
 
 
 def _counters(cortex: Cortex) -> Counters:
@@ -225,28 +219,21 @@ def _require_keys(ring: KeyRing, is_local: bool) -> None:
 
 @final
 class _Reload:
-    """Changes keys and aliases of a server that runs."""
+    """Changes the keys of a server that runs."""
 
-    def __init__(self, cortex: Cortex, front: ServerFront, counters: Counters, is_local: bool) -> None:
-        self._cortex = cortex
+    def __init__(self, front: ServerFront, counters: Counters, is_local: bool) -> None:
         self._front = front
         self._counters = counters
         self._is_local = is_local
 
-    def apply(
-        self, keys: Sequence[AnyKey] | None, aliases: Mapping[str, Sequence[str]] | None
-    ) -> Callable[[], None]:
+    def apply(self, keys: Sequence[AnyKey]) -> Callable[[], None]:
         """See `Server.reload`."""
-        old_api, old_ring = self._front.api, self._front.keys
-        ring = old_ring
-        if keys is not None:
-            ring = KeyRing(virtual_keys_from(keys), self._counters, old=ring)
-            _require_keys(ring, self._is_local)
-        if aliases is not None:
-            self._front.api = _routes(self._cortex, aliases)
-        self._front.keys = ring
+        front, old = self._front, self._front.keys
+        ring = KeyRing(virtual_keys_from(keys), self._counters, old=old)
+        _require_keys(ring, self._is_local)
+        front.keys = ring
 
         def undo() -> None:
-            self._front.api, self._front.keys = old_api, old_ring
+            front.keys = old
 
         return undo

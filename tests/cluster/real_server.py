@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
 
@@ -28,22 +28,24 @@ def free_port() -> int:
 class RealServer:
     """A server without persistence: each start begins with no data."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, host: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
         self.port = free_port()
-        self.url = f"valkey://127.0.0.1:{self.port}/0"
+        self.url = f"valkey://{host}:{self.port}/0"
+        self._host = host
+        self._within = within  # a command that runs another one
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:
         assert PROGRAM is not None
-        command = [PROGRAM, "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        command = [*self._within, PROGRAM, "--port", str(self.port), "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(
             [*command, *self._arguments, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until = time.monotonic() + 10
         while time.monotonic() < until:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection((self._host, self.port), 1).close()
                 return
             except OSError:
                 time.sleep(0.005)

@@ -241,3 +241,30 @@ async def test_a_gateway_that_was_cut_off_learns_that_a_cooldown_has_ended(autoj
             store.recover()
             await trio.sleep(BACK)
             assert know(gateways) == [False] * 3
+
+
+@pytest.mark.parametrize("later", [0.3, 0.8, 3.0])
+@pytest.mark.parametrize("earlier", [False, True], ids=["first", "again"])
+async def test_of_two_ends_that_were_found_out_apart_the_later_one_counts_in_all(
+    later: float, earlier: bool, autojump_clock: Any
+) -> None:
+    async with three() as (sim, store, gateways):
+        if earlier:  # one that all know, and that ends during the outage
+            sim["openai"].behave(Behaviour(status=429, retry_after=5))
+            await ask(gateways[0])
+        store.partition("a", "b", "c")
+        await trio.sleep(6)
+        sim["openai"].behave(Behaviour(status=429, retry_after=20))
+        await ask(gateways[0])
+        sim["openai"].behave(Behaviour(status=429, retry_after=20 + later))
+        await ask(gateways[1])
+        sim["openai"].behave(Behaviour())
+        store.recover()
+        store.partition("b", "c")
+        await trio.sleep(2)
+        store.recover()  # the shorter one is in the store before the longer one
+        await trio.sleep(18 + later - 0.1)
+        assert know(gateways) == [True] * 3
+        assert {await served_by(cortex) for cortex in gateways} == {"anthropic"}
+        await trio.sleep(2.3)
+        assert know(gateways) == [False] * 3

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from cortex_trio import Config
-from cortex_trio.cluster import MemoryStore, Store
+from cortex_trio.cluster import MemoryStore, Slice, Store
 from cortex_trio.gateway.runtime import Runtime
 from cortex_trio.gateway.sharing.limits import SLICES, SharedLimit
 from cortex_trio.gateway.startup import open_runtime
@@ -20,11 +20,13 @@ LIMIT = 400.0
 
 
 @asynccontextmanager
-async def limits_of(*stores: Store, limit: float = LIMIT) -> AsyncIterator[Sequence[SharedLimit]]:
+async def limits_of(
+    *stores: Store, limit: float = LIMIT, **settings: Any
+) -> AsyncIterator[Sequence[SharedLimit]]:
     """Open one gateway for each store, and return the limit as each of them sees it."""
     async with open_simulator() as sim, AsyncExitStack() as stack:
         sim.add("openai")
-        config = Config(workers={"openai": sim["openai"].worker()}, health_check_interval=0)
+        config = Config(workers={"openai": sim["openai"].worker()}, health_check_interval=0, **settings)
         opened = [
             await stack.enter_async_context(open_runtime(config, http_transport=sim.transport, store=store))
             for store in stores
@@ -144,3 +146,59 @@ async def test_a_limit_that_was_never_used_says_when_it_is_whole(autojump_clock:
         await trio.sleep(1)
         assert limit.seconds_until(1) == pytest.approx(59, abs=0.1)
         assert math.isfinite(limit.remaining)
+
+
+async def test_without_a_link_each_process_may_use_the_whole_limit_if_so_configured(
+    autojump_clock: Any,
+) -> None:
+    store = SimulatedStore()
+    async with limits_of(*(store.seen_by(name) for name in "ab"), limits_without_store="whole") as limits:
+        await trio.sleep(1)
+        store.kill()
+        await trio.sleep(1)
+        assert await use_all(limits, (0.1, 0.1), 50) == 2 * LIMIT
+        store.recover()
+        await trio.sleep(3)  # what was used counts, also beyond the limit
+        assert [limit.seconds_until(1) > 0 for limit in limits] == [True, True]
+
+
+async def test_a_gateway_that_is_closed_gives_back_its_slice_and_pays_what_it_has_used(
+    autojump_clock: Any,
+) -> None:
+    store = MemoryStore()
+    used = 0
+    for amount in (1, 7, 15, 1):  # less than half a slice, and more
+        async with limits_of(store) as (limit,):
+            limit.charge(amount)
+            used += amount
+            if amount != 15:
+                await trio.sleep(0.5)  # else it is closed before it has a slice
+    async with limits_of(store) as (last,):
+        assert await use(last, 0.01, trio.current_time() + 20) == LIMIT - used
+
+
+async def test_a_process_that_is_killed_loses_one_slice_at_most_until_its_window_ends(
+    autojump_clock: Any,
+) -> None:
+    store = SimulatedStore()
+    async with limits_of(store.seen_by("a"), store.seen_by("b")) as (killed, other):
+        for _ in range(50):
+            killed.charge(1)
+            await trio.sleep(0.05)
+        store.partition("a")  # from now on it does nothing
+        admitted = 50 + await use(other, 0.05, trio.current_time() + 40)
+        assert LIMIT - 1.5 * LIMIT / SLICES <= admitted <= LIMIT + LIMIT / SLICES
+        await trio.sleep(20)
+        assert await use(other, 0.05, trio.current_time() + 50) == LIMIT
+
+
+@pytest.mark.parametrize("charged", [0.1 * n for n in range(1, 40)])
+async def test_the_actor_never_looks_again_at_once_for_nothing(charged: float, autojump_clock: Any) -> None:
+    await trio.sleep(charged)
+    limit = SharedLimit("team", 40, lambda: 60.0, lambda: None, lambda limit: None)
+    limit.charge(1)
+    now = trio.current_time()
+    limit.was_given(Slice(limit.wanted(now), 60, "1"), 2, now)
+    when = limit.next_look(now)
+    assert when > now
+    assert limit.unused(when), "this is what the look is for"

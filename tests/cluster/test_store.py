@@ -10,8 +10,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from real_server import PROGRAM, RealServer, running
+from socket_server import serving
 
-from cortex_trio.cluster import Entry, MemoryStore, Store, StoreLink, ValkeyStore, replaces
+from cortex_trio.cluster import Entry, MemoryStore, SocketStore, Store, StoreLink, ValkeyStore, replaces
 
 prefixes = itertools.count()
 
@@ -25,14 +26,19 @@ def server() -> Iterator[RealServer | None]:
         yield started
 
 
-@pytest.fixture(params=["memory", "valkey"])
-def store(request: pytest.FixtureRequest, server: RealServer | None) -> Store:
+@pytest.fixture(params=["memory", "socket", "valkey"])
+async def store(request: pytest.FixtureRequest, server: RealServer | None) -> AsyncIterator[Store]:
     if request.param == "memory":
-        return MemoryStore()
+        yield MemoryStore()
+        return
+    if request.param == "socket":
+        async with serving(MemoryStore()) as path:
+            yield SocketStore(path)
+        return
     if server is None:
         pytest.skip("neither valkey-server nor redis-server is installed")
     pytest.importorskip("glide")
-    return ValkeyStore(server.url, prefix=f"test-{next(prefixes)}")
+    yield ValkeyStore(server.url, prefix=f"test-{next(prefixes)}")
 
 
 @pytest.fixture

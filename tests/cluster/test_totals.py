@@ -60,3 +60,18 @@ async def test_lost_answers_count_nothing_twice_and_outages_lose_nothing(autojum
             store.recover()
             await trio.sleep(4)
             assert [totals(cortex)["calls"] for cortex in gateways] == [21, 21]
+
+
+async def test_a_gateway_that_is_closed_reports_its_last_calls_and_its_end(autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        store = MemoryStore()
+        async with open_gateways(sim, store) as (first,):
+            await trio.sleep(2)
+            await ask(first)
+        async with open_gateways(sim, store) as (second,):
+            await trio.sleep(0.5)
+            assert totals(second)["calls"] == 1
+            link = second.snapshot().cluster
+            assert link is not None
+            assert link.processes == 1

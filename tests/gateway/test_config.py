@@ -88,6 +88,7 @@ def test_fields_that_are_not_set_have_the_documented_defaults() -> None:
         "prices": {},
         "aliases": {},
         "store": None,
+        "limits_without_store": "divided",
     }
 
 

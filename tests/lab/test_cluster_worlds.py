@@ -62,3 +62,17 @@ def test_a_call_that_waits_for_the_store_is_found() -> None:
     record = Record()
     record.calls = [CallRecord(1.0, "a", 0.0), CallRecord(1.0, "a", 0.25)]
     assert len(violations(record)) == 1
+
+
+def test_a_limit_that_is_exceeded_is_found() -> None:
+    record = Record()
+    record.limit = 25
+    record.charges = [n / 12 for n in range(240)]
+    assert len(violations(record)) == 0
+    record.charges = [n / 20 for n in range(400)]
+    assert len(violations(record)) == 1
+    record.fault_began(0)
+    record.fault_ended(30)
+    assert len(violations(record)) == 0, "during a fault each process has its own part"
+    record.charges = [n / 90 for n in range(1800)]
+    assert len(violations(record)) == 1

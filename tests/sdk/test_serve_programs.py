@@ -32,8 +32,8 @@ async def endpoint(
     sim.add("first", Behaviour(status=503), provider=first, models=["m-1"])
     rescuer = sim.add("second", Behaviour(text=SAYS), provider=second, models=["m-1"])
     async with (
-        open_gateway(sim) as cortex,
-        open_server(cortex, keys=[KEY], aliases=ALIASES, grace=0.1) as server,
+        open_gateway(sim, aliases=ALIASES) as cortex,
+        open_server(cortex, keys=[KEY], grace=0.1) as server,
     ):
         yield server, rescuer
 

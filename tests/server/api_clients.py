@@ -11,6 +11,7 @@ from cortex_trio.events import Finished, Reply, ReplyBuilder
 from cortex_trio.failures import Failure
 from cortex_trio.server.api.routes import ApiRoutes
 from cortex_trio.server.exchange import CancelReason, Headers, ServedRequest
+from cortex_trio.server.limits_protocol import ClientLimits
 from cortex_trio.wire.anthropic_messages.dialect import AnthropicMessages
 from cortex_trio.wire.chat_completions.dialect import ChatCompletions
 from cortex_trio.wire.codec import Dialect
@@ -144,12 +145,14 @@ NAMES = ["chat", "responses", "messages", "gemini", "gemini-array"]
 
 
 async def ask(
-    cortex: Cortex, request: ServedRequest, exchange: RecordingExchange | None = None, **options: Any
+    cortex: Cortex,
+    request: ServedRequest,
+    exchange: RecordingExchange | None = None,
+    client: ClientLimits | None = None,
 ) -> RecordingExchange:
     """Answer one request as the endpoint does."""
     exchange = exchange or RecordingExchange()
-    client = options.pop("client", None)
-    routes = ApiRoutes(cortex, **options)
+    routes = ApiRoutes(cortex)
     assert routes.serves(request.method, request.path)
     await routes.answer(request, exchange, client)
     assert exchange.has_ended

@@ -109,9 +109,15 @@ class StandIn:
 
     async def flood(self, request: ServedRequest, exchange: Exchange, client: ClientLimits | None) -> None:
         await exchange.begin(200, [])
-        while True:
-            await exchange.write(bytes(100_000))
-            self.written += 1
+        try:
+            while True:
+                await exchange.write(bytes(100_000))
+                self.written += 1
+        finally:
+            if exchange.cancel_reason is CancelReason.DRAINING:
+                with trio.move_on_after(1.0, shield=True):
+                    await exchange.write(b"data: error\n\n")
+                    await exchange.end()
 
     async def crash(self, request: ServedRequest, exchange: Exchange, client: ClientLimits | None) -> None:
         if request.body:

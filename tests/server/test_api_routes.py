@@ -9,7 +9,7 @@ import attrs
 import pytest
 from api_clients import CHAT, CLIENTS, GEMINI, IDENTITY, MESSAGES, MODEL, NAMES, Client, ask
 
-from cortex_trio import CallStarted
+from cortex_trio import CallStarted, Config
 from cortex_trio.server.api.ingress import route_of
 from cortex_trio.server.exchange import Headers, ServedRequest
 from cortex_trio.simulator import Behaviour, open_gateway, open_simulator
@@ -50,8 +50,8 @@ async def test_a_model_has_many_names(client: Client, name: str) -> None:
     async with open_simulator() as sim:
         sim.add("openai", models=["other-1"])
         sim.add("second", provider="groq", models=[MODEL])
-        async with open_gateway(sim) as cortex:
-            got = await ask(cortex, client.request(model=name), aliases={"fast": [f"second/{MODEL}"]})
+        async with open_gateway(sim, aliases={"fast": [f"second/{MODEL}"]}) as cortex:
+            got = await ask(cortex, client.request(model=name))
     assert got.status == 200
     expected = ("openai", "other-1") if name in ("", "auto") else ("second", name.rpartition("/")[2])
     if name == "fast":
@@ -87,26 +87,26 @@ async def test_a_model_with_a_slash_is_no_worker(client: Client) -> None:
 
 @every_client
 async def test_an_alias_is_asked_in_its_order(client: Client) -> None:
-    """Also where the strategy would ask the other one first, and twice at the same worker."""
-    alias = ["groq/big", "groq/small", "openai/gpt", "no/such"]
+    """Also where the strategy would ask the other one first. It is one call, with the failover of any call."""
+    calls: list[object] = []
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(text="last"), models=["gpt"])
-        groq = sim.add("groq", Behaviour(status=404), models=["big", "small"])
-        async with open_gateway(sim) as cortex:
-            got = await ask(cortex, client.request(model="fast"), aliases={"fast": alias})
-    assert [request.body["model"] for request in groq.requests] == ["big", "small"]
-    assert (got.headers["x-cortex-worker"], got.headers["x-cortex-attempts"]) == ("openai", "3")
+        groq = sim.add("groq", Behaviour(status=404), models=["big"])
+        alias = {"fast": ["groq/big", "openai/gpt"]}
+        async with open_gateway(sim, on_event=calls.append, aliases=alias) as cortex:
+            got = await ask(cortex, client.request(model="fast"))
+    assert [request.body.get("model", "big") for request in groq.requests] == ["big"]
+    assert (got.headers["x-cortex-worker"], got.headers["x-cortex-attempts"]) == ("openai", "2")
+    assert len([event for event in calls if isinstance(event, CallStarted)]) == 1
 
 
 async def test_an_alias_does_not_wait_for_its_first_model() -> None:
     async with open_simulator() as sim:
         sim.add("groq", Behaviour(status=429, retry_after=20), models=["big"])
         sim.add("openai", models=["gpt"])
-        async with open_gateway(sim) as cortex:
+        async with open_gateway(sim, aliases={"fast": ["groq/big", "openai/gpt"]}) as cortex:
             for _ in range(2):
-                got = await ask(
-                    cortex, CHAT.request(model="fast"), aliases={"fast": ["groq/big", "openai/gpt"]}
-                )
+                got = await ask(cortex, CHAT.request(model="fast"))
                 assert got.headers["x-cortex-worker"] == "openai"
 
 
@@ -114,9 +114,24 @@ async def test_an_error_of_the_request_ends_an_alias() -> None:
     async with open_simulator() as sim:
         sim.add("groq", Behaviour(status=400), models=["big"])
         openai = sim.add("openai", models=["gpt"])
-        async with open_gateway(sim) as cortex:
-            got = await ask(cortex, CHAT.request(model="fast"), aliases={"fast": ["groq/big", "openai/gpt"]})
+        async with open_gateway(sim, aliases={"fast": ["groq/big", "openai/gpt"]}) as cortex:
+            got = await ask(cortex, CHAT.request(model="fast"))
     assert (got.status, openai.requests) == (400, [])
+
+
+async def test_a_reload_changes_the_aliases() -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", models=["a", "b"])
+        async with open_gateway(sim, aliases={"fast": ["openai/a"]}) as cortex:
+            workers = {"openai": sim["openai"].worker()}
+            await cortex.reload(
+                Config(workers=workers, health_check_interval=0, aliases={"new": ["openai/b"]})
+            )
+            old = await ask(cortex, CHAT.request(model="fast"))
+            new = await ask(cortex, CHAT.request(model="new"))
+            listed = await ask(cortex, get("/v1/models"))
+    assert (old.status, new.headers["x-cortex-model"]) == (404, "b")
+    assert [entry["id"] for entry in listed.json["data"]] == ["new", "a", "b"]
 
 
 @pytest.mark.parametrize("name", ["groq/a\r\nset-cookie: b", "groq/\ud800", "groq/\x00"])
@@ -152,9 +167,9 @@ async def test_models_are_listed_in_the_callers_api(path: str, headers: Headers,
     async with open_simulator() as sim:
         sim.add("openai", models=["a", "b"])
         sim.add("groq", models=["b", "c/d"])
-        async with open_gateway(sim) as cortex:
-            got = await ask(cortex, get(path, headers), aliases={"fast": ["a"]})
-            own = await ask(cortex, get(path, headers), aliases={"fast": ["a"]}, client=Limits(["fast"]))
+        async with open_gateway(sim, aliases={"fast": ["openai/a"]}) as cortex:
+            got = await ask(cortex, get(path, headers))
+            own = await ask(cortex, get(path, headers), client=Limits(["fast"]))
     assert names(got.json) == ["fast", "a", "b", "c/d"]  # type: ignore[operator]
     assert names(own.json) == ["fast"]  # type: ignore[operator]
 
@@ -170,8 +185,8 @@ async def test_models_are_listed_in_the_callers_api(path: str, headers: Headers,
 async def test_one_model_is_described(path: str, headers: Headers, field: str, value: str) -> None:
     async with open_simulator() as sim:
         sim.add("openai", models=["a", "c/d"])
-        async with open_gateway(sim) as cortex:
-            got = await ask(cortex, get(path, headers), aliases={"fast": ["a"]})
+        async with open_gateway(sim, aliases={"fast": ["openai/a"]}) as cortex:
+            got = await ask(cortex, get(path, headers))
             missing = await ask(cortex, get(path + "x", headers))
     assert (got.status, got.json[field]) == (200, value)
     assert missing.status == 404

@@ -162,3 +162,43 @@ async def test_what_was_signed_elsewhere_is_not_sent_to_another_provider() -> No
             got = await ask(cortex, MESSAGES.request(messages=history))
         assert got.status == 200
         assert "SIGNED" not in str(sim["gemini"].requests[0].body)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("client", [CHAT, MESSAGES], ids=["chat", "messages"])
+async def test_a_worker_that_keeps_a_small_limit_is_asked_first(client: Client, stream: bool) -> None:
+    async with open_simulator() as sim:
+        responses = sim.add("openai_responses", models=["m"])
+        sim.add("gemini", models=["m"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(model="auto", stream=stream, max_tokens=1))
+    assert (got.headers["x-cortex-worker"], responses.requests) == ("gemini", [])
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("client", [CHAT, MESSAGES], ids=["chat", "messages"])
+async def test_a_limit_that_no_worker_can_keep_is_raised(client: Client, stream: bool) -> None:
+    async with open_simulator() as sim:
+        responses = sim.add("openai_responses", models=["m"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(model="auto", stream=stream, max_tokens=1))
+    assert got.status == 200
+    assert [request.body["max_output_tokens"] for request in responses.requests] == [16]
+
+
+async def test_a_small_limit_hides_no_other_reason() -> None:
+    async with open_simulator() as sim:
+        responses = sim.add("openai_responses", models=["m"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, CHAT.request(model="auto", max_tokens=1, n=3))
+    assert (got.status, responses.requests) == (400, [])
+    assert "'n'" in got.json["error"]["message"]
+
+
+async def test_a_client_of_the_same_api_gets_the_error_of_the_provider() -> None:
+    async with open_simulator() as sim:
+        responses = sim.add("openai_responses", models=["m"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, RESPONSES.request(model="auto", max_output_tokens=1))
+    assert responses.requests[0].body["max_output_tokens"] == 1
+    assert got.status == 400

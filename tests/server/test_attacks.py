@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 from served import Client, open_served, request, until
 from test_head import REFUSED
 
@@ -200,3 +201,52 @@ async def test_hundreds_of_connections_are_served() -> None:
         for client in clients:
             await client.stream.aclose()
         await until(lambda: server.connections == 0)
+
+
+async def test_a_cut_body_without_framing_ends_with_a_reset() -> None:
+    async with open_served() as (server, _, _):
+        client = await Client.to(server)
+        await client.send(b"POST /cut HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+
+        async def read_all() -> None:
+            while await client.stream.receive_some():
+                pass
+
+        with pytest.raises(trio.BrokenResourceError):
+            await read_all()
+
+
+async def test_a_whole_body_without_framing_ends_without_a_reset() -> None:
+    async with open_served() as (server, _, _):
+        client = await Client.to(server)
+        answer = await client.ask(b"POST /stream HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        assert answer.body.endswith(b"data: 2\n\n")
+
+
+async def test_a_client_that_has_sent_too_much_ahead_is_watched_without_work() -> None:
+    async with open_served() as (server, api, _):
+        client = await Client.to(server)
+        await client.send(request("POST", "/wait") + bytes(100_000))
+        await api.started.wait()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        ticks = 0
+
+        class Ticks(trio.abc.Instrument):
+            def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+                nonlocal ticks
+                ticks += 1
+
+        trio.lowlevel.add_instrument(instrument := Ticks())
+        await trio.sleep(0.1)
+        trio.lowlevel.remove_instrument(instrument)
+        assert ticks < 10
+        await client.stream.aclose()
+        with trio.fail_after(1):
+            await api.cancelled.wait()
+
+
+async def test_several_content_encodings_are_refused() -> None:
+    async with open_served() as (server, _, _):
+        client = await Client.to(server)
+        twice = [("Content-Encoding", "gzip"), ("Content-Encoding", "identity")]
+        assert (await client.post("/echo", gzip.compress(b"abc"), twice)).status == 400

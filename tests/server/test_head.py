@@ -11,7 +11,7 @@ def parsed(raw: bytes) -> RequestHead:
     data = bytearray(raw)
     head = HeadFinder().take(data)
     assert head is not None
-    return parse_head(head)[0]
+    return parse_head(head)
 
 
 def test_a_head_is_read() -> None:
@@ -46,6 +46,22 @@ def test_an_absolute_target_is_a_path() -> None:
     assert parsed(b"GET http://h:80/a?b=c HTTP/1.1\r\nHost: h\r\n\r\n").path == "/a"
 
 
+@pytest.mark.parametrize("query", ["?x=/a", "?x=http://i/a"])
+def test_an_absolute_target_may_have_no_path(query: str) -> None:
+    head = parsed(f"GET http://h{query} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    assert (head.path, head.query) == ("/", {"x": query.removeprefix("?x=")})
+
+
+def test_the_authority_of_an_absolute_target_replaces_the_host() -> None:
+    head = parsed(b"GET http://other:80/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert [value for name, value in head.headers if name == "host"] == ["other:80"]
+
+
+@pytest.mark.parametrize("host", ["h", "h:80", "h:", "my_host-1.example", "127.0.0.1:8080", "[::1]:80", ""])
+def test_a_host_is_accepted(host: str) -> None:
+    assert parsed(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).header("host") == host
+
+
 def test_the_expectation_of_a_client_is_seen() -> None:
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     assert parsed(raw).expects_continue
@@ -77,6 +93,16 @@ REFUSED = {
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00",
     "one word": b"hello\r\n\r\n",
+    "major version 2": b"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+    "major version 0": b"GET / HTTP/0.9\r\nHost: h\r\n\r\n",
+    "fragment": b"GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n",
+    "host with a path": b"GET / HTTP/1.1\r\nHost: h/x\r\n\r\n",
+    "host with a user": b"GET / HTTP/1.1\r\nHost: x@h\r\n\r\n",
+    "host with a blank": b"GET / HTTP/1.1\r\nHost: h i\r\n\r\n",
+    "host with a port that is no number": b"GET / HTTP/1.1\r\nHost: h:x\r\n\r\n",
+    "authority with a user": b"GET http://x@h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+    "no authority": b"GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n",
+    "authority form": b"GET h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
 }
 
 

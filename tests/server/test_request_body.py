@@ -6,6 +6,8 @@ import zlib
 import pytest
 
 from cortex_trio.server.body import (
+    MOST_FRAMING_BYTES,
+    MOST_MEMBERS,
     MOST_TRAILER_BYTES,
     BadBody,
     BodyReader,
@@ -54,6 +56,11 @@ MALFORMED = {
     "bare LF in a trailer": b"0\r\nX: y\n\r\n",
     "too long": b"3;" + b"x" * 2000,
     "huge": b"1" * 16 + b"\r\n",
+    "trailer that is a request": b"0\r\nGET / HTTP/1.1\r\n\r\n",
+    "trailer with a NUL": b"0\r\nX: \x00\r\n\r\n",
+    "trailer with a bare CR": b"0\r\nX: a\rb\r\n\r\n",
+    "trailer that is folded": b"0\r\nX: a\r\n b\r\n\r\n",
+    "trailer with a blank before the colon": b"0\r\nX : a\r\n\r\n",
     "trailers": b"0\r\n" + (b"X: " + b"y" * 500 + b"\r\n") * (MOST_TRAILER_BYTES // 500 + 1),
 }
 
@@ -112,3 +119,23 @@ def test_what_cannot_be_unpacked_is_refused(body: bytes, encoding: str) -> None:
 def test_a_body_that_stops_and_one_that_is_slow_have_a_deadline() -> None:
     assert body_deadline(started=0, last=5, received=10**9, seconds=60) == 65
     assert body_deadline(started=0, last=59, received=1024, seconds=60) == 61
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"1\r\nx\r\n", b"1;" + b"y" * 900 + b"\r\nx\r\n"], ids=["tiny", "extensions"]
+)
+def test_chunks_may_not_be_more_framing_than_body(chunk: bytes) -> None:
+    number = 2 * MOST_FRAMING_BYTES // len(chunk)
+    with pytest.raises(BadBody, match="chunks"):
+        read(chunk * number, most=10_000_000)
+
+
+def test_many_chunks_of_a_usual_size_are_read() -> None:
+    body, _ = read(b"10\r\n0123456789abcdef\r\n" * 50_000 + b"0\r\n\r\n", most=1_000_000)
+    assert len(body) == 800_000
+
+
+def test_a_body_has_few_members_of_gzip() -> None:
+    assert unpacked(gzip.compress(b"a") * MOST_MEMBERS, "gzip", 1000) == b"a" * MOST_MEMBERS
+    with pytest.raises(BadBody):
+        unpacked(gzip.compress(b"") * (MOST_MEMBERS + 1), "gzip", 1000)

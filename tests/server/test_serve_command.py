@@ -64,10 +64,11 @@ async def serving(
         assert line.startswith("listening on http://127.0.0.1:"), err.read_text()
         yield Serving(process, line.removeprefix("listening on ").strip(), err)
     finally:
-        await process.stdout.aclose()
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        with trio.move_on_after(PATIENCE_SECONDS, shield=True):
+            await process.stdout.aclose()
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -102,7 +102,9 @@ async def test_a_request_without_a_response_is_503_when_the_grace_is_over(nurser
 
 
 @pytest.mark.slow
-async def test_a_client_that_never_reads_does_not_delay_the_end(nursery: trio.Nursery) -> None:
+async def test_a_client_that_never_reads_does_not_delay_the_end(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
     stopping = Stopping(grace=0.2)
     await nursery.start(stopping.run)
     for _ in range(3):
@@ -115,6 +117,24 @@ async def test_a_client_that_never_reads_does_not_delay_the_end(nursery: trio.Nu
     await stopping.leave()
     await stopping.ended()
     assert stopping.seconds < 2.2
+    assert "RouteFailed" not in caplog.text  # such a client is no bug of a route
+
+
+async def test_a_write_that_the_drain_interrupts_is_completed_before_the_error_event(
+    nursery: trio.Nursery,
+) -> None:
+    stopping = Stopping(grace=0.2)
+    await nursery.start(stopping.run)
+    client = await Client.to(stopping.server)
+    await client.send(request("POST", "/flood"))
+    await until(lambda: stopping.api.running == 1)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    await stopping.leave()
+    await trio.sleep(0.3)  # the grace is over
+    answer = await client.answer()
+    assert answer.is_whole
+    assert answer.body.strip(bytes(1)) == b"data: error\n\n"
+    await stopping.ended()
 
 
 async def test_a_block_that_raises_gives_no_grace() -> None:

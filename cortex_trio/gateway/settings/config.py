@@ -54,6 +54,8 @@ __all__ = [
 
 KeyStrategy = Literal["round_robin", "least_used", "random"]
 """Which API key of a worker is used next."""
+LimitsWithoutStore = Literal["divided", "whole"]
+LIMITS_WITHOUT_STORE: tuple[LimitsWithoutStore, ...] = get_args(LimitsWithoutStore)
 KEY_STRATEGIES: tuple[KeyStrategy, ...] = get_args(KeyStrategy)
 """All values; the first is the default."""
 MOST_ATTEMPTS = 32
@@ -130,6 +132,12 @@ class Config:
     """Where a Valkey or Redis server is, through which several processes share cooldowns and breakers, such as
     "valkey://user:password@host:6379/0"; see `cluster.StoreUrl`. None: nothing is shared. A reload does not change it.
     """
+
+    limits_without_store: LimitsWithoutStore = attrs.field(
+        default=LIMITS_WITHOUT_STORE[0], validator=_one_of(LIMITS_WITHOUT_STORE)
+    )
+    """What one process may use of the limits of all while the store cannot be reached. `divided`: the limit divided by
+    the number of processes that were known last. `whole`: all of it, so all together may exceed it."""
 
     prices: Mapping[str, Price] = attrs.field(factory=dict, converter=_prices_from)
     """Prices by model, or by `worker/model` for one worker. They win over those of the package genai-prices. A mapping

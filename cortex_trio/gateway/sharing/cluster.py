@@ -13,7 +13,7 @@ import logging
 import math
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import ParamSpec, TypeVar, final
 
 import trio
@@ -39,6 +39,8 @@ PRESENCE_SECONDS = 2.0
 """Seconds after its last report for which a process is counted."""
 TOTALS_SECONDS = 1.0
 """Seconds between two reports of what was counted."""
+LEAVE_SECONDS = 0.1
+"""Seconds that the store has to take back what this process holds when the gateway is closed."""
 ENTRIES_PER_TURN = 20
 """Entries of a snapshot that are read before other tasks have a turn."""
 PAUSE_SECONDS = (0.05, 0.8)
@@ -90,18 +92,46 @@ class Cluster(GenServer):
                     self._sharing.opened(processes)
                     was_open = True
                     self._sharing.synced.set()
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._receive, news)
-                        nursery.start_soon(self._send, link)
-                        nursery.start_soon(self._beat, link)
-                        nursery.start_soon(self._take_leases, link)
-                        nursery.start_soon(self._take_slices, link)
-                        nursery.start_soon(self._add_totals, link)
+                    await self._share(link, news)
             except* StoreUnavailable as group:
                 reasons += [str(error) for error in _leaves(group)]
         if opening.cancelled_caught:
             reasons.append(f"no connection within {OPEN_SECONDS:g} s")
         return reasons[0], was_open
+
+    async def _share(self, link: StoreLink, news: trio.MemoryReceiveChannel[Entry]) -> None:
+        """Carry everything in both directions until the link is lost or the gateway is closed."""
+        is_lost = False
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._receive, news)
+                nursery.start_soon(self._send, link)
+                nursery.start_soon(self._beat, link)
+                nursery.start_soon(self._take_leases, link)
+                nursery.start_soon(self._take_slices, link)
+                nursery.start_soon(self._add_totals, link)
+        except* StoreUnavailable:
+            is_lost = True
+            raise
+        finally:
+            if not is_lost:
+                with trio.move_on_after(LEAVE_SECONDS, shield=True), suppress(StoreUnavailable):
+                    await self._leave(link)
+
+    async def _leave(self, link: StoreLink) -> None:
+        """Return slices and report sums: otherwise each restart of a program would use up a part of its budgets."""
+        sharing, limits = self._sharing, self._sharing.limits
+        for limit in limits.active():
+            now = trio.current_time()
+            if left := limit.left(now):
+                await _answer(link.give_back, limit.name, left, left.granted)
+            elif owed := limit.owed(now):
+                part = await _answer(link.take_slice, limit.name, owed, limit.limit, limit.seconds())
+                limit.was_given(part, owed, now)
+        for _ in range(2):  # a batch that was not confirmed, then what was counted since
+            batch = sharing.totals.next_batch()
+            sharing.totals.confirmed(await _answer(link.add, batch.id, batch.amounts))
+        await _answer(link.beat, sharing.process, 0)
 
     async def _read(self, link: StoreLink) -> None:
         """Take over what the store has, then send what it may not have."""

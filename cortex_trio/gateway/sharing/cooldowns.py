@@ -91,7 +91,9 @@ class SharedCooldowns:
                 changed.append(self._entry(worker, name, before, now))
             found[name] = before
         for name, gone in known.items():
-            if gone.ends > now and gone.server == server and _is_used(state, gone.target):
+            # One that this process had shorter than others has not ended early when it is over here.
+            has_ended_early = min(gone.ends, gone.cooldown.until) > now
+            if has_ended_early and gone.server == server and _is_used(state, gone.target):
                 changed.append(Entry(name, gone.fact, "", gone.ends - now))
         if found:
             self._shared[worker] = found
@@ -168,11 +170,9 @@ class SharedCooldowns:
         own = self._cooldowns.entry(worker, target, now)
         if own is not None and length_of(own) >= length_of(fact.cooldown(now, 0.0)):
             before = self._shared.get(worker, {}).get(entry.name)
-            if before is None or before.ends >= ends:
+            if before is None or not is_same_fact(before.cooldown, own) or before.ends >= ends:
                 return False  # the store has that one, or will get it
-            known = own
-        elif own is not None and own.basis is fact.basis and own.until + spread >= ends:
-            known = own
+            known = own  # is longer by its jitter only
         else:
             known = self._cooldowns.adopt(worker, target, fact.cooldown(now, spread * self._chance.random()))
         shared = _Shared(entry.fact, target, fact.server, known, ends)

@@ -3,7 +3,8 @@
 A process takes a slice of the limit, a twentieth, and counts it down here. Reading and charging a limit are synchronous
 and never wait: until its next slice has arrived, a process may use one slice ahead, which the next slice then pays. All
 processes together exceed a limit by no more than one slice each. What a process does not use, it gives back. Without a
-link to the store, a process may use the limit divided by the number of processes that were known last.
+link to the store, a process may use the limit divided by the number of processes that were known last, or all of it:
+`Config.limits_without_store`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class SharedLimit:
     seconds: Callable[[], float]
     """Returns the length of a window that begins now."""
     processes: Callable[[], int | None]
-    """Returns how many processes use the store; None while this is connected to it."""
+    """Returns by what the limit is divided for this process alone; None while it is connected to the store."""
     wake: Callable[[SharedLimit], None]
     """Is called when a slice may be needed."""
     _granted: float = 0.0
@@ -106,9 +107,14 @@ class SharedLimit:
             now: Trio time.
         """
         self._roll(now)
-        if now - self._charged_at >= UNUSED_SECONDS or now < self._retry_at or not self._is_low:
+        if now >= self._unused_at or now < self._retry_at or not self._is_low:
             return 0.0
         return self.slice + max(0.0, self._used - self._granted)
+
+    @property
+    def _unused_at(self) -> float:
+        # One sum for all who compare: with its rounding, the time that `next_look` returns is not too early.
+        return self._charged_at + UNUSED_SECONDS
 
     @property
     def _is_low(self) -> bool:
@@ -140,11 +146,29 @@ class SharedLimit:
             now: Trio time.
         """
         self._roll(now)
+        return None if now < self._unused_at else self.left(now)
+
+    def left(self, now: float) -> Slice | None:
+        """Return what this process has taken and not used, and forget it; None: nothing.
+
+        Args:
+            now: Trio time.
+        """
+        self._roll(now)
         left = self._granted - self._used
-        if self._window is None or left <= 0 or now - self._charged_at < UNUSED_SECONDS:
+        if self._window is None or left <= 0:
             return None
         self._granted = self._used
         return Slice(left, self._ends - now, self._window)
+
+    def owed(self, now: float) -> float:
+        """Return what this process has used and not taken; 0: nothing.
+
+        Args:
+            now: Trio time.
+        """
+        self._roll(now)
+        return max(0.0, self._used - self._granted)
 
     def next_look(self, now: float) -> float:
         """Return the Trio time at which the actor must look at this limit again; infinity: after the next charge.
@@ -155,8 +179,8 @@ class SharedLimit:
         self._roll(now)
         times = [math.inf]
         if self._granted > self._used:
-            times.append(max(now, self._charged_at + UNUSED_SECONDS))
-        if self._is_low and now - self._charged_at < UNUSED_SECONDS:
+            times.append(max(now, self._unused_at))
+        if self._is_low and now < self._unused_at:
             times.append(max(now, self._retry_at))
         return min(times)
 

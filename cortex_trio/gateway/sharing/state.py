@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import final
 
@@ -64,6 +64,7 @@ class Sharing:
         telemetry: the observers.
         activity: counts calls.
         chance: makes jitter.
+        is_divided: returns whether limits are divided while there is no link.
 
     Attributes:
         process: the id of this gateway in the store.
@@ -85,6 +86,7 @@ class Sharing:
         telemetry: Telemetry,
         activity: Activity,
         chance: random.Random,
+        is_divided: Callable[[], bool],
     ) -> None:
         self.store = store
         # Not from `chance`: programs that seed it alike must not look like one process.
@@ -100,7 +102,8 @@ class Sharing:
             0,
             -math.inf,
         )  # how many there were at the last look, and the Trio time at which that changed
-        self.limits = SharedLimits(lambda: None if self.link.connected else self.link.processes)
+        self._is_divided = is_divided
+        self.limits = SharedLimits(self._divisor)
         self.totals = SharedTotals(table, activity, self._new_id)
         self._table = table
         self._wait_queue = wait_queue
@@ -114,6 +117,11 @@ class Sharing:
 
     def _new_id(self) -> str:
         return f"{self.process}-{next(self._facts)}"
+
+    def _divisor(self) -> int | None:
+        if self.link.connected:
+            return None
+        return self.link.processes if self._is_divided() else 1
 
     # -------------------------------------------------------------- from the code that finds something out
 

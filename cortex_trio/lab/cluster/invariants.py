@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -11,13 +13,15 @@ SHARED_WITHIN = 0.2
 """Seconds in which news reach all gateways while the store works, its delay included."""
 LEASE_SETTLED = 8.0
 """Seconds after a fault of the store until leases of the time before it have ended."""
+WINDOW = 2.0
+"""Seconds after which the shared limit of a world is whole again."""
 NOTHING = 1e-6
 """Seconds: the clock is virtual, so a call that waits for nothing takes no time."""
 
 
 def violations(record: Record) -> list[str]:
     """Return each violation as a sentence; empty if all invariants hold."""
-    return [*_forgotten(record), *_storms(record), *_waits(record)]
+    return [*_forgotten(record), *_storms(record), *_waits(record), *_excesses(record)]
 
 
 def _forgotten(record: Record) -> Iterator[str]:
@@ -55,3 +59,26 @@ def _waits(record: Record) -> Iterator[str]:
     for call in record.calls:
         if call.overhead > NOTHING:
             yield f"a call of {call.gateway} at {call.when:.3f} has waited {call.overhead:.6f} s"
+
+
+def _excesses(record: Record) -> Iterator[str]:
+    """The shared limit is not exceeded by more than its bound.
+
+    While the store works, time has whole windows and a part of one at each end. During a fault each gateway has
+    windows of its own, and those that are cut off use their parts beside the limit of the others.
+    """
+    if not record.charges or not record.limit:
+        return
+    calm = 0.0
+    for began, ended in (*record.faults, (record.charges[-1], math.inf)):
+        if began > calm:
+            yield from _excess(record, calm, began, record.limit)
+        calm = ended + 2 * WINDOW
+    yield from _excess(record, record.charges[0], record.charges[-1], 2 * record.limit)
+
+
+def _excess(record: Record, since: float, until: float, most: float) -> Iterator[str]:
+    used = bisect(record.charges, until) - bisect(record.charges, since)
+    windows = math.floor((until - since) / WINDOW) + 2
+    if used > windows * most:
+        yield f"from {since:.3f} to {until:.3f} {used} were used of a limit of {most:g} in {WINDOW:g} s"

@@ -43,6 +43,10 @@ class Record:
     def __init__(self) -> None:
         self.requests: list[RequestRecord] = []
         self.calls: list[CallRecord] = []
+        self.charges: list[float] = []
+        """When one of the shared limit was used, in order."""
+        self.limit = 0.0
+        """Of one window of the shared limit, the bound by which it may be exceeded included. 0: there is none."""
         self._faults: list[tuple[float, float]] = []
         self._began: float | None = None
 

@@ -19,12 +19,15 @@ import trio.testing
 from ...failures import CortexError
 from ...gateway.cortex import Cortex, open_cortex
 from ...gateway.settings.config import Config
+from ...gateway.sharing.limits import SLICES
 from ...simulator import Behaviour, SimRequest, SimulatedStore, Simulator, open_simulator, seeded
 from ...telemetry import CallEnded, Event
-from .invariants import violations
+from .invariants import WINDOW, violations
 from .record import KNOWN_AFTER, CallRecord, Record, RequestRecord
 
 GATEWAY_HEADER = "x-gateway"
+LIMIT = 20
+"""Of the requests of all gateways in one window of the shared limit; each gateway alone would use twice as many."""
 PROVIDERS = ("openai", "anthropic", "groq", "gemini")
 
 
@@ -88,10 +91,12 @@ class _World:
             async with trio.open_nursery() as nursery:
                 for name in names:
                     nursery.start_soon(self._make_calls, name)
+                    nursery.start_soon(self._use_limit, name)
                 nursery.start_soon(self._break_providers)
                 nursery.start_soon(self._break_store)
                 await trio.sleep(self._seconds)
                 nursery.cancel_scope.cancel()
+            self._record.limit = LIMIT + len(names) * LIMIT / SLICES
             self._store.recover()
             self._record.fault_ended(trio.current_time())
             await trio.sleep(KNOWN_AFTER)
@@ -162,6 +167,16 @@ class _World:
     async def _call(self, cortex: Cortex) -> None:
         with suppress(CortexError):
             await cortex.complete("Hi", max_wait=0)
+
+    async def _use_limit(self, gateway: str) -> None:
+        limits = self._gateways[gateway].shared_limits
+        assert limits is not None
+        limit = limits.limit("team", LIMIT, lambda: WINDOW)
+        while True:
+            await trio.sleep(WINDOW / LIMIT / 2)
+            if limit.seconds_until(1) == 0:
+                limit.charge(1)
+                self._record.charges.append(trio.current_time())
 
     # -------------------------------------------------------------- the store
 

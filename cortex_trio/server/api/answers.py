@@ -14,7 +14,7 @@ import trio
 
 from ...errors import StreamInterrupted
 from ...events import Attempt, Forwarded, Restarted, StreamEvent
-from ...failures import CortexError, FailureKind
+from ...failures import FailureKind
 from ...gateway.request.stream import ChatStream
 from ...otp.nursery import open_flat_nursery
 from ..exchange import CancelReason, Exchange, Headers
@@ -42,8 +42,6 @@ class Asked:
     exchange: Exchange
     answer: ChatStream
     how: Interruption
-    earlier: int
-    """Attempts of this request that were made before this answer was asked for."""
     limit: trio.CancelScope
     """Ends the call when the client would not wait any longer."""
 
@@ -69,7 +67,7 @@ async def _send_whole(asked: Asked) -> None:
             parsed = attrs.evolve(inbound.parsed, model=answer.model)
             body = inbound.ingress.server.render_reply(parsed, await answer.collect())
     asked.limit.deadline = float("inf")  # the answer is here
-    headers = _headers(inbound.ingress, inbound, answer, asked.earlier + len(answer.attempts))
+    headers = _headers(inbound.ingress, inbound, answer, len(answer.attempts))
     await asked.exchange.respond(200, headers, body)
 
 
@@ -105,7 +103,7 @@ class _Streamed:
             inbound = asked.inbound
             parsed = attrs.evolve(inbound.parsed, model=answer.model)
             self._frames = AnswerFrames(inbound.ingress, parsed, may_continue=asked.how == "continue")
-            attempts = asked.earlier + len(answer.attempts) + 1
+            attempts = len(answer.attempts) + 1
             await self._exchange.begin(200, _headers(inbound.ingress, inbound, answer, attempts))
             await self._send_events()
 
@@ -116,7 +114,8 @@ class _Streamed:
                 await self._send_until_the_end()
             except trio.Cancelled:
                 if self._exchange.cancel_reason is CancelReason.DRAINING:
-                    await self._end_early()
+                    with trio.move_on_after(LAST_WORDS_SECONDS, shield=True):
+                        await self._end_early()
                 raise
             nursery.cancel_scope.cancel()
 
@@ -175,8 +174,7 @@ class _Streamed:
 
     async def _end_early(self) -> None:
         self._keepalive_sent = None  # its task is gone
-        with trio.move_on_after(LAST_WORDS_SECONDS, shield=True):
-            await self._break_off(FailureKind.OVERLOADED, "the server is being stopped")
+        await self._break_off(FailureKind.OVERLOADED, "the server is being stopped")
 
 
 def _headers(ingress: Ingress, inbound: Inbound, answer: ChatStream, attempts: int) -> Headers:
@@ -211,8 +209,3 @@ def tokens_of(attempts: Sequence[Attempt]) -> int:
             known = (usage.input_tokens or 0) + (usage.output_tokens or 0)
             total += usage.total_tokens if usage.total_tokens is not None else known
     return total
-
-
-def has_failed(error: CortexError) -> bool:
-    """Return whether a provider was asked, and not only a worker refused."""
-    return bool(getattr(error, "attempts", ()))

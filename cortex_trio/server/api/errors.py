@@ -55,7 +55,7 @@ def wait_of(error: CortexError) -> float | None:
 
 
 def call_error(
-    server: ServerDialect, parsed: ParsedRequest, error: CortexError, attempts: int = 0
+    server: ServerDialect, parsed: ParsedRequest, error: CortexError
 ) -> tuple[int, Headers, bytes]:
     """Return the response to a call that has failed before anything of an answer was sent.
 
@@ -63,7 +63,6 @@ def call_error(
         server: The API of the client.
         parsed: The request.
         error: Why there is no answer.
-        attempts: How many were made for the request, if more than the error knows of.
     """
     if isinstance(error, NotExpressible):
         return plain(error.response)
@@ -76,7 +75,7 @@ def call_error(
     response = server.failure(kind_of(error), parsed, message=str(error), status=status, wait=wait)
     headers = {name: value for name, value in response.headers.items() if name not in _OWN}
     headers.update(retry_headers(wait))
-    attempts = max(attempts, attempts_of(error))
+    attempts = attempts_of(error)
     if attempts > 1:
         headers["x-should-retry"] = "false"  # we have retried already
     if attempts:

@@ -32,6 +32,10 @@ FOREIGN_ORIGIN = "client/unknown"
 to another provider is an error there, so a translation leaves it out."""
 
 
+LEAST_MAX_TOKENS = 16
+"""The smallest limit that every API takes: the Responses API refuses a smaller one."""
+
+
 class NotExpressible(InvalidRequest):
     """The request holds what only workers with the API of the client can be sent.
 
@@ -54,6 +58,15 @@ class Inbound:
     parsed: ParsedRequest
     raw: RawBody | None
     """None where there is no body."""
+    raises_limit: bool = False
+    """Whether a translation has a max_tokens of at least LEAST_MAX_TOKENS."""
+
+    @property
+    def has_small_limit(self) -> bool:
+        """Whether some API cannot express the limit of the answer."""
+        chat = self.chat
+        limit = chat.max_tokens if isinstance(chat, ChatRequest) else None
+        return limit is not None and limit < LEAST_MAX_TOKENS
 
     @property
     def model(self) -> str:
@@ -130,6 +143,8 @@ class Inbound:
         chat = self.chat
         if isinstance(chat, NotExpressible):
             raise chat
+        if self.raises_limit and self.has_small_limit:
+            chat = attrs.evolve(chat, max_tokens=LEAST_MAX_TOKENS)
         return chat if dialect == self.ingress.name else self.ingress.options.without(chat, provider)
 
 

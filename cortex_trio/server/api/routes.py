@@ -6,25 +6,24 @@ Made from a gateway. Knows no socket, no key and no limit; an exchange sends wha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import attrs
 import trio
 
-from ...errors import AllWorkersFailed, ProviderError
-from ...failures import REACTIONS, CortexError, Failure, FailureKind, InvalidRequest, NextWorker
+from ...errors import ProviderError
+from ...failures import CortexError, Failure, FailureKind, InvalidRequest
 from ...gateway.cortex import Cortex
 from ...gateway.request.options import ChatOptions
 from ...gateway.routing.eligibility import Target
 from ...wire.server import Operation, Rejected
 from ..exchange import Exchange, Headers, ServedRequest
 from ..limits_protocol import ClientLimits, ErrorKind
-from .answers import Asked, Interruption, forwarded_body, has_failed, send_answer, tokens_of, worker_headers
+from .answers import Asked, Interruption, forwarded_body, send_answer, tokens_of, worker_headers
 from .errors import call_error, failure_of, plain, server_error
 from .inbound import Inbound, read_request
 from .ingress import Ingress, ingress_of, route_of
-from .names import ModelNames
 from .tokens import estimate
 
 TIME_LIMITS = ("x-stainless-timeout", "x-stainless-read-timeout")
@@ -38,17 +37,14 @@ TRACE_LIMIT = 512
 
 @final
 class ApiRoutes:
-    """Answers requests in the APIs that clients speak. It has no state but the names of models.
+    """Answers requests in the APIs that clients speak. It has no state.
 
     Args:
         cortex: The gateway that is asked.
-        aliases: Names of the operator's own, each with the models to ask, in this order: a model, `worker/model` or
-            `provider/model`.
     """
 
-    def __init__(self, cortex: Cortex, *, aliases: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(self, cortex: Cortex) -> None:
         self._cortex = cortex
-        self._names = ModelNames(cortex, aliases or {})
 
     def serves(self, method: str, path: str) -> bool:
         """Return whether there is a route for this method and path."""
@@ -93,62 +89,55 @@ class ApiRoutes:
             await self._answer(_Request(ingress, inbound, request, exchange, client))
 
     async def _answer(self, asked: _Request) -> None:
-        targets = self._names.targets(asked.inbound.model)
-        if not targets:
+        name = asked.inbound.model
+        # A name that is not printable would have no place in a header or an address.
+        target = self._cortex.meaning(name) if name.isprintable() else None
+        if target is None:
             await self._send_unknown(asked)
             return
         match asked.inbound.parsed.operation:
             case Operation.MODEL:
-                await _send_listing(asked.inbound, asked.exchange, [asked.inbound.model])
+                await _send_listing(asked.inbound, asked.exchange, [name])
             case Operation.EMBED:
-                await self._embed(asked, targets)
+                await self._embed(asked, target)
             case Operation.COUNT:
-                await self._count(asked, targets)
+                await self._count(asked, target)
             case _:
-                await self._chat(asked, targets)
+                await self._chat(asked, target)
 
     # -------------------------------------------------------------- chats
 
-    async def _chat(self, asked: _Request, targets: Sequence[Target]) -> None:
+    async def _chat(self, asked: _Request, target: Target) -> None:
         with trio.CancelScope(deadline=trio.current_time() + asked.seconds) as limit:
-            await self._ask_each(asked, targets, limit)
+            await self._ask(asked, target, limit)
         if limit.cancelled_caught and not asked.exchange.has_begun:
             late = Failure(
                 FailureKind.STALLED, f"no answer within the client's {asked.seconds:g} s", ours=True
             )
             await asked.send_error(ProviderError(late, "the endpoint"))
 
-    async def _ask_each(self, asked: _Request, targets: Sequence[Target], limit: trio.CancelScope) -> None:
-        """Ask one target after the other, as far as no answer has begun."""
-        forward = asked.inbound.forward_request()
-        errors: list[CortexError] = []
-        earlier = 0
-        for place, target in enumerate(targets, 1):
-            is_last = place == len(targets)
-            answer = self._cortex.forward(forward, **asked.options(target, is_last=is_last))
-            try:
-                await send_answer(
-                    Asked(asked.inbound, asked.exchange, answer, asked.interruption, earlier, limit)
-                )
-                return
-            except CortexError as error:
-                if asked.exchange.has_begun:
-                    raise
-                errors.append(error)
-                if is_last or not _may_ask_another(error):
-                    break
-            finally:
-                earlier += len(answer.attempts)
-                if asked.client is not None:
-                    asked.client.charge(tokens=tokens_of(answer.attempts), usd=answer.cost)
-        # What a provider has answered says more than why another was not asked.
-        await asked.send_error(next(filter(has_failed, reversed(errors)), errors[-1]), attempts=earlier)
+    async def _ask(self, asked: _Request, target: Target, limit: trio.CancelScope) -> None:
+        answer = self._cortex.forward(asked.inbound.forward_request(), **asked.options(target))
+        try:
+            await send_answer(Asked(asked.inbound, asked.exchange, answer, asked.interruption, limit))
+        except CortexError as error:
+            if asked.exchange.has_begun:
+                raise
+            inbound = asked.inbound
+            if isinstance(error, InvalidRequest) and inbound.has_small_limit and not inbound.raises_limit:
+                # Nothing was sent. Clients probe with one token, and want an answer more than the limit.
+                inbound.raises_limit = True
+                await self._ask(asked, target, limit)
+            else:
+                await asked.send_error(error)
+        finally:
+            if asked.client is not None:
+                asked.client.charge(tokens=tokens_of(answer.attempts), usd=answer.cost)
 
     # -------------------------------------------------------------- the others
 
-    async def _embed(self, asked: _Request, targets: Sequence[Target]) -> None:
-        inbound, target = asked.inbound, targets[0]  # vectors of different models cannot be compared
-        provider = target.provider
+    async def _embed(self, asked: _Request, target: Target) -> None:
+        inbound, provider = asked.inbound, target.provider
         if target.worker is not None:
             workers = await self._cortex.list_workers()
             provider = next((one.provider for one in workers if one.name == target.worker), None)
@@ -172,32 +161,36 @@ class ApiRoutes:
         by = worker_headers(found.worker, found.model, len(found.attempts), None)
         await asked.exchange.respond(200, (JSON, *by), body)
 
-    async def _count(self, asked: _Request, targets: Sequence[Target]) -> None:
+    async def _count(self, asked: _Request, target: Target) -> None:
         """Ask a worker that counts; without one, estimate, and say so."""
-        forward = asked.inbound.count_request()
-        for target in targets:
-            options = asked.options(target, is_last=False)
-            options["on_interrupt"] = "buffer"
-            try:
-                async with self._cortex.forward(forward, **options) as answer:
-                    body = await forwarded_body(answer)
-                assert body is not None  # it is never translated
-                by = worker_headers(answer.worker, answer.model, len(answer.attempts), answer.overhead)
-                await asked.exchange.respond(200, (JSON, *by), body)
-                return
-            except CortexError as error:
-                failure = failure_of(error)
-                if failure is not None and failure.kind is FailureKind.BAD_REQUEST:
-                    await asked.send_error(error)
-                    return
+        options = asked.options(target)
+        options["max_wait"] = 0  # an estimate now is worth more than a count later
+        options["on_interrupt"] = "buffer"
+        try:
+            async with self._cortex.forward(asked.inbound.count_request(), **options) as answer:
+                body = await forwarded_body(answer)
+        except CortexError as error:
+            failure = failure_of(error)
+            if failure is not None and failure.kind is FailureKind.BAD_REQUEST:
+                await asked.send_error(error)
+            else:
+                await self._estimate(asked)
+            return
+        assert body is not None  # it is never translated
+        by = worker_headers(answer.worker, answer.model, len(answer.attempts), answer.overhead)
+        await asked.exchange.respond(200, (JSON, *by), body)
+
+    async def _estimate(self, asked: _Request) -> None:
         assert asked.inbound.raw is not None  # `parse` refuses a count without a body
         parsed = attrs.evolve(asked.inbound.parsed, prompt_tokens=estimate(asked.inbound.raw.value))
         body = asked.inbound.ingress.server.render_listing(parsed, ())
         await asked.exchange.respond(200, (JSON, ("x-cortex-estimate", "true")), body)
 
     async def _list(self, inbound: Inbound, exchange: Exchange, client: ClientLimits | None) -> None:
-        models = await self._names.listed()
-        await _send_listing(inbound, exchange, [m for m in models if client is None or client.allows(m)])
+        workers = await self._cortex.list_workers()
+        models = (model for worker in workers for model in worker.models)
+        names = dict.fromkeys((*self._cortex.aliases, *models))
+        await _send_listing(inbound, exchange, [n for n in names if client is None or client.allows(n)])
 
     async def _send_unknown(self, asked: _Request) -> None:
         name, server = asked.inbound.model, asked.inbound.ingress.server
@@ -252,23 +245,20 @@ class _Request:
                 tags[name] = value[:TRACE_LIMIT]
         return tags
 
-    def options(self, target: Target, *, is_last: bool) -> ChatOptions:
+    def options(self, target: Target) -> ChatOptions:
         """Return the options of the call."""
-        options = ChatOptions(
+        return ChatOptions(
             model=target.model,
             provider=target.provider,
             worker=target.worker,
             on_interrupt=self.interruption if self.inbound.streams else "buffer",
             tags=self.tags,
         )
-        if not is_last:
-            options["max_wait"] = 0  # another target may be asked at once
-        return options
 
-    async def send_error(self, error: CortexError, *, attempts: int = 0) -> None:
-        """Send an error of a call; `attempts` is how many were made for the request."""
+    async def send_error(self, error: CortexError) -> None:
+        """Send an error of a call."""
         inbound = self.inbound
-        await self.exchange.respond(*call_error(inbound.ingress.server, inbound.parsed, error, attempts))
+        await self.exchange.respond(*call_error(inbound.ingress.server, inbound.parsed, error))
 
 
 def _seconds(text: str | None) -> float:
@@ -277,17 +267,3 @@ def _seconds(text: str | None) -> float:
     except ValueError:
         return math.inf
     return seconds if seconds > 0 else math.inf
-
-
-def _may_ask_another(error: CortexError) -> bool:
-    """Return whether another target of an alias may answer what this one has not."""
-    match error:
-        case AllWorkersFailed(primary=primary):
-            kind = primary.failure.kind
-        case ProviderError(failure=failure):
-            kind = failure.kind
-        case InvalidRequest():
-            return True
-        case _:
-            return True
-    return REACTIONS[kind].next_worker is not NextWorker.NO

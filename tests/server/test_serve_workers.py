@@ -1,0 +1,78 @@
+"""`cortex-trio serve --workers` without a store: the processes share through the memory of the one that supervises."""
+
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+from cli_process import environment
+from test_serve_command import Serving, serving, until
+
+from cortex_trio.server.virtual_keys import sha256_of
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps to find the processes"),
+]
+
+PER_MINUTE = 40
+KEY = {"name": "team", "key_sha256": sha256_of("sk-team"), "requests_per_minute": PER_MINUTE}
+CONFIGURED = {
+    "ollama": {"models": ["m"], "base_url": "http://127.0.0.1:9"},
+    "$settings": {"max_wait": 0, "max_attempts": 1, "health_check_interval": 0},
+    "$keys": [KEY],
+}
+
+
+async def statuses(server: Serving, requests: int, pause: float = 0.01) -> Counter[int]:
+    """Send requests, each on a connection of its own, so that the system distributes them."""
+    found: Counter[int] = Counter()
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    for _ in range(requests):
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+            headers = {"authorization": "Bearer sk-team"}
+            reply = await client.post(f"{server.url}/v1/chat/completions", json=body, headers=headers)
+        found[reply.status_code] += 1
+        await trio.sleep(pause)
+    return found
+
+
+async def processes(server: Serving) -> int:
+    """Return how many processes share, as the one that answers knows it."""
+    text = (await server.get("/metrics", authorization="Bearer sk-team")).text
+    lines = [line for line in text.splitlines() if line.startswith("cortex_store_processes ")]
+    return int(float(lines[0].split()[1])) if lines else 0
+
+
+async def children_of(server: Serving) -> list[int]:
+    listed = ["ps", "-o", "pid=", "--ppid", str(server.process.pid)]
+    return [int(pid) for pid in (await trio.run_process(listed, capture_stdout=True)).stdout.split()]
+
+
+async def test_a_limit_is_that_of_all_processes_and_survives_the_death_of_one(tmp_path: Path) -> None:
+    (tmp_path / "sockets").mkdir()
+    path = tmp_path / "gateway.json"
+    path.write_text(json.dumps(CONFIGURED))
+    env = environment(None, TMPDIR=str(tmp_path / "sockets"))
+    async with serving(tmp_path, "--workers", "2", "--grace", "1", "--config", str(path), env=env) as server:
+
+        async def both() -> bool:
+            return await processes(server) == 2
+
+        await until(both)
+        found = await statuses(server, PER_MINUTE // 2)
+        assert 429 not in found
+        os.kill((await children_of(server))[0], signal.SIGKILL)
+        await until(lambda: server.has_logged("has ended with status -9"))
+        await until(both)
+        found += await statuses(server, PER_MINUTE * 2)
+        admitted = found.total() - found[429]
+        assert PER_MINUTE * 0.85 <= admitted <= PER_MINUTE * 1.15, found
+        assert await server.stop() == 0
+        assert "Traceback" not in server.err.read_text()
+    assert list((tmp_path / "sockets").iterdir()) == []
