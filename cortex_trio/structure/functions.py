@@ -141,8 +141,9 @@ def _annotations(parameters: Sequence[inspect.Parameter], where: str) -> dict[st
                 f"{where}: {parameter} cannot be described to a model; name each parameter and annotate it"
             )
         if parameter.annotation is parameter.empty:
-            raise InvalidRequest(
-                f"{where}: parameter {parameter.name} needs an annotation, such as {parameter.name}: str"
-            )
+            meant = f"such as {parameter.name}: str"
+            if parameter.name == "self":
+                meant = "or pass the method of an object instead of that of its class"
+            raise InvalidRequest(f"{where}: parameter {parameter.name} needs an annotation, {meant}")
         found[parameter.name] = parameter.annotation
     return found

@@ -170,7 +170,7 @@ BAD: list[tuple[Any, str]] = [
     (unresolved, r"tool unresolved\.city: the annotation 'Nowhere' cannot be resolved"),
     (lambda: 1, "name= is needed"),
     (5, "tool: a function or a Tool is needed, not int"),
-    (Service.find, "tool find: parameter self needs an annotation"),
+    (Service.find, "tool find: parameter self needs an annotation, or pass the method of an object"),
 ]
 
 
