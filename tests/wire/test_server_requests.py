@@ -177,7 +177,11 @@ ONLY = {
     "documents": ("cohere",),
     "document parts": ("anthropic",),
     "images in results": ("anthropic", "openai_responses", "xai_responses", "ollama"),
-    "a free-form call": ("openai", "openai_compatible", "groq", "xai", "openai_responses", "xai_responses"),
+    "a free-form call": (
+        "openai",
+        "openai_compatible",
+        "openai_responses",
+    ),  # elsewhere it is a function call
     "signed thinking": ("anthropic", "gemini"),
     "encrypted thinking": ("anthropic", "openai_responses", "xai_responses"),
     "thinking as text": ("cohere", "gemini", "ollama"),
