@@ -148,10 +148,13 @@ async def test_errors_of_the_server_have_the_shape_of_the_api(path: str, shape: 
 
 
 async def test_no_log_has_a_prompt_an_answer_or_a_key(caplog: pytest.LogCaptureFixture) -> None:
-    """Of any level, also where providers fail and repeat the keys."""
+    """Of any level, also where providers fail and repeat the keys and the prompt."""
     caplog.set_level(logging.DEBUG)
+    prompt = "PROMPT-1 is the beginning of a question that is long enough to be found in an error."
     secrets = ("PROMPT-1", "ANSWER-1", "sk-client-0001", "sk-upstream-0001")
-    echo = json.dumps({"error": {"message": "no: sk-client-0001 sk-upstream-0001", "type": "server_error"}})
+    echo = json.dumps(
+        {"error": {"message": f"no: sk-client-0001 sk-upstream-0001 {prompt}", "type": "server_error"}}
+    )
     async with open_simulator(sockets=True) as sim:
         sim.add("openai", Behaviour(status=500, error_body=echo), models=["m"])
         sim.add("anthropic", Behaviour(text="ANSWER-1"), models=["m"])
@@ -164,7 +167,7 @@ async def test_no_log_has_a_prompt_an_answer_or_a_key(caplog: pytest.LogCaptureF
             client = await Client.to(server)
             key = [("authorization", "Bearer sk-client-0001")]
             for model in ("m", "cut", "missing"):
-                await client.ask(chat(prompt="PROMPT-1", stream=True, model=model, headers=key))
+                await client.ask(chat(prompt=prompt, stream=True, model=model, headers=key))
             Client.made.pop().stream.socket.close()
     assert [record for record in caplog.records if record.name == "cortex_trio.server"]
     text = caplog.text + repr([record.__dict__ for record in caplog.records])
