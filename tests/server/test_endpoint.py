@@ -1,6 +1,7 @@
 """The whole endpoint over sockets: server, routes, gateway, and a simulated provider behind it."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ from served import Answer, Client, request, until
 from cortex_trio import open_cortex
 from cortex_trio.server import Server, VirtualKey, open_server
 from cortex_trio.server.virtual_keys import sha256_of
-from cortex_trio.simulator import Behaviour, open_simulator
+from cortex_trio.simulator import Behaviour, open_gateway, open_simulator
 from cortex_trio.simulator.provider import SimulatedProvider
 
 SLOW = Behaviour(tokens=["word "] * 500, tokens_per_second=50)
@@ -20,11 +21,16 @@ CHAT = "/v1/chat/completions"
 
 
 def chat(
-    *, stream: bool, path: str = CHAT, model: str = "", headers: Sequence[tuple[str, str]] = ()
+    *,
+    stream: bool,
+    path: str = CHAT,
+    model: str = "",
+    headers: Sequence[tuple[str, str]] = (),
+    prompt: str = "Hi",
 ) -> bytes:
     body = {
         "model": model,
-        "messages": [{"role": "user", "content": "Hi"}],
+        "messages": [{"role": "user", "content": prompt}],
         "stream": stream,
         "max_tokens": 9,
     }
@@ -139,6 +145,33 @@ async def test_errors_of_the_server_have_the_shape_of_the_api(path: str, shape: 
             answer = await client.ask(request(method, where, b"{}"))
             assert answer.status == status
             assert json.loads(answer.body)[shape[0]][shape[1]]
+
+
+async def test_no_log_has_a_prompt_an_answer_or_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    """Of any level, also where providers fail and repeat the keys and the prompt."""
+    caplog.set_level(logging.DEBUG)
+    prompt = "PROMPT-1 is the beginning of a question that is long enough to be found in an error."
+    secrets = ("PROMPT-1", "ANSWER-1", "sk-client-0001", "sk-upstream-0001")
+    echo = json.dumps(
+        {"error": {"message": f"no: sk-client-0001 sk-upstream-0001 {prompt}", "type": "server_error"}}
+    )
+    async with open_simulator(sockets=True) as sim:
+        sim.add("openai", Behaviour(status=500, error_body=echo), models=["m"])
+        sim.add("anthropic", Behaviour(text="ANSWER-1"), models=["m"])
+        sim.add("groq", Behaviour(text="ANSWER-1 goes on and on", cut_after=2), models=["cut"])
+        workers = {one.name: one.worker(api_keys=["sk-upstream-0001"]) for one in sim.providers.values()}
+        async with (
+            open_gateway(sim, workers) as cortex,
+            open_server(cortex, keys=["sk-client-0001"]) as server,
+        ):
+            client = await Client.to(server)
+            key = [("authorization", "Bearer sk-client-0001")]
+            for model in ("m", "cut", "missing"):
+                await client.ask(chat(prompt=prompt, stream=True, model=model, headers=key))
+            Client.made.pop().stream.socket.close()
+    assert [record for record in caplog.records if record.name == "cortex_trio.server"]
+    text = caplog.text + repr([record.__dict__ for record in caplog.records])
+    assert [secret for secret in secrets if secret in text] == []
 
 
 async def test_the_aliases_of_the_configuration_are_models() -> None:

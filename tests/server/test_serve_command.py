@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import attrs
 import httpx
 import pytest
 import trio
+from certificates import CERTIFICATE
 from cli_process import CORTEX, PATIENCE_SECONDS, environment, run
 
 pytestmark = pytest.mark.slow
@@ -30,7 +32,7 @@ class Serving:
     err: Path
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             return await client.get(self.url + path, headers=headers)
 
     async def has_logged(self, text: str) -> bool:
@@ -61,7 +63,7 @@ async def serving(
     try:
         with trio.fail_after(PATIENCE_SECONDS):
             line = (await process.stdout.receive_some()).decode()
-        assert line.startswith("listening on http://127.0.0.1:"), err.read_text()
+        assert re.match(r"listening on https?://127\.0\.0\.1:\d", line), err.read_text()
         yield Serving(process, line.removeprefix("listening on ").strip(), err)
     finally:
         with trio.move_on_after(PATIENCE_SECONDS, shield=True):
@@ -121,6 +123,37 @@ async def test_sighup_reads_the_configuration_again(tmp_path: Path) -> None:
         assert (await server.get("/v1/models", **headers[0])).status_code == 401
         assert await server.stop() == 0
         assert "sk-one" not in server.err.read_text()
+
+
+async def test_sighup_changes_the_aliases(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json"
+    path.write_text(json.dumps({**PROVIDERS, "$settings": {"aliases": {"fast": ["ollama/m"]}}}))
+
+    async def names(server: Serving) -> list[str]:
+        return [entry["id"] for entry in (await server.get("/v1/models")).json()["data"]]
+
+    async with serving(tmp_path, "--config", str(path)) as server:
+        assert await names(server) == ["fast", "m"]
+        path.write_text(json.dumps({**PROVIDERS, "$settings": {"aliases": {"good": ["ollama/m"]}}}))
+        server.process.send_signal(signal.SIGHUP)
+        await until(partial(server.has_logged, "was read again"))
+        assert await names(server) == ["good", "m"]
+
+
+async def test_a_new_key_is_accepted_through_tls(tmp_path: Path) -> None:
+    """`cortex-trio keys new`, --keys-file, --tls-cert, --tls-key."""
+    made = await run(*CORTEX, "keys", "new", "team-a", env=environment(PROVIDERS))
+    key, described = made.out.splitlines()
+    assert key not in described
+    keys = tmp_path / "keys.json"
+    keys.write_text(f"[{described}]")
+    tls = ("--tls-cert", str(CERTIFICATE), "--tls-key", str(CERTIFICATE))
+    async with serving(tmp_path, "--keys-file", str(keys), *tls) as server:
+        assert server.url.startswith("https://")
+        assert (await server.get("/v1/models", authorization=f"Bearer {key}")).status_code == 200
+        assert (await server.get("/v1/models", authorization="Bearer another")).status_code == 401
+        assert await server.stop() == 0
+        assert key not in server.err.read_text()
 
 
 async def test_it_needs_a_key_for_other_machines() -> None:
