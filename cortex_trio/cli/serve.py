@@ -7,6 +7,7 @@ supervises them, see `server.processes`.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -33,7 +34,7 @@ from ..telemetry import Observer
 log = logging.getLogger("cortex_trio.server")
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-MOST_SECONDS_AFTER_GRACE = 1.7
+MOST_SECONDS_AFTER_GRACE = 1.4
 """For everything that follows the grace; the promise is two seconds."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
@@ -52,7 +53,10 @@ def serve(arguments: argparse.Namespace) -> int:
     _raise_descriptor_limit()
     if arguments.workers > 1:
         return trio.run(_supervise, arguments)
-    return trio.run(_serve, arguments)
+    try:
+        return trio.run(_serve, arguments)
+    finally:
+        gc.freeze()  # the interpreter collects garbage as it ends: 0.18 s of CPU, and nothing is gained
 
 
 async def _supervise(arguments: argparse.Namespace) -> int:
