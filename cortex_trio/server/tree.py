@@ -114,13 +114,16 @@ class ServerTree:
         if connection is None:
             return
         is_started = False
-        with trio.move_on_after(RESTART_SECONDS):
-            while not is_started:
-                try:
-                    await self.connections.call(TaskSupervisor.start_soon, connection.run)
-                    is_started = True
-                except ActorError:
+        while not is_started:
+            try:
+                # Without a limit: on a busy machine one pass of the scheduler may take seconds.
+                await self.connections.call(TaskSupervisor.start_soon, connection.run)
+                is_started = True
+            except ActorError:
+                with trio.move_on_after(RESTART_SECONDS) as limit:
                     await self.connections.arrival()
+                if limit.cancelled_caught:
+                    break
         self._accepted[index] = None
         if not is_started:
             self.drain.remove(connection)
