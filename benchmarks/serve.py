@@ -33,7 +33,7 @@ from .rounds import mock_upstream
 CONNECTIONS = 16
 EVENTS = 50
 WHOLE, STREAMED, HELD = "mock:whole-1", f"mock:chunks-{EVENTS}", "mock:hold-1"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 MODEL = "mock-model"
 KEY = "sk-" + secrets.token_hex(32)
 BEARER = {"authorization": f"Bearer {KEY}"}
@@ -206,6 +206,7 @@ def litellm(upstream: str, folder: Path) -> Iterator[Peer]:
     models = [{"model_name": MODEL, "litellm_params": params}]
     config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": KEY}}))
     program = os.environ["BENCH_LITELLM"]
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it waits for a file from the network
     with _process(
         [program, "--config", str(config), "--port", str(port), "--host", "127.0.0.1"], port, folder
     ) as pid:

@@ -7,10 +7,13 @@ supervises them, see `server.processes`.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
+import os
 import signal
 import ssl
 import sys
+import threading
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -33,6 +36,8 @@ from ..telemetry import Observer
 log = logging.getLogger("cortex_trio.server")
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+MOST_SECONDS_AFTER_GRACE = 1.4
+"""For everything that follows the grace; the promise is two seconds."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 """None on Windows."""
@@ -50,7 +55,10 @@ def serve(arguments: argparse.Namespace) -> int:
     _raise_descriptor_limit()
     if arguments.workers > 1:
         return trio.run(_supervise, arguments)
-    return trio.run(_serve, arguments)
+    try:
+        return trio.run(_serve, arguments)
+    finally:
+        gc.freeze()  # the interpreter collects garbage as it ends: 0.18 s of CPU, and nothing is gained
 
 
 async def _supervise(arguments: argparse.Namespace) -> int:
@@ -120,6 +128,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 nursery.start_soon(_reload, arguments, cortex, server)
             nursery.cancel_scope.cancel()
         log.info("draining for up to %g s", arguments.grace)
+        _end_in(arguments.grace + MOST_SECONDS_AFTER_GRACE)
     return 0
 
 
@@ -159,6 +168,20 @@ async def _stop_with_parent(scope: trio.CancelScope) -> None:
         while await stream.receive_some():
             pass
     scope.cancel()
+
+
+def _end_in(seconds: float) -> None:
+    """End this process after so many seconds, whatever it is doing: on a busy machine the way out of the tree and of
+    the interpreter may take longer than a drain is allowed to.
+    """
+
+    def end() -> None:
+        log.warning("the drain has not ended in time; the process ends now")
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def tls_context(certificate: str | None, key: str | None) -> ssl.SSLContext | None:

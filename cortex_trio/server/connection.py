@@ -82,12 +82,19 @@ class Connection:
         self._exchange: HttpExchange | None = None  # of the current request, from the end of its head
         self._scope = trio.CancelScope()
         self._resets = False  # the last response was cut, and only a reset can show that
+        self._is_started = False
         self._is_new = True  # no request has come
 
     # ------------------------------------------------------------------ for the server
 
     async def run(self) -> None:
-        """Serve requests until the client leaves, a limit is reached or the server drains."""
+        """Serve requests until the client leaves, a limit is reached or the server drains.
+
+        Does nothing when it is called again: a listener that was killed cannot know whether its call has arrived.
+        """
+        if self._is_started:
+            return
+        self._is_started = True
         try:
             with self._scope:
                 with trio.move_on_after(self._limits.head_timeout) as limit:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import trio
@@ -49,6 +50,8 @@ class ServerTree:
         tls: ssl.SSLContext | None,
     ) -> None:
         self._listeners = [trio.SocketListener(one) for one in sockets]
+        self._accepted: list[Connection | None] = [None for _ in sockets]
+        """By listener: the one whose task has not started. A killed listener must not lose it."""
         self._front = front
         self._limits = limits
         self._tls = tls
@@ -75,11 +78,15 @@ class ServerTree:
     def _listener(self, index: int) -> Child[Task[None]]:
         return Child(
             ref=self._listener_refs[index],
-            start=lambda: Task(accept_clients, self._listeners[index], self._start),
+            start=lambda: Task(self._accept, index),
             backoff=Backoff(first=0.01),
         )
 
-    async def _start(self, client: trio.SocketStream) -> None:
+    async def _accept(self, index: int) -> None:
+        await self._hand_over(index)  # the listener before this one was killed while it held a client
+        await accept_clients(self._listeners[index], partial(self._start, index))
+
+    async def _start(self, index: int, client: trio.SocketStream) -> None:
         """Start the task of a client, or close the connection."""
         if self.drain.connections >= self._limits.max_connections + SURPLUS_CONNECTIONS:
             await trio.aclose_forcefully(client)
@@ -95,19 +102,32 @@ class ServerTree:
             is_surplus=self.drain.connections >= self._limits.max_connections,
         )
         self.drain.add(connection)
+        self._accepted[index] = connection
+        await self._hand_over(index)
+
+    async def _hand_over(self, index: int) -> None:
+        """Start the task of the connection that a listener has accepted, if there is one.
+
+        A listener that is killed meanwhile leaves it to the next one.
+        """
+        connection = self._accepted[index]
+        if connection is None:
+            return
         is_started = False
-        try:
-            with trio.move_on_after(RESTART_SECONDS):
-                while not is_started:
-                    try:
-                        await self.connections.call(TaskSupervisor.start_soon, connection.run)
-                        is_started = True
-                    except ActorError:
-                        await self.connections.arrival()
-        finally:
-            if not is_started:
-                self.drain.remove(connection)
-                connection.close_now()
+        while not is_started:
+            try:
+                # Without a limit: on a busy machine one pass of the scheduler may take seconds.
+                await self.connections.call(TaskSupervisor.start_soon, connection.run)
+                is_started = True
+            except ActorError:
+                with trio.move_on_after(RESTART_SECONDS) as limit:
+                    await self.connections.arrival()
+                if limit.cancelled_caught:
+                    break
+        self._accepted[index] = None
+        if not is_started:
+            self.drain.remove(connection)
+            connection.close_now()
 
 
 def _peer(client: trio.SocketStream) -> str:

@@ -105,6 +105,21 @@ async def test_it_ends_within_the_grace_while_a_client_never_reads(tmp_path: Pat
         await half_body.aclose()
 
 
+async def test_it_ends_in_time_again_and_again_while_clients_do_not_read(tmp_path: Path) -> None:
+    for _ in range(5):
+        async with serving(tmp_path, "--grace", "0.5") as server:
+            port = int(server.url.rpartition(":")[2])
+            streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(10)]
+            for stream in streams:  # more requests than are read ahead, and no response is read
+                await stream.send_all(b"GET /observe/events HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+            await server.get("/health/live")
+            start = trio.current_time()
+            assert await server.stop() == 0
+            assert trio.current_time() - start < 3.5  # the machine may be busy: the limit is 2.5
+            for stream in streams:
+                await stream.aclose()
+
+
 async def test_sighup_reads_the_configuration_again(tmp_path: Path) -> None:
     path = tmp_path / "gateway.json"
     path.write_text(json.dumps({**PROVIDERS, "$keys": ["sk-one"]}))
