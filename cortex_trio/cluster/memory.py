@@ -20,6 +20,9 @@ UNREAD_ENTRIES = 10_000
 REMEMBERED_BATCH_SECONDS = 3600.0
 """Seconds for which the id of a batch of `add` is remembered."""
 
+SWEEP_SECONDS = 60.0
+"""Seconds between two sweeps of what has expired; most of it is never asked for again."""
+
 T = TypeVar("T")
 
 
@@ -39,6 +42,7 @@ class MemoryStore:
         self._totals: dict[str, float] = {}
         self._subscribers: list[trio.MemorySendChannel[Entry]] = []
         self._made = 0  # windows so far
+        self._sweep_at = 0.0  # Trio time
 
     @asynccontextmanager
     async def open_link(self, process: str) -> AsyncIterator[StoreLink]:
@@ -122,8 +126,16 @@ class MemoryStore:
 
     def _beat(self, process: str, seconds: float) -> int:
         now = trio.current_time()
+        self._sweep(now)
         self._processes[process] = now + seconds, None
         return sum(_live(self._processes, name, now) is not None for name in tuple(self._processes))
+
+    def _sweep(self, now: float) -> None:
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_SECONDS
+            for table in (self._entries, self._leases, self._windows, self._batches):
+                for name in [name for name, (ends, _) in table.items() if ends <= now]:
+                    del table[name]
 
 
 @attrs.define

@@ -46,6 +46,7 @@ from .routing.selection import explain
 from .runtime import Runtime
 from .settings.config import Config, WorkerConfig, config_from_env, worker_config_from, worker_name
 from .sharing.limits import SharedLimits
+from .sharing.totals import SharedTotals
 from .snapshots import snapshot_of
 from .startup import open_runtime
 from .transport.connections import MakeTransport
@@ -326,6 +327,11 @@ class Cortex:
     def shared_limits(self) -> SharedLimits | None:
         """Limits that all processes with the same store use up together. None: the gateway has no store."""
         return None if self._runtime.sharing is None else self._runtime.sharing.limits
+
+    @property
+    def shared_totals(self) -> SharedTotals | None:
+        """Sums over all processes with the same store. None: the gateway has no store."""
+        return None if self._runtime.sharing is None else self._runtime.sharing.totals
 
     @property
     def aliases(self) -> Mapping[str, Sequence[str]]:

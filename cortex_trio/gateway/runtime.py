@@ -113,6 +113,7 @@ class Runtime:
             self.store,
             self.table,
             self.cooldowns,
+            self.ring,
             self.wait_queue,
             self.telemetry,
             self.activity,

@@ -62,6 +62,7 @@ class KeyUse:
 
     def __init__(self, key: VirtualKey, counters: Counters) -> None:
         self.key = key
+        self._counters = counters
         self._requests = _rate(counters, key.name, "requests", key.requests_per_minute)
         self._tokens = _rate(counters, key.name, "tokens", key.tokens_per_minute)
         self._budget = None if key.budget is None else counters.budget(key.name, key.budget)
@@ -78,6 +79,7 @@ class KeyUse:
             return refused
         in_flight, token = self._in_flight, object()
         in_flight.add(token)
+        self._counters.count(self.name, "requests", 1)
         if self._requests is not None:
             self._requests.charge(1)
         return lambda: in_flight.discard(token)
@@ -93,10 +95,14 @@ class KeyUse:
 
     def charge(self, *, tokens: int, usd: float | None) -> None:
         """Count what a call has used."""
-        if self._tokens is not None and tokens > 0:
-            self._tokens.charge(tokens)
-        if self._budget is not None and usd is not None and usd > 0:
-            self._budget.charge(usd)
+        if tokens > 0:
+            self._counters.count(self.name, "tokens", tokens)
+            if self._tokens is not None:
+                self._tokens.charge(tokens)
+        if usd is not None and usd > 0:
+            self._counters.count(self.name, "usd", usd)
+            if self._budget is not None:
+                self._budget.charge(usd)
 
     def headers(self) -> Headers:
         """Return the `x-ratelimit-*` headers of OpenAI's API."""

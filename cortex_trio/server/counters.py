@@ -61,6 +61,16 @@ class Counters(Protocol):
         """Return the counter of a budget, in US dollars."""
         ...
 
+    def count(self, key: str, what: str, amount: float) -> None:
+        """Add to the sums of all processes.
+
+        Args:
+            key: the name of the virtual key.
+            what: "requests", "tokens" or "usd".
+            amount: > 0.
+        """
+        ...
+
 
 @final
 class RateCounter:
@@ -180,6 +190,9 @@ class MemoryCounters:
             found.set_budget(budget)
         return found
 
+    def count(self, key: str, what: str, amount: float) -> None:
+        """Do nothing: there are no other processes, and the metrics have the sums of this one."""
+
 
 # ------------------------------------------------------------------ shared
 
@@ -189,6 +202,14 @@ class Limits(Protocol):
 
     def limit(self, name: str, limit: float, seconds: Callable[[], float]) -> Counter:
         """Return a limit. It is whole again `seconds()` after its first use."""
+        ...
+
+
+class Totals(Protocol):
+    """Sums over all processes: `Cortex.shared_totals`."""
+
+    def count(self, name: str, amount: float) -> None:
+        """Add to a sum."""
         ...
 
 
@@ -221,6 +242,7 @@ class SharedCounters:
     """Counters of all processes with the same store. A rate has windows of a minute that begin with a request."""
 
     limits: Limits
+    totals: Totals
     now: Callable[[], datetime] = utc_now
 
     def rate(self, key: str, what: str, per_minute: int) -> Counter:
@@ -233,3 +255,6 @@ class SharedCounters:
             return LONGEST_SECONDS if end is None else (end - now).total_seconds()
 
         return SharedCounter(self.limits.limit(f"key/{key}/usd-{budget.per}", budget.usd, seconds))
+
+    def count(self, key: str, what: str, amount: float) -> None:
+        self.totals.count(f"virtual_key:{key}:{what}", amount)

@@ -207,7 +207,8 @@ def _routes(cortex: Cortex) -> Api:
 
 
 def _counters(cortex: Cortex) -> Counters:
-    return MemoryCounters() if cortex.shared_limits is None else SharedCounters(cortex.shared_limits)
+    limits, totals = cortex.shared_limits, cortex.shared_totals
+    return MemoryCounters() if limits is None or totals is None else SharedCounters(limits, totals)
 
 
 def _require_keys(ring: KeyRing, is_local: bool) -> None:

@@ -240,8 +240,10 @@ class LinkSnapshot:
     reason: str | None
     """Why it is not connected. None while it is, and before the first attempt has ended."""
     totals: Mapping[str, float] = attrs.field(factory=dict)
-    """Sums over all processes that use the store, those that have ended included, a second old at most: the fields of
-    `Totals`, and for each worker `worker:NAME:requests` and `worker:NAME:failures`. Empty before the first report."""
+    """Sums over all processes that use the store, those that have ended included, a second old at most. They
+    are the fields of `Totals`; for each worker `worker:NAME:requests` and `worker:NAME:failures`; for each API key
+    `key:WORKER:HASH:uses`; for each virtual key of a server `virtual_key:NAME:requests`, `:tokens` and `:usd`. Empty
+    before the first report."""
 
 
 @attrs.frozen

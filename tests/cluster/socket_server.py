@@ -2,7 +2,7 @@
 
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -12,8 +12,10 @@ from cortex_trio.cluster import MemoryStore, serve_link
 
 
 @asynccontextmanager
-async def serving(store: MemoryStore) -> AsyncIterator[str]:
-    """Serve the store until the block ends; return the path of the socket."""
+async def serving(
+    store: MemoryStore, handler: Callable[[trio.SocketStream], Awaitable[object]] | None = None
+) -> AsyncIterator[str]:
+    """Serve the store, or what `handler` does, until the block ends; return the path of the socket."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as opened:
         path = f"{folder}/store"
         opened.bind(path)
@@ -21,7 +23,12 @@ async def serving(store: MemoryStore) -> AsyncIterator[str]:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(opened))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
-                partial(trio.serve_listeners, partial(serve_link, store), [listener], handler_nursery=nursery)
+                partial(
+                    trio.serve_listeners,
+                    handler or partial(serve_link, store),
+                    [listener],
+                    handler_nursery=nursery,
+                )
             )
             yield path
             nursery.cancel_scope.cancel()

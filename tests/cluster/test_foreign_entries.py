@@ -8,8 +8,10 @@ import trio
 from gateways import open_gateways, served_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_server import needs_server, running
+from test_real_server import client_of
 
-from cortex_trio.cluster import Entry, MemoryStore
+from cortex_trio.cluster import Entry, MemoryStore, ValkeyStore
 from cortex_trio.gateway.sharing.cooldown_facts import fact_of, server_of
 from cortex_trio.gateway.workers.endpoint import Endpoint
 from cortex_trio.simulator import open_simulator
@@ -73,3 +75,22 @@ async def test_numbers_that_are_none_open_no_breaker_for_ever(autojump_clock: An
 def _name_of_breaker(sim: Any, store: MemoryStore) -> str:
     endpoint = Endpoint(sim["openai"].worker(), None)  # type: ignore[arg-type]
     return f"breaker:openai:{server_of(endpoint, store.salt)}"
+
+
+@needs_server
+async def test_garbage_in_the_server_does_not_end_the_link() -> None:
+    pytest.importorskip("glide")
+    with running() as server:
+        store, key = ValkeyStore(server.url), "{cortex}:entry:cooldown:x"
+        async with store.open_link("one") as link:
+            await link.put(Entry("cooldown:x", "a-1", "text", 60.0))
+            client = await client_of(server)
+            for garbage in ("not JSON", "7", "null", "{}", "[1]", '["a", 7, {}]'):
+                await client.set(key, garbage)
+                await client.pexpire(key, 60_000)
+                found = await link.snapshot()
+                assert all(isinstance(entry.value, str) for entry in found)
+                await link.put(Entry("cooldown:x", "b-1", "text", 60.0 + len(garbage)))
+                await link.put(Entry("cooldown:x", "b-2", "text", 90.0 + len(garbage)))
+                assert [entry.fact for entry in await link.snapshot()] == ["b-2"]
+            await client.close()

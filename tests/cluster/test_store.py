@@ -188,3 +188,25 @@ def test_what_has_ended_stays_ended(sequence: list[Entry]) -> None:
 def test_a_store_in_memory_can_be_used_where_a_store_is_needed() -> None:
     stores: list[Any] = [MemoryStore()]
     assert all(isinstance(store.place, str) and isinstance(store.salt, str) for store in stores)
+
+
+async def test_a_store_in_memory_forgets_what_has_expired_also_if_it_is_never_asked_for_again(
+    autojump_clock: Any,
+) -> None:
+    store = MemoryStore()
+
+    def size() -> int:
+        return sum(len(part) for part in vars(store).values() if isinstance(part, dict))
+
+    async with store.open_link("one") as link:
+        for number in range(500):
+            await link.put(fact(name=f"cooldown:{number}", seconds=5))
+            await link.lease(f"trial:{number}", "one", 5)
+            await link.take_slice(f"limit:{number}", 1, 10, 5)
+            await link.add(f"batch-{number}", {"calls": 1})
+            await trio.sleep(20)
+            await link.beat("one", 2)
+        assert size() < 300
+        assert await link.add("", {}) == {"calls": 500}
+        await link.add("batch-499", {"calls": 1})
+        assert await link.add("", {}) == {"calls": 500}, "the last batches are remembered"

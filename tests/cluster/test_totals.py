@@ -7,6 +7,9 @@ from gateways import ask, open_gateways
 
 from cortex_trio import Cortex
 from cortex_trio.cluster import MemoryStore
+from cortex_trio.server.admission import KeyRing
+from cortex_trio.server.counters import SharedCounters
+from cortex_trio.server.virtual_keys import VirtualKey, sha256_of
 from cortex_trio.simulator import Behaviour, SimulatedStore, open_simulator
 
 
@@ -75,3 +78,33 @@ async def test_a_gateway_that_is_closed_reports_its_last_calls_and_its_end(autoj
             link = second.snapshot().cluster
             assert link is not None
             assert link.processes == 1
+
+
+async def test_api_keys_and_virtual_keys_have_sums_and_no_key_is_in_their_names(autojump_clock: Any) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai")
+        store = MemoryStore()
+        async with open_gateways(sim, store, store) as gateways:
+            for cortex in gateways:
+                await ask(cortex)
+                assert cortex.shared_limits is not None
+                assert cortex.shared_totals is not None
+                counters = SharedCounters(cortex.shared_limits, cortex.shared_totals)
+                use = KeyRing([VirtualKey(name="team", key_sha256=sha256_of("sk-virtual"))], counters).find(
+                    "sk-virtual"
+                )
+                assert use is not None
+                use.admit()
+                use.charge(tokens=30, usd=0.25)
+            await trio.sleep(2.5)
+            found = totals(gateways[0])
+            assert [found[f"virtual_key:team:{what}"] for what in ("requests", "tokens", "usd")] == [
+                2,
+                60,
+                0.5,
+            ]
+            (name,) = [name for name in found if name.startswith("key:openai:")]
+            assert name.endswith(":uses")
+            assert found[name] == 2
+            key = sim["openai"].requests[0].key
+            assert all(secret not in name for name in found for secret in (key, "sk-virtual"))

@@ -3,8 +3,8 @@
 -- ARGV: name, id of the fact, value, milliseconds left, channel
 local left = tonumber(ARGV[4])
 local stored = redis.call('GET', KEYS[1])
-if stored then
-  local known = cjson.decode(stored)
+local ok, known = pcall(cjson.decode, stored or '')
+if ok and type(known) == 'table' and type(known[1]) == 'string' and type(known[2]) == 'string' then
   local known_left = redis.call('PTTL', KEYS[1])
   local known_has_ended, new_has_ended = known[2] == '', ARGV[3] == ''
   local replaces

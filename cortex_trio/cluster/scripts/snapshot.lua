@@ -9,8 +9,10 @@ for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local stored = redis.call('GET', ARGV[1] .. name)
   local left = redis.call('PTTL', ARGV[1] .. name)
   if stored and left > 0 then
-    local known = cjson.decode(stored)
-    table.insert(found, cjson.encode({name, known[1], known[2], left}))
+    local ok, known = pcall(cjson.decode, stored) -- what another program has written is no entry
+    if ok and type(known) == 'table' and type(known[1]) == 'string' and type(known[2]) == 'string' then
+      table.insert(found, cjson.encode({name, known[1], known[2], left}))
+    end
   end
 end
 return found

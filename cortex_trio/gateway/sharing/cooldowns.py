@@ -128,8 +128,10 @@ class SharedCooldowns:
         return Entry(name, shared.fact, text, shared.ends - now)
 
     def _fingerprint(self, key: ApiKey | None) -> str | None:
-        if key is None:
-            return None
+        return None if key is None else self.fingerprint(key)
+
+    def fingerprint(self, key: ApiKey) -> str:
+        """Return the name of an API key in the store: a salted hash."""
         found = self._fingerprints.get(key)
         if found is None:
             if len(self._fingerprints) >= MOST_FINGERPRINTS:

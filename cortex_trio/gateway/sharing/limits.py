@@ -107,7 +107,7 @@ class SharedLimit:
             now: Trio time.
         """
         self._roll(now)
-        if now >= self._unused_at or now < self._retry_at or not self._is_low:
+        if now >= self._unused_at or now < self._retry_at or not self.is_low:
             return 0.0
         return self.slice + max(0.0, self._used - self._granted)
 
@@ -117,7 +117,8 @@ class SharedLimit:
         return self._charged_at + UNUSED_SECONDS
 
     @property
-    def _is_low(self) -> bool:
+    def is_low(self) -> bool:
+        """Whether another slice is needed soon."""
         return self._granted - self._used < self.slice / 2
 
     def was_given(self, part: Slice, wanted: float, now: float) -> None:
@@ -180,7 +181,7 @@ class SharedLimit:
         times = [math.inf]
         if self._granted > self._used:
             times.append(max(now, self._unused_at))
-        if self._is_low and now < self._unused_at:
+        if self.is_low and now < self._unused_at:
             times.append(max(now, self._retry_at))
         return min(times)
 
@@ -215,8 +216,10 @@ class SharedLimits:
         return found
 
     def _wake(self, limit: SharedLimit) -> None:
-        self._active[limit] = None
-        self.changed.set()
+        # Not for each request: a limit that is active and has enough needs the actor only at its next look.
+        if limit not in self._active or limit.is_low:
+            self._active[limit] = None
+            self.changed.set()
 
     def active(self) -> list[SharedLimit]:
         """Return the limits that were charged and may need the store."""

@@ -23,6 +23,7 @@ from ...cluster import Entry, Store
 from ...telemetry import Activity, StoreLinkChanged, Telemetry
 from ..routing.wait_queue import WaitQueue
 from ..workers.cooldowns import Cooldowns
+from ..workers.keys import KeyRing
 from ..workers.registry import WorkerTable
 from ..workers.worker import Worker, WorkerState
 from .breakers import KIND as BREAKER
@@ -60,6 +61,7 @@ class Sharing:
         store: the store.
         table: all workers.
         cooldowns: of this process.
+        ring: the API keys.
         wait_queue: calls that wait.
         telemetry: the observers.
         activity: counts calls.
@@ -82,6 +84,7 @@ class Sharing:
         store: Store,
         table: WorkerTable,
         cooldowns: Cooldowns,
+        ring: KeyRing,
         wait_queue: WaitQueue,
         telemetry: Telemetry,
         activity: Activity,
@@ -104,11 +107,11 @@ class Sharing:
         )  # how many there were at the last look, and the Trio time at which that changed
         self._is_divided = is_divided
         self.limits = SharedLimits(self._divisor)
-        self.totals = SharedTotals(table, activity, self._new_id)
         self._table = table
         self._wait_queue = wait_queue
         self._telemetry = telemetry
         self._cooldowns = SharedCooldowns(table, cooldowns, store.salt, self._new_id, chance)
+        self.totals = SharedTotals(table, activity, ring, self._cooldowns.fingerprint, self._new_id)
         self._breakers = SharedBreakers(table, store.salt, self._new_id, chance)
         self._dirty: dict[str, None] = {}  # names of workers, in the order in which they changed
         self._outbox: dict[str, tuple[float, Entry]] = {}  # by name, with the Trio time of the end

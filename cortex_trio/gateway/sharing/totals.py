@@ -1,4 +1,4 @@
-"""Sums over all processes: calls, attempts and tokens, and the requests of each worker.
+"""Sums over all processes: calls, attempts and tokens, and the requests of each worker, API key and virtual key.
 
 What was counted here since the last time is added to the store as one batch. A batch whose answer was lost is sent
 again with the same id, so nothing is counted twice and nothing is lost. Pure; knows no store.
@@ -12,6 +12,8 @@ from typing import final
 import attrs
 
 from ...telemetry import Activity
+from ..settings.secrets import ApiKey
+from ..workers.keys import KeyRing
 from ..workers.registry import WorkerTable
 
 SUMS = ("calls", "attempts", "served", "failed", "cancelled", "input_tokens", "output_tokens")
@@ -34,19 +36,40 @@ class SharedTotals:
     Args:
         table: all workers.
         activity: the sums of this process.
+        ring: the API keys.
+        fingerprint: returns the salted hash of an API key.
         new_id: returns the id of a batch.
 
     Attributes:
         of_all: the sums of all processes, as the store had them last; empty before that.
     """
 
-    def __init__(self, table: WorkerTable, activity: Activity, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        table: WorkerTable,
+        activity: Activity,
+        ring: KeyRing,
+        fingerprint: Callable[[ApiKey], str],
+        new_id: Callable[[], str],
+    ) -> None:
         self.of_all: Mapping[str, float] = {}
         self._table = table
         self._activity = activity
+        self._ring = ring
+        self._fingerprint = fingerprint
         self._new_id = new_id
+        self._others: dict[str, float] = {}  # what `count` was called for
         self._counted: dict[str, float] = {}  # in batches so far
         self._batch: Batch | None = None  # that was sent and not confirmed
+
+    def count(self, name: str, amount: float) -> None:
+        """Add to a sum of the program's own. Synchronous; the store gets it within a second.
+
+        Args:
+            name: of the sum, such as `virtual_key:NAME:tokens`.
+            amount: > 0.
+        """
+        self._others[name] = self._others.get(name, 0.0) + amount
 
     def next_batch(self) -> Batch:
         """Return the batch to send: that of the last time, if it was not confirmed."""
@@ -73,4 +96,8 @@ class SharedTotals:
         for name, state in self._table.workers.items():
             found[f"worker:{name}:requests"] = state.requests
             found[f"worker:{name}:failures"] = state.failures
-        return found
+        for worker in self._ring.workers:
+            for used in self._ring.states(worker):
+                if used.key is not None and used.usage_count:
+                    found[f"key:{worker}:{self._fingerprint(used.key)}:uses"] = used.usage_count
+        return {**found, **self._others}

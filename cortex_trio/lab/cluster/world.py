@@ -27,7 +27,7 @@ from .record import KNOWN_AFTER, CallRecord, Record, RequestRecord
 
 GATEWAY_HEADER = "x-gateway"
 LIMIT = 20
-"""Of the requests of all gateways in one window of the shared limit; each gateway alone would use twice as many."""
+"""Of the requests of all gateways in one window of the shared limit; each gateway alone would use as many."""
 PROVIDERS = ("openai", "anthropic", "groq", "gemini")
 
 
@@ -173,7 +173,7 @@ class _World:
         assert limits is not None
         limit = limits.limit("team", LIMIT, lambda: WINDOW)
         while True:
-            await trio.sleep(WINDOW / LIMIT / 2)
+            await trio.sleep(WINDOW / LIMIT)
             if limit.seconds_until(1) == 0:
                 limit.charge(1)
                 self._record.charges.append(trio.current_time())
