@@ -51,6 +51,7 @@ async def test_a_line_that_is_not_understood_ends_its_link_only(line: bytes) -> 
         assert len(await other.snapshot()) == 1
 
 
+@pytest.mark.slow
 async def test_a_process_that_does_not_read_holds_up_nothing(autojump_clock: Any) -> None:
     store = MemoryStore()
     async with serving(store) as path:
