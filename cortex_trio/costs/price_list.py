@@ -38,7 +38,7 @@ MOST_MODELS = 1024
 
 
 def load_prices() -> bool:
-    """Import the list of prices now and not with the first answer. Returns False if genai-prices is not installed.
+    """Import the list of prices now and not with the first answer. Returns False if genai-prices cannot be imported.
 
     The import takes about 0.3 s. In a thread it delays other tasks by some milliseconds at a time.
     """
@@ -47,7 +47,10 @@ def load_prices() -> bool:
 
 def prices_are_pending() -> bool:
     """Return whether `load_prices` has something to import. It takes 0.1 ms."""
-    return PACKAGE not in sys.modules and find_spec(PACKAGE) is not None
+    try:
+        return PACKAGE not in sys.modules and find_spec(PACKAGE) is not None
+    except (ImportError, OSError, ValueError):
+        return False
 
 
 def listed_price(provider: str, model: str, address: str, tokens: int, at: datetime) -> Price | None:
@@ -74,9 +77,12 @@ def _newest() -> DataSnapshot | None:
     """Return the list, as `genai_prices.UpdatePrices` has left it."""
     try:
         from genai_prices import data_snapshot
-    except ImportError:
+
+        return data_snapshot.get_snapshot()
+    except (
+        Exception
+    ):  # not installed, of a later version, or no file can be opened now: no reason to fail a call
         return None
-    return data_snapshot.get_snapshot()
 
 
 @final

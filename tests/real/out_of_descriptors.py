@@ -11,6 +11,7 @@ from raw_bytes import TEXT, said
 from raw_server import World, open_world, play
 
 from cortex_trio import CortexError
+from cortex_trio.costs import load_prices
 
 LIMIT, IDLE = 256, 60
 
@@ -70,6 +71,7 @@ async def idle(world: World) -> None:
 
 
 async def main(what: str) -> None:
+    load_prices()  # the time limits of this program are short, and the import takes 0.3 s
     resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
     async with open_world("sockets") as world:
         await {"chat": chat, "check": check, "idle": idle}[what](world)

@@ -118,9 +118,14 @@ async def test_many_requests_leave_no_memory_behind() -> None:
             return sys.getallocatedblocks()
 
         await ask(300)
-        before = blocks()
-        await ask(600)
-        assert blocks() - before < 600  # a request allocates hundreds
+        growths = []
+        for _ in range(3):
+            before = blocks()
+            await ask(600)
+            growths.append(blocks() - before)
+        assert (
+            min(growths) < 600
+        )  # a request allocates hundreds; a cache of the interpreter grows in one round
         await until(lambda: server.connections == 0)
 
 

@@ -469,10 +469,11 @@ def test_code_the_provider_ran_and_parts_of_unknown_kinds_stay_as_they_are() -> 
         {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "42\n"}},
         {"inlineData": {"mimeType": "video/mp4", "data": "UklGRg=="}},
         {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}, "thought": True},
+        {"inlineData": {"mimeType": "image/png", "data": ""}},
         {"hologram": {"depth": 3}},
     ]
     nothing: list[dict[str, Any]] = [{}, {"hologram": None}, {"text": None}]
-    kinds = ("executableCode", "codeExecutionResult", "inlineData", "inlineData", "hologram")
+    kinds = ("executableCode", "codeExecutionResult", "inlineData", "inlineData", "inlineData", "hologram")
     assert decode([sse(said(*parts, *nothing, {"text": "a"}, finish="STOP"))]) == [
         *(WholePart(Opaque(kind, compact(part))) for kind, part in zip(kinds, parts, strict=True)),
         TextDelta("a"),

@@ -21,7 +21,7 @@ UPLOADS = "https://generativelanguage.googleapis.com/v1beta/"
 def media_of(part: Mapping[str, Any], signature: str | None) -> Image | File | None:
     """The image or the speech that a part holds. One that is still a thought is not part of the answer.
 
-    None also for speech with a signature, which a File has no field for.
+    None also for one without a byte, and for speech with a signature, which a File has no field for.
     """
     data = part.get("inlineData")
     if not isinstance(data, dict) or part.get("thought"):
@@ -34,8 +34,10 @@ def media_of(part: Mapping[str, Any], signature: str | None) -> Image | File | N
         content = base64.b64decode(as_text(data.get("data"), "data"))
     except ValueError:
         raise Malformed(f"{'speech' if is_speech else 'an image'} that is not base64") from None
+    if not content:
+        return None
     if is_speech:
-        return File(data=content, media_type=media_type) if content else None
+        return File(data=content, media_type=media_type)
     return Image(data=content, media_type=media_type, signature=signature)
 
 
