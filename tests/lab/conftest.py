@@ -9,7 +9,7 @@ from cortex_trio.lab.exam.scorecard import all_scenarios, parts_and_dialects
 
 OVER_SOCKETS = "openai"
 """The dialect that plays the exam over sockets: there the others do not differ but in the framing of streams."""
-OTHER_FRAMING, OF_STREAMS = "ollama", ("S01", "S08", "S09", "S10", "S28")
+OTHER_FRAMING, OF_STREAMS = "ollama", ("S01", "S08", "S09", "S10")
 """A dialect of another framing, and the scenarios about the bytes of a stream."""
 FAST = "openai"
 """The dialect that plays the exam in `check.sh`. All of them do in continuous integration."""
