@@ -11,8 +11,10 @@ OVER_SOCKETS = "openai"
 """The dialect that plays the exam over sockets: there the others do not differ but in the framing of streams."""
 OTHER_FRAMING, OF_STREAMS = "ollama", ("S01", "S08", "S09", "S10")
 """A dialect of another framing, and the scenarios about the bytes of a stream."""
+SAME_DIALECT = ("groq", "xai", "xai_responses")
+"""Providers that are left out, for they speak the dialects of others; `cortex-trio exam` plays them."""
 FAST = "openai"
-"""The dialect that plays the exam in `check.sh`. All of them do in continuous integration."""
+"""The dialect that plays the exam in `check.sh`. Continuous integration plays all."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,6 +24,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _plays(*, over_sockets: bool) -> Iterator[Any]:
     for scenario, part, dialect in parts_and_dialects(all_scenarios()):
+        if dialect in SAME_DIALECT:
+            continue
         if over_sockets and (part.virtual or not _is_over_sockets(scenario.number, dialect)):
             continue
         marks = () if dialect in (FAST, "all") else (pytest.mark.slow,)
