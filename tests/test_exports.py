@@ -36,6 +36,8 @@ CONTRACT = [
     "ToolCallDelta",
     "WholePart",
     "CitationDelta",
+    "LogprobsDelta",
+    "TokenLogprob",
     "UsageUpdate",
     "Finished",
     "Restarted",

@@ -147,6 +147,15 @@ class DeltaReader:
         self.read_pages([result.get("url") for result in results], events)
 
 
+def has_only_reasoning(delta: object) -> bool:
+    """Whether a delta has reasoning and no text."""
+    return (
+        isinstance(delta, dict)
+        and not delta.get("content")
+        and any(delta.get(name) for name in REASONING_FIELDS)
+    )
+
+
 CITATIONS = {"url_citation": "url", "document_citation": "document_id"}
 """Kinds of annotations, and the field with their source: searches of OpenAI and OpenRouter, documents of Groq."""
 
