@@ -234,8 +234,9 @@ _MODULES = {
     "conversation": "Conversation RoundEnded RoundStarted ToolEnded ToolStarted run_tools",
     "costs": "Budget BudgetExceeded Price budget",
     "errors": "AllWorkersFailed InvalidAnswer ProviderError StreamInterrupted ToolAbort TooManyRounds",
-    "events": "Attempt CitationDelta Continued Embeddings Finished FinishReason LogprobsDelta ReasoningDelta ReasoningSeal"
-    " Reply Restarted Round StreamEvent TextDelta TokenLogprob ToolCallDelta TypedReply Usage UsageUpdate WholePart",
+    "events": "Attempt CitationDelta Continued Embeddings Finished FinishReason LogprobsDelta ReasoningDelta"
+    " ReasoningSeal Reply Restarted Round StreamEvent TextDelta TokenLogprob ToolCallDelta TypedReply Usage"
+    " UsageUpdate WholePart",
     "failures": "ConfigError CortexError Failure FailureKind InvalidRequest NoWorkersAvailable",
     "failures.limits": "Bucket",
     "gateway.cortex": "Cortex open_cortex",

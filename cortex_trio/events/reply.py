@@ -139,7 +139,7 @@ class Reply:
     logprobs: Sequence[TokenLogprob] = attrs.field(
         default=(), kw_only=True, repr=lambda tokens: f"<{len(tokens)} tokens>"
     )
-    """The log probabilities of the answer's tokens, in order, where `extra_body` asked for them. Empty: the provider sent
+    """The log probabilities of the answer's tokens, in order, if `extra_body` requested them. Empty: the provider sent
     none. They are not part of `message`, and never go back."""
 
     cost: float | None = attrs.field(default=None, kw_only=True)

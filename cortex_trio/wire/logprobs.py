@@ -70,9 +70,7 @@ def asked_for(wanted: object, alternatives: object) -> int | None:
 
 def render_tokens(tokens: Sequence[TokenLogprob]) -> list[Json]:
     """Return the list for `tokens`."""
-    return [
-        {**_render(token), "top_logprobs": [_render(one) for one in token.top]} for token in tokens
-    ]
+    return [{**_render(token), "top_logprobs": [_render(one) for one in token.top]} for token in tokens]
 
 
 def _render(token: TokenLogprob) -> Json:

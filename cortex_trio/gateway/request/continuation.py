@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
+
+from ...events import TokenLogprob
 
 LOOK_BACK = 400
 """Characters of the first part a continuation may repeat."""
@@ -25,6 +28,8 @@ class ContinuationDeduplicator:
         self._after_blank = delivered[-1:].isspace()
         self._held = ""
         self._decided = not delivered
+        self._cut = 0  # characters of repeated text whose tokens have not come yet
+        self._tokens: list[TokenLogprob] = []  # of text that is not decided yet
 
     def feed(self, piece: str) -> str:
         """Return the text that may be delivered now, perhaps "" yet."""
@@ -39,8 +44,27 @@ class ContinuationDeduplicator:
             return ""
         self._decided = True
         new = self._held[self._repeated() :]
+        new = new.lstrip(" ") if self._after_blank else new
+        self._cut = len(self._held) - len(new)
         self._held = ""
-        return new.lstrip(" ") if self._after_blank else new
+        return new
+
+    def feed_tokens(self, tokens: Sequence[TokenLogprob]) -> None:
+        """Take the log probabilities of the next tokens."""
+        self._tokens += tokens
+
+    def take_tokens(self) -> Sequence[TokenLogprob]:
+        """Return the tokens that may be delivered now: none while the text is not decided, and none that repeat."""
+        if not self._decided or not self._tokens:
+            return ()
+        taken, self._tokens = self._tokens, []
+        return [token for token in taken if not self._is_cut(token)]
+
+    def _is_cut(self, token: TokenLogprob) -> bool:
+        if token.is_reasoning or self._cut <= 0:
+            return False
+        self._cut -= len(token.token)
+        return True
 
     def _may_repeat(self) -> bool:
         """Return whether more text could make this a repetition that reaches to the end of what was delivered."""

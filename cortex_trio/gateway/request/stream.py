@@ -23,6 +23,7 @@ from ...events import (
     Finished,
     FinishReason,
     Forwarded,
+    LogprobsDelta,
     Reply,
     ReplyBuilder,
     ResponseStarted,
@@ -201,13 +202,18 @@ class ChatStream:
             return
         for event in events:
             text, is_answer = "", False
-            if isinstance(event, TextDelta) and event.phase != "commentary":
+            if isinstance(event, LogprobsDelta):
+                self._deduplicator.feed_tokens(event.tokens)
+                is_answer = True
+            elif isinstance(event, TextDelta) and event.phase != "commentary":
                 text, is_answer = self._deduplicator.feed(event.text), True
             elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage comes before text, too
                 text = self._deduplicator.finish()
             elif isinstance(event, CitationDelta):
                 # Its place is one in an answer of which perhaps only the end is delivered.
                 event = attrs.evolve(event, start=None, end=None)
+            if tokens := self._deduplicator.take_tokens():
+                self._pending.append(LogprobsDelta(tokens))
             if text:
                 self._pending.append(TextDelta(text))
             if not is_answer:

@@ -10,7 +10,7 @@ from ..rules import Rule
 from ..server import Frame, FrameKind
 from ..writing import dumps, encoded
 from . import rules
-from .render import FINISH, ChatCompletionsRenderer
+from .render import ChatCompletionsRenderer
 from .server import ChatCompletionsServer
 
 Json = dict[str, Any]

@@ -22,6 +22,7 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
+from ..logprobs import asked_for
 from ..openai_tools import flat_format
 from ..own_fields import packed
 from ..reading import Value, extra, given
@@ -81,6 +82,7 @@ def parsed_chat(request: ReceivedRequest, body: Value) -> ParsedRequest:
         identity=request.identity,
         model=body.at("model").text(),
         stream=bool(body.optional("stream", Value.boolean)),
+        logprobs=asked_for(body.object().get("logprobs"), body.object().get("top_logprobs")),
         form=StreamForm(
             include_usage=bool(options.optional("include_usage", Value.boolean)),
             obfuscated=options.optional("include_obfuscation", Value.boolean) is not False,

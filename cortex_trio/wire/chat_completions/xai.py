@@ -26,7 +26,7 @@ from ..server import (
 from ..writing import dumps, encoded
 from ..xai_errors import TEAM
 from . import rules
-from .render import FINISH, ChatCompletionsRenderer
+from .render import ChatCompletionsRenderer
 from .server import ChatCompletionsServer
 
 Json = dict[str, Any]

@@ -171,7 +171,7 @@ def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
         ]
     if reply.citations:
         message["citations"] = [_citation(citation) for citation in reply.citations]
-    body = {
+    body: Json = {
         "id": request.identity.uuid,
         "message": message,
         "finish_reason": FINISH[reply.finish_reason],

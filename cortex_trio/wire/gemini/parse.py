@@ -25,6 +25,7 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import compact
+from ..logprobs import asked_for
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
 from .encode import FOREIGN_CALL
@@ -69,8 +70,18 @@ def parsed_chat(request: ReceivedRequest, model: str, operation: Operation, *, s
         identity=request.identity,
         model=model,
         stream=stream,
+        logprobs=_wanted_logprobs(request.body),
         form=StreamForm(sse=request.query.get("alt") == "sse"),
     )
+
+
+def _wanted_logprobs(body: Mapping[str, Any]) -> int | None:
+    """Both spellings, as everywhere."""
+    config = body.get("generationConfig") or body.get("generation_config")
+    if not isinstance(config, dict):
+        return None
+    wanted = config.get("responseLogprobs") or config.get("response_logprobs")
+    return asked_for(wanted, config.get("logprobs"))
 
 
 def parsed_embed(request: ReceivedRequest, model: str, body: Value, *, batch: bool) -> ParsedRequest:

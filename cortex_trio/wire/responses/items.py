@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 from ...events import (
     CitationDelta,
-    LogprobsDelta,
     ReasoningDelta,
     ReasoningSeal,
     TextDelta,
@@ -145,9 +144,9 @@ class MessageItem(Item):
         return [*events, *self._add(len(texts) - 1, whole[len(said) :])] if whole.startswith(said) else events
 
     def _add_logprobs(self, tokens: Iterable[TokenLogprob]) -> list[WireEvent]:
-        events = logprob_events(tokens)
-        self._logprobs += sum(len(event.tokens) for event in events)
-        return events
+        found = tuple(tokens)
+        self._logprobs += len(found)
+        return logprob_events(found)
 
     def _missing_logprobs(self, parts: list[dict[str, Any]]) -> list[WireEvent]:
         """The end repeats the log probabilities of the deltas, or is the first to have them."""
