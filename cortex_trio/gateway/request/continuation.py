@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import final
 
-from ...events import TokenLogprob
+import attrs
+
+from ...events import (
+    CitationDelta,
+    Finished,
+    LogprobsDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    WholePart,
+    WireEvent,
+)
 
 LOOK_BACK = 400
 """Characters of the first part a continuation may repeat."""
@@ -31,6 +42,24 @@ class ContinuationDeduplicator:
         self._cut = 0  # characters of repeated text whose tokens have not come yet
         self._tokens: list[TokenLogprob] = []  # of text that is not decided yet
 
+    def deliver(self, events: Iterable[WireEvent]) -> Iterator[WireEvent]:
+        """Return what may be delivered of the next events: text only once it is certainly no repetition."""
+        for event in events:
+            match event:
+                case TextDelta() if event.phase != "commentary":
+                    yield from self._with_tokens(self.feed(event.text))
+                case LogprobsDelta(tokens):
+                    self._tokens += tokens
+                    yield from self._with_tokens("")
+                case WholePart() | ToolCallDelta() | Finished():  # usage comes before text, too
+                    yield from self._with_tokens(self.finish())
+                    yield event
+                case CitationDelta():
+                    # Its place is one in an answer of which perhaps only the end is delivered.
+                    yield attrs.evolve(event, start=None, end=None)
+                case _:
+                    yield event
+
     def feed(self, piece: str) -> str:
         """Return the text that may be delivered now, perhaps "" yet."""
         if self._decided:
@@ -49,16 +78,14 @@ class ContinuationDeduplicator:
         self._held = ""
         return new
 
-    def feed_tokens(self, tokens: Sequence[TokenLogprob]) -> None:
-        """Take the log probabilities of the next tokens."""
-        self._tokens += tokens
-
-    def take_tokens(self) -> Sequence[TokenLogprob]:
-        """Return the tokens that may be delivered now: none while the text is not decided, and none that repeat."""
-        if not self._decided or not self._tokens:
-            return ()
-        taken, self._tokens = self._tokens, []
-        return [token for token in taken if not self._is_cut(token)]
+    def _with_tokens(self, text: str) -> Iterator[WireEvent]:
+        """The text, behind the log probabilities of tokens that are delivered; those of repeated text are not."""
+        if self._decided and self._tokens:
+            taken, self._tokens = self._tokens, []
+            if tokens := tuple(token for token in taken if not self._is_cut(token)):
+                yield LogprobsDelta(tokens)
+        if text:
+            yield TextDelta(text)
 
     def _is_cut(self, token: TokenLogprob) -> bool:
         if token.is_reasoning or self._cut <= 0:

@@ -238,7 +238,7 @@ def _call_end(index: int) -> Frame:
 
 
 def _piece(tokens: Sequence[TokenLogprob]) -> Json:
-    """A piece of text with the numbers of its tokens. Their ids are known to nobody but the model."""
+    """A piece of text with the numbers of its tokens. The ids of the tokens are not known here."""
     numbers = [token.logprob for token in tokens]
     return {"text": "".join(token.token for token in tokens), "token_ids": [], "logprobs": numbers}
 
