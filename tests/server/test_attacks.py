@@ -207,13 +207,8 @@ async def test_a_cut_body_without_framing_ends_with_a_reset() -> None:
     async with open_served() as (server, _, _):
         client = await Client.to(server)
         await client.send(b"POST /cut HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
-
-        async def read_all() -> None:
-            while await client.stream.receive_some():
-                pass
-
         with pytest.raises(trio.BrokenResourceError):
-            await read_all()
+            await client.receive_all()
 
 
 async def test_a_whole_body_without_framing_ends_without_a_reset() -> None:
