@@ -26,7 +26,7 @@ from ...messages import (
 from ..history import titled
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
-from .values import CITATIONS
+from .values import CITATIONS, ROLES
 
 OWN = (
     "model",
@@ -154,19 +154,26 @@ def _system(body: Value) -> Iterator[Message]:
     """A message for all text up to each breakpoint of the cache, and one for the text that follows."""
     if (found := body.get("system")) is None or not found.raw:
         return
-    if isinstance(found.raw, str):
-        yield Message("system", found.raw)
+    yield from _system_texts(found)
+
+
+def _system_texts(content: Value) -> Iterator[Message]:
+    if isinstance(content.raw, str):
+        yield Message("system", content.raw)
         return
-    for blocks, cache in _up_to_breakpoints(found.items()):
+    for blocks, cache in _up_to_breakpoints(content.items()):
         yield Message("system", "\n\n".join(block.at("text").text() for block in blocks), cache=cache)
 
 
 def _messages(item: Value, origin: str | None) -> Iterator[Message]:
-    """One message; of the user, one for all blocks up to each breakpoint of the cache."""
+    """One message; of the user and the system, one for all blocks up to each breakpoint of the cache."""
     role = item.at("role")
-    if role.text() not in ("user", "assistant"):
-        raise role.invalid("'user' or 'assistant'")
+    if role.text() not in ROLES:
+        raise role.invalid("'user', 'assistant' or 'system'")
     content = item.at("content")
+    if role.raw == "system":
+        yield from _system_texts(content)
+        return
     if isinstance(content.raw, str):
         yield Message(role.raw, content.raw)
         return
