@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 from gateways import open_gateways, served_by
-from real_server import RealServer, cluster_of, free_port, needs_server
+from real_server import cluster_of, free_port, needs_server
 from test_real_server import cools_down, limit, link_of, until
 
 from cortex_trio import ConfigError
@@ -26,25 +26,17 @@ CA = Path(__file__).with_name("store_ca.pem")
 CERTIFICATE = Path(__file__).with_name("store.pem")
 
 
-class TlsServer(RealServer):
-    """A server with a port for TLS beside its plain one."""
-
-    def __init__(self, clients: str) -> None:
-        self.tls_port = free_port()
-        files = ["--tls-cert-file", str(CERTIFICATE), "--tls-key-file", str(CERTIFICATE)]
-        files += ["--tls-ca-cert-file", str(CA), "--tls-auth-clients", clients]
-        super().__init__("--tls-port", str(self.tls_port), *files)
-
-
 @pytest.fixture(scope="module")
 def secure() -> Iterator[dict[str, int]]:
     """The ports of a server: `tls`, `plain`, and `mutual`, that of one which asks for a client certificate."""
-    any_client, known_client = TlsServer("no"), TlsServer("yes")
-    any_client.start()
-    known_client.start()
-    yield {"tls": any_client.tls_port, "plain": any_client.port, "mutual": known_client.tls_port}
-    any_client.kill()
-    known_client.kill()
+    files = ["--tls-cert-file", str(CERTIFICATE), "--tls-key-file", str(CERTIFICATE)]
+    files += ["--tls-ca-cert-file", str(CA)]
+    tls, mutual = free_port(), free_port()
+    with (
+        running("--tls-port", str(tls), "--tls-auth-clients", "no", *files) as server,
+        running("--tls-port", str(mutual), "--tls-auth-clients", "yes", *files),
+    ):
+        yield {"tls": tls, "plain": server.port, "mutual": mutual}
 
 
 @pytest.fixture(autouse=True)
