@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 from gateways import open_gateways, served_by
-from real_server import cluster_of, free_port, needs_server
+from real_server import cluster_of, free_port, needs_server, running
 from test_real_server import cools_down, limit, link_of, until
 
 from cortex_trio import ConfigError
