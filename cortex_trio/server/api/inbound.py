@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, final
 
 import attrs
@@ -166,7 +167,7 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
         method=request.method,
         path=request.path,
         query=request.query,
-        headers=dict(reversed(request.headers)),  # of several values the first
+        headers=request.first_headers,
         body=body,
         identity=identity_of(request),
     )
@@ -175,7 +176,7 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
 
 def identity_of(request: ServedRequest) -> ResponseIdentity:
     """Return what makes the response to a request different from all others."""
-    now = datetime.now(UTC)
+    created = int(time.time())
     letters = re.sub(r"[^A-Za-z0-9]", "", request.id.removeprefix("req_")) or "0"
     digits = "".join(letter for letter in letters.lower() if letter in "0123456789abcdef").rjust(32, "0")[
         -32:
@@ -184,9 +185,14 @@ def identity_of(request: ServedRequest) -> ResponseIdentity:
     return ResponseIdentity(
         id=letters,
         uuid=uuid,
-        created=int(now.timestamp()),
-        created_text=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=created,
+        created_text=_text_of(created),
     )
+
+
+@lru_cache(maxsize=1)
+def _text_of(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def bare_request(request: ServedRequest) -> ParsedRequest:

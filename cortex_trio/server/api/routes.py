@@ -74,7 +74,7 @@ class ApiRoutes:
         Raises:
             trio.BrokenResourceError: The client has left.
         """
-        ingress = ingress_of(request.path, dict(request.headers))
+        ingress = ingress_of(request.path, request.first_headers)
         try:
             inbound = read_request(ingress, request)
         except Rejected as rejected:
