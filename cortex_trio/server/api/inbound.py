@@ -26,6 +26,7 @@ from ...wire.server import (
 )
 from ..exchange import ServedRequest
 from .ingress import CHAT, Ingress, asks_for_usage
+from .options import reasoning_for
 from .tokens import counted
 
 FOREIGN_ORIGIN = "client/unknown"
@@ -146,7 +147,10 @@ class Inbound:
             raise chat
         if self.raises_limit and self.has_small_limit:
             chat = attrs.evolve(chat, max_tokens=LEAST_MAX_TOKENS)
-        return chat if dialect == self.ingress.name else self.ingress.options.without(chat, provider)
+        if dialect == self.ingress.name:
+            return chat
+        chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
+        return self.ingress.options.without(chat, provider)
 
 
 def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
