@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, final
@@ -180,7 +179,7 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
 
 def identity_of(request: ServedRequest) -> ResponseIdentity:
     """Return what makes the response to a request different from all others."""
-    created = int(time.time())
+    created = int(datetime.now(UTC).timestamp())
     letters = re.sub(r"[^A-Za-z0-9]", "", request.id.removeprefix("req_")) or "0"
     digits = "".join(letter for letter in letters.lower() if letter in "0123456789abcdef").rjust(32, "0")[
         -32:
