@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from ..cluster import Store, ValkeyStore
-from ..costs import Budget, budget
+from ..costs import budget
 from ..events import Embeddings, Reply, TypedReply
 from ..failures import NoWorkersAvailable
 from ..messages import Messages
@@ -258,18 +258,8 @@ class Cortex:
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
         return await list_models(self._runtime, state)
 
-    def budget(
-        self, usd: float | None = None, tokens: int | None = None
-    ) -> AbstractAsyncContextManager[Budget]:
-        """Limit what the calls inside an `async with` block take together. The same as `cortex_trio.budget`.
-
-        Args:
-            usd: US dollars. None: no limit.
-            tokens: tokens of requests and answers. None: no limit.
-
-        Raises: as `cortex_trio.budget`.
-        """
-        return budget(usd, tokens)
+    budget = staticmethod(budget)
+    """The function `cortex_trio.budget`: a limit for the calls inside an `async with` block."""
 
     def _chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         return self._with_alias(chat_from(messages, **options))
