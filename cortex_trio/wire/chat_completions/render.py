@@ -157,9 +157,11 @@ class ChatCompletionsRenderer:
         return {"extra_content": extra_content(signature)} if signature and self.own_fields else {}
 
     def _ended_calls(self) -> list[Json]:
-        if not self.whole_calls:
-            return []
-        return self._whole_calls([call.whole() for call in self._calls.take()])
+        ended = self._calls.take()
+        if self.whole_calls:
+            return self._whole_calls([call.whole() for call in ended])
+        bare = [call for call in ended if call.arguments and not call.pieces]
+        return [{"tool_calls": [{"index": c.index, "function": {"arguments": c.arguments}}]} for c in bare]
 
     def _whole_calls(self, calls: Sequence[ToolCall]) -> list[Json]:
         """The deltas of calls that are sent whole; their numbers count on from those sent before."""
@@ -267,7 +269,11 @@ def whole_call(call: ToolCall) -> Json:
     """Return a call as the API writes it in one piece."""
     if call.kind == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments or "{}"},
+    }
 
 
 def _url_citation(citation: CitationDelta) -> Json:

@@ -187,7 +187,7 @@ class ResponsesRenderer:
                 frames.append(self._done(self._call_places[call.index], unpacked(call.signature)))
                 continue
             arguments = call.arguments
-            if self.whole_arguments and arguments:
+            if arguments and (self.whole_arguments or not call.pieces):
                 frames.append(self._call_event(FrameKind.CONTENT, call, "delta", delta=arguments))
             field = "input" if call.kind == "custom" else "arguments"
             frames.append(self._call_event(FrameKind.OPENING, call, "done", **{field: arguments}))
