@@ -19,7 +19,7 @@ MENTIONED = re.compile(r"\b(yield|finally|__aexit__|BaseException)\b|\bexcept\s*
 """A file without these words need not be parsed."""
 OF_CANCELLED = re.compile(r"BaseException|cancelled", re.IGNORECASE)
 """How a handler that catches Cancelled names it."""
-SAFE_DECORATOR = re.compile(r"contextmanager|fixture")
+SAFE_DECORATOR = re.compile(r"(^|\.)((async)?contextmanager|fixture)(\(|$)")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -8,6 +8,7 @@ BROKEN = {
     "yield in a scope": "def f():\n  with trio.CancelScope():\n    if x:\n      yield 1",
     "yield from": "def f():\n  with trio.CancelScope():\n    yield from x",
     "another decorator": "@final\nasync def f():\n  with x:\n    yield",
+    "a fixture of another name": "@pytest_trio.trio_fixture\nasync def f():\n  with x:\n    yield",
     "an inner function": "@asynccontextmanager\nasync def f():\n  async def g():\n    with x:\n      yield",
     "a method": "class C:\n  async def f(self):\n    with x:\n      yield",
     "await in finally": "async def f():\n  try:\n    x()\n  finally:\n    if x:\n      await y()",

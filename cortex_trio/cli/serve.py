@@ -119,7 +119,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 sockets=listen(arguments.host, arguments.port, shared=arguments.is_worker),
             )
         )
-        await trio.to_thread.run_sync(load_prices)  # opening the gateway has begun it
+        await trio.to_thread.run_sync(load_prices)  # not beside the first request
         print(f"listening on {server.url}", flush=True)
         async with open_flat_nursery() as nursery:
             if arguments.is_worker:

@@ -7,13 +7,13 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread
+from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread, sdk
 
 from cortex_trio.events import CitationDelta
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
-cohere = pytest.importorskip("cohere")
+cohere = sdk("cohere")
 
 ASK: dict[str, Any] = {"model": "m-1", "messages": [{"role": "user", "content": "Hi"}]}
 ONCE: dict[str, Any] = {"request_options": {"max_retries": 0}}

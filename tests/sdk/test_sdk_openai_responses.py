@@ -6,12 +6,12 @@ from typing import Any
 
 import attrs
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread
+from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread, sdk
 
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
-openai = pytest.importorskip("openai")
+openai = sdk("openai")
 
 SPOKEN_TO = ["openai_responses", "xai_responses"]
 ASK: dict[str, Any] = {"model": "m-1", "input": "Hi"}
