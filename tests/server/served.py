@@ -211,7 +211,8 @@ class Client:
                 try:
                     found = http.next_event()
                 except h11.RemoteProtocolError:
-                    assert head is not None
+                    if head is None:
+                        raise EOFError from None
                     return Answer(head.status_code, head.headers.raw_items(), body, is_whole=False)
                 if isinstance(found, h11.Response):
                     head = found

@@ -1,7 +1,6 @@
 """S17 to S30 of the exam, which look inside a gateway, through the endpoint and in each API that clients speak.
 
-Not here: S20, S25, S26 and S29 concern health checks, actors, memory and connections to providers, which no API of a
-client changes; `test_connection` has readers that are slow and `test_endpoint` the crashes. S23 is a soak of minutes.
+S20, S23, S25, S26 and S29 are in `test_api_exam_gateway`.
 """
 
 import gzip

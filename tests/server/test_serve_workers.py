@@ -5,15 +5,18 @@ import os
 import shutil
 import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 import trio
 from cli_process import environment
+from served import request
 from test_serve_command import Serving, serving, until
 
 from cortex_trio.server.virtual_keys import sha256_of
+from cortex_trio.simulator import Behaviour, open_simulator
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,6 +55,48 @@ async def processes(server: Serving) -> int:
 async def children_of(server: Serving) -> list[int]:
     listed = ["ps", "-o", "pid=", "--ppid", str(server.process.pid)]
     return [int(pid) for pid in (await trio.run_process(listed, capture_stdout=True)).stdout.split()]
+
+
+def remote_ports(pid: int) -> set[int]:
+    """Return the remote ports of the connections of a process: those of the clients, and of its providers."""
+    links = (link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir())
+    inodes = {name.removeprefix("socket:[").rstrip("]") for name in links if name.startswith("socket:[")}
+    rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
+    return {int(row[2].rpartition(":")[2], 16) for row in rows if row[9] in inodes}
+
+
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="needs Linux to see who has a connection")
+async def test_a_killed_process_costs_its_own_requests_only(tmp_path: Path) -> None:
+    slow = Behaviour(tokens=["word "] * 60, tokens_per_second=40)
+    async with open_simulator(sockets=True) as sim:
+        sim.add("openai", slow, models=["m"])
+        env = environment(sim.config())
+        async with serving(tmp_path, "--workers", "2", "--grace", "1", env=env) as server:
+            port, whole = int(server.url.rpartition(":")[2]), set[int]()
+            body = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
+
+            async def ask(begun: trio.TaskStatus[int]) -> None:
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(request("POST", "/v1/chat/completions", body))
+                    received = await stream.receive_some()
+                    mine = stream.socket.getsockname()[1]
+                    begun.started(mine)
+                    with suppress(trio.BrokenResourceError):
+                        while not received.endswith(b"0\r\n\r\n") and (data := await stream.receive_some()):
+                            received += data
+                    if b"data: [DONE]" in received:
+                        whole.add(mine)
+
+            async with trio.open_nursery() as nursery:
+                clients = {await nursery.start(lambda task_status: ask(task_status)) for _ in range(12)}
+                killed, other = await children_of(server)
+                lost, kept = remote_ports(killed) & clients, remote_ports(other) & clients
+                os.kill(killed, signal.SIGKILL)
+                for _ in range(4):
+                    assert (await server.get("/health/live")).status_code == 200
+            assert (lost | kept, lost & kept) == (clients, set())
+            assert whole == kept
+            assert await server.stop() == 0
 
 
 async def test_a_limit_is_that_of_all_processes_and_survives_the_death_of_one(tmp_path: Path) -> None:
