@@ -156,12 +156,14 @@ class Connection:
 
     async def _read_head(self) -> bytes | None:
         """Return the head. None: the client has left."""
+        if (head := self._finder.take(self._data)) is not None:
+            return head  # nearly always: a scope would cost more than the head
         with trio.move_on_after(self._limits.head_timeout):
-            while (head := self._finder.take(self._data)) is None:
-                if not (data := await self._stream.receive_some()):
-                    return None
+            while data := await self._stream.receive_some():
                 self._data += data
-            return head
+                if (head := self._finder.take(self._data)) is not None:
+                    return head
+            return None
         raise BadHead(f"the head did not arrive within {self._limits.head_timeout:g} s", 408)
 
     async def _refuse_head(self, status: int, message: str) -> None:
@@ -200,6 +202,8 @@ class Connection:
                 verdict.release()
             self._resets = exchange.is_cut_without_a_trace
             self._log(head, exchange, verdict, received, trio.current_time() - started, outcome)
+        if exchange.ends_with_connection and exchange.has_ended:
+            await self._stream.notify_close()
         return exchange.keeps_alive and not self._drain.is_draining
 
     def _decide(self, head: RequestHead) -> Accepted | Refused:
@@ -274,7 +278,7 @@ class Connection:
             await self._feed(reader, exchange)
             was_read = True
             raw = reader.body()
-            encoding = ", ".join(value for name, value in head.headers if name == "content-encoding")
+            encoding = ", ".join([value for name, value in head.headers if name == "content-encoding"])
             if encoding and len(raw) > UNPACK_IN_THREAD_BYTES:
                 body = await trio.to_thread.run_sync(unpacked, raw, encoding, limits.max_body)
             else:
@@ -287,8 +291,10 @@ class Connection:
             raise _BadRequestBody(ErrorKind.BAD_REQUEST, str(error), was_read=was_read) from None
 
     async def _feed(self, reader: BodyReader, exchange: HttpExchange) -> None:
-        seconds, started = self._limits.body_timeout, trio.current_time()
         reader.feed(self._data)
+        if reader.is_done:
+            return
+        seconds, started = self._limits.body_timeout, trio.current_time()
         with trio.CancelScope(deadline=started + seconds) as limit:
             while not reader.is_done:
                 if not (data := await self._stream.receive_some()):

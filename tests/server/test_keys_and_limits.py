@@ -2,7 +2,10 @@
 
 import base64
 import json
+import sys
 from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
 
 import pytest
 import trio.testing
@@ -251,6 +254,49 @@ def test_a_mistake_is_named_with_its_place(place: str, key: dict[str, object]) -
         virtual_keys_from([key])
     assert caught.value.path == place
     assert "sk-not-a-hash" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", " ", "sk-schlüssel", "sk-\x00", "sk-\udcff", "sk-a\nb"])
+def test_a_key_that_clients_cannot_send_alike_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        virtual_keys_from(["sk-good", key])
+    assert caught.value.path == "$.keys[1]"
+    assert "sk-" not in str(caught.value)
+
+
+def test_the_hash_of_a_value_is_checked() -> None:
+    [key] = virtual_keys_from([VirtualKey(name="a", key_sha256=sha256_of(KEY).upper())])
+    assert key.key_sha256 == sha256_of(KEY)
+    with pytest.raises(ConfigError, match=r"keys\[0\].key_sha256"):
+        virtual_keys_from([VirtualKey(name="a", key_sha256=KEY)])
+
+
+def steps_of(ring: KeyRing, presented: str | None) -> list[tuple[str, int]]:
+    """The lines of Python that a lookup runs."""
+    steps = []
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        steps.append((event, frame.f_lineno))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        ring.find(presented)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+def test_the_work_for_a_key_depends_on_no_key() -> None:
+    """On nothing that a client can choose but the length; the hashes that are compared have a secret in them."""
+    keys = [f"{KEY}-{number}" for number in range(1000)]
+    one, many = (KeyRing(virtual_keys_from(some), MemoryCounters()) for some in (keys[:1], keys))
+    presented = [None, "", "x", KEY, keys[0][:-1], keys[0] + "x", keys[0], keys[999]]
+    worked = {tuple(steps_of(ring, key)) for ring in (one, many) for key in presented}
+    assert len(worked) == 1
+    assert [many.find(key) is not None for key in presented] == [False] * 6 + [True] * 2
+    assert set(one._uses) & set(many._uses) == set()
 
 
 def test_two_keys_must_differ() -> None:
