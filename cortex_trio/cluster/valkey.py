@@ -24,7 +24,7 @@ from ..otp.nursery import open_flat_nursery
 from .entry import LONGEST_SECONDS, Entry
 from .lua import NAMES, source_of
 from .memory import REMEMBERED_BATCH_SECONDS, UNREAD_ENTRIES
-from .store import Slice, StoreLink, StoreUnavailable
+from .store import Claim, StoreLink, StoreUnavailable
 from .url import DEFAULT_PREFIX, StoreUrl
 
 if TYPE_CHECKING:
@@ -266,15 +266,11 @@ class _ValkeyLink:
     async def release(self, name: str, holder: str) -> None:
         await self._run("release", [self._key("lease", name)], [holder])
 
-    async def take_slice(self, name: str, amount: float, limit: float, seconds: float) -> Slice:
+    async def claim(self, name: str, process: str, amount: float, limit: float, seconds: float) -> Claim:
         window = max(1, math.ceil(min(seconds, LONGEST_WINDOW_SECONDS) * 1000))
-        arguments = [repr(float(amount)), repr(float(limit)), window, secrets.token_hex(8)]
-        granted, left, window_id = await self._run("take_slice", [self._key("limit", name)], arguments)
-        return Slice(float(granted), int(left) / 1000, _text(window_id))
-
-    async def give_back(self, name: str, part: Slice, unused: float) -> None:
-        arguments = [repr(min(unused, part.granted)), part.window]
-        await self._run("give_back", [self._key("limit", name)], arguments)
+        arguments = [process, repr(float(amount)), repr(float(limit)), window, secrets.token_hex(8)]
+        granted, left, window_id = await self._run("claim", [self._key("limit", name)], arguments)
+        return Claim(float(granted), int(left) / 1000, _text(window_id))
 
     async def add(self, batch: str, amounts: Mapping[str, float]) -> Mapping[str, float]:
         keys = self._key("totals"), self._key("batch", batch)

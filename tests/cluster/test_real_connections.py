@@ -65,6 +65,7 @@ async def test_a_server_with_tls_is_reached(
         assert await link.beat("one", 1) == 1
 
 
+@pytest.mark.slow
 async def test_the_ca_of_the_environment_is_trusted(secure: dict[str, int]) -> None:
     """In a process of its own, because the client reads the variable once."""
     program = f"""

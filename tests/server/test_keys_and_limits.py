@@ -12,7 +12,7 @@ import trio.testing
 from served import WORKER, Client, StandIn, open_served, request
 
 from cortex_trio import ConfigError, open_cortex
-from cortex_trio.cluster import MemoryStore, Slice
+from cortex_trio.cluster import Claim, MemoryStore
 from cortex_trio.gateway.sharing.limits import SharedLimits
 from cortex_trio.server.admission import KeyRefused, KeyRing, KeyUse
 from cortex_trio.server.counters import MemoryCounters, SharedCounters, end_of_period
@@ -128,7 +128,7 @@ async def test_a_budget_of_several_processes_is_not_spent_as_long_as_others_may_
     assert isinstance(refused, KeyRefused)
     assert (refused.kind, refused.retry_after) == (ErrorKind.RATE_LIMITED, 1)
     (limit,) = limits.active()
-    limit.was_given(Slice(0, 3600, "1"), 3.5, trio.current_time())
+    limit.was_given(Claim(0, 3600, "1"), 3.5, trio.current_time())
     spent = use.admit()
     assert isinstance(spent, KeyRefused)
     assert spent.kind is ErrorKind.INSUFFICIENT_QUOTA

@@ -1,10 +1,11 @@
 """Limits that several processes use up together, without asking the store for each request.
 
-A process takes a slice of the limit, a twentieth, and counts it down here. Reading and charging a limit are synchronous
-and never wait: until its next slice has arrived, a process may use one slice ahead, which the next slice then pays. All
-processes together exceed a limit by no more than one slice each. What a process does not use, it gives back. Without a
-link to the store, a process may use the limit divided by the number of processes that were known last, or all of it:
-`Config.limits_without_store`.
+A process takes a slice of the limit, a twentieth, and counts it down here. It reports to the store how much it has in
+all, so a command whose answer was lost is repeated, and costs nothing. Reading and charging a limit are synchronous and
+never wait: until its next slice has arrived, a process may use one slice ahead, which the next slice then pays. All
+processes together exceed a limit by no more than one slice each. What a process does not use, it gives back. Without
+a link to the store, a process may use the limit divided by the number of processes that were known last, or all of
+it: `Config.limits_without_store`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import final
 import attrs
 import trio
 
-from ...cluster import Slice
+from ...cluster import Claim
 
 SLICES = 20
 """A slice is the limit divided by this."""
@@ -45,7 +46,7 @@ class SharedLimit:
     """Returns by what the limit is divided for this process alone; None while it is connected to the store."""
     wake: Callable[[SharedLimit], None]
     """Is called when a slice may be needed."""
-    _granted: float = 0.0
+    _granted: float = 0.0  # what this process has in the store, in this window
     _used: float = 0.0  # in this window
     _window: str | None = None  # the id in the store; None before the first slice of this window
     _ends: float = math.inf  # Trio time at which the window ends; infinity before its first use here
@@ -114,16 +115,23 @@ class SharedLimit:
 
     # -------------------------------------------------------------- for the actor that uses the store
 
-    def wanted(self, now: float) -> float:
-        """Return how much to take from the store now; 0: nothing.
+    def wanted(self, now: float) -> float | None:
+        """Return how much this process is to have in the store; None: what it has.
 
         Args:
             now: Trio time.
         """
         self._roll(now)
-        if now >= self._unused_at or now < self._retry_at or not self.is_low:
-            return 0.0
-        return self.slice + max(0.0, self._used - self._granted)
+        if now >= self._unused_at:
+            return self.used if self._granted > self.used else None
+        if now < self._retry_at or not self.is_low:
+            return None
+        return self.used + self.slice
+
+    @property
+    def used(self) -> float:
+        """What this process has used in this window."""
+        return max(0.0, self._used)
 
     @property
     def _unused_at(self) -> float:
@@ -135,55 +143,34 @@ class SharedLimit:
         """Whether another slice is needed. Not earlier: a process that is killed loses no more than one."""
         return self._granted <= self._used
 
-    def was_given(self, part: Slice, wanted: float, now: float) -> None:
-        """Enter a slice.
+    def was_given(self, claim: Claim, wanted: float, now: float) -> None:
+        """Enter what this process has.
 
         Args:
-            part: the answer of the store.
+            claim: the answer of the store.
             wanted: what was asked for.
             now: Trio time.
         """
         self._roll(now)
-        if part.window != self._window:
-            # Another window: what was used here since is not in it. In the middle of a window it means that the store
-            # has lost its data; then all that was used in this window must be taken again.
-            self._granted, self._window = 0.0, part.window
-        self._ends = now + part.seconds
-        self._granted += part.granted
-        self._is_used_up = part.granted < wanted
-        if self._is_used_up:
-            self._retry_at = now + RETRY_SECONDS
+        if self._window not in (None, claim.window) and self._ends - now < RETRY_SECONDS:
+            self._used = 0.0  # the store has begun another window a little earlier
+        # In the middle of a window another id means that the store has lost its data. What was used here still counts.
+        self._window, self._ends = claim.window, now + claim.seconds
+        if wanted > self._granted:  # not when it gives back: others may still have used up the limit
+            self._is_used_up = claim.granted < wanted
+            self._retry_at = now + RETRY_SECONDS if self._is_used_up else -math.inf
+        self._granted = claim.granted
 
-    def unused(self, now: float) -> Slice | None:
-        """Return what to give back to the store now, and forget it; None: nothing.
+    def settled(self, now: float) -> float | None:
+        """Return what this process is to have in the store when it ends: what it has used. None: nothing was used.
 
-        Args:
-            now: Trio time.
-        """
-        self._roll(now)
-        return None if now < self._unused_at else self.left(now)
-
-    def left(self, now: float) -> Slice | None:
-        """Return what this process has taken and not used, and forget it; None: nothing.
+        Also if it has that already, as far as is known: an answer of the store may have been lost.
 
         Args:
             now: Trio time.
         """
         self._roll(now)
-        left = self._granted - self._used
-        if self._window is None or left <= 0:
-            return None
-        self._granted = self._used
-        return Slice(left, self._ends - now, self._window)
-
-    def owed(self, now: float) -> float:
-        """Return what this process has used and not taken; 0: nothing.
-
-        Args:
-            now: Trio time.
-        """
-        self._roll(now)
-        return max(0.0, self._used - self._granted)
+        return self.used if math.isfinite(self._ends) else None
 
     def next_look(self, now: float) -> float:
         """Return the Trio time at which the actor must look at this limit again; infinity: after the next charge.
@@ -193,7 +180,7 @@ class SharedLimit:
         """
         self._roll(now)
         times = [math.inf]
-        if self._granted > self._used:
+        if self._granted > self.used:
             times.append(max(now, self._unused_at))
         if self.is_low and now < self._unused_at:
             times.append(max(now, self._retry_at))
