@@ -128,7 +128,9 @@ class Connection:
 
     async def _serve_next(self) -> bool:
         """Serve one request. Returns whether another one may follow."""
-        if not self._data and not await self._wait_idle():
+        if self._data:
+            await trio.lowlevel.checkpoint()  # a client that sends many at once keeps no other waiting
+        elif not await self._wait_idle():
             return False
         with self._drain.busy_with(self):
             try:
