@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from ..cluster import SocketStore
+from ..cluster import SocketStore, ValkeyStore
 from ..costs import load_prices
 from ..failures import ConfigError, CortexError
 from ..gateway.cortex import Cortex, open_cortex
@@ -70,6 +70,8 @@ async def _supervise(arguments: argparse.Namespace) -> int:
     tls_context(arguments.tls_cert, arguments.tls_key)
     read = await _read(arguments)
     _all_keys(arguments, read)
+    if read.gateway.store is not None:
+        ValkeyStore(read.gateway.store)
     return await supervise(
         worker_arguments(arguments),
         host=arguments.host,

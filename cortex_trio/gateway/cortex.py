@@ -190,6 +190,7 @@ class Cortex:
         *,
         model: str | None = None,
         provider: str | None = None,
+        worker: str | None = None,
         dimensions: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Embeddings:
@@ -201,16 +202,18 @@ class Cortex:
             texts: one string or several; a list longer than the providers allow is sent in several requests.
             model: None: that of the first worker by priority, also while it is unavailable. Failover goes only to
                 workers with the same model, because vectors of different models cannot be compared.
-            provider: only workers of this provider.
+            provider: only workers of this provider; and `worker`: only this one.
             dimensions: of each vector. None: the model's.
             tags: names and values for observers, as in `ChatOptions`.
 
         Raises: as entering `chat`.
         """
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
-        model, provider = named("model", model), named("provider", provider)
-        model = model or embed_model(self._runtime.index, provider)
-        criteria = with_alias(Criteria(model, provider, embed=True), self._runtime.config)
+        asked = Criteria(
+            named("model", model), named("provider", provider), named("worker", worker), embed=True
+        )
+        wanted_model = asked.model or embed_model(self._runtime.index, asked)
+        criteria = with_alias(attrs.evolve(asked, model=wanted_model), self._runtime.config)
         most = embed_batch(self._runtime.index, criteria)
         jobs = [
             EmbedJob(wanted_texts[start : start + most], size) for start in range(0, len(wanted_texts), most)

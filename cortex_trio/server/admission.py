@@ -1,15 +1,17 @@
 """Decides which client a request comes from, and whether its limits allow the request now. Synchronous.
 
-A key is compared in constant time with every key there is, by hash: neither the time nor the result shows how much of a
-wrong key is right.
+A key is looked up by a hash of its hash and a secret of this process. A lookup may stop at the first byte that differs,
+but only this process can compute what is compared, so that says nothing about a key: the time shows neither how much of
+a wrong key is right nor how many keys there are.
 """
 
 from __future__ import annotations
 
 import base64
 import fnmatch
-import hmac
+import hashlib
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from typing import final
 
@@ -110,6 +112,9 @@ class KeyUse:
 
     def _refused(self) -> KeyRefused | None:
         if self._budget is not None and (seconds := self._budget.seconds_until(LEAST)) > 0:
+            if not self._budget.is_used_up:  # clients do not repeat a request after 402
+                message = "this process waits for its next part of the budget"
+                return KeyRefused(ErrorKind.RATE_LIMITED, message, seconds)
             retry = None if self.key.budget is None or self.key.budget.per == "total" else seconds
             return KeyRefused(
                 ErrorKind.INSUFFICIENT_QUOTA, f"the budget of {self._budget.limit:g} USD is spent", retry
@@ -135,9 +140,10 @@ class KeyRing:
     """
 
     def __init__(self, keys: Sequence[VirtualKey], counters: Counters, old: KeyRing | None = None) -> None:
-        self._uses = [(key.key_sha256.encode("ascii"), KeyUse(key, counters)) for key in keys]
-        known = {use.name: use for _, use in old._uses} if old is not None else {}
-        for _, use in self._uses:
+        self._secret = secrets.token_bytes(32)
+        self._uses = {self._place(key.key_sha256): KeyUse(key, counters) for key in keys}
+        known = {use.name: use for use in old._uses.values()} if old is not None else {}
+        for use in self._uses.values():
             if use.name in known:
                 use.adopt(known[use.name])
 
@@ -148,12 +154,11 @@ class KeyRing:
 
     def find(self, presented: str | None) -> KeyUse | None:
         """Return the key that a client has presented. None: it is not known."""
-        found: KeyUse | None = None
-        presented_hash = sha256_of(presented or "").encode("ascii")
-        for key_hash, use in self._uses:
-            if hmac.compare_digest(key_hash, presented_hash):
-                found = use
+        found = self._uses.get(self._place(sha256_of(presented or "")))
         return found if presented else None
+
+    def _place(self, key_sha256: str) -> bytes:
+        return hashlib.blake2b(key_sha256.encode("ascii"), key=self._secret).digest()
 
 
 def _rate(counters: Counters, key: str, what: str, per_minute: int | None) -> Counter | None:

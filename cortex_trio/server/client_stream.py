@@ -20,6 +20,8 @@ from .pace import WritePace
 RECEIVE_BYTES = 64 * 1024
 PIECE_BYTES = 64 * 1024
 """A TLS write of this size must end within the limit."""
+CLOSE_SECONDS = 0.5
+"""For the client to answer `close_notify`. Many do not."""
 
 TOO_SLOW = "the client reads too slowly"
 RESET = struct.pack("ii", 1, 0)
@@ -59,6 +61,13 @@ class ClientStream(Protocol):
 
     async def send_eof(self) -> None:
         """Send no more, and go on receiving, where the transport can."""
+        ...
+
+    async def notify_close(self) -> None:
+        """Say that all was sent, to a client for which only the end of the connection ends a body.
+
+        Nothing can be sent or received after it.
+        """
         ...
 
     async def wait_hung_up(self) -> None:
@@ -133,6 +142,9 @@ class TCPClient:
         except OSError as error:
             raise trio.BrokenResourceError(str(error)) from error
 
+    async def notify_close(self) -> None:
+        await trio.lowlevel.checkpoint()  # closing does
+
     async def wait_hung_up(self) -> None:
         await _wait_hung_up(self._socket.fileno())
 
@@ -186,6 +198,11 @@ class TLSClient:
 
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint()  # TLS cannot close one direction only
+
+    async def notify_close(self) -> None:
+        """Send `close_notify`: without it, a body that was cut on the way would look whole (RFC 8446, section 6.1)."""
+        with trio.move_on_after(CLOSE_SECONDS):
+            await self._tls.unwrap()
 
     async def wait_hung_up(self) -> None:
         await _wait_hung_up(self._tcp.socket.fileno())

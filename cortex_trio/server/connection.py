@@ -204,6 +204,8 @@ class Connection:
                 verdict.release()
             self._resets = exchange.is_cut_without_a_trace
             self._log(head, exchange, verdict, received, trio.current_time() - started, outcome)
+        if exchange.ends_with_connection and exchange.has_ended:
+            await self._stream.notify_close()
         return exchange.keeps_alive and not self._drain.is_draining
 
     def _decide(self, head: RequestHead) -> Accepted | Refused:

@@ -71,7 +71,6 @@ class HttpExchange:
         self.request_id = request_id
         self._pace = WritePace(write_seconds)
         self._is_chunked = False
-        self._ends_with_connection = False
         self.scope = trio.CancelScope()
         self.extra_headers: Callable[[], Headers] = tuple
         self.release: Callable[[], None] = lambda: None
@@ -79,6 +78,8 @@ class HttpExchange:
         self.status: int | None = None
         self.sent = 0
         self.headers: Headers = ()
+        self.ends_with_connection = False
+        """Only the end of the connection says where the body ends (HTTP/1.0)."""
         self.is_broken = False
         """The client has left, or does not read."""
         self.has_ended = False
@@ -92,8 +93,8 @@ class HttpExchange:
 
     @property
     def is_cut_without_a_trace(self) -> bool:
-        """Whether the body has not ended, but only the end of the connection says where it ends (HTTP/1.0)."""
-        return self._ends_with_connection and not self.has_ended
+        """Whether the body has not ended, and the end of the connection would look like its end."""
+        return self.ends_with_connection and not self.has_ended
 
     @property
     def keeps_alive(self) -> bool:
@@ -121,7 +122,7 @@ class HttpExchange:
     async def begin(self, status: int, headers: Headers) -> None:
         head = self._head(status, headers, None)
         self._is_chunked = self._takes_chunks and not self._is_head
-        self._ends_with_connection = not (self._is_chunked or self._is_head)
+        self.ends_with_connection = not (self._is_chunked or self._is_head)
         await self._send(head)
 
     async def write(self, data: bytes) -> None:

@@ -67,7 +67,11 @@ def new_key() -> str:
 
 
 def sha256_of(key: str) -> str:
-    """Return the hash under which a key is kept. Keys are random, so one round without a salt is enough."""
+    """Return the hash under which a key is kept. Keys are random, so one round without a salt is enough.
+
+    Args:
+        key: configured, in ASCII; or from a client, with any characters that a header decodes to.
+    """
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -79,7 +83,7 @@ def virtual_keys_from(keys: Sequence[AnyKey], path: str = "$.keys") -> tuple[Vir
         path: of the list, for errors.
 
     Raises:
-        ConfigError: a field is not allowed, or two keys have one name or one hash.
+        ConfigError: a key or a field is not allowed, or two keys have one name or one hash.
     """
     if isinstance(keys, str | Mapping) or not isinstance(keys, Sequence):
         raise ConfigError(path, f"a list of keys is needed, not {type(keys).__name__}")
@@ -88,19 +92,23 @@ def virtual_keys_from(keys: Sequence[AnyKey], path: str = "$.keys") -> tuple[Vir
     names = (name for number in itertools.count(1) if (name := f"key-{number}") not in named_keys)
     found = tuple(_virtual_key(key, f"{path}[{index}]", names) for index, key in enumerate(keys))
     for what in ("name", "key_sha256"):
-        values = [getattr(key, what) for key in found]
-        for index, value in enumerate(values):
-            if value in values[:index]:
-                raise ConfigError(f"{path}[{index}].{what}", f"the same as in {path}[{values.index(value)}]")
+        places: dict[str, int] = {}
+        for index, key in enumerate(found):
+            first = places.setdefault(getattr(key, what), index)
+            if first != index:
+                raise ConfigError(f"{path}[{index}].{what}", f"the same as in {path}[{first}]")
     return found
 
 
 def _virtual_key(key: Any, path: str, names: Iterator[str]) -> VirtualKey:
     if isinstance(key, VirtualKey):
-        return key
+        return attrs.evolve(key, key_sha256=_hash(key.key_sha256, f"{path}.key_sha256"))
     if isinstance(key, str):
         if not key.strip():
             raise ConfigError(path, "a key must not be empty")
+        if not (key.strip().isascii() and key.strip().isprintable()):
+            # Not shown. Clients do not agree on the bytes of other characters in a header, and many send none.
+            raise ConfigError(path, "a key may only have printable ASCII characters")
         return VirtualKey(name=next(names), key_sha256=sha256_of(key.strip()))
     if not isinstance(key, Mapping):
         raise ConfigError(path, f"a key or an object is needed, not {type(key).__name__}")

@@ -16,7 +16,6 @@ from ..failures import Failure
 from .codec import Decoder, Dialect
 
 _BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _ENDS: Mapping[str, tuple[re.Pattern[bytes], bytes]] = {
     "chat_completions": (re.compile(rb"\[DONE\]\s*\Z"), b"data: [DONE]\n\n"),
     "anthropic_messages": (
@@ -129,11 +128,11 @@ class WholeForwardingDecoder:
 
 def is_usage_chunk(frame: bytes) -> bool:
     """Return whether a frame of chat completions holds the usage and no choice: the chunk that `include_usage` adds."""
-    if b'"usage"' not in frame or not _NO_CHOICES.search(frame):
+    if b'"usage"' not in frame or b'"delta"' in frame:
         return False
     data = b"".join(line.removeprefix(b"data:") for line in frame.splitlines() if line.startswith(b"data:"))
     try:
         chunk = json.loads(data)
     except ValueError:
         return False
-    return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
+    return isinstance(chunk, dict) and not chunk.get("choices") and chunk.get("usage") is not None

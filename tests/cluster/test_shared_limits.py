@@ -177,19 +177,48 @@ async def test_a_gateway_that_is_closed_gives_back_its_slice_and_pays_what_it_ha
         assert await use(last, 0.01, trio.current_time() + 20) == LIMIT - used
 
 
+@pytest.mark.parametrize("used", [41, 49, 51, 60])
 async def test_a_process_that_is_killed_loses_one_slice_at_most_until_its_window_ends(
-    autojump_clock: Any,
+    used: int, autojump_clock: Any
 ) -> None:
     store = SimulatedStore()
     async with limits_of(store.seen_by("a"), store.seen_by("b")) as (killed, other):
-        for _ in range(50):
+        for _ in range(used):
             killed.charge(1)
             await trio.sleep(0.05)
         store.partition("a")  # from now on it does nothing
-        admitted = 50 + await use(other, 0.05, trio.current_time() + 40)
-        assert LIMIT - 1.5 * LIMIT / SLICES <= admitted <= LIMIT + LIMIT / SLICES
-        await trio.sleep(20)
+        admitted = used + await use(other, 0.05, trio.current_time() + 30)
+        assert LIMIT - LIMIT / SLICES <= admitted <= LIMIT + LIMIT / SLICES
+        await trio.sleep(30)
         assert await use(other, 0.05, trio.current_time() + 50) == LIMIT
+
+
+async def test_a_refusal_before_the_next_slice_is_there_ends_soon_and_is_no_spent_limit(
+    autojump_clock: Any,
+) -> None:
+    store = SimulatedStore()
+    async with limits_of(store.seen_by("a")) as (limit,):
+        store.behave(delay=0.4)
+        limit.charge(30)  # more than a slice, at once
+        assert 0 < limit.seconds_until(1) <= 1
+        assert not limit.is_used_up
+        assert limit.seconds_until(LIMIT) == pytest.approx(60)  # when all of it may be used
+        await trio.sleep(1)
+        assert limit.seconds_until(1) == 0
+        limit.charge(LIMIT)
+        await trio.sleep(1)
+        assert limit.seconds_until(1) == pytest.approx(58.5, abs=0.2)
+        assert limit.is_used_up
+
+
+async def test_what_one_process_gives_back_another_that_refuses_requests_gets(autojump_clock: Any) -> None:
+    async with limits_of(*[MemoryStore()] * 2) as (first, second):
+        first.charge(1)
+        admitted = 1 + await use(second, 0.001, trio.current_time() + 1.5)
+        assert admitted < LIMIT
+        assert second.is_used_up
+        await trio.sleep(10)  # longer than anything is looked at without a request
+        assert await use(second, 0.1, trio.current_time() + 10) == LIMIT - admitted
 
 
 @pytest.mark.parametrize("charged", [0.1 * n for n in range(1, 40)])

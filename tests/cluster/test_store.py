@@ -9,7 +9,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from real_server import PROGRAM, RealServer, running
+from real_server import PROGRAM, RealServer, cluster_of, running
 from socket_server import serving
 
 from cortex_trio.cluster import Entry, MemoryStore, SocketStore, Store, StoreLink, ValkeyStore, replaces
@@ -26,8 +26,20 @@ def server() -> Iterator[RealServer | None]:
         yield started
 
 
-@pytest.fixture(params=["memory", "socket", "valkey"])
-async def store(request: pytest.FixtureRequest, server: RealServer | None) -> AsyncIterator[Store]:
+@pytest.fixture(scope="module")
+def node() -> Iterator[RealServer | None]:
+    """A cluster of one node."""
+    if PROGRAM is None:
+        yield None
+        return
+    with cluster_of(1) as (started,):
+        yield started
+
+
+@pytest.fixture(params=["memory", "socket", "valkey", "cluster"])
+async def store(
+    request: pytest.FixtureRequest, server: RealServer | None, node: RealServer | None
+) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
@@ -35,10 +47,11 @@ async def store(request: pytest.FixtureRequest, server: RealServer | None) -> As
         async with serving(MemoryStore()) as path:
             yield SocketStore(path)
         return
-    if server is None:
+    if server is None or node is None:
         pytest.skip("neither valkey-server nor redis-server is installed")
     pytest.importorskip("glide")
-    yield ValkeyStore(server.url, prefix=f"test-{next(prefixes)}")
+    url = server.url if request.param == "valkey" else f"{node.url}?cluster=true"
+    yield ValkeyStore(url, prefix=f"test-{next(prefixes)}")
 
 
 @pytest.fixture

@@ -60,6 +60,16 @@ async def test_it_streams_citations(sim: Simulator) -> None:
     assert (citation.start, citation.end, citation.text) == (0, 5, "Grüße")
 
 
+async def test_it_reads_log_probabilities(sim: Simulator) -> None:
+    provider = sim.add("cohere", SAYS)
+    answer = await with_client(provider, lambda client: client.chat(**ASK, logprobs=True))
+    pieces = await with_client(
+        provider, lambda client: of_type(streamed(client, logprobs=True), "content-delta")
+    )
+    assert "".join(piece.text for piece in answer.logprobs) == TEXT
+    assert [piece.logprobs.logprobs for piece in pieces] == [piece.logprobs for piece in answer.logprobs]
+
+
 async def test_it_reads_a_whole_answer(sim: Simulator) -> None:
     answer = await with_client(sim.add("cohere", SAYS), lambda client: client.chat(**ASK))
     assert [part.text for part in answer.message.content] == [TEXT]

@@ -47,6 +47,16 @@ async def test_it_streams_a_tool_call(sim: Simulator) -> None:
     assert (call.function.name, call.function.arguments) == ("weather", ARGUMENTS)
 
 
+async def test_it_reads_log_probabilities(sim: Simulator) -> None:
+    provider = sim.add("ollama", SAYS)
+    asked: dict[str, Any] = {"logprobs": True, "top_logprobs": 2}
+    parts = await with_client(provider, lambda client: streamed(client, **asked))
+    whole = await with_client(provider, lambda client: client.chat(**ASK, **asked))
+    assert [token for part in parts for token in part.logprobs or ()] == list(whole.logprobs)
+    assert "".join(token.token for token in whole.logprobs) == TEXT
+    assert all(token.top_logprobs[0].logprob == token.logprob for token in whole.logprobs)
+
+
 async def test_it_reads_a_whole_answer(sim: Simulator) -> None:
     answer = await with_client(sim.add("ollama", SAYS), lambda client: client.chat(**ASK))
     assert answer.message.content == TEXT

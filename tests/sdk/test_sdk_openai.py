@@ -60,6 +60,23 @@ async def test_it_reads_a_whole_answer(sim: Simulator, kind: str) -> None:
     assert answer.usage.total_tokens == COUNTED.total_tokens
 
 
+@pytest.mark.parametrize("kind", SPOKEN_TO)
+async def test_it_reads_log_probabilities(sim: Simulator, kind: str) -> None:
+    asked = {"logprobs": True, "top_logprobs": 2}
+
+    def read(client: Any) -> list[list[Any]]:
+        chunks = client.chat.completions.create(**ASK, **asked, stream=True)
+        choices = [choice for chunk in chunks for choice in chunk.choices]
+        whole = client.chat.completions.create(**ASK, **asked).choices[0].logprobs.content
+        return [[token for choice in choices if choice.logprobs for token in choice.logprobs.content], whole]
+
+    streamed, whole = await with_client(sim.add(kind, SAYS), read)
+    assert streamed == whole
+    assert "".join(token.token for token in whole) == TEXT
+    assert all(token.logprob == token.top_logprobs[0].logprob <= 0 for token in whole)
+    assert b"".join(bytes(token.bytes) for token in whole).decode() == TEXT
+
+
 @pytest.mark.parametrize(
     ("kind", "exception"),
     [

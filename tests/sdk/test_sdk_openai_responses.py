@@ -43,6 +43,24 @@ async def test_it_streams_text_and_usage(sim: Simulator, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SPOKEN_TO)
+async def test_it_reads_log_probabilities(sim: Simulator, kind: str) -> None:
+    asked: dict[str, Any] = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+
+    def read(client: Any) -> tuple[list[Any], Any]:
+        with client.responses.stream(**ASK, **asked) as stream:
+            pieces = [event for event in stream if event.type == "response.output_text.delta"]
+            return pieces, stream.get_final_response()
+
+    pieces, response = await with_client(sim.add(kind, SAYS), read)
+    [part] = response.output[0].content
+    assert [piece.delta for piece in pieces] == [token.token for token in part.logprobs]
+    assert [token.logprob for piece in pieces for token in piece.logprobs] == [
+        token.logprob for token in part.logprobs
+    ]
+    assert all(len(token.top_logprobs) == 2 for token in part.logprobs)
+
+
+@pytest.mark.parametrize("kind", SPOKEN_TO)
 async def test_it_streams_a_tool_call(sim: Simulator, kind: str) -> None:
     provider = sim.add(kind, CALLS)
     _, response = await with_client(provider, lambda client: streamed(client, tools=[TOOL]))

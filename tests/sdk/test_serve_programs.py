@@ -91,6 +91,22 @@ multi_agent = false
     assert rescuer.requests
 
 
+@pytest.mark.parametrize("second", ["anthropic", "openai"])
+async def test_claude_code(sim: Simulator, tmp_path: Path, second: str) -> None:
+    require("claude")
+    async with endpoint(sim, "anthropic", second) as (server, rescuer):
+        env = {
+            "ANTHROPIC_BASE_URL": server.url,
+            "ANTHROPIC_AUTH_TOKEN": KEY,
+            "ANTHROPIC_MODEL": "fast",
+            "ANTHROPIC_DEFAULT_HAIKU_MODEL": "fast",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        }
+        said = await run("claude", "--print", "Say hello", home=tmp_path, env=env)
+    assert SAYS in said
+    assert rescuer.requests
+
+
 @pytest.mark.parametrize("second", ["openai", "anthropic"])
 async def test_opencode(sim: Simulator, tmp_path: Path, second: str) -> None:
     require("opencode")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import h11
 import trio
+from certificates import client_context
 
 from cortex_trio import Cortex, open_cortex
 from cortex_trio.server.exchange import CancelReason, Exchange, Headers, ServedRequest
@@ -141,7 +142,7 @@ async def open_served(api: Any = None, **options: Any) -> AsyncIterator[tuple[Se
             yield server, api, cortex
         finally:
             while Client.made:
-                Client.made.pop().stream.socket.close()
+                Client.made.pop().socket.close()
 
 
 class Answer:
@@ -165,14 +166,22 @@ class Client:
 
     made: ClassVar[list["Client"]] = []
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: Any, socket: trio.socket.SocketType) -> None:
         self.stream = stream
+        self.socket = socket
         self.made.append(self)
         self._left = b""
 
     @classmethod
     async def to(cls, server: Server) -> Self:
-        return cls(await trio.open_tcp_stream("127.0.0.1", server.port))
+        stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+        return cls(stream, stream.socket)
+
+    @classmethod
+    async def through_tls(cls, server: Server) -> Self:
+        """Connect to a server with a certificate. A connection that ends without `close_notify` is broken."""
+        tcp = await trio.open_tcp_stream("127.0.0.1", server.port)
+        return cls(trio.SSLStream(tcp, client_context(), server_hostname="localhost"), tcp.socket)
 
     async def send(self, raw: bytes) -> None:
         await self.stream.send_all(raw)
@@ -220,6 +229,11 @@ class Client:
     async def has_begun(self) -> None:
         """Wait for the first bytes of a response, which stay."""
         self._left += await self.stream.receive_some()
+
+    async def receive_all(self) -> None:
+        """Drop all that comes until the server closes the connection."""
+        while await self.stream.receive_some():
+            pass
 
     async def is_closed(self, seconds: float = 2.0) -> bool:
         """Whether the server closes the connection within the time, with nothing left to read."""

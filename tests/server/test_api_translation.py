@@ -144,6 +144,29 @@ async def test_an_option_with_a_meaning_is_never_dropped(
         assert own.requests[0].body.items() >= fields.items()
 
 
+@pytest.mark.parametrize(
+    "provider", ["anthropic", "openai", "openai_responses", "gemini", "cohere", "ollama"]
+)
+async def test_a_system_message_may_stand_after_a_message_of_the_user(provider: str) -> None:
+    """Claude Code sends one with each request."""
+    later = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
+    history = [
+        {"role": "user", "content": "Hi"},
+        {"role": "system", "content": later},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "And?"},
+        {"role": "system", "content": "Be polite."},
+    ]
+    async with open_simulator() as sim:
+        sim.add(provider, models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, MESSAGES.request(messages=history))
+        assert got.status == 200, got.json
+        sent = str(sim[provider].requests[0].body)
+        places = [sent.index(text) for text in ("Hi", "Be brief.", "Hello", "And?", "Be polite.")]
+        assert places == sorted(places)
+
+
 async def test_what_was_signed_elsewhere_is_not_sent_to_another_provider() -> None:
     history = [
         {"role": "user", "content": "Hi"},

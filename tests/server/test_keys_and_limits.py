@@ -2,16 +2,21 @@
 
 import base64
 import json
+import sys
 from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
 
 import pytest
 import trio.testing
 from served import WORKER, Client, StandIn, open_served, request
 
 from cortex_trio import ConfigError, open_cortex
-from cortex_trio.cluster import MemoryStore
-from cortex_trio.server.admission import KeyRing
-from cortex_trio.server.counters import MemoryCounters, end_of_period
+from cortex_trio.cluster import MemoryStore, Slice
+from cortex_trio.gateway.sharing.limits import SharedLimits
+from cortex_trio.server.admission import KeyRefused, KeyRing, KeyUse
+from cortex_trio.server.counters import MemoryCounters, SharedCounters, end_of_period
+from cortex_trio.server.limits_protocol import ErrorKind
 from cortex_trio.server.serving import open_server
 from cortex_trio.server.virtual_keys import Budget, VirtualKey, new_key, sha256_of, virtual_keys_from
 
@@ -109,6 +114,24 @@ async def test_a_budget_is_402() -> None:
             assert (await client.post("/charge", b'{"usd": %b}' % usd.encode(), BEARER)).status == 200
         answer = await client.post("/echo", b"x", BEARER)
         assert (answer.status, answer.error) == (402, "INSUFFICIENT_QUOTA")
+
+
+async def test_a_budget_of_several_processes_is_not_spent_as_long_as_others_may_have_some() -> None:
+    class NoTotals:
+        def count(self, name: str, amount: float) -> None: ...
+
+    limits = SharedLimits(lambda: None)
+    (key,) = virtual_keys_from([virtual(budget={"usd": 10})], "$keys")
+    use = KeyUse(key, SharedCounters(limits, NoTotals()))
+    use.charge(tokens=0, usd=3)
+    refused = use.admit()
+    assert isinstance(refused, KeyRefused)
+    assert (refused.kind, refused.retry_after) == (ErrorKind.RATE_LIMITED, 1)
+    (limit,) = limits.active()
+    limit.was_given(Slice(0, 3600, "1"), 3.5, trio.current_time())
+    spent = use.admit()
+    assert isinstance(spent, KeyRefused)
+    assert spent.kind is ErrorKind.INSUFFICIENT_QUOTA
 
 
 async def test_concurrency_is_limited() -> None:
@@ -231,6 +254,49 @@ def test_a_mistake_is_named_with_its_place(place: str, key: dict[str, object]) -
         virtual_keys_from([key])
     assert caught.value.path == place
     assert "sk-not-a-hash" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", " ", "sk-schlüssel", "sk-\x00", "sk-\udcff", "sk-a\nb"])
+def test_a_key_that_clients_cannot_send_alike_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        virtual_keys_from(["sk-good", key])
+    assert caught.value.path == "$.keys[1]"
+    assert "sk-" not in str(caught.value)
+
+
+def test_the_hash_of_a_value_is_checked() -> None:
+    [key] = virtual_keys_from([VirtualKey(name="a", key_sha256=sha256_of(KEY).upper())])
+    assert key.key_sha256 == sha256_of(KEY)
+    with pytest.raises(ConfigError, match=r"keys\[0\].key_sha256"):
+        virtual_keys_from([VirtualKey(name="a", key_sha256=KEY)])
+
+
+def steps_of(ring: KeyRing, presented: str | None) -> list[tuple[str, int]]:
+    """The lines of Python that a lookup runs."""
+    steps = []
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        steps.append((event, frame.f_lineno))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        ring.find(presented)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+def test_the_work_for_a_key_depends_on_no_key() -> None:
+    """On nothing that a client can choose but the length; the hashes that are compared have a secret in them."""
+    keys = [f"{KEY}-{number}" for number in range(1000)]
+    one, many = (KeyRing(virtual_keys_from(some), MemoryCounters()) for some in (keys[:1], keys))
+    presented = [None, "", "x", KEY, keys[0][:-1], keys[0] + "x", keys[0], keys[999]]
+    worked = {tuple(steps_of(ring, key)) for ring in (one, many) for key in presented}
+    assert len(worked) == 1
+    assert [many.find(key) is not None for key in presented] == [False] * 6 + [True] * 2
+    assert set(one._uses) & set(many._uses) == set()
 
 
 def test_two_keys_must_differ() -> None:

@@ -5,11 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import trio
-from certificates import client_context, server_context
-from served import Client, StandIn, open_served, request, until
-
-from cortex_trio import open_cortex
-from cortex_trio.server.serving import open_server
+from served import Client, open_served, request
 
 KEYS = ["sk-cortex-test"]
 BEARER = [("Authorization", "Bearer sk-cortex-test")]
@@ -136,41 +132,3 @@ async def test_a_key_makes_any_host_name_good() -> None:
         assert (
             await client.ask(request("GET", "/observe/", None, BEARER, host="proxy.example"))
         ).status == 421
-
-
-async def test_tls_is_served() -> None:
-    async with (
-        open_cortex({"ollama": {"models": ["m"], "base_url": "http://127.0.0.1:9"}}) as cortex,
-        open_server(cortex, api=StandIn(), tls=server_context(), head_timeout=0.5) as server,
-    ):
-        assert server.url.startswith("https://127.0.0.1:")
-        tcp = await trio.open_tcp_stream("127.0.0.1", server.port)
-        stream = trio.SSLStream(tcp, client_context(), server_hostname="localhost")
-        received = b""
-        with trio.fail_after(5):
-            await stream.send_all(request("POST", "/echo", b"x" * 200_000))
-            while len(received) < 200_000:
-                received += await stream.receive_some()
-        assert received.startswith(b"HTTP/1.1 200")
-        plain = await trio.open_tcp_stream("127.0.0.1", server.port)
-        with trio.fail_after(5):
-            assert await plain.receive_some() == b""  # no handshake
-        await plain.aclose()
-        await trio.aclose_forcefully(stream)
-
-
-async def test_a_client_that_leaves_is_noticed_through_tls() -> None:
-    api = StandIn()
-    async with (
-        open_cortex({"ollama": {"models": ["m"], "base_url": "http://127.0.0.1:9"}}) as cortex,
-        open_server(cortex, api=api, tls=server_context(), write_timeout=0.3) as server,
-    ):
-        for path in ("/wait", "/flood"):  # leaves; does not read
-            tcp = await trio.open_tcp_stream("127.0.0.1", server.port)
-            stream = trio.SSLStream(tcp, client_context(), server_hostname="localhost")
-            await stream.send_all(request("POST", path))
-            await until(lambda: api.running == 1)
-            if path == "/wait":
-                await trio.aclose_forcefully(stream)
-            await until(lambda: api.running == 0)
-            await trio.aclose_forcefully(stream)

@@ -10,6 +10,7 @@ from cortex_trio.simulator import Behaviour
 from cortex_trio.simulator.servers import SERVERS
 
 CHAT = "/chat/completions"
+SYSTEM = {"role": "system", "content": "x"}
 USER = {"role": "user", "content": "Hi"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
 CALLS = {"role": "assistant", "content": None, "tool_calls": [CALL]}
@@ -87,7 +88,15 @@ ILLEGAL: list[tuple[str, dict[str, Any], int, str]] = [
     ("anthropic", {"max_tokens": None}, 400, "max_tokens: Field required"),
     ("anthropic", {"temperature": 1.5}, 400, "temperature: Input should be at most 1"),
     ("anthropic", {"seed": 7}, 400, "seed: Extra inputs are not permitted"),
-    ("anthropic", {"messages": [{"role": "system", "content": "x"}]}, 400, "'user' or 'assistant'"),
+    ("anthropic", {"messages": [{"role": "tool", "content": "x"}]}, 400, "'user' or 'assistant' or 'system'"),
+    ("anthropic", {"messages": [SYSTEM]}, 400, 'first message must use the "user" role'),
+    ("anthropic", {"messages": [USER, SYSTEM, USER]}, 400, "last or before an assistant message"),
+    (
+        "anthropic",
+        {"messages": [USER, {**SYSTEM, "content": [USE]}]},
+        400,
+        "a system message may only have text",
+    ),
     (
         "anthropic",
         {"messages": [{"role": "assistant", "content": "x"}]},

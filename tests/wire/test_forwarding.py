@@ -96,6 +96,14 @@ def test_the_usage_chunk_is_taken_out_and_its_usage_is_known() -> None:
 
 
 @pytest.mark.parametrize(
+    "choices", [b'"choices": [], ', b'"choices":null,', b""], ids=["empty", "null", "none"]
+)
+def test_a_usage_chunk_has_no_choice_however_that_is_written(choices: bytes) -> None:
+    assert is_usage_chunk(b'data: {"id":"c",' + choices + b'"usage":{"prompt_tokens":3}}\n\n')
+    assert not is_usage_chunk(b'data: {"id":"c",' + choices + b'"usage":null}\n\n')
+
+
+@pytest.mark.parametrize(
     ("dialect", "body", "end"),
     [
         (CHAT, b"".join(FRAMES[:4]), DONE),

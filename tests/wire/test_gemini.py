@@ -710,6 +710,8 @@ def test_the_path_holds_the_model_and_whether_to_stream() -> None:
     assert path("models/" + FLASH, True)[0] == sse_path
     assert path("tunedModels/mine", False)[0] == "/tunedModels/mine:generateContent"
     assert path("a?key=b#c", False)[0] == "/models/a%3Fkey%3Db%23c:generateContent"
+    assert path("../../v1/x", False)[0] == "/models/..%2F..%2Fv1%2Fx:generateContent"
+    assert path("//evil.example/x", False)[0] == "/models/%2F%2Fevil.example%2Fx:generateContent"
 
 
 def test_a_request_without_options_holds_the_contents_and_nothing_else() -> None:

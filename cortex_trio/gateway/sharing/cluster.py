@@ -32,7 +32,7 @@ OPEN_SECONDS = 1.0
 """Seconds that opening a link may take."""
 ANSWER_SECONDS = 0.6
 """Seconds after which a store that does not answer counts as lost."""
-BEAT_SECONDS = 0.25
+BEAT_SECONDS = 0.2
 """Seconds between two reports that this process runs: together with ANSWER_SECONDS, a store that hangs is noticed
 within a second."""
 PRESENCE_SECONDS = 2.0

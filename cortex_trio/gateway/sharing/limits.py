@@ -21,9 +21,10 @@ from ...cluster import Slice
 SLICES = 20
 """A slice is the limit divided by this."""
 UNUSED_SECONDS = 2.0
-"""After so long without a charge, what is left of a slice is given back."""
+"""After so long without a request, what is left of a slice is given back."""
 RETRY_SECONDS = 1.0
-"""After a limit is used up: other processes may give something back."""
+"""After a limit is used up: other processes may give something back. Also the longest time in which a slice arrives, or
+the link is known to be lost."""
 
 
 @final
@@ -50,7 +51,7 @@ class SharedLimit:
     _ends: float = math.inf  # Trio time at which the window ends; infinity before its first use here
     _is_used_up: bool = False  # the store had less than was asked for
     _retry_at: float = -math.inf
-    _charged_at: float = -math.inf
+    _wanted_at: float = -math.inf  # the last request
 
     @property
     def slice(self) -> float:
@@ -66,8 +67,15 @@ class SharedLimit:
             return self.limit / alone - self._used
         return self._granted + (0.0 if self._is_used_up else self.slice) - self._used
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether other processes have nothing for this one either, as far as is known."""
+        return self._is_used_up if self.processes() is None else self.remaining <= 0
+
     def seconds_until(self, amount: float) -> float:
         """Return when `amount` may be used, in seconds from now; 0: now. Infinity: never.
+
+        Less than all of the limit is a request, whether it may be used or not: more is taken from the store for it.
 
         Args:
             amount: that is wanted.
@@ -75,7 +83,13 @@ class SharedLimit:
         if self.remaining >= min(amount, self.limit):
             return 0.0
         now = trio.current_time()
-        return self._ends - now if math.isfinite(self._ends) else self.seconds()
+        whole = self._ends - now if math.isfinite(self._ends) else self.seconds()
+        if amount >= self.limit:
+            return whole
+        self._wanted_at = now
+        if now >= self._retry_at:
+            self.wake(self)
+        return whole if self.is_used_up else min(whole, RETRY_SECONDS)
 
     def charge(self, amount: float) -> None:
         """Use an amount, whether it may be used or not. Never waits.
@@ -88,7 +102,7 @@ class SharedLimit:
         if not math.isfinite(self._ends):
             self._ends = now + self.seconds()
         self._used += amount
-        self._charged_at = now
+        self._wanted_at = now
         self.wake(self)
 
     def _roll(self, now: float) -> None:
@@ -114,12 +128,12 @@ class SharedLimit:
     @property
     def _unused_at(self) -> float:
         # One sum for all who compare: with its rounding, the time that `next_look` returns is not too early.
-        return self._charged_at + UNUSED_SECONDS
+        return self._wanted_at + UNUSED_SECONDS
 
     @property
     def is_low(self) -> bool:
-        """Whether another slice is needed soon."""
-        return self._granted - self._used < self.slice / 2
+        """Whether another slice is needed. Not earlier: a process that is killed loses no more than one."""
+        return self._granted <= self._used
 
     def was_given(self, part: Slice, wanted: float, now: float) -> None:
         """Enter a slice.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, final
@@ -26,6 +25,7 @@ from ...wire.server import (
 )
 from ..exchange import ServedRequest
 from .ingress import CHAT, Ingress, asks_for_usage
+from .options import reasoning_for
 from .tokens import counted
 
 FOREIGN_ORIGIN = "client/unknown"
@@ -146,7 +146,10 @@ class Inbound:
             raise chat
         if self.raises_limit and self.has_small_limit:
             chat = attrs.evolve(chat, max_tokens=LEAST_MAX_TOKENS)
-        return chat if dialect == self.ingress.name else self.ingress.options.without(chat, provider)
+        if dialect == self.ingress.name:
+            return chat
+        chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
+        return self.ingress.options.without(chat, provider)
 
 
 def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
@@ -176,7 +179,7 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
 
 def identity_of(request: ServedRequest) -> ResponseIdentity:
     """Return what makes the response to a request different from all others."""
-    created = int(time.time())
+    created = int(datetime.now(UTC).timestamp())
     letters = re.sub(r"[^A-Za-z0-9]", "", request.id.removeprefix("req_")) or "0"
     digits = "".join(letter for letter in letters.lower() if letter in "0123456789abcdef").rjust(32, "0")[
         -32:

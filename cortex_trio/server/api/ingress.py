@@ -16,6 +16,7 @@ from ...wire.anthropic_messages.server import AnthropicServer
 from ...wire.chat_completions.server import ChatCompletionsServer
 from ...wire.codec import HttpRequest
 from ...wire.gemini.server import GeminiServer
+from ...wire.gemini.values import resource_path
 from ...wire.raw_body import RawBody
 from ...wire.responses.openai import OpenAIResponsesServer
 from ...wire.server import ServerDialect
@@ -95,9 +96,8 @@ def _messages(body: RawBody, model: str, query: Query, stream: bool) -> tuple[st
 
 def _generate_content(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    resource = quote(model if "/" in model else f"models/{model}", safe="/@")
     changes = {"model": model} if "model" in body.value else {}
-    return f"/{resource}:{method}", body.with_values(changes)
+    return f"/{resource_path(model)}:{method}", body.with_values(changes)
 
 
 # ------------------------------------------------------------------ the table

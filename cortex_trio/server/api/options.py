@@ -52,6 +52,26 @@ class Options:
         return attrs.evolve(request, extra_body=None)
 
 
+BUDGETED = frozenset({"anthropic_messages", "gemini", "cohere_chat"})
+"""Dialects that take a budget of tokens for reasoning."""
+
+EFFORTS: Sequence[tuple[int, str]] = ((4096, "low"), (16384, "medium"))
+"""The effort that stands for a budget below a number of tokens; for a larger one it is "high"."""
+
+
+def reasoning_for(dialect: str, reasoning: str | int | None) -> str | int | None:
+    """Return how a worker of another API is asked to reason.
+
+    A budget is a limit of cost, which coding clients send with every request, so it becomes the nearest effort where
+    there are no budgets. Gemini's -1 leaves the budget to the model, as None does elsewhere.
+    """
+    if not isinstance(reasoning, int):
+        return reasoning
+    if reasoning < 0:
+        return None
+    return reasoning if dialect in BUDGETED else next((e for most, e in EFFORTS if reasoning < most), "high")
+
+
 CHAT_COMPLETIONS = Options(
     hints=frozenset(
         {

@@ -26,7 +26,7 @@ from ...messages import (
 from ..history import titled
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
-from .values import CITATIONS
+from .values import CITATIONS, ROLES
 
 OWN = (
     "model",
@@ -72,7 +72,7 @@ def chat_request(body: Value, origin: str | None) -> ChatRequest:
     output = body.get("output_config")
     return ChatRequest(
         messages=(
-            *_system(body),
+            *_system(body.get("system")),
             *(one for item in body.at("messages").items() for one in _messages(item, origin)),
         ),
         stream=bool(body.optional("stream", Value.boolean)),
@@ -150,9 +150,9 @@ def _is_cached(block: Value) -> bool:
     return block.get("cache_control") is not None
 
 
-def _system(body: Value) -> Iterator[Message]:
+def _system(found: Value | None) -> Iterator[Message]:
     """A message for all text up to each breakpoint of the cache, and one for the text that follows."""
-    if (found := body.get("system")) is None or not found.raw:
+    if found is None or not found.raw:
         return
     if isinstance(found.raw, str):
         yield Message("system", found.raw)
@@ -162,11 +162,16 @@ def _system(body: Value) -> Iterator[Message]:
 
 
 def _messages(item: Value, origin: str | None) -> Iterator[Message]:
-    """One message; of the user, one for all blocks up to each breakpoint of the cache."""
-    role = item.at("role")
-    if role.text() not in ("user", "assistant"):
-        raise role.invalid("'user' or 'assistant'")
-    content = item.at("content")
+    """One message; of the user and the system, one for all blocks up to each breakpoint of the cache.
+
+    Newer models take system messages between the others; Claude Code sends them.
+    """
+    role, content = item.at("role"), item.at("content")
+    if role.text() not in ROLES:
+        raise role.invalid("'user', 'assistant' or 'system'")
+    if role.raw == "system":
+        yield from _system(content)
+        return
     if isinstance(content.raw, str):
         yield Message(role.raw, content.raw)
         return

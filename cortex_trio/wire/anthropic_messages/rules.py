@@ -29,6 +29,7 @@ from ..rules import (
     tagged,
 )
 from .server_tools import in_flight, is_server_result
+from .values import ROLES
 
 CALL_ID = matching(r"[a-zA-Z0-9_-]+")
 CACHE = nullable(fields({"type": one_of("ephemeral")}, {"ttl": one_of("5m", "1h")}))
@@ -136,7 +137,7 @@ _NEEDED: Mapping[str, Rule] = {
     "messages": array(
         fields(
             {
-                "role": one_of("user", "assistant"),
+                "role": one_of(*ROLES),
                 "content": either(string, array(tagged("type", BLOCKS))),
             }
         ),
@@ -221,6 +222,13 @@ def _turns(messages: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any
 def _require_roles(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:
     if turns[0][0] != "user":
         raise _complaint('messages: first message must use the "user" role')
+    for place, (role, blocks) in enumerate(turns):
+        if role == "system" and any(block["type"] != "text" for block in blocks):
+            raise _complaint(f"messages.{place}: a system message may only have text")
+        if role == "user" and place and turns[place - 1][0] == "system":
+            raise _complaint(
+                f"messages.{place}: a system message must be last or before an assistant message"
+            )
 
 
 def _require_content(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:

@@ -1,9 +1,12 @@
-"""Values that are no blocks of this API, but go back with a request. Knows no event and no request."""
+"""Names that both sides of this API share, and values that are no blocks. Knows no event and no request."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+ROLES = ("user", "assistant", "system")
+"""Of messages. Newer models take a system message after one of the user; the first stands in the field `system`."""
 
 CITATIONS = "citations"
 """Citations of search results that the server wants back on the text that quotes them.

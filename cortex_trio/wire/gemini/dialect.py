@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import attrs
 
@@ -18,6 +17,7 @@ from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import input_usage, listed, listed_with_body, member, model_names, vectors
 from .decode import GeminiDecoder, decode_whole
 from .encode import chat_body
+from .values import resource_path
 
 MOST_TEXTS = 100
 """To embed in one request."""
@@ -34,9 +34,9 @@ class Gemini:
         body = chat_body(request, provider, model)
         extra = _overlay(body, request.extra_body or {})
         if request.stream:
-            path, accept = f"/{_resource(model)}:streamGenerateContent?alt=sse", "text/event-stream"
+            path, accept = f"/{resource_path(model)}:streamGenerateContent?alt=sse", "text/event-stream"
         else:
-            path, accept = f"/{_resource(model)}:generateContent", "application/json"
+            path, accept = f"/{resource_path(model)}:generateContent", "application/json"
         return json_post(path, body, extra, accept=accept)
 
     def decoder(self) -> GeminiDecoder:
@@ -52,9 +52,9 @@ class Gemini:
             raise Unsupported(f"more than {MOST_TEXTS} texts at once", provider)
         size = {} if dimensions is None else {"outputDimensionality": dimensions}
         requests = [
-            {"model": _resource(model), "content": {"parts": [{"text": text}]}, **size} for text in texts
+            {"model": resource_path(model), "content": {"parts": [{"text": text}]}, **size} for text in texts
         ]
-        path = f"/{_resource(model)}:batchEmbedContents"
+        path = f"/{resource_path(model)}:batchEmbedContents"
         return json_post(path, {"requests": requests}, accept="application/json")
 
     def decode_embed(self, body: bytes) -> Vectors:
@@ -64,11 +64,6 @@ class Gemini:
 
     def decode_models(self, body: bytes) -> Sequence[str]:
         return tuple(name.removeprefix("models/") for name in model_names(listed(body, "models"), "name"))
-
-
-def _resource(model: str) -> str:
-    """`models/x` for a bare id; ids that name their collection (models/x, tunedModels/x) stay as they are."""
-    return quote(model if "/" in model else f"models/{model}", safe="/@")
 
 
 def _overlay(body: Mapping[str, Any], extra: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,10 +1,11 @@
-"""Values of a Gemini answer that stand by themselves: token counts and images. Knows no order of events."""
+"""Values of this API that stand by themselves: paths, token counts and images. Knows no order of events."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from ...events import Usage
 from ...messages import File, Image
@@ -16,6 +17,16 @@ goes on with it needs the token."""
 
 UPLOADS = "https://generativelanguage.googleapis.com/v1beta/"
 """Stands before the name of an upload, "files/…", in a fileUri."""
+
+
+def resource_path(model: str) -> str:
+    """Return `models/x` for a bare id; ids that name their collection (models/x, tunedModels/x) stay as they are.
+
+    A name may come from a client, and must not lead to another path of the provider.
+    """
+    if "/" in model and not {"", ".", ".."} & {*model.split("/")}:
+        return quote(model, safe="/@")
+    return "models/" + quote(model, safe="@")
 
 
 def media_of(part: Mapping[str, Any], signature: str | None) -> Image | File | None:
