@@ -185,8 +185,10 @@ class Connection:
         try:
             verdict = self._decide(head)
             try:
-                with exchange.scope:
-                    received = await self._answer(head, exchange, verdict)
+                async with open_flat_nursery() as nursery:
+                    exchange.scope = nursery.cancel_scope
+                    received = await self._answer(head, exchange, verdict, nursery)
+                    nursery.cancel_scope.cancel()
             except Exception as error:
                 if not (exchange.is_broken and _is_only_broken(error)):
                     outcome = Outcome.CRASHED
@@ -213,8 +215,13 @@ class Connection:
             return Refused(kind=ErrorKind.OVERLOADED, message="too many connections", retry_after=1.0)
         return self._front.decide(head, is_draining=self._drain.is_draining)
 
-    async def _answer(self, head: RequestHead, exchange: HttpExchange, verdict: Accepted | Refused) -> int:
-        """Read the body and have the request answered. Returns the bytes of the body."""
+    async def _answer(
+        self, head: RequestHead, exchange: HttpExchange, verdict: Accepted | Refused, nursery: trio.Nursery
+    ) -> int:
+        """Read the body and have the request answered. Returns the bytes of the body.
+
+        The watcher of the client, which is started in `nursery`, has no end of its own.
+        """
         if isinstance(verdict, Refused):
             was_read = head.length is not None and head.length <= len(self._data)
             del self._data[
@@ -240,10 +247,8 @@ class Connection:
             ],
             body=body,
         )
-        async with open_flat_nursery() as nursery:
-            nursery.start_soon(self._watch_client, exchange)
-            await verdict.answer(request, exchange)
-            nursery.cancel_scope.cancel()
+        nursery.start_soon(self._watch_client, exchange)
+        await verdict.answer(request, exchange)
         return received
 
     async def _refuse(
