@@ -80,7 +80,6 @@ class Connection:
         self._data = bytearray()  # has arrived and belongs to no request yet
         self._finder = HeadFinder()
         self._exchange: HttpExchange | None = None  # of the current request, from the end of its head
-        self._scope = trio.CancelScope()
         self._resets = False  # the last response was cut, and only a reset can show that
         self._is_started = False
         self._is_new = True  # no request has come
@@ -96,11 +95,10 @@ class Connection:
             return
         self._is_started = True
         try:
-            with self._scope:
-                with trio.move_on_after(self._limits.head_timeout) as limit:
-                    await self._stream.handshake()
-                while not limit.cancelled_caught and await self._serve_next():
-                    self._is_new = False
+            with trio.move_on_after(self._limits.head_timeout) as limit:
+                await self._stream.handshake()
+            while not limit.cancelled_caught and await self._serve_next():
+                self._is_new = False
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has left, or the server has closed the connection
         finally:
@@ -115,7 +113,7 @@ class Connection:
     def cut(self) -> None:
         """End the current request soon; its client is there and may get an error."""
         if self._exchange is None:
-            self._scope.cancel()
+            self.close_now()
         else:
             self._exchange.cancel(CancelReason.DRAINING)
 
