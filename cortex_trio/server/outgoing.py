@@ -143,7 +143,7 @@ class HttpExchange:
         self.has_ended = True
 
     def _check_open(self) -> None:
-        if not self.has_begun or self.has_ended:
+        if self.status is None or self.has_ended:
             raise RuntimeError("begin comes first, and nothing comes after the end")
 
     def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
