@@ -38,6 +38,8 @@ log = logging.getLogger("cortex_trio.server")
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MOST_SECONDS_AFTER_GRACE = 1.4
 """For everything that follows the grace; the promise is two seconds."""
+YOUNG_OBJECTS = 10_000
+"""New objects after which the garbage among them is collected; Python's number is 700. About 2 MB."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 """None on Windows."""
@@ -120,6 +122,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
             )
         )
         await trio.to_thread.run_sync(load_prices)  # not beside the first request
+        _collect_less()
         print(f"listening on {server.url}", flush=True)
         async with open_flat_nursery() as nursery:
             if arguments.is_worker:
@@ -132,6 +135,17 @@ async def _serve(arguments: argparse.Namespace) -> int:
         log.info("draining for up to %g s", arguments.grace)
         _end_in(arguments.grace + MOST_SECONDS_AFTER_GRACE)
     return 0
+
+
+def _collect_less() -> None:
+    """Spare garbage collections, which took 8 % of the processor time.
+
+    They looked again and again at the 95,000 objects of the modules and the tree, which live as long as the process,
+    and a request leaves no garbage that only they would find.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 async def _read(arguments: argparse.Namespace) -> ServerConfig:
