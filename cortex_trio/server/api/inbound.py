@@ -149,7 +149,7 @@ class Inbound:
         if dialect == self.ingress.name:
             return chat
         chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
-        return self.ingress.options.without(chat, provider)
+        return self.ingress.options.without(chat, provider, dialect)
 
 
 def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
