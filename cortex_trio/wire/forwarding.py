@@ -26,6 +26,9 @@ _ENDS: Mapping[str, tuple[re.Pattern[bytes], bytes]] = {
 """By dialect, how its last frame is recognised, and the frame itself: an answer may be whole without it, but a client
 waits for it."""
 
+_STREAM_STARTS = (b"data:", b"event:", b"id:", b":")
+"""The first lines of server-sent events; no JSON begins so."""
+
 Drops = Callable[[bytes], bool]
 
 
@@ -103,10 +106,20 @@ class ForwardingDecoder:
 
 @final
 class WholeForwardingDecoder:
-    """The Decoder of an answer that is not streamed: the body as it came, then the events that it means."""
+    """The Decoder of an answer that is not streamed: the body as it came, then the events that it means.
 
-    def __init__(self, decode: Callable[[bytes], list[WireEvent]]) -> None:
+    Some servers stream whatever was asked for. Then there are the events only: the body is none of a whole answer.
+
+    Args:
+        decode: Decodes the body.
+        stream: Returns the decoder of a stream. None: a stream is no answer here.
+    """
+
+    def __init__(
+        self, decode: Callable[[bytes], list[WireEvent]], stream: Callable[[], Decoder] | None = None
+    ) -> None:
         self._decode = decode
+        self._stream = stream
         self._body = bytearray()
         self.done = False
 
@@ -120,6 +133,9 @@ class WholeForwardingDecoder:
         self.done = True
         body = bytes(self._body)
         self._body.clear()
+        if self._stream is not None and body.lstrip().startswith(_STREAM_STARTS):
+            decoder = self._stream()
+            return [*decoder.feed(body), *decoder.finish()]
         events = self._decode(body)
         if not events or isinstance(events[-1], Failure):
             return events

@@ -147,6 +147,14 @@ def test_a_whole_body_passes_before_its_events() -> None:
     assert isinstance(events[-1], Finished)
 
 
+def test_a_stream_in_place_of_a_whole_body_is_read_and_does_not_pass() -> None:
+    """unslothai/unsloth#6570: a client that asked for JSON cannot read it."""
+    decoder = WholeForwardingDecoder(CHAT.decode_reply, CHAT.decoder)
+    stream = CHAT.decoder()
+    assert [event for piece in sliced(b"".join(FRAMES), 7) for event in decoder.feed(piece)] == []
+    assert decoder.finish() == [*stream.feed(b"".join(FRAMES)), *stream.finish()]
+
+
 def test_a_whole_body_that_is_an_error_does_not_pass() -> None:
     decoder = WholeForwardingDecoder(CHAT.decode_reply)
     decoder.feed(b'{"error":{"message":"no"}}')

@@ -135,7 +135,7 @@ class Inbound:
 
     def _native_decoder(self, dialect: Dialect) -> Decoder:
         if not self.streams:
-            return WholeForwardingDecoder(dialect.decode_reply)
+            return WholeForwardingDecoder(dialect.decode_reply, dialect.decoder)
         if self.ingress is CHAT and not asks_for_usage(self._body):
             return ForwardingDecoder(dialect, is_usage_chunk)
         return ForwardingDecoder(dialect)
@@ -149,7 +149,7 @@ class Inbound:
         if dialect == self.ingress.name:
             return chat
         chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
-        return self.ingress.options.without(chat, provider)
+        return self.ingress.options.without(chat, provider, dialect)
 
 
 def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
