@@ -202,7 +202,8 @@ class Cortex:
             texts: one string or several; a list longer than the providers allow is sent in several requests.
             model: None: that of the first worker by priority, also while it is unavailable. Failover goes only to
                 workers with the same model, because vectors of different models cannot be compared.
-            provider: only workers of this provider; and `worker`: only this one.
+            provider: only workers of this provider.
+            worker: only this worker.
             dimensions: of each vector. None: the model's.
             tags: names and values for observers, as in `ChatOptions`.
 

@@ -52,7 +52,7 @@ def attempts_of(error: CortexError) -> int:
 
 
 def message_of(error: CortexError) -> str:
-    """Return what is said of an error. What only a program in Python can do or read is left out."""
+    """Return the message of an error for a client. It leaves out what only programs in Python can use."""
     match error:
         case AllWorkersFailed():
             return error.message  # without the number of exceptions in the group
