@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         Embeddings,
         Finished,
         FinishReason,
+        LogprobsDelta,
         ReasoningDelta,
         ReasoningSeal,
         Reply,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         Round,
         StreamEvent,
         TextDelta,
+        TokenLogprob,
         ToolCallDelta,
         TypedReply,
         Usage,
@@ -170,6 +172,7 @@ __all__ = [
     "InvalidAnswer",
     "InvalidRequest",
     "KeyStrategy",
+    "LogprobsDelta",
     "Message",
     "Messages",
     "NoWorkersAvailable",
@@ -197,6 +200,7 @@ __all__ = [
     "StreamInterrupted",
     "Text",
     "TextDelta",
+    "TokenLogprob",
     "TooManyRounds",
     "Tool",
     "ToolAbort",
@@ -230,8 +234,9 @@ _MODULES = {
     "conversation": "Conversation RoundEnded RoundStarted ToolEnded ToolStarted run_tools",
     "costs": "Budget BudgetExceeded Price budget",
     "errors": "AllWorkersFailed InvalidAnswer ProviderError StreamInterrupted ToolAbort TooManyRounds",
-    "events": "Attempt CitationDelta Continued Embeddings Finished FinishReason ReasoningDelta ReasoningSeal Reply"
-    " Restarted Round StreamEvent TextDelta ToolCallDelta TypedReply Usage UsageUpdate WholePart",
+    "events": "Attempt CitationDelta Continued Embeddings Finished FinishReason LogprobsDelta ReasoningDelta"
+    " ReasoningSeal Reply Restarted Round StreamEvent TextDelta TokenLogprob ToolCallDelta TypedReply Usage"
+    " UsageUpdate WholePart",
     "failures": "ConfigError CortexError Failure FailureKind InvalidRequest NoWorkersAvailable",
     "failures.limits": "Bucket",
     "gateway.cortex": "Cortex open_cortex",

@@ -1,7 +1,9 @@
 """Fixtures and plugins for all tests."""
 
+import gc
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +21,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(KeyWatch())  # pluggy calls its `pytest_configure`
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[object]:
+    """Keep the garbage collector away from the 15,000 collected tests: they stay to the end.
+
+    Otherwise it reads them again and again while they are made, and then in every `gc.collect()` of a test.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,7 @@
 """The order of the packages, and other rules that the syntax trees show."""
 
 import ast
+import functools
 import graphlib
 import re
 import sys
@@ -146,24 +147,32 @@ def package_of(module: str) -> str:
     return "__main__" if module.endswith("__main__") else module.partition(".")[0]
 
 
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+@functools.cache  # not when this file is imported: every process of pytest-xdist imports all files
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+
+
 NAMES = {name_of(path) for path in MODULES}
 
 
-def imports() -> Iterator[Import]:
+@functools.cache
+def imports() -> tuple[Import, ...]:
     """Every import of the package."""
-    for path, tree in TREES.items():
-        nodes = tuple(ast.walk(tree))
-        guarded = {
-            id(node)
-            for block in nodes
-            if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-            for node in ast.walk(block)
-        }
-        for node in nodes:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                for target in targets(node, path):
-                    yield Import(name_of(path), target, node.lineno, id(node) not in guarded)
+    return tuple(found for path, tree in trees().items() for found in imports_of(path, tree))
+
+
+def imports_of(path: Path, tree: ast.Module) -> Iterator[Import]:
+    nodes = tuple(ast.walk(tree))
+    guarded = {
+        id(node)
+        for block in nodes
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for target in targets(node, path):
+                yield Import(name_of(path), target, node.lineno, id(node) not in guarded)
 
 
 def targets(node: ast.AST, path: Path) -> Iterator[str]:
@@ -181,11 +190,8 @@ def targets(node: ast.AST, path: Path) -> Iterator[str]:
             yield f"{base}.{alias.name}" if submodule in NAMES else base
 
 
-IMPORTS = tuple(imports())
-
-
 def test_the_imports_were_found() -> None:
-    found = {(found.module, found.target) for found in IMPORTS}
+    found = {(found.module, found.target) for found in imports()}
     assert ("gateway.workers.worker", "cortex_trio.otp") in found
     assert ("gateway.transport.connections", "httpx") in found
     assert ("", "cortex_trio.events") in found
@@ -195,7 +201,7 @@ def test_the_imports_were_found() -> None:
 def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
     strangers = [
         str(found)
-        for found in IMPORTS
+        for found in imports()
         if found.package == package
         and found.runs
         and found.is_ours
@@ -205,7 +211,7 @@ def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
 
 
 def test_only_the_package_the_command_line_and_the_simulator_import_the_gateway() -> None:
-    users = {found.package for found in IMPORTS if found.target_package == "gateway"}
+    users = {found.package for found in imports() if found.target_package == "gateway"}
     assert users - {"gateway"} <= USERS_OF_THE_GATEWAY
 
 
@@ -214,7 +220,7 @@ def test_a_package_uses_only_its_libraries(package: str) -> None:
     allowed = {*LIBRARIES[package], *sys.stdlib_module_names}
     strangers = [
         str(found)
-        for found in IMPORTS
+        for found in imports()
         if found.package == package and not found.is_ours and found.target.partition(".")[0] not in allowed
     ]
     assert strangers == []
@@ -228,7 +234,7 @@ def users_of(library: str) -> set[str]:
     """The modules that import it, but for those of the simulator and the lab."""
     return {
         f.module
-        for f in IMPORTS
+        for f in imports()
         if f.target.partition(".")[0] == library and f.package not in {"simulator", "lab"}
     }
 
@@ -251,7 +257,7 @@ def test_an_extra_of_telemetry_is_imported_by_its_module_only_and_that_by_progra
     assert users_of("prometheus_client") == {"telemetry.prometheus"}
     extras = {"cortex_trio.telemetry.otel", "cortex_trio.telemetry.prometheus"}
     # The server is such a program: it shows the metrics.
-    assert {found.module for found in IMPORTS if found.target in extras} == {"server.metrics"}
+    assert {found.module for found in imports() if found.target in extras} == {"server.metrics"}
 
 
 def layer_of(module: str) -> int | None:
@@ -271,7 +277,7 @@ def test_the_gateway_imports_downwards_only() -> None:
     """Imports for type checkers count as well."""
     upwards = [
         str(found)
-        for found in IMPORTS
+        for found in imports()
         if (layer := layer_of(found.module)) is not None
         and (target := layer_of(found.target.partition(".")[2])) is not None
         and target > layer
@@ -293,7 +299,7 @@ def test_every_package_in_wire_is_a_dialect() -> None:
 def test_no_dialect_imports_another_and_nothing_they_share_imports_one() -> None:
     wrong = [
         str(found)
-        for found in IMPORTS
+        for found in imports()
         if found.package == found.target_package == "wire"
         and (target := dialect_of(found.target.partition(".")[2])) is not None
         and target != dialect_of(found.module)
@@ -302,20 +308,20 @@ def test_no_dialect_imports_another_and_nothing_they_share_imports_one() -> None
 
 
 def test_a_dialect_is_translation_and_nothing_else() -> None:
-    dialects = [found for found in IMPORTS if found.package == "wire"]
+    dialects = [found for found in imports() if found.package == "wire"]
     assert dialects
     assert [str(found) for found in dialects if found.target.partition(".")[0] in WORLDLY] == []
 
 
 def test_no_module_imports_a_clock() -> None:
     """Time is Trio's, so that tests can make it pass."""
-    assert [str(found) for found in IMPORTS if found.target.partition(".")[0] == "time"] == []
+    assert [str(found) for found in imports() if found.target.partition(".")[0] == "time"] == []
 
 
 def test_the_environment_is_read_in_two_places() -> None:
     readers = {
         name_of(path)
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for node in ast.walk(tree)
         # `os.environ`, or the name where it is imported; a parameter may have this name
         if isinstance(node, ast.Attribute | ast.alias)
@@ -328,7 +334,7 @@ def test_the_environment_is_read_in_two_places() -> None:
 def test_imports_form_no_circle() -> None:
     """Not even those for type checkers; a package's `__init__` counts as a module of its own."""
     graph: dict[str, set[str]] = {name: set() for name in NAMES}
-    for found in IMPORTS:
+    for found in imports():
         target = found.target.partition(".")[2]
         if found.is_ours and target != found.module:
             graph[found.module].add(target)
@@ -337,17 +343,17 @@ def test_imports_form_no_circle() -> None:
 
 def test_no_two_packages_need_each_other() -> None:
     graph: dict[str, set[str]] = {package_of(name): set() for name in NAMES}
-    for found in IMPORTS:
+    for found in imports():
         if found.target_package is not None and found.target_package != found.package:
             graph[found.package].add(found.target_package)
     tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_is_short_and_says_what_it_is_for(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LONGEST_FILE
-    assert ast.get_docstring(TREES[path]) or not text.strip()
+def test_files_are_short_and_say_what_they_are_for() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in MODULES}
+    assert [path for path, text in texts.items() if len(text.splitlines()) > LONGEST_FILE] == []
+    silent = [path for path, text in texts.items() if text.strip() and not ast.get_docstring(trees()[path])]
+    assert silent == []
 
 
 @pytest.mark.parametrize(
@@ -355,7 +361,7 @@ def test_a_file_is_short_and_says_what_it_is_for(path: Path) -> None:
 )
 def test_the_map_of_a_package_names_every_file(package: str) -> None:
     folder = PACKAGE.joinpath(*package.split("."))
-    map_of = ast.get_docstring(TREES[folder / "__init__.py"]) or ""
+    map_of = ast.get_docstring(trees()[folder / "__init__.py"]) or ""
     files = {path.stem for path in MODULES if path.parent == folder} - {"__init__"}
     assert {name for name in files if not re.search(rf"\b{name}\b", map_of)} == set()
 
@@ -371,7 +377,7 @@ def private_members_of_cortex() -> set[str]:
     """The private methods of Cortex, and the private attributes it sets on itself."""
     [definition] = [
         node
-        for node in TREES[PACKAGE / "gateway" / "cortex.py"].body
+        for node in trees()[PACKAGE / "gateway" / "cortex.py"].body
         if isinstance(node, ast.ClassDef) and node.name == "Cortex"
     ]
     names = {
@@ -398,7 +404,7 @@ def test_no_code_reads_a_private_member_of_cortex() -> None:
 
 
 def test_the_lab_is_loaded_by_two_commands_only() -> None:
-    users = {found.module for found in IMPORTS if found.target_package == "lab" and found.package != "lab"}
+    users = {found.module for found in imports() if found.target_package == "lab" and found.package != "lab"}
     assert users == {"cli.exam", "cli.simulate"}
 
 
@@ -407,7 +413,7 @@ def test_the_arguments_of_the_command_line_load_no_command() -> None:
     at_the_top = {
         target
         for name in ("arguments.py", "argument_types.py", "commands.py")
-        for node in TREES[PACKAGE / "cli" / name].body
+        for node in trees()[PACKAGE / "cli" / name].body
         for target in targets(node, PACKAGE / "cli" / name)
         if target.partition(".")[0] not in sys.stdlib_module_names
     }

@@ -136,15 +136,23 @@ def test_explain_shows_the_order_and_the_reasons(shell: Shell, providers: str) -
 
 def test_config_check_shows_each_value_with_its_variable(shell: Shell) -> None:
     ran = shell.run(
-        "config", "check", OPENAI_API_KEY=KEY, OPENAI_MODEL="gpt-mine", WORKER_POOL_STRATEGY="fastest"
+        "config",
+        "check",
+        OPENAI_API_KEY=KEY,
+        OPENAI_MODEL="gpt-mine",
+        WORKER_POOL_STRATEGY="fastest",
+        CORTEX_STORE="valkey://:hidden@host/0",
     )
     assert ran.status == 0
     assert KEY not in ran.out
+    assert "hidden" not in ran.out
     for name, value, source in (
         ("api_keys", r"sk-\S+\*\*\*\S+", "OPENAI_API_KEY"),
         ("models", "gpt-mine", "OPENAI_MODEL"),
         ("base_url", r"https://api\.openai\.com/v1", "default"),
         ("strategy", "fastest", "WORKER_POOL_STRATEGY"),
+        ("store", r"valkey://\*\*\*@host:6379/0", "CORTEX_STORE"),
+        ("limits_without_store", "divided", "default"),
     ):
         assert re.search(rf"^  {name} +{value} +{source}$", ran.out, re.MULTILINE)
     assert ran.out.endswith(", no problems.\n")

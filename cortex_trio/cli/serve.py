@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from ..cluster import SocketStore
+from ..cluster import SocketStore, ValkeyStore
 from ..costs import load_prices
 from ..failures import ConfigError, CortexError
 from ..gateway.cortex import Cortex, open_cortex
@@ -38,6 +38,8 @@ log = logging.getLogger("cortex_trio.server")
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MOST_SECONDS_AFTER_GRACE = 1.4
 """For everything that follows the grace; the promise is two seconds."""
+YOUNG_OBJECTS = 10_000
+"""New objects after which the garbage among them is collected; Python's number is 700. About 2 MB."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 """None on Windows."""
@@ -68,6 +70,8 @@ async def _supervise(arguments: argparse.Namespace) -> int:
     tls_context(arguments.tls_cert, arguments.tls_key)
     read = await _read(arguments)
     _all_keys(arguments, read)
+    if read.gateway.store is not None:
+        ValkeyStore(read.gateway.store)
     return await supervise(
         worker_arguments(arguments),
         host=arguments.host,
@@ -117,7 +121,8 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 sockets=listen(arguments.host, arguments.port, shared=arguments.is_worker),
             )
         )
-        await trio.to_thread.run_sync(load_prices)  # opening the gateway has begun it
+        await trio.to_thread.run_sync(load_prices)  # not beside the first request
+        _collect_less()
         print(f"listening on {server.url}", flush=True)
         async with open_flat_nursery() as nursery:
             if arguments.is_worker:
@@ -130,6 +135,17 @@ async def _serve(arguments: argparse.Namespace) -> int:
         log.info("draining for up to %g s", arguments.grace)
         _end_in(arguments.grace + MOST_SECONDS_AFTER_GRACE)
     return 0
+
+
+def _collect_less() -> None:
+    """Spare garbage collections, which took 8 % of the processor time.
+
+    They looked again and again at the 95,000 objects of the modules and the tree, which live as long as the process,
+    and a request leaves no garbage that only they would find.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 async def _read(arguments: argparse.Namespace) -> ServerConfig:

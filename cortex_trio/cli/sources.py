@@ -27,6 +27,8 @@ GATEWAY_VARIABLES: Mapping[str, str] = {
     "strategy": "WORKER_POOL_STRATEGY",
     "health_check_interval": "HEALTH_CHECK_INTERVAL",
     "health_check_timeout": "HEALTH_CHECK_TIMEOUT",
+    "store": "CORTEX_STORE",
+    "limits_without_store": "CORTEX_LIMITS_WITHOUT_STORE",
 }
 """The variable of each field of Config that the environment can set."""
 
@@ -186,6 +188,8 @@ def _options(
         "strategy": config.strategy,
         "health_check_interval": f"{config.health_check_interval:g} s",
         "health_check_timeout": f"{config.health_check_timeout:g} s",
+        "store": str(config.store or "none"),
+        "limits_without_store": config.limits_without_store,
     }
     return [
         Setting(name, value, _gateway_source(name, variable, environ, settings))

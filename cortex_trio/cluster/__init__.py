@@ -12,14 +12,14 @@ socket_store  a store in another process of this machine
 from .entry import Entry, replaces
 from .memory import MemoryStore
 from .socket_store import SocketStore, serve_link
-from .store import Slice, Store, StoreLink, StoreUnavailable
+from .store import Claim, Store, StoreLink, StoreUnavailable
 from .url import StoreUrl
 from .valkey import ValkeyStore
 
 __all__ = [
+    "Claim",
     "Entry",
     "MemoryStore",
-    "Slice",
     "SocketStore",
     "Store",
     "StoreLink",

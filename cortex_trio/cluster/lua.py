@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-NAMES = ("put", "snapshot", "beat", "lease", "release", "take_slice", "give_back", "add")
+NAMES = ("put", "snapshot", "beat", "lease", "release", "claim", "add")
 FOLDER = Path(__file__).parent / "scripts"
 
 

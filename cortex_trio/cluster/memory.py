@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from .entry import Entry, replaces
-from .store import Slice, StoreLink
+from .store import Claim, StoreLink
 
 UNREAD_ENTRIES = 10_000
 """Entries that wait for a subscriber that does not read; with more, its channel is closed."""
@@ -100,21 +100,18 @@ class MemoryStore:
         if known is not None and known[1] == holder:
             del self._leases[name]
 
-    def _take_slice(self, name: str, amount: float, limit: float, seconds: float) -> Slice:
+    def _claim(self, name: str, process: str, amount: float, limit: float, seconds: float) -> Claim:
         now = trio.current_time()
         known = _live(self._windows, name, now)
         if known is None:
             self._made += 1
             known = self._windows[name] = now + seconds, _Window(str(self._made))
         ends, window = known
-        granted = max(0.0, min(amount, limit - window.taken))
-        window.taken += granted
-        return Slice(granted, ends - now, window.id)
-
-    def _give_back(self, name: str, part: Slice, unused: float) -> None:
-        known = _live(self._windows, name, trio.current_time())
-        if known is not None and known[1].id == part.window:
-            known[1].taken -= min(unused, part.granted)
+        had = window.claims.get(process, 0.0)
+        has = amount if amount <= had else max(had, min(amount, limit - (window.taken - had)))
+        window.claims[process] = has
+        window.taken = max(0.0, window.taken + has - had)
+        return Claim(has, ends - now, window.id)
 
     def _add(self, batch: str, amounts: Mapping[str, float]) -> Mapping[str, float]:
         now = trio.current_time()
@@ -142,6 +139,9 @@ class MemoryStore:
 class _Window:
     id: str
     taken: float = 0.0
+    """The sum of the claims."""
+    claims: dict[str, float] = attrs.field(factory=dict)
+    """By process."""
 
 
 def _live(table: dict[str, tuple[float, T]], name: str, now: float) -> tuple[float, T] | None:
@@ -187,13 +187,9 @@ class _MemoryLink:
         await trio.lowlevel.checkpoint()
         self._store._release(name, holder)
 
-    async def take_slice(self, name: str, amount: float, limit: float, seconds: float) -> Slice:
+    async def claim(self, name: str, process: str, amount: float, limit: float, seconds: float) -> Claim:
         await trio.lowlevel.checkpoint()
-        return self._store._take_slice(name, amount, limit, seconds)
-
-    async def give_back(self, name: str, part: Slice, unused: float) -> None:
-        await trio.lowlevel.checkpoint()
-        self._store._give_back(name, part, unused)
+        return self._store._claim(name, process, amount, limit, seconds)
 
     async def add(self, batch: str, amounts: Mapping[str, float]) -> Mapping[str, float]:
         await trio.lowlevel.checkpoint()

@@ -21,7 +21,7 @@ import trio
 from ..otp.nursery import open_flat_nursery
 from .entry import Entry
 from .memory import UNREAD_ENTRIES, MemoryStore
-from .store import Slice, StoreLink, StoreUnavailable
+from .store import Claim, StoreLink, StoreUnavailable
 
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes; a snapshot is one line."""
@@ -109,13 +109,10 @@ async def _do(link: StoreLink, method: str, arguments: Sequence[Any]) -> object:
             return await link.lease(str(name), str(holder), float(seconds))
         case "release", [name, holder]:
             await link.release(str(name), str(holder))
-        case "take_slice", [name, amount, limit, seconds]:
+        case "claim", [name, process, amount, limit, seconds]:
             return attrs.astuple(
-                await link.take_slice(str(name), float(amount), float(limit), float(seconds))
+                await link.claim(str(name), str(process), float(amount), float(limit), float(seconds))
             )
-        case "give_back", [name, [granted, seconds, window], unused]:
-            part = Slice(float(granted), float(seconds), str(window))
-            await link.give_back(str(name), part, float(unused))
         case "add", [batch, amounts]:
             return await link.add(str(batch), {str(name): float(amounts[name]) for name in amounts})
         case "beat", [process, seconds]:
@@ -249,11 +246,8 @@ class _SocketLink:
     async def release(self, name: str, holder: str) -> None:
         await self._ask("release", name, holder)
 
-    async def take_slice(self, name: str, amount: float, limit: float, seconds: float) -> Slice:
-        return Slice(*await self._ask("take_slice", name, amount, limit, seconds))
-
-    async def give_back(self, name: str, part: Slice, unused: float) -> None:
-        await self._ask("give_back", name, attrs.astuple(part), unused)
+    async def claim(self, name: str, process: str, amount: float, limit: float, seconds: float) -> Claim:
+        return Claim(*await self._ask("claim", name, process, amount, limit, seconds))
 
     async def add(self, batch: str, amounts: Mapping[str, float]) -> Mapping[str, float]:
         totals: dict[str, float] = await self._ask("add", batch, dict(amounts))

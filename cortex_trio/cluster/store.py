@@ -23,15 +23,15 @@ class StoreUnavailable(CortexError):
 
 
 @attrs.frozen
-class Slice:
-    """A part of a limit, which one process may use up without asking the store again."""
+class Claim:
+    """The part of a limit that one process has, of which it uses up without asking the store again."""
 
     granted: float
-    """How much of the limit it is; 0 if nothing is left."""
+    """How much it has, since the limit was whole, with what it has used of it."""
     seconds: float
     """The time left until the limit is whole again."""
     window: str
-    """The id of the time to which the limit applies; `give_back` needs it."""
+    """The id of the time to which the limit applies: with another one, all claims began anew."""
 
 
 class StoreLink(Protocol):
@@ -71,22 +71,19 @@ class StoreLink(Protocol):
         """End a lease of `holder`. Does nothing if another process has it."""
         ...
 
-    async def take_slice(self, name: str, amount: float, limit: float, seconds: float) -> Slice:
-        """Take a part of a limit.
+    async def claim(self, name: str, process: str, amount: float, limit: float, seconds: float) -> Claim:
+        """Set how much of a limit one process has: take more of it, or give back. May be repeated.
 
         Args:
             name: of the limit.
-            amount: that is wanted.
-            limit: the most that all processes may take before the limit is whole again.
-            seconds: after the first slice the limit is whole again.
+            process: the id of the process.
+            amount: that it wants to have in all, with what it had, >= 0.
+            limit: the most that all processes may have before the limit is whole again.
+            seconds: after the first claim the limit is whole again.
 
         Returns:
-            At most `amount`, and never more than what is left of the limit.
+            At most `amount`, and more than before only if that is left of the limit.
         """
-        ...
-
-    async def give_back(self, name: str, part: Slice, unused: float) -> None:
-        """Return what is unused of a slice. Does nothing if the limit is whole again by now."""
         ...
 
     async def add(self, batch: str, amounts: Mapping[str, float]) -> Mapping[str, float]:

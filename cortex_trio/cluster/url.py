@@ -1,7 +1,7 @@
 """The address of a store, as a URL that hides its password. Knows nothing of the client that uses it.
 
     valkey://user:password@host:6379/0          one server
-    valkeys://host:6380                         with TLS
+    valkeys://host:6380?ca=/etc/ssl/ours.pem    with TLS, and a CA of your own
     valkey://host-1:6379,host-2:6379?cluster=true&prefix=shop&salt=…
 
 The schemes redis:// and rediss:// mean the same.
@@ -20,7 +20,8 @@ from ..failures import ConfigError
 SCHEMES: Mapping[str, bool] = {"valkey": False, "valkeys": True, "redis": False, "rediss": True}
 """The schemes, and whether each uses TLS."""
 PORT = 6379
-OPTIONS = ("prefix", "salt", "cluster")
+FILES = ("ca", "cert", "key")
+OPTIONS = ("prefix", "salt", "cluster", *FILES)
 DEFAULT_PREFIX = "cortex"
 
 
@@ -77,6 +78,12 @@ class StoreUrl:
     """Is hashed together with each API key."""
     cluster: bool = False
     """Whether the server is a cluster."""
+    ca: str | None = None
+    """A PEM file: only the CAs in it are trusted. None: those of SSL_CERT_FILE, otherwise those of the system."""
+    cert: str | None = None
+    """A PEM file with a client certificate, for a server that asks for one. None: there is none."""
+    key: str | None = None
+    """A PEM file with the key of `cert`. None: it is in the file `cert`."""
 
     @classmethod
     def parse(cls, text: str, path: str = "store") -> StoreUrl:
@@ -102,6 +109,11 @@ class StoreUrl:
             raise ConfigError(path, f"unknown option {unknown[0]!r:.40}; allowed: {', '.join(OPTIONS)}")
         user, password, hosts = _authority(url)
         found = dict(options)
+        ca, cert, key = (found.get(name) or None for name in FILES)
+        if (ca or cert or key) and not SCHEMES[url.scheme]:
+            raise ConfigError(path, "ca, cert and key need TLS: a URL that begins with valkeys://")
+        if key and not cert:
+            raise ConfigError(path, "key needs cert")
         return cls(
             addresses=tuple(_address(host, path) for host in hosts.split(",")),
             tls=SCHEMES[url.scheme],
@@ -111,6 +123,9 @@ class StoreUrl:
             prefix=found.get("prefix") or DEFAULT_PREFIX,
             salt=Secret(found.get("salt", "")),
             cluster=_flag(found.get("cluster", "false"), path),
+            ca=ca,
+            cert=cert,
+            key=key,
         )
 
     def __str__(self) -> str:

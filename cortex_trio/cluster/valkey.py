@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -23,17 +24,23 @@ from ..otp.nursery import open_flat_nursery
 from .entry import LONGEST_SECONDS, Entry
 from .lua import NAMES, source_of
 from .memory import REMEMBERED_BATCH_SECONDS, UNREAD_ENTRIES
-from .store import Slice, StoreLink, StoreUnavailable
+from .store import Claim, StoreLink, StoreUnavailable
 from .url import DEFAULT_PREFIX, StoreUrl
 
 if TYPE_CHECKING:
-    from glide import GlideClient, GlideClusterClient, Script
+    from glide import GlideClient, GlideClusterClient, Script, TlsAdvancedConfiguration
 
 ANSWER_MS = 250
 """Milliseconds after which a command has failed. The client waits so long for a server that has died, too: together
 with the beats of a gateway, a dead server is noticed within half a second."""
 CONNECT_MS = 500
 """Milliseconds for a new connection."""
+
+FIND_SECONDS = 0.9
+"""Seconds to find the nodes of a cluster. The client of one server fails earlier; the actor waits longer."""
+
+LONGEST_REASON = 400
+"""Characters; the reason stands at the end of a long text."""
 
 LONGEST_WINDOW_SECONDS = 10 * 366 * 86400.0
 """Of a limit, such as a budget without a period."""
@@ -49,7 +56,7 @@ class ValkeyStore:
         salt: is hashed together with each API key and is equal in all processes. None: that of the URL.
 
     Raises:
-        ConfigError: the URL is wrong, or the extra `cluster` is not installed.
+        ConfigError: the URL is wrong, a file of certificates cannot be used, or the extra `cluster` is not installed.
     """
 
     def __init__(self, url: str | StoreUrl, *, prefix: str = DEFAULT_PREFIX, salt: str | None = None) -> None:
@@ -58,6 +65,7 @@ class ValkeyStore:
         except ImportError as error:
             raise ConfigError("store", "needs valkey-glide: pip install 'cortex-trio[cluster]'") from error
         self.url = url if isinstance(url, StoreUrl) else StoreUrl.parse(url)
+        _check_files(self.url)
         if prefix != DEFAULT_PREFIX:
             self.url = attrs.evolve(self.url, prefix=prefix)
         self.place = str(self.url)
@@ -73,11 +81,11 @@ class ValkeyStore:
         Raises:
             StoreUnavailable: the server cannot be reached, or has refused the password.
         """
-        client = await _new_client(self.url)
+        with _mapped_errors(self.url):
+            client = await _new_client(self.url)
         link = _ValkeyLink(client, self.url)
         try:
-            with _mapped_errors(self.url):
-                await client.ping()  # connects
+            await self._connect(client)
             async with open_flat_nursery() as nursery:
                 link.nursery = nursery
                 yield link
@@ -86,36 +94,71 @@ class ValkeyStore:
             with trio.move_on_after(1.0, shield=True):
                 await client.close()
 
+    async def _connect(self, client: GlideClient | GlideClusterClient) -> None:
+        try:
+            with trio.fail_after(FIND_SECONDS), _mapped_errors(self.url):
+                await client.ping()
+        except trio.TooSlowError:
+            raise StoreUnavailable(f"no {'cluster' if self.url.cluster else 'server'} answers") from None
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{error} ({'with' if self.url.tls else 'without'} TLS)") from error
+
 
 async def _new_client(url: StoreUrl) -> GlideClient | GlideClusterClient:
     """Return a client that connects with its first command: without `lazy_connect` it would block the event loop."""
     import glide
 
     glide.Logger.init(glide.LogLevel.OFF)  # it prints to stderr; the actor logs what matters
-    addresses = [glide.NodeAddress(host, port) for host, port in url.addresses]
-    credentials = glide.ServerCredentials(url.password.reveal(), url.user) if url.password else None
+    settings: dict[str, Any] = {
+        "addresses": [glide.NodeAddress(host, port) for host, port in url.addresses],
+        "use_tls": url.tls,
+        "credentials": glide.ServerCredentials(url.password.reveal(), url.user) if url.password else None,
+        "database_id": url.database,
+        "request_timeout": ANSWER_MS,
+        "lazy_connect": True,
+        # The actor connects again, with pauses. A client that does would report "timed out" instead of the reason.
+        "reconnect_strategy": glide.BackoffStrategy(num_of_retries=0, factor=1, exponent_base=1),
+    }
+    advanced: dict[str, Any] = {"connection_timeout": CONNECT_MS, "tls_config": await _tls_config(url)}
     if url.cluster:
         return await glide.GlideClusterClient.create(
             glide.GlideClusterClientConfiguration(
-                addresses,
-                use_tls=url.tls,
-                credentials=credentials,
-                request_timeout=ANSWER_MS,
-                lazy_connect=True,
-                advanced_config=glide.AdvancedGlideClusterClientConfiguration(connection_timeout=CONNECT_MS),
+                **settings, advanced_config=glide.AdvancedGlideClusterClientConfiguration(**advanced)
             )
         )
     return await glide.GlideClient.create(
         glide.GlideClientConfiguration(
-            addresses,
-            use_tls=url.tls,
-            credentials=credentials,
-            database_id=url.database,
-            request_timeout=ANSWER_MS,
-            lazy_connect=True,
-            advanced_config=glide.AdvancedGlideClientConfiguration(connection_timeout=CONNECT_MS),
+            **settings, advanced_config=glide.AdvancedGlideClientConfiguration(**advanced)
         )
     )
+
+
+async def _tls_config(url: StoreUrl) -> TlsAdvancedConfiguration | None:
+    """Return which certificates are trusted and shown. The files are read for each link: they may have been renewed."""
+    import glide
+
+    if url.ca is None and url.cert is None:
+        return None  # the client reads SSL_CERT_FILE, or the CAs of the system
+    return glide.TlsAdvancedConfiguration(
+        root_pem_cacerts=await trio.Path(url.ca).read_bytes() if url.ca else None,
+        client_cert_pem=await trio.Path(url.cert).read_bytes() if url.cert else None,
+        client_key_pem=await trio.Path(url.key or url.cert).read_bytes() if url.cert else None,
+    )
+
+
+def _check_files(url: StoreUrl) -> None:
+    """Raise ConfigError if a file of certificates cannot be used: the client ignores a CA file without any."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    name = "ca"
+    try:
+        if url.ca:
+            context.load_verify_locations(url.ca)
+        name = "cert"
+        if url.cert:
+            context.load_cert_chain(url.cert, url.key, password="")  # never asks at the terminal
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: a NUL byte in the path
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
+        raise ConfigError("store", f"the file of {name} cannot be used: {reason}") from error
 
 
 class _mapped_errors:  # noqa: N801, RUF100 - used like contextlib.suppress
@@ -133,7 +176,7 @@ class _mapped_errors:  # noqa: N801, RUF100 - used like contextlib.suppress
             text = " ".join(str(error).split()) or type(error).__name__
             if self._url.password:
                 text = text.replace(self._url.password.reveal(), "***")
-            raise StoreUnavailable(text[:200]) from error
+            raise StoreUnavailable(text[:LONGEST_REASON]) from error
 
 
 @final
@@ -223,15 +266,11 @@ class _ValkeyLink:
     async def release(self, name: str, holder: str) -> None:
         await self._run("release", [self._key("lease", name)], [holder])
 
-    async def take_slice(self, name: str, amount: float, limit: float, seconds: float) -> Slice:
+    async def claim(self, name: str, process: str, amount: float, limit: float, seconds: float) -> Claim:
         window = max(1, math.ceil(min(seconds, LONGEST_WINDOW_SECONDS) * 1000))
-        arguments = [repr(float(amount)), repr(float(limit)), window, secrets.token_hex(8)]
-        granted, left, window_id = await self._run("take_slice", [self._key("limit", name)], arguments)
-        return Slice(float(granted), int(left) / 1000, _text(window_id))
-
-    async def give_back(self, name: str, part: Slice, unused: float) -> None:
-        arguments = [repr(min(unused, part.granted)), part.window]
-        await self._run("give_back", [self._key("limit", name)], arguments)
+        arguments = [process, repr(float(amount)), repr(float(limit)), window, secrets.token_hex(8)]
+        granted, left, window_id = await self._run("claim", [self._key("limit", name)], arguments)
+        return Claim(float(granted), int(left) / 1000, _text(window_id))
 
     async def add(self, batch: str, amounts: Mapping[str, float]) -> Mapping[str, float]:
         keys = self._key("totals"), self._key("batch", batch)

@@ -10,7 +10,7 @@ budget       budget(): a limit for all calls inside a block
 from .budget import Budget, BudgetExceeded, budget, budgets_in_force
 from .price import Price
 from .price_list import load_prices, prices_are_pending
-from .pricing import Priced, cost_of
+from .pricing import Priced, cost_of, own_price
 from .spending import Spending
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "budgets_in_force",
     "cost_of",
     "load_prices",
+    "own_price",
     "prices_are_pending",
 ]

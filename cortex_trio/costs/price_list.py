@@ -1,8 +1,8 @@
 """Prices from the package genai-prices, which may be missing.
 
 Only its data is used. Its own calculation takes 0.4 ms for each request, a hundred times as long as ours; a test
-compares the results. The import takes 0.3 s, once in a process. It happens when the first price is looked up, unless
-`load_prices` was called before.
+compares the results. The import takes 0.3 s, once in a process. The first request begins it in a thread, or the program
+calls `load_prices` before.
 """
 
 from __future__ import annotations

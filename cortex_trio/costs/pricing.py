@@ -42,8 +42,13 @@ def cost_of(usage: Usage | None, request: Priced, prices: Mapping[str, Price]) -
     """
     if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
-    price = prices.get(f"{request.worker}/{request.model}") or prices.get(request.model)
+    price = own_price(request, prices)
     if price is None:
         tokens = usage.input_tokens or 0
         price = listed_price(request.provider, request.model, request.address, tokens, request.started)
     return None if price is None else price.cost(usage)
+
+
+def own_price(request: Priced, prices: Mapping[str, Price]) -> Price | None:
+    """Return the price of a request in your own table. None: the list may have it."""
+    return prices.get(f"{request.worker}/{request.model}") or prices.get(request.model)

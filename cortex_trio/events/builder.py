@@ -16,12 +16,14 @@ from .stream import (
     Continued,
     Finished,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     ReasoningSeal,
     ResponseStarted,
     Restarted,
     StreamEvent,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
     UsageUpdate,
@@ -46,6 +48,7 @@ class ReplyBuilder:
         self._blocks: list[_Block | Image | File | Opaque] = []
         self._calls: dict[int, _Block] = {}
         self._citations: list[CitationDelta] = []
+        self._logprobs: list[TokenLogprob] = []
         self.usage = Usage()
         self.finish: Finished | None = None
 
@@ -64,6 +67,8 @@ class ReplyBuilder:
                 self._blocks.append(self._with_origin(part))
             case CitationDelta():
                 self._citations.append(event)
+            case LogprobsDelta(tokens):
+                self._logprobs += tokens
             case UsageUpdate(usage):
                 self.usage = usage
             case Finished():
@@ -72,6 +77,7 @@ class ReplyBuilder:
                 self._blocks.clear()
                 self._calls.clear()
                 self._citations.clear()
+                self._logprobs.clear()
                 self.usage, self.finish = Usage(), None
             case Continued() | Vectors() | ResponseStarted() | Failure():
                 pass
@@ -213,6 +219,7 @@ class ReplyBuilder:
             model=model,
             attempts=tuple(attempts),
             citations=tuple(self._citations),
+            logprobs=tuple(self._logprobs),
             call=call,
             cost=cost,
         )

@@ -10,7 +10,7 @@ import attrs
 
 from ..failures import Failure, FailureKind
 from ..messages import Message, ToolCall, ToolResult
-from .stream import CitationDelta, FinishReason, Usage
+from .stream import CitationDelta, FinishReason, TokenLogprob, Usage
 
 T = TypeVar("T")
 
@@ -135,6 +135,12 @@ class Reply:
 
     citations: Sequence[CitationDelta] = ()
     """The sources of the answer, as far as the provider reported them."""
+
+    logprobs: Sequence[TokenLogprob] = attrs.field(
+        default=(), kw_only=True, repr=lambda tokens: f"<{len(tokens)} tokens>"
+    )
+    """The log probabilities of the answer's tokens, in order, if `extra_body` requested them. Empty: the provider sent
+    none. They are not part of `message`, and never go back."""
 
     cost: float | None = attrs.field(default=None, kw_only=True)
     """US dollars of all attempts of the call, as far as providers reported tokens. None: the price of one of them is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import enum
 from collections.abc import Iterator, Sequence
 
@@ -204,6 +205,37 @@ class CitationDelta:
 
 
 @attrs.frozen
+class TokenLogprob:
+    """The log probability of one token."""
+
+    token: str
+    """The token, as the provider writes it. Cohere gives one text for several tokens: the first of them has it, and the
+    others are empty."""
+
+    logprob: float | None
+    """The natural logarithm of the token's probability; it is finite. None: the provider sent no finite number."""
+
+    bytes: builtins.bytes | None = None
+    """The bytes of the token: a character may be divided between tokens. None: not reported."""
+
+    top: Sequence[TokenLogprob] = ()
+    """The most probable tokens at this place, in the provider's order. Empty: not requested, or not reported."""
+
+    is_reasoning: bool = attrs.field(default=False, kw_only=True)
+    """True if the provider shows that the token is one of the reasoning. It is never true in whole answers of vLLM and
+    Ollama, which do not divide the tokens."""
+
+
+@attrs.frozen
+class LogprobsDelta:
+    """Log probabilities of the next tokens. They come before the text of these tokens, or after it if the provider
+    sends them later; their number is not that of the text events."""
+
+    tokens: Sequence[TokenLogprob]
+    """The tokens, at least one."""
+
+
+@attrs.frozen
 class UsageUpdate:
     """New token counts. They replace those of an earlier UsageUpdate."""
 
@@ -295,6 +327,7 @@ WireEvent = (
     | ToolCallDelta
     | WholePart
     | CitationDelta
+    | LogprobsDelta
     | UsageUpdate
     | Vectors
     | Forwarded
@@ -313,6 +346,7 @@ StreamEvent = (
     | ToolCallDelta
     | WholePart
     | CitationDelta
+    | LogprobsDelta
     | UsageUpdate
     | Finished
     | Restarted

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from ..cluster import Store, ValkeyStore
-from ..costs import Budget, budget
+from ..costs import budget
 from ..events import Embeddings, Reply, TypedReply
 from ..failures import NoWorkersAvailable
 from ..messages import Messages
@@ -190,6 +190,7 @@ class Cortex:
         *,
         model: str | None = None,
         provider: str | None = None,
+        worker: str | None = None,
         dimensions: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Embeddings:
@@ -201,16 +202,18 @@ class Cortex:
             texts: one string or several; a list longer than the providers allow is sent in several requests.
             model: None: that of the first worker by priority, also while it is unavailable. Failover goes only to
                 workers with the same model, because vectors of different models cannot be compared.
-            provider: only workers of this provider.
+            provider: only workers of this provider; and `worker`: only this one.
             dimensions: of each vector. None: the model's.
             tags: names and values for observers, as in `ChatOptions`.
 
         Raises: as entering `chat`.
         """
         wanted_texts, size = texts_from(texts), positive("dimensions", dimensions, whole=True)
-        model, provider = named("model", model), named("provider", provider)
-        model = model or embed_model(self._runtime.index, provider)
-        criteria = with_alias(Criteria(model, provider, embed=True), self._runtime.config)
+        asked = Criteria(
+            named("model", model), named("provider", provider), named("worker", worker), embed=True
+        )
+        wanted_model = asked.model or embed_model(self._runtime.index, asked)
+        criteria = with_alias(attrs.evolve(asked, model=wanted_model), self._runtime.config)
         most = embed_batch(self._runtime.index, criteria)
         jobs = [
             EmbedJob(wanted_texts[start : start + most], size) for start in range(0, len(wanted_texts), most)
@@ -255,18 +258,8 @@ class Cortex:
             raise NoWorkersAvailable(f"there is no worker {worker!r}; there are: {known}")
         return await list_models(self._runtime, state)
 
-    def budget(
-        self, usd: float | None = None, tokens: int | None = None
-    ) -> AbstractAsyncContextManager[Budget]:
-        """Limit what the calls inside an `async with` block take together. The same as `cortex_trio.budget`.
-
-        Args:
-            usd: US dollars. None: no limit.
-            tokens: tokens of requests and answers. None: no limit.
-
-        Raises: as `cortex_trio.budget`.
-        """
-        return budget(usd, tokens)
+    budget = staticmethod(budget)
+    """The function `cortex_trio.budget`: a limit for the calls inside an `async with` block."""
 
     def _chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Chat:
         return self._with_alias(chat_from(messages, **options))

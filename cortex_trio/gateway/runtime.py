@@ -79,6 +79,8 @@ class Runtime:
     wait_queue: WaitQueue = attrs.field(factory=WaitQueue)
     activity: Activity = attrs.field(factory=Activity, repr=False)
     opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    prices_needed: trio.Event = attrs.field(factory=trio.Event, repr=False)
+    """Set by the first request whose price is not in `config.prices`."""
     closing: trio.Event = attrs.field(factory=trio.Event, repr=False)
     """Set when the gateway is left."""
     random: random.Random = attrs.field(factory=lambda: random.Random(random.getrandbits(64)))

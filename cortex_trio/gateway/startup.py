@@ -3,7 +3,7 @@
     connections, API keys, cooldowns    plain objects; they survive a crash of every actor
     socket with snapshots               listens before the tree starts, if the user wants one
     deadlines                           a task
-    prices                              imported in a thread, if their package is installed
+    prices                              imported in a thread, when the first request needs them
     supervision tree                    the actors
 
 Leaving stops the tree first, then closes the connections. Knows nothing of requests.
@@ -74,7 +74,7 @@ async def _open_runtime(runtime: Runtime, server: SocketServer | None) -> AsyncI
     try:
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.deadlines.run)
-            nursery.start_soon(_load_prices)
+            nursery.start_soon(_load_prices, runtime.prices_needed)
             await nursery.start(_run_tree, runtime, server)
             try:
                 if runtime.sharing is not None:
@@ -130,8 +130,9 @@ def _listen(observe: str | bool) -> SocketServer | None:
     return server
 
 
-async def _load_prices() -> None:
-    """Import the list of prices beside the first requests: at the end of one it would stop all streams for 0.3 s."""
+async def _load_prices(needed: trio.Event) -> None:
+    """Import the list of prices beside the first request: at its end the import would stop all streams for 0.3 s."""
+    await needed.wait()
     if prices_are_pending():
         await trio.to_thread.run_sync(load_prices, abandon_on_cancel=True)
 

@@ -66,8 +66,18 @@ def is_logged() -> bool:
 def log_access(access: Access) -> None:
     """Write the line. The fields are in `extra`."""
     path = printable(access.path[:LONGEST_PATH])
-    extra = attrs.asdict(access, recurse=False, filter=attrs.filters.exclude("headers"))
-    extra |= {"path": path, "method": printable(access.method), "outcome": access.outcome.value}
+    extra = {
+        "request": access.request,
+        "method": printable(access.method),
+        "path": path,
+        "status": access.status,
+        "outcome": access.outcome.value,
+        "duration": access.duration,
+        "received": access.received,
+        "sent": access.sent,
+        "client": access.client,
+        "key": access.key,
+    }
     extra |= {FROM_HEADERS[name]: printable(value) for name, value in access.headers if name in FROM_HEADERS}
     log.info(
         "%s %s %s %s in %.3f s",

@@ -112,6 +112,9 @@ class KeyUse:
 
     def _refused(self) -> KeyRefused | None:
         if self._budget is not None and (seconds := self._budget.seconds_until(LEAST)) > 0:
+            if not self._budget.is_used_up:  # clients do not repeat a request after 402
+                message = "this process waits for its next part of the budget"
+                return KeyRefused(ErrorKind.RATE_LIMITED, message, seconds)
             retry = None if self.key.budget is None or self.key.budget.per == "total" else seconds
             return KeyRefused(
                 ErrorKind.INSUFFICIENT_QUOTA, f"the budget of {self._budget.limit:g} USD is spent", retry

@@ -48,7 +48,7 @@ class ClientStream(Protocol):
         ...
 
     async def send_all(self, data: bytes, pace: WritePace) -> None:
-        """Send `data`, and let other tasks run.
+        """Send `data`. Other tasks run only if this has to wait: what a route sends, it has waited for.
 
         A cancelled call may have sent a part. The next one sends the other part first, so that an error event does not
         begin inside of a chunk; with TLS it raises trio.BrokenResourceError.
@@ -113,11 +113,12 @@ class TCPClient:
             return b""
 
     async def send_all(self, data: bytes, pace: WritePace) -> None:
-        data, self._unsent = self._unsent + data, b""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._unsent:
+            data, self._unsent = self._unsent + data, b""
         sent = self._send(data)
         pace.sent(sent)
         if sent == len(data):
-            await trio.lowlevel.checkpoint()
             return
         left = memoryview(data)[sent:]
         try:
@@ -155,12 +156,12 @@ class TCPClient:
             self._socket.close()
 
     def _send(self, data: bytes | memoryview) -> int:
-        self._check_open()
         try:
             return self._socket.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
+            self._check_open()
             raise trio.BrokenResourceError(str(error)) from error
 
     def _check_open(self) -> None:

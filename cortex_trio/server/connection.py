@@ -80,7 +80,6 @@ class Connection:
         self._data = bytearray()  # has arrived and belongs to no request yet
         self._finder = HeadFinder()
         self._exchange: HttpExchange | None = None  # of the current request, from the end of its head
-        self._scope = trio.CancelScope()
         self._resets = False  # the last response was cut, and only a reset can show that
         self._is_started = False
         self._is_new = True  # no request has come
@@ -96,11 +95,10 @@ class Connection:
             return
         self._is_started = True
         try:
-            with self._scope:
-                with trio.move_on_after(self._limits.head_timeout) as limit:
-                    await self._stream.handshake()
-                while not limit.cancelled_caught and await self._serve_next():
-                    self._is_new = False
+            with trio.move_on_after(self._limits.head_timeout) as limit:
+                await self._stream.handshake()
+            while not limit.cancelled_caught and await self._serve_next():
+                self._is_new = False
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has left, or the server has closed the connection
         finally:
@@ -115,7 +113,7 @@ class Connection:
     def cut(self) -> None:
         """End the current request soon; its client is there and may get an error."""
         if self._exchange is None:
-            self._scope.cancel()
+            self.close_now()
         else:
             self._exchange.cancel(CancelReason.DRAINING)
 
@@ -128,7 +126,9 @@ class Connection:
 
     async def _serve_next(self) -> bool:
         """Serve one request. Returns whether another one may follow."""
-        if not self._data and not await self._wait_idle():
+        if self._data:
+            await trio.lowlevel.checkpoint()  # a client that sends many at once keeps no other waiting
+        elif not await self._wait_idle():
             return False
         with self._drain.busy_with(self):
             try:
@@ -156,12 +156,14 @@ class Connection:
 
     async def _read_head(self) -> bytes | None:
         """Return the head. None: the client has left."""
+        if (head := self._finder.take(self._data)) is not None:
+            return head  # nearly always: a scope would cost more than the head
         with trio.move_on_after(self._limits.head_timeout):
-            while (head := self._finder.take(self._data)) is None:
-                if not (data := await self._stream.receive_some()):
-                    return None
+            while data := await self._stream.receive_some():
                 self._data += data
-            return head
+                if (head := self._finder.take(self._data)) is not None:
+                    return head
+            return None
         raise BadHead(f"the head did not arrive within {self._limits.head_timeout:g} s", 408)
 
     async def _refuse_head(self, status: int, message: str) -> None:
@@ -181,8 +183,10 @@ class Connection:
         try:
             verdict = self._decide(head)
             try:
-                with exchange.scope:
-                    received = await self._answer(head, exchange, verdict)
+                async with open_flat_nursery() as nursery:
+                    exchange.scope = nursery.cancel_scope
+                    received = await self._answer(head, exchange, verdict, nursery)
+                    nursery.cancel_scope.cancel()
             except Exception as error:
                 if not (exchange.is_broken and _is_only_broken(error)):
                     outcome = Outcome.CRASHED
@@ -209,8 +213,13 @@ class Connection:
             return Refused(kind=ErrorKind.OVERLOADED, message="too many connections", retry_after=1.0)
         return self._front.decide(head, is_draining=self._drain.is_draining)
 
-    async def _answer(self, head: RequestHead, exchange: HttpExchange, verdict: Accepted | Refused) -> int:
-        """Read the body and have the request answered. Returns the bytes of the body."""
+    async def _answer(
+        self, head: RequestHead, exchange: HttpExchange, verdict: Accepted | Refused, nursery: trio.Nursery
+    ) -> int:
+        """Read the body and have the request answered. Returns the bytes of the body.
+
+        The watcher of the client, which is started in `nursery`, has no end of its own.
+        """
         if isinstance(verdict, Refused):
             was_read = head.length is not None and head.length <= len(self._data)
             del self._data[
@@ -236,10 +245,8 @@ class Connection:
             ],
             body=body,
         )
-        async with open_flat_nursery() as nursery:
-            nursery.start_soon(self._watch_client, exchange)
-            await verdict.answer(request, exchange)
-            nursery.cancel_scope.cancel()
+        nursery.start_soon(self._watch_client, exchange)
+        await verdict.answer(request, exchange)
         return received
 
     async def _refuse(
@@ -276,7 +283,7 @@ class Connection:
             await self._feed(reader, exchange)
             was_read = True
             raw = reader.body()
-            encoding = ", ".join(value for name, value in head.headers if name == "content-encoding")
+            encoding = ", ".join([value for name, value in head.headers if name == "content-encoding"])
             if encoding and len(raw) > UNPACK_IN_THREAD_BYTES:
                 body = await trio.to_thread.run_sync(unpacked, raw, encoding, limits.max_body)
             else:
@@ -289,8 +296,10 @@ class Connection:
             raise _BadRequestBody(ErrorKind.BAD_REQUEST, str(error), was_read=was_read) from None
 
     async def _feed(self, reader: BodyReader, exchange: HttpExchange) -> None:
-        seconds, started = self._limits.body_timeout, trio.current_time()
         reader.feed(self._data)
+        if reader.is_done:
+            return
+        seconds, started = self._limits.body_timeout, trio.current_time()
         with trio.CancelScope(deadline=started + seconds) as limit:
             while not reader.is_done:
                 if not (data := await self._stream.receive_some()):

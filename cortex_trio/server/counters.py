@@ -35,6 +35,11 @@ class Counter(Protocol):
         """What may be used now; below 0 after `charge` of more than there was."""
         ...
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing is left of the limit. False while other processes may have something for this one."""
+        ...
+
     def seconds_until(self, amount: float) -> float:
         """Return when `amount` may be used, in seconds from now; 0: now. Infinity: never."""
         ...
@@ -88,6 +93,10 @@ class RateCounter:
         self._updated = now
         return self._level
 
+    @property
+    def is_used_up(self) -> bool:
+        return self.remaining <= 0
+
     def seconds_until(self, amount: float) -> float:
         missing = min(amount, self.limit) - self.remaining
         return max(0.0, missing * MINUTE / self.limit)
@@ -127,6 +136,10 @@ class BudgetCounter:
         if self._ends is not None and now >= self._ends:
             self._spent, self._ends = 0.0, end_of_period(self.budget.per, now)
         return self.budget.usd - self._spent
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.remaining <= 0
 
     def seconds_until(self, amount: float) -> float:
         if self.remaining >= amount:
@@ -227,6 +240,10 @@ class SharedCounter:
     @property
     def remaining(self) -> float:
         return self._shared.remaining
+
+    @property
+    def is_used_up(self) -> bool:
+        return self._shared.is_used_up
 
     def seconds_until(self, amount: float) -> float:
         """Return 0 as soon as anything is left of the slice: that of a small limit is less than one request."""

@@ -34,13 +34,20 @@ class ServedRequest:
     body: bytes = attrs.field(repr=False)
     """The whole body, decoded; empty if there is none."""
 
+    first_headers: Mapping[str, str] = attrs.field(init=False, repr=False)
+    """The first value of each header."""
+
+    @first_headers.default
+    def _first_headers(self) -> Mapping[str, str]:
+        return dict(reversed(self.headers))
+
     def header(self, name: str) -> str | None:
         """Return the first value of a header, None if the client did not send it.
 
         Args:
             name: The name, in lower case.
         """
-        return next((value for found, value in self.headers if found == name), None)
+        return self.first_headers.get(name)
 
 
 class CancelReason(enum.Enum):

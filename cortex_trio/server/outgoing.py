@@ -47,7 +47,7 @@ class HttpExchange:
         write_seconds: that writes may wait for the client, see `WritePace`.
 
     Attributes:
-        scope: what it contains is cancelled by `cancel`.
+        scope: what it contains is cancelled by `cancel`; that of the nursery in which the request is answered.
         extra_headers: returns what is sent with the response, besides those of the route.
         release: called before the last bytes are sent, so that a client that has them finds its limits free again.
             Must be harmless when it is called again.
@@ -143,7 +143,7 @@ class HttpExchange:
         self.has_ended = True
 
     def _check_open(self) -> None:
-        if not self.has_begun or self.has_ended:
+        if self.status is None or self.has_ended:
             raise RuntimeError("begin comes first, and nothing comes after the end")
 
     def _head(self, status: int, headers: Headers, length: int | None) -> bytes:

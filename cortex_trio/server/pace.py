@@ -34,4 +34,5 @@ class WritePace:
 
     def sent(self, count: int, *, waited: float = 0.0) -> None:
         """Note that bytes were sent, after waiting for so many seconds."""
-        self._used = max(0.0, self._used + waited - count / LEAST_BYTES_PER_SECOND)
+        if self._used or waited:  # nearly no write waits
+            self._used = max(0.0, self._used + waited - count / LEAST_BYTES_PER_SECOND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import attrs
@@ -10,12 +11,14 @@ from ..events import (
     CitationDelta,
     Finished,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     ReasoningSeal,
     Reply,
     ReplyBuilder,
     StreamEvent,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
     UsageUpdate,
@@ -46,6 +49,9 @@ class Answer:
     usage: Usage
     seal: ReasoningSeal | None = None
     """What the model puts on its reasoning; None where there is no reasoning or nothing is put on it."""
+
+    logprobs: int | None = None
+    """Alternatives with the log probability of each token of the text. None: log probabilities were not requested."""
 
     @property
     def reasoning_text(self) -> str:
@@ -99,6 +105,7 @@ def answer_of(behaviour: Behaviour, request: ParsedRequest) -> Answer:
         refusal=behaviour.refusal,
         finish=finish,
         usage=behaviour.usage or counted,
+        logprobs=request.logprobs,
     )
 
 
@@ -107,6 +114,22 @@ def _reasoning(answer: Answer) -> Iterator[StreamEvent]:
         yield ReasoningDelta(token)
     if answer.seal is not None:
         yield answer.seal
+
+
+def _text(answer: Answer) -> Iterator[StreamEvent]:
+    for token in answer.tokens:
+        if answer.logprobs is not None:
+            yield LogprobsDelta((token_logprob(token, answer.logprobs),))
+        yield TextDelta(token)
+
+
+def token_logprob(token: str, alternatives: int) -> TokenLogprob:
+    """Return a log probability that depends on the token alone; the first alternative is the token itself."""
+    data = token.encode("utf-8", "replace")
+    logprob = -(zlib.crc32(data) % 1000) / 1000
+    others = (TokenLogprob(str(place), logprob - place, b"%d" % place) for place in range(1, alternatives))
+    top = (TokenLogprob(token, logprob, data), *others) if alternatives else ()
+    return TokenLogprob(token, logprob, data, top)
 
 
 def _calls(answer: Answer) -> Iterator[StreamEvent]:
@@ -119,7 +142,7 @@ def _calls(answer: Answer) -> Iterator[StreamEvent]:
 _EVENTS: dict[type[StreamEvent], Callable[[Answer], Iterator[StreamEvent]]] = {
     ReasoningDelta: _reasoning,
     WholePart: lambda answer: map(WholePart, answer.parts),
-    TextDelta: lambda answer: map(TextDelta, answer.tokens),
+    TextDelta: _text,
     CitationDelta: lambda answer: iter(answer.citations),
     ToolCallDelta: _calls,
 }

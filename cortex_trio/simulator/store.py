@@ -22,7 +22,7 @@ from typing import final
 import attrs
 import trio
 
-from ..cluster import Entry, MemoryStore, Slice, Store, StoreLink, StoreUnavailable
+from ..cluster import Claim, Entry, MemoryStore, Store, StoreLink, StoreUnavailable
 from ..otp.nursery import open_flat_nursery
 
 LATE_SECONDS = 0.5
@@ -243,16 +243,11 @@ class _FaultyLink:
         await self._link.release(name, holder)
         await self._answer()
 
-    async def take_slice(self, name: str, amount: float, limit: float, seconds: float) -> Slice:
-        await self._request("take_slice")
-        part = await self._link.take_slice(name, amount, limit, seconds)
+    async def claim(self, name: str, process: str, amount: float, limit: float, seconds: float) -> Claim:
+        await self._request("claim")
+        claim = await self._link.claim(name, process, amount, limit, seconds)
         await self._answer()
-        return part
-
-    async def give_back(self, name: str, part: Slice, unused: float) -> None:
-        await self._request("give_back")
-        await self._link.give_back(name, part, unused)
-        await self._answer()
+        return claim
 
     async def add(self, batch: str, amounts: Mapping[str, float]) -> Mapping[str, float]:
         await self._request("add")

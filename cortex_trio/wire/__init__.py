@@ -7,7 +7,7 @@ conformance                       checks any dialect, also a user's own
 Shared by the dialects:
 
 sse, sse_decoder, ndjson, json_array, framing, unframed_errors    from bytes to events and lines
-payload, content, finish, usage, lists                            reading what a server sent
+payload, content, finish, usage, logprobs, lists                  reading what a server sent
 history, options, strict_schema, openai_tools                     preparing a request
 own_fields                                                        what goes back as it came
 reading, rules, server_base                                       reading what a client sent

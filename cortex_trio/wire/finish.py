@@ -72,6 +72,8 @@ def reason_of(raw: str, own: Reasons, *, calls: bool, refused: bool = False) -> 
     reason = meaning(raw, own)
     if reason is STOP and refused:
         return REFUSAL
+    if reason is TOOL_CALLS and not calls:  # a client would wait for a call that is not there
+        return STOP
     return TOOL_CALLS if reason is STOP and calls else reason
 
 

@@ -16,7 +16,6 @@ from ..failures import Failure
 from .codec import Decoder, Dialect
 
 _BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _ENDS: Mapping[str, tuple[re.Pattern[bytes], bytes]] = {
     "chat_completions": (re.compile(rb"\[DONE\]\s*\Z"), b"data: [DONE]\n\n"),
     "anthropic_messages": (
@@ -26,6 +25,9 @@ _ENDS: Mapping[str, tuple[re.Pattern[bytes], bytes]] = {
 }
 """By dialect, how its last frame is recognised, and the frame itself: an answer may be whole without it, but a client
 waits for it."""
+
+_STREAM_STARTS = (b"data:", b"event:", b"id:", b":")
+"""The first lines of server-sent events; no JSON begins so."""
 
 Drops = Callable[[bytes], bool]
 
@@ -104,10 +106,20 @@ class ForwardingDecoder:
 
 @final
 class WholeForwardingDecoder:
-    """The Decoder of an answer that is not streamed: the body as it came, then the events that it means."""
+    """The Decoder of an answer that is not streamed: the body as it came, then the events that it means.
 
-    def __init__(self, decode: Callable[[bytes], list[WireEvent]]) -> None:
+    Some servers stream whatever was asked for. Then there are the events only: the body is none of a whole answer.
+
+    Args:
+        decode: Decodes the body.
+        stream: Returns the decoder of a stream. None: a stream is no answer here.
+    """
+
+    def __init__(
+        self, decode: Callable[[bytes], list[WireEvent]], stream: Callable[[], Decoder] | None = None
+    ) -> None:
         self._decode = decode
+        self._stream = stream
         self._body = bytearray()
         self.done = False
 
@@ -121,6 +133,9 @@ class WholeForwardingDecoder:
         self.done = True
         body = bytes(self._body)
         self._body.clear()
+        if self._stream is not None and body.lstrip().startswith(_STREAM_STARTS):
+            decoder = self._stream()
+            return [*decoder.feed(body), *decoder.finish()]
         events = self._decode(body)
         if not events or isinstance(events[-1], Failure):
             return events
@@ -129,11 +144,11 @@ class WholeForwardingDecoder:
 
 def is_usage_chunk(frame: bytes) -> bool:
     """Return whether a frame of chat completions holds the usage and no choice: the chunk that `include_usage` adds."""
-    if b'"usage"' not in frame or not _NO_CHOICES.search(frame):
+    if b'"usage"' not in frame or b'"delta"' in frame:
         return False
     data = b"".join(line.removeprefix(b"data:") for line in frame.splitlines() if line.startswith(b"data:"))
     try:
         chunk = json.loads(data)
     except ValueError:
         return False
-    return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
+    return isinstance(chunk, dict) and not chunk.get("choices") and chunk.get("usage") is not None

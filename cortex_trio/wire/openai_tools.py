@@ -12,17 +12,22 @@ from .strict_schema import strict_schema, why_not_strict
 Json = dict[str, Any]
 
 
+def parameters(tool: Tool) -> Json:
+    """Return the parameters of a tool. OpenAI refuses an object without a type or `properties`, even an empty one."""
+    return {"type": "object", "properties": {}, **(tool.parameters or {})}
+
+
 def strict_parameters(tool: Tool) -> Json:
     """Return the parameters of a tool with strict=True in the form that strict mode needs.
 
     Raises:
         InvalidRequest: The schema has no such form.
     """
-    parameters = {"type": "object", "properties": {}, **(tool.parameters or {})}
-    found = strict_schema(parameters)
+    given = parameters(tool)
+    found = strict_schema(given)
     if found is None:
         raise InvalidRequest(
-            f"tool {tool.name!r:.40}: strict=True is not possible: {why_not_strict(parameters)}; leave strict out"
+            f"tool {tool.name!r:.40}: strict=True is not possible: {why_not_strict(given)}; leave strict out"
         )
     return found
 

@@ -83,6 +83,8 @@ class ParsedRequest:
     """What to embed."""
     dimensions: int | None = None
     """Of each embedding; None: the model's own number."""
+    logprobs: int | None = None
+    """Alternatives that are wanted with the log probability of each token. None: log probabilities are not wanted."""
     form: object = None
     """What only this dialect's renderer reads, such as whether usage was asked for. None: the defaults."""
 

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryDirectory
 from typing import final
 
 import pytest
@@ -51,6 +52,12 @@ class RealServer:
                 time.sleep(0.005)
         raise AssertionError("the server does not listen")
 
+    def command(self, line: str) -> bytes:
+        """Send one command and return its answer, of at most 64 KiB."""
+        with socket.create_connection((self._host, self.port), 5) as connection:
+            connection.sendall(f"{line}\r\n".encode())
+            return connection.recv(65536)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -66,6 +73,39 @@ class RealServer:
     def _signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+
+@contextmanager
+def cluster_of(nodes: int) -> Iterator[list[RealServer]]:
+    """Start servers that are one cluster; each has as many slots as the others."""
+    with ExitStack() as stack:
+        servers: list[RealServer] = []
+        buses: list[int] = []
+        for _ in range(nodes):
+            folder = stack.enter_context(TemporaryDirectory())
+            bus = free_port()  # the default is 10,000 higher than the port, which may be no port
+            options = ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--dir", folder]
+            servers.append(server := RealServer(*options, "--cluster-node-timeout", "1000"))
+            buses.append(bus)
+            server.start()
+            stack.callback(server.kill)
+        bounds = [16384 * place // nodes for place in range(nodes + 1)]
+        for place, server in enumerate(servers):
+            first, last = bounds[place], bounds[place + 1] - 1
+            assert server.command(f"CLUSTER ADDSLOTSRANGE {first} {last}") == b"+OK\r\n"
+            server.command(f"CLUSTER SET-CONFIG-EPOCH {place + 1}")
+            server.command(f"CLUSTER MEET 127.0.0.1 {servers[0].port} {buses[0]}")
+        until = time.monotonic() + 20
+        while not all(is_whole(server, nodes) for server in servers):
+            assert time.monotonic() < until, "the nodes found no cluster"
+            time.sleep(0.02)
+        yield servers
+
+
+def is_whole(server: RealServer, nodes: int) -> bool:
+    """Whether a node knows all nodes and all slots."""
+    state = server.command("CLUSTER INFO")
+    return b"cluster_state:ok" in state and f"cluster_known_nodes:{nodes}\r".encode() in state
 
 
 @contextmanager

@@ -78,6 +78,19 @@ def _name_of_breaker(sim: Any, store: MemoryStore) -> str:
 
 
 @needs_server
+async def test_a_limit_and_a_lease_whose_end_was_removed_end_all_the_same() -> None:
+    pytest.importorskip("glide")
+    with running() as server:
+        async with ValkeyStore(server.url).open_link("one") as link:
+            await link.claim("k", "a", 100, 100, 60)
+            assert await link.lease("trial:x", "a", 60) == 0
+            for name in ("limit:k", "lease:trial:x"):
+                assert server.command(f"PERSIST {{cortex}}:{name}") == b":1\r\n"
+            assert (await link.claim("k", "b", 10, 100, 60)).seconds == pytest.approx(60, abs=1)
+            assert await link.lease("trial:x", "b", 60) == 0
+
+
+@needs_server
 async def test_garbage_in_the_server_does_not_end_the_link() -> None:
     pytest.importorskip("glide")
     with running() as server:

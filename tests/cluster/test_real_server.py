@@ -158,6 +158,20 @@ async def test_a_full_server_harms_no_call_and_is_used_again_when_there_is_space
             await client.close()
 
 
+@pytest.mark.slow
+async def test_a_server_that_has_become_a_replica_is_left_and_used_again_when_it_takes_writes() -> None:
+    with running() as server, running() as primary:
+        async with shared(server) as (sim, first, second):
+            await until(lambda: link_of(first).connected and link_of(second).connected, 5)
+            assert server.command(f"REPLICAOF 127.0.0.1 {primary.port}") == b"+OK\r\n"
+            await limit(sim, first)
+            await until(lambda: not link_of(first).connected, 3)
+            await call_in_time(first)
+            assert not cools_down(second)
+            assert server.command("REPLICAOF NO ONE") == b"+OK\r\n"
+            await until(lambda: cools_down(second), 5)
+
+
 async def client_of(server: RealServer) -> Any:
     import glide
 

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from cortex_trio import Config
-from cortex_trio.cluster import MemoryStore, Slice, Store
+from cortex_trio.cluster import Claim, MemoryStore, Store
 from cortex_trio.gateway.runtime import Runtime
 from cortex_trio.gateway.sharing.limits import SLICES, SharedLimit
 from cortex_trio.gateway.startup import open_runtime
@@ -21,7 +21,7 @@ LIMIT = 400.0
 
 @asynccontextmanager
 async def limits_of(
-    *stores: Store, limit: float = LIMIT, **settings: Any
+    *stores: Store, limit: float = LIMIT, seconds: float = 60.0, **settings: Any
 ) -> AsyncIterator[Sequence[SharedLimit]]:
     """Open one gateway for each store, and return the limit as each of them sees it."""
     async with open_simulator() as sim, AsyncExitStack() as stack:
@@ -31,12 +31,12 @@ async def limits_of(
             await stack.enter_async_context(open_runtime(config, http_transport=sim.transport, store=store))
             for store in stores
         ]
-        yield [limit_of(runtime, limit) for runtime in opened]
+        yield [limit_of(runtime, limit, seconds) for runtime in opened]
 
 
-def limit_of(runtime: Runtime, limit: float) -> SharedLimit:
+def limit_of(runtime: Runtime, limit: float, seconds: float) -> SharedLimit:
     assert runtime.sharing is not None
-    return runtime.sharing.limits.limit("team/requests", limit, lambda: 60.0)
+    return runtime.sharing.limits.limit("team/requests", limit, lambda: seconds)
 
 
 async def use(limit: SharedLimit, pause: float, until: float) -> int:
@@ -84,7 +84,7 @@ async def test_one_round_trip_for_each_slice_and_none_for_a_request(autojump_clo
     store = SimulatedStore()
     async with limits_of(store.seen_by("a")) as (limit,):
         assert await use(limit, 0.06, trio.current_time() + 30) == pytest.approx(LIMIT, rel=0.05)
-        assert store.operations["take_slice"] <= SLICES + 30  # when it is used up, one a second
+        assert store.operations["claim"] <= SLICES + 30  # when it is used up, one a second
 
 
 async def test_a_gateway_that_has_stopped_asking_gives_back_what_it_has_not_used(autojump_clock: Any) -> None:
@@ -177,19 +177,91 @@ async def test_a_gateway_that_is_closed_gives_back_its_slice_and_pays_what_it_ha
         assert await use(last, 0.01, trio.current_time() + 20) == LIMIT - used
 
 
+@pytest.mark.parametrize("used", [41, 49, 51, 60])
 async def test_a_process_that_is_killed_loses_one_slice_at_most_until_its_window_ends(
-    autojump_clock: Any,
+    used: int, autojump_clock: Any
 ) -> None:
     store = SimulatedStore()
     async with limits_of(store.seen_by("a"), store.seen_by("b")) as (killed, other):
-        for _ in range(50):
+        for _ in range(used):
             killed.charge(1)
             await trio.sleep(0.05)
         store.partition("a")  # from now on it does nothing
-        admitted = 50 + await use(other, 0.05, trio.current_time() + 40)
-        assert LIMIT - 1.5 * LIMIT / SLICES <= admitted <= LIMIT + LIMIT / SLICES
-        await trio.sleep(20)
+        admitted = used + await use(other, 0.05, trio.current_time() + 30)
+        assert LIMIT - LIMIT / SLICES <= admitted <= LIMIT + LIMIT / SLICES
+        await trio.sleep(30)
         assert await use(other, 0.05, trio.current_time() + 50) == LIMIT
+
+
+async def test_a_refusal_before_the_next_slice_is_there_ends_soon_and_is_no_spent_limit(
+    autojump_clock: Any,
+) -> None:
+    store = SimulatedStore()
+    async with limits_of(store.seen_by("a")) as (limit,):
+        store.behave(delay=0.4)
+        limit.charge(30)  # more than a slice, at once
+        assert 0 < limit.seconds_until(1) <= 1
+        assert not limit.is_used_up
+        assert limit.seconds_until(LIMIT) == pytest.approx(60)  # when all of it may be used
+        await trio.sleep(1)
+        assert limit.seconds_until(1) == 0
+        limit.charge(LIMIT)
+        await trio.sleep(1)
+        assert limit.seconds_until(1) == pytest.approx(58.5, abs=0.2)
+        assert limit.is_used_up
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+async def test_lost_answers_of_the_store_use_up_nothing(seed: int, autojump_clock: Any) -> None:
+    store = SimulatedStore(seed)
+    async with limits_of(store.seen_by("a"), store.seen_by("b"), seconds=3600) as (first, second):
+        store.behave(drop=0.4)
+        admitted = 0
+        for _ in range(60):  # more slices than there are, if each lost answer cost one
+            for limit in (first, second):
+                limit.charge(1)
+                admitted += 1
+            await trio.sleep(4)  # what is unused is given back, or was given back
+        store.recover()
+        store.behave()
+        await trio.sleep(3)
+        admitted += await use_all((first, second), (0.05, 0.05), 60)
+        assert LIMIT - 2 * LIMIT / SLICES <= admitted <= LIMIT + 2 * LIMIT / SLICES
+
+
+async def test_what_one_process_gives_back_another_that_refuses_requests_gets(autojump_clock: Any) -> None:
+    async with limits_of(*[MemoryStore()] * 2) as (first, second):
+        first.charge(1)
+        admitted = 1 + await use(second, 0.001, trio.current_time() + 1.5)
+        assert admitted < LIMIT
+        assert second.is_used_up
+        await trio.sleep(10)  # longer than anything is looked at without a request
+        assert await use(second, 0.1, trio.current_time() + 10) == LIMIT - admitted
+
+
+async def test_a_window_that_the_store_begins_a_little_earlier_is_a_new_one(autojump_clock: Any) -> None:
+    limit = SharedLimit("team", 40, lambda: 60.0, lambda: None, lambda limit: None)
+    limit.charge(30)
+    limit.was_given(Claim(32, 60, "1"), 32, trio.current_time())
+    await trio.sleep(59.5)
+    limit.was_given(Claim(32, 60, "2"), 32, trio.current_time())
+    assert limit.used == 0
+    limit.charge(30)
+    await trio.sleep(20)
+    limit.was_given(Claim(32, 60, "3"), 32, trio.current_time())  # it has lost its data
+    assert limit.used == 30
+
+
+async def test_giving_back_does_not_make_a_used_up_limit_usable(autojump_clock: Any) -> None:
+    limit = SharedLimit("team", 40, lambda: 60.0, lambda: None, lambda limit: None)
+    limit.charge(1)
+    limit.was_given(Claim(1.5, 60, "1"), 3, trio.current_time())
+    await trio.sleep(3)
+    assert limit.wanted(trio.current_time()) == 1
+    limit.was_given(Claim(1, 57, "1"), 1, trio.current_time())
+    assert limit.is_used_up
+    assert limit.remaining == 0
 
 
 @pytest.mark.parametrize("charged", [0.1 * n for n in range(1, 40)])
@@ -198,7 +270,9 @@ async def test_the_actor_never_looks_again_at_once_for_nothing(charged: float, a
     limit = SharedLimit("team", 40, lambda: 60.0, lambda: None, lambda limit: None)
     limit.charge(1)
     now = trio.current_time()
-    limit.was_given(Slice(limit.wanted(now), 60, "1"), 2, now)
+    wanted = limit.wanted(now)
+    assert wanted == 3
+    limit.was_given(Claim(wanted, 60, "1"), wanted, now)
     when = limit.next_look(now)
     assert when > now
-    assert limit.unused(when), "this is what the look is for"
+    assert limit.wanted(when) == 1, "this is what the look is for"

@@ -9,7 +9,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from real_server import PROGRAM, RealServer, running
+from real_server import PROGRAM, RealServer, cluster_of, running
 from socket_server import serving
 
 from cortex_trio.cluster import Entry, MemoryStore, SocketStore, Store, StoreLink, ValkeyStore, replaces
@@ -26,8 +26,20 @@ def server() -> Iterator[RealServer | None]:
         yield started
 
 
-@pytest.fixture(params=["memory", "socket", "valkey"])
-async def store(request: pytest.FixtureRequest, server: RealServer | None) -> AsyncIterator[Store]:
+@pytest.fixture(scope="module")
+def node() -> Iterator[RealServer | None]:
+    """A cluster of one node."""
+    if PROGRAM is None:
+        yield None
+        return
+    with cluster_of(1) as (started,):
+        yield started
+
+
+@pytest.fixture(params=["memory", "socket", "valkey", "cluster"])
+async def store(
+    request: pytest.FixtureRequest, server: RealServer | None, node: RealServer | None
+) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
@@ -35,10 +47,11 @@ async def store(request: pytest.FixtureRequest, server: RealServer | None) -> As
         async with serving(MemoryStore()) as path:
             yield SocketStore(path)
         return
-    if server is None:
+    if server is None or node is None:
         pytest.skip("neither valkey-server nor redis-server is installed")
     pytest.importorskip("glide")
-    yield ValkeyStore(server.url, prefix=f"test-{next(prefixes)}")
+    url = server.url if request.param == "valkey" else f"{node.url}?cluster=true"
+    yield ValkeyStore(url, prefix=f"test-{next(prefixes)}")
 
 
 @pytest.fixture
@@ -115,22 +128,32 @@ async def test_one_process_has_a_lease(link: StoreLink) -> None:
     assert await link.lease("probe", "one", 5) == 0
 
 
-async def test_slices_never_exceed_the_limit_and_come_back_unused(link: StoreLink) -> None:
-    parts = [await link.take_slice("k", 30, 100, 5) for _ in range(5)]
-    assert [part.granted for part in parts] == [30, 30, 30, 10, 0]
-    assert all(0 < part.seconds <= 5 for part in parts)
-    await link.give_back("k", parts[0], 12)
-    assert (await link.take_slice("k", 30, 100, 5)).granted == 12
+async def test_claims_never_exceed_the_limit_and_come_back_unused(link: StoreLink) -> None:
+    claims = [await link.claim("k", process, 30, 100, 5) for process in "abcde"]
+    assert [claim.granted for claim in claims] == [30, 30, 30, 10, 0]
+    assert all(0 < claim.seconds <= 5 for claim in claims)
+    assert (await link.claim("k", "a", 18, 100, 5)).granted == 18
+    assert (await link.claim("k", "e", 30, 100, 5)).granted == 12
 
 
-async def test_a_limit_is_whole_again_after_its_time_and_an_old_slice_is_not_counted_twice(
+async def test_a_claim_may_be_repeated_and_is_never_less_than_before_when_more_is_wanted(
     link: StoreLink,
 ) -> None:
-    old = await link.take_slice("k", 100, 100, 0.03)
+    for _ in range(3):  # the answers before were lost
+        assert (await link.claim("k", "a", 60, 100, 5)).granted == 60
+    assert (await link.claim("k", "b", 60, 100, 5)).granted == 40
+    assert (await link.claim("k", "a", 70, 100, 5)).granted == 60
+    assert (await link.claim("k", "a", 70, 50, 5)).granted == 60  # the limit was lowered
+    assert (await link.claim("k", "a", 0, 100, 5)).granted == 0
+    assert (await link.claim("k", "b", 100.5, 100, 5)).granted == 100
+
+
+async def test_a_limit_is_whole_again_after_its_time(link: StoreLink) -> None:
+    old = await link.claim("k", "a", 100, 100, 0.03)
     await trio.sleep(0.06)
-    assert (await link.take_slice("k", 90, 100, 5)).granted == 90
-    await link.give_back("k", old, 100)
-    assert (await link.take_slice("k", 90, 100, 5)).granted == 10
+    new = await link.claim("k", "b", 90, 100, 5)
+    assert new.granted == 90
+    assert new.window != old.window
 
 
 async def test_amounts_are_added_once_for_each_batch(link: StoreLink) -> None:
@@ -202,7 +225,7 @@ async def test_a_store_in_memory_forgets_what_has_expired_also_if_it_is_never_as
         for number in range(500):
             await link.put(fact(name=f"cooldown:{number}", seconds=5))
             await link.lease(f"trial:{number}", "one", 5)
-            await link.take_slice(f"limit:{number}", 1, 10, 5)
+            await link.claim(f"limit:{number}", "one", 1, 10, 5)
             await link.add(f"batch-{number}", {"calls": 1})
             await trio.sleep(20)
             await link.beat("one", 2)

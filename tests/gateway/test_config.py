@@ -465,10 +465,11 @@ def test_the_options_of_the_gateway_come_from_the_environment() -> None:
         "HEALTH_CHECK_INTERVAL": "15000",
         "HEALTH_CHECK_TIMEOUT": "2500",
         "WORKER_POOL_STRATEGY": "local_first",
+        "CORTEX_LIMITS_WITHOUT_STORE": "whole",
     }
     config = Config.from_env(environ)
     assert (config.health_check_interval, config.health_check_timeout) == (15.0, 2.5)
-    assert config.strategy == "local_first"
+    assert (config.strategy, config.limits_without_store) == ("local_first", "whole")
     assert Config.from_env({**environ, "HEALTH_CHECK_INTERVAL": "0"}).health_check_interval == 0
 
 
@@ -482,6 +483,7 @@ def test_the_options_of_the_gateway_come_from_the_environment() -> None:
         ("HEALTH_CHECK_INTERVAL", "1e300", "health_check_interval: "),
         ("HEALTH_CHECK_TIMEOUT", "5s", "HEALTH_CHECK_TIMEOUT: "),
         ("WORKER_POOL_STRATEGY", "fair", "strategy: "),
+        ("CORTEX_LIMITS_WITHOUT_STORE", "half", "limits_without_store: "),
         ("OPENAI_TIMEOUT", "soon", "OPENAI_TIMEOUT: "),
         ("OPENAI_TIMEOUT", "0", "$.openai.timeout: "),
         ("OPENAI_BASE_URL", "api.example.com", "$.openai.base_url: "),

@@ -49,9 +49,15 @@ def test_no_settings_and_empty_settings_are_the_defaults() -> None:
 
 
 def test_the_environment_has_the_same_settings() -> None:
-    settings = {"strategy": "random", "max_wait": 0, "health_check_interval": 1000}
+    settings = {
+        "strategy": "random",
+        "max_wait": 0,
+        "health_check_interval": 1000,
+        "limits_without_store": "whole",
+    }
     config = Config.from_env(environ(settings, WORKER_POOL_STRATEGY="fastest", HEALTH_CHECK_TIMEOUT="700"))
     assert (config.strategy, config.max_wait) == ("random", 0.0)
+    assert config.limits_without_store == "whole"
     assert (config.health_check_interval, config.health_check_timeout) == (1.0, 0.7)
 
 

@@ -10,6 +10,8 @@ from cortex_trio import (
     Continued,
     CortexError,
     Finished,
+    LogprobsDelta,
+    ProviderError,
     Restarted,
     StreamEvent,
     StreamInterrupted,
@@ -160,6 +162,58 @@ async def test_citations_of_a_continuation_have_no_position_in_the_whole_answer(
         assert reply.text == STORY
         [found] = reply.citations
         assert (found.start, found.end, found.text) == (None, None, "Once")
+
+
+LOGPROBS = {"logprobs": True, "top_logprobs": 1}
+
+
+@pytest.mark.parametrize("how", ["restart", "continue"])
+@pytest.mark.parametrize("repeated", ["", "a time there was", "Once upon a time there was"])
+async def test_log_probabilities_are_those_of_the_text_that_was_delivered(
+    how: str, repeated: str, autojump_clock: object
+) -> None:
+    """A restart discards those of the first answer; a continuation has none of the text that it repeats."""
+    rest = STORY.removeprefix("Once upon a time there was")
+    async with open_simulator() as sim:
+        sim.add("openai", CUT)
+        sim.add("groq", Behaviour(text=STORY if how == "restart" else repeated + rest))
+        options = {"on_interrupt": how, "extra_body": LOGPROBS}
+        async with gateway(sim) as cortex, cortex.chat("Tell me", **options) as answer:
+            events = [event async for event in answer]
+            reply = answer.reply_so_far
+    assert reply.text == STORY
+    assert "".join(token.token for token in reply.logprobs) == STORY
+    tokens = [token for event in events if isinstance(event, LogprobsDelta) for token in event.tokens]
+    before = 0 if how == "continue" else len(tokens) - len(reply.logprobs)
+    assert tokens[before:] == list(reply.logprobs)
+    assert before == (0 if how == "continue" else CUT.cut_after)
+
+
+async def test_an_interrupted_answer_keeps_what_came(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("ollama", CUT)
+        async with gateway(sim) as cortex, cortex.chat("Tell me", extra_body=LOGPROBS) as answer:
+            with pytest.raises(StreamInterrupted) as caught:
+                await answer.collect()
+    assert "".join(token.token for token in caught.value.partial.logprobs) == caught.value.partial.text
+
+
+async def test_the_field_of_log_probabilities_goes_to_every_worker_as_it_is(autojump_clock: object) -> None:
+    """Cohere and Ollama have the name of chat completions, so their tokens come; Gemini refuses the request."""
+    down = Behaviour(error=FailureKind.OVERLOADED)
+    for name in ("cohere", "ollama", "gemini"):
+        async with open_simulator() as sim:
+            sim.add("openai", down)
+            sim.add(name, Behaviour(text=STORY))
+            async with gateway(sim) as cortex:
+                if name == "gemini":
+                    with pytest.raises(ProviderError) as caught:
+                        await cortex.complete("Tell me", extra_body={"logprobs": True})
+                    assert caught.value.failure.kind is FailureKind.BAD_REQUEST
+                    continue
+                reply = await cortex.complete("Tell me", extra_body={"logprobs": True})
+            assert reply.worker == name
+            assert "".join(token.token for token in reply.logprobs) == STORY
 
 
 async def test_if_no_worker_continues_the_others_are_asked_for_a_whole_answer(

@@ -226,3 +226,21 @@ async def test_a_reader_that_is_cancelled_at_the_end_still_gets_the_last_event()
         assert [attempt.failure for attempt in answer.attempts] == [None]
         with pytest.raises(StopAsyncIteration):
             await anext(aiter(answer))
+
+
+async def test_log_probabilities_before_the_first_content_are_no_preamble(autojump_clock: object) -> None:
+    """A server may send those of a tool call while it grows, and the call only at its end."""
+    token = {"token": "x", "logprob": -0.5, "bytes": [120], "top_logprobs": []}
+    growing = {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [token]}}]}
+    function = {"name": "f", "arguments": "{}"}
+    calls = {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": function}]}
+    called = {"choices": [{"index": 0, "delta": calls, "finish_reason": "tool_calls"}]}
+    events = [*[growing] * 200, called]
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    async with open_simulator() as sim:
+        script = Behaviour(body=body.encode(), content_type="text/event-stream", slice_bytes=150)
+        sim.add("openai_compatible", script)
+        async with gateway(sim) as cortex, cortex.chat("Call it") as answer:
+            reply = await answer.collect()
+    assert [call.name for call in reply.tool_calls] == ["f"]
+    assert len(reply.logprobs) == 200

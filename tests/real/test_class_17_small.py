@@ -47,6 +47,19 @@ async def read(what: Any) -> None:
         pass
 
 
+async def test_text_that_is_cut_inside_a_character_can_be_printed(
+    memory: World, autojump_clock: object
+) -> None:
+    """OpenRouter and others escape their JSON and cut it where they like: half a character cannot be written."""
+    cut = sse(delta("he\ud83d"), delta("\ude00llo"), delta(finish="stop"), "[DONE]")
+    memory.server(then_chat=play(http(200, cut, kind="text/event-stream")))
+    async with memory.gateway() as cortex:
+        assert (await cortex.complete("Hi")).text == "he😀llo"
+        async with cortex.chat("Hi") as answer:
+            pieces = [piece.encode() async for piece in answer.text()]
+    assert b"".join(pieces).decode() == "he😀llo"
+
+
 PARTS_OF_A_CALL = [
     cut_after(call(0, "", "weather")),
     cut_after(call(0, "", "weather"), call(0, '{"ci')),

@@ -4,10 +4,13 @@ Each SDK is its provider's own idea of the wire: what it reads without complaint
 would. Install them with `pip install -e '.[sdk-tests]'`; tests of an SDK that is not here are skipped.
 """
 
+import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 import trio
 
 from cortex_trio.events import Usage
@@ -31,6 +34,27 @@ COUNTED = Usage(input_tokens=21, output_tokens=13, cached_input_tokens=8, reason
 
 SAYS = Behaviour(tokens=WORDS, usage=COUNTED)
 CALLS = Behaviour(text="", tool_calls=(CALL,), usage=COUNTED)
+
+
+class Sdk:
+    """A package that is imported by the first test that uses it: collecting the tests would import all, in seconds."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
+
+
+def sdk(name: str) -> Any:
+    """Return a package. Without it all tests of the module that calls this are skipped."""
+    try:
+        is_installed = find_spec(name) is not None
+    except ModuleNotFoundError:  # nor is its parent
+        is_installed = False
+    if not is_installed:
+        pytest.skip(f"{name} is not installed", allow_module_level=True)
+    return Sdk(name)
 
 
 async def in_thread(job: Callable[[], T]) -> T:

@@ -28,10 +28,11 @@ from raw_bytes import (
     sse,
 )
 from raw_server import KEY, Do, Play, RawServer, Step, World, open_world, play
+from sdk_stage import sdk
 
 from cortex_trio import Cortex, CortexError
 
-openai = pytest.importorskip("openai")
+openai = sdk("openai")
 
 BOOM = error("boom")
 JOBS = ("whole", "stream", "embed")

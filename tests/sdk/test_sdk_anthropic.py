@@ -6,14 +6,14 @@ from typing import Any
 
 import attrs
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, COUNTED, KEY, SAYS, SCHEMA, TEXT, in_thread
+from sdk_stage import ARGUMENTS, CALLS, COUNTED, KEY, SAYS, SCHEMA, TEXT, in_thread, sdk
 
 from cortex_trio.events import FinishReason
 from cortex_trio.failures import FailureKind
 from cortex_trio.messages import Opaque
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
-anthropic = pytest.importorskip("anthropic")
+anthropic = sdk("anthropic")
 
 ASK: dict[str, Any] = {"model": "m-1", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
 TOOL = {"name": "weather", "description": "Tells the weather", "input_schema": SCHEMA}

@@ -7,13 +7,13 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread
+from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread, sdk
 
 from cortex_trio.events import CitationDelta
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
-cohere = pytest.importorskip("cohere")
+cohere = sdk("cohere")
 
 ASK: dict[str, Any] = {"model": "m-1", "messages": [{"role": "user", "content": "Hi"}]}
 ONCE: dict[str, Any] = {"request_options": {"max_retries": 0}}
@@ -58,6 +58,16 @@ async def test_it_streams_citations(sim: Simulator) -> None:
     events = await with_client(sim.add("cohere", cited), streamed)
     [citation] = [event.delta.message.citations for event in of_type(events, "citation-start")]
     assert (citation.start, citation.end, citation.text) == (0, 5, "Grüße")
+
+
+async def test_it_reads_log_probabilities(sim: Simulator) -> None:
+    provider = sim.add("cohere", SAYS)
+    answer = await with_client(provider, lambda client: client.chat(**ASK, logprobs=True))
+    pieces = await with_client(
+        provider, lambda client: of_type(streamed(client, logprobs=True), "content-delta")
+    )
+    assert "".join(piece.text for piece in answer.logprobs) == TEXT
+    assert [piece.logprobs.logprobs for piece in pieces] == [piece.logprobs for piece in answer.logprobs]
 
 
 async def test_it_reads_a_whole_answer(sim: Simulator) -> None:

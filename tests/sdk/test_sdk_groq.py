@@ -6,13 +6,13 @@ from typing import Any
 
 import attrs
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread
+from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread, sdk
 
 from cortex_trio.events import CitationDelta
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
-groq = pytest.importorskip("groq")
+groq = sdk("groq")
 
 ASK: dict[str, Any] = {"model": "m-1", "messages": [{"role": "user", "content": "Hi"}]}
 

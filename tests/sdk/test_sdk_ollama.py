@@ -5,12 +5,12 @@ from typing import Any
 
 import attrs
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, SAYS, TEXT, in_thread
+from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, SAYS, TEXT, in_thread, sdk
 
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
-ollama = pytest.importorskip("ollama")
+ollama = sdk("ollama")
 
 ASK: dict[str, Any] = {"model": "m-1", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -45,6 +45,16 @@ async def test_it_streams_a_tool_call(sim: Simulator) -> None:
     parts = await with_client(provider, lambda client: streamed(client, tools=[FUNCTION]))
     [call] = [call for part in parts for call in (part.message.tool_calls or ())]
     assert (call.function.name, call.function.arguments) == ("weather", ARGUMENTS)
+
+
+async def test_it_reads_log_probabilities(sim: Simulator) -> None:
+    provider = sim.add("ollama", SAYS)
+    asked: dict[str, Any] = {"logprobs": True, "top_logprobs": 2}
+    parts = await with_client(provider, lambda client: streamed(client, **asked))
+    whole = await with_client(provider, lambda client: client.chat(**ASK, **asked))
+    assert [token for part in parts for token in part.logprobs or ()] == list(whole.logprobs)
+    assert "".join(token.token for token in whole.logprobs) == TEXT
+    assert all(token.top_logprobs[0].logprob == token.logprob for token in whole.logprobs)
 
 
 async def test_it_reads_a_whole_answer(sim: Simulator) -> None:

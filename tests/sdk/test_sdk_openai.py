@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread
+from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread, sdk
 
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
-openai = pytest.importorskip("openai")
+openai = sdk("openai")
 
 SPOKEN_TO = ["openai", "openai_compatible", "xai"]
 ASK: dict[str, Any] = {"model": "m-1", "messages": [{"role": "user", "content": "Hi"}]}
@@ -58,6 +58,23 @@ async def test_it_reads_a_whole_answer(sim: Simulator, kind: str) -> None:
     answer = await with_client(provider, lambda client: client.chat.completions.create(**ASK))
     assert answer.choices[0].message.content == TEXT
     assert answer.usage.total_tokens == COUNTED.total_tokens
+
+
+@pytest.mark.parametrize("kind", SPOKEN_TO)
+async def test_it_reads_log_probabilities(sim: Simulator, kind: str) -> None:
+    asked = {"logprobs": True, "top_logprobs": 2}
+
+    def read(client: Any) -> list[list[Any]]:
+        chunks = client.chat.completions.create(**ASK, **asked, stream=True)
+        choices = [choice for chunk in chunks for choice in chunk.choices]
+        whole = client.chat.completions.create(**ASK, **asked).choices[0].logprobs.content
+        return [[token for choice in choices if choice.logprobs for token in choice.logprobs.content], whole]
+
+    streamed, whole = await with_client(sim.add(kind, SAYS), read)
+    assert streamed == whole
+    assert "".join(token.token for token in whole) == TEXT
+    assert all(token.logprob == token.top_logprobs[0].logprob <= 0 for token in whole)
+    assert b"".join(bytes(token.bytes) for token in whole).decode() == TEXT
 
 
 @pytest.mark.parametrize(

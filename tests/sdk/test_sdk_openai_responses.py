@@ -6,12 +6,12 @@ from typing import Any
 
 import attrs
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread
+from sdk_stage import ARGUMENTS, CALLS, COUNTED, FUNCTION, KEY, SAYS, TEXT, in_thread, sdk
 
 from cortex_trio.failures import FailureKind
 from cortex_trio.simulator import Behaviour, SimulatedProvider, Simulator
 
-openai = pytest.importorskip("openai")
+openai = sdk("openai")
 
 SPOKEN_TO = ["openai_responses", "xai_responses"]
 ASK: dict[str, Any] = {"model": "m-1", "input": "Hi"}
@@ -40,6 +40,24 @@ async def test_it_streams_text_and_usage(sim: Simulator, kind: str) -> None:
     assert response.status == "completed"
     assert response.usage.input_tokens == COUNTED.input_tokens
     assert response.usage.input_tokens_details.cached_tokens == COUNTED.cached_input_tokens
+
+
+@pytest.mark.parametrize("kind", SPOKEN_TO)
+async def test_it_reads_log_probabilities(sim: Simulator, kind: str) -> None:
+    asked: dict[str, Any] = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+
+    def read(client: Any) -> tuple[list[Any], Any]:
+        with client.responses.stream(**ASK, **asked) as stream:
+            pieces = [event for event in stream if event.type == "response.output_text.delta"]
+            return pieces, stream.get_final_response()
+
+    pieces, response = await with_client(sim.add(kind, SAYS), read)
+    [part] = response.output[0].content
+    assert [piece.delta for piece in pieces] == [token.token for token in part.logprobs]
+    assert [token.logprob for piece in pieces for token in piece.logprobs] == [
+        token.logprob for token in part.logprobs
+    ]
+    assert all(len(token.top_logprobs) == 2 for token in part.logprobs)
 
 
 @pytest.mark.parametrize("kind", SPOKEN_TO)

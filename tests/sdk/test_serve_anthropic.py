@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import trio
-from sdk_stage import ARGUMENTS, CALLS, SAYS, SCHEMA, TEXT, in_thread, raised_by
+from sdk_stage import ARGUMENTS, CALLS, SAYS, SCHEMA, TEXT, in_thread, raised_by, sdk
 
 from cortex_trio.failures import FailureKind
 from cortex_trio.server.serving import open_server
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway
 
-anthropic = pytest.importorskip("anthropic")
+anthropic = sdk("anthropic")
 
 ASK: dict[str, Any] = {"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
 every_provider = pytest.mark.parametrize("kind", ["anthropic", "openai"])

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, SAYS, SCHEMA, TEXT, in_thread, raised_by
+from sdk_stage import ARGUMENTS, CALLS, SAYS, SCHEMA, TEXT, in_thread, raised_by, sdk
 
 from cortex_trio.failures import FailureKind
 from cortex_trio.server.serving import open_server
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway
 
-genai = pytest.importorskip("google.genai")
+genai = sdk("google.genai")
 
 every_provider = pytest.mark.parametrize("kind", ["gemini", "openai"])
 ASK: dict[str, Any] = {"model": "auto", "contents": "Hi"}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sdk_stage import ARGUMENTS, CALLS, FUNCTION, SAYS, TEXT, in_thread, raised_by
+from sdk_stage import ARGUMENTS, CALLS, FUNCTION, SAYS, TEXT, in_thread, raised_by, sdk
 
 from cortex_trio.server.serving import open_server
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway
@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # those of its own dependencies
     litellm = pytest.importorskip("litellm")
 
-openai = pytest.importorskip("openai")
+openai = sdk("openai")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the warnings of its dependencies
 

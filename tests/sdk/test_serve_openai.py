@@ -18,13 +18,14 @@ from sdk_stage import (
     in_thread,
     plain_http,
     raised_by,
+    sdk,
 )
 
 from cortex_trio.failures import FailureKind
 from cortex_trio.server.serving import open_server
 from cortex_trio.simulator import Behaviour, Simulator, open_gateway
 
-openai = pytest.importorskip("openai")
+openai = sdk("openai")
 
 BEHIND = ["openai", "anthropic"]
 ASK: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}

@@ -66,8 +66,19 @@ async def test_several_failures_are_one_error_that_forbids_another_try() -> None
         async with open_gateway(sim, max_wait=0) as cortex:
             got = await ask(cortex, CHAT.request())
     assert (got.headers["x-should-retry"], got.headers["x-cortex-attempts"]) == ("false", "2")
+    assert "sub-exceptions" not in CHAT.error_message(got.json)
     assert 15 <= int(got.headers["retry-after"]) <= 17
     assert 15_000 <= int(got.headers["retry-after-ms"]) <= 17_000
+
+
+@every_client
+async def test_a_request_that_is_too_large_for_the_provider_is_413(client: Client) -> None:
+    """Clients that see it make their request smaller."""
+    async with open_simulator() as sim:
+        sim.add(client.provider, Behaviour(status=413), models=[MODEL])
+        async with open_gateway(sim, max_wait=0) as cortex:
+            got = await ask(cortex, client.request())
+    assert got.status == 413
 
 
 @every_client

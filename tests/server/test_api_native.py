@@ -5,8 +5,10 @@ from typing import Any
 
 import attrs
 import pytest
+import raw_bytes
 import trio.testing
 from api_clients import CHAT, CLIENTS, GEMINI, MESSAGES, MODEL, NAMES, RESPONSES, Client, ask
+from raw_server import open_world
 
 from cortex_trio.events import Reply
 from cortex_trio.server.api.inbound import read_request
@@ -129,3 +131,20 @@ async def test_an_answer_without_its_last_frame_gets_one(client: Client) -> None
             got = await ask(cortex, client.request(stream=True))
     if got.status == 200:
         assert got.body.endswith((b"data: [DONE]\n\n", b'"message_stop"}\n\n'))
+
+
+@pytest.mark.parametrize("client", [CHAT, RESPONSES, MESSAGES, GEMINI], ids=lambda client: client.name)
+async def test_a_worker_that_streams_whatever_was_asked_for_is_read(
+    client: Client, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The client asked for a whole answer, so it gets one."""
+    async with open_world("memory") as world:
+        server = world.server(client.provider)
+        async with world.gateway() as cortex:
+            got = await ask(cortex, client.request(model=raw_bytes.MODEL))
+        assert len(server.asked) == 1
+    assert got.status == 200, got.body
+    assert got.headers["content-type"].startswith("application/json")
+    reply = client.read(got.body, stream=False)
+    assert isinstance(reply, Reply)
+    assert reply.text == raw_bytes.TEXT

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from api_clients import CHAT, CLIENTS, GEMINI, IDENTITY, MESSAGES, MODEL, NAMES, Client, ask
 
-from cortex_trio import CallStarted, Config
+from cortex_trio import CallStarted, Config, NoWorkersAvailable
 from cortex_trio.server.api.ingress import route_of
 from cortex_trio.server.exchange import Headers, ServedRequest
 from cortex_trio.simulator import Behaviour, open_gateway, open_simulator
@@ -245,6 +245,31 @@ async def test_embeddings(packed: bool) -> None:
     assert [list(vector) for vector in found] == [pytest.approx(list(vector)) for vector in expected]
     assert got.json["usage"]["total_tokens"] > 0
     assert (got.headers["x-cortex-worker"], got.json["model"]) == ("openai", "e-1")
+
+
+async def test_embeddings_are_those_of_the_worker_that_is_named() -> None:
+    """Two servers of one provider, of which each has a model of its own under the same name."""
+    body = json.dumps({"model": "second/e-1", "input": "a"}).encode()
+    async with open_simulator() as sim:
+        sim.add("first", provider="openai", models=["e-1"])
+        sim.add("second", provider="openai", models=["e-1"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, attrs.evolve(CHAT.request(), path="/v1/embeddings", body=body))
+            assert (await cortex.embed("a", worker="second")).worker == "second"
+            with pytest.raises(NoWorkersAvailable, match="there is no worker 'third'"):
+                await cortex.embed("a", worker="third")
+    assert (got.headers["x-cortex-worker"], got.headers["x-cortex-model"]) == ("second", "e-1")
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1beta/models/"])
+async def test_a_list_of_models_may_end_with_a_slash(path: str) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, get(path))
+            expected = await ask(cortex, get(path.rstrip("/")))
+    assert MODEL in got.body.decode()
+    assert got.json.keys() == expected.json.keys()
 
 
 # ------------------------------------------------------------------ virtual keys and observers

@@ -1,5 +1,6 @@
 """Each API before workers of each provider: whole answers, streams, tool calls, options that cannot be translated."""
 
+import json
 from typing import Any
 
 import pytest
@@ -118,8 +119,9 @@ async def test_a_hint_stops_no_other_provider(client: Client, fields: dict[str, 
         ),
         (RESPONSES, {"background": True}, "'background'"),
         (RESPONSES, {"previous_response_id": "resp_1"}, "previous_response_id"),
-        (RESPONSES, {"tools": [{"type": "web_search"}]}, "'tools'"),
-        (RESPONSES, {"text": {"format": {"type": "json_object"}}}, "'text.format'"),
+        (RESPONSES, {"tools": [{"type": "web_search"}]}, "the tool 'web_search'"),
+        (MESSAGES, {"tools": [{"type": "bash_20250124", "name": "bash"}]}, "the tool 'bash_20250124'"),
+        (GEMINI, {"tools": [{"functionDeclarations": []}, {"googleSearch": {}}]}, "the tool 'googleSearch'"),
         (MESSAGES, {"mcp_servers": [{"url": "x"}]}, "'mcp_servers'"),
         (MESSAGES, {"top_k": 4}, "'top_k'"),
         (GEMINI, {"cachedContent": "c"}, "'cachedContent'"),
@@ -165,6 +167,33 @@ async def test_a_system_message_may_stand_after_a_message_of_the_user(provider: 
         sent = str(sim[provider].requests[0].body)
         places = [sent.index(text) for text in ("Hi", "Be brief.", "Hello", "And?", "Be polite.")]
         assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("client", "fields"),
+    [
+        (CHAT, {"response_format": {"type": "json_object"}}),
+        (RESPONSES, {"text": {"format": {"type": "json_object"}, "verbosity": "low"}}),
+        (GEMINI, {"generationConfig": {"responseMimeType": "application/json", "temperature": 1}}),
+    ],
+)
+async def test_an_answer_in_json_is_asked_for_in_the_words_of_each_api(
+    client: Client, fields: dict[str, Any]
+) -> None:
+    for provider in ("openai", "openai_responses", "gemini", "cohere", "ollama"):
+        async with open_simulator() as sim:
+            sim.add(provider, models=[MODEL])
+            async with open_gateway(sim) as cortex:
+                got = await ask(cortex, client.request(**fields))
+            assert got.status == 200, got.body
+            [request] = sim[provider].requests
+        sent = json.dumps(request.body)
+        assert any(word in sent for word in ('"json_object"', '"application/json"', '"format": "json"')), sent
+    async with open_simulator() as sim:
+        sim.add("anthropic", models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(**fields))
+    assert (got.status, "without a schema" in client.error_message(got.json)) == (400, True)
 
 
 async def test_what_was_signed_elsewhere_is_not_sent_to_another_provider() -> None:

@@ -1,6 +1,7 @@
 """Connections over real sockets: keep-alive, pipelining, streams, limits, clients that leave or do not read."""
 
 import logging
+from itertools import pairwise
 
 import pytest
 import trio
@@ -35,6 +36,26 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         )
         bodies = [(await client.answer()).body for _ in range(3)]
         assert bodies == [b"1", b"data: 0\n\ndata: 1\n\ndata: 2\n\n", b"3"]
+
+
+async def test_other_tasks_run_between_pipelined_requests(caplog: pytest.LogCaptureFixture) -> None:
+    answered = [0]  # at each turn of another task
+
+    async def take_turns() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            answered.append(len(caplog.records))
+
+    async with open_served() as (server, _, _), trio.open_nursery() as nursery:
+        client = await Client.to(server)
+        nursery.start_soon(take_turns)
+        with caplog.at_level(logging.INFO, "cortex_trio.server"):
+            await client.send(request("GET", "/nothing") * 100)
+            for _ in range(100):
+                assert (await client.answer()).status == 404
+        nursery.cancel_scope.cancel()
+    assert answered[-1] >= 99
+    assert max(after - before for before, after in pairwise(answered)) <= 2
 
 
 async def test_requests_that_arrive_while_one_is_answered_are_kept() -> None:

@@ -1,7 +1,9 @@
 """Heads of requests: what is served, and what is refused because another program could read it differently."""
 
+import h11
 import pytest
 
+from cortex_trio.server.exchange import Headers
 from cortex_trio.server.head import MOST_FIELDS, MOST_HEAD_BYTES, BadHead, HeadFinder, RequestHead, parse_head
 
 PLAIN = b"POST /v1/x%20y?a=1&a=2&b= HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"
@@ -111,6 +113,51 @@ def test_a_head_is_refused(raw: bytes) -> None:
     with pytest.raises(BadHead) as caught:
         parsed(raw)
     assert caught.value.status == 400
+
+
+AS_H11 = (
+    b"POST /v1/x?a=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nX: a b\r\n\r\n",
+    b"PUT /x HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\nHost: h:80\r\n\r\n",
+    b"GET / HTTP/1.0\r\nContent-Length: 3, 3\r\n\r\n",
+)
+INSERTED = (
+    b"",
+    *(bytes([byte]) for byte in b'\0\1\t\n\v\r "#%,/0:;@[\\]x{|\x7f\x80\x85\xa0\xff'),
+    b"\r\n",
+    b" HTTP/1.1",
+)
+
+
+def without_length(headers: Headers) -> Headers:
+    """h11 makes one number of a length that was sent twice."""
+    return [(name, value) for name, value in headers if name != "content-length"]
+
+
+@pytest.mark.parametrize("head", AS_H11, ids=range(len(AS_H11)))
+def test_what_is_accepted_means_the_same_to_h11(head: bytes) -> None:
+    accepted = 0
+    for at in range(len(head)):
+        for inserted in INSERTED:
+            for length in (0, 1):  # inserted, or instead of a byte
+                raw = head[:at] + inserted + head[at + length :]
+                try:
+                    found = parsed(raw)
+                except (BadHead, AssertionError):  # refused, or not at its end
+                    continue
+                accepted += 1
+                peer = h11.Connection(h11.SERVER)
+                peer.receive_data(raw.removeprefix(b"\r\n"))
+                request = peer.next_event()
+                assert isinstance(request, h11.Request), raw
+                fields = [(name.decode(), value.decode("latin-1")) for name, value in request.headers]
+                lengths = [int(value) for name, value in fields if name == "content-length"]
+                assert found.method.encode() == request.method, raw
+                assert without_length(found.headers) == without_length(fields), raw
+                assert found.expects_continue == peer.they_are_waiting_for_100_continue, raw
+                assert [found.length] == (
+                    lengths or [None if ("transfer-encoding", "chunked") in fields else 0]
+                ), raw
+    assert accepted > len(head)
 
 
 def test_an_error_does_not_repeat_the_head() -> None:

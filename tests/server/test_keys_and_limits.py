@@ -12,9 +12,11 @@ import trio.testing
 from served import WORKER, Client, StandIn, open_served, request
 
 from cortex_trio import ConfigError, open_cortex
-from cortex_trio.cluster import MemoryStore
-from cortex_trio.server.admission import KeyRing
-from cortex_trio.server.counters import MemoryCounters, end_of_period
+from cortex_trio.cluster import Claim, MemoryStore
+from cortex_trio.gateway.sharing.limits import SharedLimits
+from cortex_trio.server.admission import KeyRefused, KeyRing, KeyUse
+from cortex_trio.server.counters import MemoryCounters, SharedCounters, end_of_period
+from cortex_trio.server.limits_protocol import ErrorKind
 from cortex_trio.server.serving import open_server
 from cortex_trio.server.virtual_keys import Budget, VirtualKey, new_key, sha256_of, virtual_keys_from
 
@@ -112,6 +114,24 @@ async def test_a_budget_is_402() -> None:
             assert (await client.post("/charge", b'{"usd": %b}' % usd.encode(), BEARER)).status == 200
         answer = await client.post("/echo", b"x", BEARER)
         assert (answer.status, answer.error) == (402, "INSUFFICIENT_QUOTA")
+
+
+async def test_a_budget_of_several_processes_is_not_spent_as_long_as_others_may_have_some() -> None:
+    class NoTotals:
+        def count(self, name: str, amount: float) -> None: ...
+
+    limits = SharedLimits(lambda: None)
+    (key,) = virtual_keys_from([virtual(budget={"usd": 10})], "$keys")
+    use = KeyUse(key, SharedCounters(limits, NoTotals()))
+    use.charge(tokens=0, usd=3)
+    refused = use.admit()
+    assert isinstance(refused, KeyRefused)
+    assert (refused.kind, refused.retry_after) == (ErrorKind.RATE_LIMITED, 1)
+    (limit,) = limits.active()
+    limit.was_given(Claim(0, 3600, "1"), 3.5, trio.current_time())
+    spent = use.admit()
+    assert isinstance(spent, KeyRefused)
+    assert spent.kind is ErrorKind.INSUFFICIENT_QUOTA
 
 
 async def test_concurrency_is_limited() -> None:

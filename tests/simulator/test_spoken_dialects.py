@@ -3,7 +3,15 @@
 import attrs
 import pytest
 
-from cortex_trio.events import CitationDelta, Finished, FinishReason, ReplyBuilder, Usage, WireEvent
+from cortex_trio.events import (
+    CitationDelta,
+    Finished,
+    FinishReason,
+    LogprobsDelta,
+    ReplyBuilder,
+    Usage,
+    WireEvent,
+)
 from cortex_trio.failures import Failure, FailureKind, classify
 from cortex_trio.messages import (
     ChatRequest,
@@ -20,6 +28,7 @@ from cortex_trio.messages import (
 )
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour
+from cortex_trio.simulator.answer import token_logprob
 
 KINDS = sorted(PROVIDERS)
 WEATHER = Tool("weather", "Tells it", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -143,6 +152,42 @@ async def test_citations_name_their_source(sim, client, kind):
     events = await ask(client, provider)
     cited = [event for event in events if isinstance(event, CitationDelta)]
     assert [one.sources for one in cited] == [("https://example.org/a",)]
+
+
+IN_CHAT_COMPLETIONS = {"logprobs": True, "top_logprobs": 2}
+IN_RESPONSES = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+LOGPROBS = {
+    "openai": IN_CHAT_COMPLETIONS,
+    "openai_compatible": IN_CHAT_COMPLETIONS,
+    "groq": IN_CHAT_COMPLETIONS,
+    "xai": IN_CHAT_COMPLETIONS,
+    "openai_responses": IN_RESPONSES,
+    "xai_responses": IN_RESPONSES,
+    "gemini": {"generationConfig": {"responseLogprobs": True, "logprobs": 2}},
+    "cohere": {"logprobs": True},
+    "ollama": {"logprobs": True, "top_logprobs": 2},
+}
+"""What each API calls them, as docs/providers.md says. Anthropic has none."""
+HAVE_BYTES = ("openai", "openai_compatible", "groq", "xai", *RESPONSES, "ollama")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("kind", sorted(LOGPROBS))
+async def test_log_probabilities_arrive_where_they_are_requested(sim, client, kind, stream):
+    provider = sim.add(kind, Behaviour(text="Grüße, 世界!"), Behaviour(text="Grüße, 世界!"))
+    plain = attrs.evolve(PLAIN, stream=stream)
+    assert not any(isinstance(event, LogprobsDelta) for event in await ask(client, provider, plain))
+    asked = attrs.evolve(plain, extra_body=LOGPROBS[kind])
+    reply = folded(await ask(client, provider, asked)).reply(worker="", provider="", model="", attempts=())
+    assert "".join(token.token for token in reply.logprobs) == reply.text == "Grüße, 世界!"
+    scripted = [token_logprob(token.token, 2) for token in reply.logprobs]
+    assert [token.logprob for token in reply.logprobs] == [token.logprob for token in scripted]
+    if kind != "cohere":
+        assert [[one.token for one in token.top] for token in reply.logprobs] == [
+            [one.token for one in token.top] for token in scripted
+        ]
+    if kind in HAVE_BYTES:
+        assert list(reply.logprobs) == scripted
 
 
 ANSWERED = [

@@ -354,7 +354,7 @@ def test_message_stop_without_a_stop_reason_is_truncated() -> None:
         ("stop_sequence", FinishReason.STOP),
         ("max_tokens", FinishReason.LENGTH),
         ("model_context_window_exceeded", FinishReason.LENGTH),
-        ("tool_use", FinishReason.TOOL_CALLS),
+        ("tool_use", FinishReason.STOP),  # no call came, so none is waited for
         ("pause_turn", FinishReason.PAUSE),
         ("refusal", FinishReason.REFUSAL),
         ("something_new", FinishReason.OTHER),

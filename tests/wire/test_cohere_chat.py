@@ -294,7 +294,7 @@ def test_a_message_end_that_lost_only_its_blank_line_counts() -> None:
         ("COMPLETE", FinishReason.STOP),
         ("STOP_SEQUENCE", FinishReason.STOP),
         ("MAX_TOKENS", FinishReason.LENGTH),
-        ("TOOL_CALL", FinishReason.TOOL_CALLS),
+        ("TOOL_CALL", FinishReason.STOP),  # no call came, so none is waited for
         ("ERROR_TOXIC", FinishReason.CONTENT_FILTER),
         ("USER_CANCEL", FinishReason.OTHER),
         ("INVENTED_TOMORROW", FinishReason.OTHER),

@@ -96,6 +96,14 @@ def test_the_usage_chunk_is_taken_out_and_its_usage_is_known() -> None:
 
 
 @pytest.mark.parametrize(
+    "choices", [b'"choices": [], ', b'"choices":null,', b""], ids=["empty", "null", "none"]
+)
+def test_a_usage_chunk_has_no_choice_however_that_is_written(choices: bytes) -> None:
+    assert is_usage_chunk(b'data: {"id":"c",' + choices + b'"usage":{"prompt_tokens":3}}\n\n')
+    assert not is_usage_chunk(b'data: {"id":"c",' + choices + b'"usage":null}\n\n')
+
+
+@pytest.mark.parametrize(
     ("dialect", "body", "end"),
     [
         (CHAT, b"".join(FRAMES[:4]), DONE),
@@ -137,6 +145,14 @@ def test_a_whole_body_passes_before_its_events() -> None:
     first, *events = decoder.finish()
     assert first == Forwarded(body)
     assert isinstance(events[-1], Finished)
+
+
+def test_a_stream_in_place_of_a_whole_body_is_read_and_does_not_pass() -> None:
+    """unslothai/unsloth#6570: a client that asked for JSON cannot read it."""
+    decoder = WholeForwardingDecoder(CHAT.decode_reply, CHAT.decoder)
+    stream = CHAT.decoder()
+    assert [event for piece in sliced(b"".join(FRAMES), 7) for event in decoder.feed(piece)] == []
+    assert decoder.finish() == [*stream.feed(b"".join(FRAMES)), *stream.finish()]
 
 
 def test_a_whole_body_that_is_an_error_does_not_pass() -> None:

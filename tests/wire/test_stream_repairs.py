@@ -65,6 +65,25 @@ def test_a_chunk_may_hold_its_choice_twice() -> None:
     ]
 
 
+def test_a_function_call_in_the_form_of_2023_is_a_call() -> None:
+    """OpenAI still answers `functions` with it; it has no index and no id."""
+    begin, go_on = {"name": "f", "arguments": ""}, {"arguments": '{"x":1}'}
+    done = Finished(FinishReason.TOOL_CALLS, "function_call")
+    assert decoded(
+        OPENAI,
+        chunk(choice({"role": "assistant", "content": None, "function_call": begin})),
+        chunk(choice({"function_call": go_on})),
+        chunk(choice({}, "function_call")),
+        "[DONE]",
+    ) == [ToolCallDelta(0, '{"x":1}', "call_0", "f"), done]
+    told = {"role": "assistant", "content": None, "function_call": {**begin, **go_on}}
+    whole = {"choices": [{"index": 0, "message": told, "finish_reason": "function_call"}]}
+    assert OPENAI.decode_reply(json.dumps(whole).encode()) == [
+        ToolCallDelta(0, '{"x":1}', "call_0", "f"),
+        done,
+    ]
+
+
 @pytest.mark.parametrize("index", ["0", None, "", 0.0, False, [0], {}, True])
 def test_an_index_that_is_no_number_is_that_of_the_only_choice(index: Any) -> None:
     assert decoded(OPENAI, chunk(choice({"content": "hi"}, "stop", index)), "[DONE]") == [
@@ -184,7 +203,7 @@ def test_a_base_resp_that_reports_success_is_no_error() -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        ("tool-calls", FinishReason.TOOL_CALLS),
+        ("tool-calls", FinishReason.STOP),  # no call came, so none is waited for
         ("content-filter", FinishReason.CONTENT_FILTER),
         ("IMAGE_SAFETY", FinishReason.CONTENT_FILTER),
         ("max-tokens", FinishReason.LENGTH),

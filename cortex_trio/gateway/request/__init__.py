@@ -19,6 +19,7 @@ opening          its first half: connect, send, status, headers
 reading          its second half: the body, within deadlines
 decoding         the body as events
 non_streaming    a whole JSON object where a stream was asked for
+surrogates       joins the halves of a character that was cut in two
 continuation     removes what a continuation repeats
 errors           what is raised when no worker answered
 """

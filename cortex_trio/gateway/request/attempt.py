@@ -18,8 +18,8 @@ from typing import Self, final
 
 import trio
 
-from ...costs import Priced, cost_of
-from ...events import Attempt, Usage, WireEvent
+from ...costs import Priced, cost_of, own_price
+from ...events import Attempt, WireEvent
 from ...failures import Failure, FailureKind, scrub
 from ...failures.kinds import plain
 from ...telemetry import AttemptStarted, FirstToken
@@ -110,6 +110,8 @@ class OpenAttempt:
 
     async def _open(self) -> None:
         attempt = self._attempt
+        if own_price(self._priced, attempt.runtime.config.prices) is None:
+            attempt.runtime.prices_needed.set()
         self._response = await send_request(attempt)
         await check_status(attempt, self._response)
         record_rate_limit(attempt, self._response)
@@ -199,7 +201,7 @@ class OpenAttempt:
             duration=trio.current_time() - attempt.started,
             time_to_first_token=first_token_after,
             usage=usage,
-            cost=self._cost(usage),
+            cost=cost_of(usage, self._priced, attempt.runtime.config.prices),
             call=attempt.call,
             status=response.status if response is not None else None,
             request_id=_request_id(response.headers, attempt.key) if response is not None else None,
@@ -212,17 +214,16 @@ class OpenAttempt:
             started=self._started,
         )
 
-    def _cost(self, usage: Usage | None) -> float | None:
+    @property
+    def _priced(self) -> Priced:
         attempt = self._attempt
-        config = attempt.candidate.endpoint.config
-        request = Priced(
+        return Priced(
             attempt.candidate.state.name,
             attempt.provider,
             attempt.candidate.model,
-            config.address,
+            attempt.candidate.endpoint.config.address,
             self._started,
         )
-        return cost_of(usage, request, attempt.runtime.config.prices)
 
 
 def _request_id(headers: Mapping[str, str], key: ApiKey | None) -> str | None:

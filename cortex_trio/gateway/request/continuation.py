@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import final
+
+import attrs
+
+from ...events import (
+    CitationDelta,
+    Finished,
+    LogprobsDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    WholePart,
+    WireEvent,
+)
 
 LOOK_BACK = 400
 """Characters of the first part a continuation may repeat."""
@@ -25,6 +39,26 @@ class ContinuationDeduplicator:
         self._after_blank = delivered[-1:].isspace()
         self._held = ""
         self._decided = not delivered
+        self._cut = 0  # characters of repeated text whose tokens have not come yet
+        self._tokens: list[TokenLogprob] = []  # of text that is not decided yet
+
+    def deliver(self, events: Iterable[WireEvent]) -> Iterator[WireEvent]:
+        """Return what may be delivered of the next events: text only once it is certainly no repetition."""
+        for event in events:
+            match event:
+                case TextDelta() if event.phase != "commentary":
+                    yield from self._with_tokens(self.feed(event.text))
+                case LogprobsDelta(tokens):
+                    self._tokens += tokens
+                    yield from self._with_tokens("")
+                case WholePart() | ToolCallDelta() | Finished():  # usage comes before text, too
+                    yield from self._with_tokens(self.finish())
+                    yield event
+                case CitationDelta():
+                    # Its place is one in an answer of which perhaps only the end is delivered.
+                    yield attrs.evolve(event, start=None, end=None)
+                case _:
+                    yield event
 
     def feed(self, piece: str) -> str:
         """Return the text that may be delivered now, perhaps "" yet."""
@@ -39,8 +73,25 @@ class ContinuationDeduplicator:
             return ""
         self._decided = True
         new = self._held[self._repeated() :]
+        new = new.lstrip(" ") if self._after_blank else new
+        self._cut = len(self._held) - len(new)
         self._held = ""
-        return new.lstrip(" ") if self._after_blank else new
+        return new
+
+    def _with_tokens(self, text: str) -> Iterator[WireEvent]:
+        """The text, behind the log probabilities of tokens that are delivered; those of repeated text are not."""
+        if self._decided and self._tokens:
+            taken, self._tokens = self._tokens, []
+            if tokens := tuple(token for token in taken if not self._is_cut(token)):
+                yield LogprobsDelta(tokens)
+        if text:
+            yield TextDelta(text)
+
+    def _is_cut(self, token: TokenLogprob) -> bool:
+        if token.is_reasoning or self._cut <= 0:
+            return False
+        self._cut -= len(token.token)
+        return True
 
     def _may_repeat(self) -> bool:
         """Return whether more text could make this a repetition that reaches to the end of what was delivered."""

@@ -11,6 +11,7 @@ from ...wire.codec import Decoder, truncated
 from ..workers.dialect_guard import DialectFailed
 from .non_streaming import NonStreamingFallback
 from .prepared import BodyFailure, PreparedAttempt, protocol_failure
+from .surrogates import SurrogatePairs
 
 NEEDS_CONTENT = {FinishReason.STOP, FinishReason.TOOL_CALLS, FinishReason.OTHER}
 """Finish reasons that promise content; each of the others explains why nothing came."""
@@ -41,6 +42,7 @@ class ResponseDecoder:
         self._attempt = attempt
         self._decoder = decoder
         self._decompressor = decompressor
+        self._pairs = SurrogatePairs()
         self._max_bytes = attempt.job.max_bytes(attempt.runtime.config)
         self._bytes = 0  # of the body so far, unpacked
 
@@ -112,7 +114,7 @@ class ResponseDecoder:
         if events and isinstance(failure := events[-1], Failure):
             events.pop()
             self.pending = BodyFailure(failure)
-        named = False
+        events, named = self._pairs.joined(events), False
         for event in events:
             if isinstance(event, CONTENT):
                 self.chunks += 1

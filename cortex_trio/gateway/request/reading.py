@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from ...events import FinishReason, ResponseStarted, Usage, WireEvent
+from ...events import FinishReason, LogprobsDelta, ResponseStarted, Usage, WireEvent
 from ...http.errors import ReadTimeout
 from ..transport.errors import TransportFailed
 from ..transport.response import Response
@@ -16,7 +16,8 @@ from .prepared import BodyFailure, PreparedAttempt
 
 HELD_EVENTS = 64
 """Lifecycle events and preambles that may come before the first content. What is still arriving is not counted: it may
-be the content, an image or vectors. Bytes are limited by `Job.max_bytes` alone."""
+be the content, an image or vectors. Nor are log probabilities: those of a tool call come while it grows, and nothing of
+it may be emitted yet. Bytes are limited by `Job.max_bytes` alone."""
 DRAIN_SECONDS, DRAIN_BYTES = 0.05, 64 * 1024
 """Reading to the end after the terminal marker keeps the connection; a new TLS handshake costs more than this."""
 
@@ -67,12 +68,14 @@ class ResponseReader:
         Raises:
             AttemptFailed: there was no content in time, or the response broke before any event can be delivered.
         """
-        decoder, held = self._decoder, list[WireEvent]()
+        decoder, held, counted = self._decoder, list[WireEvent](), 0
         while not decoder.has_content and not decoder.finished:
-            if len(held) > HELD_EVENTS:
+            if counted > HELD_EVENTS:
                 raise self._attempt.protocol_error(f"no content after {HELD_EVENTS} events")
             attempt = self._attempt
-            held += await self._read(attempt.timeouts.first_content_by(attempt.started, self._last_byte))
+            events = await self._read(attempt.timeouts.first_content_by(attempt.started, self._last_byte))
+            held += events
+            counted += sum(not isinstance(event, LogprobsDelta) for event in events)
             decoder.check()  # it may have broken right behind the first content, of which nothing was delivered yet
         return held
 

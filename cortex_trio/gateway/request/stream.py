@@ -12,13 +12,11 @@ from itertools import islice
 from types import TracebackType
 from typing import Literal, Self, final
 
-import attrs
 import trio
 
 from ...errors import AllWorkersFailed, ProviderError, StreamInterrupted
 from ...events import (
     Attempt,
-    CitationDelta,
     Continued,
     Finished,
     FinishReason,
@@ -28,11 +26,8 @@ from ...events import (
     ResponseStarted,
     Restarted,
     StreamEvent,
-    TextDelta,
-    ToolCallDelta,
     Usage,
     Vectors,
-    WholePart,
     WireEvent,
 )
 from ...failures import CortexError, Failure
@@ -196,22 +191,8 @@ class ChatStream:
 
     def _queue(self, events: Iterable[WireEvent]) -> None:
         """Queue received events for delivery; text of a continuation only once it is certainly no repetition."""
-        if self._deduplicator is None:
-            self._pending.extend(events)
-            return
-        for event in events:
-            text, is_answer = "", False
-            if isinstance(event, TextDelta) and event.phase != "commentary":
-                text, is_answer = self._deduplicator.feed(event.text), True
-            elif isinstance(event, WholePart | ToolCallDelta | Finished):  # usage comes before text, too
-                text = self._deduplicator.finish()
-            elif isinstance(event, CitationDelta):
-                # Its place is one in an answer of which perhaps only the end is delivered.
-                event = attrs.evolve(event, start=None, end=None)
-            if text:
-                self._pending.append(TextDelta(text))
-            if not is_answer:
-                self._pending.append(event)
+        deduplicator = self._deduplicator
+        self._pending.extend(events if deduplicator is None else deduplicator.deliver(events))
 
     async def peek(self, is_wanted: Callable[[StreamEvent], bool]) -> StreamEvent | None:
         """Wait for the first event that `is_wanted`, and return it without delivering it; None: there is none.

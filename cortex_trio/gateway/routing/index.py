@@ -118,12 +118,12 @@ class WorkerIndex:
         return self.workers
 
 
-def embed_model(index: WorkerIndex, provider: str | None) -> str | None:
-    """Return the model for embeddings where the caller names none: that of the worker with the best priority.
+def embed_model(index: WorkerIndex, criteria: Criteria) -> str | None:
+    """Return the model for embeddings where `criteria` name none: that of the worker with the best priority.
 
     Returns None if no worker has such a model.
     """
-    group = index.group(Criteria(provider=provider, embed=True))
+    group = index.group(criteria)
     return group.members[group.sorted_by(priority_of)[0]].model if len(group) else None
 
 

@@ -158,7 +158,8 @@ class Config:
         CORTEX_PROVIDERS is a JSON object with all workers (times in ms). Without it, each provider has
         <PROVIDER>_API_KEYS (comma-separated) or _API_KEY, _MODEL, _BASE_URL and _TIMEOUT (ms), and an Ollama server is
         found by its port. HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT are in ms; WORKER_POOL_STRATEGY is `strategy`,
-        CORTEX_STORE is `store`. The entry "$settings" of the JSON object wins over these four.
+        CORTEX_STORE is `store`, CORTEX_LIMITS_WITHOUT_STORE is `limits_without_store`. The entry "$settings" of the
+        JSON object wins over these five.
 
         Args:
             environ: the variables. None: those of this process.

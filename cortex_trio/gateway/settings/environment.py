@@ -87,8 +87,12 @@ def options_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     ):
         if text := value_of(environ, variable):
             options[option] = _number(text, variable) / 1000
-    if strategy := value_of(environ, "WORKER_POOL_STRATEGY"):
-        options["strategy"] = strategy
+    for variable, option in (
+        ("WORKER_POOL_STRATEGY", "strategy"),
+        ("CORTEX_LIMITS_WITHOUT_STORE", "limits_without_store"),
+    ):
+        if text := value_of(environ, variable):
+            options[option] = text
     if store := value_of(environ, "CORTEX_STORE"):
         options["store"] = StoreUrl.parse(store, "CORTEX_STORE")
     return options

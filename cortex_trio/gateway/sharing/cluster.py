@@ -20,6 +20,7 @@ import trio
 
 from ...cluster import Entry, Store, StoreLink, StoreUnavailable
 from ...otp import GenServer
+from .limits import SharedLimit
 from .probes import LEASE_SECONDS
 from .state import Sharing
 
@@ -32,7 +33,7 @@ OPEN_SECONDS = 1.0
 """Seconds that opening a link may take."""
 ANSWER_SECONDS = 0.6
 """Seconds after which a store that does not answer counts as lost."""
-BEAT_SECONDS = 0.25
+BEAT_SECONDS = 0.2
 """Seconds between two reports that this process runs: together with ANSWER_SECONDS, a store that hangs is noticed
 within a second."""
 PRESENCE_SECONDS = 2.0
@@ -123,11 +124,8 @@ class Cluster(GenServer):
         sharing, limits = self._sharing, self._sharing.limits
         for limit in limits.active():
             now = trio.current_time()
-            if left := limit.left(now):
-                await _answer(link.give_back, limit.name, left, left.granted)
-            elif owed := limit.owed(now):
-                part = await _answer(link.take_slice, limit.name, owed, limit.limit, limit.seconds())
-                limit.was_given(part, owed, now)
+            if (amount := limit.settled(now)) is not None:
+                await self._claim(link, limit, amount)
         for _ in range(2):  # a batch that was not confirmed, then what was counted since
             batch = sharing.totals.next_batch()
             sharing.totals.confirmed(await _answer(link.add, batch.id, batch.amounts))
@@ -181,13 +179,15 @@ class Cluster(GenServer):
         while True:
             limits.changed = trio.Event()
             for limit in limits.active():
-                if unused := limit.unused(trio.current_time()):
-                    await _answer(link.give_back, limit.name, unused, unused.granted)
-                elif wanted := limit.wanted(trio.current_time()):
-                    part = await _answer(link.take_slice, limit.name, wanted, limit.limit, limit.seconds())
-                    limit.was_given(part, wanted, trio.current_time())
+                if (amount := limit.wanted(trio.current_time())) is not None:
+                    await self._claim(link, limit, amount)
             with trio.move_on_at(limits.next_look(trio.current_time())):
                 await limits.changed.wait()
+
+    async def _claim(self, link: StoreLink, limit: SharedLimit, amount: float) -> None:
+        process, seconds = self._sharing.process, limit.seconds()
+        claim = await _answer(link.claim, limit.name, process, amount, limit.limit, seconds)
+        limit.was_given(claim, amount, trio.current_time())
 
     async def _add_totals(self, link: StoreLink) -> None:
         totals = self._sharing.totals

@@ -26,9 +26,11 @@ class Endpoint:
     config: WorkerConfig
     connections: Connections = attrs.field(repr=False)
 
-    @property
-    def provider(self) -> Provider:
-        """The provider, with its dialect."""
+    provider: Provider = attrs.field(init=False, repr=False)
+    """The provider, with its dialect."""
+
+    @provider.default
+    def _provider(self) -> Provider:
         return self.config.kind
 
     @property

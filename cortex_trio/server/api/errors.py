@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from ...errors import AllWorkersFailed, ProviderError
 from ...events import Attempt
 from ...failures import CortexError, Failure, FailureKind, InvalidRequest, NoWorkersAvailable
+from ...wire.codec import Unsupported
 from ...wire.server import HttpResponse, ParsedRequest, ServerDialect
 from ...wire.writing import dumps, encoded
 from ..exchange import Headers
@@ -21,6 +22,9 @@ from .ingress import Ingress
 
 LATE_STATUS = 504
 """For a call whose time is over."""
+
+TOO_LARGE_STATUS = 413
+"""For a request that was too large for the provider."""
 
 
 def failure_of(error: CortexError) -> Failure | None:
@@ -45,6 +49,17 @@ def attempts_of(error: CortexError) -> int:
     """Return how many requests were sent to providers."""
     attempts: tuple[Attempt, ...] = tuple(getattr(error, "attempts", ()))
     return len(attempts)
+
+
+def message_of(error: CortexError) -> str:
+    """Return what is said of an error. What only a program in Python can do, or is told, is left out."""
+    match error:
+        case AllWorkersFailed():
+            return error.message  # without the number of exceptions in the group
+        case Unsupported(what=what, provider=provider):
+            return f"{provider} does not support {what}"
+        case _:
+            return str(error)
 
 
 def wait_of(error: CortexError) -> float | None:
@@ -72,7 +87,9 @@ def call_error(
         status = 503
     elif failure is not None and failure.kind is FailureKind.STALLED:
         status = LATE_STATUS
-    response = server.failure(kind_of(error), parsed, message=str(error), status=status, wait=wait)
+    elif failure is not None and failure.status == TOO_LARGE_STATUS:
+        status = TOO_LARGE_STATUS  # clients make their request smaller and try again
+    response = server.failure(kind_of(error), parsed, message=message_of(error), status=status, wait=wait)
     headers = {name: value for name, value in response.headers.items() if name not in _OWN}
     headers.update(retry_headers(wait))
     attempts = attempts_of(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, final
 
 import attrs
@@ -25,6 +25,7 @@ from ...wire.server import (
 )
 from ..exchange import ServedRequest
 from .ingress import CHAT, Ingress, asks_for_usage
+from .options import reasoning_for
 from .tokens import counted
 
 FOREIGN_ORIGIN = "client/unknown"
@@ -134,7 +135,7 @@ class Inbound:
 
     def _native_decoder(self, dialect: Dialect) -> Decoder:
         if not self.streams:
-            return WholeForwardingDecoder(dialect.decode_reply)
+            return WholeForwardingDecoder(dialect.decode_reply, dialect.decoder)
         if self.ingress is CHAT and not asks_for_usage(self._body):
             return ForwardingDecoder(dialect, is_usage_chunk)
         return ForwardingDecoder(dialect)
@@ -145,7 +146,10 @@ class Inbound:
             raise chat
         if self.raises_limit and self.has_small_limit:
             chat = attrs.evolve(chat, max_tokens=LEAST_MAX_TOKENS)
-        return chat if dialect == self.ingress.name else self.ingress.options.without(chat, provider)
+        if dialect == self.ingress.name:
+            return chat
+        chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
+        return self.ingress.options.without(chat, provider, dialect)
 
 
 def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
@@ -166,7 +170,7 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
         method=request.method,
         path=request.path,
         query=request.query,
-        headers=dict(reversed(request.headers)),  # of several values the first
+        headers=request.first_headers,
         body=body,
         identity=identity_of(request),
     )
@@ -175,7 +179,7 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
 
 def identity_of(request: ServedRequest) -> ResponseIdentity:
     """Return what makes the response to a request different from all others."""
-    now = datetime.now(UTC)
+    created = int(datetime.now(UTC).timestamp())
     letters = re.sub(r"[^A-Za-z0-9]", "", request.id.removeprefix("req_")) or "0"
     digits = "".join(letter for letter in letters.lower() if letter in "0123456789abcdef").rjust(32, "0")[
         -32:
@@ -184,9 +188,14 @@ def identity_of(request: ServedRequest) -> ResponseIdentity:
     return ResponseIdentity(
         id=letters,
         uuid=uuid,
-        created=int(now.timestamp()),
-        created_text=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=created,
+        created_text=_text_of(created),
     )
+
+
+@lru_cache(maxsize=1)
+def _text_of(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def bare_request(request: ServedRequest) -> ParsedRequest:

@@ -15,6 +15,20 @@ import attrs
 from ...messages import ChatRequest
 from ...wire.codec import Unsupported
 
+JSON_OBJECT = {"type": "json_object"}
+JSON_TYPE = "application/json"
+FUNCTIONS = ("functionDeclarations", "function_declarations")
+"""The only key of Gemini's tools that is not a tool of its own."""
+
+JSON_MODE: Mapping[str, Mapping[str, Any]] = {
+    "chat_completions": {"response_format": JSON_OBJECT},
+    "responses": {"text": {"format": JSON_OBJECT}},
+    "gemini": {"generationConfig": {"responseMimeType": JSON_TYPE}},
+    "cohere_chat": {"response_format": JSON_OBJECT},
+    "ollama_chat": {"format": "json"},
+}
+"""By dialect, how an answer in JSON is asked for where no schema is given. Anthropic's API has no such option."""
+
 
 @attrs.frozen(kw_only=True)
 class Options:
@@ -26,6 +40,9 @@ class Options:
     """Values that ask for nothing, by option. They are left out."""
     inner: Mapping[str, Options] = attrs.field(factory=dict)
     """Options that are objects with options inside."""
+    json_mode: tuple[str, ...] = ()
+    """The path of the option whose value in JSON_MODE asks for an answer in JSON. It is among the neutral ones: what
+    asks for JSON is read by itself."""
 
     def essential(self, fields: Mapping[str, Any], where: str = "") -> str | None:
         """Return the first option that another API would have to express, None if there is none."""
@@ -41,15 +58,56 @@ class Options:
                 return found
         return None
 
-    def without(self, request: ChatRequest, provider: str) -> ChatRequest:
+    def without(self, request: ChatRequest, provider: str, dialect: str) -> ChatRequest:
         """Return the request for a provider with another API.
 
         Raises:
             Unsupported: An option is set that only this API has. The error names it.
         """
-        if name := self.essential(request.extra_body or {}):
-            raise Unsupported(f"the option {name!r}", provider)
-        return attrs.evolve(request, extra_body=None)
+        fields = request.extra_body or {}
+        if name := self.essential(fields):
+            raise Unsupported(_named(name, fields), provider)
+        if not self._asks_for_json(fields):
+            return attrs.evolve(request, extra_body=None)
+        if dialect not in JSON_MODE:
+            raise Unsupported(f"the option {'.'.join(self.json_mode)!r} without a schema", provider)
+        return attrs.evolve(request, extra_body=JSON_MODE[dialect])
+
+    def _asks_for_json(self, fields: Mapping[str, Any]) -> bool:
+        found: Any = fields
+        for name in self.json_mode:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found in (JSON_OBJECT, JSON_TYPE)
+
+
+def _named(option: str, fields: Mapping[str, Any]) -> str:
+    """Name an option in an error. Of tools it is the one that only the API itself can run."""
+    listed = fields.get(option)
+    for tool in listed if option == "tools" and isinstance(listed, list) else ():
+        kind = tool.get("type") or next((name for name in tool if name not in FUNCTIONS), None)
+        if kind not in (None, "function", "custom"):
+            return f"the tool {kind!r:.60}"
+    return f"the option {option!r}"
+
+
+BUDGETED = frozenset({"anthropic_messages", "gemini", "cohere_chat"})
+"""Dialects that take a budget of tokens for reasoning."""
+
+EFFORTS: Sequence[tuple[int, str]] = ((4096, "low"), (16384, "medium"))
+"""The effort that stands for a budget below a number of tokens; for a larger one it is "high"."""
+
+
+def reasoning_for(dialect: str, reasoning: str | int | None) -> str | int | None:
+    """Return how a worker of another API is asked to reason.
+
+    A budget is a limit of cost, which coding clients send with every request, so it becomes the nearest effort where
+    there are no budgets. Gemini's -1 leaves the budget to the model, as None does elsewhere.
+    """
+    if not isinstance(reasoning, int):
+        return reasoning
+    if reasoning < 0:
+        return None
+    return reasoning if dialect in BUDGETED else next((e for most, e in EFFORTS if reasoning < most), "high")
 
 
 CHAT_COMPLETIONS = Options(
@@ -77,12 +135,13 @@ CHAT_COMPLETIONS = Options(
         "presence_penalty": (0,),
         "logit_bias": ({},),
         "modalities": (["text"],),
-        "response_format": ({"type": "text"},),
+        "response_format": ({"type": "text"}, JSON_OBJECT),
         "functions": ([],),
         "function_call": ("auto", "none"),
     },
+    json_mode=("response_format",),
 )
-_TEXT = Options(hints=frozenset({"verbosity"}), neutral={"format": ({"type": "text"},)})
+_TEXT = Options(hints=frozenset({"verbosity"}), neutral={"format": ({"type": "text"}, JSON_OBJECT)})
 RESPONSES = Options(
     hints=frozenset(
         {
@@ -107,6 +166,7 @@ RESPONSES = Options(
         "presence_penalty": (0,),
     },
     inner={"text": _TEXT},
+    json_mode=("text", "format"),
 )
 ANTHROPIC = Options(
     hints=frozenset(
@@ -134,9 +194,10 @@ GEMINI = Options(
                 "frequencyPenalty": (0,),
                 "presencePenalty": (0,),
                 "responseLogprobs": (False,),
-                "responseMimeType": ("text/plain",),
+                "responseMimeType": ("text/plain", JSON_TYPE),
                 "responseModalities": (["TEXT"], ["text"]),
             },
         )
     },
+    json_mode=("generationConfig", "responseMimeType"),
 )

@@ -74,7 +74,7 @@ class ApiRoutes:
         Raises:
             trio.BrokenResourceError: The client has left.
         """
-        ingress = ingress_of(request.path, dict(request.headers))
+        ingress = ingress_of(request.path, request.first_headers)
         try:
             inbound = read_request(ingress, request)
         except Rejected as rejected:
@@ -137,16 +137,13 @@ class ApiRoutes:
     # -------------------------------------------------------------- the others
 
     async def _embed(self, asked: _Request, target: Target) -> None:
-        inbound, provider = asked.inbound, target.provider
-        if target.worker is not None:
-            workers = await self._cortex.list_workers()
-            provider = next((one.provider for one in workers if one.name == target.worker), None)
-        parsed = inbound.parsed
+        inbound, parsed = asked.inbound, asked.inbound.parsed
         try:
             found = await self._cortex.embed(
                 list(parsed.texts),
                 model=target.model,
-                provider=provider,
+                provider=target.provider,
+                worker=target.worker,
                 dimensions=parsed.dimensions,
                 tags=asked.tags,
             )

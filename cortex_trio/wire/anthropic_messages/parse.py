@@ -72,7 +72,7 @@ def chat_request(body: Value, origin: str | None) -> ChatRequest:
     output = body.get("output_config")
     return ChatRequest(
         messages=(
-            *_system(body),
+            *_system(body.get("system")),
             *(one for item in body.at("messages").items() for one in _messages(item, origin)),
         ),
         stream=bool(body.optional("stream", Value.boolean)),
@@ -150,29 +150,27 @@ def _is_cached(block: Value) -> bool:
     return block.get("cache_control") is not None
 
 
-def _system(body: Value) -> Iterator[Message]:
+def _system(found: Value | None) -> Iterator[Message]:
     """A message for all text up to each breakpoint of the cache, and one for the text that follows."""
-    if (found := body.get("system")) is None or not found.raw:
+    if found is None or not found.raw:
         return
-    yield from _system_texts(found)
-
-
-def _system_texts(content: Value) -> Iterator[Message]:
-    if isinstance(content.raw, str):
-        yield Message("system", content.raw)
+    if isinstance(found.raw, str):
+        yield Message("system", found.raw)
         return
-    for blocks, cache in _up_to_breakpoints(content.items()):
+    for blocks, cache in _up_to_breakpoints(found.items()):
         yield Message("system", "\n\n".join(block.at("text").text() for block in blocks), cache=cache)
 
 
 def _messages(item: Value, origin: str | None) -> Iterator[Message]:
-    """One message; of the user and the system, one for all blocks up to each breakpoint of the cache."""
-    role = item.at("role")
+    """One message; of the user and the system, one for all blocks up to each breakpoint of the cache.
+
+    Newer models take system messages between the others; Claude Code sends them.
+    """
+    role, content = item.at("role"), item.at("content")
     if role.text() not in ROLES:
         raise role.invalid("'user', 'assistant' or 'system'")
-    content = item.at("content")
     if role.raw == "system":
-        yield from _system_texts(content)
+        yield from _system(content)
         return
     if isinstance(content.raw, str):
         yield Message(role.raw, content.raw)

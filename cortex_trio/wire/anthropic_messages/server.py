@@ -28,7 +28,7 @@ class AnthropicServer(BaseServer):
                 return parse.parsed_chat(request, self.body(request), Operation.CHAT)
             case "POST", "/v1/messages/count_tokens":
                 return parse.parsed_chat(request, self.body(request), Operation.COUNT)
-            case "GET", "/v1/models":
+            case "GET", "/v1/models" | "/v1/models/":
                 return ParsedRequest(operation=Operation.MODELS, identity=request.identity)
             case "GET", path if path.startswith("/v1/models/"):
                 model = path.removeprefix("/v1/models/")

@@ -19,6 +19,7 @@ from ...failures import Failure, FailureKind, classify_payload
 from ..codec import malformed, truncated
 from ..finish import first_serious, reason_of
 from ..framing import TooLarge
+from ..logprobs import logprob_events
 from ..payload import (
     Malformed,
     as_list,
@@ -32,7 +33,8 @@ from ..payload import (
 from ..sse import SseEvent, SseReader
 from ..unframed_errors import UnframedErrors, error_of, is_error
 from ..usage import read_usage
-from .delta import DeltaReader
+from .delta import DeltaReader, has_only_reasoning
+from .logprobs import tokens_of
 
 Json = dict[str, Any]
 
@@ -164,6 +166,9 @@ class ChatCompletionsDecoder:
         return [choice for choice in choices if _is_0(choice.get("index"), only=not self._others)]
 
     def _read_choice(self, choice: Json, field: str) -> None:
+        if logprobs := choice.get("logprobs"):
+            is_reasoning = has_only_reasoning(choice.get(field))
+            self._events += logprob_events(tokens_of(logprobs, is_reasoning=is_reasoning))
         if delta := choice.get(field):
             self._deltas.read(as_object(delta, field), self._events, whole=field == "message")
         elif "message" in choice and field not in choice and not self._deltas.is_answer:

@@ -1,7 +1,7 @@
 """Decodes one delta of a chat completion: content, refusals, reasoning, tool calls, images, citations.
 
     delta = { content?, refusal?, reasoning? | reasoning_content? | reasoning_details? …, tool_calls?, images?,
-              audio?, annotations?, executed_tools? }
+              function_call?, audio?, annotations?, executed_tools? }
 
 Any field may be missing, null or empty. The `message` of an answer that is not streamed has the same fields and is
 read as its only delta. Knows no framing and no end of stream.
@@ -65,7 +65,10 @@ class DeltaReader:
         # Speech comes in place of content: its transcript is the text.
         if isinstance(audio := delta.get("audio"), dict) and (transcript := audio.get("transcript")):
             self._add_text(as_text(transcript, "transcript"), events)
-        if calls := as_list(delta.get("tool_calls"), "tool_calls"):
+        calls = as_list(delta.get("tool_calls"), "tool_calls")
+        if not calls and (function := delta.get("function_call")):  # the form of 2023, of one call
+            calls = [{"index": 0, "function": function}]
+        if calls:
             read = self.calls.read_whole if whole else self.calls.read
             read(calls, events)
         for image in as_list(delta.get("images"), "images"):
@@ -145,6 +148,15 @@ class DeltaReader:
         found = as_object(tool.get("search_results") or {}, "search_results")
         results = (as_object(item, "a search result") for item in as_list(found.get("results"), "results"))
         self.read_pages([result.get("url") for result in results], events)
+
+
+def has_only_reasoning(delta: object) -> bool:
+    """Whether a delta has reasoning and no text."""
+    return (
+        isinstance(delta, dict)
+        and not delta.get("content")
+        and any(delta.get(name) for name in REASONING_FIELDS)
+    )
 
 
 CITATIONS = {"url_citation": "url", "document_citation": "document_id"}

@@ -27,7 +27,7 @@ from ...messages import (
 )
 from ..codec import Unsupported
 from ..history import CallIds, as_functions, may_replay, sendable, shown_by_user, titled, with_documents
-from ..openai_tools import custom_format, response_schema, strict_parameters
+from ..openai_tools import custom_format, parameters, response_schema, strict_parameters
 from ..options import require_small_files, stops, tool_choice
 from ..own_fields import unpacked
 from .content import file_part, image_part
@@ -111,7 +111,7 @@ def _tool(tool: Tool) -> Json:
     if tool.kind == "custom":
         form = {"format": custom_format(tool, nested=True)} if tool.format else {}
         return {"type": "custom", "custom": {**named, **form}}
-    function = {**named, "parameters": strict_parameters(tool) if tool.strict else tool.parameters}
+    function = {**named, "parameters": strict_parameters(tool) if tool.strict else parameters(tool)}
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}

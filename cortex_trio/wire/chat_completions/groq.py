@@ -30,6 +30,7 @@ from ..server import (
 from ..server_base import fault_of
 from ..writing import data_event, dumps, encoded
 from . import rules
+from .logprobs import rendered
 from .render import FINISH, ChatCompletionsRenderer
 from .server import ChatCompletionsServer
 
@@ -126,7 +127,8 @@ class GroqRenderer(ChatCompletionsRenderer):
         return self._data(self._chunk(delta, finish))
 
     def _chunk(self, delta: Json, finish: str | None) -> Json:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        logprobs = {"logprobs": None} | self._taken_logprobs()
+        choice = {"index": 0, "delta": delta, **logprobs, "finish_reason": finish}
         return {**self._envelope("chat.completion.chunk"), "choices": [choice]}
 
     def _envelope(self, kind: str) -> Json:
@@ -168,8 +170,9 @@ class GroqRenderer(ChatCompletionsRenderer):
     def reply(self, reply: Reply) -> bytes:
         message = {**self._message(reply), "content": reply.text or None}
         message.pop("refusal", None)
+        logprobs = {"logprobs": None} | rendered(reply.logprobs, refused=False)
         finish = FINISH[reply.finish_reason]
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+        choice = {"index": 0, "message": message, **logprobs, "finish_reason": finish}
         body = {
             **super()._envelope("chat.completion"),
             "choices": [choice],

@@ -10,7 +10,7 @@ from ..rules import Rule
 from ..server import Frame, FrameKind
 from ..writing import dumps, encoded
 from . import rules
-from .render import FINISH, ChatCompletionsRenderer
+from .render import ChatCompletionsRenderer
 from .server import ChatCompletionsServer
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ class OpenAIRenderer(ChatCompletionsRenderer):
         return envelope
 
     def _chunk_event(self, delta: Json, finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        choice = {"index": 0, "delta": delta, **self._taken_logprobs(), "finish_reason": finish}
         chunk = {**self._envelope("chat.completion.chunk"), "choices": [choice]}
         if self._form.include_usage:
             chunk["usage"] = None
@@ -64,10 +64,9 @@ class OpenAIRenderer(ChatCompletionsRenderer):
         refused = reply.finish_reason is FinishReason.REFUSAL
         message = {**self._message(reply), "refusal": reply.text if refused else None}
         message["annotations"] = self._annotations(reply.citations)
-        choice = {"index": 0, "message": message, "finish_reason": FINISH[reply.finish_reason]}
         body = {
             **self._envelope("chat.completion"),
-            "choices": [choice],
+            "choices": [self._whole_choice(message, reply)],
             "usage": self._usage_of(reply.usage),
             "service_tier": "default",
             "system_fingerprint": None,

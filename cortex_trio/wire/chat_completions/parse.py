@@ -13,6 +13,8 @@ import attrs
 
 from ...messages import (
     ChatRequest,
+    File,
+    Image,
     Message,
     Part,
     Reasoning,
@@ -22,6 +24,7 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
+from ..logprobs import asked_for
 from ..openai_tools import flat_format
 from ..own_fields import packed
 from ..reading import Value, extra, given
@@ -81,6 +84,7 @@ def parsed_chat(request: ReceivedRequest, body: Value) -> ParsedRequest:
         identity=request.identity,
         model=body.at("model").text(),
         stream=bool(body.optional("stream", Value.boolean)),
+        logprobs=asked_for(body.object().get("logprobs"), body.object().get("top_logprobs")),
         form=StreamForm(
             include_usage=bool(options.optional("include_usage", Value.boolean)),
             obfuscated=options.optional("include_obfuscation", Value.boolean) is not False,
@@ -101,7 +105,8 @@ def parsed_embed(request: ReceivedRequest, body: Value) -> ParsedRequest:
 
 def chat_request(body: Value, origin: str | None) -> ChatRequest:
     """Return the request. Raises Illegal."""
-    fields = body.without(*OWN)
+    choice, own_choice = _tool_choice(body)
+    fields = {**body.without(*OWN), **own_choice}
     schema = _response_schema(body)
     if schema is not None:
         del fields["response_format"]
@@ -115,7 +120,7 @@ def chat_request(body: Value, origin: str | None) -> ChatRequest:
             top_p=body.optional("top_p", Value.number),
             stop=body.optional("stop", Value.texts),
             tools=body.optional("tools", _tools),
-            tool_choice=body.optional("tool_choice", _tool_choice),
+            tool_choice=choice,
             response_schema=schema,
             reasoning=body.optional("reasoning_effort", Value.text),
             extra_body=extra(fields),
@@ -154,10 +159,15 @@ def _tool(item: Value) -> Tool:
     )
 
 
-def _tool_choice(choice: Value) -> str:
+def _tool_choice(body: Value) -> tuple[str | None, dict[str, Any]]:
+    """The choice; and the field as it came where it holds more than that."""
+    if (choice := body.get("tool_choice")) is None:
+        return None, {}
     if isinstance(choice.raw, str):
-        return choice.raw
-    return choice.at("custom" if choice.get("custom") else "function").at("name").text()
+        return choice.raw, {}
+    if choice.kind() == "allowed_tools":
+        return None, {"tool_choice": choice.raw}
+    return choice.at("custom" if choice.get("custom") else "function").at("name").text(), {}
 
 
 # ------------------------------------------------------------------ messages
@@ -224,7 +234,9 @@ def _call(call: Value, origin: str | None) -> ToolCall:
 
 
 def _result(item: Value) -> ToolResult:
-    content = _content(item.at("content"))
-    name = item.optional("name", Value.text)
-    texts = content if isinstance(content, str) else "".join(p.text for p in content if isinstance(p, Text))
-    return ToolResult(item.at("tool_call_id").text(), texts, name=name)
+    """A result of texts only is one text. OpenAI takes nothing else; other servers, and their clients, send images."""
+    parts = item.optional("content", _content) or ""
+    texts = [part.text for part in parts if isinstance(part, Text)]
+    shown = tuple(part for part in parts if isinstance(part, Text | Image | File))
+    content = parts if isinstance(parts, str) else shown if len(shown) > len(texts) else "".join(texts)
+    return ToolResult(item.at("tool_call_id").text(), content, name=item.optional("name", Value.text))

@@ -15,11 +15,13 @@ from ...events import (
     CitationDelta,
     Finished,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     ReasoningSeal,
     Reply,
     StreamEvent,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
     UsageUpdate,
@@ -35,6 +37,7 @@ from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
 from ..server_base import fault_of
 from ..writing import data_event, dumps, encoded
 from .content import image_part
+from .logprobs import rendered
 from .message_fields import FIELDS, extra_content
 from .parse import EmbedForm, StreamForm
 
@@ -75,6 +78,7 @@ class ChatCompletionsRenderer:
         self._calls = HeldCalls()
         self._sent_calls = 0  # only where they are sent whole
         self._citations: list[CitationDelta] = []
+        self._logprobs: list[TokenLogprob] = []  # they wait for the next chunk
         self._usage = self._preview.usage
 
     # ---- a stream
@@ -91,6 +95,8 @@ class ChatCompletionsRenderer:
                 self._usage = usage
             case CitationDelta():
                 self._citations.append(event)
+            case LogprobsDelta(tokens):
+                self._logprobs += tokens
             case Finished(reason):
                 return [*self._frames(self._ended_calls()), *self._finish(reason)]
             case TextDelta() | ReasoningDelta() | ReasoningSeal() | WholePart():
@@ -151,9 +157,11 @@ class ChatCompletionsRenderer:
         return {"extra_content": extra_content(signature)} if signature and self.own_fields else {}
 
     def _ended_calls(self) -> list[Json]:
-        if not self.whole_calls:
-            return []
-        return self._whole_calls([call.whole() for call in self._calls.take()])
+        ended = self._calls.take()
+        if self.whole_calls:
+            return self._whole_calls([call.whole() for call in ended])
+        bare = [call for call in ended if call.arguments and not call.pieces]
+        return [{"tool_calls": [{"index": c.index, "function": {"arguments": c.arguments}}]} for c in bare]
 
     def _whole_calls(self, calls: Sequence[ToolCall]) -> list[Json]:
         """The deltas of calls that are sent whole; their numbers count on from those sent before."""
@@ -181,8 +189,14 @@ class ChatCompletionsRenderer:
         return self._data({**envelope, "choices": [], "usage": self._usage_of(self._usage)})
 
     def _chunk_event(self, delta: Json, finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        choice = {"index": 0, "delta": delta, **self._taken_logprobs(), "finish_reason": finish}
         return self._data({**self._envelope("chat.completion.chunk"), "choices": [choice]})
+
+    def _taken_logprobs(self) -> Json:
+        if not self._logprobs:
+            return {}
+        tokens, self._logprobs = self._logprobs, []
+        return rendered(tokens, refused=self._preview.refused)
 
     def _data(self, chunk: object) -> bytes:
         return data_event(chunk)
@@ -191,9 +205,14 @@ class ChatCompletionsRenderer:
 
     def reply(self, reply: Reply) -> bytes:
         """Return the body of an answer that is not streamed."""
-        choice = {"index": 0, "message": self._message(reply), "finish_reason": FINISH[reply.finish_reason]}
+        choice = self._whole_choice(self._message(reply), reply)
         envelope = self._envelope("chat.completion")
         return encoded(dumps({**envelope, "choices": [choice], "usage": self._usage_of(reply.usage)}))
+
+    def _whole_choice(self, message: Json, reply: Reply) -> Json:
+        refused = reply.finish_reason is FinishReason.REFUSAL
+        logprobs = rendered(reply.logprobs, refused=refused)
+        return {"index": 0, "message": message, **logprobs, "finish_reason": FINISH[reply.finish_reason]}
 
     def _message(self, reply: Reply) -> Json:
         refused = reply.finish_reason is FinishReason.REFUSAL
@@ -250,7 +269,11 @@ def whole_call(call: ToolCall) -> Json:
     """Return a call as the API writes it in one piece."""
     if call.kind == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments or "{}"},
+    }
 
 
 def _url_citation(citation: CitationDelta) -> Json:

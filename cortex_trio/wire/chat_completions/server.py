@@ -47,7 +47,7 @@ class ChatCompletionsServer(BaseServer):
                 return parse.parsed_chat(request, self.body(request))
             case "POST", "/embeddings" if self.has_embeddings:
                 return parse.parsed_embed(request, self.body(request))
-            case "GET", "/models":
+            case "GET", "/models" | "/models/":
                 return ParsedRequest(operation=Operation.MODELS, identity=request.identity)
             case "GET", path if path.startswith("/models/"):
                 model = unquote(path.removeprefix("/models/"))  # Groq's names have a slash

@@ -26,7 +26,7 @@ from ..server import (
 from ..writing import dumps, encoded
 from ..xai_errors import TEAM
 from . import rules
-from .render import FINISH, ChatCompletionsRenderer
+from .render import ChatCompletionsRenderer
 from .server import ChatCompletionsServer
 
 Json = dict[str, Any]
@@ -78,7 +78,8 @@ class XAIRenderer(ChatCompletionsRenderer):
         return {"tool_calls": [{"id": call.id, "function": function, "index": index, "type": "function"}]}
 
     def _chunk_event(self, delta: Json, finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, **({"finish_reason": finish} if finish else {})}
+        finished = {"finish_reason": finish} if finish else {}
+        choice = {"index": 0, "delta": delta, **self._taken_logprobs(), **finished}
         return self._data(self._signed({**self._envelope("chat.completion.chunk"), "choices": [choice]}))
 
     def _usage_event(self) -> bytes:
@@ -125,7 +126,7 @@ class XAIRenderer(ChatCompletionsRenderer):
         refused = reply.finish_reason is FinishReason.REFUSAL
         message = {**self._message(reply), "content": "" if refused else reply.text}
         message.setdefault("refusal", None)
-        choice = {"index": 0, "message": message, "finish_reason": FINISH[reply.finish_reason]}
+        choice = self._whole_choice(message, reply)
         envelope = self._envelope("chat.completion")
         return encoded(
             dumps(self._signed({**envelope, "choices": [choice], "usage": self._usage_of(reply.usage)}))

@@ -25,6 +25,7 @@ from ...events import (
     FinishReason,
     ReasoningDelta,
     TextDelta,
+    TokenLogprob,
     Usage,
     UsageUpdate,
     WireEvent,
@@ -32,6 +33,7 @@ from ...events import (
 from ...failures import classify_payload, scrub
 from ..codec import malformed, truncated
 from ..finish import reason_of
+from ..logprobs import logprob_events, number_of, objects_of
 from ..payload import (
     Malformed,
     as_count,
@@ -93,7 +95,11 @@ class CohereDecoder(SseDecoder):
                 self._named = True  # the API does not repeat the model
                 yield from response_started(data.get("id"), None)
             case "content-start" | "content-delta":
-                yield from _content(_delta(data, "content"))
+                content = _delta(data, "content")
+                if logprobs := data.get("logprobs"):
+                    is_reasoning = bool(content.get("thinking"))
+                    yield from logprob_events(_tokens([logprobs], is_reasoning=is_reasoning))
+                yield from _content(content)
             case "tool-plan-delta":
                 yield from text_events(ReasoningDelta, _message(data).get("tool_plan"), "tool_plan")
             case "tool-call-start":
@@ -128,6 +134,7 @@ def _reply(reply: Json) -> Iterator[WireEvent]:
         return
     yield from response_started(reply.get("id"), None)
     message = as_object(reply.get("message") or {}, "message")
+    yield from logprob_events(_tokens(reply.get("logprobs")))
     yield from text_events(ReasoningDelta, message.get("tool_plan"), "tool_plan")
     for part in as_list(message.get("content"), "content"):
         yield from _content(as_object(part, "a content part"))
@@ -151,6 +158,16 @@ def _delta(data: Json, name: str) -> Json:
 def _content(part: Json) -> Iterator[WireEvent]:
     yield from text_events(ReasoningDelta, part.get("thinking"), "thinking")
     yield from text_events(TextDelta, part.get("text"), "text")
+
+
+def _tokens(items: object, *, is_reasoning: bool = False) -> Iterator[TokenLogprob]:
+    """`items`: pieces of text, `{text, token_ids, logprobs}`, each with the numbers of its tokens."""
+    for item in objects_of(items):
+        text, numbers = item.get("text"), item.get("logprobs")
+        if isinstance(text, str) and isinstance(numbers, list):
+            for place, number in enumerate(numbers):
+                token = "" if place else text
+                yield TokenLogprob(token, number_of(number), is_reasoning=is_reasoning)
 
 
 def _citation(citation: Json) -> CitationDelta:

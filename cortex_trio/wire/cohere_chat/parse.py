@@ -20,6 +20,7 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
+from ..logprobs import asked_for
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
 
@@ -49,6 +50,7 @@ def parsed_chat(request: ReceivedRequest, body: Value) -> ParsedRequest:
         identity=request.identity,
         model=body.at("model").text(),
         stream=bool(body.optional("stream", Value.boolean)),
+        logprobs=asked_for(body.object().get("logprobs"), None),
     )
 
 

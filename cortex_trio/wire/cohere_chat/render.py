@@ -18,10 +18,12 @@ from ...events import (
     CitationDelta,
     Finished,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     Reply,
     StreamEvent,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
     UsageUpdate,
@@ -59,6 +61,7 @@ class CohereRenderer:
         self._open = ""  # the type of the block that grows; "" for none
         self._cited = 0  # citations in that block
         self._calls = HeldCalls()
+        self._logprobs: list[TokenLogprob] = []  # they wait for the next delta
 
     def begin(self) -> list[Frame]:
         opening = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
@@ -77,6 +80,8 @@ class CohereRenderer:
                 return [*self._into("thinking"), self._delta("thinking", text)]
             case CitationDelta():
                 return self._cite(event)
+            case LogprobsDelta(tokens):
+                self._logprobs += tokens
             case ToolCallDelta():
                 return self._call(event)
             case UsageUpdate(usage):
@@ -103,8 +108,12 @@ class CohereRenderer:
         return frames
 
     def _delta(self, kind: str, text: str) -> Frame:
-        message = {"content": {kind: text}}
-        return Frame(FrameKind.CONTENT, _event("content-delta", self._blocks - 1, message))
+        delta = {"message": {"content": {kind: text}}}
+        event = {"type": "content-delta", "index": self._blocks - 1, "delta": delta}
+        if tokens := self._logprobs:
+            event["logprobs"] = _piece(tokens)
+            self._logprobs = []
+        return Frame(FrameKind.CONTENT, named_event(event))
 
     def _cite(self, citation: CitationDelta) -> list[Frame]:
         number = self._cited
@@ -162,12 +171,14 @@ def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
         ]
     if reply.citations:
         message["citations"] = [_citation(citation) for citation in reply.citations]
-    body = {
+    body: Json = {
         "id": request.identity.uuid,
         "message": message,
         "finish_reason": FINISH[reply.finish_reason],
         "usage": _usage(reply.usage),
     }
+    if reply.logprobs:
+        body["logprobs"] = [_piece([token]) for token in reply.logprobs]
     return encoded(dumps(body))
 
 
@@ -224,6 +235,12 @@ def _end(delta: Mapping[str, Any]) -> bytes:
 
 def _call_end(index: int) -> Frame:
     return Frame(FrameKind.OPENING, _event("tool-call-end", index, None))
+
+
+def _piece(tokens: Sequence[TokenLogprob]) -> Json:
+    """A piece of text with the numbers of its tokens. The ids of the tokens are not known here."""
+    numbers = [token.logprob for token in tokens]
+    return {"text": "".join(token.token for token in tokens), "token_ids": [], "logprobs": numbers}
 
 
 def _citation(citation: CitationDelta) -> Json:

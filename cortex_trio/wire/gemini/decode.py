@@ -32,6 +32,7 @@ from ...failures import Failure, FailureKind, classify_payload, scrub
 from ..codec import malformed, truncated
 from ..finish import first_serious, meaning, reason_of
 from ..framing import TooLarge
+from ..logprobs import logprob_events
 from ..payload import (
     WORD_LIMIT,
     Malformed,
@@ -48,6 +49,7 @@ from ..payload import (
 )
 from ..unframed_errors import error_of, is_error
 from .framing import BLANK, Frames, frames_for
+from .logprobs import tokens_of
 from .partial_args import PartialCall
 from .sources import Sources
 from .values import CONTINUATION, media_of, usage_of
@@ -188,6 +190,8 @@ class _Answer:
 
     def _candidate(self, candidate: Mapping[str, Any]) -> Iterator[WireEvent]:
         content = as_object(candidate.get("content") or {}, "content")
+        if logprobs := candidate.get("logprobsResult"):
+            yield from logprob_events(tokens_of(logprobs))
         goes_on = False
         for part in as_list(content.get("parts"), "parts"):
             for event in self._part(as_object(part or {}, "a part")):

@@ -25,10 +25,12 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import compact
+from ..logprobs import asked_for
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
 from .encode import FOREIGN_CALL
 from .rules import camel
+from .schema import json_schema
 from .values import UPLOADS
 
 OWN = ("contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "model")
@@ -69,12 +71,22 @@ def parsed_chat(request: ReceivedRequest, model: str, operation: Operation, *, s
         identity=request.identity,
         model=model,
         stream=stream,
+        logprobs=_wanted_logprobs(request.body),
         form=StreamForm(sse=request.query.get("alt") == "sse"),
     )
 
 
+def _wanted_logprobs(body: Mapping[str, Any]) -> int | None:
+    """Both spellings, as everywhere."""
+    config = body.get("generationConfig") or body.get("generation_config")
+    if not isinstance(config, dict):
+        return None
+    wanted = config.get("responseLogprobs") or config.get("response_logprobs")
+    return asked_for(wanted, config.get("logprobs"))
+
+
 def parsed_embed(request: ReceivedRequest, model: str, body: Value, *, batch: bool) -> ParsedRequest:
-    items = body.at("requests").items() if batch else [body]
+    items = several(body.at("requests")) if batch else [body]
     return ParsedRequest(
         operation=Operation.EMBED,
         identity=request.identity,
@@ -86,7 +98,12 @@ def parsed_embed(request: ReceivedRequest, model: str, body: Value, *, batch: bo
 
 
 def _joined(content: Value) -> str:
-    return "".join(part.at("text").text() for part in content.at("parts").items())
+    return "".join(part.at("text").text() for part in several(content.at("parts")))
+
+
+def several(value: Value) -> list[Value]:
+    """Return the items of a list. One that stands without its list is taken for it, as by the API."""
+    return [value] if isinstance(value.raw, dict) else value.items()
 
 
 def chat_request(body: Value, origin: str | None, *, stream: bool) -> ChatRequest:
@@ -105,7 +122,7 @@ def chat_request(body: Value, origin: str | None, *, stream: bool) -> ChatReques
         tools = tuple(attrs.evolve(tool, strict=True) for tool in tools)
     reader = _Contents(origin)
     return ChatRequest(
-        messages=(*_system(body), *(reader.message(item) for item in body.at("contents").items())),
+        messages=(*_system(body), *(reader.message(item) for item in several(body.at("contents")))),
         stream=stream,
         **given(
             max_tokens=config.optional("maxOutputTokens", Value.integer),
@@ -114,7 +131,7 @@ def chat_request(body: Value, origin: str | None, *, stream: bool) -> ChatReques
             stop=config.optional("stopSequences", Value.texts) or None,
             tools=tools or None,
             tool_choice=choice,
-            response_schema=config.optional("responseJsonSchema", Value.object),
+            response_schema=_response_schema(config),
             reasoning=reasoning,
             extra_body=extra(fields),
         ),
@@ -128,15 +145,15 @@ def _tools(body: Value) -> tuple[tuple[Tool, ...], list[Any]]:
     """The caller's functions; and, where the server is to run tools of its own, all of them as they came."""
     if (listed := body.get("tools")) is None:
         return (), []
-    items = listed.items()
-    declared = [one for item in items if (found := item.get("functionDeclarations")) for one in found.items()]
+    items = several(listed)
+    declared = [
+        one for item in items if (found := item.get("functionDeclarations")) for one in several(found)
+    ]
     tools = tuple(
         Tool(
             one.at("name").text(),
             one.optional("description", Value.text) or "",
-            one.optional("parametersJsonSchema", Value.object)
-            or one.optional("parameters", Value.object)
-            or {},
+            one.optional("parametersJsonSchema", Value.object) or one.optional("parameters", _schema) or {},
         )
         for one in declared
     )
@@ -169,10 +186,25 @@ def _tool_choice(body: Value) -> tuple[str | None, bool, dict[str, Any]]:
     return choice, mode == "VALIDATED", more
 
 
+def _response_schema(config: Value) -> dict[str, Any] | None:
+    """The schema of an answer in JSON; other formats stay options of this API."""
+    if (found := config.optional("responseJsonSchema", Value.object)) is not None:
+        return found
+    is_json = config.optional("responseMimeType", Value.text) == "application/json"
+    return config.optional("responseSchema", _schema) if is_json else None
+
+
+def _schema(value: Value) -> dict[str, Any]:
+    try:
+        return json_schema(value.object())
+    except RecursionError:
+        raise value.invalid("a schema that is nested less deeply") from None
+
+
 def _own_config(config: Value) -> tuple[str | int | None, dict[str, Any]]:
     """The effort or budget of thinking; and what of the configuration a ChatRequest has no name for."""
     own = config.without(*OWN_CONFIG)
-    if config.get("responseJsonSchema") is None:
+    if _response_schema(config) is None:
         own |= {name: config.at(name).raw for name in FORMATS if config.get(name)}
     if (thinking := config.get("thinkingConfig")) is None:
         return None, own
@@ -215,7 +247,7 @@ class _Contents:
 
     def message(self, content: Value) -> Message:
         role = content.optional("role", Value.text) or "user"
-        parts = tuple(self._part(part) for part in content.at("parts").items())
+        parts = tuple(self._part(part) for part in several(content.at("parts")))
         if role == "model":
             return Message("assistant", parts)
         if role not in ("user", "function"):

@@ -17,11 +17,13 @@ from ...events import (
     CitationDelta,
     Finished,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     ReasoningSeal,
     Reply,
     StreamEvent,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
     UsageUpdate,
@@ -34,6 +36,7 @@ from ..held_calls import HeldCalls
 from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
 from ..writing import arguments_value, dumps, encoded
 from .errors import pretty, stream_error
+from .logprobs import rendered
 from .parse import EmbedForm, StreamForm
 from .values import CONTINUATION
 
@@ -63,6 +66,7 @@ class GeminiRenderer:
         self._parts = 0  # all other parts so far
         self._text: list[str] = []
         self._citations: list[CitationDelta] = []
+        self._logprobs: list[TokenLogprob] = []  # they wait for the next part
         self._calls = HeldCalls()
         self._token: str | None = None  # of an answer that pauses
 
@@ -79,6 +83,9 @@ class GeminiRenderer:
                 return []
             case CitationDelta():
                 self._citations.append(event)
+                return []
+            case LogprobsDelta(tokens):
+                self._logprobs += tokens
                 return []
             case WholePart(Opaque(type=kind) as part) if kind == CONTINUATION:
                 self._token = _token(part)
@@ -131,12 +138,18 @@ class GeminiRenderer:
             total_tokens=None,
         )
         content = {"parts": [part], "role": "model"}
-        return _response(self._request, {"content": content, "index": 0}, so_far)
+        candidate = {"content": content, "index": 0, **self._taken_logprobs()}
+        return _response(self._request, candidate, so_far)
+
+    def _taken_logprobs(self) -> Json:
+        tokens, self._logprobs = self._logprobs, []
+        return rendered(tokens)
 
     def _finish(self, reason: FinishReason) -> list[Frame]:
         text = "".join(self._text)
         called = len(self._calls) > 0
-        candidate = _last_candidate([{"text": ""}], reason, called, self._citations, text, self._token)
+        last = _last_candidate([{"text": ""}], reason, called, self._citations, text, self._token)
+        candidate = last | self._taken_logprobs()
         frame = self._frame(FrameKind.FINISH, _response(self._request, candidate, self._usage))
         return [frame] if self._sse else [frame, Frame(FrameKind.TERMINAL, b"]")]
 
@@ -161,7 +174,7 @@ def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
     candidate = _last_candidate(
         parts, reply.finish_reason, called, reply.citations, reply.text, tokens[-1] if tokens else None
     )
-    return pretty(_response(request, candidate, reply.usage))
+    return pretty(_response(request, candidate | rendered(reply.logprobs), reply.usage))
 
 
 def render_listing(request: ParsedRequest, models: Sequence[str]) -> bytes:

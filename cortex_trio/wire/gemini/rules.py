@@ -75,6 +75,7 @@ _CONFIG = fields(
         ),
         "responseModalities": array(string),
         "responseLogprobs": boolean,
+        "logprobs": integer(0, 20),
         "presencePenalty": number(),
         "frequencyPenalty": number(),
     },

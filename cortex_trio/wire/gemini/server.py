@@ -29,7 +29,7 @@ class GeminiServer(BaseServer):
 
     def _parse(self, request: ReceivedRequest) -> ParsedRequest:
         path = request.path.removeprefix("/v1beta").removeprefix("/v1")
-        if (request.method, path) == ("GET", "/models"):
+        if request.method == "GET" and path in ("/models", "/models/"):
             return ParsedRequest(operation=Operation.MODELS, identity=request.identity)
         if request.method == "GET" and path.startswith("/models/"):
             model = path.removeprefix("/models/")

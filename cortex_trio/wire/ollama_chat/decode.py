@@ -32,6 +32,7 @@ from ..codec import malformed, truncated
 from ..content import object_text
 from ..finish import reason_of
 from ..framing import TooLarge
+from ..logprobs import logprob_events, read_tokens
 from ..ndjson import NdjsonReader
 from ..payload import (
     Malformed,
@@ -127,7 +128,11 @@ class _Answer:
             events += (started := response_started(None, line.get("model")))  # the API gives no id
             self._named = bool(started)
         if line.get("message") is not None:
-            events += self._message(as_object(line["message"], "message"))
+            message = as_object(line["message"], "message")
+            if logprobs := line.get("logprobs"):
+                is_reasoning = bool(message.get("thinking")) and not message.get("content")
+                events += logprob_events(read_tokens(logprobs, is_reasoning=is_reasoning))
+            events += self._message(message)
         if line.get("done") is True:
             events += [*_usage(line), self._finished(as_word(line.get("done_reason"), "done_reason"))]
             self.over = True

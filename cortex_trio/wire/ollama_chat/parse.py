@@ -22,6 +22,7 @@ from ...messages import (
     ToolCall,
     ToolResult,
 )
+from ..logprobs import asked_for
 from ..reading import Value, extra, given
 from ..server import Operation, ParsedRequest, ReceivedRequest
 
@@ -53,6 +54,7 @@ def parsed_chat(request: ReceivedRequest, body: Value) -> ParsedRequest:
         identity=request.identity,
         model=body.at("model").text(),
         stream=body.optional("stream", Value.boolean) is not False,  # left out, it is true
+        logprobs=asked_for(body.object().get("logprobs"), body.object().get("top_logprobs")),
     )
 
 

@@ -12,10 +12,12 @@ from typing import Any
 from ...events import (
     Finished,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     Reply,
     StreamEvent,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
     UsageUpdate,
@@ -23,6 +25,7 @@ from ...events import (
 from ...failures import FailureKind
 from ...messages import ToolCall
 from ..held_calls import HeldCalls
+from ..logprobs import render_tokens
 from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
 from ..writing import arguments_value, dumps, encoded
 from .errors import text_of
@@ -58,6 +61,7 @@ class OllamaRenderer:
         self._usage = (preview or Preview()).usage
         self._calls = HeldCalls()
         self._sent_calls = 0
+        self._logprobs: list[TokenLogprob] = []  # they wait for the next line
 
     def begin(self) -> list[Frame]:
         return []
@@ -74,8 +78,12 @@ class OllamaRenderer:
             case UsageUpdate(usage):
                 self._usage = usage
                 return []
+            case LogprobsDelta(tokens):
+                self._logprobs += tokens
+                return []
             case Finished(reason):
-                last = {**_head(self._request, {"content": ""}), "done": True, **_tail(reason, self._usage)}
+                ended = {"done": True, **_tail(reason, self._usage), **self._taken_logprobs()}
+                last = {**_head(self._request, {"content": ""}), **ended}
                 return [*self._ended_calls(), Frame(FrameKind.FINISH, _line(last))]
             case _:
                 return []
@@ -93,7 +101,12 @@ class OllamaRenderer:
         return [self._frame({"content": "", "tool_calls": [call]}) for call in made]
 
     def _frame(self, message: Json) -> Frame:
-        return Frame(FrameKind.CONTENT, _line({**_head(self._request, message), "done": False}))
+        tail = {"done": False, **self._taken_logprobs()}
+        return Frame(FrameKind.CONTENT, _line({**_head(self._request, message), **tail}))
+
+    def _taken_logprobs(self) -> Json:
+        tokens, self._logprobs = self._logprobs, []
+        return _logprobs(tokens)
 
 
 # ------------------------------------------------------------------ whole answers and lists
@@ -106,7 +119,7 @@ def render_reply(request: ParsedRequest, reply: Reply) -> bytes:
         message["thinking"] = reply.reasoning
     if reply.tool_calls:
         message["tool_calls"] = [_call(index, call) for index, call in enumerate(reply.tool_calls)]
-    tail = _tail(reply.finish_reason, reply.usage)
+    tail = {**_tail(reply.finish_reason, reply.usage), **_logprobs(reply.logprobs)}
     return _line({**_head(request, message), "done": True, **tail}).rstrip()
 
 
@@ -159,6 +172,10 @@ def _tail(reason: FinishReason, usage: Usage) -> Json:
         "eval_count": usage.output_tokens or 0,
         "eval_duration": 1337032000,
     }
+
+
+def _logprobs(tokens: Sequence[TokenLogprob]) -> Json:
+    return {"logprobs": render_tokens(tokens)} if tokens else {}
 
 
 def _call(index: int, call: ToolCall) -> Json:

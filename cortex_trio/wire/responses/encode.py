@@ -40,7 +40,7 @@ from ..history import (
     titled,
     with_documents,
 )
-from ..openai_tools import custom_format, response_schema, strict_parameters
+from ..openai_tools import custom_format, parameters, response_schema, strict_parameters
 from ..options import require_small_files, tool_choice
 from ..own_fields import unpacked
 from .actions import NAMES, answer, caller
@@ -112,10 +112,8 @@ def _tool(tool: Tool) -> Json:
     if tool.kind == "custom":
         return {**named, "format": custom_format(tool, nested=False)} if tool.format else named
     # Left out, `strict` would mean true here and make every property required; elsewhere it means false.
-    parameters = {"type": "object", "properties": {}, **(tool.parameters or {})}
-    if tool.strict:
-        parameters = strict_parameters(tool)
-    return {**named, "parameters": parameters, "strict": bool(tool.strict)}
+    given = strict_parameters(tool) if tool.strict else parameters(tool)
+    return {**named, "parameters": given, "strict": bool(tool.strict)}
 
 
 def _tool_choice(choice: str | None, tools: Sequence[Tool]) -> str | Json | None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ...events import CitationDelta, ReasoningDelta, TextDelta
+from ...events import CitationDelta, ReasoningDelta, TextDelta, TokenLogprob
 from ...messages import Image, Opaque, Phase
+from ..logprobs import render_tokens
 from ..server import FrameKind
 from .items import BETWEEN_PARTS
 
@@ -50,6 +51,12 @@ class GrowingMessage(Growing):
         self._refused = refused
         self._pieces: list[str] = []
         self._annotations: list[Json] = []
+        self._logprobs: list[Json] = []
+        self._sent_logprobs = 0  # how many of them deltas have had
+
+    def note_logprobs(self, tokens: Sequence[TokenLogprob]) -> None:
+        """Add log probabilities of the text that follows: the next delta has them."""
+        self._logprobs += render_tokens(tokens)
 
     def item(self) -> Json:
         own: Json = {"id": self.id, "type": "message", "status": "completed"}
@@ -61,7 +68,8 @@ class GrowingMessage(Growing):
         if self._refused:
             return {"type": "refusal", "refusal": text}
         annotations = list(self._annotations)
-        return {"type": "output_text", "annotations": annotations, "logprobs": [], "text": text}
+        logprobs = list(self._logprobs)
+        return {"type": "output_text", "annotations": annotations, "logprobs": logprobs, "text": text}
 
     def begin(self) -> Iterator[Piece]:
         yield FrameKind.OPENING, "content_part.added", {"content_index": 0, "part": self._part()}
@@ -77,11 +85,17 @@ class GrowingMessage(Growing):
             yield FrameKind.CONTENT, "output_text.annotation.added", fields
         else:
             self._pieces.append(event.text)
-            yield FrameKind.CONTENT, f"{self._what}.delta", {"content_index": 0, "delta": event.text}
+            fields = {"content_index": 0, "delta": event.text}
+            if not self._refused:
+                fields["logprobs"] = self._logprobs[self._sent_logprobs :]
+                self._sent_logprobs = len(self._logprobs)
+            yield FrameKind.CONTENT, f"{self._what}.delta", fields
 
     def end(self) -> Iterator[Piece]:
         part = self._part()
         done = {"content_index": 0, self._field: part[self._field]}
+        if not self._refused:
+            done["logprobs"] = part["logprobs"]
         yield FrameKind.OPENING, f"{self._what}.done", done
         yield FrameKind.OPENING, "content_part.done", {"content_index": 0, "part": part}
 

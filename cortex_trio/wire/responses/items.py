@@ -7,11 +7,21 @@ deltas). So the end is read for all that no delta had. Knows no stream around it
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, get_args
 
-from ...events import CitationDelta, ReasoningDelta, ReasoningSeal, TextDelta, WholePart, WireEvent
+from ...events import (
+    CitationDelta,
+    ReasoningDelta,
+    ReasoningSeal,
+    TextDelta,
+    TokenLogprob,
+    WholePart,
+    WireEvent,
+)
 from ...messages import Image, Phase
+from ..logprobs import logprob_events, read_tokens
 from ..payload import Malformed, as_count, as_list, as_object, as_text, opaque, require_open
 from .parts import StreamedParts
 
@@ -70,6 +80,7 @@ class MessageItem(Item):
         self._begins: dict[int, int] = {}  # where the content parts of which something came begin
         self._cited: dict[int, int] = {}  # citations that came, by content part
         self._ahead = ""  # text of the end that no delta has repeated yet
+        self._logprobs = 0  # tokens whose log probabilities came
 
     def open(self, item: Json) -> list[WireEvent]:
         phase = item.get("phase")
@@ -82,7 +93,10 @@ class MessageItem(Item):
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
                 self.refused = self.refused or kind == "response.refusal.delta"
-                return self._add(part, as_text(payload.get("delta"), "delta"))
+                events = self._add(part, as_text(payload.get("delta"), "delta"))
+                if logprobs := payload.get("logprobs"):
+                    events = [*self._add_logprobs(read_tokens(logprobs)), *events]
+                return events
             case "response.output_text.annotation.added":
                 self._cited[part] = self._cited.get(part, 0) + 1
                 require_open(len(self._cited), "content parts")
@@ -103,7 +117,7 @@ class MessageItem(Item):
         missing = self._streamed.missing(texts)
         self._ahead = "".join(missing)
         cited = self._cited_before([len(as_list(part.get("annotations"), "annotations")) for part in parts])
-        events: list[WireEvent] = []
+        events = self._missing_logprobs(parts)
         begin = self._before
         for place, part in enumerate(parts):
             events += self._add(place, missing[place])
@@ -123,9 +137,21 @@ class MessageItem(Item):
         return self._add(_part(payload, "content_index"), text)
 
     def complete(self, item: Json) -> list[WireEvent]:
-        texts = [_text_of(part) for part in _parts(item)]
+        parts = _parts(item)
+        texts = [_text_of(part) for part in parts]
         whole, said = "".join(texts), self._streamed.text
-        return self._add(len(texts) - 1, whole[len(said) :]) if whole.startswith(said) else []
+        events = self._missing_logprobs(parts)
+        return [*events, *self._add(len(texts) - 1, whole[len(said) :])] if whole.startswith(said) else events
+
+    def _add_logprobs(self, tokens: Iterable[TokenLogprob]) -> list[WireEvent]:
+        found = tuple(tokens)
+        self._logprobs += len(found)
+        return logprob_events(found)
+
+    def _missing_logprobs(self, parts: list[dict[str, Any]]) -> list[WireEvent]:
+        """The end repeats the log probabilities of the deltas, or is the first to have them."""
+        tokens = (token for part in parts for token in read_tokens(part.get("logprobs")))
+        return self._add_logprobs(islice(tokens, self._logprobs, None))
 
     def _add(self, part: int, text: str) -> list[WireEvent]:
         if not text:

@@ -28,6 +28,7 @@ from ...messages import (
     ToolResult,
 )
 from ..codec import compact
+from ..logprobs import asked_for
 from ..openai_tools import flat_format
 from ..own_fields import packed
 from ..reading import Value, extra, given
@@ -83,6 +84,10 @@ ECHOED: Mapping[str, Any] = {
 """What a response repeats of its request, and the value of a field that the request left out."""
 
 
+LOGPROBS = "message.output_text.logprobs"
+"""What `include` names where log probabilities are wanted."""
+
+
 @attrs.frozen
 class ResponseForm:
     """How the client wants its response."""
@@ -117,6 +122,7 @@ def parsed_chat(request: ReceivedRequest, body: Value) -> ParsedRequest:
         identity=request.identity,
         model=body.at("model").text(),
         stream=bool(body.optional("stream", Value.boolean)),
+        logprobs=asked_for(LOGPROBS in included, body.object().get("top_logprobs")),
         form=form,
     )
 

@@ -17,11 +17,13 @@ from ...events import (
     CitationDelta,
     Finished,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     ReasoningSeal,
     Reply,
     StreamEvent,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
     UsageUpdate,
@@ -70,6 +72,7 @@ class ResponsesRenderer:
         self._place = 0  # of what grows
         self._messages = 0
         self._early: list[CitationDelta] = []  # citations that came before their message
+        self._logprobs: list[TokenLogprob] = []  # they wait for the text of their tokens
         self._calls = HeldCalls()
         self._call_places: dict[int, int] = {}  # index of a call -> place of its item
 
@@ -84,8 +87,12 @@ class ResponsesRenderer:
             case CitationDelta() if not isinstance(self._open, GrowingMessage):
                 self._early.append(event)  # an annotation belongs to a message: the next one
                 return []
+            case LogprobsDelta(tokens):
+                self._logprobs += tokens
+                return []
             case TextDelta():
                 frames = self._into(GrowingMessage, event.phase)
+                self._give_logprobs()
             case CitationDelta():
                 frames = []
             case ReasoningDelta():
@@ -118,6 +125,11 @@ class ResponsesRenderer:
         return self.response(Finished(reply.finish_reason))
 
     # ---- items
+
+    def _give_logprobs(self) -> None:
+        if self._logprobs and isinstance(self._open, GrowingMessage):
+            self._open.note_logprobs(self._logprobs)
+            self._logprobs = []
 
     def _into(self, kind: type[Growing], phase: Phase | None = None) -> list[Frame]:
         """Begin an item of this kind unless one is open; what is open ends. A message has one phase."""
@@ -175,7 +187,7 @@ class ResponsesRenderer:
                 frames.append(self._done(self._call_places[call.index], unpacked(call.signature)))
                 continue
             arguments = call.arguments
-            if self.whole_arguments and arguments:
+            if arguments and (self.whole_arguments or not call.pieces):
                 frames.append(self._call_event(FrameKind.CONTENT, call, "delta", delta=arguments))
             field = "input" if call.kind == "custom" else "arguments"
             frames.append(self._call_event(FrameKind.OPENING, call, "done", **{field: arguments}))
@@ -231,6 +243,7 @@ class ResponsesRenderer:
     def _close_open(self) -> list[Frame]:
         if self._open is None:
             return []
+        self._give_logprobs()
         grown, self._open = self._open, None
         at = {"item_id": grown.id, "output_index": self._place}
         frames = [self._event(kind, name, **at, **fields) for kind, name, fields in grown.end()]
@@ -286,6 +299,7 @@ def _events_of(reply: Reply) -> Iterator[StreamEvent]:
     """The events that a whole answer would have been streamed as."""
     calls = 0
     citations: list[CitationDelta] = list(reply.citations)
+    yield LogprobsDelta(reply.logprobs)  # they wait for the first text
     for part in reply.message.parts:
         match part:
             case Text(text):
