@@ -64,10 +64,10 @@ async def test_s23_every_request_that_can_be_served_is_served(
                 texts.append(await answered(cortex, client, False))  # a stream shows what comes after content
 
             async with trio.open_nursery() as nursery:
-                for _ in range(150):
-                    nursery.start_soon(make_call, trio.current_time() + chance.uniform(0, 120))
+                for _ in range(50):
+                    nursery.start_soon(make_call, trio.current_time() + chance.uniform(0, 60))
             snapshot = cortex.snapshot()
-    assert texts == [GOOD.text] * 150
+    assert texts == [GOOD.text] * 50
     assert all(worker.in_flight == 0 and worker.breaker.calls <= 1000 for worker in snapshot.workers)
 
 
@@ -131,7 +131,7 @@ async def test_s26_a_slow_client_pauses_a_fast_provider(
             await super().write(data)
             await trio.testing.wait_all_tasks_blocked()
             ahead.append(provider.bytes_sent - sum(map(len, self.pieces)))
-            if len(ahead) == 30:
+            if len(ahead) == 10:
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
 
@@ -142,7 +142,7 @@ async def test_s26_a_slow_client_pauses_a_fast_provider(
                 await ask(cortex, request_of(client, True), Slow())
             await trio.testing.wait_all_tasks_blocked()
             assert provider.open_connections == 0
-    assert len(ahead) == 30
+    assert len(ahead) == 10
     assert max(ahead) < 1_000_000
 
 
