@@ -18,7 +18,8 @@ def test_the_benchmark_of_the_endpoint_runs() -> None:
     for line in (
         "| not streamed |",
         "| streamed, 50 events |",
-        "Memory of an open stream",
+        "| memory of an open stream |",
         "| two processes |",
+        "| CPU per streamed request of the server alone, to uvicorn + Starlette |",
     ):
         assert line in ended.stdout
