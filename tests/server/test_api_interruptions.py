@@ -22,6 +22,7 @@ from cortex_trio.failures import Failure, FailureKind
 from cortex_trio.server.api.routes import ApiRoutes
 from cortex_trio.server.exchange import CancelReason
 from cortex_trio.simulator import Behaviour, open_gateway, open_simulator
+from cortex_trio.wire.sse import SseReader
 
 every_client = pytest.mark.parametrize("client", CLIENTS, ids=NAMES)
 both_lanes = pytest.mark.parametrize("is_native", [True, False], ids=["native", "translated"])
@@ -37,6 +38,13 @@ BREAKS = {
 
 def provider_for(client: Client, is_native: bool) -> str:
     return client.provider if is_native else "cohere"
+
+
+def stray_lines(body: bytes) -> list[str]:
+    """Return the lines that the grammar of server-sent events ignores."""
+    lines: list[str] = []
+    list(SseReader(on_unknown_line=lines.append).feed(body))
+    return lines
 
 
 @every_client
@@ -59,6 +67,10 @@ async def test_a_cut_stream_ends_with_an_error(
     assert found.kind is not FailureKind.TRUNCATED, "the cut shows, but no error says so"
     assert b"[DONE]" not in got.body
     assert b"message_stop" not in got.body
+    if client is GEMINI_ARRAY:
+        assert got.json[-1]["error"]
+    else:
+        assert stray_lines(got.body) == [], "a client of server-sent events does not see them"
 
 
 @every_client

@@ -2,7 +2,7 @@
 
 Each response is partial: the next part of one candidate, and the usage so far. There is no terminal marker; the
 finishReason stands on the last response and the body ends. Tool calls come whole. An error in the middle of a stream
-is bare JSON without the framing of an event.
+is a response like the others, with an `error`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from ...events import (
     WholePart,
 )
 from ...failures import FailureKind
-from ...failures import FailureKind as K
 from ...messages import File, Image, Opaque, Reasoning, Text, ToolCall
 from ..held_calls import HeldCalls
 from ..server import Frame, FrameKind, Operation, ParsedRequest, Preview
@@ -104,7 +103,9 @@ class GeminiRenderer:
         if not self._sse:
             separator = b",\n" if self._begun else b"["
             return separator + pretty(body) + b"]"
-        return sse_event(body) if kind is K.CONTENT_POLICY else pretty(body)
+        return sse_event(
+            body
+        )  # Google may send bare JSON, but readers of server-sent events ignore such lines
 
     def _content(self, event: TextDelta | ReasoningDelta | ReasoningSeal | WholePart) -> list[Frame]:
         match event:
