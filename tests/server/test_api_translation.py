@@ -123,7 +123,8 @@ async def test_a_hint_stops_no_other_provider(client: Client, fields: dict[str, 
         (MESSAGES, {"tools": [{"type": "bash_20250124", "name": "bash"}]}, "the tool 'bash_20250124'"),
         (GEMINI, {"tools": [{"functionDeclarations": []}, {"googleSearch": {}}]}, "the tool 'googleSearch'"),
         (MESSAGES, {"mcp_servers": [{"url": "x"}]}, "'mcp_servers'"),
-        (MESSAGES, {"top_k": 4}, "'top_k'"),
+        (CHAT, {"frequency_penalty": 1.5}, "'frequency_penalty' of 1.5 (only 0 to 1)"),
+        (CHAT, {"seed": "x"}, "'seed'"),
         (GEMINI, {"cachedContent": "c"}, "'cachedContent'"),
         (GEMINI, {"generationConfig": {"candidateCount": 2}}, "'generationConfig.candidateCount'"),
     ],
@@ -144,6 +145,95 @@ async def test_an_option_with_a_meaning_is_never_dropped(
             await ask(cortex, client.request(**fields))
         assert sim["cohere"].requests == []
         assert own.requests[0].body.items() >= fields.items()
+
+
+PENALTIES = {"frequencyPenalty": 0.5, "presencePenalty": 0.25}
+JSON_ONLY = {"responseMimeType": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("client", "fields", "provider", "sent"),
+    [
+        (MESSAGES, {"top_k": 4}, "cohere", {"k": 4}),
+        (MESSAGES, {"top_k": 4}, "gemini", {"generationConfig": {"maxOutputTokens": 100, "topK": 4}}),
+        (MESSAGES, {"top_k": 4}, "ollama", {"options": {"num_predict": 100, "top_k": 4}}),
+        (MESSAGES, {"top_k": 4}, "openai", {}),
+        (MESSAGES, {"top_k": 4}, "openai_responses", {}),
+        (MESSAGES, {"top_k": 600}, "cohere", {}),
+        (GEMINI, {"generationConfig": {"topK": 64.0}}, "anthropic", {"top_k": 64}),
+        (GEMINI, {"generationConfig": {"topK": 64, "temperature": 1}}, "openai", {"temperature": 1}),
+        (GEMINI, {"generation_config": {"top_k": 64}}, "cohere", {"k": 64}),
+        (
+            GEMINI,
+            {"generationConfig": {"seed": 3, **PENALTIES}},
+            "openai",
+            {"seed": 3, "frequency_penalty": 0.5, "presence_penalty": 0.25},
+        ),
+        (GEMINI, {"generationConfig": {"seed": 3}}, "openai_responses", {}),
+        (CHAT, {"seed": 3}, "anthropic", {}),
+        (CHAT, {"seed": -1}, "cohere", {}),
+        (CHAT, {"frequency_penalty": 0, "presence_penalty": 0.0}, "anthropic", {}),
+        (CHAT, {"seed": 3, "frequency_penalty": 0.5}, "cohere", {"seed": 3, "frequency_penalty": 0.5}),
+        (
+            CHAT,
+            {"presence_penalty": -1, "seed": 3, "response_format": {"type": "json_object"}},
+            "gemini",
+            {"generationConfig": {**JSON_ONLY, "presencePenalty": -1, "seed": 3}},
+        ),
+        (
+            CHAT,
+            {"presence_penalty": -1, "seed": 3},
+            "ollama",
+            {"options": {"presence_penalty": -1, "seed": 3}},
+        ),
+    ],
+)
+async def test_an_option_of_sampling_has_the_name_of_each_api(
+    client: Client, fields: dict[str, Any], provider: str, sent: dict[str, Any]
+) -> None:
+    """`top_k` and `seed` are left out where an API has none, or takes no such value."""
+    options = {"k", "top_k", "seed", "frequency_penalty", "presence_penalty", "generationConfig", "options"}
+    async with open_simulator() as sim:
+        sim.add(provider, models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(**fields))
+        assert got.status == 200, got.body
+        body = sim[provider].requests[0].body
+    assert {name: value for name, value in body.items() if name in options | sent.keys()} == sent
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai_responses"])
+async def test_a_penalty_is_never_dropped(provider: str) -> None:
+    async with open_simulator() as sim:
+        sim.add(provider, models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, CHAT.request(presence_penalty=0.5))
+        assert (got.status, sim[provider].requests) == (400, [])
+        assert "'presence_penalty'" in CHAT.error_message(got.json)
+
+
+@pytest.mark.parametrize(
+    ("client", "fields", "provider", "sent"),
+    [
+        (CHAT, {"reasoning_effort": "minimal"}, "anthropic", "'effort': 'low'"),
+        (CHAT, {"reasoning_effort": "none"}, "anthropic", "'type': 'disabled'"),
+        (CHAT, {"reasoning_effort": "max"}, "gemini", "'thinkingLevel': 'XHIGH'"),
+        (CHAT, {"reasoning_effort": "xhigh"}, "ollama", "'think': 'high'"),
+        (RESPONSES, {"reasoning": {"effort": "max"}}, "groq", "'reasoning_effort': 'high'"),
+        (RESPONSES, {"reasoning": {"effort": "minimal"}}, "xai", "'reasoning_effort': 'low'"),
+        (MESSAGES, {"output_config": {"effort": "max"}}, "xai_responses", "'effort': 'high'"),
+        (MESSAGES, {"output_config": {"effort": "max"}}, "openai", "'reasoning_effort': 'max'"),
+    ],
+)
+async def test_an_effort_that_an_api_has_not_becomes_the_nearest(
+    client: Client, fields: dict[str, Any], provider: str, sent: str
+) -> None:
+    async with open_simulator() as sim:
+        sim.add(provider, models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(**fields))
+        assert got.status == 200, got.body
+        assert sent in str(sim[provider].requests[0].body)
 
 
 @pytest.mark.parametrize(

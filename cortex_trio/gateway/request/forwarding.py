@@ -34,7 +34,7 @@ class ForwardRequest:
     native_decoder: Callable[[Dialect], Decoder] = attrs.field(repr=False)
     """Returns the decoder of the response to it. Its events have a `Forwarded` before the events that it means."""
 
-    translated: Callable[[str, str], ChatRequest] = attrs.field(repr=False)
+    translated: Callable[[str, Dialect], ChatRequest] = attrs.field(repr=False)
     """Returns the request for a worker of a provider, which is the first argument, with a dialect, which is the second.
 
     Raises InvalidRequest if the dialect cannot express it."""
@@ -68,7 +68,7 @@ class ForwardJob:
 
     def request_for(self, candidate: Candidate) -> ChatRequest:
         kind = candidate.endpoint.provider
-        return self.forward.translated(kind.name, kind.dialect.name)
+        return self.forward.translated(kind.name, kind.dialect)
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         if self._is_native(candidate):

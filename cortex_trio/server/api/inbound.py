@@ -140,16 +140,16 @@ class Inbound:
             return ForwardingDecoder(dialect, is_usage_chunk)
         return ForwardingDecoder(dialect)
 
-    def _translated(self, provider: str, dialect: str) -> ChatRequest:
+    def _translated(self, provider: str, dialect: Dialect) -> ChatRequest:
         chat = self.chat
         if isinstance(chat, NotExpressible):
             raise chat
         if self.raises_limit and self.has_small_limit:
             chat = attrs.evolve(chat, max_tokens=LEAST_MAX_TOKENS)
-        if dialect == self.ingress.name:
+        if dialect.name == self.ingress.name:
             return chat
         chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
-        return self.ingress.options.without(chat, provider, dialect)
+        return self.ingress.options.without(chat, provider, dialect.name)
 
 
 def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
@@ -206,7 +206,7 @@ def bare_request(request: ServedRequest) -> ParsedRequest:
 # ------------------------------------------------------------------ counts of tokens
 
 
-def _no_count(provider: str, dialect: str) -> ChatRequest:
+def _no_count(provider: str, dialect: Dialect) -> ChatRequest:
     raise Unsupported("a count of tokens", provider)
 
 

@@ -2,7 +2,7 @@
 
 An option that changes what the answer is makes a worker unable that cannot express it. A hint, which changes cost,
 storage or accounting, is left out. A value that asks for nothing is left out, too. An unknown option may mean anything,
-so it counts as one that changes the answer.
+so it counts as one that changes the answer. What is in `sampling` is translated where the other API has it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 
 from ...messages import ChatRequest
-from ...wire.codec import Unsupported
+from ...wire.codec import Dialect, Unsupported
+from .sampling import SAMPLING, Place, sampled, with_sampling
 
 JSON_OBJECT = {"type": "json_object"}
 JSON_TYPE = "application/json"
@@ -40,6 +41,8 @@ class Options:
     """Values that ask for nothing, by option. They are left out."""
     inner: Mapping[str, Options] = attrs.field(factory=dict)
     """Options that are objects with options inside."""
+    sampling: Mapping[str, Place] = attrs.field(factory=dict)
+    """Options of sampling that other APIs may have as well, by their name in `sampling`."""
     json_mode: tuple[str, ...] = ()
     """The path of the option whose value in JSON_MODE asks for an answer in JSON. It is among the neutral ones: what
     asks for JSON is read by itself."""
@@ -62,16 +65,17 @@ class Options:
         """Return the request for a provider with another API.
 
         Raises:
-            Unsupported: An option is set that only this API has. The error names it.
+            Unsupported: An option is set that the other API does not have. The error names it.
         """
-        fields = request.extra_body or {}
+        wishes, fields = sampled(request.extra_body or {}, self.sampling)
         if name := self.essential(fields):
             raise Unsupported(_named(name, fields), provider)
-        if not self._asks_for_json(fields):
-            return attrs.evolve(request, extra_body=None)
-        if dialect not in JSON_MODE:
-            raise Unsupported(f"the option {'.'.join(self.json_mode)!r} without a schema", provider)
-        return attrs.evolve(request, extra_body=JSON_MODE[dialect])
+        extra: Mapping[str, Any] = {}
+        if self._asks_for_json(fields):
+            if dialect not in JSON_MODE:
+                raise Unsupported(f"the option {'.'.join(self.json_mode)!r} without a schema", provider)
+            extra = JSON_MODE[dialect]
+        return attrs.evolve(request, extra_body=with_sampling(extra, wishes, provider, dialect) or None)
 
     def _asks_for_json(self, fields: Mapping[str, Any]) -> bool:
         found: Any = fields
@@ -97,17 +101,37 @@ EFFORTS: Sequence[tuple[int, str]] = ((4096, "low"), (16384, "medium"))
 """The effort that stands for a budget below a number of tokens; for a larger one it is "high"."""
 
 
-def reasoning_for(dialect: str, reasoning: str | int | None) -> str | int | None:
+SCALE = ("minimal", "low", "medium", "high", "xhigh", "max")
+"""All efforts, least first. "none" is not among them: it is no small effort, and every API has a form of it."""
+
+
+def reasoning_for(dialect: Dialect, reasoning: str | int | None) -> str | int | None:
     """Return how a worker of another API is asked to reason.
 
-    A budget is a limit of cost, which coding clients send with every request, so it becomes the nearest effort where
-    there are no budgets. Gemini's -1 leaves the budget to the model, as None does elsewhere.
+    An effort that the API does not have becomes the nearest that it has. A budget is a limit of cost, which coding
+    clients send with every request, so it becomes the nearest effort where there are no budgets. Gemini's -1 leaves the
+    budget to the model, as None does elsewhere.
     """
-    if not isinstance(reasoning, int):
-        return reasoning
-    if reasoning < 0:
-        return None
-    return reasoning if dialect in BUDGETED else next((e for most, e in EFFORTS if reasoning < most), "high")
+    match reasoning:
+        case None:
+            return None
+        case str():
+            return _nearest(reasoning, getattr(dialect, "efforts", None))
+        case budget if budget < 0:
+            return None
+        case budget if dialect.name in BUDGETED:
+            return budget
+        case budget:
+            return next((effort for most, effort in EFFORTS if budget < most), "high")
+
+
+def _nearest(effort: str, efforts: Sequence[str] | None) -> str:
+    """Return the nearest of `efforts`, the smaller one of two; `effort` itself where nothing is known of it."""
+    if efforts is None or effort in efforts or effort not in SCALE:
+        return effort
+    place = SCALE.index(effort)
+    known = [name for name in SCALE if name in efforts]
+    return min(known, key=lambda name: abs(SCALE.index(name) - place), default=effort)
 
 
 CHAT_COMPLETIONS = Options(
@@ -120,7 +144,6 @@ CHAT_COMPLETIONS = Options(
             "prompt_cache_options",
             "prompt_cache_retention",
             "safety_identifier",
-            "seed",
             "service_tier",
             "store",
             "user",
@@ -131,14 +154,13 @@ CHAT_COMPLETIONS = Options(
         "n": (1,),
         "logprobs": (False,),
         "top_logprobs": (0,),
-        "frequency_penalty": (0,),
-        "presence_penalty": (0,),
         "logit_bias": ({},),
         "modalities": (["text"],),
         "response_format": ({"type": "text"}, JSON_OBJECT),
         "functions": ([],),
         "function_call": ("auto", "none"),
     },
+    sampling=SAMPLING["chat_completions"],
     json_mode=("response_format",),
 )
 _TEXT = Options(hints=frozenset({"verbosity"}), neutral={"format": ({"type": "text"}, JSON_OBJECT)})
@@ -183,21 +205,21 @@ ANTHROPIC = Options(
         }
     ),
     neutral={"mcp_servers": ([],)},
+    sampling=SAMPLING["anthropic_messages"],
 )
 GEMINI = Options(
     hints=frozenset({"labels", "safetySettings", "safety_settings", "serviceTier", "store"}),
     inner={
         "generationConfig": Options(
-            hints=frozenset({"mediaResolution", "seed", "thinkingConfig"}),
+            hints=frozenset({"mediaResolution", "thinkingConfig"}),
             neutral={
                 "candidateCount": (1,),
-                "frequencyPenalty": (0,),
-                "presencePenalty": (0,),
                 "responseLogprobs": (False,),
                 "responseMimeType": ("text/plain", JSON_TYPE),
                 "responseModalities": (["TEXT"], ["text"]),
             },
         )
     },
+    sampling=SAMPLING["gemini"],
     json_mode=("generationConfig", "responseMimeType"),
 )

@@ -15,7 +15,7 @@ from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import listed, member
 from .decode import MessagesDecoder, decode_message
-from .encode import messages_body
+from .encode import EFFORTS, messages_body
 from .files import names_an_upload
 
 UPLOADS = {"anthropic-beta": "files-api-2025-04-14"}
@@ -27,6 +27,7 @@ class AnthropicMessages:
     """See `wire.codec.Dialect` for the methods."""
 
     name: str = attrs.field(default="anthropic_messages", init=False)
+    efforts: Sequence[str] = attrs.field(default=EFFORTS, init=False, repr=False)
 
     def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
         body = messages_body(request, provider, model)

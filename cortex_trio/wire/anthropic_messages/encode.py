@@ -27,7 +27,7 @@ MOST_BYTES = 32_000_000
 MOST_BREAKPOINTS = 4
 """Of the prompt cache. The last ones are kept: each of them covers all that is before it."""
 
-EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 TOOL_CHOICES = {"auto": "auto", "none": "none", "required": "any"}  # anything else is the name of a tool
 

@@ -16,7 +16,7 @@ from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import input_usage, listed, listed_with_body, member, model_names, vectors
 from .decode import GeminiDecoder, decode_whole
-from .encode import chat_body
+from .encode import THINKING, chat_body
 from .values import resource_path
 
 MOST_TEXTS = 100
@@ -28,6 +28,7 @@ class Gemini:
     """The dialect of generativelanguage.googleapis.com (and, below its own paths, of Vertex AI)."""
 
     name: str = attrs.field(default="gemini", init=False)
+    efforts: Sequence[str] = attrs.field(default=tuple(THINKING), init=False, repr=False)
 
     def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
         """Raises InvalidRequest for tool calls whose arguments are no object and results that answer no call."""

@@ -16,7 +16,7 @@ from ...messages import ChatRequest
 from ..codec import HttpRequest, json_post
 from ..lists import input_usage, listed, listed_with_body, model_names, vectors
 from .decode import ChatDecoder, decode_chat
-from .encode import chat_body
+from .encode import THINK, chat_body
 
 
 @attrs.frozen
@@ -24,6 +24,7 @@ class OllamaChat:
     """See `wire.codec.Dialect` for the methods."""
 
     name: str = attrs.field(default="ollama_chat", init=False)
+    efforts: Sequence[str] = attrs.field(default=tuple(THINK), init=False, repr=False)
 
     def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
         accept = "application/x-ndjson" if request.stream else "application/json"
