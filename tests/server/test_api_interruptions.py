@@ -1,5 +1,7 @@
 """A stream that breaks off ends with an error of its API, or goes on if the client wants that. It never looks whole."""
 
+import json
+
 import attrs
 import pytest
 import trio
@@ -71,6 +73,23 @@ async def test_a_cut_stream_ends_with_an_error(
         assert got.json[-1]["error"]
     else:
         assert stray_lines(got.body) == [], "a client of server-sent events does not see them"
+
+
+@both_lanes
+@pytest.mark.parametrize("how", ["raise", "continue"])
+async def test_events_of_a_response_that_broke_off_keep_their_numbers_and_its_id(
+    is_native: bool, how: str
+) -> None:
+    async with open_simulator() as sim:
+        sim.add(provider_for(RESPONSES, is_native), BREAKS["cut"], models=[MODEL])
+        sim.add("groq", Behaviour(text=" three"), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            headers = (("x-cortex-on-interrupt", how),)
+            got = await ask(cortex, RESPONSES.request(stream=True, headers=headers))
+    events = [json.loads(event.data) for event in SseReader().feed(got.body)]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert len({event["response"]["id"] for event in events if "response" in event}) == 1
+    assert events[-1]["type"] == ("response.completed" if how == "continue" else "response.failed")
 
 
 @every_client

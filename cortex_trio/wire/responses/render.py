@@ -65,6 +65,7 @@ class ResponsesRenderer:
         self._form = request.form if isinstance(request.form, ResponseForm) else ResponseForm()
         self._usage = self._preview.usage
         self._known_seal = self._preview.seal  # of the first block of reasoning
+        self._id = f"resp_{request.identity.id}"
         self._number = 0  # of the next event
         self._begun = 0  # items begun so far
         self._output: dict[int, Json] = {}  # the items that ended, by their place
@@ -117,6 +118,16 @@ class ResponsesRenderer:
 
     def fail(self, kind: FailureKind, *, message: str | None = None, wait: float | None = None) -> bytes:
         raise NotImplementedError("each provider has a form of its own")
+
+    def resume(self, response_id: str, number: int) -> None:
+        """Go on in a stream whose events so far were rendered elsewhere.
+
+        Args:
+            response_id: The id of its response. Empty: unknown.
+            number: The `sequence_number` of its last event.
+        """
+        self._id = response_id or self._id
+        self._number = number + 1
 
     def reply(self, reply: Reply) -> Json:
         """Return the response of an answer that is not streamed."""
@@ -269,7 +280,7 @@ class ResponsesRenderer:
         reason = INCOMPLETE.get(finish.reason) if finish else None
         ended = "failed" if error else "in_progress" if finish is None else "completed"
         return {
-            "id": f"resp_{self._request.identity.id}",
+            "id": self._id,
             "object": "response",
             "created_at": self._request.identity.created,
             "status": "incomplete" if reason else ended,
