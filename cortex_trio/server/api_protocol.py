@@ -26,12 +26,19 @@ class Api(Protocol):
         ...
 
     def error(
-        self, path: str, kind: ErrorKind, message: str, *, retry_after: float | None = None
+        self,
+        path: str,
+        kind: ErrorKind,
+        message: str,
+        *,
+        sent: Headers = (),
+        retry_after: float | None = None,
     ) -> tuple[int, Headers, bytes]:
         """Return an error of the server: status, headers, body.
 
         Args:
             path: decides about the dialect; any path.
+            sent: the headers of the request, which decide where the path belongs to several dialects.
             kind: decides about the status.
             message: for the client.
             retry_after: seconds; None: unknown, or never.

@@ -253,7 +253,7 @@ class Connection:
         self, head: RequestHead, exchange: HttpExchange, refused: Refused, *, was_read: bool
     ) -> None:
         status, headers, body = self._front.error(
-            head.path, refused.kind, refused.message, retry_after=refused.retry_after
+            head.path, refused.kind, refused.message, sent=head.headers, retry_after=refused.retry_after
         )
         exchange.closes = exchange.closes or not was_read
         await exchange.respond(status, (*headers, *refused.headers), body)
@@ -266,7 +266,7 @@ class Connection:
         if exchange.has_begun or exchange.is_broken:
             return
         try:
-            await exchange.respond(*self._front.error(head.path, kind, message))
+            await exchange.respond(*self._front.error(head.path, kind, message, sent=head.headers))
         except trio.BrokenResourceError:
             return  # it has left now
 

@@ -77,9 +77,15 @@ class ServerFront:
         return _admitted(self.api, use)
 
     def error(
-        self, path: str, kind: ErrorKind, message: str, *, retry_after: float | None = None
+        self,
+        path: str,
+        kind: ErrorKind,
+        message: str,
+        *,
+        sent: Headers = (),
+        retry_after: float | None = None,
     ) -> tuple[int, Headers, bytes]:
-        return self.api.error(path, kind, message, retry_after=retry_after)
+        return self.api.error(path, kind, message, sent=sent, retry_after=retry_after)
 
     def _own_verdict(self, head: RequestHead, own: OwnRoute) -> Accepted | Refused:
         if head.method not in own.methods:

@@ -51,7 +51,13 @@ class Front(Protocol):
         ...
 
     def error(
-        self, path: str, kind: ErrorKind, message: str, *, retry_after: float | None = None
+        self,
+        path: str,
+        kind: ErrorKind,
+        message: str,
+        *,
+        sent: Headers = (),
+        retry_after: float | None = None,
     ) -> tuple[int, Headers, bytes]:
         """Return a response: status, headers, body."""
         ...

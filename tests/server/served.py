@@ -47,7 +47,13 @@ class StandIn:
         }
 
     def error(
-        self, path: str, kind: ErrorKind, message: str, *, retry_after: float | None = None
+        self,
+        path: str,
+        kind: ErrorKind,
+        message: str,
+        *,
+        sent: Headers = (),
+        retry_after: float | None = None,
     ) -> tuple[int, Headers, bytes]:
         headers = [("content-type", "application/json")]
         if retry_after is not None:

@@ -147,6 +147,29 @@ async def test_errors_of_the_server_have_the_shape_of_the_api(path: str, shape: 
             assert json.loads(answer.body)[shape[0]][shape[1]]
 
 
+@pytest.mark.parametrize("header", [None, "anthropic-version", "x-goog-api-client"])
+async def test_errors_of_a_path_that_several_apis_have_follow_the_headers(
+    header: str | None,
+) -> None:
+    key = VirtualKey(name="a", key_sha256=sha256_of("k"))
+    headers = [(header, "1")] if header else []
+    bearer = [*headers, ("authorization", "Bearer k")]
+    async with endpoint(Behaviour(text="x"), keys=[key]) as (server, _):
+        client = await Client.to(server)
+        for method, path, status, sent in (
+            ("GET", "/v1/models", 401, headers),
+            ("GET", "/v1/models/m", 401, headers),
+            ("DELETE", "/v1/models", 405, bearer),
+            ("GET", "/v1/models/none", 404, bearer),
+            ("GET", "/v1/files", 404, bearer),
+        ):
+            answer = await client.ask(request(method, path, None, sent))
+            found = json.loads(answer.body)
+            assert answer.status == status, path
+            assert ("type" in found) == (header == "anthropic-version"), path
+            assert ("status" in found["error"]) == (header == "x-goog-api-client"), path
+
+
 async def test_no_log_has_a_prompt_an_answer_or_a_key(caplog: pytest.LogCaptureFixture) -> None:
     """Of any level, also where providers fail and repeat the keys and the prompt."""
     caplog.set_level(logging.DEBUG)

@@ -157,8 +157,8 @@ def ingress_of(path: str, headers: Mapping[str, str] | None = None) -> Ingress:
 
     Args:
         path: Of the request.
-        headers: The lists of models of three APIs have the same path; the headers say which API the client speaks.
-            None: they are not known.
+        headers: The lists of models of three APIs have the same path, and a path that is not served may be of any API;
+            there the headers say which one the client speaks. None: they are not known.
     """
     if path == "/v1/messages" or path.startswith("/v1/messages/"):
         return MESSAGES
@@ -166,7 +166,7 @@ def ingress_of(path: str, headers: Mapping[str, str] | None = None) -> Ingress:
         return GENERATE
     if path.startswith("/v1/responses"):
         return RESPONSE
-    if headers and path.startswith("/v1/models"):
+    if headers and path not in _POSTS:
         if "anthropic-version" in headers:
             return MESSAGES
         if "x-goog-api-client" in headers:

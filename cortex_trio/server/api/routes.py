@@ -51,17 +51,24 @@ class ApiRoutes:
         return route_of(method, path) is not None
 
     def error(
-        self, path: str, kind: ErrorKind, message: str, *, retry_after: float | None = None
+        self,
+        path: str,
+        kind: ErrorKind,
+        message: str,
+        *,
+        sent: Headers = (),
+        retry_after: float | None = None,
     ) -> tuple[int, Headers, bytes]:
         """Return the status, headers and body of an error, in the shape of the API that the path belongs to.
 
         Args:
             path: Of the request; it need not be served.
+            sent: The headers of the request.
             kind: What is wrong.
             message: Says it to a developer.
             retry_after: Seconds until a retry makes sense. None: unknown, or never.
         """
-        return server_error(ingress_of(path), kind, message, retry_after=retry_after)
+        return server_error(ingress_of(path, dict(sent)), kind, message, retry_after=retry_after)
 
     async def answer(self, request: ServedRequest, exchange: Exchange, client: ClientLimits | None) -> None:
         """Send the response to one request. Cancelling closes the connection to the provider.
