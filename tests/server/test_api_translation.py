@@ -306,6 +306,43 @@ async def test_what_was_signed_elsewhere_is_not_sent_to_another_provider() -> No
         assert "SIGNED" not in str(sim["gemini"].requests[0].body)
 
 
+def thought(text: str, signature: str) -> list[dict[str, str]]:
+    return [
+        {"type": "thinking", "thinking": text, "signature": signature},
+        {"type": "text", "text": "Hello"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("client", "said", "how", "sent"),
+    [
+        (CHAT, {"content": "Hello", "reasoning_content": "hm"}, "raise", "hm"),
+        (CHAT, {"content": "Hello", "reasoning_content": "hm"}, "continue", "hm"),
+        (MESSAGES, {"content": thought("hm", "")}, "raise", "hm"),
+        (MESSAGES, {"content": thought("hm", "SIGNED")}, "raise", " "),
+    ],
+    ids=["native", "continued", "unsigned", "signed"],
+)
+async def test_reasoning_without_a_signature_goes_to_a_worker_that_wants_it_back(
+    client: Client, said: dict[str, Any], how: str, sent: str
+) -> None:
+    """DeepSeek and Kimi want what was reasoned before a tool call."""
+    history = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", **said},
+        {"role": "user", "content": "And?"},
+    ]
+    async with open_simulator() as sim:
+        script = Behaviour(text="one two", cut_after=1), Behaviour(text=" two")
+        provider = sim.add("openai_compatible", *script, models=[MODEL])
+        workers = {"deepseek": provider.worker(reasoning_field="reasoning_content")}
+        async with open_gateway(sim, workers) as cortex:
+            headers = (("x-cortex-on-interrupt", how),)
+            await ask(cortex, client.request(stream=True, messages=history, headers=headers))
+    assert provider.requests[-1].body["messages"][1]["reasoning_content"] == sent
+    assert len(provider.requests) == (2 if how == "continue" else 1)
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("client", [CHAT, MESSAGES], ids=["chat", "messages"])
 async def test_a_worker_that_keeps_a_small_limit_is_asked_first(client: Client, stream: bool) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import Any, final
+from typing import Any, TypeGuard, final
 
 import attrs
 
 from ...failures import InvalidRequest
 from ...gateway.request.forwarding import ForwardRequest
-from ...messages import ChatRequest
+from ...messages import ChatRequest, Message, Part, Reasoning
 from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
 from ...wire.forwarding import ForwardingDecoder, WholeForwardingDecoder, is_usage_chunk
 from ...wire.raw_body import RawBody, raw_body
@@ -146,10 +146,27 @@ class Inbound:
             raise chat
         if self.raises_limit and self.has_small_limit:
             chat = attrs.evolve(chat, max_tokens=LEAST_MAX_TOKENS)
+        if dialect.name == "chat_completions":
+            chat = attrs.evolve(chat, messages=tuple(map(_with_unsigned_reasoning, chat.messages)))
         if dialect.name == self.ingress.name:
             return chat
         chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
         return self.ingress.options.without(chat, provider, dialect.name)
+
+
+def _with_unsigned_reasoning(message: Message) -> Message:
+    """Let the reasoning go back that has no signature: it is text alone, and DeepSeek and Kimi want it back.
+
+    In chat completions only workers with a `reasoning_field` are sent it.
+    """
+    if not any(_is_unsigned(part) for part in message.parts):
+        return message
+    parts = (attrs.evolve(part, origin=None) if _is_unsigned(part) else part for part in message.parts)
+    return attrs.evolve(message, content=tuple(parts))
+
+
+def _is_unsigned(part: Part) -> TypeGuard[Reasoning]:
+    return isinstance(part, Reasoning) and not (part.signature or part.encrypted)
 
 
 def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
