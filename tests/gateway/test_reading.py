@@ -244,3 +244,34 @@ async def test_log_probabilities_before_the_first_content_are_no_preamble(autoju
             reply = await answer.collect()
     assert [call.name for call in reply.tool_calls] == ["f"]
     assert len(reply.logprobs) == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "said"),
+    [
+        (
+            b'{"choices": []}',
+            "text/plain",
+            "nothing of an answer was found in the body, whose content-type is 'text/plain'",
+        ),
+        (b'{"a": 1}\n{"a": 2}\n', "application/x-ndjson", "whose content-type is 'application/x-ndjson'"),
+        (b"OK", "", "whose content-type is ''"),
+        (b"OK", "text/event-stream; charset=utf-8", "without its terminal marker"),
+        (
+            b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n',
+            "text/plain",
+            "without its terminal marker",
+        ),
+    ],
+    ids=["JSON", "lines", "text", "events were named", "events were there"],
+)
+async def test_a_body_without_events_is_named_by_its_type(
+    body: bytes, content_type: str, said: str, autojump_clock: object
+) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(body=body, content_type=content_type))
+        async with gateway(sim) as cortex:
+            with pytest.raises(AllWorkersFailed) as caught:
+                await cortex.complete("Hi")
+    assert caught.value.primary.failure.kind is FailureKind.TRUNCATED
+    assert said in caught.value.primary.failure.message

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
+import attrs
+
 from ...events import CONTENT, Finished, FinishReason, ResponseStarted, Usage, UsageUpdate, WireEvent
 from ...failures import Failure, FailureKind
 from ...http.content_encoding import DecodingError, Decompressor
@@ -23,6 +25,13 @@ class ResponseDecoder:
 
     A failure behind good events waits in `pending` until those were delivered. After a failure nothing more is fed.
 
+    Args:
+        attempt: whose body it is.
+        decoder: knows the events.
+        decompressor: unpacks the body; None: it is not packed.
+        foreign_type: the media type of the body where it is not the one that was asked for, else None. Named where no
+            event is found.
+
     Attributes:
         usage: the newest usage; None before the first.
         started: the provider's names for the answer; None before they came. No event with them is returned.
@@ -32,7 +41,13 @@ class ResponseDecoder:
         pending: what the next read raises, or None.
     """
 
-    def __init__(self, attempt: PreparedAttempt, decoder: Decoder, decompressor: Decompressor | None) -> None:
+    def __init__(
+        self,
+        attempt: PreparedAttempt,
+        decoder: Decoder,
+        decompressor: Decompressor | None,
+        foreign_type: str | None = None,
+    ) -> None:
         self.usage: Usage | None = None
         self.started: ResponseStarted | None = None
         self.chunks = 0
@@ -42,6 +57,8 @@ class ResponseDecoder:
         self._attempt = attempt
         self._decoder = decoder
         self._decompressor = decompressor
+        self._foreign_type = foreign_type
+        self._has_events = False
         self._pairs = SurrogatePairs()
         self._max_bytes = attempt.job.max_bytes(attempt.runtime.config)
         self._bytes = 0  # of the body so far, unpacked
@@ -78,8 +95,18 @@ class ResponseDecoder:
         """
         events = self._decode(b"")
         if self.pending is not None or not self.finished:
-            self.pending = broken or self.pending or BodyFailure(truncated())
+            self.pending = self._explained(broken or self.pending or BodyFailure(truncated()))
         return self._checked(events)
+
+    def _explained(self, broken: BodyFailure) -> BodyFailure:
+        """Name the media type where it is the reason that nothing was found."""
+        is_cut = broken.failure.kind is FailureKind.TRUNCATED
+        if self._foreign_type is None or self._has_events or not is_cut:
+            return broken
+        message = (
+            f"nothing of an answer was found in the body, whose content-type is {self._foreign_type!r:.80}"
+        )
+        return attrs.evolve(broken, failure=attrs.evolve(broken.failure, message=message))
 
     def check(self) -> None:
         """Raise AttemptFailed if a failure is pending."""
@@ -114,6 +141,7 @@ class ResponseDecoder:
         if events and isinstance(failure := events[-1], Failure):
             events.pop()
             self.pending = BodyFailure(failure)
+        self._has_events = self._has_events or bool(events)
         events, named = self._pairs.joined(events), False
         for event in events:
             if isinstance(event, CONTENT):

@@ -67,12 +67,13 @@ def decoder_for(attempt: PreparedAttempt, response: Response) -> ResponseDecoder
         raise attempt.protocol_error("the answer is a web page")
     decoder = attempt.decoder
     # Ollama's cloud calls its lines application/json, and one object is a line, too.
-    sends_lines = attempt.request.headers.get("accept") == "application/x-ndjson"
+    accepted = attempt.request.headers.get("accept")
+    sends_lines = accepted == "application/x-ndjson"
     is_whole = attempt.job.whole_hook is not None or attempt.job.is_whole(attempt.candidate)
     if content_type == "application/json" and not sends_lines and not is_whole:
         # Streaming was asked for and a whole answer came: it is read all the same.
         decoder = NonStreamingFallback(attempt.candidate.endpoint.provider.dialect, decoder)
-    return ResponseDecoder(attempt, decoder, decompressor)
+    return ResponseDecoder(attempt, decoder, decompressor, content_type if content_type != accepted else None)
 
 
 def record_rate_limit(attempt: PreparedAttempt, response: Response) -> None:
