@@ -247,6 +247,18 @@ async def test_embeddings(packed: bool) -> None:
     assert (got.headers["x-cortex-worker"], got.json["model"]) == ("openai", "e-1")
 
 
+@pytest.mark.parametrize("given", [[1, 2, 3], [[1, 2], [3]]], ids=["one text", "several"])
+async def test_embeddings_of_tokens_are_refused_with_a_reason(given: list[object]) -> None:
+    body = json.dumps({"model": "e-1", "input": given}).encode()
+    async with open_simulator() as sim:
+        sim.add("openai", models=["e-1"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, attrs.evolve(CHAT.request(), path="/v1/embeddings", body=body))
+        assert sim["openai"].requests == []
+    assert (got.status, got.json["error"]["type"]) == (400, "invalid_request_error")
+    assert "token arrays are not supported" in got.json["error"]["message"]
+
+
 async def test_embeddings_are_those_of_the_worker_that_is_named() -> None:
     """Two servers of one provider, of which each has a model of its own under the same name."""
     body = json.dumps({"model": "second/e-1", "input": "a"}).encode()

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard, final
 
 import attrs
 
-from ...failures import InvalidRequest
+from ...failures import FailureKind, InvalidRequest
 from ...gateway.request.forwarding import ForwardRequest
 from ...messages import ChatRequest, Message, Part, Reasoning
 from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
@@ -32,6 +32,11 @@ FOREIGN_ORIGIN = "client/unknown"
 """The origin of what a history holds of other providers. Which one has signed it is unknown, and a signature that goes
 to another provider is an error there, so a translation leaves it out."""
 
+
+NO_TOKENS = (
+    "input: token arrays are not supported, because tokens mean something to one tokenizer only; send the texts"
+    " (LangChain: check_embedding_ctx_length=False)"
+)
 
 LEAST_MAX_TOKENS = 16
 """The smallest limit that every API takes: the Responses API refuses a smaller one."""
@@ -173,7 +178,8 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
     """Read a request.
 
     Raises:
-        Rejected: Its body is not JSON, or a field that is needed is missing or has the wrong type.
+        Rejected: Its body is not JSON, or a field that is needed is missing or has the wrong type. Or it asks for
+            embeddings of tokens.
     """
     raw: RawBody | None = None
     body: Any = None
@@ -183,6 +189,9 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
             body = raw.value if ingress.is_gemini else {**raw.value, "model": raw.value.get("model") or ""}
         except ValueError:
             body = request.body
+    if request.path == "/v1/embeddings" and isinstance(body, dict) and _holds_tokens(body.get("input")):
+        refused = ingress.server.failure(FailureKind.BAD_REQUEST, bare_request(request), message=NO_TOKENS)
+        raise Rejected(refused)
     received = ReceivedRequest(
         method=request.method,
         path=request.path,
@@ -192,6 +201,12 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
         identity=identity_of(request),
     )
     return Inbound(ingress, received, ingress.server.parse(received), raw)
+
+
+def _holds_tokens(given: object) -> bool:
+    """Return whether the input for embeddings is tokens of a tokenizer, not text."""
+    first = given[0] if isinstance(given, list) and given else None
+    return isinstance(first, int | list) and not isinstance(first, bool)
 
 
 def identity_of(request: ServedRequest) -> ResponseIdentity:
