@@ -74,7 +74,8 @@ async def _open_runtime(runtime: Runtime, server: SocketServer | None) -> AsyncI
     try:
         async with open_flat_nursery() as nursery:
             nursery.start_soon(runtime.deadlines.run)
-            nursery.start_soon(_load_prices, runtime.prices_needed)
+            if prices_are_pending():
+                nursery.start_soon(_load_prices, runtime.prices_needed)
             await nursery.start(_run_tree, runtime, server)
             try:
                 if runtime.sharing is not None:
@@ -133,8 +134,7 @@ def _listen(observe: str | bool) -> SocketServer | None:
 async def _load_prices(needed: trio.Event) -> None:
     """Import the list of prices beside the first request: at its end the import would stop all streams for 0.3 s."""
     await needed.wait()
-    if prices_are_pending():
-        await trio.to_thread.run_sync(load_prices, abandon_on_cancel=True)
+    await trio.to_thread.run_sync(load_prices, abandon_on_cancel=True)
 
 
 async def _run_tree(

@@ -34,12 +34,12 @@ class ServedRequest:
     body: bytes = attrs.field(repr=False)
     """The whole body, decoded; empty if there is none."""
 
-    first_headers: Mapping[str, str] = attrs.field(init=False, repr=False)
+    first_headers: Mapping[str, str] = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: dict(reversed(self.headers)), takes_self=True),
+    )
     """The first value of each header."""
-
-    @first_headers.default
-    def _first_headers(self) -> Mapping[str, str]:
-        return dict(reversed(self.headers))
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, None if the client did not send it.

@@ -118,8 +118,25 @@ def canonical_gemini(body: Json) -> Json:
         body["systemInstruction"] = {"parts": [{"text": "".join(part["text"] for part in system["parts"])}]}
     functions = [one for tool in body.get("tools") or () for one in tool["functionDeclarations"]]
     if functions:
-        body["tools"] = [(one["name"], one.get("description", ""), _schema(one)) for one in functions]
+        body["tools"] = [
+            (one["name"], one.get("description", ""), _small_types(_schema(one))) for one in functions
+        ]
+    wanted = body.get("generationConfig") or {}
+    if "responseSchema" in wanted:  # ours sends the other of the two fields
+        wanted["responseJsonSchema"] = _small_types(wanted.pop("responseSchema"))
     return {name: value for name, value in body.items() if value not in (None, [], {})}
+
+
+def _small_types(schema: Any) -> Any:
+    """A schema in which the types are JSON Schema's: "object", not "OBJECT"."""
+    match schema:
+        case dict():
+            lower = {"type": schema["type"].lower()} if isinstance(schema.get("type"), str) else {}
+            return {name: _small_types(value) for name, value in schema.items()} | lower
+        case list():
+            return [_small_types(item) for item in schema]
+        case _:
+            return schema
 
 
 # ------------------------------------------------------------------ Cohere

@@ -56,6 +56,16 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
     # Free-form tools, which the parser behind the expectations does not know.
     "openai-custom-tool.1.chunks.txt": [("write_sql", "SELECT * FROM users WHERE age > 25")],
     "chat_completion_custom_tool_call.yaml": [("math_exp", "4 + 4")],
+    # A call in the field that came before `tool_calls`.
+    "test_openai_functions.yaml": [
+        (
+            "Joke",
+            {
+                "setup": "Why did the scarecrow win an award?",
+                "punchline": "Because he was outstanding in his field!",
+            },
+        )
+    ],
     # Gemini's partial arguments, which it does not know either.
     "google-stream-no-args-tool-call.chunks.txt": [
         ("read_theme", {}),

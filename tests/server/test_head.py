@@ -150,7 +150,7 @@ def test_what_is_accepted_means_the_same_to_h11(head: bytes) -> None:
                 request = peer.next_event()
                 assert isinstance(request, h11.Request), raw
                 fields = [(name.decode(), value.decode("latin-1")) for name, value in request.headers]
-                lengths = [int(value) for name, value in fields if name == "content-length"]
+                lengths: list[int | None] = [int(value) for name, value in fields if name == "content-length"]
                 assert found.method.encode() == request.method, raw
                 assert without_length(found.headers) == without_length(fields), raw
                 assert found.expects_continue == peer.they_are_waiting_for_100_continue, raw

@@ -43,7 +43,7 @@ class SurrogatePairs:
         self._held = None
         before: list[WireEvent] = []
         text = event.text
-        if type(held) is type(event):
+        if held is not None and type(held) is type(event):
             text = held.text + text
         elif held is not None:
             before = [attrs.evolve(held, text=_legal(held.text))]

@@ -26,12 +26,10 @@ class Endpoint:
     config: WorkerConfig
     connections: Connections = attrs.field(repr=False)
 
-    provider: Provider = attrs.field(init=False, repr=False)
+    provider: Provider = attrs.field(
+        init=False, repr=False, default=attrs.Factory(lambda self: self.config.kind, takes_self=True)
+    )
     """The provider, with its dialect."""
-
-    @provider.default
-    def _provider(self) -> Provider:
-        return self.config.kind
 
     @property
     def keys(self) -> Sequence[ApiKey]:
