@@ -57,6 +57,7 @@ async def interrupt(*command: str, env: Mapping[str, str], at: str) -> Ended:
 # ------------------------------------------------------------------ chat
 
 
+@pytest.mark.slow
 async def test_chat_streams_the_answer_to_stdout_and_the_facts_to_stderr() -> None:
     async with simulated(openai=Behaviour(text="Good evening.")) as simulator:
         ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
@@ -64,6 +65,7 @@ async def test_chat_streams_the_answer_to_stdout_and_the_facts_to_stderr() -> No
     assert re.fullmatch(r"openai · gpt-6\.1-terra · 1 token in, 2 out · \d+\.\d\d s\n", ended.err)
 
 
+@pytest.mark.slow
 async def test_chat_shows_a_failover_on_stderr_and_only_the_answer_on_stdout() -> None:
     overloaded = Behaviour(error=FailureKind.OVERLOADED)
     async with simulated(openai=overloaded, anthropic=Behaviour(text="Here.")) as simulator:
@@ -85,6 +87,7 @@ async def test_chat_passes_on_its_options() -> None:
     assert "Hi" in json.dumps(request.body["messages"])
 
 
+@pytest.mark.slow
 async def test_the_strategy_of_the_command_line_decides_which_worker_is_first() -> None:
     async with simulated(openai=Behaviour(), ollama=Behaviour()) as simulator:
         workers = simulator.config()
@@ -95,6 +98,7 @@ async def test_the_strategy_of_the_command_line_decides_which_worker_is_first() 
     assert in_turn.err.startswith("openai · ")
 
 
+@pytest.mark.slow
 async def test_a_failed_chat_is_one_sentence_and_exit_status_1() -> None:
     refused = Behaviour(error=FailureKind.BAD_REQUEST)
     async with simulated(openai=refused) as simulator:
@@ -111,6 +115,7 @@ async def test_an_answer_that_breaks_off_is_not_passed_off_as_a_whole_one() -> N
     assert "cortex-trio: openai: truncated" in ended.err
 
 
+@pytest.mark.slow
 async def test_without_providers_it_says_exactly_what_to_set() -> None:
     if ollama_models("http://localhost:11434") is not None:
         pytest.skip("an Ollama answers on this machine, so there is a provider")
@@ -204,6 +209,7 @@ async def test_status_of_a_socket_without_a_program_is_one_sentence(tmp_path: Pa
 # ------------------------------------------------------------------ Ctrl-C
 
 
+@pytest.mark.slow
 async def test_ctrl_c_in_the_middle_of_an_answer_leaves_quietly() -> None:
     async with simulated(openai=SLOW_ANSWER) as simulator:
         ended = await interrupt(
@@ -212,6 +218,7 @@ async def test_ctrl_c_in_the_middle_of_an_answer_leaves_quietly() -> None:
     assert (ended.status, ended.err) == (130, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("chat", "Hi"), ("status",)])
 async def test_ctrl_c_before_the_first_word_leaves_quietly(command: tuple[str, ...]) -> None:
     asked = trio.Event()
@@ -243,6 +250,7 @@ async def test_ctrl_c_in_the_demo_leaves_quietly_at_any_moment(at: str) -> None:
     assert "has stopped" not in ended.out
 
 
+@pytest.mark.slow
 async def test_ctrl_c_ends_the_simulator() -> None:
     ended = await interrupt(*SIMULATOR, env=environment(), at="export CORTEX_PROVIDERS=")
     assert (ended.status, ended.err) == (130, "Serving on this machine until Ctrl-C.\n")

@@ -28,6 +28,7 @@ def body_of(request: object) -> str:
     return json.dumps(getattr(request, "body"))  # noqa: B009
 
 
+@pytest.mark.slow
 async def test_standard_input_comes_in_front_of_the_prompt_and_images_are_attached(tmp_path: Path) -> None:
     (tmp_path / "pixel.bin").write_bytes(PIXEL)
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
@@ -62,6 +63,7 @@ async def test_standard_input_comes_in_front_of_the_prompt_and_images_are_attach
     assert "json_schema" in sent
 
 
+@pytest.mark.slow
 async def test_a_text_is_attached_as_text_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all: test\n")
     (tmp_path / "notes.md").write_text("a note: ü\n")
@@ -91,6 +93,7 @@ def test_an_attachment_is_an_image_a_text_or_another_file(tmp_path: Path) -> Non
     assert pdf == File(url="https://x.test/a.pdf?b", media_type="application/pdf", name="a.pdf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "note"),
     [
@@ -105,6 +108,7 @@ async def test_an_incomplete_answer_is_noted_and_ends_with_status_3(behaviour: B
     assert ended.err.startswith(f"cortex-trio: {note}")
 
 
+@pytest.mark.slow
 async def test_a_model_that_is_not_configured_is_used_with_the_provider_that_has_it() -> None:
     async with simulated(openai=Behaviour(), anthropic=Behaviour()) as simulator:
         ended = await run(*CORTEX, "chat", "-m", "claude-next-9", "Hi", env=environment(simulator.config()))
@@ -124,6 +128,7 @@ async def test_a_wait_is_noted() -> None:
     )
 
 
+@pytest.mark.slow
 async def test_a_pipe_gets_no_answer_twice_after_a_restart() -> None:
     cut = Behaviour(text="One two three", cut_after=2)
     async with simulated(openai=cut, anthropic=Behaviour(text="Four.")) as simulator:
@@ -162,6 +167,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence(
 # ------------------------------------------------------------------ outputs that fail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("redirection", "sentence"),
     [
@@ -176,6 +182,7 @@ async def test_an_output_that_cannot_be_written_is_one_sentence(redirection: str
     assert (ended.status, ended.err) == (1, f"{sentence}\n")
 
 
+@pytest.mark.slow
 async def test_facts_that_cannot_be_written_do_not_cost_the_answer() -> None:
     async with simulated(openai=Behaviour(text="Here.")) as simulator:
         command = f"unset PYTHONUNBUFFERED; {sys.executable} -m cortex_trio chat Hi 2>/dev/full"
@@ -186,6 +193,7 @@ async def test_facts_that_cannot_be_written_do_not_cost_the_answer() -> None:
 # ------------------------------------------------------------------ terminals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "has_colours", "has_ascii"),
     [
@@ -210,6 +218,7 @@ async def test_a_terminal_gets_what_it_can_show(
     assert " ".join(" ".join(answer).split()).endswith(LONG)
 
 
+@pytest.mark.slow
 async def test_a_conversation_keeps_its_history_and_has_commands(tmp_path: Path) -> None:
     typed = [
         Typed("> ", "My name is Ada.\n"),

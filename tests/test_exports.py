@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TypeGuard, get_args
 
 import attrs
+import pytest
 
 import cortex_trio
 
@@ -230,6 +231,7 @@ def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[str, ..
     )
 
 
+@pytest.mark.slow
 def test_the_reference_finds_classes_functions_fields_and_members() -> None:
     names = {entry.name for entry in entries()}
     assert {

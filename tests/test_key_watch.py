@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).resolve().parent
 
 CONFTEST = """
@@ -99,6 +101,7 @@ def test_whose_text_was_a_key_in_another_test():
 """
 
 
+@pytest.mark.slow
 def test_a_test_that_lets_a_key_out_fails_and_others_do_not(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_leaks.py").write_text(LEAKS)

@@ -73,6 +73,7 @@ def test_help_and_version_load_neither_trio_nor_a_gateway() -> None:
         }
 
 
+@pytest.mark.slow
 def test_a_dialect_is_loaded_when_its_provider_is_first_used() -> None:
     """All dialects together take as long as Trio."""
     start = "import cortex_trio; cortex_trio.open_cortex; from cortex_trio.providers import PROVIDERS\n"
@@ -93,6 +94,7 @@ def test_a_command_for_real_providers_loads_no_simulator(command: str) -> None:
     assert not {name for name in loaded if name.startswith(("cortex_trio.simulator", "cortex_trio.lab"))}
 
 
+@pytest.mark.slow
 def test_every_command_can_be_loaded() -> None:
     code = (
         f"from cortex_trio.cli.commands import load_command\nfor name in {COMMAND_NAMES}: load_command(name)"

@@ -49,6 +49,7 @@ async def storm(dialect: str = "openai", *, fallback: bool = True) -> AsyncItera
             assert await settle(lambda: not proxy.open_connections)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("size", [1, 7, 1460])
 async def test_slices_change_nothing(dialect: str, size: int) -> None:

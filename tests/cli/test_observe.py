@@ -199,6 +199,7 @@ async def test_once_prints_one_frame_of_the_demo(
     assert "\x1b" not in out
 
 
+@pytest.mark.slow
 async def test_an_svg_is_written_that_loads_nothing(tmp_path: Path, autojump_clock: object) -> None:
     await watch(None, False, tmp_path / "observe.svg", False)
     text = await trio.Path(tmp_path / "observe.svg").read_text(encoding="utf-8")

@@ -57,6 +57,7 @@ def is_part(part: Any, whole: Any) -> bool:
     return bool(part == whole)
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # one example is a few hundred cuts
 @given(st.dictionaries(st.text(max_size=6), values, max_size=4), st.booleans())
 def test_a_cut_never_invents_anything(value: dict[str, Any], ascii_only: bool) -> None:

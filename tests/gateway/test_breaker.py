@@ -311,6 +311,7 @@ def check_step(before: World, name: str, after: World) -> None:
         assert set(before.out) != {"plain"}, "closed by something that was not a trial"
 
 
+@pytest.mark.slow
 def test_every_reachable_state_keeps_the_rules_and_can_close_again() -> None:
     worlds = explore()
     assert {world.breaker.state(world.now) for world in worlds} == set(BreakerState)

@@ -458,6 +458,7 @@ def test_the_error_says_which_limits_are_allowed(wrong: Any) -> None:
         Config(workers={"w": worker("http://api.example")}, max_idle_connections=wrong)
 
 
+@pytest.mark.slow
 async def test_more_streams_than_httpx_allows_by_default_pass_through_a_proxy() -> None:
     async with open_simulator(sockets=True) as sim:
         provider = sim.add("w", Behaviour(text="Many.", first_token_after=0.5), provider="openai_compatible")

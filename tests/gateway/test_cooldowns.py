@@ -563,6 +563,7 @@ def apply(table: Cooldowns, step: Sequence[Any], started: float, now: float) -> 
     actions[step[0]](*step[1:])
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.floats(0, 4000), st.floats(0, 100), operations), max_size=40),
@@ -588,6 +589,7 @@ def test_after_any_sequence_every_cooldown_has_an_end_within_an_hour(
     assert not table._workers
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.floats(0, 400), st.floats(0, 100), operations), max_size=30), keys, models)
 def test_after_any_sequence_a_later_success_ends_the_cooldown(

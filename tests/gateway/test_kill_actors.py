@@ -141,6 +141,7 @@ async def test_the_restarts_of_a_killed_worker_are_counted(
     assert restarts == {"openai": 1, "anthropic": 0, "ollama": 0, "limited": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_kills_over_minutes_cost_no_answer(
     autojump_clock: trio.testing.MockClock, seed: int

@@ -418,6 +418,7 @@ failures = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     keys=st.lists(st.integers(0, 3), min_size=1, max_size=4),

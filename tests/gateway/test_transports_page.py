@@ -24,6 +24,7 @@ NEEDS = {"import respx": "respx", "httpx_mock": "pytest_httpx", "http2=True": "h
 """Packages that a program needs, by what it says."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
 async def test_a_program_of_the_page_runs(block: Block, tmp_path: Path) -> None:
     for said, package in NEEDS.items():

@@ -130,6 +130,7 @@ def is_suspect(state: WorkerState, cooldowns: Cooldowns) -> bool:
     return cooldowns.of_keys(state.name, state.models[0], state.endpoint.keys, 0.0) is not None
 
 
+@pytest.mark.slow
 @given(drawn=workers, strategy=st.sampled_from(sorted(SORTED_BY)))
 def test_the_order_is_that_of_sorting_all(drawn: Sequence[dict[str, Any]], strategy: str) -> None:
     states, cooldowns = build(drawn)
@@ -140,6 +141,7 @@ def test_the_order_is_that_of_sorting_all(drawn: Sequence[dict[str, Any]], strat
     assert [state.name for state, _ in evaluation.skipped] == [s.name for s in states if s.draining]
 
 
+@pytest.mark.slow
 @given(drawn=workers, strategy=st.sampled_from(sorted(STRATEGIES)), seed=st.integers(0, 99))
 def test_each_worker_that_may_be_asked_comes_once_by_every_strategy(
     drawn: Sequence[dict[str, Any]], strategy: str, seed: int

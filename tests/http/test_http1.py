@@ -408,6 +408,7 @@ def agree(mine: Outcome, judged: Outcome) -> bool:
     return not mine.reusable if isinstance(mine, Whole) else True
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(spoiled(), st.randoms(use_true_random=False))
 @example(b"HTTP/1.1 200 OK\r\n\r\n", random.Random(0))

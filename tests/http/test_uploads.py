@@ -169,6 +169,7 @@ async def test_a_slow_reader_gets_all_of_a_long_request(secure: bool) -> None:
             assert server.connections == 1
 
 
+@pytest.mark.slow
 @both
 async def test_an_upload_that_breaks_without_an_answer_is_a_failed_connection(secure: bool) -> None:
     async def script(peer: Peer) -> None:
@@ -250,6 +251,7 @@ async def test_a_server_that_answers_200_and_neither_reads_nor_writes_on_is_too_
             assert (pool.in_use, pool.idle) == (0, 0)
 
 
+@pytest.mark.slow
 async def test_closing_the_pool_ends_an_upload(autojump_clock: trio.testing.MockClock) -> None:
     async with open_memory(until_the_client_leaves) as (_, pool, connections), trio.open_nursery() as nursery:
 

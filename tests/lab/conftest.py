@@ -14,7 +14,9 @@ OTHER_FRAMING, OF_STREAMS = "ollama", ("S01", "S08", "S09", "S10")
 SAME_DIALECT = ("groq", "xai", "xai_responses")
 """Providers that are left out, for they speak the dialects of others; `cortex-trio exam` plays them."""
 FAST = "openai"
-"""The dialect that plays the exam in `check.sh`. Continuous integration plays all."""
+"""The dialect that plays the exam in `check.sh`; continuous integration plays all."""
+OF_MANY_CALLS = ("S23", "S25")
+"""Scenarios that only continuous integration plays."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -28,7 +30,8 @@ def _plays(*, over_sockets: bool) -> Iterator[Any]:
             continue
         if over_sockets and (part.virtual or not _is_over_sockets(scenario.number, dialect)):
             continue
-        marks = () if dialect in (FAST, "all") else (pytest.mark.slow,)
+        is_fast = dialect in (FAST, "all") and scenario.number not in OF_MANY_CALLS
+        marks = () if is_fast else (pytest.mark.slow,)
         yield pytest.param(
             (scenario, part, dialect), marks=marks, id=f"{scenario.number}-{dialect}-{part.title}"
         )

@@ -54,6 +54,7 @@ REPLAY = "from cortex_trio.lab.world.run import run_seed; print(run_seed(3, 2).d
 # ------------------------------------------------------------------ one seed, one run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_invariant_is_violated(seed: int) -> None:
     seen = run_seed(seed, HOURS)

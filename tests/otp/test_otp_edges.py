@@ -351,6 +351,7 @@ async def test_timers_of_one_server_share_one_task(harness: Harness, autojump_cl
         assert await harness["a"].call(Actor.received) == list(reversed(range(500)))
 
 
+@pytest.mark.slow
 async def test_cancelled_timers_are_forgotten(harness: Harness) -> None:
     class Payload:
         pass
@@ -477,6 +478,7 @@ async def test_the_calls_of_cancelled_callers_count_against_the_mailbox_limit(
             harness["a"].cast(Actor.add)  # and all of the bound is free again
 
 
+@pytest.mark.slow
 async def test_the_frames_of_a_crash_are_not_kept_longer_than_its_window(
     harness: Harness, autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -501,6 +503,7 @@ async def test_the_frames_of_a_crash_are_not_kept_longer_than_its_window(
         assert traces[0]() is None
 
 
+@pytest.mark.slow
 async def test_a_stopped_server_is_freed_without_the_garbage_collector(
     harness: Harness, autojump_clock: object
 ) -> None:

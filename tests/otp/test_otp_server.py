@@ -693,6 +693,7 @@ async def test_two_monitors_deliver_two_downs(harness: Harness) -> None:
         assert not harness["a"].process.at_exit  # a monitor that has delivered its Down is over
 
 
+@pytest.mark.slow
 async def test_monitors_are_removed_when_their_process_exits(harness: Harness) -> None:
     """107. Both when the watcher exits first, and when a monitor without a watcher is dropped."""
 

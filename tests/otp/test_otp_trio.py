@@ -210,6 +210,7 @@ async def test_context_comes_from_the_starter_of_the_tree(harness: Harness) -> N
             await harness.crash("a")
 
 
+@pytest.mark.slow
 async def test_nothing_survives_the_tree(
     harness: Harness, autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +244,7 @@ async def test_nothing_survives_the_tree(
     assert list(processes) == []
 
 
+@pytest.mark.slow
 async def test_an_idle_server_does_not_keep_its_last_request(harness: Harness) -> None:
     """135. The arguments of a request are freed after it was handled."""
 

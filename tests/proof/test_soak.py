@@ -172,6 +172,7 @@ async def test_reloads_leave_no_connections(autojump_clock: object) -> None:
             assert cortex.snapshot().retired <= 1
 
 
+@pytest.mark.slow
 async def test_workers_that_come_and_go_leave_nothing(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", Behaviour(text="An answer."))

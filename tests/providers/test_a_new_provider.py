@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).resolve().parents[2] / "cortex_trio"
 
 PROVIDER = '''"""Example: chat completions."""
@@ -44,6 +46,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.slow
 def test_a_provider_is_one_file_and_no_other_edit(tmp_path: Path) -> None:
     """The environment, the configuration, the gateway and the simulator find it."""
     shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))

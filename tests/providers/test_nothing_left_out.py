@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).resolve().parents[1]
 NAMES_WHAT_IT_LEAVES_OUT = ("test_nothing_left_out.py", "test_recorded_requests.py")
 
@@ -33,6 +35,7 @@ def words_of_tests() -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_recorded_answer_is_expected_by_a_test(shared_dir: Path) -> None:
     named = words_of_tests()
     missing = sorted(

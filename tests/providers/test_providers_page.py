@@ -103,6 +103,7 @@ def test_a_provider_of_ones_own_takes_no_more_than_twenty_lines() -> None:
     assert isinstance(made["in_house"], Provider)
 
 
+@pytest.mark.slow
 def test_the_check_of_a_dialect_takes_what_the_page_shows() -> None:
     """The page's own test needs files of its reader; its call is read here and made with bodies of ours."""
     calls = [node for node in ast.walk(ast.parse(programs()[2])) if isinstance(node, ast.Call)]

@@ -155,6 +155,7 @@ async def test_a_check_that_passes_ends_a_suspicion(memory: World, autojump_cloc
         assert (await cortex.complete("Hi")).worker == first.name
 
 
+@pytest.mark.slow
 async def test_thousands_of_checks_run_at_most_thirty_two_at_a_time(
     memory: World, autojump_clock: object
 ) -> None:

@@ -192,6 +192,7 @@ async def test_waiting_for_a_connection_of_httpx_s_pool_opens_no_breaker() -> No
 # ------------------------------------------------------------------ descriptors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["chat", "check", "idle"])
 def test_missing_descriptors_are_not_the_workers_fault(what: str) -> None:
     """In a process of its own, for the limit is the process's."""

@@ -27,6 +27,7 @@ def said_by(problem: BaseException) -> str:
     return "\n".join(seen)
 
 
+@pytest.mark.slow
 async def test_idle_connections_are_bounded(memory: World, autojump_clock: object) -> None:
     server = memory.server(then_chat=play(1.0, said()))
     async with memory.gateway() as cortex:

@@ -648,6 +648,7 @@ def test_an_error_is_found_in_every_place_servers_put_it(body: bytes) -> None:
     assert (last.kind, last.message) == (FailureKind.OVERLOADED, "overloaded")
 
 
+@pytest.mark.slow
 def test_only_the_first_end_counts() -> None:
     body = b'error: {"message":"overloaded"}\n' + b"x" * (EVENT_LIMIT + 1)
     assert len(decode([body])) == 1

@@ -582,6 +582,7 @@ def test_the_check_follows_blocks_only_their_provider_understands(believes: str)
         check_replay(Misdirected(believes=believes), ANTHROPIC.streamed[0])
 
 
+@pytest.mark.slow
 def test_the_check_compares_streamed_and_whole_answers() -> None:
     with pytest.raises(AssertionError, match="streamed and whole fold alike"):
         check_dialect(Forgetful(), CHAT_COMPLETIONS.streamed, CHAT_COMPLETIONS.whole)

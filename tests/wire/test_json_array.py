@@ -39,6 +39,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(values=st.lists(ANYTHING), indent=st.sampled_from([None, 0, 2]), escaped=st.booleans())
 def test_any_array_comes_out_element_by_element_whole_or_byte_by_byte(
     values: list[object], indent: int | None, escaped: bool
