@@ -75,6 +75,7 @@ async def test_chat_shows_a_failover_on_stderr_and_only_the_answer_on_stdout() -
     assert re.search(r"^2  anthropic .* served ", ended.err, re.MULTILINE)
 
 
+@pytest.mark.slow
 async def test_chat_passes_on_its_options() -> None:
     good = Behaviour()
     async with simulated(openai=good, anthropic=good, ollama=good) as simulator:
@@ -108,6 +109,7 @@ async def test_a_failed_chat_is_one_sentence_and_exit_status_1() -> None:
     assert ended.err.splitlines()[-1].startswith("cortex-trio: openai: bad_request (HTTP 400): ")
 
 
+@pytest.mark.slow
 async def test_an_answer_that_breaks_off_is_not_passed_off_as_a_whole_one() -> None:
     async with simulated(openai=Behaviour(text="One two three four", cut_after=2)) as simulator:
         ended = await run(*CORTEX, "chat", "Hi", env=environment(simulator.config()))
@@ -125,6 +127,7 @@ async def test_without_providers_it_says_exactly_what_to_set() -> None:
         assert ended.err.startswith("cortex-trio: no providers: set CORTEX_PROVIDERS, or OPENAI_API_KEY, ")
 
 
+@pytest.mark.slow
 async def test_a_wrong_configuration_is_named_by_its_path_and_never_shows_a_key() -> None:
     wrong = {"openai": {"api_keys": ["sk-very-secret-0123456789"], "timeout": "soon"}}
     ended = await run(*CORTEX, "status", env=environment(wrong))
@@ -132,6 +135,7 @@ async def test_a_wrong_configuration_is_named_by_its_path_and_never_shows_a_key(
     assert ended.err == "cortex-trio: $.openai.timeout: milliseconds, as a number, are needed, not str\n"
 
 
+@pytest.mark.slow
 async def test_an_empty_prompt_is_wrong_usage_and_sends_nothing() -> None:
     async with simulated(openai=Behaviour()) as simulator:
         ended = await run(*CORTEX, "chat", " ", env=environment(simulator.config()))
@@ -139,6 +143,7 @@ async def test_an_empty_prompt_is_wrong_usage_and_sends_nothing() -> None:
     assert (ended.status, ended.err) == (2, "cortex-trio: the prompt is empty\n")
 
 
+@pytest.mark.slow
 async def test_a_closed_pipe_ends_the_command_silently() -> None:
     async with simulated(openai=SLOW_ANSWER) as simulator:
         with trio.fail_after(PATIENCE_SECONDS):
@@ -160,6 +165,7 @@ async def test_a_closed_pipe_ends_the_command_silently() -> None:
 # ------------------------------------------------------------------ status
 
 
+@pytest.mark.slow
 async def test_status_shows_every_worker_and_succeeds_while_one_is_available() -> None:
     async with simulated(openai=Behaviour(), ollama=Behaviour()) as simulator:
         simulator["openai"].behave_health(Behaviour(error=FailureKind.CREDENTIAL))
@@ -169,6 +175,7 @@ async def test_status_shows_every_worker_and_succeeds_while_one_is_available() -
     assert ended.out.endswith("degraded: 1 of 2 workers available\n")
 
 
+@pytest.mark.slow
 async def test_status_fails_when_no_worker_is_available() -> None:
     async with simulated(openai=Behaviour()) as simulator:
         simulator["openai"].behave_health(Behaviour(status=503))
@@ -177,6 +184,7 @@ async def test_status_fails_when_no_worker_is_available() -> None:
     assert ended.out.endswith("unhealthy: 0 of 1 worker available\n")
 
 
+@pytest.mark.slow
 async def test_status_as_json_is_the_whole_health_status() -> None:
     async with simulated(openai=Behaviour()) as simulator:
         ended = await run(*CORTEX, "status", "--json", env=environment(simulator.config()))
@@ -186,6 +194,7 @@ async def test_status_as_json_is_the_whole_health_status() -> None:
     assert health["last_health_check"].endswith("+00:00")
 
 
+@pytest.mark.slow
 async def test_status_asks_a_running_program_if_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +210,7 @@ async def test_status_asks_a_running_program_if_there_is_one(
     assert asked.out.endswith("degraded: 1 of 2 workers available\n")
 
 
+@pytest.mark.slow
 async def test_status_of_a_socket_without_a_program_is_one_sentence(tmp_path: Path) -> None:
     ended = await run(*CORTEX, "status", "--socket", str(tmp_path / "none.sock"), env=environment())
     assert (ended.status, ended.err) == (2, f"cortex-trio: {tmp_path}/none.sock: No such file or directory\n")
@@ -315,6 +325,7 @@ def test_a_wrong_option_of_the_simulator_is_one_sentence(
     assert capsys.readouterr().err.startswith(f"python -m cortex_trio.simulator: {sentence}")
 
 
+@pytest.mark.slow
 async def test_the_simulator_says_that_there_is_no_such_program() -> None:
     ended = await run(*SIMULATOR, "no-such-program", env=environment())
     assert (ended.status, ended.out) == (127, "")

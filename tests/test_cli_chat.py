@@ -245,6 +245,7 @@ async def test_a_conversation_keeps_its_history_and_has_commands(tmp_path: Path)
     assert history.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 async def test_ctrl_c_stops_an_answer_and_at_the_prompt_the_conversation(tmp_path: Path) -> None:
     slow = Behaviour(text="word " * 500, tokens_per_second=20)
     typed = [Typed("> ", "Hi\n"), Typed("word word", "\x03"), Typed("> ", "\x03")]

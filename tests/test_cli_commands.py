@@ -319,6 +319,7 @@ def test_a_long_line_breaks_at_words_and_keeps_its_indent(capsys: pytest.Capture
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
 def test_streamed_text_breaks_at_words_at_every_slicing(size: int) -> None:
     text = "unbelievably long words of all kinds\nand lines, with  two blanks and ünïcödé 你好 你好 end"

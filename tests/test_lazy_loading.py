@@ -87,6 +87,7 @@ def test_a_dialect_is_loaded_when_its_provider_is_first_used() -> None:
         assert {name for name in packages if f"cortex_trio.wire.{name}" in loaded} == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["chat", "status"])
 def test_a_command_for_real_providers_loads_no_simulator(command: str) -> None:
     loaded = loaded_after(f"from cortex_trio.cli.commands import load_command; load_command({command!r})")
@@ -140,6 +141,7 @@ def test_the_command_line_lists_every_way_to_handle_an_interruption() -> None:
     assert get_args(cortex_trio.OnInterrupt) == INTERRUPT_CHOICES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", ["Tool, Message", "open_cortex, ChatStream"])
 def test_a_program_without_typed_values_loads_no_cattrs(names: str) -> None:
     program = f"from cortex_trio import {names}\nimport sys\nprint('cattrs' in sys.modules)"

@@ -39,6 +39,7 @@ async def script_of(shell: str, folder: Path) -> Path:
     return script
 
 
+@pytest.mark.slow
 async def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
     bash, script = installed("bash"), await script_of("bash", tmp_path)
     ask = f"source {script}\n{ASK}\n"
@@ -48,6 +49,7 @@ async def test_bash_completes_commands_options_and_values(tmp_path: Path) -> Non
     assert ended.out.splitlines() == [COMPLETED[line] for line in by_shell]
 
 
+@pytest.mark.slow
 async def test_bash_completes_files_in_a_terminal(tmp_path: Path) -> None:
     bash, script = installed("bash"), await script_of("bash", tmp_path)
     await complete_in_terminal(

@@ -189,6 +189,7 @@ async def test_the_demo_load_has_every_fault_it_names(autojump_clock: object) ->
     assert all(worker.status == "available" for worker in snapshot.workers)
 
 
+@pytest.mark.slow
 async def test_once_prints_one_frame_of_the_demo(
     autojump_clock: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

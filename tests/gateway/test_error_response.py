@@ -200,6 +200,7 @@ async def test_an_endless_body_is_read_up_to_its_limit(autojump_clock: object) -
     assert (found.kind, len(found.message) <= 200) == (K.SERVER, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 async def test_a_bomb_is_decompressed_up_to_the_limit(
     name: str, pack: type[bytes], autojump_clock: object

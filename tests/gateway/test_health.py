@@ -173,6 +173,7 @@ async def test_a_list_of_models_that_cannot_be_decoded_proves_nothing(
         assert statuses(await cortex.check_health()) == {"ollama": ("available", None)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "health",
     [Behaviour(status=status) for status in (401, 403, 404, 405, 429, 500, 501, 503)]

@@ -534,6 +534,7 @@ async def test_every_exception_of_httpx_has_its_kind(error: httpx.HTTPError, kin
     assert caught.value.__cause__ is error
 
 
+@pytest.mark.slow
 async def test_closed_while_a_long_request_is_sent_it_is_a_failure_like_any_other() -> None:
     async def reads_nothing(peer: Peer) -> None:
         await trio.sleep_forever()

@@ -224,6 +224,7 @@ def test_any_bytes_at_all_are_decompressed_or_refused(data: bytes, name: str) ->
 # ------------------------------------------------------------------ bombs
 
 
+@pytest.mark.slow
 @compressed
 def test_a_bomb_is_decompressed_piece_by_piece(name: str, compress: Compress) -> None:
     """Some hundred bytes may decompress to gigabytes: a reader can stop after the first piece."""

@@ -206,6 +206,7 @@ async def test_kept_connections_of_any_network_are_closed_in_time(autojump_clock
             assert (await cortex.complete("Hi")).text == "ok"
 
 
+@pytest.mark.slow
 async def test_no_last_digit_of_a_time_keeps_the_deadlines_busy(autojump_clock: object) -> None:
     async with open_simulator() as sim:
         provider = sim.add("openai", Behaviour(text="ok"))

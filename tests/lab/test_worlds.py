@@ -131,6 +131,7 @@ def test_plans_have_every_kind_of_event() -> None:
         assert plan.reliable not in faulty
 
 
+@pytest.mark.slow
 def test_plans_have_every_fault_of_real_servers() -> None:
     plans = [draw_plan(seed, 24) for seed in range(60)]
     assert {len(plan.providers) for plan in plans} >= {1, 2, 6}

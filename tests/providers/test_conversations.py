@@ -95,6 +95,7 @@ def assert_paired(http: HttpRequest, model: Model) -> None:
     assert not open_calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_conversation_through_the_gateway_wanders_from_worker_to_worker(
     autojump_clock: object, seed: int

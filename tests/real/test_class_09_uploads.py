@@ -53,6 +53,7 @@ async def test_an_early_response_to_twenty_megabytes_is_seen_at_once(carrier: st
     assert (failure.status, failure.kind) == (status, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_a_request_that_is_too_large_is_sent_to_one_worker(carrier: str) -> None:
     async with open_world(carrier) as world:  # type: ignore[arg-type]
@@ -77,6 +78,7 @@ async def test_a_response_to_a_request_that_is_not_read_is_a_response(carrier: s
     )
 
 
+@pytest.mark.slow
 async def test_a_server_that_reads_nothing_and_says_nothing_is_stalled_in_time(
     memory: World, autojump_clock: object
 ) -> None:
@@ -87,6 +89,7 @@ async def test_a_server_that_reads_nothing_and_says_nothing_is_stalled_in_time(
         assert trio.current_time() - begin < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("carrier", ["sockets", "tls"])
 async def test_a_socket_of_a_server_that_reads_nothing_is_stalled_long_before_the_timeout(
     carrier: str,

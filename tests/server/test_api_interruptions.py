@@ -238,6 +238,7 @@ async def test_a_stream_is_kept_alive_while_another_worker_takes_over(
     assert got.body.endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_pauses_the_provider() -> None:
     """Nothing is read ahead: while the first piece is being written, only what a connection holds was sent."""
     gate = trio.Event()

@@ -70,6 +70,7 @@ GROWING: dict[str, tuple[Dialect, bytes, Callable[[int], bytes]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GROWING)
 def test_what_grows_is_not_read_again_with_every_piece(name: str) -> None:
     """Eight times as much takes about eight times as long; read again and again it would take 64 times."""

@@ -456,6 +456,7 @@ def test_what_a_reply_held_before_it_went_wrong_is_kept() -> None:
     assert isinstance(events[1], Failure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beginning", [b"data: ", b"event: ", b"x"])
 def test_an_event_past_the_limit_is_a_protocol_failure(beginning: bytes) -> None:
     decoder = DIALECT.decoder()

@@ -181,6 +181,7 @@ def nested(inner: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
 SIMPLE = st.sampled_from([TEXT, {"type": "integer", "default": 3}, {"enum": ["a", 1]}, {"const": None}])
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from("abcd"), st.recursive(SIMPLE, nested, max_leaves=8), max_size=4))
 def test_what_comes_out_is_strict_and_stays_as_it_is(properties: Json) -> None:
     schema = strict_schema(an_object(**properties))
