@@ -66,6 +66,7 @@ async def test_s23_every_request_that_can_be_served_is_served(
             async with trio.open_nursery() as nursery:
                 for _ in range(50):
                     nursery.start_soon(make_call, trio.current_time() + chance.uniform(0, 60))
+            await trio.testing.wait_all_tasks_blocked()  # the actors have heard of the last results
             snapshot = cortex.snapshot()
     assert texts == [GOOD.text] * 50
     assert all(worker.in_flight == 0 and worker.breaker.calls <= 1000 for worker in snapshot.workers)
