@@ -64,7 +64,7 @@ def gateway_objects() -> Counter[str]:
 
 
 def lasting_objects(cortex: Cortex) -> Counter[str]:
-    """As `gateway_objects`, without the tokens of the attempts that a snapshot shows: chance decides how many have any."""
+    """As `gateway_objects`, without the tokens of the attempts in a snapshot: chance decides how many have any."""
     shown = {id(recent.attempt.usage) for recent in cortex.snapshot().attempts} - {id(None)}
     return gateway_objects() - Counter({f"{Usage.__module__}.{Usage.__qualname__}": len(shown)})
 
