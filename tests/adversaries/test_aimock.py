@@ -23,6 +23,8 @@ from cortex_trio import Config, CortexError, FinishReason, Tool, WorkerConfig, o
 from cortex_trio.providers import PROVIDERS
 from cortex_trio.simulator import Behaviour, open_simulator
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 DIALECTS = ("openai", "anthropic", "gemini", "cohere", "ollama")
 MODELS = {

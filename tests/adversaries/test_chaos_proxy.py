@@ -20,6 +20,8 @@ from cortex_trio.simulator import (
     open_simulator,
 )
 
+pytestmark = pytest.mark.slow
+
 TEXT = " ".join(f"word{number}" for number in range(60))
 RESCUE = "The fallback's answer."
 DIALECTS = ("openai", "anthropic", "gemini", "cohere", "ollama")

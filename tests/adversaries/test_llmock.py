@@ -24,6 +24,8 @@ import trio
 
 from cortex_trio import Config, Cortex, CortexError, StreamInterrupted, Tool, WorkerConfig, open_cortex
 
+pytestmark = pytest.mark.slow
+
 PLACES: dict[str, tuple[str, str]] = {
     "openai": ("openai", "/v1"),
     "openai_responses": ("openai_responses", "/v1"),

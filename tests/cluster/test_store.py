@@ -172,6 +172,7 @@ async def test_processes_are_counted_until_their_time_is_over(link: StoreLink) -
     assert await link.beat("two", 0) == 1
 
 
+@pytest.mark.slow
 async def test_a_thousand_entries_are_read_at_once(link: StoreLink) -> None:
     for number in range(1000):
         await link.put(fact(f"a-{number}", name=f"cooldown:{number}", seconds=100))

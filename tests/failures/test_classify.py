@@ -506,6 +506,7 @@ def test_a_body_nested_beyond_reason_is_only_text() -> None:
     assert classify(500, {}, b"[" * 100_000).kind is K.SERVER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["9", "9,", "a", "a-", "a.", "://a", "1 ", '"', "a "])
 def test_the_time_a_message_costs_grows_with_its_length_and_no_faster(run: str) -> None:
     """Four times the length is four times the time; a pattern that begins again at every character takes sixteen."""

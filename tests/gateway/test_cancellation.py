@@ -178,6 +178,7 @@ def patient(on_interrupt: str, hedge_after: float | None = None) -> Run:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("on_interrupt", ["buffer", "restart", "continue"])
 async def test_a_call_can_be_cancelled_at_every_checkpoint_of_a_failover(

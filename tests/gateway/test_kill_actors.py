@@ -46,6 +46,7 @@ async def is_running(cortex: Cortex) -> bool:
     return len(lines) == 9 and all("running" in line for line in lines)
 
 
+@pytest.mark.slow
 @victims
 async def test_all_streams_are_completed_the_tree_recovers_and_a_cooldown_goes_on(
     autojump_clock: trio.testing.MockClock, victim: str
@@ -72,6 +73,7 @@ async def test_all_streams_are_completed_the_tree_recovers_and_a_cooldown_goes_o
     assert [len(reply.attempts) for reply in ended] == [1] * STREAMS
 
 
+@pytest.mark.slow
 @victims
 async def test_requests_that_begin_when_an_actor_is_killed_are_served(
     autojump_clock: trio.testing.MockClock, victim: str

@@ -225,6 +225,7 @@ class Counted(dict[str, Any]):
         return super().get(worker, default)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_one_of_a_thousand_is_chosen_by_looking_at_two_at_most(strategy: str) -> None:
     states, cooldowns = [worker(f"w{number}") for number in range(1000)], Cooldowns()

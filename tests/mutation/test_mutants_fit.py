@@ -21,6 +21,7 @@ def of_the_package() -> frozenset[str]:
     return frozenset[str]().union(*(identifiers(file.read_text(encoding="utf-8")) for file in files))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_changes_its_target_and_is_python(mutant: Mutant) -> None:
     planted = mutant.planted(ROOT)

@@ -246,6 +246,7 @@ class Experiment:
                 assert listed == [(m.id, "running" if m.running else "stopped") for m in node.members], what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_tree_does_what_the_model_does(seed: int) -> None:
     async def main() -> None:

@@ -158,6 +158,7 @@ def echoes(key: str) -> dict[str, Behaviour]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("how", echoes(""))
 async def test_a_key_that_a_provider_repeats(

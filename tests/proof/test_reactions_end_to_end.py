@@ -155,6 +155,7 @@ async def test_after_a_rejection_the_worker_serves_again_within_minutes(
         assert len(primary.requests) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REFUSALS)
 async def test_the_trials_become_rare_while_the_rejection_lasts(kind: K, autojump_clock: object) -> None:
     async with open_simulator() as sim:

@@ -37,6 +37,7 @@ def _ids(table: dict[str, Play]) -> list[object]:
     return [pytest.param(case, id=name) for name, case in table.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", _ids(ALL))
 async def test_a_lone_worker_never_stops_serving(memory: World, answer: Play, autojump_clock: object) -> None:
     server = memory.server(then_lists=answer)

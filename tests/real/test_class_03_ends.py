@@ -142,6 +142,7 @@ async def test_a_round_of_checks_that_lists_the_model_ends_its_cooldown(
         await seconds_until_served(cortex, 1, 25, first.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refusal", EVERY)
 async def test_however_often_it_refuses_it_is_tried_every_hour(
     memory: World, refusal: Play, autojump_clock: object
