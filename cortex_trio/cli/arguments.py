@@ -259,7 +259,7 @@ def _add_serve(commands: _Commands) -> None:
         metavar="SECONDS",
         help="how long a body may pause (default: 60)",
     )
-    serve.add_argument("--is-worker", action="store_true", help=argparse.SUPPRESS)
+    serve.add_argument("--listen-fd", type=int, action="append", default=[], help=argparse.SUPPRESS)
     serve.add_argument("--store-socket", help=argparse.SUPPRESS)
 
 

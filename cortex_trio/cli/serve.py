@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import ssl
 import sys
 import threading
@@ -27,7 +28,6 @@ from ..gateway.settings.config import config_from_env
 from ..gateway.settings.process_environ import environment
 from ..otp.nursery import open_flat_nursery
 from ..server.config_file import ServerConfig, read_config, read_keys
-from ..server.listener import listen
 from ..server.metrics import prometheus
 from ..server.serving import Server, open_server
 from ..server.virtual_keys import AnyKey, VirtualKey, virtual_keys_from
@@ -84,8 +84,8 @@ async def _supervise(arguments: argparse.Namespace) -> int:
 
 
 def worker_arguments(arguments: argparse.Namespace) -> list[str]:
-    """Return the arguments of one process of several, without the port."""
-    given = ["serve", "--is-worker", "--host", arguments.host, "--grace", str(arguments.grace)]
+    """Return the arguments of one process of several, without the sockets."""
+    given = ["serve", "--host", arguments.host, "--grace", str(arguments.grace)]
     given += ["--max-body", str(arguments.max_body), "--body-timeout", str(arguments.body_timeout)]
     for option in ("config", "keys_file", "tls_cert", "tls_key"):
         if (value := getattr(arguments, option)) is not None:
@@ -98,6 +98,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
     read = await _read(arguments)
     keys = _all_keys(arguments, read)
     signals = [*STOPS, *([] if HANGUP is None else [HANGUP])]
+    inherited = [socket.socket(fileno=number) for number in arguments.listen_fd]
     metrics = prometheus()
     observers: list[Observer] = [] if metrics is None else [metrics]
     async with AsyncExitStack() as stack:
@@ -118,14 +119,14 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 max_body=arguments.max_body,
                 body_timeout=arguments.body_timeout,
                 metrics=metrics,
-                sockets=listen(arguments.host, arguments.port, shared=arguments.is_worker),
+                sockets=inherited or None,
             )
         )
         await trio.to_thread.run_sync(load_prices)  # not beside the first request
         _collect_less()
         print(f"listening on {server.url}", flush=True)
         async with open_flat_nursery() as nursery:
-            if arguments.is_worker:
+            if inherited:
                 nursery.start_soon(_stop_with_parent, nursery.cancel_scope)
             async for number in received:
                 if number in STOPS:

@@ -25,13 +25,12 @@ ONE_CLIENT_ERRORS = frozenset(
 """Errors that `accept` has for the client that it returns, see accept(2)."""
 
 
-def listen(host: str, port: int, *, shared: bool = False) -> Sequence[socket.socket]:
+def listen(host: str, port: int) -> Sequence[socket.socket]:
     """Open the listening sockets of a host: one for each of its addresses, all with one port.
 
     Args:
         host: a name or an address; empty: all interfaces.
         port: 0: one that is free.
-        shared: other processes listen on the same port (SO_REUSEPORT), and the system distributes the clients.
 
     Raises:
         OSError: the address cannot be used, or the port is taken.
@@ -45,7 +44,7 @@ def listen(host: str, port: int, *, shared: bool = False) -> Sequence[socket.soc
         for family, address in addresses:
             place = (address[0], port, *address[2:])
             try:
-                sockets.append(_listen_on(family, place, shared))
+                sockets.append(_listen_on(family, place))
             except OSError as error:
                 # "localhost" may have an address of IPv6 on a machine without it
                 if not sockets and (family, address) == addresses[-1]:
@@ -61,13 +60,11 @@ def listen(host: str, port: int, *, shared: bool = False) -> Sequence[socket.soc
     return sockets
 
 
-def _listen_on(family: int, address: tuple[str | int, ...], shared: bool) -> socket.socket:
+def _listen_on(family: int, address: tuple[str | int, ...]) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(address)

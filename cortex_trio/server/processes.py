@@ -2,12 +2,13 @@
 
     cortex-trio serve --workers 2
     ├── store        what they share, unless they have a store of their own
-    ├── worker-1     cortex-trio serve --is-worker
-    └── worker-2     cortex-trio serve --is-worker
+    ├── worker-1     cortex-trio serve --listen-fd 3
+    └── worker-2     cortex-trio serve --listen-fd 3
 
-Each listens on the port with SO_REUSEPORT, and the system distributes the clients. A process that dies loses its own
-requests only. The supervisor holds the port without listening, so that `--port 0` means one port for all, and holds the
-standard input of each process open: when the supervisor is gone, they drain.
+The supervisor opens the listening sockets, and each process inherits them: the first that is free accepts the next
+client. A process that dies loses the requests that it had accepted and no others, because clients that wait to be
+accepted wait at a socket that all processes have. (With SO_REUSEPORT they wait at the socket of one process, and are
+lost with it.) The supervisor holds the standard input of each process open: when the supervisor is gone, they drain.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import trio
 
 from ..otp import Backoff, Child, DynamicSupervisor, Ref, Supervisor, Task, open_tree
 from ..otp.nursery import open_flat_nursery
+from .listener import listen
 from .parent_store import ParentStore
 
 log = logging.getLogger("cortex_trio.server")
@@ -58,15 +60,23 @@ class Processes:
 
     Args:
         arguments: of `cortex-trio`, for each process.
+        sockets: that listen; the processes inherit them.
         number: of processes.
         grace: seconds that a process has to end.
         store: serves what they share; None: they have a store of their own.
     """
 
     def __init__(
-        self, arguments: Sequence[str], number: int, grace: float, store: Child[Task[None]] | None = None
+        self,
+        arguments: Sequence[str],
+        sockets: Sequence[socket.socket],
+        number: int,
+        grace: float,
+        store: Child[Task[None]] | None = None,
     ) -> None:
-        self._arguments = arguments
+        self._descriptors = [one.fileno() for one in sockets]
+        options = (part for one in self._descriptors for part in ("--listen-fd", str(one)))
+        self._arguments = [*arguments, *options]
         self._refs: list[Ref[Task[None]]] = [Ref(f"worker-{index + 1}") for index in range(number)]
         self._grace = grace
         self._store = store
@@ -100,6 +110,7 @@ class Processes:
             [sys.executable, "-m", "cortex_trio", *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pass_fds=self._descriptors,
             start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which drains all of them
         )
         self._running[name] = process
@@ -140,26 +151,6 @@ async def _kill(process: trio.Process) -> None:
     await process.wait()
 
 
-def reserve_port(host: str, port: int) -> socket.socket:
-    """Bind a socket that does not listen: other processes of this user may listen on its port.
-
-    Raises:
-        OSError: the address cannot be used, or the port is taken.
-    """
-    family, kind, proto, _, address = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    reserved = socket.socket(family, kind, proto)
-    try:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind(address)
-    except OSError as error:
-        reserved.close()
-        raise OSError(error.errno, f"cannot listen on {host or '*'}:{port}: {error.strerror}") from error
-    return reserved
-
-
 async def supervise(
     arguments: Sequence[str],
     *,
@@ -173,7 +164,7 @@ async def supervise(
     """Run the processes until one of `signals`; SIGHUP is passed on to them. Returns 0, or 1 if they do not start.
 
     Args:
-        arguments: of `cortex-trio` without `--port`.
+        arguments: of `cortex-trio`, for each process.
         host: of the server.
         port: 0: one that is free.
         number: of processes.
@@ -181,18 +172,14 @@ async def supervise(
         signals: that end all of them.
         has_store: whether they have a store of their own; otherwise they share through the memory of this process.
     """
-    with (
-        ExitStack() as stack,
-        reserve_port(host, port) as reserved,
-        trio.open_signal_receiver(signal.SIGHUP, *signals) as received,
-    ):
-        bound = str(reserved.getsockname()[1])
-        given, store = [*arguments, "--port", bound], None
+    with ExitStack() as stack, trio.open_signal_receiver(signal.SIGHUP, *signals) as received:
+        sockets = [stack.enter_context(one) for one in listen(host, port)]
+        store = None
         if not has_store:
             shared = stack.enter_context(ParentStore())
             await shared.listen()
-            given, store = [*given, "--store-socket", shared.path], shared.child()
-        processes = Processes(given, number, grace, store)
+            arguments, store = [*arguments, "--store-socket", shared.path], shared.child()
+        processes = Processes(arguments, sockets, number, grace, store)
         async with open_tree(processes.supervisor()), open_flat_nursery() as nursery:
             nursery.start_soon(_announce, processes, nursery.cancel_scope)
             async for caught in received:

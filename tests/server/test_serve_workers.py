@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 from collections import Counter
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -97,6 +98,29 @@ async def test_a_killed_process_costs_its_own_requests_only(tmp_path: Path) -> N
             assert (lost | kept, lost & kept) == (clients, set())
             assert whole == kept
             assert await server.stop() == 0
+
+
+async def test_clients_that_wait_to_be_accepted_are_not_those_of_a_process_that_is_killed(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, "--workers", "2", "--grace", "1") as server:
+        port = int(server.url.rpartition(":")[2])
+        children = await children_of(server)
+        for child in children:
+            os.kill(child, signal.SIGSTOP)
+        async with AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+                for _ in range(12)
+            ]
+            for client in clients:
+                await client.send_all(request("GET", "/health/live"))
+            os.kill(children[0], signal.SIGKILL)
+            await until(partial(server.has_logged, "has ended with status -9"))
+            os.kill(children[1], signal.SIGCONT)
+            for client in clients:
+                assert (await client.receive_some()).startswith(b"HTTP/1.1 200 ")
+        assert await server.stop() == 0
 
 
 async def test_a_limit_is_that_of_all_processes_and_survives_the_death_of_one(tmp_path: Path) -> None:
