@@ -130,19 +130,16 @@ class Connection:
             await trio.lowlevel.checkpoint()  # a client that sends many at once keeps no other waiting
         elif not await self._wait_idle():
             return False
-        with self._drain.busy_with(self):
-            try:
-                raw = await self._read_head()
-                head = None if raw is None else parse_head(raw)
-            except BadHead as error:
-                await self._refuse_head(error.status, str(error))
-                return False
-            if head is None:
-                return False
-            try:
-                return await self._serve(head)
-            finally:
-                self._exchange = None
+        self._drain.begin_request(self)
+        try:
+            raw = await self._read_head()
+            return raw is not None and await self._serve(parse_head(raw))
+        except BadHead as error:
+            await self._refuse_head(error.status, str(error))
+            return False
+        finally:
+            self._exchange = None
+            self._drain.end_request(self)
 
     async def _wait_idle(self) -> bool:
         """Wait for the first byte of a request. Returns whether there is one."""

@@ -78,20 +78,19 @@ class Drain:
             finally:
                 self._idle.discard(scope)
 
-    @contextmanager
-    def busy_with(self, connection: Drainable) -> Iterator[None]:
-        """Note that a connection has a request."""
+    def begin_request(self, connection: Drainable) -> None:
+        """Note that a connection has a request; `end_request` follows."""
         if not self._busy:
             self._quiet = trio.Event()
         self._busy.add(connection)
         if self._is_cut:
             connection.cut()
-        try:
-            yield
-        finally:
-            self._busy.discard(connection)
-            if not self._busy:
-                self._quiet.set()
+
+    def end_request(self, connection: Drainable) -> None:
+        """Note that the request has ended."""
+        self._busy.discard(connection)
+        if not self._busy:
+            self._quiet.set()
 
     def begin(self) -> None:
         """Close idle connections, and every other one after its request."""

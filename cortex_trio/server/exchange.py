@@ -17,7 +17,8 @@ class ServedRequest:
     """One request that was read whole and whose key was accepted."""
 
     id: str
-    """Our id of the request: in `x-request-id` and `request-id` of the response, in logs, events and spans."""
+    """Our id of the request, "req_" and hexadecimal digits: in `x-request-id` and `request-id` of the response, in
+    logs, events and spans."""
 
     method: str
     """In upper case."""

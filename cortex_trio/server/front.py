@@ -12,12 +12,13 @@ Knows no socket.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import final
 from urllib.parse import urlsplit
 
 from .admission import KeyRefused, KeyRing, KeyUse, presented_key
 from .api_protocol import Api
-from .exchange import Exchange, Headers, ServedRequest
+from .exchange import Headers
 from .head import RequestHead
 from .limits_protocol import ErrorKind
 from .own_routes import OwnRoute
@@ -112,9 +113,7 @@ class ServerFront:
 
 
 def _admitted(api: Api, use: KeyUse | None) -> Accepted | Refused:
-    async def answer(request: ServedRequest, exchange: Exchange) -> None:
-        await api.answer(request, exchange, use)
-
+    answer = partial(api.answer, client=use)
     if use is None:
         return Accepted(answer=answer)
     admitted = use.admit()

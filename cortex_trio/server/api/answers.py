@@ -198,7 +198,9 @@ def worker_headers(worker: str, model: str, attempts: int, overhead: float | Non
 
 def header_value(text: str) -> str:
     """Return `text` as it may stand in a header: what is no visible ASCII character becomes a question mark."""
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).strip()
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    return text.strip()
 
 
 def tokens_of(attempts: Sequence[Attempt]) -> int:
