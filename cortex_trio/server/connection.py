@@ -7,6 +7,7 @@ has left, which cancels the route at once. Knows no route: a `Front` decides.
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import final
 
@@ -105,6 +106,10 @@ class Connection:
             self._drain.remove(self)
             self.close_now()
 
+    def keep_alive(self, now: float) -> float:
+        """Send what keeps the current response alive, if it is due. Returns when it may be due next (Trio time)."""
+        return math.inf if self._exchange is None else self._exchange.keep_alive(now)
+
     def close_after_request(self) -> None:
         """Serve no request after the current one."""
         if self._exchange is not None:
@@ -181,7 +186,7 @@ class Connection:
             verdict = self._decide(head)
             try:
                 async with open_flat_nursery() as nursery:
-                    exchange.scope = nursery.cancel_scope
+                    exchange.nursery = nursery
                     received = await self._answer(head, exchange, verdict, nursery)
                     nursery.cancel_scope.cancel()
             except Exception as error:

@@ -91,12 +91,13 @@ class Exchange(Protocol):
         """
         ...
 
-    async def begin(self, status: int, headers: Headers) -> None:
+    async def begin(self, status: int, headers: Headers, *, keepalive: bytes = b"") -> None:
         """Send the head of a response whose body comes in pieces.
 
         Args:
             status: The HTTP status.
             headers: Without framing; the ids of the request are added.
+            keepalive: A piece that means nothing, sent whenever there was no other for 15 s. Empty: none is sent.
         """
         ...
 

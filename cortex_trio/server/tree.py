@@ -10,6 +10,7 @@ It is a child of the gateway's root. Sockets, keys and counters are made before 
 from __future__ import annotations
 
 import logging
+import math
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,6 +23,7 @@ from .client_stream import TCPClient, TLSClient
 from .connection import Connection
 from .drain import Drain
 from .listener import accept_clients
+from .outgoing import KEEPALIVE_SECONDS
 from .settings import Limits
 from .verdict import Front
 
@@ -29,16 +31,33 @@ log = logging.getLogger("cortex_trio.server")
 
 SURPLUS_CONNECTIONS = 128
 """Connections above the limit that get a 503; more are closed at once."""
+LEAST_SLEEP_SECONDS = 1.0
+"""Between two looks at the responses: a keepalive comes so much later at most."""
 RESTART_SECONDS = 2.0
 """For the supervisor of the connections to be restarted, while a client waits."""
 
 
 @final
 class Connections(GenServer):
-    """Runs the tasks of the connections. A crash of one is logged, and ends that connection only.
+    """Runs the tasks of the connections, and keeps their responses alive. A crash ends one connection only.
 
-    No TaskSupervisor: its process for each connection takes 10 KiB, more than all else of it.
+    No TaskSupervisor: its process for each connection takes 10 KiB, more than all else of it. And one task for the
+    keepalives of all: one for each response takes 4 KiB.
     """
+
+    def __init__(self, drain: Drain) -> None:
+        self._drain = drain
+
+    async def init(self) -> None:
+        self.nursery.start_soon(self._keep_alive)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            now = trio.current_time()
+            due = [connection.keep_alive(now) for connection in self._drain.busy]
+            # A response that begins meanwhile is due later than now and the seconds of a keepalive.
+            until = min(due, default=math.inf)
+            await trio.sleep_until(min(max(until, now + LEAST_SLEEP_SECONDS), now + KEEPALIVE_SECONDS))
 
     async def serve(self, connection: Connection) -> None:
         """Start the task of a connection."""
@@ -91,7 +110,7 @@ class ServerTree:
         """Return the root of the subtree."""
         return Supervisor(
             [
-                Child(ref=self.connections, start=Connections),
+                Child(ref=self.connections, start=lambda: Connections(self.drain)),
                 *(self._listener(index) for index in range(len(self._listeners))),
             ]
         )
