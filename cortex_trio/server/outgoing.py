@@ -108,7 +108,7 @@ class HttpExchange:
         return self.has_ended and not self.closes
 
     def cancel(self, reason: CancelReason) -> None:
-        """Cancel what runs in `scope`. The first reason stays."""
+        """Cancel what runs in `nursery`. The first reason stays."""
         self.cancel_reason = self.cancel_reason or reason
         self.is_broken = self.is_broken or reason is CancelReason.CLIENT_LEFT
         if self.nursery is not None:
@@ -162,15 +162,17 @@ class HttpExchange:
         Returns:
             When it may be due next.
         """
-        is_needed = self._keepalive and self._keepalive_sent is None and not self._is_writing
-        if self.nursery is None or not is_needed:
-            return now + KEEPALIVE_SECONDS
+        nursery, later = self.nursery, now + KEEPALIVE_SECONDS
+        if nursery is None or nursery.cancel_scope.cancel_called:  # it may be closed to new tasks already
+            return later
+        if not self._keepalive or self._is_writing or self._keepalive_sent is not None:
+            return later
         due = self._written + KEEPALIVE_SECONDS
         if due > now:
             return due
         self._keepalive_sent = trio.Event()
-        self.nursery.start_soon(self._send_keepalive, self._keepalive_sent)
-        return now + KEEPALIVE_SECONDS
+        nursery.start_soon(self._send_keepalive, self._keepalive_sent)
+        return later
 
     async def _send_keepalive(self, sent: trio.Event) -> None:
         try:

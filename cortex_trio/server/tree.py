@@ -55,7 +55,7 @@ class Connections(GenServer):
         while True:
             now = trio.current_time()
             due = [connection.keep_alive(now) for connection in self._drain.busy]
-            # A response that begins meanwhile is due later than now and the seconds of a keepalive.
+            # A response that begins meanwhile is due after `now + KEEPALIVE_SECONDS`.
             until = min(due, default=math.inf)
             await trio.sleep_until(min(max(until, now + LEAST_SLEEP_SECONDS), now + KEEPALIVE_SECONDS))
 

@@ -8,8 +8,10 @@ import trio.testing
 from certificates import server_context
 from served import Client, StandIn, open_served, request
 
+from cortex_trio.server.client_stream import TCPClient
 from cortex_trio.server.exchange import CancelReason, Exchange, ServedRequest
 from cortex_trio.server.limits_protocol import ClientLimits
+from cortex_trio.server.outgoing import HttpExchange
 
 MARK = b": keepalive\n\n"
 LARGE = bytes(6 * 1024 * 1024)
@@ -46,6 +48,20 @@ async def test_a_silent_response_is_kept_alive(tls: bool, autojump_clock: trio.t
             await client.send(request("POST", "/stream"))
             answer = await client.answer(seconds=60)
             assert answer.body == b"one" + 3 * MARK + b"two"
+
+
+async def test_a_request_that_is_ending_gets_none(autojump_clock: trio.testing.MockClock) -> None:
+    """Its nursery may be closed already, and takes no task."""
+    ours, theirs = trio.socket.socketpair()
+    with theirs:
+        stream = TCPClient(trio.SocketStream(ours))
+        exchange = HttpExchange(stream, None, request_id="req_1", write_seconds=1)
+        async with trio.open_nursery() as exchange.nursery:
+            await exchange.begin(200, [], keepalive=MARK)
+            exchange.nursery.cancel_scope.cancel()
+        await trio.sleep(20)
+        assert exchange.keep_alive(trio.current_time()) > trio.current_time()
+        stream.close_now()
 
 
 async def test_a_response_without_a_keepalive_gets_none(autojump_clock: trio.testing.MockClock) -> None:
