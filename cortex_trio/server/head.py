@@ -28,7 +28,8 @@ _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)")
 """Without a blank before the colon, and without control characters: no bare CR, no NUL, no folded line."""
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 """The first byte of a method. Anything else is no HTTP: the start of TLS, for example."""
-_ABSOLUTE = re.compile(r"https?://([^/?]+)(.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://([^/?:][^/?]*)(.*)", re.IGNORECASE)
+"""A target in absolute form. Its host is not empty (RFC 9110, section 4.2.1); that of `Host` may be."""
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Za-z:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 """The value of Host, without the name of a user (RFC 9112, section 3.2)."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -38,7 +39,7 @@ class BadHead(Exception):
     """The head cannot be served. The connection must be closed after the response.
 
     Attributes:
-        status: of the response, 400 or 431.
+        status: of the response: 400, 408 or 431.
     """
 
     def __init__(self, text: str, status: int = 400) -> None:
@@ -211,6 +212,7 @@ def _body_length(headers: Headers, *, takes_chunks: bool) -> int | None:
         raise BadHead("transfer-encoding needs HTTP/1.1")
     if encodings:
         if encodings != ["chunked"]:
+            # 400 and not 501 (RFC 9112, section 6.1): only in some of these does the body have an end.
             raise BadHead("the only transfer-encoding is chunked")
         return None
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
