@@ -17,7 +17,7 @@ from .access_log import Access, Outcome, is_logged, log_access
 from .body import BadBody, BodyReader, BodyTooLarge, body_deadline, unpacked
 from .client_stream import ClientStream
 from .drain import Drain
-from .exchange import CancelReason, ServedRequest
+from .exchange import KEY_HEADERS, CancelReason, ServedRequest
 from .head import BadHead, HeadFinder, RequestHead, parse_head
 from .limits_protocol import ErrorKind
 from .outgoing import HttpExchange
@@ -30,7 +30,7 @@ LINGER_SECONDS = 1.0
 """After a response to a request that was not read whole, its bytes are dropped for so long: a client that is still
 sending when the socket is closed gets a reset and loses the response."""
 UNPACK_IN_THREAD_BYTES = 64 * 1024
-SECRET_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "proxy-authorization"})
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", *KEY_HEADERS})
 DONE_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding", "expect"})
 """They are not true of the body that a route gets."""
 

@@ -11,6 +11,9 @@ import attrs
 Headers = Sequence[tuple[str, str]]
 """Names in lower case, and values, in order. Framing headers (content-length, transfer-encoding) are not in it."""
 
+KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+"""Headers whose whole value is the client's key: those of Anthropic, Google and Azure."""
+
 
 @attrs.frozen(kw_only=True)
 class ServedRequest:

@@ -25,6 +25,7 @@ from .verdict import Accepted, Refused
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 DRAIN_RETRY_SECONDS = 1.0
+NO_KEY = "no API key was sent; it belongs into Authorization: Bearer, or into x-api-key"
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 UNAUTHORIZED: Headers = (("www-authenticate", "Bearer"),)
 UNAUTHORIZED_PAGE: Headers = (("www-authenticate", 'Basic realm="cortex-trio", charset="UTF-8"'),)
@@ -62,7 +63,7 @@ class ServerFront:
             return refused
         use = self.keys.find(presented_key(head)) if needs_key else None
         if needs_key and use is None:
-            message = "no API key was sent" if presented_key(head) is None else "the API key is not known"
+            message = NO_KEY if presented_key(head) is None else "the API key is not known"
             asked = UNAUTHORIZED if own is None else UNAUTHORIZED_PAGE
             return Refused(kind=ErrorKind.BAD_KEY, message=message, headers=asked)
         if own is not None:

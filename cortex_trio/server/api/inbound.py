@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, TypeGuard, final
 
 import attrs
 
-from ...failures import FailureKind, InvalidRequest
+from ...failures import InvalidRequest
 from ...gateway.request.forwarding import ForwardRequest
 from ...messages import ChatRequest, Message, Part, Reasoning
 from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
@@ -24,19 +24,16 @@ from ...wire.server import (
     ResponseIdentity,
 )
 from ..exchange import ServedRequest
-from .ingress import CHAT, Ingress, asks_for_usage
+from .ingress import CHAT, Ingress, asks_for_usage, served_path
 from .options import reasoning_for
-from .tokens import counted
+from .tokens import counted, embedded
 
 FOREIGN_ORIGIN = "client/unknown"
 """The origin of what a history holds of other providers. Which one has signed it is unknown, and a signature that goes
 to another provider is an error there, so a translation leaves it out."""
 
 
-NO_TOKENS = (
-    "input: token arrays are not supported, because tokens mean something to one tokenizer only; send the texts"
-    " (LangChain: check_embedding_ctx_length=False)"
-)
+TOKENS = "token arrays; send the texts (LangChain: check_embedding_ctx_length=False)"
 
 LEAST_MAX_TOKENS = 16
 """The smallest limit that every API takes: the Responses API refuses a smaller one."""
@@ -94,6 +91,8 @@ class Inbound:
 
     def forward_request(self) -> ForwardRequest:
         """Return the request as the gateway takes it."""
+        if self.parsed.tokens:
+            return self._tokens_request()
         chat = self.chat
         return ForwardRequest(
             dialect=self.ingress.name,
@@ -113,6 +112,17 @@ class Inbound:
             native=self._native_count,
             native_decoder=_count_decoder,
             translated=_no_count,
+            is_streamed=False,
+        )
+
+    def _tokens_request(self) -> ForwardRequest:
+        """Return the request for embeddings of tokens. Only a worker of the client's API can be sent these."""
+        return ForwardRequest(
+            dialect=self.ingress.name,
+            request=ChatRequest(messages=()),
+            native=lambda model: attrs.evolve(self._native(model), path="/embeddings"),
+            native_decoder=lambda dialect: WholeForwardingDecoder(partial(embedded, dialect)),
+            translated=_no_tokens,
             is_streamed=False,
         )
 
@@ -178,35 +188,30 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
     """Read a request.
 
     Raises:
-        Rejected: Its body is not JSON, or a field that is needed is missing or has the wrong type. Or it asks for
-            embeddings of tokens.
+        Rejected: Its body is not JSON, or a field that is needed is missing or has the wrong type.
     """
     raw: RawBody | None = None
     body: Any = None
+    path, named = served_path(request.path)
     if request.method == "POST":
         try:
             raw = raw_body(request.body)
-            body = raw.value if ingress.is_gemini else {**raw.value, "model": raw.value.get("model") or ""}
+            body = (
+                raw.value
+                if ingress.is_gemini
+                else {**raw.value, "model": named or raw.value.get("model") or ""}
+            )
         except ValueError:
             body = request.body
-    if request.path == "/v1/embeddings" and isinstance(body, dict) and _holds_tokens(body.get("input")):
-        refused = ingress.server.failure(FailureKind.BAD_REQUEST, bare_request(request), message=NO_TOKENS)
-        raise Rejected(refused)
     received = ReceivedRequest(
-        method=request.method,
-        path=request.path,
+        method="GET" if request.method == "HEAD" else request.method,
+        path=path,
         query=request.query,
         headers=request.first_headers,
         body=body,
         identity=identity_of(request),
     )
     return Inbound(ingress, received, ingress.server.parse(received), raw)
-
-
-def _holds_tokens(given: object) -> bool:
-    """Return whether the input for embeddings is tokens of a tokenizer, not text."""
-    first = given[0] if isinstance(given, list) and given else None
-    return isinstance(first, int | list) and not isinstance(first, bool)
 
 
 def identity_of(request: ServedRequest) -> ResponseIdentity:
@@ -235,7 +240,7 @@ def bare_request(request: ServedRequest) -> ParsedRequest:
     return ParsedRequest(operation=Operation.CHAT, identity=identity_of(request))
 
 
-# ------------------------------------------------------------------ counts of tokens
+# ------------------------------------------------------------------ counts of tokens, embeddings of tokens
 
 
 def _no_count(provider: str, dialect: Dialect) -> ChatRequest:
@@ -244,3 +249,7 @@ def _no_count(provider: str, dialect: Dialect) -> ChatRequest:
 
 def _count_decoder(dialect: Dialect) -> Decoder:
     return WholeForwardingDecoder(counted)
+
+
+def _no_tokens(provider: str, dialect: Dialect) -> ChatRequest:
+    raise Unsupported(TOKENS, provider)

@@ -105,7 +105,7 @@ class ApiRoutes:
         match asked.inbound.parsed.operation:
             case Operation.MODEL:
                 await _send_listing(asked.inbound, asked.exchange, [name])
-            case Operation.EMBED:
+            case Operation.EMBED if not asked.inbound.parsed.tokens:
                 await self._embed(asked, target)
             case Operation.COUNT:
                 await self._count(asked, target)
