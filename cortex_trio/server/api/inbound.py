@@ -166,7 +166,8 @@ class Inbound:
         if dialect.name == self.ingress.name:
             return chat
         chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
-        return self.ingress.options.without(chat, provider, dialect.name)
+        logprobs = self.parsed.logprobs
+        return self.ingress.options.without(chat, provider, dialect.name, logprobs=logprobs)
 
 
 def _with_unsigned_reasoning(message: Message) -> Message:

@@ -101,16 +101,17 @@ def with_sampling(
         if wish.value == 0 and not is_hint:
             continue  # it asks for nothing, and some models refuse the name alone
         if place is not None and place.low <= wish.value <= place.high:
-            fields = _with(fields, place.path, int(wish.value) if is_hint else wish.value)
+            fields = with_value(fields, place.path, int(wish.value) if is_hint else wish.value)
         elif not is_hint:
             allowed = "" if place is None else f" of {wish.value:g} (only {place.low:g} to {place.high:g})"
             raise Unsupported(f"the option {wish.name!r}{allowed}", provider)
     return fields
 
 
-def _with(fields: Mapping[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
+def with_value(fields: Mapping[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
+    """Return `fields` with a value at a path of names; objects that are missing are made."""
     name, *inner = path
-    return {**fields, name: _with(fields.get(name, {}), inner, value) if inner else value}
+    return {**fields, name: with_value(fields.get(name, {}), inner, value) if inner else value}
 
 
 def _without(fields: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
