@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache, partial
 from typing import Any, TypeGuard, final
@@ -92,11 +93,14 @@ class Inbound:
     def forward_request(self) -> ForwardRequest:
         """Return the request as the gateway takes it."""
         if self.parsed.tokens:
-            return self._tokens_request()
-        chat = self.chat
+            return self._only_native(
+                lambda model: attrs.evolve(self._native(model), path="/embeddings"),
+                lambda dialect: WholeForwardingDecoder(partial(embedded, dialect)),
+                TOKENS,
+            )
         return ForwardRequest(
             dialect=self.ingress.name,
-            request=chat if isinstance(chat, ChatRequest) else ChatRequest(messages=()),
+            request=self._expressible,
             native=self._native,
             native_decoder=self._native_decoder,
             translated=self._translated,
@@ -104,27 +108,33 @@ class Inbound:
         )
 
     def count_request(self) -> ForwardRequest:
-        """Return the request for a count of tokens: only workers that have such a request can be asked."""
-        chat = self.chat
+        """Return the request for a count of tokens."""
+        return self._only_native(
+            self._native_count, lambda dialect: WholeForwardingDecoder(counted), "a count of tokens"
+        )
+
+    def _only_native(
+        self, native: Callable[[str], HttpRequest], decoder: Callable[[Dialect], Decoder], what: str
+    ) -> ForwardRequest:
+        """Return a request that is not streamed, and that only a worker with the API of the client can be sent."""
+
+        def refuse(provider: str, dialect: Dialect) -> ChatRequest:
+            raise Unsupported(what, provider)
+
         return ForwardRequest(
             dialect=self.ingress.name,
-            request=chat if isinstance(chat, ChatRequest) else ChatRequest(messages=()),
-            native=self._native_count,
-            native_decoder=_count_decoder,
-            translated=_no_count,
+            request=self._expressible,
+            native=native,
+            native_decoder=decoder,
+            translated=refuse,
             is_streamed=False,
         )
 
-    def _tokens_request(self) -> ForwardRequest:
-        """Return the request for embeddings of tokens. Only a worker of the client's API can be sent these."""
-        return ForwardRequest(
-            dialect=self.ingress.name,
-            request=ChatRequest(messages=()),
-            native=lambda model: attrs.evolve(self._native(model), path="/embeddings"),
-            native_decoder=lambda dialect: WholeForwardingDecoder(partial(embedded, dialect)),
-            translated=_no_tokens,
-            is_streamed=False,
-        )
+    @property
+    def _expressible(self) -> ChatRequest:
+        """What can be expressed of the request: decides which workers can serve it."""
+        chat = self.chat
+        return chat if isinstance(chat, ChatRequest) else ChatRequest(messages=())
 
     def error_request(self, model: str) -> ParsedRequest:
         """Return the request as it stands in an error about the model that was asked."""
@@ -239,18 +249,3 @@ def _text_of(second: int) -> str:
 def bare_request(request: ServedRequest) -> ParsedRequest:
     """Return what an error needs of a request that was not read."""
     return ParsedRequest(operation=Operation.CHAT, identity=identity_of(request))
-
-
-# ------------------------------------------------------------------ counts of tokens, embeddings of tokens
-
-
-def _no_count(provider: str, dialect: Dialect) -> ChatRequest:
-    raise Unsupported("a count of tokens", provider)
-
-
-def _count_decoder(dialect: Dialect) -> Decoder:
-    return WholeForwardingDecoder(counted)
-
-
-def _no_tokens(provider: str, dialect: Dialect) -> ChatRequest:
-    raise Unsupported(TOKENS, provider)

@@ -7,7 +7,6 @@ changes the answer, so an API without it cannot answer.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,22 +14,23 @@ import attrs
 
 from ...wire.codec import Unsupported
 
+_INT32 = 2**31 - 1
+_INT64 = 2**63 - 1
+
 
 @attrs.frozen
 class Place:
-    """Where an API has one option, and the values that it takes."""
+    """Where an API has one option, and the values that it takes: never an infinity, which some clients can send."""
 
     path: tuple[str, ...]
-    low: float = -math.inf
-    high: float = math.inf
+    low: float = -_INT64
+    high: float = _INT64
 
     @property
     def name(self) -> str:
         return ".".join(self.path)
 
 
-_INT32 = 2**31 - 1
-_INT64 = 2**63 - 1
 SAMPLING: Mapping[str, Mapping[str, Place]] = {
     "chat_completions": {
         "seed": Place(("seed",), -_INT64, _INT64),
