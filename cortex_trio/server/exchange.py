@@ -1,4 +1,4 @@
-"""One request and the response to it, as the routes of the endpoint see them. Knows no socket and no dialect."""
+"""One request and the response to it, as the routes of the server see them. Knows no socket and no dialect."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def call_error(
 _OWN = frozenset(
     {"x-request-id", "request-id", "retry-after", "retry-after-ms", "content-length", "connection"}
 )
-"""Headers that the endpoint sets by itself."""
+"""Headers that the server sets by itself."""
 
 
 def plain(response: HttpResponse) -> tuple[int, Headers, bytes]:

@@ -1,4 +1,4 @@
-"""The APIs that clients may speak to the endpoint: their paths, their dialect, the headers a provider may see.
+"""The APIs that clients may speak to the server: their paths, their dialect, the headers a provider may see.
 
 Knows no gateway. Which option of one API another API can do without is in `options`.
 """
