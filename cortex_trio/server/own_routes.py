@@ -34,7 +34,6 @@ JSON: Headers = (("content-type", "application/json"), *GUARD)
 TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *GUARD)
 METRICS: Headers = (("content-type", "text/plain; version=0.0.4; charset=utf-8"), *GUARD)
 NO_METRICS = b"Metrics need prometheus_client: pip install 'cortex-trio[prometheus]'\n"
-EVENTS_PATH = "events"
 """The page asks for it relative to its own address, so the page is served with a slash at its end."""
 
 

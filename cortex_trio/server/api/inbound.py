@@ -18,7 +18,6 @@ from ...wire.forwarding import ForwardingDecoder, WholeForwardingDecoder, is_usa
 from ...wire.raw_body import RawBody, raw_body
 from ...wire.server import (
     HttpResponse,
-    Operation,
     ParsedRequest,
     ReceivedRequest,
     Rejected,
@@ -136,10 +135,6 @@ class Inbound:
         chat = self.chat
         return chat if isinstance(chat, ChatRequest) else ChatRequest(messages=())
 
-    def error_request(self, model: str) -> ParsedRequest:
-        """Return the request as it stands in an error about the model that was asked."""
-        return attrs.evolve(self.parsed, model=model or self.model)
-
     @property
     def _body(self) -> RawBody:
         assert self.raw is not None  # `parse` refuses a chat without a body
@@ -244,8 +239,3 @@ def identity_of(request: ServedRequest) -> ResponseIdentity:
 @lru_cache(maxsize=1)
 def _text_of(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def bare_request(request: ServedRequest) -> ParsedRequest:
-    """Return what an error needs of a request that was not read."""
-    return ParsedRequest(operation=Operation.CHAT, identity=identity_of(request))
