@@ -60,7 +60,7 @@ class ServerFront:
 
     def decide(self, head: RequestHead, *, is_draining: bool) -> Accepted | Refused:
         verdict = self._decide(head, is_draining=is_draining)
-        if head.header("origin") is None or self.keys.is_open or head.path in self.own:
+        if self.keys.is_open or head.header("origin") is None or head.path in self.own:
             return verdict
         return _for_any_site(verdict)
 

@@ -86,6 +86,8 @@ async def test_failover_is_invisible(client: Client, stream: bool) -> None:
     [
         (CHAT, {"user": "u", "metadata": {}, "store": False, "service_tier": "auto", "seed": 3, "n": 1}),
         (CHAT, {"logprobs": False, "frequency_penalty": 0, "response_format": {"type": "text"}}),
+        (CHAT, {"stop": ""}),
+        (CHAT, {"stop": ["", ""]}),
         (RESPONSES, {"store": True, "prompt_cache_key": "k", "truncation": "auto", "background": False}),
         (RESPONSES, {"include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}),
         (RESPONSES, {"text": {"verbosity": "low", "format": {"type": "text"}}}),

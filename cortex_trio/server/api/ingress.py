@@ -153,10 +153,11 @@ def served_path(path: str) -> tuple[str, str]:
     """
     if path in _POSTS:
         return path, ""
-    path = _SLASHES.sub("/", path).rstrip("/")
     if found := _AZURE.fullmatch(path):
         return f"/v1/{found[2]}", found[1]
-    path = _TWICE.sub(r"\1", path.removeprefix("/openai"))
+    start, models, name = path.partition("/models/")  # a name may have any form
+    start = _SLASHES.sub("/", start).rstrip("/").removeprefix("/openai")
+    path = _TWICE.sub(r"\1", start + models) + name
     if path.startswith(_WITHOUT_VERSION):
         path = f"/v1{path}"
     return path, ""

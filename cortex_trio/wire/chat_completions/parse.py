@@ -133,7 +133,7 @@ def chat_request(body: Value, origin: str | None) -> ChatRequest:
             or body.optional("max_tokens", Value.integer),
             temperature=body.optional("temperature", Value.number),
             top_p=body.optional("top_p", Value.number),
-            stop=body.optional("stop", Value.texts),
+            stop=tuple(filter(None, body.optional("stop", Value.texts) or ())) or None,  # "" stops nothing
             tools=body.optional("tools", _tools),
             tool_choice=choice,
             response_schema=schema,
