@@ -222,9 +222,8 @@ class Connection:
         """
         if isinstance(verdict, Refused):
             was_read = head.length is not None and head.length <= len(self._data)
-            del self._data[
-                : head.length if was_read else 0
-            ]  # a body that is here; the others are not waited for
+            if was_read:  # the body is here; other bodies are not waited for
+                del self._data[: head.length]
             await self._refuse(head, exchange, verdict, was_read=was_read)
             return 0
         exchange.extra_headers, exchange.release = verdict.headers, verdict.release
