@@ -92,9 +92,8 @@ class _Streamed:
         self._frames: AnswerFrames  # made when the model is known
         self._written = trio.current_time()  # when the last write ended
         self._is_writing = False
-        self._keepalive_sent: trio.Event | None = (
-            None  # set when the keepalive that is being written has been sent
-        )
+        # Set when the keepalive that is being written has been sent. None: none is being written.
+        self._keepalive_sent: trio.Event | None = None
 
     async def send(self) -> None:
         asked, answer = self._asked, self._answer
