@@ -24,14 +24,14 @@ class StoreUnavailable(CortexError):
 
 @attrs.frozen
 class Claim:
-    """The part of a limit that one process has, of which it uses up without asking the store again."""
+    """The part of a limit that one process has. It uses this part up without asking the store."""
 
     granted: float
-    """How much it has, since the limit was whole, with what it has used of it."""
+    """Its size. What the process has used of it counts as well."""
     seconds: float
     """The time left until the limit is whole again."""
     window: str
-    """The id of the time to which the limit applies: with another one, all claims began anew."""
+    """The id of the time for which the limit holds. With another id all claims have begun anew."""
 
 
 class StoreLink(Protocol):
@@ -77,12 +77,12 @@ class StoreLink(Protocol):
         Args:
             name: of the limit.
             process: the id of the process.
-            amount: that it wants to have in all, with what it had, >= 0.
-            limit: the most that all processes may have before the limit is whole again.
-            seconds: after the first claim the limit is whole again.
+            amount: how much it wants to have in all; what it has used counts as well. >= 0.
+            limit: how much all processes together may have.
+            seconds: from the first claim of any process until the limit is whole again.
 
         Returns:
-            At most `amount`, and more than before only if that is left of the limit.
+            At most `amount`; and no more than the process had, where nothing is left of the limit.
         """
         ...
 

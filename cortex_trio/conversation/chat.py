@@ -175,9 +175,8 @@ class Conversation:
             answer = await stack.enter_async_context(chat)
             if not await self._calls_first(answer):
                 return answer
-            await answer.peek(
-                lambda _: False
-            )  # all of it, so that failover stays invisible to the end of the calls
+            # All of it, so that failover stays invisible to the end of the calls.
+            await answer.peek(lambda _: False)
             if not await self._calls_first(answer):  # another worker has answered instead
                 return answer
             reply = await answer.collect()

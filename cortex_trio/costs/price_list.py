@@ -79,9 +79,8 @@ def _newest() -> DataSnapshot | None:
         from genai_prices import data_snapshot
 
         return data_snapshot.get_snapshot()
-    except (
-        Exception
-    ):  # not installed, of a later version, or no file can be opened now: no reason to fail a call
+    except Exception:
+        # Not installed, of a later version, or no file can be opened now: no reason to fail a call.
         return None
 
 

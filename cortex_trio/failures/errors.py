@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from .kinds import FailureKind
 from .shown import masked, printable
 
 
@@ -58,6 +59,12 @@ class NoWorkersAvailable(CortexError):
     retry_after: float | None
     """Seconds until the first worker may be available again. None: waiting alone changes nothing."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    kind: FailureKind | None
+    """The failure after which all of the workers that may be available again are cooling down. None: they differ."""
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, kind: FailureKind | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.kind = kind

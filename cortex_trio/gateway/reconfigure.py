@@ -68,9 +68,8 @@ class Changes:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_name(name)
         state = worker_state(name, config, runtime.connector, runtime.cooldowns)
-        with trio.fail_after(
-            STEP_SECONDS, shield=True
-        ):  # a worker without keys or without an actor is no result
+        # Shielded: a worker without keys or without an actor is no result.
+        with trio.fail_after(STEP_SECONDS, shield=True):
             try:
                 await call_with_retry(runtime.keys, KeyManager.set_keys, name, config.api_keys)
                 await self._start(state)

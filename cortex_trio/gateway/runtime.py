@@ -91,9 +91,8 @@ class Runtime:
         default=attrs.Factory(lambda self: self._make_sharing(), takes_self=True), init=False, repr=False
     )
     """What is shared; None without a store."""
-    _index: WorkerIndex | None = attrs.field(
-        default=None, init=False, repr=False
-    )  # None before the first use
+    # None before the first use.
+    _index: WorkerIndex | None = attrs.field(default=None, init=False, repr=False)
     _indexed: int = attrs.field(default=OUT_OF_DATE, init=False)  # `table.changes` when the index was made
 
     def note_status(self, state: WorkerState) -> None:

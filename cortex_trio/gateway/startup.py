@@ -79,9 +79,8 @@ async def _open_runtime(runtime: Runtime, server: SocketServer | None) -> AsyncI
             await nursery.start(_run_tree, runtime, server)
             try:
                 if runtime.sharing is not None:
-                    with trio.move_on_after(
-                        FIRST_READ_SECONDS
-                    ):  # a store that hangs must not delay the program
+                    # A store that hangs must not delay the program.
+                    with trio.move_on_after(FIRST_READ_SECONDS):
                         await runtime.sharing.synced.wait()
                 yield runtime
             finally:

@@ -36,6 +36,15 @@ SUFFIXES = {
 """Types by suffix that Python's own table lacks, has in another form, or takes from the operating system."""
 
 
+def image_type(media_type: str | None) -> str | None:
+    """Return the registered name of a type of images: many write `image/jpg`, which some providers refuse.
+
+    Args:
+        media_type: The type as it was given; None: it is unknown.
+    """
+    return "image/jpeg" if media_type == "image/jpg" else media_type
+
+
 def read_file(path: str | Path, what: str) -> bytes:
     """Return the bytes of a file.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from ..failures import InvalidRequest
-from .files import IMAGE_TYPES, media_type_of, read_file
+from .files import IMAGE_TYPES, image_type, media_type_of, read_file
 
 ToolKind = Literal["function", "custom"]
 """A function takes a JSON object; a custom tool (OpenAI) takes free text."""
@@ -61,7 +61,7 @@ class Image:
     data: bytes | None = attrs.field(default=None, repr=lambda data: _size(data, "bytes"))
     """The bytes of the image. None if `url` is set."""
 
-    media_type: str | None = None
+    media_type: str | None = attrs.field(default=None, converter=image_type)
     """The MIME type, such as "image/png". Needed with `data`; None means unknown."""
 
     signature: str | None = None

@@ -1,4 +1,4 @@
-"""The HTTP endpoint in front of a gateway: one base URL for programs that are not written in Trio.
+"""The HTTP server in front of a gateway: one base URL for programs that are not written in Trio.
 
     async with open_cortex() as cortex, open_server(cortex, "127.0.0.1", 8080, keys=[...]) as server:
         print(server.url)

@@ -18,7 +18,7 @@ from typing import final
 import attrs
 
 from .counters import LEAST, Counter, Counters
-from .exchange import Headers
+from .exchange import KEY_HEADERS, Headers
 from .head import RequestHead
 from .limits_protocol import ErrorKind
 from .virtual_keys import VirtualKey, sha256_of
@@ -37,7 +37,7 @@ def presented_key(head: RequestHead) -> str | None:
         return credentials.strip()
     if scheme.lower() == "basic":  # a browser, for the live page
         return _password(credentials)
-    return head.header("x-api-key") or head.header("x-goog-api-key") or head.query.get("key") or None
+    return next(filter(None, map(head.header, KEY_HEADERS)), None) or head.query.get("key") or None
 
 
 def _password(credentials: str) -> str | None:

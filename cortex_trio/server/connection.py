@@ -18,7 +18,7 @@ from .access_log import Access, Outcome, is_logged, log_access
 from .body import BadBody, BodyReader, BodyTooLarge, body_deadline, unpacked
 from .client_stream import ClientStream
 from .drain import Drain
-from .exchange import CancelReason, ServedRequest
+from .exchange import KEY_HEADERS, CancelReason, ServedRequest
 from .head import BadHead, HeadFinder, RequestHead, parse_head
 from .limits_protocol import ErrorKind
 from .outgoing import HttpExchange
@@ -31,7 +31,7 @@ LINGER_SECONDS = 1.0
 """After a response to a request that was not read whole, its bytes are dropped for so long: a client that is still
 sending when the socket is closed gets a reset and loses the response."""
 UNPACK_IN_THREAD_BYTES = 64 * 1024
-SECRET_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "proxy-authorization"})
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", *KEY_HEADERS})
 DONE_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding", "expect"})
 """They are not true of the body that a route gets."""
 
@@ -224,9 +224,8 @@ class Connection:
         """
         if isinstance(verdict, Refused):
             was_read = head.length is not None and head.length <= len(self._data)
-            del self._data[
-                : head.length if was_read else 0
-            ]  # a body that is here; the others are not waited for
+            if was_read:  # the body is here; other bodies are not waited for
+                del self._data[: head.length]
             await self._refuse(head, exchange, verdict, was_read=was_read)
             return 0
         exchange.extra_headers, exchange.release = verdict.headers, verdict.release

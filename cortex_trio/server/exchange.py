@@ -1,4 +1,4 @@
-"""One request and the response to it, as the routes of the endpoint see them. Knows no socket and no dialect."""
+"""One request and the response to it, as the routes of the server see them. Knows no socket and no dialect."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import attrs
 
 Headers = Sequence[tuple[str, str]]
 """Names in lower case, and values, in order. Framing headers (content-length, transfer-encoding) are not in it."""
+
+KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+"""Headers whose whole value is the client's key: those of Anthropic, Google and Azure."""
 
 
 @attrs.frozen(kw_only=True)

@@ -34,8 +34,6 @@ JSON: Headers = (("content-type", "application/json"), *GUARD)
 TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *GUARD)
 METRICS: Headers = (("content-type", "text/plain; version=0.0.4; charset=utf-8"), *GUARD)
 NO_METRICS = b"Metrics need prometheus_client: pip install 'cortex-trio[prometheus]'\n"
-EVENTS_PATH = "events"
-"""The page asks for it relative to its own address, so the page is served with a slash at its end."""
 
 
 class Gateway(Protocol):
@@ -128,7 +126,7 @@ async def _live(request: ServedRequest, exchange: Exchange) -> None:
 
 async def _page(request: ServedRequest, exchange: Exchange) -> None:
     if request.path == "/observe":
-        # relative: a proxy may serve this under another path
+        # The page asks for "events" relative to itself. Relative as well: a proxy may serve this under another path.
         await exchange.respond(307, (*TEXT, ("location", "observe/")), b"")
     else:
         await exchange.respond(200, (*HTML, *GUARD), PAGE)

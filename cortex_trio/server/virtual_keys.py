@@ -1,4 +1,4 @@
-"""The API keys of the endpoint's own clients, and what each may use. Values; they hold hashes and no key.
+"""The API keys of the server's own clients, and what each may use. Values; they hold hashes and no key.
 
 A plain key is hashed when it is read. A virtual key is an object in the configuration:
 

@@ -112,7 +112,7 @@ class Exchange:
         return self.dialect.render_listing(self.request, models)
 
     def embeddings(self) -> bytes:
-        vectors = [vector_of(text, self.request.dimensions) for text in self.request.texts]
+        vectors = [vector_of(text, self.request.dimensions) for text in _texts(self.request)]
         return self.dialect.render_embeddings(self.request, vectors)
 
     def failure(
@@ -151,7 +151,12 @@ class Streaming:
 
 def _embedded(parsed: ParsedRequest) -> int:
     """Tokens of texts that stand deeper in the body than those of a chat: Gemini's batches."""
-    return sum(prompt_tokens({"input": text}) for text in parsed.texts)
+    return sum(prompt_tokens({"input": text}) for text in _texts(parsed))
+
+
+def _texts(parsed: ParsedRequest) -> Sequence[str]:
+    """What to embed. There is no tokenizer here, so tokens are their numbers."""
+    return parsed.texts or [" ".join(map(str, tokens)) for tokens in parsed.tokens]
 
 
 # ------------------------------------------------------------------ seals

@@ -63,8 +63,8 @@ def raw_body(data: bytes) -> RawBody:
     Raises:
         ValueError: It is not one JSON object in UTF-8.
     """
-    text = data.decode("utf-8")
-    at = _past_space(text, 1 if text.startswith("\ufeff") else 0)
+    text = data.decode("utf-8-sig")  # servers in Go and Rust do not take a byte order mark
+    at = _past_space(text, 0)
     _expect(text, at, "{")
     inside = at + 1
     value, fields, at = dict[str, Any](), list[Field](), _past_space(text, inside)

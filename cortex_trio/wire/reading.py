@@ -17,7 +17,7 @@ from .rules import Illegal, Problem, Where
 
 T = TypeVar("T")
 
-_DATA_URL = re.compile(r"data:(?P<media_type>[^;,]+);base64,(?P<data>.*)", re.DOTALL)
+_DATA_URL = re.compile(r"data:(?P<media_type>[^;,]+)(?:;[^;,]*)*;base64,(?P<data>.*)", re.DOTALL)
 
 
 @attrs.frozen
@@ -77,8 +77,14 @@ class Value:
         return self.at("type").text()
 
     def base64(self) -> bytes:
+        """Return what is packed. As in a browser, line breaks count for nothing, and `=` at the end may be missing."""
+        text = self.text()
         try:
-            return base64.b64decode(self.text(), validate=True)
+            return base64.b64decode(text, validate=True)
+        except ValueError:
+            text = "".join(text.split())
+        try:
+            return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except ValueError:
             raise self.invalid("base64") from None
 
@@ -98,7 +104,8 @@ class Value:
         """Return the image at an address; a data URL is decoded."""
         url = self.text()
         if detail not in (None, *get_args(Detail)):
-            raise self.invalid("a known detail of an image")
+            known = " or ".join(f"'{name}'" for name in get_args(Detail))
+            raise Value(detail, (*self.where[:-1], "detail")).invalid(known)
         looked_at: Any = detail  # checked above
         if not url.startswith("data:"):
             return Image(url=url, media_type=media_type, detail=looked_at)

@@ -7,7 +7,6 @@ Each dialect turns an `Illegal` into the error of its API.
 from __future__ import annotations
 
 import base64
-import binascii
 import enum
 import json
 import re
@@ -214,7 +213,7 @@ def base64_text(value: object, where: Where) -> None:
     string(value, where)
     try:
         base64.b64decode(str(value), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a character that is not ASCII
         raise Illegal(Problem.VALUE, where, "base64", value) from None
 
 

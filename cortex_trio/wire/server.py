@@ -81,6 +81,8 @@ class ParsedRequest:
     """Tokens of the request. `parse` leaves it at 0; a caller that has counted them may set it."""
     texts: Sequence[str] = attrs.field(default=(), repr=False)
     """What to embed."""
+    tokens: Sequence[Sequence[int]] = attrs.field(default=(), repr=False)
+    """What to embed where tokens came and no texts: those of the tokenizer of the model."""
     dimensions: int | None = None
     """Of each embedding; None: the model's own number."""
     logprobs: int | None = None

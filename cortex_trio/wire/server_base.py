@@ -59,9 +59,8 @@ class BaseServer(ABC):
             return read(*args, **kwargs)
         except Illegal as illegal:
             raise Rejected(self._illegal(illegal, request)) from None
-        except (
-            InvalidRequest
-        ) as error:  # a value of ours that cannot be, such as an image without a media type
+        except InvalidRequest as error:
+            # A value of ours that cannot be, such as an image without a media type.
             unusable = Illegal(Problem.ORDER, (), str(error))
             raise Rejected(self._illegal(unusable, request)) from None
         except RecursionError:

@@ -33,9 +33,8 @@ def read_usage(usage: Json, *, excludes_reasoning: bool = False) -> Usage:
     total = as_count(usage.get("total_tokens"))
     reasoning = _count(("reasoning_tokens",), written, usage)
     if excludes_reasoning and reasoning and completion is not None:
-        included = (
-            prompt is not None and total == prompt + completion
-        )  # in case xAI starts to count as others do
+        # In case xAI starts to count as others do.
+        included = prompt is not None and total == prompt + completion
         completion += 0 if included else reasoning
     return Usage(
         input_tokens=prompt,

@@ -6,7 +6,7 @@ from cortex_trio.lab.exam.scenario import Part, Scenario
 from cortex_trio.lab.exam.scorecard import perform
 from cortex_trio.lab.exam.scorecard import play as play_in_virtual_time
 
-SECOND = 0.03
+SECOND = 0.1
 """The length of a second over sockets."""
 
 Play = tuple[Scenario, Part, str]

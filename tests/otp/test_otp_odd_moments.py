@@ -244,6 +244,8 @@ class LineProbe(Probe):
             return None
         if event == "line":
             self.tick()
+            if self.passed == self.moment:
+                sys.settrace(None)
         return self.trace
 
 

@@ -302,7 +302,7 @@ async def test_a_breaker_opens_for_five_seconds_and_doubles_to_sixty(autojump_cl
         openai = sim.add("openai", Behaviour(error=FailureKind.OVERLOADED))
         sim.add("anthropic", GOOD)
         async with open_gateway(sim) as cortex:
-            await calls_every(cortex, 0.1, until=300)
+            await calls_every(cortex, 0.2, until=300)
         trials = pauses(openai)[2:]  # after the three failures in a row that opened it
         assert trials == [pytest.approx(seconds, abs=0.3) for seconds in (5, 10, 20, 40, 60, 60, 60)]
 

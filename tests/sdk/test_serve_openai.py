@@ -68,6 +68,44 @@ def streamed(client: Any, **options: Any) -> Any:
         return stream.get_final_completion()
 
 
+# ------------------------------------------------------------------ addresses
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1/", "/v1/v1"])
+async def test_a_base_url_may_have_too_little_or_too_much(sim: Simulator, path: str) -> None:
+    sim.add("openai", SAYS)
+    async with open_gateway(sim) as cortex, open_server(cortex, grace=0.1) as server:
+
+        def ask() -> Any:
+            url = f"{server.url}{path}"
+            with openai.OpenAI(api_key="sk-any-0001", base_url=url, http_client=plain_http()) as client:
+                return client.chat.completions.create(**ASK)
+
+        found = await in_thread(ask)
+    assert found.choices[0].message.content == TEXT
+
+
+async def test_the_client_for_azure_names_the_model_and_the_key_as_azure_does(sim: Simulator) -> None:
+    sim.add("openai", SAYS, models=["m-1"])
+    async with open_gateway(sim) as cortex, open_server(cortex, grace=0.1, keys=["sk-own-0001"]) as server:
+
+        def ask() -> Any:
+            with openai.AzureOpenAI(
+                azure_endpoint=server.url,
+                azure_deployment="m-1",
+                api_key="sk-own-0001",
+                api_version="2024-06-01",
+                max_retries=0,
+                http_client=plain_http(),
+            ) as client:
+                chat = client.chat.completions.create(**{**ASK, "model": "another"})
+                return chat, client.embeddings.create(model="another", input=[1, 2, 3])
+
+        chat, embedded = await in_thread(ask)
+    assert (chat.choices[0].message.content, chat.model) == (TEXT, "m-1")
+    assert len(embedded.data[0].embedding) > 1
+
+
 # ------------------------------------------------------------------ chat completions
 
 

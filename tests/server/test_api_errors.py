@@ -82,13 +82,24 @@ async def test_a_request_that_is_too_large_for_the_provider_is_413(client: Clien
 
 
 @every_client
-async def test_without_a_worker_it_is_503_with_the_time_to_come_back(client: Client) -> None:
+@pytest.mark.parametrize(
+    ("others", "status"),
+    [([], 429), ([FailureKind.RATE_LIMIT], 429), ([FailureKind.OVERLOADED], 503)],
+    ids=range(3),
+)
+async def test_without_a_worker_the_error_has_the_time_to_come_back(
+    client: Client, others: list[FailureKind], status: int
+) -> None:
+    """A limit of a provider is one for the client as well, as at the first time; anything else is not its business."""
     async with open_simulator() as sim:
-        sim.add("openai", Behaviour(error=FailureKind.RATE_LIMIT, retry_after=60), models=[MODEL])
+        for number, kind in enumerate((FailureKind.RATE_LIMIT, *others)):
+            behaviour = Behaviour(error=kind, retry_after=60 + number)
+            sim.add(f"w{number}", behaviour, provider="openai", models=[MODEL])
+        sim.add("other", provider="openai", models=["other-1"])
         async with open_gateway(sim, max_wait=0) as cortex:
             await ask(cortex, client.request())
             got = await ask(cortex, client.request())
-    assert got.status == 503
+    assert got.status == status
     assert 55 <= int(got.headers["retry-after"]) <= 60
     assert "x-should-retry" not in got.headers
 

@@ -10,7 +10,6 @@ import pytest
 from api_clients import CHAT, CLIENTS, GEMINI, IDENTITY, MESSAGES, MODEL, NAMES, Client, ask
 
 from cortex_trio import CallStarted, Config, NoWorkersAvailable
-from cortex_trio.server.api.ingress import route_of
 from cortex_trio.server.exchange import Headers, ServedRequest
 from cortex_trio.simulator import Behaviour, open_gateway, open_simulator
 
@@ -247,16 +246,45 @@ async def test_embeddings(packed: bool) -> None:
     assert (got.headers["x-cortex-worker"], got.json["model"]) == ("openai", "e-1")
 
 
-@pytest.mark.parametrize("given", [[1, 2, 3], [[1, 2], [3]]], ids=["one text", "several"])
-async def test_embeddings_of_tokens_are_refused_with_a_reason(given: list[object]) -> None:
-    body = json.dumps({"model": "e-1", "input": given}).encode()
+def embed(given: object, model: str = "e-1") -> ServedRequest:
+    body = json.dumps({"model": model, "input": given, "encoding_format": "base64"}).encode()
+    return attrs.evolve(CHAT.request(), path="/v1/embeddings", body=body)
+
+
+@pytest.mark.parametrize(
+    ("given", "count"), [([1, 2, 3], 1), ([[1, 2], [3]], 2)], ids=["one text", "several"]
+)
+async def test_embeddings_of_tokens_are_those_of_a_worker_of_the_same_api(given: object, count: int) -> None:
+    """LangChain's OpenAIEmbeddings sends tokens unless it is told otherwise."""
+    limits = Limits(["fast"])
+    async with open_simulator() as sim:
+        gemini = sim.add("gemini", models=["e-1"])
+        openai = sim.add("openai", models=["e-2"])
+        async with open_gateway(sim, aliases={"fast": ["gemini/e-1", "openai/e-2"]}) as cortex:
+            got = await ask(cortex, embed(given, "fast"), client=limits)
+    assert (got.status, gemini.requests) == (200, [])
+    assert openai.requests[0].body == {"model": "e-2", "input": given, "encoding_format": "base64"}
+    assert [type(entry["embedding"]) for entry in got.json["data"]] == [str] * count
+    assert got.headers["x-cortex-worker"] == "openai"
+    assert limits.charged == [got.json["usage"]["total_tokens"]]
+
+
+@pytest.mark.parametrize("given", [[1, "a"], [["a"]], [[1], "a"], [True], [[1.5]]], ids=range(5))
+async def test_what_is_no_text_and_no_token_is_refused(given: object) -> None:
     async with open_simulator() as sim:
         sim.add("openai", models=["e-1"])
         async with open_gateway(sim) as cortex:
-            got = await ask(cortex, attrs.evolve(CHAT.request(), path="/v1/embeddings", body=body))
-        assert sim["openai"].requests == []
-    assert (got.status, got.json["error"]["type"]) == (400, "invalid_request_error")
-    assert "token arrays are not supported" in got.json["error"]["message"]
+            got = await ask(cortex, embed(given))
+    assert (got.status, got.json["error"]["code"]) == (400, "invalid_type")
+
+
+async def test_embeddings_of_tokens_without_such_a_worker_are_refused_with_a_reason() -> None:
+    async with open_simulator() as sim:
+        gemini = sim.add("gemini", models=["e-1"])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, embed([1, 2, 3]))
+    assert (got.status, got.json["error"]["type"], gemini.requests) == (400, "invalid_request_error", [])
+    assert "gemini does not support token arrays; send the texts" in got.json["error"]["message"]
 
 
 async def test_embeddings_are_those_of_the_worker_that_is_named() -> None:
@@ -315,24 +343,6 @@ async def test_observers_learn_the_id_of_the_request_and_the_client() -> None:
             await ask(cortex, CHAT.request(headers=(("traceparent", trace),)), client=Limits([MODEL]))
     [event] = started
     assert event.tags == {"request": IDENTITY, "client": "team-a", "traceparent": trace}
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "is_served"),
-    [
-        ("POST", "/v1/chat/completions", True),
-        ("GET", "/v1/chat/completions", False),
-        ("POST", "/v1/models/m:generateContent", True),
-        ("POST", "/v1beta/models/a/b:streamGenerateContent", True),
-        ("POST", "/v1beta/models/m:other", False),
-        ("GET", "/v1/models", True),
-        ("GET", "/v1/models/m", True),
-        ("GET", "/metrics", False),
-        ("POST", "/v1/completions", False),
-    ],
-)
-def test_routes(method: str, path: str, is_served: bool) -> None:
-    assert (route_of(method, path) is not None) is is_served
 
 
 async def test_gemini_counts_tokens() -> None:

@@ -86,6 +86,8 @@ async def test_failover_is_invisible(client: Client, stream: bool) -> None:
     [
         (CHAT, {"user": "u", "metadata": {}, "store": False, "service_tier": "auto", "seed": 3, "n": 1}),
         (CHAT, {"logprobs": False, "frequency_penalty": 0, "response_format": {"type": "text"}}),
+        (CHAT, {"stop": ""}),
+        (CHAT, {"stop": ["", ""]}),
         (RESPONSES, {"store": True, "prompt_cache_key": "k", "truncation": "auto", "background": False}),
         (RESPONSES, {"include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}),
         (RESPONSES, {"text": {"verbosity": "low", "format": {"type": "text"}}}),
@@ -109,7 +111,9 @@ async def test_a_hint_stops_no_other_provider(client: Client, fields: dict[str, 
     ("client", "fields", "name"),
     [
         (CHAT, {"n": 2}, "'n'"),
-        (CHAT, {"logprobs": True}, "'logprobs'"),
+        (CHAT, {"logprobs": True}, "log probabilities"),
+        (RESPONSES, {"include": ["message.output_text.logprobs"]}, "log probabilities"),
+        (GEMINI, {"generationConfig": {"responseLogprobs": True, "logprobs": 2}}, "log probabilities"),
         (CHAT, {"modalities": ["text", "audio"]}, "'modalities'"),
         (CHAT, {"next_month": 1}, "'next_month'"),
         (
@@ -170,6 +174,12 @@ JSON_ONLY = {"responseMimeType": "application/json"}
             {"seed": 3, "frequency_penalty": 0.5, "presence_penalty": 0.25},
         ),
         (GEMINI, {"generationConfig": {"seed": 3}}, "openai_responses", {}),
+        (CHAT, {"top_k": 40}, "anthropic", {"top_k": 40}),
+        (CHAT, {"top_k": 40}, "openai_responses", {}),
+        (CHAT, {"top_k": -1}, "gemini", {}),
+        (MESSAGES, {"top_k": float("inf")}, "gemini", {"generationConfig": {"maxOutputTokens": 100}}),
+        (CHAT, {"top_k": float("inf"), "seed": float("-inf")}, "ollama", {}),
+        (GEMINI, {"generationConfig": {"topK": float("nan")}}, "anthropic", {}),
         (CHAT, {"seed": 3}, "anthropic", {}),
         (CHAT, {"seed": -1}, "cohere", {}),
         (CHAT, {"frequency_penalty": 0, "presence_penalty": 0.0}, "anthropic", {}),
@@ -200,6 +210,30 @@ async def test_an_option_of_sampling_has_the_name_of_each_api(
         assert got.status == 200, got.body
         body = sim[provider].requests[0].body
     assert {name: value for name, value in body.items() if name in options | sent.keys()} == sent
+
+
+@pytest.mark.parametrize(
+    ("client", "fields"),
+    [
+        (CHAT, {"logprobs": True, "top_logprobs": 2, "top_p": 1, "response_format": {"type": "json_object"}}),
+        (RESPONSES, {"include": ["message.output_text.logprobs"], "top_logprobs": 2}),
+        (GEMINI, {"generationConfig": {"responseLogprobs": True, "logprobs": 2}}),
+    ],
+)
+@pytest.mark.parametrize("provider", ["openai", "openai_responses", "gemini", "ollama"])
+@streamed_and_not
+async def test_log_probabilities_come_through(
+    client: Client, fields: dict[str, Any], provider: str, stream: bool
+) -> None:
+    async with open_simulator() as sim:
+        sim.add(provider, Behaviour(text="Hi you"), models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            got = await ask(cortex, client.request(stream=stream, **fields))
+    assert got.status == 200, got.body
+    reply = client.read(got.body, stream=stream)
+    assert isinstance(reply, Reply)
+    assert "".join(token.token for token in reply.logprobs) == "Hi you"
+    assert {len(token.top) for token in reply.logprobs} == {2}
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai_responses"])

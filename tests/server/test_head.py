@@ -104,7 +104,46 @@ REFUSED = {
     "host with a port that is no number": b"GET / HTTP/1.1\r\nHost: h:x\r\n\r\n",
     "authority with a user": b"GET http://x@h/ HTTP/1.1\r\nHost: h\r\n\r\n",
     "no authority": b"GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n",
+    "no host before the port": b"GET http://:80/a HTTP/1.1\r\nHost: h\r\n\r\n",
+    "another scheme": b"GET ftp://h/a HTTP/1.1\r\nHost: h\r\n\r\n",
     "authority form": b"GET h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
+    "three empty lines": b"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "two blanks in the request line": b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "tab in the request line": b"GET\t/ HTTP/1.1\r\nHost: h\r\n\r\n",
+    "blank after the request line": b"GET / HTTP/1.1 \r\nHost: h\r\n\r\n",
+    "no version": b"GET /\r\nHost: h\r\n\r\n",
+    "version in lower case": b"GET / http/1.1\r\nHost: h\r\n\r\n",
+    "version of two digits": b"GET / HTTP/1.10\r\nHost: h\r\n\r\n",
+    "target that is not ASCII": b"GET /\xc3\xa4 HTTP/1.1\r\nHost: h\r\n\r\n",
+}
+FIELDS_REFUSED = {
+    "folded first": b" x: y",
+    "no colon": b"x",
+    "no name": b": x",
+    "name that is not ASCII": b"\xe4: x",
+    "NUL in a name": b"x\0: y",
+    "control character": b"x: \x01",
+    "DEL": b"x: \x7f",
+    "no length": b"Content-Length:",
+    "length in hexadecimal": b"Content-Length: 0x3",
+    "length with an underscore": b"Content-Length: 1_0",
+    "length with a blank": b"Content-Length: 1 0",
+    "length with a fraction": b"Content-Length: 3.0",
+    "length in superscript": b"Content-Length: \xb3",
+    "length behind a blank of Latin-1": b"Content-Length: \xa03",
+    "length with a comma": b"Content-Length: 3,",
+    "length of 19 digits": b"Content-Length: " + b"9" * 19,
+    "no transfer encoding": b"Transfer-Encoding:",
+    "identity": b"Transfer-Encoding: identity",
+    "chunks twice": b"Transfer-Encoding: chunked, chunked",
+    "chunks in two fields": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    "chunks with a parameter": b"Transfer-Encoding: chunked;x=1",
+    "chunks in quotes": b'Transfer-Encoding: "chunked"',
+    "chunks behind a blank of Latin-1": b"Transfer-Encoding: \xa0chunked",
+    "chunks behind a vertical tab": b"Transfer-Encoding: \vchunked",
+}
+REFUSED |= {
+    name: b"POST / HTTP/1.1\r\n" + field + b"\r\nHost: h\r\n\r\n" for name, field in FIELDS_REFUSED.items()
 }
 
 
@@ -113,6 +152,30 @@ def test_a_head_is_refused(raw: bytes) -> None:
     with pytest.raises(BadHead) as caught:
         parsed(raw)
     assert caught.value.status == 400
+
+
+LENGTHS: dict[bytes, int | None] = {
+    b"X: y": 0,
+    b"Content-Length:3": 3,
+    b"content-length: \t3 \t": 3,
+    b"Content-Length: 3 ,\t3": 3,
+    b"Content-Length: 3\r\nContent-Length: 3": 3,
+    b"Content-Length: 003": 3,
+    b"Content-Length: " + b"9" * 18: 10**18 - 1,
+    b"Transfer-Encoding:Chunked\t": None,
+}
+
+
+@pytest.mark.parametrize(("field", "length"), LENGTHS.items(), ids=range(len(LENGTHS)))
+def test_the_length_of_a_body_is_read_as_h11_reads_it(field: bytes, length: int | None) -> None:
+    raw = b"POST / HTTP/1.1\r\nHost: h\r\n" + field + b"\r\n\r\n"
+    peer = h11.Connection(h11.SERVER)
+    peer.receive_data(raw)
+    request = peer.next_event()
+    assert isinstance(request, h11.Request)
+    fields = dict(request.headers)
+    chunked = fields.get(b"transfer-encoding") == b"chunked"
+    assert parsed(raw).length == length == (None if chunked else int(fields.get(b"content-length", b"0")))
 
 
 AS_H11 = (

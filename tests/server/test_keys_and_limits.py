@@ -39,6 +39,7 @@ BASIC = "Basic " + base64.b64encode(f"any:{KEY}".encode()).decode()
         ("Authorization", BASIC),
         ("x-api-key", KEY),
         ("X-Goog-Api-Key", KEY),
+        ("api-key", KEY),
     ],
 )
 async def test_a_key_is_accepted_in_each_header(header: tuple[str, str]) -> None:
@@ -62,6 +63,7 @@ async def test_a_key_is_accepted_in_the_query() -> None:
         [("x-api-key", sha256_of(KEY))],
         [("x-api-key", KEY[:-1])],
         [("x-api-key", "\xe4\xff")],
+        [("api-key", KEY.upper())],
     ],
 )
 async def test_no_key_and_a_wrong_key_are_401(headers: list[tuple[str, str]]) -> None:

@@ -94,6 +94,54 @@ async def test_a_wrong_method_is_405() -> None:
         assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
+ORIGIN = ("Origin", "https://chat.example")
+PREFLIGHT = [
+    ORIGIN,
+    ("Access-Control-Request-Method", "POST"),
+    ("Access-Control-Request-Headers", "authorization,content-type"),
+]
+
+
+async def test_a_page_of_another_site_that_has_a_key_may_read_the_response() -> None:
+    """Chats in a browser ask from there. The preflight of a browser never has the key."""
+    async with open_served(keys=KEYS) as (server, _, _):
+        client = await Client.to(server)
+        asked = await client.ask(request("OPTIONS", "/echo", None, PREFLIGHT))
+        assert (asked.status, asked.body, asked.headers["access-control-allow-methods"]) == (200, b"", "POST")
+        assert asked.headers["access-control-allow-headers"] == "authorization,content-type"
+        for headers, status in (([ORIGIN], 401), ([ORIGIN, *BEARER], 200)):
+            got = await client.post("/echo", b"x", headers)
+            assert (got.status, got.headers["access-control-allow-origin"]) == (status, "*")
+            assert "access-control-allow-credentials" not in got.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "keys", "headers", "status"),
+    [
+        ("/echo", [], PREFLIGHT, 421),
+        ("/echo", KEYS, [], 405),
+        ("/nothing", KEYS, PREFLIGHT, 404),
+        ("/metrics", KEYS, PREFLIGHT, 421),
+        ("/", KEYS, PREFLIGHT, 405),
+    ],
+)
+async def test_another_preflight_is_refused(
+    path: str, keys: list[str], headers: list[tuple[str, str]], status: int
+) -> None:
+    async with open_served(keys=keys) as (server, _, _):
+        client = await Client.to(server)
+        got = await client.ask(request("OPTIONS", path, None, headers))
+        assert got.status == status
+        assert "access-control-allow-methods" not in got.headers
+        assert ("access-control-allow-origin" in got.headers) == (path == "/nothing")
+
+
+async def test_other_routes_are_not_for_pages_of_other_sites() -> None:
+    async with open_served(host="0.0.0.0", keys=KEYS) as (server, _, _):
+        got = await (await Client.to(server)).get("/observe/", [ORIGIN, *BEARER])
+        assert (got.status, "access-control-allow-origin" in got.headers) == (200, False)
+
+
 FOREIGN: Sequence[tuple[str, list[tuple[str, str]]]] = [
     ("evil.example", []),
     ("evil.example:8080", []),

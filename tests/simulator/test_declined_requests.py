@@ -237,6 +237,7 @@ ILLEGAL: list[tuple[str, dict[str, Any], int, str]] = [
         400,
         "illegal base64 data",
     ),
+    ("ollama", {"messages": [{**USER, "images": ["ä"]}]}, 400, "illegal base64 data"),
     (
         "ollama",
         {"messages": [{"role": "assistant", "tool_calls": [CALL]}]},

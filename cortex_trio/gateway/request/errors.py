@@ -64,9 +64,11 @@ def no_workers_available(
     texts = [f"{state.name}: {refusal_text(refusal, now)}" for state, refusal in named or last.values()]
     if len(texts) > WORKERS_LISTED:
         texts[WORKERS_LISTED:] = [f"and {len(texts) - WORKERS_LISTED} more"]
+    kinds = {refusal.kind for _, refusal in last.values() if math.isfinite(refusal.until)}
     return NoWorkersAvailable(
         f"no worker available: {'; '.join(texts) or 'there are none'}",
         retry_after=_earliest((refusal.until for _, refusal in reasons), now),
+        kind=kinds.pop() if len(kinds) == 1 else None,
     )
 
 

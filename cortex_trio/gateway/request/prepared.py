@@ -57,9 +57,8 @@ class PreparedAttempt:
     number: int  # of the attempts of its call, from 1
     fresh: bool = False  # it must not be sent over a kept connection
     started: float = attrs.field(factory=trio.current_time)  # Trio time
-    progress: RequestProgress = attrs.field(
-        factory=RequestProgress
-    )  # how far the request came; written by the transport
+    # How far the request came; written by the transport.
+    progress: RequestProgress = attrs.field(factory=RequestProgress)
 
     @property
     def key(self) -> ApiKey | None:

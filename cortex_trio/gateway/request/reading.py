@@ -98,9 +98,8 @@ class ResponseReader:
     async def drain(self) -> None:
         """Read what is left behind a whole answer, for a short time, so that the connection can be kept."""
         read, deadline = 0, trio.current_time() + DRAIN_SECONDS
-        with suppress(
-            TransportFailed, ReadTimeout
-        ):  # the answer is whole; an error behind it changes nothing
+        # The answer is whole; an error behind it changes nothing.
+        with suppress(TransportFailed, ReadTimeout):
             while read < DRAIN_BYTES and (data := await self._response.receive(deadline)):
                 read += len(data)
 

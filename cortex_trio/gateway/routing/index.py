@@ -36,9 +36,8 @@ class WorkerIndex:
 
     def __init__(self, workers: Iterable[WorkerState], turns: int = 0) -> None:
         self.workers = tuple(workers)
-        self.turns = (
-            turns  # choices so far; a group that is made now begins there, not always at the first worker
-        )
+        # Choices so far; a group that is made now begins there, not always at the first worker.
+        self.turns = turns
         self._configs = {state.name: state.config for state in self.workers}
         self._by_name = {state.name: (state,) for state in self.workers}
         self._by_provider: dict[str, list[WorkerState]] = {}

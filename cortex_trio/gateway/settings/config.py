@@ -169,9 +169,8 @@ class Config:
         """
         variables = environment() if environ is None else environ
         workers = workers_from_env(variables)
-        if (
-            environ is not None
-        ):  # settings from the process's own variables are read when connections are made
+        # Settings from the process's own variables are read when connections are made.
+        if environ is not None:
             workers = with_connection_settings(workers, variables)
         return config_with(workers, variables)
 

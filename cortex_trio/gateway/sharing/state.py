@@ -101,10 +101,8 @@ class Sharing:
         self.probes_changed = trio.Event()
         self.probes = Probes(self._is_busy)
         self._activity = activity
-        self._calls = (
-            0,
-            -math.inf,
-        )  # how many there were at the last look, and the Trio time at which that changed
+        # How many there were at the last look, and the Trio time at which that changed.
+        self._calls = 0, -math.inf
         self._is_divided = is_divided
         self.limits = SharedLimits(self._divisor)
         self._table = table

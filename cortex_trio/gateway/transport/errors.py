@@ -124,9 +124,8 @@ def failure_of(error: Exception, phase: Phase) -> Failure:
     """Return what `error`, raised by a transport in `phase`, proves. A bug in a transport is logged."""
     row, ours = _row_of(error), is_our_shortage(error)
     if row is None:
-        where = "".join(
-            traceback.format_tb(error.__traceback__)
-        )  # without the text, which may repeat the request
+        # Without the text, which may repeat the request.
+        where = "".join(traceback.format_tb(error.__traceback__))
         log.error("the transport raised %s\n%s", type(error).__name__, where)
         text = f"a bug in the transport: {type(error).__name__}: {error}"
         return Failure(K.CRASHED, text, phase=phase, ours=ours)

@@ -141,9 +141,8 @@ def check_factory(make_transport: object) -> None:
     handles = hasattr(kind, "handle_async_request") or hasattr(kind, "handle_request")
     if handles and not is_class:
         raise ConfigError("http_transport", f"this is a transport, {kind.__name__}; {_PASS_A_FUNCTION}")
-    if (
-        handles and kind.__module__.partition(".")[0] in LIBRARIES
-    ):  # the constructor of a user's class may take a worker
+    # Not any other class: the constructor of a user's own may take a worker.
+    if handles and kind.__module__.partition(".")[0] in LIBRARIES:
         raise ConfigError("http_transport", f"this is the class {kind.__name__}; {_PASS_A_FUNCTION}")
     if not callable(make_transport):
         raise ConfigError("http_transport", f"this is of type {kind.__name__}; {_PASS_A_FUNCTION}")

@@ -104,9 +104,8 @@ class KeyRing:
         """Replace the keys of `worker`. A key that stays keeps its counts and cooldowns."""
         keys = tuple(keys)
         self._keys[worker] = self._states(worker, keys)
-        for state, key in zip(
-            self._keys[worker], keys, strict=False
-        ):  # one state and no key: a worker without keys
+        # Not strict: a worker without keys has one state and no key.
+        for state, key in zip(self._keys[worker], keys, strict=False):
             state.key = key  # an equal key, but the object of the new endpoint: `_states` compares identities
         self._cooldowns.keep_keys(worker, keys)
 
@@ -239,9 +238,8 @@ def _has_key(state: KeyState, key: ApiKey | None) -> bool:
 class KeyManager(GenServer):
     """The actor that is the only writer of the key ring. It sweeps every five minutes."""
 
-    messages_per_turn = (
-        32  # no handler waits; with 1, a request beside nine others takes a fifth more CPU time
-    )
+    # No handler waits. With 1, a request beside nine others takes a fifth more CPU time.
+    messages_per_turn = 32
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring

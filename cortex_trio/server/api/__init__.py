@@ -1,4 +1,4 @@
-"""The API side of the endpoint: requests of clients become calls of the gateway, answers become responses.
+"""The API side of the server: requests of clients become calls of the gateway, answers become responses.
 
 routes    which operation a request is, and what it gets
 ingress   the APIs that are served, a table

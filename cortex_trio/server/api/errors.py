@@ -42,6 +42,8 @@ def kind_of(error: CortexError) -> FailureKind:
     """Return the kind of failure as which an error is shown."""
     if (failure := failure_of(error)) is not None:
         return failure.kind
+    if isinstance(error, NoWorkersAvailable) and error.kind is FailureKind.RATE_LIMIT:
+        return error.kind  # a client that meets a limit again learns the same as at the first time
     return FailureKind.BAD_REQUEST if isinstance(error, InvalidRequest) else FailureKind.OVERLOADED
 
 
@@ -81,15 +83,15 @@ def call_error(
     """
     if isinstance(error, NotExpressible):
         return plain(error.response)
-    wait, failure = wait_of(error), failure_of(error)
+    wait, failure, kind = wait_of(error), failure_of(error), kind_of(error)
     status = None
-    if isinstance(error, NoWorkersAvailable):
+    if isinstance(error, NoWorkersAvailable) and kind is FailureKind.OVERLOADED:
         status = 503
     elif failure is not None and failure.kind is FailureKind.STALLED:
         status = LATE_STATUS
     elif failure is not None and failure.status == TOO_LARGE_STATUS:
         status = TOO_LARGE_STATUS  # clients make their request smaller and try again
-    response = server.failure(kind_of(error), parsed, message=message_of(error), status=status, wait=wait)
+    response = server.failure(kind, parsed, message=message_of(error), status=status, wait=wait)
     headers = {name: value for name, value in response.headers.items() if name not in _OWN}
     headers.update(retry_headers(wait))
     attempts = attempts_of(error)
@@ -103,7 +105,7 @@ def call_error(
 _OWN = frozenset(
     {"x-request-id", "request-id", "retry-after", "retry-after-ms", "content-length", "connection"}
 )
-"""Headers that the endpoint sets by itself."""
+"""Headers that the server sets by itself."""
 
 
 def plain(response: HttpResponse) -> tuple[int, Headers, bytes]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, TypeGuard, final
 
 import attrs
 
-from ...failures import FailureKind, InvalidRequest
+from ...failures import InvalidRequest
 from ...gateway.request.forwarding import ForwardRequest
 from ...messages import ChatRequest, Message, Part, Reasoning
 from ...wire.codec import Decoder, Dialect, HttpRequest, Unsupported
@@ -16,26 +17,22 @@ from ...wire.forwarding import ForwardingDecoder, WholeForwardingDecoder, is_usa
 from ...wire.raw_body import RawBody, raw_body
 from ...wire.server import (
     HttpResponse,
-    Operation,
     ParsedRequest,
     ReceivedRequest,
     Rejected,
     ResponseIdentity,
 )
 from ..exchange import ServedRequest
-from .ingress import CHAT, Ingress, asks_for_usage
+from .ingress import CHAT, Ingress, asks_for_usage, served_path
 from .options import reasoning_for
-from .tokens import counted
+from .tokens import counted, embedded
 
 FOREIGN_ORIGIN = "client/unknown"
 """The origin of what a history holds of other providers. Which one has signed it is unknown, and a signature that goes
 to another provider is an error there, so a translation leaves it out."""
 
 
-NO_TOKENS = (
-    "input: token arrays are not supported, because tokens mean something to one tokenizer only; send the texts"
-    " (LangChain: check_embedding_ctx_length=False)"
-)
+TOKENS = "token arrays; send the texts (LangChain: check_embedding_ctx_length=False)"
 
 LEAST_MAX_TOKENS = 16
 """The smallest limit that every API takes: the Responses API refuses a smaller one."""
@@ -93,10 +90,15 @@ class Inbound:
 
     def forward_request(self) -> ForwardRequest:
         """Return the request as the gateway takes it."""
-        chat = self.chat
+        if self.parsed.tokens:
+            return self._only_native(
+                lambda model: attrs.evolve(self._native(model), path="/embeddings"),
+                lambda dialect: WholeForwardingDecoder(partial(embedded, dialect)),
+                TOKENS,
+            )
         return ForwardRequest(
             dialect=self.ingress.name,
-            request=chat if isinstance(chat, ChatRequest) else ChatRequest(messages=()),
+            request=self._expressible,
             native=self._native,
             native_decoder=self._native_decoder,
             translated=self._translated,
@@ -104,20 +106,33 @@ class Inbound:
         )
 
     def count_request(self) -> ForwardRequest:
-        """Return the request for a count of tokens: only workers that have such a request can be asked."""
-        chat = self.chat
+        """Return the request for a count of tokens."""
+        return self._only_native(
+            self._native_count, lambda dialect: WholeForwardingDecoder(counted), "a count of tokens"
+        )
+
+    def _only_native(
+        self, native: Callable[[str], HttpRequest], decoder: Callable[[Dialect], Decoder], what: str
+    ) -> ForwardRequest:
+        """Return a request that is not streamed, and that only a worker with the API of the client can be sent."""
+
+        def refuse(provider: str, dialect: Dialect) -> ChatRequest:
+            raise Unsupported(what, provider)
+
         return ForwardRequest(
             dialect=self.ingress.name,
-            request=chat if isinstance(chat, ChatRequest) else ChatRequest(messages=()),
-            native=self._native_count,
-            native_decoder=_count_decoder,
-            translated=_no_count,
+            request=self._expressible,
+            native=native,
+            native_decoder=decoder,
+            translated=refuse,
             is_streamed=False,
         )
 
-    def error_request(self, model: str) -> ParsedRequest:
-        """Return the request as it stands in an error about the model that was asked."""
-        return attrs.evolve(self.parsed, model=model or self.model)
+    @property
+    def _expressible(self) -> ChatRequest:
+        """What can be expressed of the request: decides which workers can serve it."""
+        chat = self.chat
+        return chat if isinstance(chat, ChatRequest) else ChatRequest(messages=())
 
     @property
     def _body(self) -> RawBody:
@@ -155,7 +170,8 @@ class Inbound:
         if dialect.name == self.ingress.name:
             return chat
         chat = attrs.evolve(chat, reasoning=reasoning_for(dialect, chat.reasoning))
-        return self.ingress.options.without(chat, provider, dialect.name)
+        logprobs = self.parsed.logprobs
+        return self.ingress.options.without(chat, provider, dialect.name, logprobs=logprobs)
 
 
 def _with_unsigned_reasoning(message: Message) -> Message:
@@ -177,35 +193,30 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
     """Read a request.
 
     Raises:
-        Rejected: Its body is not JSON, or a field that is needed is missing or has the wrong type. Or it asks for
-            embeddings of tokens.
+        Rejected: Its body is not JSON, or a field that is needed is missing or has the wrong type.
     """
     raw: RawBody | None = None
     body: Any = None
+    path, named = served_path(request.path)
     if request.method == "POST":
         try:
             raw = raw_body(request.body)
-            body = raw.value if ingress.is_gemini else {**raw.value, "model": raw.value.get("model") or ""}
+            body = (
+                raw.value
+                if ingress.is_gemini
+                else {**raw.value, "model": named or raw.value.get("model") or ""}
+            )
         except ValueError:
             body = request.body
-    if request.path == "/v1/embeddings" and isinstance(body, dict) and _holds_tokens(body.get("input")):
-        refused = ingress.server.failure(FailureKind.BAD_REQUEST, bare_request(request), message=NO_TOKENS)
-        raise Rejected(refused)
     received = ReceivedRequest(
-        method=request.method,
-        path=request.path,
+        method="GET" if request.method == "HEAD" else request.method,
+        path=path,
         query=request.query,
         headers=request.first_headers,
         body=body,
         identity=identity_of(request),
     )
     return Inbound(ingress, received, ingress.server.parse(received), raw)
-
-
-def _holds_tokens(given: object) -> bool:
-    """Return whether the input for embeddings is tokens of a tokenizer, not text."""
-    first = given[0] if isinstance(given, list) and given else None
-    return isinstance(first, int | list) and not isinstance(first, bool)
 
 
 def identity_of(request: ServedRequest) -> ResponseIdentity:
@@ -224,19 +235,3 @@ def identity_of(request: ServedRequest) -> ResponseIdentity:
 @lru_cache(maxsize=1)
 def _text_of(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def bare_request(request: ServedRequest) -> ParsedRequest:
-    """Return what an error needs of a request that was not read."""
-    return ParsedRequest(operation=Operation.CHAT, identity=identity_of(request))
-
-
-# ------------------------------------------------------------------ counts of tokens
-
-
-def _no_count(provider: str, dialect: Dialect) -> ChatRequest:
-    raise Unsupported("a count of tokens", provider)
-
-
-def _count_decoder(dialect: Dialect) -> Decoder:
-    return WholeForwardingDecoder(counted)

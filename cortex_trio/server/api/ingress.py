@@ -1,10 +1,11 @@
-"""The APIs that clients may speak to the endpoint: their paths, their dialect, the headers a provider may see.
+"""The APIs that clients may speak to the server: their paths, their dialect, the headers a provider may see.
 
 Knows no gateway. Which option of one API another API can do without is in `options`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -138,14 +139,39 @@ _GEMINI_METHODS = (
 )
 
 
+_SLASHES = re.compile(r"//+")
+_TWICE = re.compile(r"(/v1(?:beta)?)\1+(?=/)")
+_AZURE = re.compile(r"/openai/deployments/(.+)/(chat/completions|embeddings)")
+_WITHOUT_VERSION = ("/chat/completions", "/embeddings", "/responses", "/messages", "/models")
+
+
+def served_path(path: str) -> tuple[str, str]:
+    """Return the path as the tables have it, and the model that it names as Azure's do ("": none).
+
+    What is meant is clear where a base URL has a slash or a `/v1` too many, or no `/v1`; Groq's SDK adds `/openai/v1`.
+    The server's own routes have one spelling each: a proxy before it may refuse some of them by their path.
+    """
+    if path in _POSTS:
+        return path, ""
+    if found := _AZURE.fullmatch(path):
+        return f"/v1/{found[2]}", found[1]
+    start, models, name = path.partition("/models/")  # a name may have any form
+    start = _SLASHES.sub("/", start).rstrip("/").removeprefix("/openai")
+    path = _TWICE.sub(r"\1", start + models) + name
+    if path.startswith(_WITHOUT_VERSION):
+        path = f"/v1{path}"
+    return path, ""
+
+
 def route_of(method: str, path: str) -> Ingress | None:
-    """Return the API that serves a request, by its path alone; None if none does."""
+    """Return the API that serves a request, by its path alone; None if none does. What has GET has HEAD."""
+    path, _ = served_path(path)
     if method == "POST":
         if path in _POSTS:
             return _POSTS[path]
         is_model = path.startswith(("/v1beta/models/", "/v1/models/"))
         return GENERATE if is_model and path.rpartition(":")[2] in _GEMINI_METHODS else None
-    if method != "GET":
+    if method not in ("GET", "HEAD"):
         return None
     if path == "/v1beta/models" or path.startswith("/v1beta/models/"):
         return GENERATE
@@ -160,6 +186,7 @@ def ingress_of(path: str, headers: Mapping[str, str] | None = None) -> Ingress:
         headers: The lists of models of three APIs have the same path, and a path that is not served may be of any API;
             there the headers say which one the client speaks. None: they are not known.
     """
+    path, _ = served_path(path)
     if path == "/v1/messages" or path.startswith("/v1/messages/"):
         return MESSAGES
     if path.startswith("/v1beta") or (path.startswith("/v1/models/") and ":" in path.rpartition("/")[2]):

@@ -14,7 +14,8 @@ import attrs
 
 from ...messages import ChatRequest
 from ...wire.codec import Dialect, Unsupported
-from .sampling import SAMPLING, Place, sampled, with_sampling
+from ...wire.responses.parse import LOGPROBS as IN_RESPONSES
+from .sampling import SAMPLING, Place, sampled, with_sampling, with_value
 
 JSON_OBJECT = {"type": "json_object"}
 JSON_TYPE = "application/json"
@@ -29,6 +30,17 @@ JSON_MODE: Mapping[str, Mapping[str, Any]] = {
     "ollama_chat": {"format": "json"},
 }
 """By dialect, how an answer in JSON is asked for where no schema is given. Anthropic's API has no such option."""
+
+_LOGPROBS = ("logprobs",)
+_TOP_LOGPROBS = ("top_logprobs",)
+LOGPROBS: Mapping[str, tuple[tuple[str, ...], object, tuple[str, ...]]] = {
+    "chat_completions": (_LOGPROBS, True, _TOP_LOGPROBS),
+    "responses": (("include",), [IN_RESPONSES], _TOP_LOGPROBS),
+    "gemini": (("generationConfig", "responseLogprobs"), True, ("generationConfig", "logprobs")),
+    "ollama_chat": (_LOGPROBS, True, _TOP_LOGPROBS),
+}
+"""By dialect, how log probabilities are asked for: an option and its value, and the option that has the number of
+alternatives. Anthropic's API has none. Cohere's has the numbers of several tokens for one text."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,8 +73,16 @@ class Options:
                 return found
         return None
 
-    def without(self, request: ChatRequest, provider: str, dialect: str) -> ChatRequest:
+    def without(
+        self, request: ChatRequest, provider: str, dialect: str, *, logprobs: int | None = None
+    ) -> ChatRequest:
         """Return the request for a provider with another API.
+
+        Args:
+            request: With the options of this API in its `extra_body`.
+            provider: For errors.
+            dialect: The name of the other API.
+            logprobs: Alternatives that are wanted for each token. None: log probabilities are not wanted.
 
         Raises:
             Unsupported: An option is set that the other API does not have. The error names it.
@@ -75,6 +95,8 @@ class Options:
             if dialect not in JSON_MODE:
                 raise Unsupported(f"the option {'.'.join(self.json_mode)!r} without a schema", provider)
             extra = JSON_MODE[dialect]
+        if logprobs is not None:
+            extra = _with_logprobs(extra, logprobs, provider, dialect)
         return attrs.evolve(request, extra_body=with_sampling(extra, wishes, provider, dialect) or None)
 
     def _asks_for_json(self, fields: Mapping[str, Any]) -> bool:
@@ -82,6 +104,16 @@ class Options:
         for name in self.json_mode:
             found = found.get(name) if isinstance(found, Mapping) else None
         return found in (JSON_OBJECT, JSON_TYPE)
+
+
+def _with_logprobs(
+    fields: Mapping[str, Any], alternatives: int, provider: str, dialect: str
+) -> Mapping[str, Any]:
+    if dialect not in LOGPROBS:
+        raise Unsupported("log probabilities", provider)
+    option, value, number = LOGPROBS[dialect]
+    fields = with_value(fields, option, value)
+    return with_value(fields, number, alternatives) if alternatives else fields
 
 
 def _named(option: str, fields: Mapping[str, Any]) -> str:
@@ -137,6 +169,7 @@ def _nearest(effort: str, efforts: Sequence[str] | None) -> str:
 CHAT_COMPLETIONS = Options(
     hints=frozenset(
         {
+            "logprobs",  # read, like their number
             "metadata",
             "parallel_tool_calls",  # false is a wish as well: the API itself does not promise it
             "prediction",
@@ -146,21 +179,21 @@ CHAT_COMPLETIONS = Options(
             "safety_identifier",
             "service_tier",
             "store",
+            "top_logprobs",
             "user",
             "verbosity",
         }
     ),
     neutral={
         "n": (1,),
-        "logprobs": (False,),
-        "top_logprobs": (0,),
         "logit_bias": ({},),
         "modalities": (["text"],),
         "response_format": ({"type": "text"}, JSON_OBJECT),
         "functions": ([],),
         "function_call": ("auto", "none"),
     },
-    sampling=SAMPLING["chat_completions"],
+    # OpenAI's own API has no top_k, but many clients of it and servers like it have.
+    sampling={**SAMPLING["chat_completions"], "top_k": Place(("top_k",))},
     json_mode=("response_format",),
 )
 _TEXT = Options(hints=frozenset({"verbosity"}), neutral={"format": ({"type": "text"}, JSON_OBJECT)})
@@ -177,13 +210,13 @@ RESPONSES = Options(
             "reasoning",  # its effort is read; the others ask for a summary
             "safety_identifier",
             "service_tier",
+            "top_logprobs",  # read
             "truncation",
             "user",
         }
     ),
     neutral={
         "background": (False,),
-        "top_logprobs": (0,),
         "frequency_penalty": (0,),
         "presence_penalty": (0,),
     },
@@ -211,10 +244,9 @@ GEMINI = Options(
     hints=frozenset({"labels", "safetySettings", "safety_settings", "serviceTier", "store"}),
     inner={
         "generationConfig": Options(
-            hints=frozenset({"mediaResolution", "thinkingConfig"}),
+            hints=frozenset({"logprobs", "mediaResolution", "responseLogprobs", "thinkingConfig"}),
             neutral={
                 "candidateCount": (1,),
-                "responseLogprobs": (False,),
                 "responseMimeType": ("text/plain", JSON_TYPE),
                 "responseModalities": (["TEXT"], ["text"]),
             },

@@ -1,4 +1,4 @@
-"""The routes of the endpoint that answer as an API does: which operation a request is, and what it gets.
+"""The routes of the server that answer as an API does: which operation a request is, and what it gets.
 
 Made from a gateway. Knows no socket, no key and no limit; an exchange sends what it decides.
 """
@@ -105,7 +105,7 @@ class ApiRoutes:
         match asked.inbound.parsed.operation:
             case Operation.MODEL:
                 await _send_listing(asked.inbound, asked.exchange, [name])
-            case Operation.EMBED:
+            case Operation.EMBED if not asked.inbound.parsed.tokens:
                 await self._embed(asked, target)
             case Operation.COUNT:
                 await self._count(asked, target)
@@ -121,7 +121,7 @@ class ApiRoutes:
             late = Failure(
                 FailureKind.STALLED, f"no answer within the client's {asked.seconds:g} s", ours=True
             )
-            await asked.send_error(ProviderError(late, "the endpoint"))
+            await asked.send_error(ProviderError(late, "the server"))
 
     async def _ask(self, asked: _Request, target: Target, limit: trio.CancelScope) -> None:
         answer = self._cortex.forward(asked.inbound.forward_request(), **asked.options(target))

@@ -7,7 +7,6 @@ changes the answer, so an API without it cannot answer.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,22 +14,23 @@ import attrs
 
 from ...wire.codec import Unsupported
 
+_INT32 = 2**31 - 1
+_INT64 = 2**63 - 1
+
 
 @attrs.frozen
 class Place:
-    """Where an API has one option, and the values that it takes."""
+    """Where an API has one option, and the values that it takes: never an infinity, which some clients can send."""
 
     path: tuple[str, ...]
-    low: float = -math.inf
-    high: float = math.inf
+    low: float = -_INT64
+    high: float = _INT64
 
     @property
     def name(self) -> str:
         return ".".join(self.path)
 
 
-_INT32 = 2**31 - 1
-_INT64 = 2**63 - 1
 SAMPLING: Mapping[str, Mapping[str, Place]] = {
     "chat_completions": {
         "seed": Place(("seed",), -_INT64, _INT64),
@@ -101,16 +101,17 @@ def with_sampling(
         if wish.value == 0 and not is_hint:
             continue  # it asks for nothing, and some models refuse the name alone
         if place is not None and place.low <= wish.value <= place.high:
-            fields = _with(fields, place.path, int(wish.value) if is_hint else wish.value)
+            fields = with_value(fields, place.path, int(wish.value) if is_hint else wish.value)
         elif not is_hint:
             allowed = "" if place is None else f" of {wish.value:g} (only {place.low:g} to {place.high:g})"
             raise Unsupported(f"the option {wish.name!r}{allowed}", provider)
     return fields
 
 
-def _with(fields: Mapping[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
+def with_value(fields: Mapping[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
+    """Return `fields` with a value at a path of names; objects that are missing are made."""
     name, *inner = path
-    return {**fields, name: _with(fields.get(name, {}), inner, value) if inner else value}
+    return {**fields, name: with_value(fields.get(name, {}), inner, value) if inner else value}
 
 
 def _without(fields: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Counts of tokens: the one of a provider, read; and an estimate where no provider counts. Knows no gateway."""
+"""Counts of tokens: those of a provider, read; and an estimate where no provider counts. Knows no gateway."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ...events import Finished, FinishReason, TextDelta, WireEvent
+from ...events import Finished, FinishReason, TextDelta, UsageUpdate, Vectors, WireEvent
 from ...failures import Failure, FailureKind
+from ...wire.codec import Dialect
 
 BYTES_PER_TOKEN = 4
 """Of English text, by the usual tokenizers. Other scripts take more bytes for a token, and more tokens for a word."""
@@ -26,6 +27,17 @@ def counted(body: bytes) -> list[WireEvent]:
         return [TextDelta(str(int(count))), Finished(FinishReason.STOP)]
     except (ValueError, KeyError, TypeError):
         return [Failure(FailureKind.PROTOCOL, "the response is no count of tokens", phase="body")]
+
+
+def embedded(dialect: Dialect, body: bytes) -> list[WireEvent]:
+    """Decode the response to a request for embeddings that is passed on: its usage, and their number as text."""
+    try:
+        found = dialect.decode_embed(body)
+    except ValueError as error:
+        return [Failure(FailureKind.PROTOCOL, str(error), phase="body")]
+    vectors = found if isinstance(found, Vectors) else Vectors(found)
+    usage = [] if vectors.usage is None else [UsageUpdate(vectors.usage)]
+    return [*usage, TextDelta(str(len(vectors))), Finished(FinishReason.STOP)]
 
 
 def estimate(body: Any) -> int:

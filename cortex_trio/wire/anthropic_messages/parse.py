@@ -177,9 +177,8 @@ def _messages(item: Value, origin: str | None) -> Iterator[Message]:
         return
     blocks = content.items()
     if role.raw == "assistant" or any(block.kind() == "tool_result" for block in blocks):
-        pieces: list[tuple[Sequence[Value], bool]] = [
-            (blocks, any(map(_is_cached, blocks)))
-        ]  # to stay together, for other APIs
+        # These stay together, for other APIs.
+        pieces: list[tuple[Sequence[Value], bool]] = [(blocks, any(map(_is_cached, blocks)))]
     else:
         pieces = [*_up_to_breakpoints(blocks)] or [(blocks, False)]
     for piece, cache in pieces:
@@ -214,9 +213,8 @@ def _parts(block: Value, origin: str | None) -> Iterator[Part]:
             yield _tool_use(block, origin)
         case "tool_result":
             yield _tool_result(block)
-        case (
-            "container_upload"
-        ):  # left out of a request for another provider it would be lost without an error
+        case "container_upload":
+            # Left out of a request for another provider it would be lost without an error.
             raise block.at("type").invalid("a block that every provider can be sent")
         case kind:
             yield block.opaque(kind, origin)

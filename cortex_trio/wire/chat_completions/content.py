@@ -60,8 +60,10 @@ def file_part(file: File, provider: str) -> Json:
 
 
 def read_image(part: Value) -> Image:
-    """Return the image of an `image_url`. Raises Illegal."""
+    """Return the image of an `image_url`, which some clients send as the address alone. Raises Illegal."""
     image = part.at("image_url")
+    if isinstance(image.raw, str):
+        return image.image()
     return image.at("url").image(detail=image.optional("detail", Value.text))
 
 

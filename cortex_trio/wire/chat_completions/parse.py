@@ -93,14 +93,29 @@ def parsed_chat(request: ReceivedRequest, body: Value) -> ParsedRequest:
 
 
 def parsed_embed(request: ReceivedRequest, body: Value) -> ParsedRequest:
+    given = body.at("input")
+    tokens = _tokens(given)
     return ParsedRequest(
         operation=Operation.EMBED,
         identity=request.identity,
         model=body.at("model").text(),
-        texts=body.at("input").texts(),
+        texts=() if tokens else given.texts(),
+        tokens=tokens,
         dimensions=body.optional("dimensions", Value.integer),
         form=EmbedForm(base64=body.optional("encoding_format", Value.text) == "base64"),
     )
+
+
+def _tokens(given: Value) -> Sequence[Sequence[int]]:
+    """The token arrays of a request for embeddings; none if it has texts."""
+    first = given.raw[0] if isinstance(given.raw, list) and given.raw else None
+    match first:
+        case list():
+            return [[token.integer() for token in item.items()] for item in given.items()]
+        case int():
+            return [[token.integer() for token in given.items()]]
+        case _:
+            return ()
 
 
 def chat_request(body: Value, origin: str | None) -> ChatRequest:
@@ -118,7 +133,7 @@ def chat_request(body: Value, origin: str | None) -> ChatRequest:
             or body.optional("max_tokens", Value.integer),
             temperature=body.optional("temperature", Value.number),
             top_p=body.optional("top_p", Value.number),
-            stop=body.optional("stop", Value.texts),
+            stop=tuple(filter(None, body.optional("stop", Value.texts) or ())) or None,  # "" stops nothing
             tools=body.optional("tools", _tools),
             tool_choice=choice,
             response_schema=schema,

@@ -212,8 +212,10 @@ COMPATIBLE = _request(
     _call(True, {"extra_content": json_object}),
     open=True,
 )
+_token = integer(0)
+_embedded = either(_token, array(_token, at_least=1), filled)
 EMBEDDINGS = fields(
-    {"model": filled, "input": either(filled, array(filled, at_least=1))},
+    {"model": filled, "input": either(filled, array(_embedded, at_least=1))},
     {"dimensions": integer(1), "encoding_format": one_of("float", "base64"), "user": string},
 )
 

@@ -103,9 +103,8 @@ class GeminiRenderer:
         if not self._sse:
             separator = b",\n" if self._begun else b"["
             return separator + pretty(body) + b"]"
-        return sse_event(
-            body
-        )  # Google may send bare JSON, but readers of server-sent events ignore such lines
+        # Google may send bare JSON, but readers of server-sent events ignore such lines.
+        return sse_event(body)
 
     def _content(self, event: TextDelta | ReasoningDelta | ReasoningSeal | WholePart) -> list[Frame]:
         match event:
