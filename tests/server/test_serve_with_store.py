@@ -16,7 +16,7 @@ import pytest
 import trio
 from cli_process import CORTEX, environment, run, simulated
 from real_server import RealServer, needs_server, running
-from test_serve_command import Serving, serving, until
+from serve_process import Serving, serving, until
 
 from cortex_trio.server.virtual_keys import sha256_of
 from cortex_trio.simulator import Behaviour, Simulator
