@@ -13,8 +13,8 @@ import httpx
 import pytest
 import trio
 from cli_process import environment
+from serve_process import Serving, serving, until
 from served import request
-from test_serve_command import Serving, serving, until
 
 from cortex_trio.server.virtual_keys import sha256_of
 from cortex_trio.simulator import Behaviour, open_simulator
