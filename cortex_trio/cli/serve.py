@@ -108,6 +108,8 @@ async def _serve(arguments: argparse.Namespace) -> int:
         cortex = await stack.enter_async_context(open_cortex(read.gateway, on_event=observers, store=store))
         if metrics is not None:
             metrics.bind(cortex)
+        # Before the first request: its answer would wait for the import, and every other task with it.
+        await trio.to_thread.run_sync(load_prices)
         server = await stack.enter_async_context(
             open_server(
                 cortex,
@@ -122,7 +124,6 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 sockets=inherited or None,
             )
         )
-        await trio.to_thread.run_sync(load_prices)  # not beside the first request
         _collect_less()
         print(f"listening on {server.url}", flush=True)
         async with open_flat_nursery() as nursery:

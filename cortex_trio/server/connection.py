@@ -7,6 +7,7 @@ has left, which cancels the route at once. Knows no route: a `Front` decides.
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import final
 
@@ -105,6 +106,10 @@ class Connection:
             self._drain.remove(self)
             self.close_now()
 
+    def keep_alive(self, now: float) -> float:
+        """Send what keeps the current response alive, if it is due. Returns when it may be due next (Trio time)."""
+        return math.inf if self._exchange is None else self._exchange.keep_alive(now)
+
     def close_after_request(self) -> None:
         """Serve no request after the current one."""
         if self._exchange is not None:
@@ -130,19 +135,16 @@ class Connection:
             await trio.lowlevel.checkpoint()  # a client that sends many at once keeps no other waiting
         elif not await self._wait_idle():
             return False
-        with self._drain.busy_with(self):
-            try:
-                raw = await self._read_head()
-                head = None if raw is None else parse_head(raw)
-            except BadHead as error:
-                await self._refuse_head(error.status, str(error))
-                return False
-            if head is None:
-                return False
-            try:
-                return await self._serve(head)
-            finally:
-                self._exchange = None
+        self._drain.begin_request(self)
+        try:
+            raw = await self._read_head()
+            return raw is not None and await self._serve(parse_head(raw))
+        except BadHead as error:
+            await self._refuse_head(error.status, str(error))
+            return False
+        finally:
+            self._exchange = None
+            self._drain.end_request(self)
 
     async def _wait_idle(self) -> bool:
         """Wait for the first byte of a request. Returns whether there is one."""
@@ -184,7 +186,7 @@ class Connection:
             verdict = self._decide(head)
             try:
                 async with open_flat_nursery() as nursery:
-                    exchange.scope = nursery.cancel_scope
+                    exchange.nursery = nursery
                     received = await self._answer(head, exchange, verdict, nursery)
                     nursery.cancel_scope.cancel()
             except Exception as error:

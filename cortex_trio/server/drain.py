@@ -7,7 +7,7 @@ close_all  what is left is closed, whatever it does
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Protocol, final
 
@@ -16,6 +16,13 @@ import trio
 
 class Drainable(Protocol):
     """A connection."""
+
+    def keep_alive(self, now: float) -> float:
+        """Send what keeps the current response alive, if it is due at `now`. Returns when it may be due next.
+
+        Must not wait. Both are Trio time.
+        """
+        ...
 
     def close_after_request(self) -> None:
         """Serve no request after the current one, and say so in its response if that has not begun."""
@@ -49,9 +56,9 @@ class Drain:
         return len(self._connections)
 
     @property
-    def busy(self) -> int:
-        """How many have a request."""
-        return len(self._busy)
+    def busy(self) -> Collection[Drainable]:
+        """Those that have a request."""
+        return self._busy
 
     def add(self, connection: Drainable) -> None:
         """Note a connection that was accepted."""
@@ -78,20 +85,19 @@ class Drain:
             finally:
                 self._idle.discard(scope)
 
-    @contextmanager
-    def busy_with(self, connection: Drainable) -> Iterator[None]:
-        """Note that a connection has a request."""
+    def begin_request(self, connection: Drainable) -> None:
+        """Note that a connection has a request; `end_request` follows."""
         if not self._busy:
             self._quiet = trio.Event()
         self._busy.add(connection)
         if self._is_cut:
             connection.cut()
-        try:
-            yield
-        finally:
-            self._busy.discard(connection)
-            if not self._busy:
-                self._quiet.set()
+
+    def end_request(self, connection: Drainable) -> None:
+        """Note that the request has ended."""
+        self._busy.discard(connection)
+        if not self._busy:
+            self._quiet.set()
 
     def begin(self) -> None:
         """Close idle connections, and every other one after its request."""

@@ -20,7 +20,8 @@ class ServedRequest:
     """One request that was read whole and whose key was accepted."""
 
     id: str
-    """Our id of the request: in `x-request-id` and `request-id` of the response, in logs, events and spans."""
+    """Our id of the request, "req_" and hexadecimal digits: in `x-request-id` and `request-id` of the response, in
+    logs, events and spans."""
 
     method: str
     """In upper case."""
@@ -93,12 +94,13 @@ class Exchange(Protocol):
         """
         ...
 
-    async def begin(self, status: int, headers: Headers) -> None:
+    async def begin(self, status: int, headers: Headers, *, keepalive: bytes = b"") -> None:
         """Send the head of a response whose body comes in pieces.
 
         Args:
             status: The HTTP status.
             headers: Without framing; the ids of the request are added.
+            keepalive: A piece that means nothing, sent whenever there was no other for 15 s. Empty: none is sent.
         """
         ...
 

@@ -12,6 +12,7 @@ Knows no socket.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import final
 from urllib.parse import urlsplit
 
@@ -125,9 +126,7 @@ class ServerFront:
 
 
 def _admitted(api: Api, use: KeyUse | None) -> Accepted | Refused:
-    async def answer(request: ServedRequest, exchange: Exchange) -> None:
-        await api.answer(request, exchange, use)
-
+    answer = partial(api.answer, client=use)
     if use is None:
         return Accepted(answer=answer)
     admitted = use.admit()

@@ -19,6 +19,8 @@ from .exchange import CancelReason, Headers
 from .head import RequestHead
 from .pace import WritePace
 
+KEEPALIVE_SECONDS = 15.0
+"""Without a piece, after which the keepalive is sent: clients and proxies give up after 30 to 60."""
 CLEANUP_SECONDS = 0.5
 """For each write after the server has cancelled the route: the drain must end."""
 FRAMING = frozenset(
@@ -47,7 +49,7 @@ class HttpExchange:
         write_seconds: that writes may wait for the client, see `WritePace`.
 
     Attributes:
-        scope: what it contains is cancelled by `cancel`; that of the nursery in which the request is answered.
+        nursery: in which the request is answered; `cancel` cancels it. None: it is not answered by a route.
         extra_headers: returns what is sent with the response, besides those of the route.
         release: called before the last bytes are sent, so that a client that has them finds its limits free again.
             Must be harmless when it is called again.
@@ -71,7 +73,11 @@ class HttpExchange:
         self.request_id = request_id
         self._pace = WritePace(write_seconds)
         self._is_chunked = False
-        self.scope = trio.CancelScope()
+        self.nursery: trio.Nursery | None = None
+        self._keepalive = b""
+        self._keepalive_sent: trio.Event | None = None  # set when the one that is being written was sent
+        self._is_writing = False  # a piece is being written, or that has failed, or the end was sent
+        self._written = 0.0  # Trio time at which the last piece was sent
         self.extra_headers: Callable[[], Headers] = tuple
         self.release: Callable[[], None] = lambda: None
         self.closes = request is None or not request.keeps_alive
@@ -102,10 +108,11 @@ class HttpExchange:
         return self.has_ended and not self.closes
 
     def cancel(self, reason: CancelReason) -> None:
-        """Cancel what runs in `scope`. The first reason stays."""
+        """Cancel what runs in `nursery`. The first reason stays."""
         self.cancel_reason = self.cancel_reason or reason
         self.is_broken = self.is_broken or reason is CancelReason.CLIENT_LEFT
-        self.scope.cancel()
+        if self.nursery is not None:
+            self.nursery.cancel_scope.cancel()
 
     async def send_continue(self) -> None:
         """Invite the client to send the body."""
@@ -119,28 +126,71 @@ class HttpExchange:
         self.sent = len(data)
         self.has_ended = True
 
-    async def begin(self, status: int, headers: Headers) -> None:
+    async def begin(self, status: int, headers: Headers, *, keepalive: bytes = b"") -> None:
         head = self._head(status, headers, None)
         self._is_chunked = self._takes_chunks and not self._is_head
         self.ends_with_connection = not (self._is_chunked or self._is_head)
         await self._send(head)
+        self._keepalive = b"" if self._is_head else keepalive
+        self._written = trio.current_time()
 
     async def write(self, data: bytes) -> None:
         self._check_open()
         if not data or self._is_head:
             await trio.lowlevel.checkpoint()
             return
-        self.sent += len(data)
-        await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        await self._take_turn()
+        await self._send_piece(data)
+        self._is_writing = False
 
     async def end(self) -> None:
         self._check_open()
+        await self._take_turn()
         self.release()
         if self._is_chunked:
             await self._send(LAST_CHUNK)
         else:
             await trio.lowlevel.checkpoint()
         self.has_ended = True
+
+    def keep_alive(self, now: float) -> float:
+        """Have the keepalive sent if it is due. Called again and again while the request is answered.
+
+        Args:
+            now: Trio time.
+
+        Returns:
+            When it may be due next.
+        """
+        nursery, later = self.nursery, now + KEEPALIVE_SECONDS
+        if nursery is None or nursery.cancel_scope.cancel_called:  # it may be closed to new tasks already
+            return later
+        if not self._keepalive or self._is_writing or self._keepalive_sent is not None:
+            return later
+        due = self._written + KEEPALIVE_SECONDS
+        if due > now:
+            return due
+        self._keepalive_sent = trio.Event()
+        nursery.start_soon(self._send_keepalive, self._keepalive_sent)
+        return later
+
+    async def _send_keepalive(self, sent: trio.Event) -> None:
+        try:
+            await self._send_piece(self._keepalive)
+        finally:
+            self._keepalive_sent = None
+            sent.set()
+
+    async def _take_turn(self) -> None:
+        """Wait until no keepalive is being written; none is until `_is_writing` is reset."""
+        if self._keepalive_sent is not None:
+            await self._keepalive_sent.wait()
+        self._is_writing = True
+
+    async def _send_piece(self, data: bytes) -> None:
+        self.sent += len(data)
+        await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        self._written = trio.current_time()
 
     def _check_open(self) -> None:
         if self.status is None or self.has_ended:

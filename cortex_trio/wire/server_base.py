@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TypeVar, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar, final
 
 from ..failures import FailureKind, InvalidRequest
 from ..messages import ChatRequest
@@ -14,6 +13,8 @@ from .rules import Illegal, Problem
 from .server import HttpResponse, ParsedRequest, ReceivedRequest, Rejected
 
 Fault = TypeVar("Fault")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BaseServer(ABC):
@@ -29,22 +30,19 @@ class BaseServer(ABC):
     @final
     def parse(self, request: ReceivedRequest) -> ParsedRequest:
         """See ServerDialect.parse."""
-        with self._rejecting(request):
-            return self._parse(request)
+        return self._rejecting(request, self._parse, request)
 
     @final
     def validate(
         self, request: ReceivedRequest, parsed: ParsedRequest, *, prefill: bool | None = None
     ) -> None:
         """See ServerDialect.validate."""
-        with self._rejecting(request):
-            self._validate(request, parsed, prefill)
+        self._rejecting(request, self._validate, request, parsed, prefill)
 
     @final
     def chat_request(self, request: ReceivedRequest, *, origin: str | None = None) -> ChatRequest:
         """See ServerDialect.chat_request."""
-        with self._rejecting(request):
-            return self._chat_request(request, origin)
+        return self._rejecting(request, self._chat_request, request, origin)
 
     @final
     def body(self, request: ReceivedRequest) -> Value:
@@ -53,10 +51,12 @@ class BaseServer(ABC):
             raise Rejected(self._not_json(request))
         return Value(request.body)
 
-    @contextmanager
-    def _rejecting(self, request: ReceivedRequest) -> Iterator[None]:
+    def _rejecting(
+        self, request: ReceivedRequest, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Return what `read` returns; a complaint of it becomes Rejected."""
         try:
-            yield
+            return read(*args, **kwargs)
         except Illegal as illegal:
             raise Rejected(self._illegal(illegal, request)) from None
         except InvalidRequest as error:

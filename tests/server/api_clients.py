@@ -30,6 +30,7 @@ class RecordingExchange:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.pieces: list[bytes] = []
+        self.keepalive = b""
         self.has_begun = False
         self.has_ended = False
         self.cancel_reason: CancelReason | None = None
@@ -40,9 +41,10 @@ class RecordingExchange:
         await self.write(body)
         await self.end()
 
-    async def begin(self, status: int, headers: Headers) -> None:
+    async def begin(self, status: int, headers: Headers, *, keepalive: bytes = b"") -> None:
         assert not self.has_begun
         self.has_begun = True
+        self.keepalive = keepalive
         self.status, self.headers = status, dict(headers)
         assert len(self.headers) == len(headers), "a header stands there twice"
 

@@ -202,8 +202,8 @@ class Client:
     async def get(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> Answer:
         return await self.ask(request("GET", path, None, headers))
 
-    async def answer(self, *, to: str = "GET") -> Answer:
-        """Return the next response; what is after it stays."""
+    async def answer(self, *, to: str = "GET", seconds: float = 10.0) -> Answer:
+        """Return the next response, which takes so many seconds at most; what is after it stays."""
         http = h11.Connection(h11.CLIENT)
         http.send(h11.Request(method=to, target="/", headers=[("host", "h")]))
         http.send(h11.EndOfMessage())
@@ -212,7 +212,7 @@ class Client:
         self._left = b""
         head: h11.Response | None = None
         body = b""
-        with trio.fail_after(10):
+        with trio.fail_after(seconds):
             while True:
                 try:
                     found = http.next_event()

@@ -112,6 +112,7 @@ class Chat:
     """What the caller has set, as it is."""
     job: AnswerJob
     """What is asked of each worker."""
+    tags: Mapping[str, str]
 
 
 STORED = ("previous_response_id", "conversation")
@@ -199,9 +200,8 @@ def _chat(request: ChatRequest, job: AnswerJob, options: ChatOptions) -> Chat:
         worker=named("worker", options.get("worker")),
         request=request,
     )
-    tags_from(options.get("tags"))
     how = _on_interrupt(options.get("on_interrupt", "raise"))
-    return Chat(request, criteria, limits, how, options, job)
+    return Chat(request, criteria, limits, how, options, job, tags_from(options.get("tags")))
 
 
 def with_alias(criteria: Criteria, config: Config) -> Criteria:

@@ -40,7 +40,7 @@ from .call import Call
 from .continuation import ContinuationDeduplicator
 from .failover import Failover
 from .jobs import ContinueJob
-from .options import Chat, described, tags_from
+from .options import Chat, described
 from .prepared import AttemptFailed
 from .text import TextPieces
 
@@ -134,7 +134,7 @@ class ChatStream:
             self._operation,
             chat.criteria,
             options=described(chat.options) if runtime.telemetry.observers else {},
-            tags=tags_from(chat.options.get("tags")),
+            tags=chat.tags,
         )
         self.call = call.id
         try:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import final
 
 from ...events import WireEvent
@@ -57,15 +56,21 @@ class DialectGuard:
             InvalidRequest: the dialect cannot express the request.
             DialectFailed: the dialect has a bug.
         """
-        with self._guarded(provider, hook):
+        called = hook
+        try:
             request = encode()
             if not isinstance(request, HttpRequest):
                 raise TypeError(f"it returned {type(request).__name__}, not an HttpRequest")
-        with self._guarded(provider, "decoder"):
+            called = "decoder"
             decoder = make_decoder()
             if not callable(getattr(decoder, "feed", None)):
                 raise TypeError(f"it returned {type(decoder).__name__}, not a Decoder")
-        return request, decoder
+            return request, decoder
+        except InvalidRequest:
+            raise
+        except Exception as error:
+            bug = self._bug(provider, called, error, None, "connect")  # there is no key yet
+            raise bug from bug.__cause__
 
     def decode(
         self, provider: str, decoder: Decoder, data: bytes, *, whole_hook: str | None, key: ApiKey | None
@@ -109,17 +114,6 @@ class DialectGuard:
         finally:
             del body  # it may repeat the key
         raise DialectFailed(failure)
-
-    @contextmanager
-    def _guarded(self, provider: str, hook: str) -> Iterator[None]:
-        """Guard a hook that is called before there is a key."""
-        try:
-            yield
-        except InvalidRequest:
-            raise
-        except Exception as error:
-            bug = self._bug(provider, hook, error, None, "connect")
-            raise bug from bug.__cause__
 
     def _bug(
         self, provider: str, hook: str, error: Exception, key: ApiKey | None, phase: Phase

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache, partial
@@ -223,14 +222,11 @@ def read_request(ingress: Ingress, request: ServedRequest) -> Inbound:
 def identity_of(request: ServedRequest) -> ResponseIdentity:
     """Return what makes the response to a request different from all others."""
     created = int(datetime.now(UTC).timestamp())
-    letters = re.sub(r"[^A-Za-z0-9]", "", request.id.removeprefix("req_")) or "0"
-    digits = "".join(letter for letter in letters.lower() if letter in "0123456789abcdef").rjust(32, "0")[
-        -32:
-    ]
-    uuid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    digits = request.id.removeprefix("req_")
+    uuid = digits.rjust(32, "0")
     return ResponseIdentity(
-        id=letters,
-        uuid=uuid,
+        id=digits,
+        uuid="-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])),
         created=created,
         created_text=_text_of(created),
     )
