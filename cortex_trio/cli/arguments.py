@@ -259,7 +259,8 @@ def _add_serve(commands: _Commands) -> None:
         metavar="SECONDS",
         help="how long a body may pause (default: 60)",
     )
-    serve.add_argument("--listen-fd", type=int, action="append", default=[], help=argparse.SUPPRESS)
+    for option in ("--listen-fd", "--spare-fd"):  # of a socket that is inherited
+        serve.add_argument(option, type=int, action="append", default=[], help=argparse.SUPPRESS)
     serve.add_argument("--store-socket", help=argparse.SUPPRESS)
 
 

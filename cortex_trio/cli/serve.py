@@ -98,7 +98,10 @@ async def _serve(arguments: argparse.Namespace) -> int:
     read = await _read(arguments)
     keys = _all_keys(arguments, read)
     signals = [*STOPS, *([] if HANGUP is None else [HANGUP])]
-    inherited = [socket.socket(fileno=number) for number in arguments.listen_fd]
+    inherited, spare = (
+        [socket.socket(fileno=number) for number in given]
+        for given in (arguments.listen_fd, arguments.spare_fd)
+    )
     metrics = prometheus()
     observers: list[Observer] = [] if metrics is None else [metrics]
     async with AsyncExitStack() as stack:
@@ -122,6 +125,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 body_timeout=arguments.body_timeout,
                 metrics=metrics,
                 sockets=inherited or None,
+                spare_sockets=spare,
             )
         )
         _collect_less()

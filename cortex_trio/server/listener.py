@@ -19,18 +19,21 @@ BACKLOG = 4096
 """Clients that may wait to be accepted; the system lowers it to its own limit."""
 RETRY_SECONDS = 0.1
 """After the process has run out of file descriptors: connections must end first."""
+SPARE_SECONDS = 0.05
+"""After which a client is accepted in place of another process that has not: it is busy, hangs, or has died."""
 ONE_CLIENT_ERRORS = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
 )
 """Errors that `accept` has for the client that it returns, see accept(2)."""
 
 
-def listen(host: str, port: int) -> Sequence[socket.socket]:
+def listen(host: str, port: int, *, is_shared: bool = False) -> Sequence[socket.socket]:
     """Open the listening sockets of a host: one for each of its addresses, all with one port.
 
     Args:
         host: a name or an address; empty: all interfaces.
         port: 0: one that is free.
+        is_shared: other sockets may listen on the same port (SO_REUSEPORT), and the system distributes the clients.
 
     Raises:
         OSError: the address cannot be used, or the port is taken.
@@ -44,7 +47,7 @@ def listen(host: str, port: int) -> Sequence[socket.socket]:
         for family, address in addresses:
             place = (address[0], port, *address[2:])
             try:
-                sockets.append(_listen_on(family, place))
+                sockets.append(_listen_on(family, place, is_shared))
             except OSError as error:
                 # "localhost" may have an address of IPv6 on a machine without it
                 if not sockets and (family, address) == addresses[-1]:
@@ -60,11 +63,13 @@ def listen(host: str, port: int) -> Sequence[socket.socket]:
     return sockets
 
 
-def _listen_on(family: int, address: tuple[str | int, ...]) -> socket.socket:
+def _listen_on(family: int, address: tuple[str | int, ...], is_shared: bool) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(address)
@@ -75,21 +80,39 @@ def _listen_on(family: int, address: tuple[str | int, ...]) -> socket.socket:
     return listening
 
 
+def adopt(sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
+    """Return listening sockets that were opened elsewhere, ready for `accept_clients`.
+
+    Raises:
+        ValueError: one does not listen.
+    """
+    for one in sockets:
+        trio.SocketListener(trio.socket.from_stdlib_socket(one))  # raises; and the socket blocks no more
+    return sockets
+
+
 async def accept_clients(
-    listener: trio.SocketListener, start: Callable[[trio.SocketStream], Awaitable[None]]
+    listening: socket.socket, start: Callable[[trio.SocketStream], Awaitable[None]], *, after: float = 0.0
 ) -> None:
     """Accept clients until cancelled.
 
     Args:
-        listener: of one socket.
+        listening: a socket that does not block.
         start: takes a client over, and closes it if that fails.
+        after: seconds in which another process may accept the client.
     """
     while True:
+        await trio.lowlevel.wait_readable(listening)
+        if after:
+            await trio.sleep(after)
         try:
-            client = await listener.accept()
+            client, _ = listening.accept()
+        except BlockingIOError:
+            continue  # another process has accepted it
         except OSError as error:
             if error.errno not in ONE_CLIENT_ERRORS:
                 log.warning("cannot accept a connection: %s", error.strerror or error)
                 await trio.sleep(RETRY_SECONDS)
-        else:
-            await start(client)
+            continue
+        client.setblocking(False)
+        await start(trio.SocketStream(trio.socket.from_stdlib_socket(client)))

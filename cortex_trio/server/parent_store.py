@@ -36,7 +36,8 @@ class ParentStore:
         self._store = MemoryStore()
         self._folder = tempfile.mkdtemp(prefix="cortex-")  # its mode is 0700
         self.path = str(Path(self._folder) / "store")
-        self._socket = trio.socket.from_stdlib_socket(socket.socket(socket.AF_UNIX))
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.setblocking(False)
 
     def __enter__(self) -> Self:
         return self
@@ -47,13 +48,13 @@ class ParentStore:
         self._socket.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def listen(self) -> None:
+    def listen(self) -> None:
         """Open the socket: from now on links can be opened.
 
         Raises:
             OSError: the path is too long for a socket; the variable TMPDIR has it.
         """
-        await self._socket.bind(self.path)
+        self._socket.bind(self.path)
         self._socket.listen(BACKLOG)
 
     def child(self) -> Child[Task[None]]:
@@ -66,4 +67,4 @@ class ParentStore:
             async def start(stream: trio.SocketStream) -> None:
                 nursery.start_soon(serve_link, self._store, stream)
 
-            await accept_clients(trio.SocketListener(self._socket), start)
+            await accept_clients(self._socket, start)

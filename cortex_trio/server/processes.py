@@ -2,13 +2,15 @@
 
     cortex-trio serve --workers 2
     ├── store        what they share, unless they have a store of their own
-    ├── worker-1     cortex-trio serve --listen-fd 3
-    └── worker-2     cortex-trio serve --listen-fd 3
+    ├── worker-1     cortex-trio serve --listen-fd 3 --spare-fd 4
+    └── worker-2     cortex-trio serve --listen-fd 4 --spare-fd 3
 
-The supervisor opens the listening sockets, and each process inherits them: the first that is free accepts the next
-client. A process that dies loses the requests that it had accepted and no others, because clients that wait to be
-accepted wait at a socket that all processes have. (With SO_REUSEPORT they wait at the socket of one process, and are
-lost with it.) The supervisor holds the standard input of each process open: when the supervisor is gone, they drain.
+The supervisor opens a listening socket for each process, all with one port (SO_REUSEPORT), so that the system gives
+each the same share of the clients; a socket that all accept from gives them to the process that wakes first. Each
+process inherits the sockets of all. A process that dies loses the requests that it had accepted and no others: clients
+that wait at its socket are accepted by another process, as are those of a process that is busy.
+
+The supervisor holds the standard input of each process open: when the supervisor is gone, they drain.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from itertools import chain
 from typing import final
 
 import trio
@@ -60,8 +63,7 @@ class Processes:
 
     Args:
         arguments: of `cortex-trio`, for each process.
-        sockets: that listen; the processes inherit them.
-        number: of processes.
+        sockets: of each process, that listen.
         grace: seconds that a process has to end.
         store: serves what they share; None: they have a store of their own.
     """
@@ -69,15 +71,13 @@ class Processes:
     def __init__(
         self,
         arguments: Sequence[str],
-        sockets: Sequence[socket.socket],
-        number: int,
+        sockets: Sequence[Sequence[socket.socket]],
         grace: float,
         store: Child[Task[None]] | None = None,
     ) -> None:
-        self._descriptors = [one.fileno() for one in sockets]
-        options = (part for one in self._descriptors for part in ("--listen-fd", str(one)))
-        self._arguments = [*arguments, *options]
-        self._refs: list[Ref[Task[None]]] = [Ref(f"worker-{index + 1}") for index in range(number)]
+        self._arguments = arguments
+        self._descriptors = [[one.fileno() for one in own] for own in sockets]
+        self._refs: list[Ref[Task[None]]] = [Ref(f"worker-{index + 1}") for index in range(len(sockets))]
         self._grace = grace
         self._store = store
         self._running: dict[str, trio.Process] = {}
@@ -87,7 +87,7 @@ class Processes:
 
     def supervisor(self) -> Supervisor:
         """Return the root of the tree."""
-        children = [self._child(ref) for ref in self._refs]
+        children = [self._child(ref, own) for ref, own in zip(self._refs, self._descriptors, strict=True)]
         workers = Child(ref=Ref("workers"), start=lambda: _Workers(children), shutdown=math.inf)
         return Supervisor([workers] if self._store is None else [self._store, workers])
 
@@ -101,16 +101,20 @@ class Processes:
             with suppress(ProcessLookupError):
                 process.send_signal(number)
 
-    def _child(self, ref: Ref[Task[None]]) -> Child[Task[None]]:
-        return Child(ref=ref, start=lambda: Task(self._run, ref.name), backoff=BACKOFF, shutdown=math.inf)
+    def _child(self, ref: Ref[Task[None]], own: Sequence[int]) -> Child[Task[None]]:
+        return Child(
+            ref=ref, start=lambda: Task(self._run, ref.name, own), backoff=BACKOFF, shutdown=math.inf
+        )
 
-    async def _run(self, name: str) -> None:
+    async def _run(self, name: str, own: Sequence[int]) -> None:
         """Run one process until it ends. A stop of the tree drains it."""
+        descriptors = [one for each in self._descriptors for one in each]
+        sockets = [f"--{'listen' if one in own else 'spare'}-fd={one}" for one in descriptors]
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "cortex_trio", *self._arguments],
+            [sys.executable, "-m", "cortex_trio", *self._arguments, *sockets],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=self._descriptors,
+            pass_fds=descriptors,
             start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which drains all of them
         )
         self._running[name] = process
@@ -151,6 +155,16 @@ async def _kill(process: trio.Process) -> None:
     await process.wait()
 
 
+def listen_for(host: str, port: int, number: int) -> Sequence[Sequence[socket.socket]]:
+    """Open the listening sockets of so many processes, see `listen`."""
+    # At first not shared: the clients of a server that listens there already must stay its own.
+    unshared = listen(host, port)
+    bound: int = unshared[0].getsockname()[1]
+    for one in unshared:
+        one.close()
+    return [listen(host, bound, is_shared=True) for _ in range(number)]
+
+
 async def supervise(
     arguments: Sequence[str],
     *,
@@ -173,13 +187,15 @@ async def supervise(
         has_store: whether they have a store of their own; otherwise they share through the memory of this process.
     """
     with ExitStack() as stack, trio.open_signal_receiver(signal.SIGHUP, *signals) as received:
-        sockets = [stack.enter_context(one) for one in listen(host, port)]
+        sockets = listen_for(host, port, number)
+        for one in chain.from_iterable(sockets):
+            stack.enter_context(one)
         store = None
         if not has_store:
             shared = stack.enter_context(ParentStore())
-            await shared.listen()
+            shared.listen()
             arguments, store = [*arguments, "--store-socket", shared.path], shared.child()
-        processes = Processes(arguments, sockets, number, grace, store)
+        processes = Processes(arguments, sockets, grace, store)
         async with open_tree(processes.supervisor()), open_flat_nursery() as nursery:
             nursery.start_soon(_announce, processes, nursery.cancel_scope)
             async for caught in received:

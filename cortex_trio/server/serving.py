@@ -23,7 +23,7 @@ from .admission import KeyRing
 from .api_protocol import Api
 from .counters import Counters, MemoryCounters, SharedCounters
 from .front import ServerFront
-from .listener import listen
+from .listener import adopt, listen
 from .metrics import prometheus
 from .own_routes import Metrics, OwnRoutes
 from .settings import Limits
@@ -101,6 +101,7 @@ async def open_server(
     counters: Counters | None = None,
     api: Api | None = None,
     sockets: Sequence[socket.socket] | None = None,
+    spare_sockets: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Server]:
     """Serve a gateway over HTTP while the block runs, as a child of the gateway's supervision tree.
 
@@ -125,6 +126,8 @@ async def open_server(
         counters: of what keys use. None: those of the gateway's store, or in memory if it has none.
         api: the routes of the API. None: those of this package.
         sockets: that listen already, instead of `host` and `port`; they are closed at the end.
+        spare_sockets: those of other processes, which listen as well. A client that waits at one for 50 ms is accepted
+            here. They are closed at the end.
 
     Raises:
         ConfigError: a key is wrong, or there is none and the interface is not loopback.
@@ -141,13 +144,14 @@ async def open_server(
     )
     counters = _counters(cortex) if counters is None else counters
     ring = KeyRing(virtual_keys_from(keys), counters)
-    listening = listen(host, port) if sockets is None else sockets
+    listening = listen(host, port) if sockets is None else adopt(sockets)
+    spare = adopt(spare_sockets)
     try:
         is_local = all(ipaddress.ip_address(one.getsockname()[0]).is_loopback for one in listening)
         _require_keys(ring, is_local)
         api = _routes(cortex) if api is None else api
         front = ServerFront({}, api, ring, host if is_local else None)
-        tree = ServerTree([trio.socket.from_stdlib_socket(one) for one in listening], front, limits, tls)
+        tree = ServerTree(listening, spare, front, limits, tls)
         own = OwnRoutes(cortex, metrics or prometheus(cortex), lambda: tree.drain.is_draining)
         front.own = own.by_path
         address, bound = listening[0].getsockname()[:2]
@@ -162,7 +166,7 @@ async def open_server(
                     await _cut(tree)
                 tree.drain.close_all()
     finally:
-        for one in listening:
+        for one in (*listening, *spare):
             one.close()
 
 

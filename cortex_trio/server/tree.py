@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from ..otp import ActorError, Backoff, Child, GenServer, Ref, Supervisor, Task
 from .client_stream import TCPClient, TLSClient
 from .connection import Connection
 from .drain import Drain
-from .listener import accept_clients
+from .listener import SPARE_SECONDS, accept_clients
 from .outgoing import KEEPALIVE_SECONDS
 from .settings import Limits
 from .verdict import Front
@@ -77,6 +78,7 @@ class ServerTree:
 
     Args:
         sockets: that listen.
+        spare: listening sockets of other processes, for clients that these do not accept soon.
         front: decides about requests.
         limits: of clients.
         tls: None: plain HTTP.
@@ -84,20 +86,22 @@ class ServerTree:
 
     def __init__(
         self,
-        sockets: Sequence[trio.socket.SocketType],
+        sockets: Sequence[socket.socket],
+        spare: Sequence[socket.socket],
         front: Front,
         limits: Limits,
         tls: ssl.SSLContext | None,
     ) -> None:
-        self._listeners = [trio.SocketListener(one) for one in sockets]
-        self._accepted: list[Connection | None] = [None for _ in sockets]
+        self._sockets = [*sockets, *spare]
+        self._own = len(sockets)
+        self._accepted: list[Connection | None] = [None for _ in self._sockets]
         """By listener: the one whose task has not started. A killed listener must not lose it."""
         self._front = front
         self._limits = limits
         self._tls = tls
         self.drain = Drain()
         self.connections: Ref[Connections] = Ref("connections")
-        names = ["listener", *(f"listener-{number}" for number in range(2, len(sockets) + 1))]
+        names = ["listener", *(f"listener-{number}" for number in range(2, len(self._sockets) + 1))]
         self._listener_refs: list[Ref[Task[None]]] = [Ref(name) for name in names]
 
     @property
@@ -111,7 +115,7 @@ class ServerTree:
         return Supervisor(
             [
                 Child(ref=self.connections, start=lambda: Connections(self.drain)),
-                *(self._listener(index) for index in range(len(self._listeners))),
+                *(self._listener(index) for index in range(len(self._sockets))),
             ]
         )
 
@@ -124,7 +128,8 @@ class ServerTree:
 
     async def _accept(self, index: int) -> None:
         await self._hand_over(index)  # the listener before this one was killed while it held a client
-        await accept_clients(self._listeners[index], partial(self._start, index))
+        after = 0.0 if index < self._own else SPARE_SECONDS
+        await accept_clients(self._sockets[index], partial(self._start, index), after=after)
 
     async def _start(self, index: int, client: trio.SocketStream) -> None:
         """Start the task of a client, or close the connection."""

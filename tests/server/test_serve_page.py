@@ -19,7 +19,7 @@ def section(title: str) -> str:
 
 def test_it_lists_exactly_the_options() -> None:
     arguments = parser().parse_args(["serve"])
-    hidden = {"command", "no_color", "listen_fd", "store_socket"}
+    hidden = {"command", "no_color", "listen_fd", "spare_fd", "store_socket"}
     options = {f"--{name.replace('_', '-')}" for name in vars(arguments) if name not in hidden}
     assert set(re.findall(r"`(--[a-z-]+)", section("Options"))) - {"--key"} == options - {"--key"}
     assert isinstance(arguments, argparse.Namespace)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from cli_process import environment
+from cli_process import CORTEX, environment, run
 from serve_process import Serving, serving, until
 from served import request
 
@@ -121,6 +121,25 @@ async def test_clients_that_wait_to_be_accepted_are_not_those_of_a_process_that_
             for client in clients:
                 assert (await client.receive_some()).startswith(b"HTTP/1.1 200 ")
         assert await server.stop() == 0
+
+
+async def test_clients_of_a_process_that_hangs_are_accepted_by_another(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--workers", "2", "--grace", "1") as server:
+        hanging = (await children_of(server))[0]
+        os.kill(hanging, signal.SIGSTOP)
+        for _ in range(12):
+            assert (await server.get("/health/live")).status_code == 200
+        os.kill(hanging, signal.SIGCONT)
+        assert await server.stop() == 0
+
+
+async def test_a_port_that_another_server_has_is_not_shared_with_it(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--workers", "2", "--grace", "1") as server:
+        port = server.url.rpartition(":")[2]
+        ended = await run(*CORTEX, "serve", "--workers", "2", "--port", port, env=environment(CONFIGURED))
+        assert (ended.status, ended.out) == (2, "")
+        assert f"cannot listen on 127.0.0.1:{port}" in ended.err
+        assert "Traceback" not in ended.err
 
 
 async def test_a_limit_is_that_of_all_processes_and_survives_the_death_of_one(tmp_path: Path) -> None:
