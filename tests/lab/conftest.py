@@ -15,7 +15,7 @@ SAME_DIALECT = ("groq", "xai", "xai_responses")
 """Providers that are left out, for they speak the dialects of others; `cortex-trio exam` plays them."""
 FAST = "openai"
 """The dialect that plays the exam in `check.sh`; continuous integration plays all."""
-OF_MANY_CALLS = ("S23", "S25")
+OF_MANY_CALLS = ("S23", "S25", "S28", "S33")
 """Scenarios that only continuous integration plays."""
 
 

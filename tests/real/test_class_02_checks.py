@@ -5,6 +5,8 @@ import trio
 from raw_bytes import HTML, PAGE, TEXT, chunk, delta, error, head, http, model_list, open_head, said, sse
 from raw_server import Do, Play, World, play
 
+pytestmark = pytest.mark.slow
+
 WITH_A_KEY = error("Incorrect API key provided: sk-raw-***", "invalid_request_error", "invalid_api_key")
 NOTHING_SAID: dict[str, Play] = {
     "the list is 404 as JSON": play(http(404, error("Not found", "invalid_request_error"))),
@@ -37,7 +39,6 @@ def _ids(table: dict[str, Play]) -> list[object]:
     return [pytest.param(case, id=name) for name, case in table.items()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("answer", _ids(ALL))
 async def test_a_lone_worker_never_stops_serving(memory: World, answer: Play, autojump_clock: object) -> None:
     server = memory.server(then_lists=answer)
@@ -156,7 +157,6 @@ async def test_a_check_that_passes_ends_a_suspicion(memory: World, autojump_cloc
         assert (await cortex.complete("Hi")).worker == first.name
 
 
-@pytest.mark.slow
 async def test_thousands_of_checks_run_at_most_thirty_two_at_a_time(
     memory: World, autojump_clock: object
 ) -> None:

@@ -9,6 +9,8 @@ from raw_server import Do, Play, World, open_world, play
 
 from cortex_trio import AllWorkersFailed, Cortex, CortexError, FailureKind
 
+pytestmark = pytest.mark.slow
+
 BOOM = error("boom")
 STATUSES = [408, 409, 425, 429, 500, 502, 503, 504, 529]
 FAULTS: dict[str, Play] = {
@@ -205,7 +207,6 @@ SHORT = {name: FAULTS[name] for name in FAULTS if name[0] not in "45"} | {
 
 @pytest.mark.parametrize("carrier", ["sockets", "tls"])
 @pytest.mark.parametrize("name", SHORT)
-@pytest.mark.slow
 async def test_it_is_served_over_sockets(carrier: str, name: str) -> None:
     async with open_world(carrier) as world:  # type: ignore[arg-type]
         world.server(chat=[SHORT[name]] * 2)

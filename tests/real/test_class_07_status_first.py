@@ -35,6 +35,8 @@ from cortex_trio import (
     ProviderError,
 )
 
+pytestmark = pytest.mark.slow
+
 K = FailureKind
 Headers = dict[str, str]
 PLAIN = error("Try again later")

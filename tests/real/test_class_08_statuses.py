@@ -7,6 +7,8 @@ from raw_server import Play, World, play
 
 from cortex_trio import CortexError, FailureKind
 
+pytestmark = pytest.mark.slow
+
 THE_CALLERS = {413, 415, 422}
 NOT_THE_CALLERS = [status for status in range(402, 500) if status not in THE_CALLERS]
 BEYOND = [

@@ -7,6 +7,8 @@ from raw_server import Do, Play, World, open_world, play
 
 from cortex_trio import Cortex, CortexError, Failure, FailureKind
 
+pytestmark = pytest.mark.slow
+
 K = FailureKind
 LONG = "x" * 20_000_000
 CARRIERS = ["memory", "sockets", "tls"]
@@ -42,7 +44,6 @@ async def failure_of(cortex: Cortex, **options: object) -> Failure:
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("case", EARLY)
-@pytest.mark.slow
 async def test_an_early_response_to_twenty_megabytes_is_seen_at_once(carrier: str, case: str) -> None:
     answer, status, kind = EARLY[case]
     async with open_world(carrier) as world:  # type: ignore[arg-type]
@@ -53,7 +54,6 @@ async def test_an_early_response_to_twenty_megabytes_is_seen_at_once(carrier: st
     assert (failure.status, failure.kind) == (status, kind)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_a_request_that_is_too_large_is_sent_to_one_worker(carrier: str) -> None:
     async with open_world(carrier) as world:  # type: ignore[arg-type]
@@ -78,7 +78,6 @@ async def test_a_response_to_a_request_that_is_not_read_is_a_response(carrier: s
     )
 
 
-@pytest.mark.slow
 async def test_a_server_that_reads_nothing_and_says_nothing_is_stalled_in_time(
     memory: World, autojump_clock: object
 ) -> None:
@@ -89,7 +88,6 @@ async def test_a_server_that_reads_nothing_and_says_nothing_is_stalled_in_time(
         assert trio.current_time() - begin < 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("carrier", ["sockets", "tls"])
 async def test_a_socket_of_a_server_that_reads_nothing_is_stalled_long_before_the_timeout(
     carrier: str,

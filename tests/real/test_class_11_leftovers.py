@@ -6,6 +6,8 @@ import trio.testing
 from raw_bytes import TEXT, completion, http, said
 from raw_server import Play, World, open_world, play
 
+pytestmark = pytest.mark.slow
+
 CARRIERS = ["memory", "sockets", "tls"]
 FOREIGN = "an answer for another caller"
 ANSWERS = {"chunked": said(text="first"), "by its length": http(200, completion("first"))}

@@ -215,7 +215,7 @@ async def test_tokens_are_counted_by_a_worker_that_can() -> None:
 
 
 @pytest.mark.parametrize("kind", ["openai", "broken"])
-async def test_without_one_tokens_are_estimated_and_it_says_so(kind: str) -> None:
+async def test_without_one_tokens_are_estimated_and_it_says_so(kind: str, autojump_clock: object) -> None:
     async with open_simulator() as sim:
         if kind == "broken":
             sim.add("anthropic", models=[MODEL]).behave_health(Behaviour(status=500))
