@@ -11,10 +11,10 @@ import json
 import math
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import attrs
 import trio
@@ -29,6 +29,8 @@ from .url import DEFAULT_PREFIX, StoreUrl
 
 if TYPE_CHECKING:
     from glide import GlideClient, GlideClusterClient, Script, TlsAdvancedConfiguration
+
+T = TypeVar("T")
 
 ANSWER_MS = 250
 """Milliseconds after which a command has failed. The client waits so long for a server that has died, too: together
@@ -199,11 +201,19 @@ class _ValkeyLink:
     def _key(self, *parts: str) -> str:
         return self._before + ":".join(parts)
 
-    async def _run(self, name: str, keys: Sequence[str], arguments: Iterable[object]) -> Any:
+    async def _run(
+        self, name: str, keys: Sequence[str], arguments: Iterable[object], read: Callable[[Any], T]
+    ) -> T:
+        """Run a script and return what `read` makes of its answer. What that cannot read was written by others."""
         with _mapped_errors(self._url):
-            return await self._client.invoke_script(
-                self._scripts[name], list(keys), [str(a) for a in arguments]
-            )
+            script, texts = self._scripts[name], [str(argument) for argument in arguments]
+            answer = await self._client.invoke_script(script, list(keys), texts)
+        try:
+            return read(answer)
+        except (ValueError, TypeError):
+            raise StoreUnavailable(
+                f"another program writes to the keys that begin with {self._before}"
+            ) from None
 
     # -------------------------------------------------------------- entries
 
@@ -233,53 +243,60 @@ class _ValkeyLink:
 
     async def snapshot(self) -> Sequence[Entry]:
         keys = self._key("names"), self._key("sequence")
-        sequence, *found = await self._run("snapshot", keys, [self._key("entry", "")])
-        self._received = max(self._received, int(sequence))
+        sequence, found = await self._run(
+            "snapshot", keys, [self._key("entry", "")], lambda answer: (int(answer[0]), answer[1:])
+        )
+        self._received = max(self._received, sequence)
         entries = (_stored(text) for text in found)
         return tuple(entry for entry in entries if entry is not None)
 
     async def put(self, entry: Entry) -> None:
         keys = self._key("entry", entry.name), self._key("names"), self._key("sequence")
         left = _milliseconds(entry.seconds)
-        await self._run("put", keys, [entry.name, entry.fact, entry.value, left, self._channel])
+        await self._run("put", keys, [entry.name, entry.fact, entry.value, left, self._channel], int)
 
     async def beat(self, process: str, seconds: float) -> int:
         keys = self._key("processes"), self._key("data"), self._key("sequence")
         milliseconds = _milliseconds(seconds) if seconds else 0
         count, data_id, sequence = await self._run(
-            "beat", keys, [process, milliseconds, secrets.token_hex(8)]
+            "beat",
+            keys,
+            [process, milliseconds, secrets.token_hex(8)],
+            lambda answer: (int(answer[0]), answer[1], int(answer[2])),
         )
         if self._data_id not in (None, data_id):
             raise StoreUnavailable("the server has lost its data")
         # The entries that the beat before knew must be here by now: they were published before this answer.
         if self._data_id is not None and self._received < self._expected:
             raise StoreUnavailable("published entries were lost")
-        self._data_id, self._expected = data_id, int(sequence)
-        return int(count)
+        self._data_id, self._expected = data_id, sequence
+        return count
 
     # -------------------------------------------------------------- leases, limits, totals
 
     async def lease(self, name: str, holder: str, seconds: float) -> float:
-        left = await self._run("lease", [self._key("lease", name)], [holder, _milliseconds(seconds)])
-        return int(left) / 1000
+        arguments = [holder, _milliseconds(seconds)]
+        return await self._run("lease", [self._key("lease", name)], arguments, int) / 1000
 
     async def release(self, name: str, holder: str) -> None:
-        await self._run("release", [self._key("lease", name)], [holder])
+        await self._run("release", [self._key("lease", name)], [holder], int)
 
     async def claim(self, name: str, process: str, amount: float, limit: float, seconds: float) -> Claim:
         window = max(1, math.ceil(min(seconds, LONGEST_WINDOW_SECONDS) * 1000))
         arguments = [process, repr(float(amount)), repr(float(limit)), window, secrets.token_hex(8)]
-        granted, left, window_id = await self._run("claim", [self._key("limit", name)], arguments)
-        return Claim(float(granted), int(left) / 1000, _text(window_id))
+        return await self._run(
+            "claim",
+            [self._key("limit", name)],
+            arguments,
+            lambda answer: Claim(float(answer[0]), int(answer[1]) / 1000, _text(answer[2])),
+        )
 
     async def add(self, batch: str, amounts: Mapping[str, float]) -> Mapping[str, float]:
         keys = self._key("totals"), self._key("batch", batch)
         arguments: list[object] = [_milliseconds(REMEMBERED_BATCH_SECONDS)]
         for name, amount in amounts.items():
             arguments += [name, repr(float(amount))]
-        found = await self._run("add", keys, arguments)
-        pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
-        return {_text(name): float(amount) for name, amount in pairs}
+        return await self._run("add", keys, arguments, _totals)
 
 
 def _load_scripts() -> dict[str, Script]:
@@ -290,6 +307,11 @@ def _load_scripts() -> dict[str, Script]:
     from glide import Script
 
     return {name: Script(source_of(name)) for name in NAMES}  # type: ignore[no-untyped-call]
+
+
+def _totals(found: Any) -> Mapping[str, float]:
+    pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
+    return {_text(name): float(amount) for name, amount in pairs}
 
 
 def _milliseconds(seconds: float) -> int:

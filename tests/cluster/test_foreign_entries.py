@@ -1,6 +1,7 @@
 """A store holds what other versions and other programs have written: nothing of it may end the actor."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,9 +10,9 @@ from gateways import open_gateways, served_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_server import needs_server, running
-from test_real_server import client_of
+from test_real_server import client_of, link_of, until
 
-from cortex_trio.cluster import Entry, MemoryStore, ValkeyStore
+from cortex_trio.cluster import Entry, MemoryStore, StoreUnavailable, ValkeyStore
 from cortex_trio.gateway.sharing.cooldown_facts import fact_of, server_of
 from cortex_trio.gateway.workers.endpoint import Endpoint
 from cortex_trio.simulator import open_simulator
@@ -107,3 +108,57 @@ async def test_garbage_in_the_server_does_not_end_the_link() -> None:
                 await link.put(Entry("cooldown:x", "b-2", "text", 90.0 + len(garbage)))
                 assert [entry.fact for entry in await link.snapshot()] == ["b-2"]
             await client.close()
+
+
+FOREIGN = ("sequence", "names", "processes", "data", "totals", "limit:k", "lease:x", "entry:cooldown:x")
+"""The keys of a store, after its prefix."""
+WRITTEN = (
+    ("SET", "text"),
+    ("SET", ""),
+    ("SET", "9" * 30),
+    ("RPUSH", "text"),
+    ("HSET", "taken", "text", "has:a", "text", "id", "text"),
+    ("ZADD", "1", "text"),
+)
+
+
+@needs_server
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FOREIGN)
+async def test_what_another_program_has_written_at_a_key_of_ours_is_one_kind_of_error(name: str) -> None:
+    pytest.importorskip("glide")
+    with running() as server:
+        for command, *arguments in WRITTEN:
+            server.command("FLUSHALL")
+            server.command(
+                f"{command} {{cortex}}:{name} " + " ".join(argument or '""' for argument in arguments)
+            )
+            async with ValkeyStore(server.url).open_link("one") as link:
+                for operation in (
+                    lambda: link.put(Entry("cooldown:x", "a-1", "text", 60.0)),
+                    link.snapshot,
+                    lambda: link.beat("one", 5),
+                    lambda: link.lease("x", "a", 60),
+                    lambda: link.claim("k", "a", 10, 100, 60),
+                    lambda: link.add("b-1", {"calls": 1.0}),
+                    lambda: link.release("x", "a"),
+                ):
+                    with suppress(StoreUnavailable):
+                        await operation()
+
+
+@needs_server
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sequence", "names", "totals", "processes"])
+async def test_a_key_that_another_program_has_written_costs_no_call_and_no_actor(name: str) -> None:
+    pytest.importorskip("glide")
+    with running() as server:
+        server.command(f"SET {{cortex}}:{name} text")
+        async with open_simulator() as sim:
+            sim.add("openai")
+            async with open_gateways(sim, ValkeyStore(server.url)) as (cortex,):
+                for _ in range(20):
+                    assert await served_by(cortex) == "openai"
+                    await trio.sleep(0.05)
+                assert all(child.restarts == 0 for child in cortex.snapshot().tree.children)
+                await until(lambda: link_of(cortex).reason is not None, 5)
