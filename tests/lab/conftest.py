@@ -1,20 +1,22 @@
 """Every part of the exam as a parameter: with every dialect in virtual time, with some over sockets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from cortex_trio.lab.exam.scorecard import all_scenarios, parts_and_dialects
+from cortex_trio.lab.exam.scenario import ALL, Part, Scenario
+from cortex_trio.lab.exam.scorecard import all_scenarios
 
 OVER_SOCKETS = "openai"
 """The dialect that plays the exam over sockets: there the others do not differ but in the framing of streams."""
 OTHER_FRAMING, OF_STREAMS = "ollama", ("S01", "S08", "S09", "S10")
 """A dialect of another framing, and the scenarios about the bytes of a stream."""
-SAME_DIALECT = ("groq", "xai", "xai_responses")
-"""Providers that are left out, for they speak the dialects of others; `cortex-trio exam` plays them."""
 FAST = "openai"
-"""The dialect that plays the exam in `check.sh`; continuous integration plays all."""
+"""The dialect that plays the exam in `check.sh`, and every part of it."""
+OTHERS = ("anthropic", "openai_responses", "gemini", "cohere", "ollama")
+"""Each part is played with one of them, in turn: what differs between dialects is tested in tests/wire. `cortex-trio
+exam` plays each part with all, and with the providers that speak a dialect of these."""
 OF_MANY_CALLS = ("S23", "S25", "S28", "S33")
 """Scenarios that only continuous integration plays."""
 
@@ -25,17 +27,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _plays(*, over_sockets: bool) -> Iterator[Any]:
-    for scenario, part, dialect in parts_and_dialects(all_scenarios()):
-        if dialect in SAME_DIALECT:
-            continue
-        if over_sockets and (part.virtual or not _is_over_sockets(scenario.number, dialect)):
-            continue
-        is_fast = dialect in (FAST, "all") and scenario.number not in OF_MANY_CALLS
-        marks = () if is_fast else (pytest.mark.slow,)
-        yield pytest.param(
-            (scenario, part, dialect), marks=marks, id=f"{scenario.number}-{dialect}-{part.title}"
-        )
+    parts = ((scenario, part) for scenario in all_scenarios() for part in scenario.parts)
+    for number, (scenario, part) in enumerate(parts):
+        dialects = _over_sockets(scenario, part) if over_sockets else _in_virtual_time(part, number)
+        for dialect in dialects:
+            is_fast = dialect in (FAST, ALL) and scenario.number not in OF_MANY_CALLS
+            marks = () if is_fast else (pytest.mark.slow,)
+            yield pytest.param(
+                (scenario, part, dialect), marks=marks, id=f"{scenario.number}-{dialect}-{part.title}"
+            )
 
 
-def _is_over_sockets(number: str, dialect: str) -> bool:
-    return dialect == OVER_SOCKETS or (dialect == OTHER_FRAMING and number in OF_STREAMS)
+def _in_virtual_time(part: Part, number: int) -> Sequence[str]:
+    others = part.dialects(OTHERS)
+    return (
+        sorted({*part.dialects((FAST,)), others[number % len(others)]}) if others else part.dialects((FAST,))
+    )
+
+
+def _over_sockets(scenario: Scenario, part: Part) -> Sequence[str]:
+    framings = (OVER_SOCKETS, OTHER_FRAMING) if scenario.number in OF_STREAMS else (OVER_SOCKETS,)
+    return () if part.virtual else part.dialects(framings)
