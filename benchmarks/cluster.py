@@ -26,6 +26,9 @@ import trio.lowlevel
 
 from cortex_trio import Config, Cortex, CortexError, open_cortex
 from cortex_trio.cluster import ValkeyStore
+from cortex_trio.gateway.request.candidates import CallCandidates
+from cortex_trio.gateway.routing.eligibility import Criteria
+from cortex_trio.gateway.runtime import Runtime
 from cortex_trio.gateway.startup import open_runtime
 from cortex_trio.simulator import Behaviour, SimRequest, open_simulator
 from cortex_trio.telemetry import CooldownStarted, Event
@@ -251,34 +254,40 @@ async def news(rounds: int) -> None:
 
 
 async def decisions(seconds: float) -> None:
-    async def measure(what: str, cortex: Cortex, has_goal: bool = True) -> None:
-        """Choose a worker again and again, while other tasks run between."""
-        cortex.explain("Hi")  # what is loaded at the first use
+    async def measure(what: str, runtime: Runtime, has_goal: bool = True) -> None:
+        """Choose the worker of a call again and again, while other tasks run between."""
+        candidates = CallCandidates(runtime, Criteria())
         taken: list[float] = []  # CPU: other programs on the machine do not count
         waited: list[float] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             began, began_cpu = time.monotonic(), time.thread_time()
-            cortex.explain("Hi")
+            candidates.choose(trio.current_time())
             taken.append(time.thread_time() - began_cpu)
             waited.append(time.monotonic() - began)
             await trio.lowlevel.checkpoint()
-        text = f"median {statistics.median(taken) * 1e3:.2f} ms, slowest {max(taken) * 1e3:.2f} ms"
+        text = f"median {statistics.median(taken) * 1e3:.3f} ms, slowest {max(taken) * 1e3:.2f} ms"
         text += f" of CPU ({max(waited) * 1e3:.2f} ms by the clock)"
         show(what, text, "1 ms" if has_goal else "", max(taken) <= 0.001 if has_goal else None)
 
-    async with gateway(None, models=MODELS[:1]) as cortex:
-        await measure("a decision without a store", cortex, has_goal=False)
-    with running() as server:
-        async with gateway(server.url, models=MODELS[:1]) as cortex:
-            await measure("a decision with a store", cortex)
-            server.process.send_signal(signal.SIGSTOP)
-            await measure("… while the store hangs", cortex)
-            server.process.send_signal(signal.SIGCONT)
-            await until(lambda: is_connected(cortex))
-            server.kill()
-            await measure("… while the store is dead", cortex)
-            server.start()
+    async with open_simulator() as sim:
+        workers = {name: sim.add(name).worker() for name in ("openai", "anthropic")}
+        config = Config(workers=workers, health_check_interval=0)
+        async with open_runtime(config, http_transport=sim.transport) as runtime:
+            await measure("a decision without a store", runtime, has_goal=False)
+        with running() as server:
+            store = ValkeyStore(server.url)
+            async with open_runtime(config, http_transport=sim.transport, store=store) as runtime:
+                sharing = runtime.sharing
+                assert sharing is not None
+                await measure("a decision with a store", runtime)
+                server.process.send_signal(signal.SIGSTOP)
+                await measure("… while the store hangs", runtime)
+                server.process.send_signal(signal.SIGCONT)
+                await until(lambda: sharing.link.connected)
+                server.kill()
+                await measure("… while the store is dead", runtime)
+                server.start()
 
 
 async def outages(rounds: int) -> None:

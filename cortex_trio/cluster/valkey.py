@@ -206,8 +206,9 @@ class _ValkeyLink:
     ) -> T:
         """Run a script and return what `read` makes of its answer. What that cannot read was written by others."""
         with _mapped_errors(self._url):
-            script, texts = self._scripts[name], [str(argument) for argument in arguments]
-            answer = await self._client.invoke_script(script, list(keys), texts)
+            answer = await self._client.invoke_script(
+                self._scripts[name], list(keys), [str(argument) for argument in arguments]
+            )
         try:
             return read(answer)
         except (ValueError, TypeError):

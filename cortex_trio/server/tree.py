@@ -40,10 +40,11 @@ RESTART_SECONDS = 2.0
 
 @final
 class Connections(GenServer):
-    """Runs the tasks of the connections, and keeps their responses alive. A crash ends one connection only.
+    """Supervises the tasks of the connections, and keeps their responses alive. A crash ends one connection only.
 
-    No TaskSupervisor: its process for each connection takes 10 KiB, more than all else of it. And one task for the
-    keepalives of all: one for each response takes 4 KiB.
+    A supervisor of its own kind, as Ranch has one for its connections (`ranch_conns_sup`): a connection is never
+    started again, and the process that a TaskSupervisor has for each child takes 10 KiB, more than all else of a
+    connection. One task sends the keepalives of all: one for each response takes 4 KiB.
     """
 
     def __init__(self, drain: Drain) -> None:

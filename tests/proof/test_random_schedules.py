@@ -10,7 +10,7 @@ import pytest
 from cortex_trio.lab.world.dense_plan import draw_dense_plan
 from cortex_trio.lab.world.run import run_plan
 
-SCHEDULES = int(os.environ.get("CORTEX_SCHEDULES", "100"))
+SCHEDULES = int(os.environ.get("CORTEX_SCHEDULES", "60"))
 ONE_SEED = os.environ.get("CORTEX_SEED")
 BATCH = 20
 

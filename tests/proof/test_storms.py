@@ -126,8 +126,8 @@ async def test_an_outage_of_all_costs_each_worker_little(autojump_clock: object)
     async with open_simulator() as sim:
         a_pool(sim, 4, Behaviour(error=FailureKind.OVERLOADED, retry_after=30))
         async with open_gateway(sim) as cortex, trio.open_nursery() as nursery:
-            for number in range(1_200):
-                nursery.start_soon(later, number / 2, cortex)
+            for number in range(600):
+                nursery.start_soon(later, number, cortex)
         latest = max(request.when for provider in sim.providers.values() for request in provider.requests)
         for provider in sim.providers.values():
             waves = {request.when for request in provider.requests}

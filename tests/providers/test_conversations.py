@@ -38,7 +38,7 @@ from cortex_trio.wire.server import Rejected
 NAMES = sorted(PROVIDERS)
 PAIRS = list(itertools.combinations_with_replacement(NAMES, 2))
 """Who speaks next is decided at every step, so each of them takes over from the other, again and again."""
-STEPS = 120
+STEPS = 80
 LONGEST = 14
 """Messages after which a new conversation begins: each request holds all of them, and long ones show nothing new."""
 

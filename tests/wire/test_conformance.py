@@ -413,9 +413,6 @@ ANSWERS = {
 }
 
 DIALECTS = {provider.dialect: name for name, provider in PROVIDERS.items()}
-every_dialect = pytest.mark.parametrize(
-    "dialect", [pytest.param(dialect, id=name) for dialect, name in DIALECTS.items()]
-)
 one_of_a_kind = pytest.mark.parametrize(
     "dialect",
     [
@@ -428,7 +425,7 @@ one_of_a_kind = pytest.mark.parametrize(
 
 
 @pytest.mark.slow
-@every_dialect
+@one_of_a_kind
 def test_a_provider_has_a_dialect_that_keeps_its_promises(dialect: Dialect) -> None:
     answers = ANSWERS[dialect.name]
     check_dialect(dialect, answers.streamed, answers.whole)
