@@ -15,6 +15,8 @@ from typing import Any
 
 from trio._core import _run
 
+from ..costs import load_prices
+
 _trio_run: Any = _run  # private: its attributes have no types
 
 
@@ -23,7 +25,10 @@ def seeded(seed: int) -> Iterator[None]:
     """Seed `trio.run` and the `random` module inside the block; afterwards both are as before.
 
     The gateway uses `random` as well. The real clock still differs between two runs: use a `trio.testing.MockClock`.
+    The list of prices is loaded before the block: the thread in which a gateway loads it ends at a time that no seed
+    decides, and Trio draws another order of the tasks then.
     """
+    load_prices()
     before = _trio_run._ALLOW_DETERMINISTIC_SCHEDULING, _trio_run._r.getstate(), random.getstate()
     _trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True
     _trio_run._r.seed(seed)

@@ -84,6 +84,14 @@ def test_a_process_with_another_hash_seed_gives_the_same_run() -> None:
     assert digests == {f"{run_seed(3, 2).digest}\n"}
 
 
+def test_a_run_has_no_thread() -> None:
+    """The real time at which a thread ends would decide the order of the tasks."""
+    script = "import threading; from cortex_trio.lab.world.run import run_seed; run_seed(3, 0.2)"
+    script += "; print(threading.active_count())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
 def test_a_gateway_whose_actor_is_killed_again_and_again_gives_up() -> None:
     seed = next(seed for seed in range(400) if _killed_at_once(seed) > 6)
     seen = run_seed(seed, HOURS)
