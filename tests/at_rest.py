@@ -11,7 +11,7 @@ from cortex_trio.simulator import SimulatedProvider, Simulator, connected, lefto
 
 __all__ = ["gateway", "is_at_rest", "leftovers", "nobody_is_connected", "settle", "worker_of"]
 
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 10.0
 """Real time in which the close of a socket must be seen at its other end; in memory it is seen at once."""
 
 

@@ -240,13 +240,13 @@ async def test_a_stream_that_breaks_is_replaced_where_that_was_asked_for(
 
 @pytest.mark.parametrize("place", [*FULLY, "openai_responses", "cohere"])
 async def test_a_silent_stream_is_left(llmock: LLMock, place: str) -> None:
-    fault = {"type": "stream_fault", "kind": "stall", "after_chunks": 20, "stall_seconds": 3.0}
+    fault = {"type": "stream_fault", "kind": "stall", "after_chunks": 20, "stall_seconds": 6.0}
     await llmock.break_next(LONG, fault)
     async with gateway(llmock, place, idle_timeout=0.5) as cortex:
         begin = trio.current_time()
         with suppress(CortexError):
             await cortex.complete("silent in the middle")
-        assert trio.current_time() - begin < 2
+        assert trio.current_time() - begin < 5
     # It notices after its own pause only that the client has left, and in some dialects not even then.
     assert {finding.partition(":")[0] for finding in await llmock.verdict()} <= {"no_read_timeout"}
 

@@ -351,7 +351,7 @@ async def test_opening_and_reloading_let_other_tasks_run_while_an_ollama_is_aske
 async def test_a_reload_that_is_cancelled_while_an_ollama_is_asked_ends_at_once(
     variables: pytest.MonkeyPatch,
 ) -> None:
-    async with open_ollama(["gemma3:4b"], after=3) as host:
+    async with open_ollama(["gemma3:4b"], after=30) as host:
         worker = WorkerConfig(provider="openai", api_keys=["sk-any-key-12"])
         async with open_cortex(Config(workers={"w": worker}, health_check_interval=0)) as cortex:
             variables.setenv("OLLAMA_HOST", host)
@@ -359,5 +359,5 @@ async def test_a_reload_that_is_cancelled_while_an_ollama_is_asked_ends_at_once(
             with trio.move_on_after(0.05) as scope:
                 await cortex.reload()
             assert scope.cancelled_caught
-            assert trio.current_time() - began < 0.3
+            assert trio.current_time() - began < 10
             assert [info.name for info in await cortex.list_workers()] == ["w"]

@@ -26,7 +26,6 @@ class StandIn:
         self.requests: list[ServedRequest] = []
         self.running = 0
         self.cancelled = trio.Event()
-        self.cancelled_at = math.inf
         self.started = trio.Event()
         self.written = 0
         self.go = trio.Event()
@@ -67,7 +66,6 @@ class StandIn:
         try:
             await getattr(self, request.path.strip("/").replace("/", "_"))(request, exchange, client)
         except (trio.Cancelled, trio.BrokenResourceError):
-            self.cancelled_at = trio.current_time()
             self.cancelled.set()
             raise
         finally:
@@ -242,7 +240,7 @@ class Client:
         while await self.stream.receive_some():
             pass
 
-    async def is_closed(self, seconds: float = 2.0) -> bool:
+    async def is_closed(self, seconds: float = 10.0) -> bool:
         """Whether the server closes the connection within the time, with nothing left to read."""
         with trio.move_on_after(seconds):
             try:
@@ -267,7 +265,7 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Wait for a condition that other tasks make true."""
     with trio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110 - they are states of sockets, which have no event

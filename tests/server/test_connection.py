@@ -146,19 +146,14 @@ async def test_a_route_gets_no_key_and_no_framing() -> None:
 
 @pytest.mark.parametrize("path", ["/wait", "/endless"])
 async def test_a_client_that_leaves_is_noticed_at_once(path: str) -> None:
-    delays = []
-    for _ in range(5):  # the machine may be busy
-        async with open_served() as (server, api, _):
-            client = await Client.to(server)
-            await client.send(request("POST", path))
-            await api.started.wait()
-            left = trio.current_time()
-            await client.stream.aclose()
-            with trio.fail_after(2):
-                await api.cancelled.wait()
-            delays.append(api.cancelled_at - left)
-            await until(lambda server=server: server.connections == 0)
-    assert min(delays) < 0.01
+    async with open_served() as (server, api, _):
+        client = await Client.to(server)
+        await client.send(request("POST", path))
+        await api.started.wait()
+        await client.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        assert api.cancelled.is_set()
+        await until(lambda: server.connections == 0)
 
 
 async def test_a_client_that_leaves_is_noticed_behind_many_pipelined_requests() -> None:
@@ -167,11 +162,9 @@ async def test_a_client_that_leaves_is_noticed_behind_many_pipelined_requests() 
         await client.send(request("POST", "/wait") + request("POST", "/echo", bytes(100_000)))
         await api.started.wait()
         await trio.testing.wait_all_tasks_blocked(0.002)
-        left = trio.current_time()
         await client.stream.aclose()
-        with trio.fail_after(2):
-            await api.cancelled.wait()
-        assert api.cancelled_at - left < 0.02
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        assert api.cancelled.is_set()
 
 
 async def test_a_client_that_leaves_before_its_body_is_whole_starts_no_route() -> None:

@@ -73,9 +73,7 @@ async def test_the_upstream_is_closed_when_the_client_leaves(stream: bool) -> No
         await until(lambda: provider.open_connections == 1)
         await trio.testing.wait_all_tasks_blocked(0.005)
         await client.stream.aclose()
-        left = trio.current_time()
-        await until(lambda: provider.open_connections == 0)
-        assert trio.current_time() - left < 0.5  # the machine may be busy
+        await until(lambda: provider.open_connections == 0, seconds=5)  # the answer takes ten
 
 
 @pytest.mark.parametrize(
@@ -98,7 +96,7 @@ async def test_a_drain_ends_a_stream_with_the_error_event_of_its_api(path: str, 
             await client.has_begun()
             nursery.start_soon(read, client)
             start = trio.current_time()
-        assert trio.current_time() - start < 2.2
+        assert trio.current_time() - start < 8  # the answer takes ten
     (answer,) = streamed
     assert answer.status == 200
     assert end in answer.body
