@@ -243,19 +243,28 @@ def _messages(fields: Mapping[str, Any]) -> Iterator[str]:
 def _shown(found: list[Layer], texts: list[tuple[Layer, str]]) -> str:
     """Return the message to show: that of the field `error`, unless it is generic."""
     first = found[1] if len(found) > 1 and found[1].origin == "error" else None
-    ordered = [text for layer, text in texts if layer is first] + [
-        text for layer, text in texts if layer is not first
+    ordered = [(layer, text) for layer, text in texts if layer is first] + [
+        (layer, text) for layer, text in texts if layer is not first
     ]
-    return next((text for text in ordered if not _GENERIC.fullmatch(text.strip()[:40])), "".join(ordered[:1]))
+    specific = (item for item in ordered if not _GENERIC.fullmatch(item[1].strip()[:40]))
+    layer, text = next(specific, ordered[0] if ordered else (None, ""))
+    place = _place(layer) if layer is not None else None
+    return text if place is None or place in text else f"{place}: {text}"
 
 
 def _param(layer: Layer) -> str | None:
-    """Return the field of the request: OpenAI's `param`, or pydantic's `loc`, a path ("body", "messages", 0)."""
-    path = layer.fields.get("loc")
-    param = layer.fields.get("param") or (path[-1] if isinstance(path, list) and path else None)
-    if isinstance(param, int) and isinstance(path, list):
-        param = ".".join(map(str, path[:MAX_LAYERS]))
+    """Return the field of the request that an error is about; None if the layer does not name it."""
+    param = layer.fields.get("param") or _place(layer)
     return param if isinstance(param, str) and param.lower() not in NO_VALUE else None
+
+
+def _place(layer: Layer) -> str | None:
+    """Return pydantic's `loc`, a path such as ("body", "messages", 0), as "messages.0"; None if there is none."""
+    path = layer.fields.get("loc")
+    if not isinstance(path, list):
+        return None
+    names = [str(name) for name in path[:MAX_LAYERS] if isinstance(name, (str, int))]
+    return ".".join(names[1:] if names[:1] == ["body"] else names) or None
 
 
 # ------------------------------------------------------------------ codes

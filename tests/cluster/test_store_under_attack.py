@@ -55,7 +55,7 @@ async def under_load(*gateways: Cortex) -> AsyncIterator[None]:
         yield
         nursery.cancel_scope.cancel()
     assert load.lost == 0
-    assert load.served > 20
+    assert load.served > 5
     assert load.longest < LONGEST_CALL
 
 

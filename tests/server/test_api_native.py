@@ -14,6 +14,7 @@ from cortex_trio.events import Reply
 from cortex_trio.server.api.inbound import read_request
 from cortex_trio.server.api.ingress import ingress_of
 from cortex_trio.simulator import Behaviour, SimRequest, SimulatedProvider, open_gateway, open_simulator
+from cortex_trio.wire.chat_completions.dialect import ChatCompletions
 
 native_clients = pytest.mark.parametrize("client", CLIENTS, ids=NAMES)
 ODD = (
@@ -79,9 +80,26 @@ async def direct(request: SimRequest, provider: SimulatedProvider) -> bytes:
 
 def test_only_the_model_of_a_body_is_replaced() -> None:
     request = attrs.evolve(CHAT.request(), body=ODD)
-    sent = read_request(ingress_of(request.path), request).forward_request().native("gpt-x")
+    forward = read_request(ingress_of(request.path), request).forward_request()
+    sent = forward.native("gpt-x", ChatCompletions())
     assert sent.body == ODD.replace(b'"fast"', b'"gpt-x"')
     assert sent.path == "/chat/completions"
+
+
+async def test_a_server_that_refuses_the_question_for_usage_is_not_asked_it_again() -> None:
+    error = json.dumps({"error": {"message": "Unrecognized request argument supplied: stream_options"}})
+
+    def answer(request: SimRequest) -> Behaviour:
+        return Behaviour(status=400, error_body=error) if "stream_options" in request.body else Behaviour()
+
+    async with open_simulator() as sim:
+        provider = sim.add("openai", answer, models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            for _ in range(2):
+                got = await ask(cortex, CHAT.request(stream=True))
+                assert got.status == 200
+                assert b"[DONE]" in got.body
+        assert ["stream_options" in request.body for request in provider.requests] == [True, False, False]
 
 
 @pytest.mark.parametrize("options", [None, {"include_obfuscation": False}])

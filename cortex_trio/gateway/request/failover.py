@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import final
 
+import attrs
 import trio
 
 from ...errors import ProviderError
@@ -175,7 +176,7 @@ class Failover:
             with self._call.outside():
                 return await attempt.__aenter__()
         except AttemptFailed as failed:
-            self._failed(prepared.candidate, failed, attempt.key)
+            self._failed(prepared.candidate, self._adapted(prepared, failed), attempt.key)
             return None
         except trio.Cancelled:
             self._plan.record_hedge_loss(prepared.candidate)
@@ -184,8 +185,11 @@ class Failover:
     async def _prepare(self, ask: Ask) -> PreparedAttempt | None:
         """Encode the request, get a permit and a key. Returns None if the worker cannot be asked."""
         candidate = self._current(ask.candidate)
-        encoded = self._encode(candidate) if candidate is not None else None
-        if candidate is None or encoded is None:
+        if candidate is None:
+            return None
+        dialect = candidate.endpoint.dialect
+        encoded = self._encode(candidate)
+        if encoded is None:
             return None
         admission = await check_out(self._runtime, candidate, ask.avoid)
         if isinstance(admission, Refusal):
@@ -198,6 +202,7 @@ class Failover:
             self._runtime,
             candidate,
             self._job,
+            dialect,
             request,
             decoder,
             admission,
@@ -228,6 +233,17 @@ class Failover:
         except DialectFailed as bug:
             self._failed(candidate, AttemptFailed(bug.failure, bug.__cause__), None)
         return None
+
+    def _adapted(self, prepared: PreparedAttempt, failed: AttemptFailed) -> AttemptFailed:
+        """Adapt the dialect if the server refused a field of its own; then the same request may help."""
+        adapted = self._runtime.dialects.adapted(prepared.provider, prepared.dialect, failed.failure)
+        if adapted is None:
+            return failed
+        endpoint = prepared.candidate.endpoint
+        if endpoint.dialect is prepared.dialect:  # else another call has adapted it
+            endpoint.dialect = adapted
+        failure = attrs.evolve(failed.failure, should_retry=True)
+        return AttemptFailed(failure, failed.cause, reused=failed.reused)
 
     def _timeouts(self, candidate: Candidate) -> Timeouts:
         config, limits = self._runtime.config, self._limits

@@ -28,8 +28,9 @@ class ForwardRequest:
     request: ChatRequest = attrs.field(repr=False)
     """What it asks for, as far as our messages can express it: decides which workers can serve it."""
 
-    native: Callable[[str], HttpRequest] = attrs.field(repr=False)
-    """Returns the request for a worker that speaks `dialect`, as it came but for the model, which is the argument."""
+    native: Callable[[str, Dialect], HttpRequest] = attrs.field(repr=False)
+    """Returns the request for a worker that speaks `dialect`, as it came but for the model. The arguments are the model
+    and the dialect of the worker's server."""
 
     native_decoder: Callable[[Dialect], Decoder] = attrs.field(repr=False)
     """Returns the decoder of the response to it. Its events have a `Forwarded` before the events that it means."""
@@ -67,18 +68,17 @@ class ForwardJob:
         return self._is_native(candidate) and not self.forward.is_streamed
 
     def request_for(self, candidate: Candidate) -> ChatRequest:
-        kind = candidate.endpoint.provider
-        return self.forward.translated(kind.name, kind.dialect)
+        return self.forward.translated(candidate.endpoint.provider.name, candidate.endpoint.dialect)
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         if self._is_native(candidate):
-            return self.forward.native(candidate.model)
-        kind = candidate.endpoint.provider
-        return kind.dialect.encode(self.request_for(candidate), kind.name, candidate.model)
+            return self.forward.native(candidate.model, candidate.endpoint.dialect)
+        endpoint = candidate.endpoint
+        return endpoint.dialect.encode(self.request_for(candidate), endpoint.provider.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        dialect = candidate.endpoint.provider.dialect
+        dialect = candidate.endpoint.dialect
         return self.forward.native_decoder(dialect) if self._is_native(candidate) else dialect.decoder()
 
     def _is_native(self, candidate: Candidate) -> bool:
-        return candidate.endpoint.provider.dialect.name == self.forward.dialect
+        return candidate.endpoint.dialect.name == self.forward.dialect

@@ -147,11 +147,11 @@ class ChatJob:
         return self.request
 
     def encode(self, candidate: Candidate) -> HttpRequest:
-        kind = candidate.endpoint.provider
-        return kind.dialect.encode(self.request, kind.name, candidate.model)
+        endpoint = candidate.endpoint
+        return endpoint.dialect.encode(self.request, endpoint.provider.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return candidate.endpoint.provider.dialect.decoder()
+        return candidate.endpoint.dialect.decoder()
 
 
 CONTINUE_PROMPT = (
@@ -191,10 +191,10 @@ class ContinueJob:
         turns = (answer,) if continues_prefix else (answer, user(CONTINUE_PROMPT))
         request = self.begun.request_for(candidate)
         request = attrs.evolve(request, messages=(*request.messages, *turns))
-        return kind.dialect.encode(request, kind.name, candidate.model)
+        return candidate.endpoint.dialect.encode(request, kind.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return candidate.endpoint.provider.dialect.decoder()
+        return candidate.endpoint.dialect.decoder()
 
 
 @final
@@ -222,11 +222,13 @@ class EmbedJob:
         return False
 
     def encode(self, candidate: Candidate) -> HttpRequest:
-        kind = candidate.endpoint.provider
-        return kind.dialect.encode_embed(self.texts_to_embed, kind.name, candidate.model, self.dimensions)
+        endpoint = candidate.endpoint
+        return endpoint.dialect.encode_embed(
+            self.texts_to_embed, endpoint.provider.name, candidate.model, self.dimensions
+        )
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return _EmbedDecoder(candidate.endpoint.provider.dialect, len(self.texts_to_embed))
+        return _EmbedDecoder(candidate.endpoint.dialect, len(self.texts_to_embed))
 
 
 @final

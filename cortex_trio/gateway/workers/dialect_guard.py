@@ -16,7 +16,7 @@ from ...failures import Failure, FailureKind, InvalidRequest, scrub
 from ...failures.classify import holds
 from ...failures.kinds import Phase
 from ...providers import Provider
-from ...wire.codec import Decoder, HttpRequest
+from ...wire.codec import Decoder, Dialect, HttpRequest
 from ..settings.secrets import ApiKey
 
 log = logging.getLogger("cortex_trio")
@@ -96,6 +96,26 @@ class DialectGuard:
             hook = whole_hook or ("feed" if data else "finish")
             bug = self._bug(provider, hook, error, key, "stream")
             raise bug from bug.__cause__
+
+    def adapted(self, provider: str, dialect: Dialect, failure: Failure) -> Dialect | None:
+        """Return the dialect of a server that has refused a field which `dialect` adds; None if it is not that.
+
+        Only a dialect with the method `adapted_to` adds fields that a server may refuse.
+
+        Args:
+            provider: its name, for the log.
+            dialect: the dialect in which the request was made.
+            failure: how the server has answered.
+        """
+        adapted_to = getattr(dialect, "adapted_to", None)
+        if adapted_to is None:
+            return None
+        try:
+            adapted: Dialect | None = adapted_to(failure)
+        except Exception as error:
+            self._bug(provider, "adapted_to", error, None, "headers")
+            return None
+        return adapted
 
     def models(self, provider: Provider, body: bytes, key: ApiKey | None) -> Sequence[str]:
         """Return the models that a list of models names.

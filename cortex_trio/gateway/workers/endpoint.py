@@ -1,4 +1,4 @@
-"""Where the requests of a worker go: a snapshot that a reload replaces as a whole.
+"""Where the requests of a worker go: a snapshot that a reload replaces as a whole, with what was learned of the server.
 
 An attempt reads it once. Its model, API key, dialect and connections then belong to the same configuration, whatever a
 reload does meanwhile, so no key is sent to an address that it is not for.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ...providers import Provider
+from ...wire.codec import Dialect
 from ..settings.config import WorkerConfig
 from ..settings.secrets import ApiKey
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..transport.connections import Connections
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.frozen)
 class Endpoint:
     """The configuration of one worker and the connections made for it. Compared by identity."""
 
@@ -29,7 +30,15 @@ class Endpoint:
     provider: Provider = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: self.config.kind, takes_self=True)
     )
-    """The provider, with its dialect."""
+    """The provider, with the dialect of most of its servers."""
+
+    dialect: Dialect = attrs.field(
+        init=False,
+        repr=False,
+        on_setattr=attrs.setters.NO_OP,
+        default=attrs.Factory(lambda self: self.provider.dialect, takes_self=True),
+    )
+    """The dialect of this server. It changes when the server refuses a field which our dialect adds (`failover`)."""
 
     @property
     def keys(self) -> Sequence[ApiKey]:

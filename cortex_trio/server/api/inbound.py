@@ -92,7 +92,7 @@ class Inbound:
         """Return the request as the gateway takes it."""
         if self.parsed.tokens:
             return self._only_native(
-                lambda model: attrs.evolve(self._native(model), path="/embeddings"),
+                lambda model, dialect: attrs.evolve(self._native(model, dialect), path="/embeddings"),
                 lambda dialect: WholeForwardingDecoder(partial(embedded, dialect)),
                 TOKENS,
             )
@@ -112,7 +112,10 @@ class Inbound:
         )
 
     def _only_native(
-        self, native: Callable[[str], HttpRequest], decoder: Callable[[Dialect], Decoder], what: str
+        self,
+        native: Callable[[str, Dialect], HttpRequest],
+        decoder: Callable[[Dialect], Decoder],
+        what: str,
     ) -> ForwardRequest:
         """Return a request that is not streamed, and that only a worker with the API of the client can be sent."""
 
@@ -139,14 +142,19 @@ class Inbound:
         assert self.raw is not None  # `parse` refuses a chat without a body
         return self.raw
 
-    def _native(self, model: str) -> HttpRequest:
+    def _native(self, model: str, dialect: Dialect) -> HttpRequest:
         received = self.received
         return self.ingress.native_request(
-            self._body, model, received.query, received.headers, stream=self.streams
+            self._body,
+            model,
+            received.query,
+            received.headers,
+            stream=self.streams,
+            dialect=dialect,
         )
 
-    def _native_count(self, model: str) -> HttpRequest:
-        chat = self._native(model)
+    def _native_count(self, model: str, dialect: Dialect) -> HttpRequest:
+        chat = self._native(model, dialect)
         path, _, query = chat.path.partition("?")
         if self.ingress.is_gemini:
             return attrs.evolve(chat, path=path.replace(":generateContent", ":countTokens"))

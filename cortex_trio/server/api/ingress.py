@@ -15,7 +15,7 @@ import attrs
 from ...failures import FailureKind
 from ...wire.anthropic_messages.server import AnthropicServer
 from ...wire.chat_completions.server import ChatCompletionsServer
-from ...wire.codec import HttpRequest
+from ...wire.codec import Dialect, HttpRequest
 from ...wire.gemini.server import GeminiServer
 from ...wire.gemini.values import resource_path
 from ...wire.raw_body import RawBody
@@ -24,9 +24,9 @@ from ...wire.server import ServerDialect
 from .options import ANTHROPIC, CHAT_COMPLETIONS, GEMINI, RESPONSES, Options
 
 Query = Mapping[str, str]
-Native = Callable[[RawBody, str, Query, bool], tuple[str, bytes]]
-"""Returns the path and the body for a worker of the same dialect; takes the body as it came, the model, the query and
-whether the answer is to be streamed."""
+Native = Callable[[RawBody, str, Query, bool, Dialect], tuple[str, bytes]]
+"""Returns the path and the body for a worker of the same dialect; takes the body as it came, the model, the query,
+whether the answer is to be streamed, and the dialect of the worker's server."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,10 +50,17 @@ class Ingress:
         return self.name == "gemini"
 
     def native_request(
-        self, body: RawBody, model: str, query: Query, headers: Mapping[str, str], *, stream: bool
+        self,
+        body: RawBody,
+        model: str,
+        query: Query,
+        headers: Mapping[str, str],
+        *,
+        stream: bool,
+        dialect: Dialect,
     ) -> HttpRequest:
         """Return the request for a worker that speaks this dialect: as it came, but for the model."""
-        path, data = self.native(body, model, query, stream)
+        path, data = self.native(body, model, query, stream, dialect)
         found = ((name, headers.get(name, "")) for name in self.headers)
         # Any other value has no place in a head, and the error would count against the worker.
         forwarded = {
@@ -72,9 +79,11 @@ class Ingress:
 # ------------------------------------------------------------------ requests as they came
 
 
-def _chat_completions(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
+def _chat_completions(
+    body: RawBody, model: str, query: Query, stream: bool, dialect: Dialect
+) -> tuple[str, bytes]:
     changes: dict[str, Any] = {"model": model}
-    if stream and not asks_for_usage(body):
+    if stream and not asks_for_usage(body) and getattr(dialect, "stream_usage", True):
         options = body.value.get("stream_options")
         changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
     return "/chat/completions", body.with_values(changes)
@@ -86,16 +95,18 @@ def asks_for_usage(body: RawBody) -> bool:
     return isinstance(options, dict) and bool(options.get("include_usage"))
 
 
-def _responses(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
+def _responses(body: RawBody, model: str, query: Query, stream: bool, dialect: Dialect) -> tuple[str, bytes]:
     return "/responses", body.with_values({"model": model})
 
 
-def _messages(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
+def _messages(body: RawBody, model: str, query: Query, stream: bool, dialect: Dialect) -> tuple[str, bytes]:
     beta = query.get("beta")
     return "/v1/messages" + (f"?beta={quote(beta)}" if beta else ""), body.with_values({"model": model})
 
 
-def _generate_content(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, bytes]:
+def _generate_content(
+    body: RawBody, model: str, query: Query, stream: bool, dialect: Dialect
+) -> tuple[str, bytes]:
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     changes = {"model": model} if "model" in body.value else {}
     return f"/{resource_path(model)}:{method}", body.with_values(changes)

@@ -9,14 +9,16 @@ https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 import base64
+import re
 import sys
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
 from ...events import Vectors, WireEvent
+from ...failures import Failure, FailureKind
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import input_usage, listed_with_body, member, models_anywhere, vectors
@@ -25,6 +27,18 @@ from .encode import chat_body
 
 SSE = "text/event-stream"
 JSON = "application/json"
+
+OTHER_MAX_TOKENS_FIELD = {
+    "max_tokens": "max_completion_tokens",
+    "max_completion_tokens": "max_tokens",
+}
+STREAM_USAGE = re.compile(r"\b(stream_options|include_usage)\b")
+UNKNOWN_FIELD = re.compile(
+    r"extra[ _](input|field|forbidden)|unrecogni[sz]ed|unknown|un(support|expect)ed|not (permitted|allowed|supported)",
+    re.IGNORECASE,
+)
+"""How servers say that they do not know a field: Azure, Fireworks, Mistral, vLLM and all that check with pydantic.
+https://github.com/openai/openai-agents-python/issues/442, https://github.com/FlowiseAI/Flowise/issues/2866"""
 
 
 @attrs.frozen
@@ -42,6 +56,7 @@ class ChatCompletions:
     `own_fields`: whether messages may have fields that OpenAI's have not, such as `reasoning_details`. Those of its own
     answers go back either way; this is for fields whose origin is not known.
     `efforts`: the values of `reasoning` that it accepts; None: any, because it depends on the model.
+    `stream_usage`: whether a stream is asked for its usage, with `stream_options`. Not all servers know that field.
     `finish_optional`: it may end a complete answer with `[DONE]` and no finish_reason. From a server that always sends
     one, such an answer was cut.
     """
@@ -56,6 +71,7 @@ class ChatCompletions:
     most_file_bytes: int | None = None
     files: bool = True
     own_fields: bool = True
+    stream_usage: bool = True
 
     @property
     def name(self) -> str:
@@ -73,9 +89,26 @@ class ChatCompletions:
             most_file_bytes=self.most_file_bytes,
             files=self.files,
             own_fields=self.own_fields,
+            stream_usage=self.stream_usage,
         )
         accept = SSE if request.stream else JSON
         return json_post("/chat/completions", body, request.extra_body, accept=accept)
+
+    def adapted_to(self, failure: Failure) -> Self | None:
+        """Return the dialect of a server that refuses a field which this one adds; None if that is not the reason.
+
+        The caller set neither `stream_options` nor the name of the field for max_tokens, and cannot change them.
+        """
+        if failure.kind is not FailureKind.BAD_REQUEST:
+            return None
+        if self.stream_usage and STREAM_USAGE.search(failure.message):
+            return attrs.evolve(self, stream_usage=False)
+        other = OTHER_MAX_TOKENS_FIELD.get(self.max_tokens_field, "")
+        if re.search(rf"\b{self.max_tokens_field}\b", failure.message) and (
+            re.search(rf"\b{other}\b", failure.message) or UNKNOWN_FIELD.search(failure.message)
+        ):
+            return attrs.evolve(self, max_tokens_field=other)
+        return None
 
     def decoder(self) -> ChatCompletionsDecoder:
         return ChatCompletionsDecoder(self.usage_excludes_reasoning, self.finish_optional)

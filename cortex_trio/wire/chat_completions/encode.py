@@ -59,6 +59,7 @@ def chat_body(
     most_file_bytes: int | None,
     files: bool,
     own_fields: bool,
+    stream_usage: bool,
 ) -> Json:
     """Return the body, without `extra_body`. Raises Unsupported for what this API has no field for."""
     messages = sendable(with_documents(request.messages, request.documents))
@@ -82,7 +83,7 @@ def chat_body(
         "response_format": _response_format(request),
         "reasoning_effort": _effort(request.reasoning, efforts, provider),
         "stream": True if request.stream else None,
-        "stream_options": {"include_usage": True} if request.stream else None,
+        "stream_options": {"include_usage": True} if request.stream and stream_usage else None,
     }
     body.update((name, value) for name, value in options.items() if value is not None)
     return body

@@ -1,0 +1,157 @@
+"""Servers that refuse a field which the dialect adds: the request is repeated without it, and later ones never have it.
+
+The error texts are those of Mistral, Azure, Fireworks, vLLM and the servers that check with pydantic.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+from at_rest import gateway
+
+from cortex_trio import Config, CortexError, FailureKind, ProviderError
+from cortex_trio.failures import classify
+from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
+
+Answer = Callable[[SimRequest], Behaviour]
+
+
+def pydantic(*place: str) -> Any:
+    return [
+        {"type": "extra_forbidden", "loc": list(place), "msg": "Extra inputs are not permitted", "input": 1}
+    ]
+
+
+def openai(message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+
+
+def refusals(field: str, *inner: str) -> dict[str, tuple[int, Any]]:
+    """How servers refuse a field that they do not know: status and body."""
+    return {
+        "azure": (400, openai(f"Unrecognized request argument supplied: {field}")),
+        "azure foundry": (400, openai(f"Validation error at #/{field}: Extra inputs are not permitted")),
+        "fireworks": (400, openai(f"Extra inputs are not permitted, field: '{field}'")),
+        "mistral": (422, {"object": "error", "message": {"detail": pydantic("body", field, *inner)}}),
+        "fastapi": (422, {"detail": pydantic("body", field)}),
+        "vllm": (400, {"object": "error", "message": str(pydantic("body", field)), "code": 400}),
+        "openai": (400, openai(f"Unknown parameter: '{field}'.")),
+    }
+
+
+USAGE = refusals("stream_options", "include_usage")
+NAMES = list(USAGE)
+
+
+def without(field: str, refusal: tuple[int, Any]) -> Answer:
+    """A server that refuses a field."""
+
+    def answer(request: SimRequest) -> Behaviour:
+        if field in request.body:
+            return Behaviour(status=refusal[0], error_body=json.dumps(refusal[1]))
+        return Behaviour(text="fine")
+
+    return answer
+
+
+def bodies(sim: Simulator) -> list[dict[str, Any]]:
+    return [dict(request.body) for request in sim["openai_compatible"].requests]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_usage_is_not_asked_for_again(autojump_clock: object, name: str) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai_compatible", without("stream_options", USAGE[name]))
+        async with gateway(sim) as cortex:
+            first, second = await cortex.complete("Hi"), await cortex.complete("Hi")
+        assert [first.text, second.text] == ["fine", "fine"]
+        assert ["stream_options" in body for body in bodies(sim)] == [True, False, False]
+        refused, answered = first.attempts
+        assert refused.failure is not None
+        assert refused.failure.kind is FailureKind.BAD_REQUEST
+        assert answered.failure is None
+        assert len(second.attempts) == 1
+
+
+async def test_calls_at_the_same_time_are_all_answered(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai_compatible", without("stream_options", USAGE["mistral"]))
+        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(cortex.complete, "Hi")
+        assert len(bodies(sim)) == 16
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_older_field_for_the_longest_answer(autojump_clock: object, name: str) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai", without("max_completion_tokens", refusals("max_completion_tokens")[name]))
+        async with gateway(sim) as cortex:
+            for _ in range(2):
+                assert (await cortex.complete("Hi", max_tokens=7)).text == "fine"
+        limits = [
+            (request.body.get("max_completion_tokens"), request.body.get("max_tokens"))
+            for request in sim["openai"].requests
+        ]
+        assert limits == [(7, None), (None, 7), (None, 7)]
+
+
+async def test_the_newer_field_for_the_longest_answer(autojump_clock: object) -> None:
+    """As OpenAI's reasoning models demand it, also behind a compatible server."""
+    text = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    async with open_simulator() as sim:
+        sim.add("openai_compatible", without("max_tokens", (400, openai(text))))
+        async with gateway(sim) as cortex:
+            for _ in range(2):
+                assert (await cortex.complete("Hi", max_tokens=7)).text == "fine"
+        assert [body.get("max_completion_tokens") for body in bodies(sim)] == [None, 7, 7]
+
+
+VALUES = [
+    "max_tokens is too large: 999999. This model supports at most 4096 completion tokens.",
+    "'max_tokens' must be greater than 0",
+    "Unsupported value: 'temperature' does not support 0.2 with this model.",
+    "messages: at least one message is required",
+]
+
+
+@pytest.mark.parametrize("text", VALUES)
+async def test_an_error_about_the_request_is_not_repeated(autojump_clock: object, text: str) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai_compatible", Behaviour(status=400, error_body=json.dumps(openai(text))))
+        async with gateway(sim) as cortex:
+            with pytest.raises(ProviderError) as caught:
+                await cortex.complete("Hi", max_tokens=7)
+        assert caught.value.failure.kind is FailureKind.BAD_REQUEST
+        assert len(bodies(sim)) == 1
+
+
+async def test_a_server_that_goes_on_refusing_is_asked_twice(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        error = json.dumps(USAGE["azure"][1])
+        sim.add("openai_compatible", Behaviour(status=400, error_body=error))
+        async with gateway(sim) as cortex:
+            with pytest.raises(CortexError):
+                await cortex.complete("Hi")
+        assert len(bodies(sim)) == 2
+
+
+async def test_a_reload_forgets_it(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai_compatible", without("stream_options", USAGE["azure"]))
+        async with gateway(sim) as cortex:
+            await cortex.complete("Hi")
+            provider.behave(Behaviour(text="newer"))
+            await cortex.reload(Config(workers={provider.name: provider.worker(timeout=7)}))
+            assert (await cortex.complete("Hi")).text == "newer"
+        assert "stream_options" in bodies(sim)[-1]
+
+
+@pytest.mark.parametrize("name", ["mistral", "fastapi"])
+def test_a_message_names_the_place_that_pydantic_names(name: str) -> None:
+    status, body = USAGE[name]
+    message = classify(status, {}, json.dumps(body).encode()).message
+    assert message.endswith(": Extra inputs are not permitted")
+    assert message.startswith("stream_options")
