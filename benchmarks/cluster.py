@@ -25,7 +25,7 @@ import trio
 import trio.lowlevel
 
 from cortex_trio import Config, Cortex, CortexError, open_cortex
-from cortex_trio.cluster import ValkeyStore
+from cortex_trio.cluster import Entry, ValkeyStore
 from cortex_trio.gateway.request.candidates import CallCandidates
 from cortex_trio.gateway.routing.eligibility import Criteria
 from cortex_trio.gateway.runtime import Runtime
@@ -127,6 +127,15 @@ async def listen(url: str) -> None:
     async with gateway(url, note):
         print("ready", flush=True)
         await trio.sleep_forever()
+
+
+async def receive(url: str) -> None:
+    """The other process without a gateway: print the time at which each entry arrives."""
+    async with ValkeyStore(url).open_link("receiver") as link:
+        entries = await link.subscribe()
+        print("ready", flush=True)
+        async for _ in entries:
+            print(time.monotonic(), flush=True)
 
 
 async def charge(url: str) -> None:
@@ -238,6 +247,23 @@ def has_cooldowns(cortex: Cortex, count: int) -> bool:
     return len(cortex.snapshot().keys[0].cooldowns) >= count
 
 
+IDLE_SECONDS = 0.05
+"""Between two rounds: the other process has received an entry by then, and the processors are idle again."""
+
+
+async def arrivals(rounds: int) -> list[float]:
+    """Return how long entries take from process to process with the store alone, without gateways."""
+    taken = []
+    with running() as server, child("receive", server.url) as receiver:
+        async with ValkeyStore(server.url).open_link("sender") as link:
+            for number in range(rounds):
+                began = time.monotonic()
+                await link.put(Entry(f"cooldown:{number}", str(number), "", 60.0))
+                await trio.sleep(IDLE_SECONDS)
+                taken.append(float(receiver.line()) - began)
+    return taken
+
+
 async def news(rounds: int) -> None:
     with running() as server, child("listen", server.url) as listener:
         taken: list[float] = []
@@ -245,8 +271,15 @@ async def news(rounds: int) -> None:
             for number in range(rounds):
                 await find_out(cortex, MODELS[number])
                 began = time.monotonic()
-                line = (await trio.to_thread.run_sync(listener.line)).split()
-                taken.append(max(0.0, float(line[1]) - began))
+                await trio.sleep(IDLE_SECONDS)
+                taken.append(max(0.0, float(listener.line().split()[1]) - began))
+    alone = statistics.median(await arrivals(rounds))
+    show(
+        "an entry of the store arrives in another process, without gateways",
+        f"median {alone * 1e3:.1f} ms",
+        "",
+        None,
+    )
     common, longest = statistics.median(taken), max(taken)
     text = f"median {common * 1e3:.1f} ms, longest {longest * 1e3:.1f} ms"
     goal = "median 2 ms, longest 20 ms"
@@ -370,13 +403,17 @@ def calls(kills: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
-    parser.add_argument("mode", nargs="?", choices=["all", "listen", "charge", "call"], default="all")
+    parser.add_argument(
+        "mode", nargs="?", choices=["all", "listen", "receive", "charge", "call"], default="all"
+    )
     parser.add_argument("url", nargs="?")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     if options.mode == "listen":
         trio.run(listen, options.url)
+    elif options.mode == "receive":
+        trio.run(receive, options.url)
     elif options.mode == "charge":
         trio.run(charge, options.url)
     elif options.mode == "call":
