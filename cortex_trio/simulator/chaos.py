@@ -103,13 +103,18 @@ class ChaosProxy:
         forwarded = 0
         while True:
             if forwarded >= self.faults.ends_after:
-                await self._end(client)
+                await self._end(client, self.faults)
                 return
             data = await server.receive_some(_RECEIVE)
             if not data:
                 return
-            left = self.faults.ends_after - forwarded
-            data = data[: int(left)] if left < len(data) else data
+            faults = self.faults
+            left = faults.ends_after - forwarded
+            if left < len(data):
+                await self._forward(bytes(data[: int(left)]), client)
+                # Whatever the faults are by now: to go on without the rest of `data` would lose bytes in the middle.
+                await self._end(client, faults)
+                return
             await self._forward(bytes(data), client)
             forwarded += len(data)
 
@@ -122,8 +127,7 @@ class ChaosProxy:
             await to.send_all(piece)
             await trio.sleep(len(piece) / faults.bandwidth)
 
-    async def _end(self, client: trio.SocketStream) -> None:
-        faults = self.faults
+    async def _end(self, client: trio.SocketStream, faults: ProxyFaults) -> None:
         if faults.ends_after == faults.black_hole_after:
             await trio.sleep_forever()
         if faults.ends_after == faults.reset_after:

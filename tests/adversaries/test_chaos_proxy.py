@@ -2,11 +2,14 @@
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
 import trio
+import trio.testing
 from at_rest import gateway, settle, worker_of
 
 from cortex_trio import AllWorkersFailed, Cortex, CortexError, FailureKind, ProviderError, Reply
@@ -167,6 +170,36 @@ async def test_fifty_at_once_in_faults_that_changes_all_the_time() -> None:
         there.proxy.faults = ProxyFaults()
     assert {reply.text for reply in replies} <= {TEXT, RESCUE}
     assert len(replies) == 50, errors
+
+
+async def test_a_fault_that_is_replaced_while_bytes_are_on_their_way_loses_none_in_the_middle() -> None:
+    sent, replaced = trio.Event(), trio.Event()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.send_all(b"x" * 200)
+            sent.set()
+            await replaced.wait()
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(b"the end")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        async with open_chaos_proxy(f"http://127.0.0.1:{port}/") as proxy:
+            proxy.faults = ProxyFaults(cut_after=100, latency=0.1)
+            parts = urlsplit(proxy.url)
+            client = await trio.open_tcp_stream("127.0.0.1", parts.port or 0)
+            await sent.wait()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            proxy.faults = ProxyFaults()
+            replaced.set()
+            received = b""
+            while data := await client.receive_some():
+                received += data
+            await client.aclose()
+        nursery.cancel_scope.cancel()
+    assert received in (b"x" * 100, b"x" * 200 + b"the end")
 
 
 async def test_a_target_that_is_not_plain_http_is_refused() -> None:
