@@ -50,6 +50,8 @@ class HttpRequest:
     """None: the request has no body."""
     headers: Mapping[str, str] = attrs.field(factory=dict)
     """Names in lower case. The headers of the provider and the API key come on top."""
+    added: frozenset[str] = frozenset()
+    """Fields of the body that the caller did not set, and that `adapted_to` of the dialect can leave out or rename."""
 
 
 class Decoder(Protocol):

@@ -11,7 +11,7 @@ import pytest
 import trio
 from at_rest import gateway
 
-from cortex_trio import Config, CortexError, FailureKind, ProviderError
+from cortex_trio import Config, FailureKind, ProviderError
 from cortex_trio.failures import classify
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
@@ -114,6 +114,9 @@ VALUES = [
     "'max_tokens' must be greater than 0",
     "Unsupported value: 'temperature' does not support 0.2 with this model.",
     "messages: at least one message is required",
+    "max_tokens value 100000 is not allowed for this model",
+    "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+    "Unrecognized request argument supplied: include_usage",
 ]
 
 
@@ -128,14 +131,52 @@ async def test_an_error_about_the_request_is_not_repeated(autojump_clock: object
         assert len(bodies(sim)) == 1
 
 
-async def test_a_server_that_goes_on_refusing_is_asked_twice(autojump_clock: object) -> None:
+async def test_a_server_that_goes_on_refusing_is_asked_once_for_each_field(autojump_clock: object) -> None:
     async with open_simulator() as sim:
-        error = json.dumps(USAGE["azure"][1])
-        sim.add("openai_compatible", Behaviour(status=400, error_body=error))
+        sim.add("openai_compatible", Behaviour(status=400, error_body=json.dumps(USAGE["azure"][1])))
         async with gateway(sim) as cortex:
-            with pytest.raises(CortexError):
+            with pytest.raises(ProviderError):
                 await cortex.complete("Hi")
         assert len(bodies(sim)) == 2
+
+
+async def test_both_fields_are_refused_one_after_the_other(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        steps = [USAGE["openai"], refusals("max_completion_tokens")["openai"]]
+
+        def answer(request: SimRequest) -> Behaviour:
+            for field, (status, error) in zip(
+                ("stream_options", "max_completion_tokens"), steps, strict=True
+            ):
+                if field in request.body:
+                    return Behaviour(status=status, error_body=json.dumps(error))
+            return Behaviour(text="fine")
+
+        sim.add("openai", answer)
+        async with gateway(sim) as cortex:
+            reply = await cortex.complete("Hi", max_tokens=7)
+        assert (reply.text, len(reply.attempts)) == ("fine", 3)
+
+
+async def test_the_repetition_comes_at_once(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        sim.add("openai_compatible", without("stream_options", USAGE["openai"]))
+        async with gateway(sim) as cortex:
+            begin = trio.current_time()
+            assert (await cortex.complete("Hi", worker="openai_compatible")).text == "fine"
+            assert trio.current_time() - begin < 0.01
+
+
+async def test_the_fields_of_a_caller_are_the_callers(autojump_clock: object) -> None:
+    """What the caller has set himself is not left out, and changes nothing for other calls."""
+    async with open_simulator() as sim:
+        sim.add("openai", Behaviour(status=400, error_body=json.dumps(USAGE["openai"][1])))
+        async with gateway(sim) as cortex:
+            with pytest.raises(ProviderError):
+                await cortex.complete("Hi", extra_body={"stream_options": {"include_obfuscation": False}})
+            sim["openai"].behave(Behaviour(text="fine"))
+            await cortex.complete("Hi")
+        assert sim["openai"].requests[-1].body["stream_options"] == {"include_usage": True}
 
 
 async def test_a_reload_forgets_it(autojump_clock: object) -> None:

@@ -102,6 +102,29 @@ async def test_a_server_that_refuses_the_question_for_usage_is_not_asked_it_agai
         assert ["stream_options" in request.body for request in provider.requests] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ({"include_usage": True}, "Unrecognized request argument supplied: include_usage"),
+        ({"max_tokens": 7}, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
+        ({"stream_options": {"include_usage": True}}, "Unknown parameter: 'stream_options'."),
+    ],
+)
+async def test_a_field_of_one_client_changes_nothing_for_the_others(field: dict[str, Any], text: str) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", models=[MODEL])
+        async with open_gateway(sim) as cortex:
+            provider.behave(Behaviour(status=400, error_body=json.dumps({"error": {"message": text}})))
+            assert (await ask(cortex, CHAT.request(stream=True, **field))).status == 400
+            assert len(provider.requests) == 1
+            provider.behave(Behaviour())
+            await ask(cortex, CHAT.request(stream=True))
+            await cortex.complete("Hi", max_tokens=7)
+        _, client, own = (request.body for request in provider.requests)
+        assert client["stream_options"] == {"include_usage": True}
+        assert own["max_completion_tokens"] == 7
+
+
 @pytest.mark.parametrize("options", [None, {"include_obfuscation": False}])
 async def test_usage_is_asked_for_and_its_chunk_taken_out(options: dict[str, bool] | None) -> None:
     fields: dict[str, Any] = {} if options is None else {"stream_options": options}

@@ -1,6 +1,7 @@
 """Keys of clients over real sockets: which are accepted, what they may use, what is answered when it is used up."""
 
 import base64
+import gc
 import json
 import sys
 from datetime import UTC, datetime
@@ -282,11 +283,13 @@ def steps_of(ring: KeyRing, presented: str | None) -> list[tuple[str, int]]:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # what runs when garbage is collected does not belong to the lookup
     sys.settrace(trace)
     try:
         ring.find(presented)
     finally:
         sys.settrace(before)
+        gc.enable()
     return steps
 
 

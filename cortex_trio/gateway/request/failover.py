@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import final
 
-import attrs
 import trio
 
 from ...errors import ProviderError
-from ...failures import CortexError, FailureKind, InvalidRequest
+from ...failures import CortexError, Failure, FailureKind, InvalidRequest
 from ...telemetry import CallWaiting, Waiting
 from ...wire.codec import Decoder, HttpRequest
 from ..routing.eligibility import Candidate, Criteria, configuration_refusal, model_for
@@ -176,7 +175,8 @@ class Failover:
             with self._call.outside():
                 return await attempt.__aenter__()
         except AttemptFailed as failed:
-            self._failed(prepared.candidate, self._adapted(prepared, failed), attempt.key)
+            is_adapted = self._adapt(prepared, failed.failure)
+            self._failed(prepared.candidate, failed, attempt.key, is_adapted=is_adapted)
             return None
         except trio.Cancelled:
             self._plan.record_hedge_loss(prepared.candidate)
@@ -234,16 +234,16 @@ class Failover:
             self._failed(candidate, AttemptFailed(bug.failure, bug.__cause__), None)
         return None
 
-    def _adapted(self, prepared: PreparedAttempt, failed: AttemptFailed) -> AttemptFailed:
-        """Adapt the dialect if the server refused a field of its own; then the same request may help."""
-        adapted = self._runtime.dialects.adapted(prepared.provider, prepared.dialect, failed.failure)
+    def _adapt(self, prepared: PreparedAttempt, failure: Failure) -> bool:
+        """Adapt the dialect if the server does not know a field that it adds. Returns whether it was that."""
+        request, dialect = prepared.request, prepared.dialect
+        adapted = self._runtime.dialects.adapted(prepared.provider, dialect, failure, request.added)
         if adapted is None:
-            return failed
+            return False
         endpoint = prepared.candidate.endpoint
-        if endpoint.dialect is prepared.dialect:  # else another call has adapted it
+        if endpoint.dialect is dialect:  # else another call has adapted it
             endpoint.dialect = adapted
-        failure = attrs.evolve(failed.failure, should_retry=True)
-        return AttemptFailed(failure, failed.cause, reused=failed.reused)
+        return True
 
     def _timeouts(self, candidate: Candidate) -> Timeouts:
         config, limits = self._runtime.config, self._limits
@@ -268,8 +268,15 @@ class Failover:
 
     # -------------------------------------------------------------- the ledger
 
-    def _failed(self, candidate: Candidate, failed: AttemptFailed, key: ApiKey | None) -> None:
-        self._plan.learn(candidate, failed.failure, key, reused=failed.reused)
+    def _failed(
+        self,
+        candidate: Candidate,
+        failed: AttemptFailed,
+        key: ApiKey | None,
+        *,
+        is_adapted: bool = False,
+    ) -> None:
+        self._plan.learn(candidate, failed.failure, key, reused=failed.reused, is_adapted=is_adapted)
         self._add_error(candidate, failed)
 
     def _add_error(self, candidate: Candidate, failed: AttemptFailed) -> None:

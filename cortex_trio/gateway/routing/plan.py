@@ -3,7 +3,8 @@
 `next` decides; `learn` and `refuse` record the result. After a failure, by its row of `failures.REACTIONS`:
 
 1. a failure that is the caller's own ends the call;
-2. another key of the same worker, if the key was the reason;
+2. the same worker at once, if its server did not know a field that the dialect adds; another key of it, if the key
+   was the reason;
 3. the same worker once more, after a short pause, if a repetition may help and nothing was delivered;
 4. the next worker (after context_length only one whose window is known to be larger);
 5. when no other worker can be asked now: the worker that can be asked first, again or for the first time, after a
@@ -25,6 +26,7 @@ from ..settings.secrets import ApiKey
 from ..workers.worker import Refusal
 from .eligibility import Candidate
 from .readiness import (
+    MOST_ADAPTED,
     TRIES_PER_WORKER,
     Allowance,
     Earliest,
@@ -145,6 +147,7 @@ class FailoverPlan:
         *,
         committed: bool = False,
         reused: bool = False,
+        is_adapted: bool = False,
     ) -> None:
         """Record a failure.
 
@@ -154,6 +157,7 @@ class FailoverPlan:
             key: the key it used; None for a worker without keys.
             committed: something of the answer was delivered.
             reused: the request went over a kept connection.
+            is_adapted: it was about a field that the dialect adds, and the next request will not have it.
         """
         tried, reaction = self._of(candidate), REACTIONS[failure.kind]
         self._current = tried
@@ -161,7 +165,10 @@ class FailoverPlan:
         tried.requests += 1
         if failure.phase != "connect":
             self._allowance.attempts_left -= 1
-        if reaction.next_key is NextKey.NO or key is None:
+        tried.repeats_adapted = is_adapted and tried.adapted < MOST_ADAPTED
+        if tried.repeats_adapted:
+            tried.adapted += 1
+        elif reaction.next_key is NextKey.NO or key is None:
             tried.tries += 1
         else:
             tried.refused_keys.add(key)
@@ -170,7 +177,8 @@ class FailoverPlan:
             self._too_small = tried.candidate.window or 0
         self._committed = committed
         is_repeatable = failure.should_retry is True and tried.tries < self._allowance.max_attempts
-        self._is_over = reaction.next_worker is NextWorker.NO and not is_repeatable
+        is_own = reaction.next_worker is NextWorker.NO and not is_repeatable
+        self._is_over = is_own and not tried.repeats_adapted
 
     def record_hedge_loss(self, candidate: Candidate) -> None:
         """Record that another worker answered first: the request to `candidate` was left, but it was made."""
@@ -216,6 +224,9 @@ class FailoverPlan:
         tried = self._current
         if tried is None or tried.last is None or tried.refused:
             return None
+        if tried.repeats_adapted:
+            tried.repeats_adapted = False
+            return Ask(tried.candidate, avoid=frozenset(tried.refused_keys))
         if swapped := self._swap_key(tried, now):
             return swapped
         if same_worker_of(tried.last) is not SameWorker.ONCE or self._committed:

@@ -17,6 +17,8 @@ TRIES_PER_WORKER = 2
 and is not counted."""
 WAIT_JITTER = 0.1
 """A wait ends up to this share later, never earlier, so that not all calls come at once."""
+MOST_ADAPTED = 2
+"""Repetitions of one call because a worker does not know a field: a dialect adds two that a server may not know."""
 REFUSED_PAUSE_SECONDS = 0.01
 """Before a worker is asked again that refused although it seemed to be free; doubled each time."""
 
@@ -35,6 +37,8 @@ class Tried:
     refusals: int = 0  # how often
     excluded: bool = False  # this call cannot ask it
     key_swapped: bool = False  # another key was tried where the table allows one
+    adapted: int = 0  # how often its dialect was adapted to its server
+    repeats_adapted: bool = False  # the request is repeated in the dialect that was just adapted
     fresh_after: bool = False  # it was silent on a kept connection, and not yet asked on a new one
 
 

@@ -97,21 +97,24 @@ class DialectGuard:
             bug = self._bug(provider, hook, error, key, "stream")
             raise bug from bug.__cause__
 
-    def adapted(self, provider: str, dialect: Dialect, failure: Failure) -> Dialect | None:
-        """Return the dialect of a server that has refused a field which `dialect` adds; None if it is not that.
+    def adapted(
+        self, provider: str, dialect: Dialect, failure: Failure, added: frozenset[str]
+    ) -> Dialect | None:
+        """Return the dialect of a server that does not know a field which `dialect` adds; None if it is not that.
 
-        Only a dialect with the method `adapted_to` adds fields that a server may refuse.
+        Only a dialect that adds fields has the method `adapted_to`.
 
         Args:
             provider: its name, for the log.
             dialect: the dialect in which the request was made.
             failure: how the server has answered.
+            added: what the dialect has added to the request.
         """
         adapted_to = getattr(dialect, "adapted_to", None)
-        if adapted_to is None:
+        if adapted_to is None or not added:
             return None
         try:
-            adapted: Dialect | None = adapted_to(failure)
+            adapted: Dialect | None = adapted_to(failure, added)
         except Exception as error:
             self._bug(provider, "adapted_to", error, None, "headers")
             return None

@@ -24,9 +24,9 @@ from ...wire.server import ServerDialect
 from .options import ANTHROPIC, CHAT_COMPLETIONS, GEMINI, RESPONSES, Options
 
 Query = Mapping[str, str]
-Native = Callable[[RawBody, str, Query, bool, Dialect], tuple[str, bytes]]
-"""Returns the path and the body for a worker of the same dialect; takes the body as it came, the model, the query,
-whether the answer is to be streamed, and the dialect of the worker's server."""
+Native = Callable[[RawBody, str, Query, bool], tuple[str, dict[str, Any]]]
+"""Returns the path for a worker of the same dialect, and the values that change in the body; takes the body as it came,
+the model, the query and whether the answer is to be streamed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,15 +60,21 @@ class Ingress:
         dialect: Dialect,
     ) -> HttpRequest:
         """Return the request for a worker that speaks this dialect: as it came, but for the model."""
-        path, data = self.native(body, model, query, stream, dialect)
+        path, changes = self.native(body, model, query, stream)
+        added: frozenset[str] = frozenset()
+        if stream and getattr(dialect, "stream_usage", False) and not asks_for_usage(body):
+            options = body.value.get("stream_options")
+            own = options if isinstance(options, dict) else {}
+            changes["stream_options"] = {**own, "include_usage": True}
+            added = frozenset() if own else frozenset({"stream_options"})
         found = ((name, headers.get(name, "")) for name in self.headers)
         # Any other value has no place in a head, and the error would count against the worker.
         forwarded = {
             name: value for name, value in found if value and value.isascii() and value.isprintable()
         }
         accept = "text/event-stream" if stream else "application/json"
-        own = {"content-type": "application/json", "accept": accept}
-        return HttpRequest("POST", path, data, {**forwarded, **own})
+        own_headers = {"content-type": "application/json", "accept": accept}
+        return HttpRequest("POST", path, body.with_values(changes), {**forwarded, **own_headers}, added)
 
     def in_stream(self, kind: FailureKind) -> FailureKind:
         """Return the kind whose error may stand in the middle of a stream."""
@@ -79,14 +85,8 @@ class Ingress:
 # ------------------------------------------------------------------ requests as they came
 
 
-def _chat_completions(
-    body: RawBody, model: str, query: Query, stream: bool, dialect: Dialect
-) -> tuple[str, bytes]:
-    changes: dict[str, Any] = {"model": model}
-    if stream and not asks_for_usage(body) and getattr(dialect, "stream_usage", True):
-        options = body.value.get("stream_options")
-        changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-    return "/chat/completions", body.with_values(changes)
+def _chat_completions(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, dict[str, Any]]:
+    return "/chat/completions", {"model": model}
 
 
 def asks_for_usage(body: RawBody) -> bool:
@@ -95,21 +95,19 @@ def asks_for_usage(body: RawBody) -> bool:
     return isinstance(options, dict) and bool(options.get("include_usage"))
 
 
-def _responses(body: RawBody, model: str, query: Query, stream: bool, dialect: Dialect) -> tuple[str, bytes]:
-    return "/responses", body.with_values({"model": model})
+def _responses(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, dict[str, Any]]:
+    return "/responses", {"model": model}
 
 
-def _messages(body: RawBody, model: str, query: Query, stream: bool, dialect: Dialect) -> tuple[str, bytes]:
+def _messages(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, dict[str, Any]]:
     beta = query.get("beta")
-    return "/v1/messages" + (f"?beta={quote(beta)}" if beta else ""), body.with_values({"model": model})
+    return "/v1/messages" + (f"?beta={quote(beta)}" if beta else ""), {"model": model}
 
 
-def _generate_content(
-    body: RawBody, model: str, query: Query, stream: bool, dialect: Dialect
-) -> tuple[str, bytes]:
+def _generate_content(body: RawBody, model: str, query: Query, stream: bool) -> tuple[str, dict[str, Any]]:
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     changes = {"model": model} if "model" in body.value else {}
-    return f"/{resource_path(model)}:{method}", body.with_values(changes)
+    return f"/{resource_path(model)}:{method}", changes
 
 
 # ------------------------------------------------------------------ the table

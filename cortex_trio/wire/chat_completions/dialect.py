@@ -12,7 +12,7 @@ import base64
 import re
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Self
 
 import attrs
@@ -32,9 +32,9 @@ OTHER_MAX_TOKENS_FIELD = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
 }
-STREAM_USAGE = re.compile(r"\b(stream_options|include_usage)\b")
 UNKNOWN_FIELD = re.compile(
-    r"extra[ _](input|field|forbidden)|unrecogni[sz]ed|unknown|un(support|expect)ed|not (permitted|allowed|supported)",
+    r"extra[ _](input|field|forbidden)|not supported with this model"
+    r"|(unrecogni[sz]ed|unknown|unsupported|unexpected) [\w ]*?(field|parameter|argument)",
     re.IGNORECASE,
 )
 """How servers say that they do not know a field: Azure, Fireworks, Mistral, vLLM and all that check with pydantic.
@@ -92,22 +92,24 @@ class ChatCompletions:
             stream_usage=self.stream_usage,
         )
         accept = SSE if request.stream else JSON
-        return json_post("/chat/completions", body, request.extra_body, accept=accept)
+        added = {"stream_options", self.max_tokens_field} & body.keys() - (request.extra_body or {}).keys()
+        made = json_post("/chat/completions", body, request.extra_body, accept=accept)
+        return attrs.evolve(made, added=frozenset(added))
 
-    def adapted_to(self, failure: Failure) -> Self | None:
-        """Return the dialect of a server that refuses a field which this one adds; None if that is not the reason.
+    def adapted_to(self, failure: Failure, added: Collection[str]) -> Self | None:
+        """Return the dialect of a server that does not know a field which this one adds; None if it is not that.
 
-        The caller set neither `stream_options` nor the name of the field for max_tokens, and cannot change them.
+        Args:
+            failure: how the server has answered.
+            added: `HttpRequest.added` of the request.
         """
-        if failure.kind is not FailureKind.BAD_REQUEST:
+        if failure.kind is not FailureKind.BAD_REQUEST or not UNKNOWN_FIELD.search(failure.message):
             return None
-        if self.stream_usage and STREAM_USAGE.search(failure.message):
+        refused = {name for name in added if re.search(rf"\b{name}\b", failure.message)}
+        if "stream_options" in refused:
             return attrs.evolve(self, stream_usage=False)
-        other = OTHER_MAX_TOKENS_FIELD.get(self.max_tokens_field, "")
-        if re.search(rf"\b{self.max_tokens_field}\b", failure.message) and (
-            re.search(rf"\b{other}\b", failure.message) or UNKNOWN_FIELD.search(failure.message)
-        ):
-            return attrs.evolve(self, max_tokens_field=other)
+        if self.max_tokens_field in refused:
+            return attrs.evolve(self, max_tokens_field=OTHER_MAX_TOKENS_FIELD[self.max_tokens_field])
         return None
 
     def decoder(self) -> ChatCompletionsDecoder:
