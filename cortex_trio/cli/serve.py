@@ -15,6 +15,7 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def serve(arguments: argparse.Namespace) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     _raise_descriptor_limit()
     if arguments.workers > 1:
+        if HANGUP is None or not hasattr(socket, "SO_REUSEPORT"):
+            raise ConfigError("--workers", "needs a system with SO_REUSEPORT and SIGHUP, such as Linux")
         return trio.run(_supervise, arguments)
     try:
         return trio.run(_serve, arguments)
@@ -85,12 +88,11 @@ async def _supervise(arguments: argparse.Namespace) -> int:
 
 def worker_arguments(arguments: argparse.Namespace) -> list[str]:
     """Return the arguments of one process of several, without the sockets."""
-    given = ["serve", "--host", arguments.host, "--grace", str(arguments.grace)]
-    given += ["--max-body", str(arguments.max_body), "--body-timeout", str(arguments.body_timeout)]
-    for option in ("config", "keys_file", "tls_cert", "tls_key"):
-        if (value := getattr(arguments, option)) is not None:
-            given += [f"--{option.replace('_', '-')}", value]
-    return given + [part for key in arguments.key for part in ("--key", key)]
+    # With "=": a value may begin with "-".
+    names = ("host", "grace", "max_body", "body_timeout", "config", "keys_file", "tls_cert", "tls_key")
+    options = ((name.replace("_", "-"), getattr(arguments, name)) for name in names)
+    given = [f"--{name}={value}" for name, value in options if value is not None]
+    return ["serve", *given, *(f"--key={key}" for key in arguments.key)]
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
@@ -106,6 +108,9 @@ async def _serve(arguments: argparse.Namespace) -> int:
     observers: list[Observer] = [] if metrics is None else [metrics]
     async with AsyncExitStack() as stack:
         received = stack.enter_context(trio.open_signal_receiver(*signals))
+        receiving = await stack.enter_async_context(open_flat_nursery())
+        stack.callback(receiving.cancel_scope.cancel)
+        until_stopped = trio.CancelScope()
         # That of the supervising process is passed only if the configuration has none.
         store = None if arguments.store_socket is None else SocketStore(arguments.store_socket)
         cortex = await stack.enter_async_context(open_cortex(read.gateway, on_event=observers, store=store))
@@ -130,14 +135,11 @@ async def _serve(arguments: argparse.Namespace) -> int:
         )
         _collect_less()
         print(f"listening on {server.url}", flush=True)
-        async with open_flat_nursery() as nursery:
-            if inherited:
-                nursery.start_soon(_stop_with_parent, nursery.cancel_scope)
-            async for number in received:
-                if number in STOPS:
-                    break
-                nursery.start_soon(_reload, arguments, cortex, server)
-            nursery.cancel_scope.cancel()
+        receiving.start_soon(_receive_signals, received, arguments, cortex, server, until_stopped)
+        if inherited:
+            receiving.start_soon(_stop_with_parent, until_stopped)
+        with until_stopped:
+            await trio.sleep_forever()
         log.info("draining for up to %g s", arguments.grace)
         _end_in(arguments.grace + MOST_SECONDS_AFTER_GRACE)
     return 0
@@ -166,6 +168,23 @@ def _all_keys(arguments: argparse.Namespace, read: ServerConfig) -> tuple[Virtua
     if arguments.keys_file is not None:
         keys += read_keys(Path(arguments.keys_file))
     return virtual_keys_from(keys)
+
+
+async def _receive_signals(
+    received: AsyncIterator[int],
+    arguments: argparse.Namespace,
+    cortex: Cortex,
+    server: Server,
+    until_stopped: trio.CancelScope,
+) -> None:
+    """Reload at SIGHUP, stop at the others. Goes on during the drain, which a second signal must not cut short."""
+    async with open_flat_nursery() as nursery:
+        async for number in received:
+            if number in STOPS:
+                server.drain(alone=bool(arguments.listen_fd))
+                until_stopped.cancel()
+            elif not until_stopped.cancel_called:
+                nursery.start_soon(_reload, arguments, cortex, server)
 
 
 async def _reload(arguments: argparse.Namespace, cortex: Cortex, server: Server) -> None:

@@ -223,6 +223,10 @@ async def _wait_hung_up(descriptor: int) -> None:
         raise trio.ClosedResourceError("this connection was closed")
     if sys.platform != "linux":  # only there the system says it
         await trio.sleep_forever()
-    with select.epoll() as watched:
+    try:
+        watched = select.epoll()
+    except OSError:  # no descriptor is free: the end is seen when the client is read or written
+        await trio.sleep_forever()
+    with watched:
         watched.register(descriptor, select.EPOLLRDHUP)  # an error and a reset are always included
         await trio.lowlevel.wait_readable(watched.fileno())

@@ -43,6 +43,8 @@ class Drain:
 
     def __init__(self) -> None:
         self.is_draining = False
+        self.is_alone = False
+        """Other processes of the server go on: clients that connect are left to them."""
         self._is_cut = False
         self._connections: set[Drainable] = set()
         self._idle: set[trio.CancelScope] = set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -21,10 +22,17 @@ RETRY_SECONDS = 0.1
 """After the process has run out of file descriptors: connections must end first."""
 SPARE_SECONDS = 0.05
 """After which a client is accepted in place of another process that has not: it is busy, hangs, or has died."""
+MOST_AT_ONCE = 64
+"""Clients that are accepted in place of another process before the next pause."""
 ONE_CLIENT_ERRORS = frozenset(
-    {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
+    getattr(errno, name)
+    for name in (
+        *("ECONNABORTED", "ECONNRESET", "EPERM", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP", "ETIMEDOUT"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENONET"),
+    )
+    if hasattr(errno, name)
 )
-"""Errors that `accept` has for the client that it returns, see accept(2)."""
+"""Errors that `accept` has for the client that it returns, see accept(2). Systems other than Linux have fewer."""
 
 
 def listen(host: str, port: int, *, is_shared: bool = False) -> Sequence[socket.socket]:
@@ -38,12 +46,12 @@ def listen(host: str, port: int, *, is_shared: bool = False) -> Sequence[socket.
     Raises:
         OSError: the address cannot be used, or the port is taken.
     """
-    found = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
-    )
-    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     sockets: list[socket.socket] = []
     try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )
+        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
         for family, address in addresses:
             place = (address[0], port, *address[2:])
             try:
@@ -67,7 +75,8 @@ def _listen_on(family: int, address: tuple[str | int, ...], is_shared: bool) -> 
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setblocking(False)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # there two servers could listen on one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if is_shared:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
@@ -92,27 +101,31 @@ def adopt(sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
 
 
 async def accept_clients(
-    listening: socket.socket, start: Callable[[trio.SocketStream], Awaitable[None]], *, after: float = 0.0
+    listening: socket.socket,
+    start: Callable[[trio.SocketStream], Awaitable[None]],
+    after: Callable[[], float] = lambda: 0.0,
 ) -> None:
     """Accept clients until cancelled.
 
     Args:
         listening: a socket that does not block.
         start: takes a client over, and closes it if that fails.
-        after: seconds in which another process may accept the client.
+        after: returns the seconds in which another process may accept a client.
     """
     while True:
         await trio.lowlevel.wait_readable(listening)
-        if after:
-            await trio.sleep(after)
-        try:
-            client, _ = listening.accept()
-        except BlockingIOError:
-            continue  # another process has accepted it
-        except OSError as error:
-            if error.errno not in ONE_CLIENT_ERRORS:
-                log.warning("cannot accept a connection: %s", error.strerror or error)
-                await trio.sleep(RETRY_SECONDS)
-            continue
-        client.setblocking(False)
-        await start(trio.SocketStream(trio.socket.from_stdlib_socket(client)))
+        pause = after()
+        if pause:
+            await trio.sleep(pause)
+        for _ in range(MOST_AT_ONCE if pause else 1):
+            try:
+                client, _ = listening.accept()
+            except BlockingIOError:
+                break  # another process has accepted it
+            except OSError as error:
+                if error.errno not in ONE_CLIENT_ERRORS:
+                    log.warning("cannot accept a connection: %s", error.strerror or error)
+                    await trio.sleep(RETRY_SECONDS)
+                break
+            client.setblocking(False)
+            await start(trio.SocketStream(trio.socket.from_stdlib_socket(client)))

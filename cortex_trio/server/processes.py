@@ -5,12 +5,13 @@
     ├── worker-1     cortex-trio serve --listen-fd 3 --spare-fd 4
     └── worker-2     cortex-trio serve --listen-fd 4 --spare-fd 3
 
-The supervisor opens a listening socket for each process, all with one port (SO_REUSEPORT), so that the system gives
-each the same share of the clients; a socket that all accept from gives them to the process that wakes first. Each
+The supervisor opens a listening socket for each process, all with one port (SO_REUSEPORT), so that Linux gives each the
+same share of the clients; a socket that all accept from gives them to the process that wakes first. Each
 process inherits the sockets of all. A process that dies loses the requests that it had accepted and no others: clients
-that wait at its socket are accepted by another process, as are those of a process that is busy.
+that wait at its socket are accepted by another process, as are those of a process that is busy or drains.
 
-The supervisor holds the standard input of each process open: when the supervisor is gone, they drain.
+The supervisor holds the standard input of each process open: when the supervisor is gone, they drain. A process that
+ends before it has listened ends them all: its configuration is that of the others, and no restart changes it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain
 from typing import final
@@ -43,6 +44,8 @@ REAP_SECONDS = 5.0
 START_SECONDS = 60.0
 """For all processes to listen."""
 READY = b"listening on "
+MOST_LINE = 10_000
+"""Bytes of a line of output that are kept."""
 
 
 class _Workers(DynamicSupervisor):
@@ -82,7 +85,8 @@ class Processes:
         self._store = store
         self._running: dict[str, trio.Process] = {}
         self._ready: set[str] = set()
-        self._all_ready = trio.Event()
+        self._has_started = trio.Event()
+        self._start_status = 0
         self.url = ""  # "" until a process listens
 
     def supervisor(self) -> Supervisor:
@@ -91,9 +95,10 @@ class Processes:
         workers = Child(ref=Ref("workers"), start=lambda: _Workers(children), shutdown=math.inf)
         return Supervisor([workers] if self._store is None else [self._store, workers])
 
-    async def wait_ready(self) -> None:
-        """Wait until every process has listened once."""
-        await self._all_ready.wait()
+    async def wait_started(self) -> int:
+        """Wait until every process has listened. Returns 0, or the status of one that has ended before."""
+        await self._has_started.wait()
+        return self._start_status
 
     def send_signal(self, number: int) -> None:
         """Pass a signal on to all processes."""
@@ -119,29 +124,42 @@ class Processes:
         )
         self._running[name] = process
         try:
-            await self._read_output(name, process)
-            status = await process.wait()
-            log.error("%s has ended with status %d; it is started again", name, status)
+            # Not until the end of its output: programs that it has started may hold that open.
+            async with open_flat_nursery() as nursery:
+                nursery.start_soon(self._read_output, name, process)
+                status = await process.wait()
+                nursery.cancel_scope.cancel()
+            if name not in self._ready and not self._has_started.is_set():
+                self._start_status = status if status > 0 else 1
+                self._has_started.set()
+            log.error("%s has ended with status %d", name, status)
         finally:
             del self._running[name]
             with trio.move_on_after(self._grace + KILL_SECONDS, shield=True):
-                await _drain(process)
+                await _drain(process, has_started=name in self._ready)
             with trio.move_on_after(REAP_SECONDS, shield=True):
                 await _kill(process)
 
     async def _read_output(self, name: str, process: trio.Process) -> None:
         assert process.stdout is not None
+        line = b""
         async for data in process.stdout:
-            if data.startswith(READY):
-                self.url = data.splitlines()[0].removeprefix(READY).decode()
+            *lines, line = (line + data).split(b"\n")
+            for ready in (each for each in lines if each.startswith(READY)):
+                self.url = ready.removeprefix(READY).decode()
                 self._ready.add(name)
                 if len(self._ready) == len(self._refs):
-                    self._all_ready.set()
+                    self._has_started.set()
+            line = line[:MOST_LINE]
 
 
-async def _drain(process: trio.Process) -> None:
+async def _drain(process: trio.Process, *, has_started: bool) -> None:
+    """Wait for a process to drain. The end of its input means that all of them do, a signal that it does alone."""
+    if process.stdin is not None:
+        await trio.aclose_forcefully(process.stdin)
     if process.returncode is None:
-        process.terminate()
+        if not has_started:
+            process.terminate()
         await process.wait()
 
 
@@ -175,7 +193,9 @@ async def supervise(
     signals: Sequence[int],
     has_store: bool = False,
 ) -> int:
-    """Run the processes until one of `signals`; SIGHUP is passed on to them. Returns 0, or 1 if they do not start.
+    """Run the processes until one of `signals`; SIGHUP is passed on to them.
+
+    Returns 0; if one ends before it has listened its status; if not all listen in time, 1.
 
     Args:
         arguments: of `cortex-trio`, for each process.
@@ -186,7 +206,8 @@ async def supervise(
         signals: that end all of them.
         has_store: whether they have a store of their own; otherwise they share through the memory of this process.
     """
-    with ExitStack() as stack, trio.open_signal_receiver(signal.SIGHUP, *signals) as received:
+    # The receiver is left last: signals that it has not returned are delivered again then, and end this process.
+    with trio.open_signal_receiver(signal.SIGHUP, *signals) as received, ExitStack() as stack:
         sockets = listen_for(host, port, number)
         for one in chain.from_iterable(sockets):
             stack.enter_context(one)
@@ -196,22 +217,36 @@ async def supervise(
             shared.listen()
             arguments, store = [*arguments, "--store-socket", shared.path], shared.child()
         processes = Processes(arguments, sockets, grace, store)
-        async with open_tree(processes.supervisor()), open_flat_nursery() as nursery:
-            nursery.start_soon(_announce, processes, nursery.cancel_scope)
-            async for caught in received:
-                if caught in signals:
-                    break
-                processes.send_signal(caught)
-            nursery.cancel_scope.cancel()
-    return 0 if processes.url else 1
+        async with open_flat_nursery() as outer:
+            until_stopped, status = trio.CancelScope(), 0
+            outer.start_soon(_receive_signals, received, processes, signals, until_stopped)
+            async with open_tree(processes.supervisor()):
+                with until_stopped:
+                    status = await _announce(processes)
+                    if status == 0:
+                        await trio.sleep_forever()
+            outer.cancel_scope.cancel()
+    return status
 
 
-async def _announce(processes: Processes, scope: trio.CancelScope) -> None:
-    """Print the address when all processes listen. If they do not, cancel `scope`."""
+async def _receive_signals(
+    received: AsyncIterator[int], processes: Processes, signals: Sequence[int], scope: trio.CancelScope
+) -> None:
+    """Cancel `scope` at one of `signals`, pass the others on. A second one changes nothing: the drain has a limit."""
+    async for caught in received:
+        if caught in signals:
+            scope.cancel()
+        else:
+            processes.send_signal(caught)
+
+
+async def _announce(processes: Processes) -> int:
+    """Print the address when all processes listen. Returns 0, or the status to end with if they do not."""
     with trio.move_on_after(START_SECONDS) as limit:
-        await processes.wait_ready()
+        status = await processes.wait_started()
     if limit.cancelled_caught:
         log.error("not all processes listen after %g s", START_SECONDS)
-        scope.cancel()
-    else:
+        return 1
+    if status == 0:
         print(f"listening on {processes.url}", flush=True)
+    return status

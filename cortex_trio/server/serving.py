@@ -63,8 +63,13 @@ class Server:
         """Return the address of an actor of the server, as `Cortex.actor` does: "connections" or "listener"."""
         return self._tree.actors[name]
 
-    def drain(self) -> None:
-        """Begin to stop: idle connections are closed, new requests get 503. The end of the block goes on from here."""
+    def drain(self, *, alone: bool = False) -> None:
+        """Begin to stop: idle connections are closed, new requests get 503. The end of the block goes on from here.
+
+        Args:
+            alone: other processes that listen on the same port go on: clients that connect are left to them.
+        """
+        self._tree.drain.is_alone = alone
         self._tree.drain.begin()
 
     def reload(self, *, keys: Sequence[AnyKey]) -> Callable[[], None]:

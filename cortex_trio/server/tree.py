@@ -94,7 +94,7 @@ class ServerTree:
         tls: ssl.SSLContext | None,
     ) -> None:
         self._sockets = [*sockets, *spare]
-        self._own = len(sockets)
+        self._own_count = len(sockets)
         self._accepted: list[Connection | None] = [None for _ in self._sockets]
         """By listener: the one whose task has not started. A killed listener must not lose it."""
         self._front = front
@@ -129,8 +129,13 @@ class ServerTree:
 
     async def _accept(self, index: int) -> None:
         await self._hand_over(index)  # the listener before this one was killed while it held a client
-        after = 0.0 if index < self._own else SPARE_SECONDS
-        await accept_clients(self._sockets[index], partial(self._start, index), after=after)
+        await accept_clients(self._sockets[index], partial(self._start, index), partial(self._pause, index))
+
+    def _pause(self, index: int) -> float:
+        """Return the seconds in which another process may accept a client of this socket."""
+        if self.drain.is_alone:
+            return math.inf
+        return 0.0 if index < self._own_count else SPARE_SECONDS
 
     async def _start(self, index: int, client: trio.SocketStream) -> None:
         """Start the task of a client, or close the connection."""

@@ -133,6 +133,58 @@ async def test_clients_of_a_process_that_hangs_are_accepted_by_another(tmp_path:
         assert await server.stop() == 0
 
 
+async def test_a_process_that_drains_alone_leaves_its_clients_to_the_others(tmp_path: Path) -> None:
+    async with open_simulator(sockets=True) as sim:
+        sim.add("openai", Behaviour(tokens=["word "] * 2000, tokens_per_second=40), models=["m"])
+        env = environment(sim.config())
+        async with (
+            serving(tmp_path, "--workers", "2", "--grace", "3", env=env) as server,
+            AsyncExitStack() as stack,
+        ):
+            port = int(server.url.rpartition(":")[2])
+            body = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
+            for _ in range(12):  # some of each process
+                client = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+                await client.send_all(request("POST", "/v1/chat/completions", body))
+                await client.receive_some()
+            os.kill((await children_of(server))[0], signal.SIGTERM)
+            await until(lambda: server.has_logged("draining for up to"))
+            for _ in range(12):
+                reply = await server.get("/health/ready")
+                assert reply.status_code == 200, (reply.text, server.err.read_text())
+            assert not await server.has_logged("has ended with status")
+
+
+async def test_processes_that_cannot_start_end_all_of_them_at_once(tmp_path: Path) -> None:
+    command = (*CORTEX, "serve", "--workers", "2", "--port", "0", "--host", "0.0.0.0", "--grace", "1")
+    ended = await run(*command, env=environment(PROVIDERS))
+    assert (ended.status, ended.out) == (2, "")
+    assert "needs an API key" in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_a_second_signal_does_not_cut_the_drain_short(tmp_path: Path) -> None:
+    (tmp_path / "sockets").mkdir()
+    env = environment(PROVIDERS, TMPDIR=str(tmp_path / "sockets"))
+    for options in (["--workers", "2"], []):
+        async with serving(tmp_path, *options, "--grace", "0.5", env=env) as server:
+            port = int(server.url.rpartition(":")[2])
+            async with await trio.open_tcp_stream("127.0.0.1", port) as client:
+                await client.send_all(b"POST /v1/chat/completions HT")
+                await server.get("/health/live")
+                server.process.send_signal(signal.SIGTERM)
+                await until(lambda server=server: server.has_logged("draining for up to"))
+                assert await server.stop() == 0
+    assert list((tmp_path / "sockets").iterdir()) == []
+
+
+async def test_a_key_may_begin_with_a_hyphen(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--workers", "2", "--grace", "1", "--key=-abc-def-ghi") as server:
+        assert (await server.get("/v1/models", authorization="Bearer -abc-def-ghi")).status_code == 200
+        assert (await server.get("/v1/models", authorization="Bearer abc-def-ghi")).status_code == 401
+        assert await server.stop() == 0
+
+
 async def test_a_port_that_another_server_has_is_not_shared_with_it(tmp_path: Path) -> None:
     async with serving(tmp_path, "--workers", "2", "--grace", "1") as server:
         port = server.url.rpartition(":")[2]
