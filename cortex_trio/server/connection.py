@@ -179,7 +179,7 @@ class Connection:
         """Answer a request. Returns whether another one may follow."""
         self._exchange = exchange = self._new_exchange(head)
         exchange.closes = exchange.closes or self._drain.is_draining or self._is_surplus
-        started, received = trio.current_time(), 0
+        started = trio.current_time()
         verdict: Accepted | Refused | None = None
         outcome = Outcome.CUT
         try:
@@ -187,7 +187,7 @@ class Connection:
             try:
                 async with open_flat_nursery() as nursery:
                     exchange.nursery = nursery
-                    received = await self._answer(head, exchange, verdict, nursery)
+                    await self._answer(head, exchange, verdict, nursery)
                     nursery.cancel_scope.cancel()
             except Exception as error:
                 if not (exchange.is_broken and _is_only_broken(error)):
@@ -205,7 +205,7 @@ class Connection:
             if isinstance(verdict, Accepted):
                 verdict.release()
             self._resets = exchange.is_cut_without_a_trace
-            self._log(head, exchange, verdict, received, trio.current_time() - started, outcome)
+            self._log(head, exchange, verdict, trio.current_time() - started, outcome)
         if exchange.ends_with_connection and exchange.has_ended:
             await self._stream.notify_close()
         return exchange.keeps_alive and not self._drain.is_draining
@@ -217,8 +217,8 @@ class Connection:
 
     async def _answer(
         self, head: RequestHead, exchange: HttpExchange, verdict: Accepted | Refused, nursery: trio.Nursery
-    ) -> int:
-        """Read the body and have the request answered. Returns the bytes of the body.
+    ) -> None:
+        """Read the body and have the request answered.
 
         The watcher of the client, which is started in `nursery`, has no end of its own.
         """
@@ -226,14 +226,15 @@ class Connection:
             was_read = head.length is not None and head.length <= len(self._data)
             if was_read:  # the body is here; other bodies are not waited for
                 del self._data[: head.length]
+                exchange.received = head.length or 0
             await self._refuse(head, exchange, verdict, was_read=was_read)
-            return 0
+            return
         exchange.extra_headers, exchange.release = verdict.headers, verdict.release
         try:
-            body, received = await self._read_body(head, exchange)
+            body = await self._read_body(head, exchange)
         except _BadRequestBody as error:
             await self._refuse(head, exchange, error.refused, was_read=error.was_read)
-            return 0
+            return
         request = ServedRequest(
             id=exchange.request_id,
             method=head.method,
@@ -248,7 +249,6 @@ class Connection:
         )
         nursery.start_soon(self._watch_client, exchange)
         await verdict.answer(request, exchange)
-        return received
 
     async def _refuse(
         self, head: RequestHead, exchange: HttpExchange, refused: Refused, *, was_read: bool
@@ -273,8 +273,8 @@ class Connection:
 
     # ------------------------------------------------------------------ the body, and the client meanwhile
 
-    async def _read_body(self, head: RequestHead, exchange: HttpExchange) -> tuple[bytes, int]:
-        """Return the body, and how many bytes it was before it was unpacked. Raises _BadRequestBody."""
+    async def _read_body(self, head: RequestHead, exchange: HttpExchange) -> bytes:
+        """Return the body, unpacked. Raises _BadRequestBody."""
         limits = self._limits
         was_read = False
         try:
@@ -286,10 +286,8 @@ class Connection:
             raw = reader.body()
             encoding = ", ".join([value for name, value in head.headers if name == "content-encoding"])
             if encoding and len(raw) > UNPACK_IN_THREAD_BYTES:
-                body = await trio.to_thread.run_sync(unpacked, raw, encoding, limits.max_body)
-            else:
-                body = unpacked(raw, encoding, limits.max_body)
-            return body, len(raw)
+                return await trio.to_thread.run_sync(unpacked, raw, encoding, limits.max_body)
+            return unpacked(raw, encoding, limits.max_body)
         except BodyTooLarge:
             message = f"the body is longer than {limits.max_body} bytes"
             raise _BadRequestBody(ErrorKind.TOO_LARGE, message, was_read=was_read) from None
@@ -298,6 +296,7 @@ class Connection:
 
     async def _feed(self, reader: BodyReader, exchange: HttpExchange) -> None:
         reader.feed(self._data)
+        exchange.received = reader.received
         if reader.is_done:
             return
         seconds, started = self._limits.body_timeout, trio.current_time()
@@ -308,6 +307,7 @@ class Connection:
                     await trio.lowlevel.checkpoint()
                 self._data += data
                 reader.feed(self._data)
+                exchange.received = reader.received
                 limit.deadline = body_deadline(started, trio.current_time(), reader.received, seconds)
         if limit.cancelled_caught:
             message = "the body did not arrive in time"
@@ -349,7 +349,6 @@ class Connection:
         head: RequestHead,
         exchange: HttpExchange,
         verdict: Accepted | Refused | None,
-        received: int,
         duration: float,
         outcome: Outcome,
     ) -> None:
@@ -362,7 +361,7 @@ class Connection:
             status=exchange.status,
             outcome=outcome,
             duration=duration,
-            received=received,
+            received=exchange.received,
             sent=exchange.sent,
             client=self._peer,
             key=None if verdict is None else verdict.key,

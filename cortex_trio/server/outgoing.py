@@ -55,6 +55,7 @@ class HttpExchange:
             Must be harmless when it is called again.
         closes: the connection is closed after the response, and the response says so.
         status: of the response; None before it.
+        received: bytes of the request's body, as they came.
         sent: bytes of the body.
         headers: of the response, as the route gave them.
     """
@@ -82,6 +83,7 @@ class HttpExchange:
         self.release: Callable[[], None] = lambda: None
         self.closes = request is None or not request.keeps_alive
         self.status: int | None = None
+        self.received = 0
         self.sent = 0
         self.headers: Headers = ()
         self.ends_with_connection = False

@@ -260,6 +260,26 @@ async def test_a_request_is_one_line_of_the_log_without_secrets(caplog: pytest.L
     assert "\r" not in records[3].getMessage()
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [("/wait", b"a prompt", None), ("/crash", b"a prompt", 200), ("/no", b"12", 404)],
+)
+async def test_the_access_log_has_the_bytes_that_came_whatever_the_end(
+    caplog: pytest.LogCaptureFixture, path: str, body: bytes, status: int | None
+) -> None:
+    caplog.set_level(logging.INFO, "cortex_trio.server")
+    async with open_served() as (server, api, _):
+        client = await Client.to(server)
+        await client.send(request("POST", path, body))
+        if status is None:
+            await api.started.wait()
+            await client.stream.aclose()
+        await until(lambda: server.connections == 0 or status is not None)
+        await until(lambda: any(hasattr(record, "received") for record in caplog.records))
+    (record,) = [record for record in caplog.records if hasattr(record, "received")]
+    assert (record.__dict__["status"], record.__dict__["received"]) == (status, len(body))
+
+
 async def test_the_stand_in_is_an_api() -> None:
     from cortex_trio.server.api_protocol import Api
 
