@@ -329,8 +329,8 @@ async def test_an_exit_takes_the_same_time_among_many_processes(exits: Any) -> N
     gc.collect()
     gc.disable()
     try:
-        few = min([await exits(500) for _ in range(3)])
-        many = min([await exits(4000) for _ in range(2)])
+        few = min([await exits(250) for _ in range(3)])
+        many = min([await exits(2000) for _ in range(2)])
     finally:
         gc.enable()
     assert many < 20 * few

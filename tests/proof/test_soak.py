@@ -134,7 +134,7 @@ def tables_are_bounded(cortex: Cortex) -> None:
 
 @pytest.mark.slow
 async def test_thousands_of_requests_leave_memory_flat(autojump_clock: object) -> None:
-    await soak(2_500)
+    await soak(1_200)
 
 
 @pytest.mark.slow
