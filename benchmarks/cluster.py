@@ -247,6 +247,9 @@ def has_cooldowns(cortex: Cortex, count: int) -> bool:
     return len(cortex.snapshot().keys[0].cooldowns) >= count
 
 
+MOST_TIMES_ALONE = 2
+"""How long news may take, compared with an entry of the store without gateways, in the same run: how long threads and
+processes take to wake is up to the machine."""
 IDLE_SECONDS = 0.05
 """Between two rounds: the other process has received an entry by then, and the processors are idle again."""
 
@@ -282,8 +285,9 @@ async def news(rounds: int) -> None:
     )
     common, longest = statistics.median(taken), max(taken)
     text = f"median {common * 1e3:.1f} ms, longest {longest * 1e3:.1f} ms"
-    goal = "median 2 ms, longest 20 ms"
-    show("a cooldown is known in another process", text, goal, common <= 0.002 and longest <= 0.02)
+    goal = f"median {MOST_TIMES_ALONE} times that, longest 20 ms"
+    is_met = common <= MOST_TIMES_ALONE * alone and longest <= 0.02
+    show("a cooldown is known in another process", text, goal, is_met)
 
 
 async def decisions(seconds: float) -> None:
