@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -171,6 +171,21 @@ class Dialect(Protocol):
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@runtime_checkable
+class AdaptableDialect(Protocol):
+    """A dialect that adds fields which some servers do not know, such as the question for usage."""
+
+    def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Dialect | None:
+        """Return the dialect of a server that does not know one of the added fields; None if it is not that.
+
+        Args:
+            failure: How the server has answered.
+            added: `HttpRequest.added` of the request.
+            model: The model of the request.
+        """
+        ...
 
 
 def json_body(value: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:

@@ -109,6 +109,54 @@ async def test_the_newer_field_for_the_longest_answer(autojump_clock: object) ->
         assert [body.get("max_completion_tokens") for body in bodies(sim)] == [None, 7, 7]
 
 
+ENCRYPTED = [
+    (400, openai("Encrypted content is not supported with this model.")),
+    (400, {"error": {"message": "not here", "code": "include_not_supported"}}),
+    (422, {"detail": pydantic("body", "include")}),
+]
+
+
+@pytest.mark.parametrize("refusal", ENCRYPTED, ids=["openai", "a code", "pydantic"])
+async def test_encrypted_reasoning_is_not_asked_of_a_model_that_has_none(
+    autojump_clock: object, refusal: tuple[int, Any]
+) -> None:
+    """And of other models it is."""
+
+    def answer(request: SimRequest) -> Behaviour:
+        if request.body["model"] == "plain" and "include" in request.body:
+            return Behaviour(status=refusal[0], error_body=json.dumps(refusal[1]))
+        return Behaviour(text="fine")
+
+    async with open_simulator() as sim:
+        sim.add("openai_responses", answer, models=["plain", "reasons"])
+        async with gateway(sim) as cortex:
+            for model in ("plain", "reasons", "plain"):
+                assert (await cortex.complete("Hi", model=model)).text == "fine"
+        asked = [
+            (request.body["model"], "include" in request.body) for request in sim["openai_responses"].requests
+        ]
+        assert asked == [("plain", True), ("plain", False), ("reasons", True), ("plain", False)]
+
+
+async def test_summaries_of_thoughts_are_not_asked_of_an_older_server(autojump_clock: object) -> None:
+    text = "thinking.adaptive.display: Extra inputs are not permitted"
+    error = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": text}})
+
+    def answer(request: SimRequest) -> Behaviour:
+        if "display" in request.body.get("thinking", {}):
+            return Behaviour(status=400, error_body=error)
+        return Behaviour(text="fine")
+
+    async with open_simulator() as sim:
+        sim.add("anthropic", answer)
+        async with gateway(sim) as cortex:
+            for _ in range(2):
+                assert (await cortex.complete("Hi", reasoning="low")).text == "fine"
+        shown = [request.body["thinking"] for request in sim["anthropic"].requests]
+        assert [thinking.get("display") for thinking in shown] == ["summarized", None, None]
+        assert {thinking["type"] for thinking in shown} == {"adaptive"}
+
+
 VALUES = [
     "max_tokens is too large: 999999. This model supports at most 4096 completion tokens.",
     "'max_tokens' must be greater than 0",

@@ -237,7 +237,8 @@ class Failover:
     def _adapt(self, prepared: PreparedAttempt, failure: Failure) -> bool:
         """Adapt the dialect if the server does not know a field that it adds. Returns whether it was that."""
         request, dialect = prepared.request, prepared.dialect
-        adapted = self._runtime.dialects.adapted(prepared.provider, dialect, failure, request.added)
+        model = prepared.candidate.model
+        adapted = self._runtime.dialects.adapted(prepared.provider, dialect, failure, request.added, model)
         if adapted is None:
             return False
         endpoint = prepared.candidate.endpoint

@@ -16,7 +16,7 @@ from ...failures import Failure, FailureKind, InvalidRequest, scrub
 from ...failures.classify import holds
 from ...failures.kinds import Phase
 from ...providers import Provider
-from ...wire.codec import Decoder, Dialect, HttpRequest
+from ...wire.codec import AdaptableDialect, Decoder, Dialect, HttpRequest
 from ..settings.secrets import ApiKey
 
 log = logging.getLogger("cortex_trio")
@@ -98,27 +98,24 @@ class DialectGuard:
             raise bug from bug.__cause__
 
     def adapted(
-        self, provider: str, dialect: Dialect, failure: Failure, added: frozenset[str]
+        self, provider: str, dialect: Dialect, failure: Failure, added: frozenset[str], model: str
     ) -> Dialect | None:
         """Return the dialect of a server that does not know a field which `dialect` adds; None if it is not that.
-
-        Only a dialect that adds fields has the method `adapted_to`.
 
         Args:
             provider: its name, for the log.
             dialect: the dialect in which the request was made.
             failure: how the server has answered.
             added: what the dialect has added to the request.
+            model: that was asked.
         """
-        adapted_to = getattr(dialect, "adapted_to", None)
-        if adapted_to is None or not added:
+        if not added or not isinstance(dialect, AdaptableDialect):
             return None
         try:
-            adapted: Dialect | None = adapted_to(failure, added)
+            return dialect.adapted_to(failure, added, model)
         except Exception as error:
             self._bug(provider, "adapted_to", error, None, "headers")
             return None
-        return adapted
 
     def models(self, provider: Provider, body: bytes, key: ApiKey | None) -> Sequence[str]:
         """Return the models that a list of models names.

@@ -6,14 +6,17 @@ dated version header belong to the provider. Source: Anthropic API reference, Me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Self
 
 import attrs
 
 from ...events import Vectors, WireEvent
+from ...failures import Failure
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import listed, member
+from ..unknown_fields import is_unknown
 from .decode import MessagesDecoder, decode_message
 from .encode import EFFORTS, messages_body
 from .files import names_an_upload
@@ -24,16 +27,25 @@ UPLOADS = {"anthropic-beta": "files-api-2025-04-14"}
 
 @attrs.frozen
 class AnthropicMessages:
-    """See `wire.codec.Dialect` for the methods."""
+    """See `wire.codec.Dialect` for the methods.
+
+    `display`: whether summaries of the thoughts are asked for. Servers with an older version do not know that.
+    """
 
     name: str = attrs.field(default="anthropic_messages", init=False)
     efforts: Sequence[str] = attrs.field(default=EFFORTS, init=False, repr=False)
+    display: bool = True
 
     def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
-        body = messages_body(request, provider, model)
+        body = messages_body(request, provider, model, display=self.display)
         accept = "text/event-stream" if request.stream else "application/json"
         http = json_post("/v1/messages", body, request.extra_body, accept=accept)
+        if "display" in body.get("thinking", {}) and "thinking" not in (request.extra_body or {}):
+            http = attrs.evolve(http, added=frozenset({"display"}))
         return attrs.evolve(http, headers={**http.headers, **UPLOADS}) if names_an_upload(body) else http
+
+    def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
+        return attrs.evolve(self, display=False) if is_unknown(failure, "display", added) else None
 
     def decoder(self) -> MessagesDecoder:
         return MessagesDecoder()

@@ -32,7 +32,7 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 TOOL_CHOICES = {"auto": "auto", "none": "none", "required": "any"}  # anything else is the name of a tool
 
 
-def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, Any]:
+def messages_body(request: ChatRequest, provider: str, model: str, *, display: bool = True) -> dict[str, Any]:
     """Return the body; raises Unsupported or InvalidRequest for what this API has no field for."""
     require_small_files(request, MOST_BYTES, provider)
     leading, conversation = _split_system(asked_by_user(request.messages))
@@ -52,7 +52,7 @@ def messages_body(request: ChatRequest, provider: str, model: str) -> dict[str, 
         "stop_sequences": stops(request, None, provider),
         "tools": [_tool(tool) for tool in functions_only(request, provider)] or None,
         "tool_choice": _tool_choice(tool_choice(request)),
-        "thinking": _thinking(request, provider),
+        "thinking": _thinking(request, provider, display=display),
         "output_config": _output_config(request, provider),
     }
     body |= {name: value for name, value in options.items() if value is not None}
@@ -97,14 +97,15 @@ def _tool_choice(choice: str | None) -> Block | None:
     return {"type": TOOL_CHOICES[choice]} if choice in TOOL_CHOICES else {"type": "tool", "name": choice}
 
 
-def _thinking(request: ChatRequest, provider: str) -> Block | None:
+def _thinking(request: ChatRequest, provider: str, *, display: bool) -> Block | None:
     match request.reasoning:
         case None:
             return None
         case "none":
             return {"type": "disabled"}
         case str():
-            return {"type": "adaptive", "display": "summarized"}  # by default, newer models show nothing
+            # By default, newer models show nothing.
+            return {"type": "adaptive", **({"display": "summarized"} if display else {})}
         case budget if LEAST_BUDGET <= budget < _max_tokens(request):
             return {"type": "enabled", "budget_tokens": budget}
         case budget:

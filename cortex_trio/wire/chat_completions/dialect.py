@@ -9,7 +9,6 @@ https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 import base64
-import re
 import sys
 from array import array
 from collections.abc import Collection, Sequence
@@ -18,10 +17,11 @@ from typing import Any, Self
 import attrs
 
 from ...events import Vectors, WireEvent
-from ...failures import Failure, FailureKind
+from ...failures import Failure
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import input_usage, listed_with_body, member, models_anywhere, vectors
+from ..unknown_fields import is_unknown
 from .decode import ChatCompletionsDecoder
 from .encode import chat_body
 
@@ -32,13 +32,6 @@ OTHER_MAX_TOKENS_FIELD = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
 }
-UNKNOWN_FIELD = re.compile(
-    r"extra[ _](input|field|forbidden)|not supported with this model"
-    r"|(unrecogni[sz]ed|unknown|unsupported|unexpected) [\w ]*?(field|parameter|argument)",
-    re.IGNORECASE,
-)
-"""How servers say that they do not know a field: Azure, Fireworks, Mistral, vLLM and all that check with pydantic.
-https://github.com/openai/openai-agents-python/issues/442, https://github.com/FlowiseAI/Flowise/issues/2866"""
 
 
 @attrs.frozen
@@ -96,19 +89,10 @@ class ChatCompletions:
         made = json_post("/chat/completions", body, request.extra_body, accept=accept)
         return attrs.evolve(made, added=frozenset(added))
 
-    def adapted_to(self, failure: Failure, added: Collection[str]) -> Self | None:
-        """Return the dialect of a server that does not know a field which this one adds; None if it is not that.
-
-        Args:
-            failure: how the server has answered.
-            added: `HttpRequest.added` of the request.
-        """
-        if failure.kind is not FailureKind.BAD_REQUEST or not UNKNOWN_FIELD.search(failure.message):
-            return None
-        refused = {name for name in added if re.search(rf"\b{name}\b", failure.message)}
-        if "stream_options" in refused:
+    def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
+        if is_unknown(failure, "stream_options", added):
             return attrs.evolve(self, stream_usage=False)
-        if self.max_tokens_field in refused:
+        if is_unknown(failure, self.max_tokens_field, added):
             return attrs.evolve(self, max_tokens_field=OTHER_MAX_TOKENS_FIELD[self.max_tokens_field])
         return None
 

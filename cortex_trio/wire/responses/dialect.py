@@ -8,13 +8,16 @@ list of models belong to that dialect. https://platform.openai.com/docs/api-refe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Self
 
 import attrs
 
 from ...events import Vectors, WireEvent
+from ...failures import Failure
 from ...messages import ChatRequest
 from ..codec import Dialect, HttpRequest, json_post
+from ..unknown_fields import is_unknown
 from .decode import ResponsesDecoder, decode_response
 from .encode import responses_body
 
@@ -61,7 +64,14 @@ class Responses:
             own_fields=self.own_fields,
         )
         accept = "text/event-stream" if request.stream else "application/json"
-        return json_post("/responses", body, request.extra_body, accept=accept)
+        made = json_post("/responses", body, request.extra_body, accept=accept)
+        added = {"include"} & body.keys() - (request.extra_body or {}).keys()
+        return attrs.evolve(made, added=frozenset({"include", "encrypted content"} if added else ()))
+
+    def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
+        if is_unknown(failure, "include", added) or is_unknown(failure, "encrypted content", added):
+            return attrs.evolve(self, unreasoning=(*self.unreasoning, model))
+        return None
 
     def decoder(self) -> ResponsesDecoder:
         return ResponsesDecoder()
