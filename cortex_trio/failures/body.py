@@ -40,6 +40,9 @@ CODES = (
     "__type", "Code",
 )  # fmt: skip
 
+PLACE_LIMIT = 60
+"""Characters of a place in the request that are shown before a message."""
+
 NO_VALUE = ("", "none", "null")
 """Texts of a field that has no value: LiteLLM writes Python's None as a string."""
 
@@ -253,8 +256,11 @@ def _shown(found: list[Layer], texts: list[tuple[Layer, str]]) -> str:
 
 
 def _param(layer: Layer) -> str | None:
-    """Return the field of the request that an error is about; None if the layer does not name it."""
-    param = layer.fields.get("param") or _place(layer)
+    """Return the field of the request: OpenAI's `param`, or pydantic's `loc`, a path ("body", "messages", 0)."""
+    path = layer.fields.get("loc")
+    param = layer.fields.get("param") or (path[-1] if isinstance(path, list) and path else None)
+    if isinstance(param, int) and isinstance(path, list):
+        param = ".".join(map(str, path[:MAX_LAYERS]))
     return param if isinstance(param, str) and param.lower() not in NO_VALUE else None
 
 
@@ -264,7 +270,9 @@ def _place(layer: Layer) -> str | None:
     if not isinstance(path, list):
         return None
     names = [str(name) for name in path[:MAX_LAYERS] if isinstance(name, (str, int))]
-    return ".".join(names[1:] if names[:1] == ["body"] else names) or None
+    place = ".".join(names[1:] if names[:1] == ["body"] else names)
+    # A number alone is a place in the text of the body.
+    return place[:PLACE_LIMIT] if any(map(str.isalpha, place)) else None
 
 
 # ------------------------------------------------------------------ codes

@@ -5,13 +5,14 @@ The error texts are those of Mistral, Azure, Fireworks, vLLM and the servers tha
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from at_rest import gateway
 
-from cortex_trio import Config, FailureKind, ProviderError
+from cortex_trio import Config, CortexError, FailureKind, ProviderError
 from cortex_trio.failures import classify
 from cortex_trio.simulator import Behaviour, SimRequest, Simulator, open_simulator
 
@@ -244,3 +245,91 @@ def test_a_message_names_the_place_that_pydantic_names(name: str) -> None:
     message = classify(status, {}, json.dumps(body).encode()).message
     assert message.endswith(": Extra inputs are not permitted")
     assert message.startswith("stream_options")
+
+
+async def test_models_of_one_worker_may_know_different_fields(autojump_clock: object) -> None:
+    """What one model does not know is remembered for that model only."""
+
+    def answer(request: SimRequest) -> Behaviour:
+        field = "max_tokens" if request.body["model"] == "new" else "max_completion_tokens"
+        status, error = refusals(field)["openai"]
+        return (
+            Behaviour(status=status, error_body=json.dumps(error)) if field in request.body else Behaviour()
+        )
+
+    async with open_simulator() as sim:
+        provider = sim.add("openai_compatible", answer, models=["old", "new"])
+        async with gateway(sim) as cortex:
+            for model in ("old", "new") * 4:
+                await cortex.complete("Hi", model=model, max_tokens=7)
+            assert len(provider.requests) == 9
+            async with trio.open_nursery() as nursery:
+                for model in ("old", "new") * 4:
+                    nursery.start_soon(
+                        partial(cortex.complete, "Hi", model=model, max_tokens=7, max_attempts=1)
+                    )
+
+
+async def test_calls_for_several_models_at_the_same_time(autojump_clock: object) -> None:
+    async with open_simulator() as sim:
+        models = [f"model-{number}" for number in range(6)]
+        sim.add("openai_responses", without("include", ENCRYPTED[0]), models=models)
+        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+            for model in models:
+                nursery.start_soon(partial(cortex.complete, "Hi", model=model))
+
+
+NESTED = [
+    "Unknown parameter: 'messages[0].stream_options'.",
+    "metadata.stream_options: Extra inputs are not permitted",
+    "Extra inputs are not permitted, field: 'foo', value: 'see stream_options'",
+]
+
+
+@pytest.mark.parametrize("text", NESTED)
+async def test_an_error_about_another_part_changes_nothing_for_other_calls(
+    autojump_clock: object, text: str
+) -> None:
+    async with open_simulator() as sim:
+        provider = sim.add("openai", Behaviour(status=400, error_body=json.dumps(openai(text))))
+        async with gateway(sim) as cortex:
+            with pytest.raises(ProviderError):
+                await cortex.complete("Hi")
+            provider.behave(Behaviour(text="fine"))
+            await cortex.complete("Hi")
+        assert "stream_options" in provider.requests[-1].body
+
+
+async def test_a_repetition_that_must_wait_is_made_after_that(autojump_clock: object) -> None:
+    """Another call is limited while the refusal is on its way."""
+    async with open_simulator() as sim:
+
+        def answer(request: SimRequest) -> Behaviour:
+            if "limited" in str(request.body["messages"]):
+                return Behaviour(status=429, retry_after=5)
+            if "stream_options" in request.body:
+                return Behaviour(status=400, error_body=json.dumps(USAGE["openai"][1]), first_token_after=1)
+            return Behaviour(text="fine")
+
+        sim.add("openai", answer)
+        async with gateway(sim) as cortex, trio.open_nursery() as nursery:
+
+            async def limited() -> None:
+                await trio.sleep(0.5)
+                with pytest.raises(CortexError):
+                    await cortex.complete("limited", max_attempts=1, max_wait=0)
+
+            nursery.start_soon(limited)
+            assert (await cortex.complete("Hi")).text == "fine"
+
+
+@pytest.mark.parametrize(
+    ("loc", "kind"),
+    [
+        (["body", "ChatCompletionRequest", "model"], FailureKind.MODEL_NOT_FOUND),
+        (["body", "tools", 0, "properties", "keyword", "description"], FailureKind.BAD_REQUEST),
+    ],
+)
+def test_a_path_is_about_its_last_part(loc: list[str | int], kind: FailureKind) -> None:
+    body = {"detail": [{"loc": loc, "msg": "the model gpt-9 does not exist"}]}
+    assert classify(422, {}, json.dumps(body).encode()).kind is kind

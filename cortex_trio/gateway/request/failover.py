@@ -6,19 +6,22 @@ point, so that everything before it stays invisible to the user. After an interr
 
 from __future__ import annotations
 
+import logging
 from typing import final
 
+import attrs
 import trio
 
 from ...errors import ProviderError
 from ...failures import CortexError, Failure, FailureKind, InvalidRequest
 from ...telemetry import CallWaiting, Waiting
-from ...wire.codec import Decoder, HttpRequest
+from ...wire.codec import Decoder, Dialect, HttpRequest
 from ..routing.eligibility import Candidate, Criteria, configuration_refusal, model_for
 from ..routing.plan import Ask, FailoverPlan, Wait
 from ..runtime import Runtime
 from ..settings.secrets import ApiKey
 from ..workers.dialect_guard import DialectFailed
+from ..workers.endpoint import Endpoint
 from ..workers.worker import Refusal, WorkerState
 from .admission import check_out
 from .attempt import OpenAttempt
@@ -30,6 +33,8 @@ from .jobs import Job, cannot_express, encode_request
 from .options import CallLimits
 from .prepared import AttemptFailed, PreparedAttempt
 from .timeouts import REASONING_SECONDS, Timeouts
+
+log = logging.getLogger("cortex_trio")
 
 
 @final
@@ -61,6 +66,7 @@ class Failover:
         self._invalid: InvalidRequest | None = None  # why the first worker cannot be asked this
         self._refusals: list[tuple[WorkerState, Refusal]] = []  # since the last wait
         self._until = now + config.total_timeout  # Trio time
+        self._adapted: dict[tuple[Endpoint, str], Dialect] = {}  # by model, see `_adapt`
         self._candidates = CallCandidates(runtime, criteria)
         runtime.budget.request(now)
         runtime.activity.calls += 1
@@ -173,7 +179,7 @@ class Failover:
             race.begun.append(attempt)
         try:
             with self._call.outside():
-                return await attempt.__aenter__()
+                opened = await attempt.__aenter__()
         except AttemptFailed as failed:
             is_adapted = self._adapt(prepared, failed.failure)
             self._failed(prepared.candidate, failed, attempt.key, is_adapted=is_adapted)
@@ -181,15 +187,14 @@ class Failover:
         except trio.Cancelled:
             self._plan.record_hedge_loss(prepared.candidate)
             raise
+        self._keep_adapted(prepared.candidate)
+        return opened
 
     async def _prepare(self, ask: Ask) -> PreparedAttempt | None:
         """Encode the request, get a permit and a key. Returns None if the worker cannot be asked."""
         candidate = self._current(ask.candidate)
-        if candidate is None:
-            return None
-        dialect = candidate.endpoint.dialect
-        encoded = self._encode(candidate)
-        if encoded is None:
+        encoded = self._encode(candidate) if candidate is not None else None
+        if candidate is None or encoded is None:
             return None
         admission = await check_out(self._runtime, candidate, ask.avoid)
         if isinstance(admission, Refusal):
@@ -202,7 +207,6 @@ class Failover:
             self._runtime,
             candidate,
             self._job,
-            dialect,
             request,
             decoder,
             admission,
@@ -215,7 +219,8 @@ class Failover:
     def _current(self, candidate: Candidate) -> Candidate | None:
         """Return the candidate as a reload has left it; None if it does not meet the criteria any more."""
         if candidate.is_current:
-            return candidate
+            own = self._adapted.get((candidate.endpoint, candidate.model))
+            return candidate if own is None else attrs.evolve(candidate, own_dialect=own)
         state = candidate.state
         refusal = configuration_refusal(state, self._criteria)
         if refusal is not None:
@@ -235,16 +240,27 @@ class Failover:
         return None
 
     def _adapt(self, prepared: PreparedAttempt, failure: Failure) -> bool:
-        """Adapt the dialect if the server does not know a field that it adds. Returns whether it was that."""
-        request, dialect = prepared.request, prepared.dialect
-        model = prepared.candidate.model
-        adapted = self._runtime.dialects.adapted(prepared.provider, dialect, failure, request.added, model)
+        """Adapt the dialect for this call if the server does not know a field that it adds; return whether it was that.
+
+        Other calls use it once the server has answered: the error may have been about another part of the request.
+        """
+        candidate, added = prepared.candidate, prepared.request.added
+        adapted = self._runtime.dialects.adapted(
+            prepared.provider, candidate.dialect, failure, added, candidate.model
+        )
         if adapted is None:
             return False
-        endpoint = prepared.candidate.endpoint
-        if endpoint.dialect is dialect:  # else another call has adapted it
-            endpoint.dialect = adapted
+        self._adapted[candidate.endpoint, candidate.model] = adapted
         return True
+
+    def _keep_adapted(self, candidate: Candidate) -> None:
+        own = candidate.own_dialect
+        if own is not None and candidate.endpoint.learn(candidate.model, own):
+            log.warning(
+                "worker %s does not know a field that is sent to others; %s is asked without it",
+                candidate.state.name,
+                candidate.model,
+            )
 
     def _timeouts(self, candidate: Candidate) -> Timeouts:
         config, limits = self._runtime.config, self._limits

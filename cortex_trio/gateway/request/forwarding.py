@@ -68,17 +68,17 @@ class ForwardJob:
         return self._is_native(candidate) and not self.forward.is_streamed
 
     def request_for(self, candidate: Candidate) -> ChatRequest:
-        return self.forward.translated(candidate.endpoint.provider.name, candidate.endpoint.dialect)
+        return self.forward.translated(candidate.endpoint.provider.name, candidate.dialect)
 
     def encode(self, candidate: Candidate) -> HttpRequest:
         if self._is_native(candidate):
-            return self.forward.native(candidate.model, candidate.endpoint.dialect)
-        endpoint = candidate.endpoint
-        return endpoint.dialect.encode(self.request_for(candidate), endpoint.provider.name, candidate.model)
+            return self.forward.native(candidate.model, candidate.dialect)
+        provider = candidate.endpoint.provider.name
+        return candidate.dialect.encode(self.request_for(candidate), provider, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        dialect = candidate.endpoint.dialect
+        dialect = candidate.dialect
         return self.forward.native_decoder(dialect) if self._is_native(candidate) else dialect.decoder()
 
     def _is_native(self, candidate: Candidate) -> bool:
-        return candidate.endpoint.dialect.name == self.forward.dialect
+        return candidate.dialect.name == self.forward.dialect

@@ -147,11 +147,10 @@ class ChatJob:
         return self.request
 
     def encode(self, candidate: Candidate) -> HttpRequest:
-        endpoint = candidate.endpoint
-        return endpoint.dialect.encode(self.request, endpoint.provider.name, candidate.model)
+        return candidate.dialect.encode(self.request, candidate.endpoint.provider.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return candidate.endpoint.dialect.decoder()
+        return candidate.dialect.decoder()
 
 
 CONTINUE_PROMPT = (
@@ -191,10 +190,10 @@ class ContinueJob:
         turns = (answer,) if continues_prefix else (answer, user(CONTINUE_PROMPT))
         request = self.begun.request_for(candidate)
         request = attrs.evolve(request, messages=(*request.messages, *turns))
-        return candidate.endpoint.dialect.encode(request, kind.name, candidate.model)
+        return candidate.dialect.encode(request, kind.name, candidate.model)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return candidate.endpoint.dialect.decoder()
+        return candidate.dialect.decoder()
 
 
 @final
@@ -222,13 +221,11 @@ class EmbedJob:
         return False
 
     def encode(self, candidate: Candidate) -> HttpRequest:
-        endpoint = candidate.endpoint
-        return endpoint.dialect.encode_embed(
-            self.texts_to_embed, endpoint.provider.name, candidate.model, self.dimensions
-        )
+        provider = candidate.endpoint.provider.name
+        return candidate.dialect.encode_embed(self.texts_to_embed, provider, candidate.model, self.dimensions)
 
     def decoder(self, candidate: Candidate) -> Decoder:
-        return _EmbedDecoder(candidate.endpoint.dialect, len(self.texts_to_embed))
+        return _EmbedDecoder(candidate.dialect, len(self.texts_to_embed))
 
 
 @final

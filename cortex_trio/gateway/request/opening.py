@@ -72,7 +72,7 @@ def decoder_for(attempt: PreparedAttempt, response: Response) -> ResponseDecoder
     is_whole = attempt.job.whole_hook is not None or attempt.job.is_whole(attempt.candidate)
     if content_type == "application/json" and not sends_lines and not is_whole:
         # Streaming was asked for and a whole answer came: it is read all the same.
-        decoder = NonStreamingFallback(attempt.candidate.endpoint.dialect, decoder)
+        decoder = NonStreamingFallback(attempt.candidate.dialect, decoder)
     return ResponseDecoder(attempt, decoder, decompressor, content_type if content_type != accepted else None)
 
 

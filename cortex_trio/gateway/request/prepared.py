@@ -9,7 +9,7 @@ from ...failures import Failure, FailureKind, scrub
 from ...failures.kinds import Phase
 from ...failures.redact import without_repetition
 from ...http.exchange import RequestProgress
-from ...wire.codec import Decoder, Dialect, HttpRequest
+from ...wire.codec import Decoder, HttpRequest
 from ..routing.eligibility import Candidate
 from ..runtime import Runtime
 from ..settings.secrets import ApiKey
@@ -48,8 +48,7 @@ class PreparedAttempt:
 
     runtime: Runtime
     candidate: Candidate
-    job: Job = attrs.field(repr=False)  # with the request and the decoder it holds the prompt
-    dialect: Dialect = attrs.field(repr=False)  # of the server, when the request was encoded
+    job: Job = attrs.field(repr=False)  # with the next two it holds the prompt
     request: HttpRequest = attrs.field(repr=False)
     decoder: Decoder = attrs.field(repr=False)
     admission: Admission

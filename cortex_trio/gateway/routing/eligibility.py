@@ -12,6 +12,7 @@ import attrs
 from ...failures.shown import listed
 from ...messages import ChatRequest, Document, File, Image, Message, Part, ToolResult
 from ...messages.size import min_tokens
+from ...wire.codec import Dialect
 from ..workers.cooldowns import Cooldown, Cooldowns
 from ..workers.endpoint import Endpoint
 from ..workers.worker import Refusal, WorkerState, cooling_down
@@ -60,6 +61,14 @@ class Candidate:
         init=False,
         eq=False,
     )
+
+    own_dialect: Dialect | None = attrs.field(default=None, eq=False, repr=False)
+    """The dialect that one call has adapted to the server; None: that of the endpoint."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect in which it is asked."""
+        return self.own_dialect or self.endpoint.dialect_for(self.model)
 
     @property
     def is_current(self) -> bool:

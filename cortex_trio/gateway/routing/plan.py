@@ -191,7 +191,7 @@ class FailoverPlan:
         for tried in self._tried.values():
             if tried.last is not None and tried.last.kind in ABOUT_THE_REQUEST:
                 tried.last, tried.asked = None, False
-                tried.tries -= 1
+                tried.tries = max(0, tried.tries - 1)
 
     def waited(self, seconds: float) -> None:
         """Record that a wait of `seconds` is over: workers that refused may be asked again."""
@@ -225,7 +225,6 @@ class FailoverPlan:
         if tried is None or tried.last is None or tried.refused:
             return None
         if tried.repeats_adapted:
-            tried.repeats_adapted = False
             return Ask(tried.candidate, avoid=frozenset(tried.refused_keys))
         if swapped := self._swap_key(tried, now):
             return swapped

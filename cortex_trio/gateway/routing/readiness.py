@@ -135,7 +135,7 @@ def pause_beside_others(tried: Tried, allowance: Allowance, now: float, chance: 
     failure = tried.last
     if failure is None:
         return pause_after_refusal(tried, allowance)
-    if tried.fresh_after:
+    if tried.fresh_after or tried.repeats_adapted:
         return 0.0
     if tried.tries >= TRIES_PER_WORKER or _has_no_reconnect_left(failure, allowance):
         return None
@@ -158,7 +158,7 @@ def pause_as_official_sdks(tried: Tried, allowance: Allowance, now: float, chanc
     failure = tried.last
     if failure is None:
         return pause_after_refusal(tried, allowance)
-    if tried.fresh_after:
+    if tried.fresh_after or tried.repeats_adapted:
         return 0.0
     if tried.tries >= allowance.max_attempts or _has_no_reconnect_left(failure, allowance):
         return None

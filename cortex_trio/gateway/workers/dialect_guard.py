@@ -112,10 +112,12 @@ class DialectGuard:
         if not added or not isinstance(dialect, AdaptableDialect):
             return None
         try:
-            return dialect.adapted_to(failure, added, model)
+            adapted = dialect.adapted_to(failure, added, model)
         except Exception as error:
             self._bug(provider, "adapted_to", error, None, "headers")
             return None
+        # A dialect that wraps another has the method of that one, and must not be replaced by it.
+        return adapted if type(adapted) is type(dialect) else None
 
     def models(self, provider: Provider, body: bytes, key: ApiKey | None) -> Sequence[str]:
         """Return the models that a list of models names.

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from ..transport.connections import Connections
 
 
-@attrs.define(eq=False, on_setattr=attrs.setters.frozen)
+MOST_MODELS = 1024
+"""Models for which an adapted dialect is kept. Callers may name any model, and memory is bounded."""
+
+
+@attrs.frozen(eq=False)
 class Endpoint:
     """The configuration of one worker and the connections made for it. Compared by identity."""
 
@@ -32,13 +36,19 @@ class Endpoint:
     )
     """The provider, with the dialect of most of its servers."""
 
-    dialect: Dialect = attrs.field(
-        init=False,
-        repr=False,
-        on_setattr=attrs.setters.NO_OP,
-        default=attrs.Factory(lambda self: self.provider.dialect, takes_self=True),
-    )
-    """The dialect of this server. It changes when the server refuses a field which our dialect adds (`failover`)."""
+    _adapted: dict[str, Dialect] = attrs.field(init=False, repr=False, factory=dict)
+    """By model: the dialect in which it has answered, after it did not know a field of the provider's."""
+
+    def dialect_for(self, model: str) -> Dialect:
+        """Return the dialect in which this server is asked for a model."""
+        return self._adapted.get(model, self.provider.dialect)
+
+    def learn(self, model: str, dialect: Dialect) -> bool:
+        """Ask for a model in this dialect from now on, in which it has answered. Returns whether that is new."""
+        is_new = self.dialect_for(model) != dialect
+        if is_new and len(self._adapted) < MOST_MODELS:
+            self._adapted[model] = dialect
+        return is_new
 
     @property
     def keys(self) -> Sequence[ApiKey]:

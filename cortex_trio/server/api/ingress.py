@@ -62,7 +62,11 @@ class Ingress:
         """Return the request for a worker that speaks this dialect: as it came, but for the model."""
         path, changes = self.native(body, model, query, stream)
         added: frozenset[str] = frozenset()
-        if stream and getattr(dialect, "stream_usage", False) and not asks_for_usage(body):
+        if (
+            stream
+            and getattr(dialect, "stream_usage", self.name == "chat_completions")
+            and not asks_for_usage(body)
+        ):
             options = body.value.get("stream_options")
             own = options if isinstance(options, dict) else {}
             changes["stream_options"] = {**own, "include_usage": True}

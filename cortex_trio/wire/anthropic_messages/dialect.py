@@ -6,6 +6,7 @@ dated version header belong to the provider. Source: Anthropic API reference, Me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Self
 
@@ -23,6 +24,9 @@ from .files import names_an_upload
 
 UPLOADS = {"anthropic-beta": "files-api-2025-04-14"}
 """Without it, the version of 2023 refuses the id of an upload."""
+
+DISPLAY = re.compile(r"^thinking\b.*\bdisplay\b")
+"""How errors name the question for summaries of thoughts. A tool may have a property `display`."""
 
 
 @attrs.frozen
@@ -45,7 +49,9 @@ class AnthropicMessages:
         return attrs.evolve(http, headers={**http.headers, **UPLOADS}) if names_an_upload(body) else http
 
     def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
-        return attrs.evolve(self, display=False) if is_unknown(failure, "display", added) else None
+        return (
+            attrs.evolve(self, display=False) if "display" in added and is_unknown(failure, DISPLAY) else None
+        )
 
     def decoder(self) -> MessagesDecoder:
         return MessagesDecoder()

@@ -21,17 +21,16 @@ from ...failures import Failure
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import input_usage, listed_with_body, member, models_anywhere, vectors
-from ..unknown_fields import is_unknown
+from ..unknown_fields import field, is_unknown
 from .decode import ChatCompletionsDecoder
 from .encode import chat_body
 
 SSE = "text/event-stream"
 JSON = "application/json"
 
-OTHER_MAX_TOKENS_FIELD = {
-    "max_tokens": "max_completion_tokens",
-    "max_completion_tokens": "max_tokens",
-}
+STREAM_OPTIONS = field("stream_options")
+OTHER_MAX_TOKENS_FIELD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+MAX_TOKENS = {name: field(name) for name in OTHER_MAX_TOKENS_FIELD}
 
 
 @attrs.frozen
@@ -90,10 +89,11 @@ class ChatCompletions:
         return attrs.evolve(made, added=frozenset(added))
 
     def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
-        if is_unknown(failure, "stream_options", added):
+        if "stream_options" in added and is_unknown(failure, STREAM_OPTIONS):
             return attrs.evolve(self, stream_usage=False)
-        if is_unknown(failure, self.max_tokens_field, added):
-            return attrs.evolve(self, max_tokens_field=OTHER_MAX_TOKENS_FIELD[self.max_tokens_field])
+        name = self.max_tokens_field
+        if name in added and is_unknown(failure, MAX_TOKENS[name]):
+            return attrs.evolve(self, max_tokens_field=OTHER_MAX_TOKENS_FIELD[name])
         return None
 
     def decoder(self) -> ChatCompletionsDecoder:

@@ -8,6 +8,7 @@ list of models belong to that dialect. https://platform.openai.com/docs/api-refe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Self
 
@@ -20,6 +21,11 @@ from ..codec import Dialect, HttpRequest, json_post
 from ..unknown_fields import is_unknown
 from .decode import ResponsesDecoder, decode_response
 from .encode import responses_body
+
+INCLUDE = re.compile(
+    r"(?<![\w.\]])['\"`]include['\"`]|^include\b|\binclude_|encrypted content is", re.IGNORECASE
+)
+"""How servers name the question for encrypted reasoning. "Supported parameters include …" is something else."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +40,7 @@ class Responses:
     `least_max_tokens`: the smallest max_tokens it takes.
     `custom_tools`: whether it has tools that take free text.
     `most_file_bytes`: bytes of files and images, in base64, that one request may hold; None: the limit is not known.
+    `encrypted`: whether reasoning is asked for in its encrypted form, so that it can go back.
     `own_fields`: whether it has what only OpenAI's API has: the phase of a text, fields of a call without an origin.
     """
 
@@ -45,6 +52,7 @@ class Responses:
     custom_tools: bool = True
     most_file_bytes: int | None = None
     own_fields: bool = True
+    encrypted: bool = True
 
     @property
     def name(self) -> str:
@@ -57,7 +65,7 @@ class Responses:
             model,
             efforts=self.efforts,
             summary=self.summary,
-            encrypted=not model.startswith(self.unreasoning),
+            encrypted=self.encrypted and not model.startswith(self.unreasoning),
             least_max_tokens=self.least_max_tokens,
             custom_tools=self.custom_tools,
             most_file_bytes=self.most_file_bytes,
@@ -65,13 +73,15 @@ class Responses:
         )
         accept = "text/event-stream" if request.stream else "application/json"
         made = json_post("/responses", body, request.extra_body, accept=accept)
-        added = {"include"} & body.keys() - (request.extra_body or {}).keys()
-        return attrs.evolve(made, added=frozenset({"include", "encrypted content"} if added else ()))
+        is_added = "include" in body and "include" not in (request.extra_body or {})
+        return attrs.evolve(made, added=frozenset({"include"} if is_added else ()))
 
     def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
-        if is_unknown(failure, "include", added) or is_unknown(failure, "encrypted content", added):
-            return attrs.evolve(self, unreasoning=(*self.unreasoning, model))
-        return None
+        return (
+            attrs.evolve(self, encrypted=False)
+            if "include" in added and is_unknown(failure, INCLUDE)
+            else None
+        )
 
     def decoder(self) -> ResponsesDecoder:
         return ResponsesDecoder()
