@@ -137,7 +137,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
         print(f"listening on {server.url}", flush=True)
         receiving.start_soon(_receive_signals, received, arguments, cortex, server, until_stopped)
         if inherited:
-            receiving.start_soon(_stop_with_parent, until_stopped)
+            receiving.start_soon(_stop_with_parent, server, until_stopped)
         with until_stopped:
             await trio.sleep_forever()
         log.info("draining for up to %g s", arguments.grace)
@@ -202,13 +202,14 @@ async def _reload(arguments: argparse.Namespace, cortex: Cortex, server: Server)
         log.error("the configuration was not changed: %s", error)
 
 
-async def _stop_with_parent(scope: trio.CancelScope) -> None:
-    """Drain when the supervising process is gone: it holds the other end of standard input and writes nothing."""
+async def _stop_with_parent(server: Server, until_stopped: trio.CancelScope) -> None:
+    """Drain when the supervising process stops or is gone: it holds the other end of standard input."""
     stream = trio.lowlevel.FdStream(sys.stdin.fileno())
     with suppress(trio.BrokenResourceError):
         while await stream.receive_some():
             pass
-    scope.cancel()
+    server.drain()
+    until_stopped.cancel()
 
 
 def _end_in(seconds: float) -> None:

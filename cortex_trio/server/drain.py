@@ -45,6 +45,7 @@ class Drain:
         self.is_draining = False
         self.is_alone = False
         """Other processes of the server go on: clients that connect are left to them."""
+        self._rejoined = trio.Event()
         self._is_cut = False
         self._connections: set[Drainable] = set()
         self._idle: set[trio.CancelScope] = set()
@@ -108,6 +109,20 @@ class Drain:
             scope.cancel()
         for connection in self._busy:
             connection.close_after_request()
+
+    def leave(self) -> None:
+        """Begin alone, unless all processes end."""
+        self.is_alone = not self._rejoined.is_set()
+        self.begin()
+
+    def rejoin(self) -> None:
+        """Note that all processes end: no other one accepts the clients of this one."""
+        self.is_alone = False
+        self._rejoined.set()
+
+    async def wait_rejoined(self) -> None:
+        """Wait until all processes end."""
+        await self._rejoined.wait()
 
     async def wait_quiet(self) -> None:
         """Wait until no connection has a request."""

@@ -100,24 +100,26 @@ def adopt(sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
     return sockets
 
 
+async def accept_at_once() -> bool:
+    """For `accept_clients`: there is no other process."""
+    return False
+
+
 async def accept_clients(
     listening: socket.socket,
     start: Callable[[trio.SocketStream], Awaitable[None]],
-    after: Callable[[], float] = lambda: 0.0,
+    wait_turn: Callable[[], Awaitable[bool]] = accept_at_once,
 ) -> None:
     """Accept clients until cancelled.
 
     Args:
         listening: a socket that does not block.
         start: takes a client over, and closes it if that fails.
-        after: returns the seconds in which another process may accept a client.
+        wait_turn: waits while other processes may accept a client; returns whether there was such a time.
     """
     while True:
         await trio.lowlevel.wait_readable(listening)
-        pause = after()
-        if pause:
-            await trio.sleep(pause)
-        for _ in range(MOST_AT_ONCE if pause else 1):
+        for _ in range(MOST_AT_ONCE if await wait_turn() else 1):
             try:
                 client, _ = listening.accept()
             except BlockingIOError:

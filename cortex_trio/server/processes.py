@@ -23,7 +23,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import chain
 from typing import final
 
@@ -84,7 +84,9 @@ class Processes:
         self._grace = grace
         self._store = store
         self._running: dict[str, trio.Process] = {}
-        self._ready: set[str] = set()
+        self._ready: set[str] = set()  # those that have listened once
+        self._listening: set[str] = set()  # those that listen now
+        self._reloads = 0
         self._has_started = trio.Event()
         self._start_status = 0
         self.url = ""  # "" until a process listens
@@ -100,11 +102,11 @@ class Processes:
         await self._has_started.wait()
         return self._start_status
 
-    def send_signal(self, number: int) -> None:
-        """Pass a signal on to all processes."""
-        for process in self._running.values():
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
+    def reload(self) -> None:
+        """Let all processes read the configuration again. One that is starting does so as soon as it listens."""
+        self._reloads += 1
+        for name in self._listening:
+            self._running[name].send_signal(signal.SIGHUP)
 
     def _child(self, ref: Ref[Task[None]], own: Sequence[int]) -> Child[Task[None]]:
         return Child(
@@ -129,36 +131,42 @@ class Processes:
                 nursery.start_soon(self._read_output, name, process)
                 status = await process.wait()
                 nursery.cancel_scope.cancel()
-            if name not in self._ready and not self._has_started.is_set():
-                self._start_status = status if status > 0 else 1
+            # A signal has not come from the process itself, and another one may be started.
+            if name not in self._ready and status > 0 and not self._has_started.is_set():
+                self._start_status = status
                 self._has_started.set()
             log.error("%s has ended with status %d", name, status)
         finally:
             del self._running[name]
+            is_listening = name in self._listening
+            self._listening.discard(name)
             with trio.move_on_after(self._grace + KILL_SECONDS, shield=True):
-                await _drain(process, has_started=name in self._ready)
+                await _drain(process, is_listening=is_listening)
             with trio.move_on_after(REAP_SECONDS, shield=True):
                 await _kill(process)
 
     async def _read_output(self, name: str, process: trio.Process) -> None:
         assert process.stdout is not None
-        line = b""
+        line, reloads = b"", self._reloads
         async for data in process.stdout:
             *lines, line = (line + data).split(b"\n")
             for ready in (each for each in lines if each.startswith(READY)):
                 self.url = ready.removeprefix(READY).decode()
                 self._ready.add(name)
+                self._listening.add(name)
+                if reloads != self._reloads:
+                    process.send_signal(signal.SIGHUP)
                 if len(self._ready) == len(self._refs):
                     self._has_started.set()
             line = line[:MOST_LINE]
 
 
-async def _drain(process: trio.Process, *, has_started: bool) -> None:
+async def _drain(process: trio.Process, *, is_listening: bool) -> None:
     """Wait for a process to drain. The end of its input means that all of them do, a signal that it does alone."""
     if process.stdin is not None:
         await trio.aclose_forcefully(process.stdin)
     if process.returncode is None:
-        if not has_started:
+        if not is_listening:
             process.terminate()
         await process.wait()
 
@@ -232,21 +240,21 @@ async def supervise(
 async def _receive_signals(
     received: AsyncIterator[int], processes: Processes, signals: Sequence[int], scope: trio.CancelScope
 ) -> None:
-    """Cancel `scope` at one of `signals`, pass the others on. A second one changes nothing: the drain has a limit."""
+    """Cancel `scope` at one of `signals`, reload at SIGHUP. A second one changes nothing: the drain has a limit."""
     async for caught in received:
         if caught in signals:
             scope.cancel()
         else:
-            processes.send_signal(caught)
+            processes.reload()
 
 
 async def _announce(processes: Processes) -> int:
     """Print the address when all processes listen. Returns 0, or the status to end with if they do not."""
+    status = 1
     with trio.move_on_after(START_SECONDS) as limit:
         status = await processes.wait_started()
     if limit.cancelled_caught:
         log.error("not all processes listen after %g s", START_SECONDS)
-        return 1
-    if status == 0:
+    elif status == 0:
         print(f"listening on {processes.url}", flush=True)
     return status

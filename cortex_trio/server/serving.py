@@ -67,10 +67,14 @@ class Server:
         """Begin to stop: idle connections are closed, new requests get 503. The end of the block goes on from here.
 
         Args:
-            alone: other processes that listen on the same port go on: clients that connect are left to them.
+            alone: other processes that listen on the same port go on: clients that connect are left to them. A second
+                call without it says that these end as well.
         """
-        self._tree.drain.is_alone = alone
-        self._tree.drain.begin()
+        if alone:
+            self._tree.drain.leave()
+        else:
+            self._tree.drain.rejoin()
+            self._tree.drain.begin()
 
     def reload(self, *, keys: Sequence[AnyKey]) -> Callable[[], None]:
         """Change the keys for the requests from now on. What keys have used stays counted.

@@ -129,13 +129,19 @@ class ServerTree:
 
     async def _accept(self, index: int) -> None:
         await self._hand_over(index)  # the listener before this one was killed while it held a client
-        await accept_clients(self._sockets[index], partial(self._start, index), partial(self._pause, index))
+        await accept_clients(
+            self._sockets[index], partial(self._start, index), partial(self._wait_turn, index)
+        )
 
-    def _pause(self, index: int) -> float:
-        """Return the seconds in which another process may accept a client of this socket."""
-        if self.drain.is_alone:
-            return math.inf
-        return 0.0 if index < self._own_count else SPARE_SECONDS
+    async def _wait_turn(self, index: int) -> bool:
+        """Leave the clients of a socket to other processes for some time. Returns whether there was such a time."""
+        is_spare = index >= self._own_count
+        if is_spare:
+            await trio.sleep(SPARE_SECONDS)
+        if not self.drain.is_alone:
+            return is_spare
+        await self.drain.wait_rejoined()
+        return True
 
     async def _start(self, index: int, client: trio.SocketStream) -> None:
         """Start the task of a client, or close the connection."""

@@ -93,8 +93,10 @@ class ChaosProxy:
     ) -> None:
         """From the client to the server. When the client closes, the connection ends."""
         with suppress(*_GONE):
+            is_lost = False  # what comes after lost bytes must not be forwarded
             while data := await client.receive_some(_RECEIVE):
-                if self.faults.black_hole_after is None:
+                is_lost = is_lost or self.faults.black_hole_after is not None
+                if not is_lost:
                     await self._forward(data, server)
         scope.cancel()
 
@@ -111,7 +113,7 @@ class ChaosProxy:
             faults = self.faults
             left = faults.ends_after - forwarded
             if left < len(data):
-                await self._forward(bytes(data[: int(left)]), client)
+                await self._forward(bytes(data[: max(0, int(left))]), client)
                 # Whatever the faults are by now: to go on without the rest of `data` would lose bytes in the middle.
                 await self._end(client, faults)
                 return

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 
 import httpx
 import pytest
@@ -53,9 +54,10 @@ async def processes(server: Serving) -> int:
     return int(float(lines[0].split()[1])) if lines else 0
 
 
-async def children_of(server: Serving) -> list[int]:
-    listed = ["ps", "-o", "pid=", "--ppid", str(server.process.pid)]
-    return [int(pid) for pid in (await trio.run_process(listed, capture_stdout=True)).stdout.split()]
+async def children_of(process: trio.Process) -> list[int]:
+    listed = ["ps", "-o", "pid=", "--ppid", str(process.pid)]
+    found = await trio.run_process(listed, capture_stdout=True, check=False)  # 1: there are none
+    return [int(pid) for pid in found.stdout.split()]
 
 
 def remote_ports(pid: int) -> set[int]:
@@ -90,7 +92,7 @@ async def test_a_killed_process_costs_its_own_requests_only(tmp_path: Path) -> N
 
             async with trio.open_nursery() as nursery:
                 clients = {await nursery.start(lambda task_status: ask(task_status)) for _ in range(12)}
-                killed, other = await children_of(server)
+                killed, other = await children_of(server.process)
                 lost, kept = remote_ports(killed) & clients, remote_ports(other) & clients
                 os.kill(killed, signal.SIGKILL)
                 for _ in range(4):
@@ -105,7 +107,7 @@ async def test_clients_that_wait_to_be_accepted_are_not_those_of_a_process_that_
 ) -> None:
     async with serving(tmp_path, "--workers", "2", "--grace", "1") as server:
         port = int(server.url.rpartition(":")[2])
-        children = await children_of(server)
+        children = await children_of(server.process)
         for child in children:
             os.kill(child, signal.SIGSTOP)
         async with AsyncExitStack() as stack:
@@ -125,7 +127,7 @@ async def test_clients_that_wait_to_be_accepted_are_not_those_of_a_process_that_
 
 async def test_clients_of_a_process_that_hangs_are_accepted_by_another(tmp_path: Path) -> None:
     async with serving(tmp_path, "--workers", "2", "--grace", "1") as server:
-        hanging = (await children_of(server))[0]
+        hanging = (await children_of(server.process))[0]
         os.kill(hanging, signal.SIGSTOP)
         for _ in range(12):
             assert (await server.get("/health/live")).status_code == 200
@@ -147,12 +149,57 @@ async def test_a_process_that_drains_alone_leaves_its_clients_to_the_others(tmp_
                 client = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
                 await client.send_all(request("POST", "/v1/chat/completions", body))
                 await client.receive_some()
-            os.kill((await children_of(server))[0], signal.SIGTERM)
+            os.kill((await children_of(server.process))[0], signal.SIGTERM)
             await until(lambda: server.has_logged("draining for up to"))
             for _ in range(12):
                 reply = await server.get("/health/ready")
                 assert reply.status_code == 200, (reply.text, server.err.read_text())
             assert not await server.has_logged("has ended with status")
+
+
+async def test_a_process_that_drains_alone_refuses_clients_when_all_stop(tmp_path: Path) -> None:
+    async with open_simulator(sockets=True) as sim:
+        sim.add("openai", Behaviour(tokens=["word "] * 2000, tokens_per_second=40), models=["m"])
+        env = environment(sim.config())
+        async with (
+            serving(tmp_path, "--workers", "2", "--grace", "3", env=env) as server,
+            AsyncExitStack() as stack,
+        ):
+            port = int(server.url.rpartition(":")[2])
+            body = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
+            for _ in range(12):
+                client = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+                await client.send_all(request("POST", "/v1/chat/completions", body))
+                await client.receive_some()
+            for child in await children_of(server.process):
+                os.kill(child, signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)
+            await until(lambda: server.has_logged("draining for up to"))
+            for _ in range(4):
+                assert (await server.get("/health/ready")).status_code == 503
+            assert await server.stop() == 0
+
+
+async def test_a_reload_during_the_start_is_made_after_it(tmp_path: Path) -> None:
+    command = [*CORTEX, "serve", "--workers", "2", "--port", "0", "--grace", "1"]
+    async with trio.open_nursery() as nursery:
+        start = partial(
+            trio.run_process, command, env=environment(PROVIDERS), capture_stderr=True, stdout=PIPE
+        )
+        process: trio.Process = await nursery.start(partial(start, check=False, stdin=b""))
+
+        async def has_children() -> bool:
+            return len(await children_of(process)) == 2
+
+        await until(has_children)
+        for _ in range(10):  # the children import for longer than that
+            process.send_signal(signal.SIGHUP)
+            await trio.sleep(0.02)
+        assert process.stdout is not None
+        assert (await process.stdout.receive_some()).startswith(b"listening on ")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+        await process.stdout.aclose()
 
 
 async def test_processes_that_cannot_start_end_all_of_them_at_once(tmp_path: Path) -> None:
@@ -207,7 +254,7 @@ async def test_a_limit_is_that_of_all_processes_and_survives_the_death_of_one(tm
         await until(both)
         found = await statuses(server, PER_MINUTE // 2)
         assert 429 not in found
-        os.kill((await children_of(server))[0], signal.SIGKILL)
+        os.kill((await children_of(server.process))[0], signal.SIGKILL)
         await until(lambda: server.has_logged("has ended with status -9"))
         await until(both)
         found += await statuses(server, PER_MINUTE * 2)
