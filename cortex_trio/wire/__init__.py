@@ -10,6 +10,7 @@ sse, sse_decoder, ndjson, json_array, framing, unframed_errors    from bytes to 
 payload, content, finish, usage, logprobs, lists                  reading what a server sent
 history, options, strict_schema, openai_tools                     preparing a request
 own_fields                                                        what goes back as it came
+unknown_fields                                                    what a server does not know of what a dialect adds
 reading, rules, server_base                                       reading what a client sent
 raw_body, forwarding                                              passing on what a client or a server sent
 writing, held_calls, openai_errors, xai_errors                    rendering a response
