@@ -15,8 +15,8 @@ OTHER_FRAMING, OF_STREAMS = "ollama", ("S01", "S08", "S09", "S10")
 FAST = "openai"
 """The dialect that plays the exam in `check.sh`, and every part of it."""
 OTHERS = ("anthropic", "openai_responses", "gemini", "cohere", "ollama")
-"""Each part is played with one of them, in turn: what differs between dialects is tested in tests/wire. `cortex-trio
-exam` plays each part with all, and with the providers that speak a dialect of these."""
+"""Every other part is played with one of them as well, in turn: what differs between dialects is tested in tests/wire.
+`cortex-trio exam` plays each part with all, and with the providers that speak a dialect of these."""
 OF_MANY_CALLS = ("S23", "S25", "S28", "S33")
 """Scenarios that only continuous integration plays."""
 
@@ -39,10 +39,9 @@ def _plays(*, over_sockets: bool) -> Iterator[Any]:
 
 
 def _in_virtual_time(part: Part, number: int) -> Sequence[str]:
-    others = part.dialects(OTHERS)
-    return (
-        sorted({*part.dialects((FAST,)), others[number % len(others)]}) if others else part.dialects((FAST,))
-    )
+    fast, others = part.dialects((FAST,)), part.dialects(OTHERS)
+    is_played_twice = others and (not fast or number % 2 == 0)
+    return sorted({*fast, others[number // 2 % len(others)]}) if is_played_twice else fast
 
 
 def _over_sockets(scenario: Scenario, part: Part) -> Sequence[str]:
