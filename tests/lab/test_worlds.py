@@ -585,6 +585,7 @@ def test_simulate_prints_a_summary_and_writes_one_run(
     assert ElementTree.parse(timeline).getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_an_interrupted_simulation_prints_how_far_it_came_and_nothing_else(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
