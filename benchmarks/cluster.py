@@ -35,6 +35,11 @@ from cortex_trio.telemetry import CooldownStarted, Event
 
 PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server")
 ROUNDS = 100
+MOST_TIMES_ALONE = 2
+"""How long news may take, compared with an entry of the store without gateways, in the same run: how long threads and
+processes take to wake is up to the machine."""
+IDLE_SECONDS = 0.05
+"""Between two rounds: the other process has received an entry by then, and the processors are idle again."""
 LIMIT = 1000
 PROCESSES = 4
 SLICE = LIMIT / 20
@@ -245,13 +250,6 @@ def is_connected(cortex: Cortex) -> bool:
 
 def has_cooldowns(cortex: Cortex, count: int) -> bool:
     return len(cortex.snapshot().keys[0].cooldowns) >= count
-
-
-MOST_TIMES_ALONE = 2
-"""How long news may take, compared with an entry of the store without gateways, in the same run: how long threads and
-processes take to wake is up to the machine."""
-IDLE_SECONDS = 0.05
-"""Between two rounds: the other process has received an entry by then, and the processors are idle again."""
 
 
 async def arrivals(rounds: int) -> list[float]:

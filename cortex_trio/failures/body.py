@@ -246,9 +246,7 @@ def _messages(fields: Mapping[str, Any]) -> Iterator[str]:
 def _shown(found: list[Layer], texts: list[tuple[Layer, str]]) -> str:
     """Return the message to show: that of the field `error`, unless it is generic."""
     first = found[1] if len(found) > 1 and found[1].origin == "error" else None
-    ordered = [(layer, text) for layer, text in texts if layer is first] + [
-        (layer, text) for layer, text in texts if layer is not first
-    ]
+    ordered = sorted(texts, key=lambda item: item[0] is not first)
     specific = (item for item in ordered if not _GENERIC.fullmatch(item[1].strip()[:40]))
     layer, text = next(specific, ordered[0] if ordered else (None, ""))
     place = _place(layer) if layer is not None else None

@@ -84,7 +84,6 @@ class Processes:
         self._grace = grace
         self._store = store
         self._running: dict[str, trio.Process] = {}
-        self._ready: set[str] = set()  # those that have listened once
         self._listening: set[str] = set()  # those that listen now
         self._reloads = 0
         self._has_started = trio.Event()
@@ -98,7 +97,7 @@ class Processes:
         return Supervisor([workers] if self._store is None else [self._store, workers])
 
     async def wait_started(self) -> int:
-        """Wait until every process has listened. Returns 0, or the status of one that has ended before."""
+        """Wait until all processes listen. Returns 0, or the status of one that has ended before it listened."""
         await self._has_started.wait()
         return self._start_status
 
@@ -126,13 +125,13 @@ class Processes:
         )
         self._running[name] = process
         try:
-            # Not until the end of its output: programs that it has started may hold that open.
+            # Its output may end later: a program that it has started may hold that open.
             async with open_flat_nursery() as nursery:
                 nursery.start_soon(self._read_output, name, process)
                 status = await process.wait()
                 nursery.cancel_scope.cancel()
-            # A signal has not come from the process itself, and another one may be started.
-            if name not in self._ready and status > 0 and not self._has_started.is_set():
+            # Below 0 a signal has ended it, and it may listen when it is started again.
+            if name not in self._listening and status > 0 and not self._has_started.is_set():
                 self._start_status = status
                 self._has_started.set()
             log.error("%s has ended with status %d", name, status)
@@ -152,11 +151,10 @@ class Processes:
             *lines, line = (line + data).split(b"\n")
             for ready in (each for each in lines if each.startswith(READY)):
                 self.url = ready.removeprefix(READY).decode()
-                self._ready.add(name)
                 self._listening.add(name)
                 if reloads != self._reloads:
                     process.send_signal(signal.SIGHUP)
-                if len(self._ready) == len(self._refs):
+                if len(self._listening) == len(self._refs):
                     self._has_started.set()
             line = line[:MOST_LINE]
 
@@ -240,7 +238,7 @@ async def supervise(
 async def _receive_signals(
     received: AsyncIterator[int], processes: Processes, signals: Sequence[int], scope: trio.CancelScope
 ) -> None:
-    """Cancel `scope` at one of `signals`, reload at SIGHUP. A second one changes nothing: the drain has a limit."""
+    """Cancel `scope` at one of `signals`, which changes nothing the second time; reload at SIGHUP."""
     async for caught in received:
         if caught in signals:
             scope.cancel()

@@ -175,15 +175,14 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 @runtime_checkable
 class AdaptableDialect(Protocol):
-    """A dialect that adds fields which some servers do not know, such as the question for usage."""
+    """A dialect that adds fields which some servers do not know, such as `stream_options`."""
 
-    def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Dialect | None:
-        """Return the dialect of a server that does not know one of the added fields; None if it is not that.
+    def adapted_to(self, failure: Failure, added: Collection[str]) -> Dialect | None:
+        """Return the dialect of a server that does not know one of the added fields; None for other failures.
 
         Args:
             failure: How the server has answered.
             added: `HttpRequest.added` of the request.
-            model: The model of the request.
         """
         ...
 
@@ -218,12 +217,25 @@ def _unwritable(fields: Mapping[str, Any]) -> InvalidRequest:
 
 
 def json_post(
-    path: str, value: Mapping[str, Any], extra: Mapping[str, Any] | None = None, *, accept: str
+    path: str,
+    value: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+    *,
+    accept: str,
+    own_fields: Collection[str] = (),
 ) -> HttpRequest:
-    """Return a POST of `json_body(value, extra)`; `accept` is the media type of the answer."""
-    return HttpRequest(
-        "POST", path, json_body(value, extra), {"content-type": "application/json", "accept": accept}
-    )
+    """Return a POST of `json_body(value, extra)`.
+
+    Args:
+        path: See `HttpRequest`.
+        value: The fields of the body.
+        extra: The caller's `extra_body`.
+        accept: The media type of the answer.
+        own_fields: Which fields are the dialect's, see `HttpRequest.added`, if they are there and not the caller's.
+    """
+    headers = {"content-type": "application/json", "accept": accept}
+    added = frozenset(name for name in own_fields if name in value and not (extra and name in extra))
+    return HttpRequest("POST", path, json_body(value, extra), headers, added)
 
 
 def compact(arguments: object) -> str:

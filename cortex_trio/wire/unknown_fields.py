@@ -19,7 +19,7 @@ check with pydantic. https://github.com/openai/openai-agents-python/issues/442,
 https://github.com/FlowiseAI/Flowise/issues/2866, https://github.com/earendil-works/pi/issues/3313"""
 
 
-def field(name: str) -> re.Pattern[str]:
+def field_pattern(name: str) -> re.Pattern[str]:
     """Return a pattern for a field of the body, and not of a part of it such as "metadata.name"."""
     return re.compile(rf"(?<![\w.\]]){name}(?!\w)")
 

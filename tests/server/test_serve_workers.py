@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 from collections import Counter
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from subprocess import PIPE
@@ -135,49 +136,41 @@ async def test_clients_of_a_process_that_hangs_are_accepted_by_another(tmp_path:
         assert await server.stop() == 0
 
 
-async def test_a_process_that_drains_alone_leaves_its_clients_to_the_others(tmp_path: Path) -> None:
+@asynccontextmanager
+async def busy_processes(tmp_path: Path) -> AsyncIterator[Serving]:
+    """Two processes, and streams that last longer than the test: with twelve clients, some of each process."""
     async with open_simulator(sockets=True) as sim:
         sim.add("openai", Behaviour(tokens=["word "] * 2000, tokens_per_second=40), models=["m"])
-        env = environment(sim.config())
-        async with (
-            serving(tmp_path, "--workers", "2", "--grace", "3", env=env) as server,
-            AsyncExitStack() as stack,
-        ):
+        env, options = environment(sim.config()), ("--workers", "2", "--grace", "3")
+        async with serving(tmp_path, *options, env=env) as server, AsyncExitStack() as stack:
             port = int(server.url.rpartition(":")[2])
             body = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
-            for _ in range(12):  # some of each process
+            for _ in range(12):
                 client = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
                 await client.send_all(request("POST", "/v1/chat/completions", body))
                 await client.receive_some()
-            os.kill((await children_of(server.process))[0], signal.SIGTERM)
-            await until(lambda: server.has_logged("draining for up to"))
-            for _ in range(12):
-                reply = await server.get("/health/ready")
-                assert reply.status_code == 200, (reply.text, server.err.read_text())
-            assert not await server.has_logged("has ended with status")
+            yield server
+
+
+async def test_a_process_that_drains_alone_leaves_its_clients_to_the_others(tmp_path: Path) -> None:
+    async with busy_processes(tmp_path) as server:
+        os.kill((await children_of(server.process))[0], signal.SIGTERM)
+        await until(lambda: server.has_logged("draining for up to"))
+        for _ in range(12):
+            reply = await server.get("/health/ready")
+            assert reply.status_code == 200, (reply.text, server.err.read_text())
+        assert not await server.has_logged("has ended with status")
 
 
 async def test_a_process_that_drains_alone_refuses_clients_when_all_stop(tmp_path: Path) -> None:
-    async with open_simulator(sockets=True) as sim:
-        sim.add("openai", Behaviour(tokens=["word "] * 2000, tokens_per_second=40), models=["m"])
-        env = environment(sim.config())
-        async with (
-            serving(tmp_path, "--workers", "2", "--grace", "3", env=env) as server,
-            AsyncExitStack() as stack,
-        ):
-            port = int(server.url.rpartition(":")[2])
-            body = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
-            for _ in range(12):
-                client = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
-                await client.send_all(request("POST", "/v1/chat/completions", body))
-                await client.receive_some()
-            for child in await children_of(server.process):
-                os.kill(child, signal.SIGTERM)
-            server.process.send_signal(signal.SIGTERM)
-            await until(lambda: server.has_logged("draining for up to"))
-            for _ in range(4):
-                assert (await server.get("/health/ready")).status_code == 503
-            assert await server.stop() == 0
+    async with busy_processes(tmp_path) as server:
+        for child in await children_of(server.process):
+            os.kill(child, signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
+        await until(lambda: server.has_logged("draining for up to"))
+        for _ in range(4):
+            assert (await server.get("/health/ready")).status_code == 503
+        assert await server.stop() == 0
 
 
 async def test_a_reload_during_the_start_is_made_after_it(tmp_path: Path) -> None:

@@ -240,14 +240,12 @@ class Failover:
         return None
 
     def _adapt(self, prepared: PreparedAttempt, failure: Failure) -> bool:
-        """Adapt the dialect for this call if the server does not know a field that it adds; return whether it was that.
+        """Adapt the dialect for this call if the server does not know a field that it adds. Returns whether it did so.
 
         Other calls use it once the server has answered: the error may have been about another part of the request.
         """
         candidate, added = prepared.candidate, prepared.request.added
-        adapted = self._runtime.dialects.adapted(
-            prepared.provider, candidate.dialect, failure, added, candidate.model
-        )
+        adapted = self._runtime.dialects.adapted(prepared.provider, candidate.dialect, failure, added)
         if adapted is None:
             return False
         self._adapted[candidate.endpoint, candidate.model] = adapted

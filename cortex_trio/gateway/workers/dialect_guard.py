@@ -98,21 +98,20 @@ class DialectGuard:
             raise bug from bug.__cause__
 
     def adapted(
-        self, provider: str, dialect: Dialect, failure: Failure, added: frozenset[str], model: str
+        self, provider: str, dialect: Dialect, failure: Failure, added: frozenset[str]
     ) -> Dialect | None:
-        """Return the dialect of a server that does not know a field which `dialect` adds; None if it is not that.
+        """Return the dialect of a server that does not know a field which `dialect` adds; None for other failures.
 
         Args:
             provider: its name, for the log.
             dialect: the dialect in which the request was made.
             failure: how the server has answered.
             added: what the dialect has added to the request.
-            model: that was asked.
         """
         if not added or not isinstance(dialect, AdaptableDialect):
             return None
         try:
-            adapted = dialect.adapted_to(failure, added, model)
+            adapted = dialect.adapted_to(failure, added)
         except Exception as error:
             self._bug(provider, "adapted_to", error, None, "headers")
             return None

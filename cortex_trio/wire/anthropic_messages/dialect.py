@@ -26,7 +26,7 @@ UPLOADS = {"anthropic-beta": "files-api-2025-04-14"}
 """Without it, the version of 2023 refuses the id of an upload."""
 
 DISPLAY = re.compile(r"^thinking\b.*\bdisplay\b")
-"""How errors name the question for summaries of thoughts. A tool may have a property `display`."""
+"""How errors name the field that asks for summaries of thoughts. A tool may have a property `display`."""
 
 
 @attrs.frozen
@@ -43,15 +43,13 @@ class AnthropicMessages:
     def encode(self, request: ChatRequest, provider: str, model: str) -> HttpRequest:
         body = messages_body(request, provider, model, display=self.display)
         accept = "text/event-stream" if request.stream else "application/json"
-        http = json_post("/v1/messages", body, request.extra_body, accept=accept)
-        if "display" in body.get("thinking", {}) and "thinking" not in (request.extra_body or {}):
-            http = attrs.evolve(http, added=frozenset({"display"}))
+        own_fields = ("thinking",) if "display" in body.get("thinking", {}) else ()
+        http = json_post("/v1/messages", body, request.extra_body, accept=accept, own_fields=own_fields)
         return attrs.evolve(http, headers={**http.headers, **UPLOADS}) if names_an_upload(body) else http
 
-    def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
-        return (
-            attrs.evolve(self, display=False) if "display" in added and is_unknown(failure, DISPLAY) else None
-        )
+    def adapted_to(self, failure: Failure, added: Collection[str]) -> Self | None:
+        is_refused = "thinking" in added and is_unknown(failure, DISPLAY)
+        return attrs.evolve(self, display=False) if is_refused else None
 
     def decoder(self) -> MessagesDecoder:
         return MessagesDecoder()

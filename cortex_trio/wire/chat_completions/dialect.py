@@ -21,16 +21,16 @@ from ...failures import Failure
 from ...messages import ChatRequest
 from ..codec import HttpRequest, Unsupported, json_post
 from ..lists import input_usage, listed_with_body, member, models_anywhere, vectors
-from ..unknown_fields import field, is_unknown
+from ..unknown_fields import field_pattern, is_unknown
 from .decode import ChatCompletionsDecoder
 from .encode import chat_body
 
 SSE = "text/event-stream"
 JSON = "application/json"
 
-STREAM_OPTIONS = field("stream_options")
+STREAM_OPTIONS = field_pattern("stream_options")
 OTHER_MAX_TOKENS_FIELD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-MAX_TOKENS = {name: field(name) for name in OTHER_MAX_TOKENS_FIELD}
+MAX_TOKENS = {name: field_pattern(name) for name in OTHER_MAX_TOKENS_FIELD}
 
 
 @attrs.frozen
@@ -84,11 +84,10 @@ class ChatCompletions:
             stream_usage=self.stream_usage,
         )
         accept = SSE if request.stream else JSON
-        added = {"stream_options", self.max_tokens_field} & body.keys() - (request.extra_body or {}).keys()
-        made = json_post("/chat/completions", body, request.extra_body, accept=accept)
-        return attrs.evolve(made, added=frozenset(added))
+        own_fields = ("stream_options", self.max_tokens_field)
+        return json_post("/chat/completions", body, request.extra_body, accept=accept, own_fields=own_fields)
 
-    def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
+    def adapted_to(self, failure: Failure, added: Collection[str]) -> Self | None:
         if "stream_options" in added and is_unknown(failure, STREAM_OPTIONS):
             return attrs.evolve(self, stream_usage=False)
         name = self.max_tokens_field

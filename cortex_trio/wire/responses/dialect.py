@@ -25,7 +25,7 @@ from .encode import responses_body
 INCLUDE = re.compile(
     r"(?<![\w.\]])['\"`]include['\"`]|^include\b|\binclude_|encrypted content is", re.IGNORECASE
 )
-"""How servers name the question for encrypted reasoning. "Supported parameters include …" is something else."""
+"""How errors name the field that asks for encrypted reasoning. "Supported parameters include …" is something else."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,16 +72,11 @@ class Responses:
             own_fields=self.own_fields,
         )
         accept = "text/event-stream" if request.stream else "application/json"
-        made = json_post("/responses", body, request.extra_body, accept=accept)
-        is_added = "include" in body and "include" not in (request.extra_body or {})
-        return attrs.evolve(made, added=frozenset({"include"} if is_added else ()))
+        return json_post("/responses", body, request.extra_body, accept=accept, own_fields=("include",))
 
-    def adapted_to(self, failure: Failure, added: Collection[str], model: str) -> Self | None:
-        return (
-            attrs.evolve(self, encrypted=False)
-            if "include" in added and is_unknown(failure, INCLUDE)
-            else None
-        )
+    def adapted_to(self, failure: Failure, added: Collection[str]) -> Self | None:
+        is_refused = "include" in added and is_unknown(failure, INCLUDE)
+        return attrs.evolve(self, encrypted=False) if is_refused else None
 
     def decoder(self) -> ResponsesDecoder:
         return ResponsesDecoder()
