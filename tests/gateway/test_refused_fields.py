@@ -333,3 +333,18 @@ async def test_a_repetition_that_must_wait_is_made_after_that(autojump_clock: ob
 def test_a_path_is_about_its_last_part(loc: list[str | int], kind: FailureKind) -> None:
     body = {"detail": [{"loc": loc, "msg": "the model gpt-9 does not exist"}]}
     assert classify(422, {}, json.dumps(body).encode()).kind is kind
+
+
+async def test_a_hedge_that_fails_meanwhile_does_not_lose_the_repetition(autojump_clock: object) -> None:
+    def answer(request: SimRequest) -> Behaviour:
+        if "stream_options" in request.body:
+            return Behaviour(status=400, error_body=json.dumps(USAGE["openai"][1]), first_token_after=2)
+        return Behaviour(text="fine")
+
+    async with open_simulator() as sim:
+        sim.add("openai", answer)
+        sim.add("anthropic", Behaviour(error=FailureKind.CREDENTIAL, first_token_after=2))
+        async with gateway(sim) as cortex:
+            reply = await cortex.complete("Hi", hedge_after=1)
+        assert (reply.text, reply.worker) == ("fine", "openai")
+        assert len(sim["anthropic"].requests) == 1
